@@ -1,0 +1,1 @@
+"""The four services of Wafa; none imports another."""

@@ -1,0 +1,263 @@
+"""CloudEvents 1.0 over Kafka: both modes in, structured mode out."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Self, cast
+
+import uuid_utils
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from shared.contracts.reasons import Malformed, Reason
+from shared.contracts.registry import TYPES
+from shared.contracts.shop import EventData
+from shared.contracts.values import Id, format_instant, parse_instant
+
+MOST_AHEAD: Final = timedelta(hours=24)
+"""How far an event's time may lie ahead of its record's Kafka timestamp."""
+
+STRUCTURED: Final = b"application/cloudevents+json"
+
+_SPEC: Final = "1.0"
+_NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
+_URI_REFERENCE: Final = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2}){1,128}")
+_ID: Final = TypeAdapter(Id)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A raw Kafka record; `timestamp` is Kafka's (of the append where the broker sets it)."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event of the contract, valid in itself; `time` is in UTC, `record` is what it came as."""
+
+    id: str
+    source: str
+    type: str
+    time: datetime
+    customer_id: str
+    data: EventData
+    correlation_id: str
+    causation_id: str | None
+    traceparent: str | None
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What made an event happen: its root, its direct cause and its trace."""
+
+    correlation_id: str
+    causation_id: str
+    traceparent: str | None = None
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        """An event that this event caused."""
+        return cls(event.correlation_id, event.id, event.traceparent)
+
+    @classmethod
+    def of_request(cls, request_id: str, traceparent: str | None = None) -> Self:
+        """An event that an API call caused: the call is its root."""
+        return cls(request_id, request_id, traceparent)
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A record to be published, with the id of the event in it."""
+
+    event_id: str
+    topic: str
+    key: bytes
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = (("content-type", STRUCTURED),)
+
+
+def publication(type_: str, time: datetime, data: EventData, cause: Cause, source: str) -> Publication:
+    """The event as a structured CloudEvent with a new UUIDv7, keyed by its customer.
+
+    `time` is the business time of the root cause; `source` is `/wafa/<service>`.
+
+    Raises:
+        KeyError: the contract has no such type.
+    """
+    event_id = str(uuid_utils.uuid7())
+    envelope = {
+        "specversion": _SPEC,
+        "id": event_id,
+        "source": source,
+        "type": type_,
+        "time": format_instant(time),
+        "subject": data.customer_id,
+        "datacontenttype": "application/json",
+        "correlationid": cause.correlation_id,
+        "causationid": cause.causation_id,
+        "traceparent": cause.traceparent,
+        "data": data,
+    }
+    value = to_json(envelope, exclude_none=True, by_alias=True)
+    return Publication(event_id, TYPES[type_].topic, data.customer_id.encode(), value)
+
+
+def decode(record: Record, wanted: frozenset[str]) -> Event | None:
+    """The event in a record, or None when its type is unknown or not among the `wanted` ones.
+
+    Raises:
+        Malformed: the record is not an event as the contract has it; tells the reason.
+    """
+    attributes, data = _open(record)
+    type_ = _text(attributes, "type")
+    known = TYPES.get(type_)
+    if known is None or type_ not in wanted:
+        return None
+    if known.topic != record.topic:
+        raise Malformed(Reason.BAD_FIELD, f"type: {type_} travels on {known.topic}")
+    id_, source, time = _identity(attributes)
+    payload = _validate(known.model, data)
+    _check_key(record, payload.customer_id, attributes.get("subject"))
+    if time > record.timestamp + MOST_AHEAD:
+        raise Malformed(Reason.TIME_IN_FUTURE, f"time: {format_instant(time)} is over 24 hours ahead of the record")
+    return Event(
+        id=id_,
+        source=source,
+        type=type_,
+        time=time,
+        customer_id=payload.customer_id,
+        data=payload,
+        correlation_id=_extension(attributes, "correlationid") or id_,
+        causation_id=_extension(attributes, "causationid"),
+        traceparent=_extension(attributes, "traceparent"),
+        record=record,
+    )
+
+
+def _open(record: Record) -> tuple[Mapping[str, Any], Any]:
+    """The attributes and the data of a record, whichever mode it is in."""
+    headers = dict(record.headers)
+    content_type = headers.get("content-type", b"").lower()
+    value = _parse(record.value)
+    structured = content_type.startswith(STRUCTURED)
+    if not isinstance(value, dict):
+        raise Malformed(Reason.NOT_A_CLOUDEVENT, "the value is not a JSON object")
+    if not structured and any(name.startswith("ce_") for name in headers):
+        attributes = {
+            name[3:]: content.decode("utf-8", "surrogateescape")
+            for name, content in record.headers
+            if name.startswith("ce_")
+        }
+        _check_version(attributes)
+        return attributes, cast("object", value)
+    envelope = cast("dict[str, Any]", value)
+    _check_version(envelope)
+    if "data" not in envelope:
+        raise Malformed(Reason.MISSING_FIELD, "data: is required")
+    return envelope, envelope["data"]
+
+
+def _parse(value: bytes | None) -> object:
+    if not value:
+        raise Malformed(Reason.NOT_JSON, "the record has no value")
+    try:
+        return from_json(value, allow_inf_nan=False)
+    except ValueError as error:
+        return _parse_leniently(value, str(error))
+
+
+def _parse_leniently(value: bytes, error: str) -> object:
+    # JSON's grammar allows an escaped lone surrogate, the fast parser does not: such a
+    # record is JSON with a bad field. Only records that failed once come here.
+    try:
+        return json.loads(value.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise Malformed(Reason.NOT_JSON, error) from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_version(attributes: Mapping[str, Any]) -> None:
+    if attributes.get("specversion") != _SPEC:
+        raise Malformed(Reason.NOT_A_CLOUDEVENT, f"specversion: has to be {_SPEC}")
+
+
+def _text(attributes: Mapping[str, Any], name: str) -> str:
+    value = attributes.get(name)
+    if value is None:
+        raise Malformed(Reason.MISSING_FIELD, f"{name}: is required")
+    if not isinstance(value, str) or not value:
+        raise Malformed(Reason.BAD_FIELD, f"{name}: has to be a string that is not empty")
+    return value
+
+
+def _identity(attributes: Mapping[str, Any]) -> tuple[str, str, datetime]:
+    id_, source, time = _text(attributes, "id"), _text(attributes, "source"), _text(attributes, "time")
+    if _NAME.fullmatch(id_) is None:
+        raise Malformed(Reason.BAD_FIELD, "id: has to be 1 to 128 characters without control characters")
+    if _URI_REFERENCE.fullmatch(source) is None:
+        raise Malformed(Reason.BAD_FIELD, "source: has to be a URI-reference of 1 to 128 characters")
+    try:
+        return id_, source, parse_instant(time)
+    except ValueError as error:
+        raise Malformed(Reason.BAD_FIELD, f"time: {error}") from None
+
+
+def _validate(model: type[EventData], data: object) -> EventData:
+    try:
+        return model.model_validate(data, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise _malformed(error) from None
+
+
+def _malformed(error: ValidationError) -> Malformed:
+    """The first thing that is wrong, with its path; what is missing outranks what is ill-typed."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    first = next((item for item in found if item["type"] == "missing"), found[0])
+    kind = first["type"]
+    reason = Reason.BAD_FIELD
+    if kind == "missing":
+        reason = Reason.MISSING_FIELD
+    elif kind == Reason.LINES_DO_NOT_ADD_UP:
+        reason = Reason.LINES_DO_NOT_ADD_UP
+    path = ".".join(str(step) for step in ("data", *first["loc"]))
+    return Malformed(reason, f"{path}: {first['msg']}")
+
+
+def _check_key(record: Record, customer_id: str, subject: object) -> None:
+    if record.key != customer_id.encode():
+        raise Malformed(Reason.KEY_MISMATCH, "the record's key is not its customer_id")
+    if subject is not None and subject != customer_id:
+        raise Malformed(Reason.BAD_FIELD, "subject: is not the customer_id")
+
+
+def _extension(attributes: Mapping[str, Any], name: str) -> str | None:
+    """An optional extension; one that no string column could keep is as if it were absent."""
+    value = attributes.get(name)
+    return value if isinstance(value, str) and _NAME.fullmatch(value) else None
+
+
+def check_id(value: str) -> bool:
+    """Whether the contract allows `value` as an id."""
+    try:
+        _ID.validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def from_milliseconds(timestamp: int) -> datetime:
+    """Kafka's timestamp (milliseconds since 1970; below 0 where it has none) as an instant."""
+    return datetime.fromtimestamp(max(timestamp, 0) / 1000, UTC)
