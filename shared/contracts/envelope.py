@@ -77,13 +77,12 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A record to be published, with the id of the event in it."""
+    """A structured-mode record to be published, with the id of the event in it."""
 
     event_id: str
     topic: str
     key: bytes
     value: bytes
-    headers: tuple[tuple[str, bytes], ...] = (("content-type", STRUCTURED),)
 
 
 def publication(type_: str, time: datetime, data: EventData, cause: Cause, source: str) -> Publication:

@@ -1,0 +1,1 @@
+"""PostgreSQL: the pool, migrations, and the tables that every service has."""

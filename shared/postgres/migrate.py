@@ -1,0 +1,90 @@
+"""Migrations: plain SQL files, forward only, each applied once and never changed afterwards."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final
+
+import asyncpg
+
+from shared.postgres.pool import Connection, server_settings
+
+_LOCK: Final = 0x57616661  # "Wafa"
+
+
+class MigrationChangedError(Exception):
+    """A migration that was applied reads differently now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A file of SQL; its name orders it within its package."""
+
+    package: str
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text, in hex."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def migrations_of(*packages: str) -> Iterator[Migration]:
+    """The migrations in the `migrations` folders of the packages, in the order in which they apply."""
+    for package in packages:
+        folder = resources.files(package) / "migrations"
+        for file in sorted(folder.iterdir(), key=lambda one: one.name):
+            if file.name.endswith(".sql"):
+                yield Migration(package, file.name, file.read_text(encoding="utf-8"))
+
+
+async def migrate(url: str, service: str) -> list[str]:
+    """Bring the database of a service (`services.points`) up to date; returns the names of what was applied.
+
+    Safe to run from several processes at once: one does the work, the others wait for it.
+
+    Raises:
+        MigrationChangedError: an applied migration was edited.
+        OSError, asyncpg.PostgresError: the database does not answer, or refuses.
+    """
+    connection = await asyncpg.connect(url, server_settings={**server_settings("wafa-migrate"), "statement_timeout": "0"})
+    try:
+        return await _migrate(connection, service)
+    finally:
+        await connection.close()
+
+
+CREATE_HISTORY_SQL = """
+CREATE TABLE IF NOT EXISTS schema_migration (
+    package    text NOT NULL,
+    name       text NOT NULL,
+    checksum   text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (package, name)
+)
+"""
+
+APPLIED_SQL = "SELECT package, name, checksum FROM schema_migration"
+
+RECORD_SQL = "INSERT INTO schema_migration (package, name, checksum) VALUES ($1, $2, $3)"
+
+
+async def _migrate(connection: Connection, service: str) -> list[str]:
+    await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+    await connection.execute(CREATE_HISTORY_SQL)
+    applied = {(row["package"], row["name"]): row["checksum"] for row in await connection.fetch(APPLIED_SQL)}
+    done: list[str] = []
+    for migration in migrations_of("shared.postgres", service):
+        known = applied.get((migration.package, migration.name))
+        if known is None:
+            async with connection.transaction():
+                await connection.execute(migration.sql)
+                await connection.execute(RECORD_SQL, migration.package, migration.name, migration.checksum)
+            done.append(f"{migration.package}/{migration.name}")
+        elif known != migration.checksum:
+            raise MigrationChangedError(
+                f"{migration.package}/{migration.name} was changed after it was applied; write a new migration instead"
+            )
+    return done

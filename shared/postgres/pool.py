@@ -1,0 +1,79 @@
+"""Connections: a pool with the codecs and limits that every statement here relies on."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, cast
+
+import asyncpg
+from pydantic_core import from_json, to_json
+
+_JSON_TYPES: Final = ("json", "jsonb")
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+Pool = asyncpg.Pool
+
+STATEMENT_TIMEOUT: Final = timedelta(seconds=30)
+
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+async def open_pool(url: str, *, application: str, min_size: int = 1, max_size: int = 8) -> Pool:
+    """A pool on the database at `url`; `application` names it in `pg_stat_activity`.
+
+    Instants come back in UTC; `json` columns take and give Python values.
+
+    Raises:
+        OSError, asyncpg.PostgresError: the database does not answer, or refuses.
+    """
+    return await asyncpg.create_pool(
+        url,
+        min_size=min_size,
+        max_size=max_size,
+        init=prepare,
+        server_settings=server_settings(application),
+    )
+
+
+def server_settings(application: str) -> dict[str, str]:
+    """Settings of a session: UTC, no JIT (it costs more than these statements take), a bound on each statement."""
+    return {
+        "application_name": application,
+        "timezone": "UTC",
+        "jit": "off",
+        "statement_timeout": str(int(STATEMENT_TIMEOUT.total_seconds() * 1000)),
+        "idle_in_transaction_session_timeout": str(int(STATEMENT_TIMEOUT.total_seconds() * 2000)),
+    }
+
+
+async def prepare(connection: Connection) -> None:
+    """Set the codecs of a new connection."""
+    for name in _JSON_TYPES:
+        await connection.set_type_codec(name, schema="pg_catalog", encoder=_encode_json, decoder=from_json)
+    # asyncpg's own codec for instants costs twice as much (it goes through date arithmetic in Python).
+    await connection.set_type_codec(
+        "timestamptz", schema="pg_catalog", format="tuple", encoder=_encode_instant, decoder=_decode_instant
+    )
+
+
+def _encode_json(value: object) -> str:
+    return to_json(value).decode()
+
+
+def _encode_instant(moment: datetime) -> tuple[int]:
+    since = moment - _EPOCH
+    return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds,)
+
+
+def _decode_instant(value: tuple[int]) -> datetime:
+    return _EPOCH + timedelta(microseconds=value[0])
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same work can succeed later without a change: a lost connection, a deadlock, a timeout, a full disk."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = cast("str | None", cast("Any", error).sqlstate) or ""
+        # Classes: 08 connection, 40 rollback, 53 resources, 57 operator, 58 system; read-only after a failover.
+        return state[:2] in {"08", "40", "53", "57", "58"} or state in {"25006", "55P03"}
+    if isinstance(error, asyncpg.InterfaceError):
+        # A closed connection is an InterfaceError; so is a wrong argument, which is a bug.
+        return not isinstance(error, ValueError) and "clos" in str(error)
+    return isinstance(error, (OSError, TimeoutError))

@@ -1,0 +1,1 @@
+"""What every process of a service needs: settings and a command line."""
