@@ -1,0 +1,1 @@
+"""How Wafa is run: topics, keys, and the stack of one machine."""

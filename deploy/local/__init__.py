@@ -1,0 +1,1 @@
+"""The one-machine stack: PostgreSQL, a Kafka broker, the services and a mail catcher under one supervisor."""

@@ -1,0 +1,5 @@
+"""Real Apache Kafka 4 in one process (KRaft, both roles), fetched through Maven."""
+
+from deploy.local.kafka.server import ApacheKafka
+
+__all__ = ["ApacheKafka"]

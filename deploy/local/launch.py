@@ -1,0 +1,32 @@
+"""Becomes a program that cannot outlive whoever started it: `launch.py PARENT SIGNAL UID GID -- ARGV…`.
+
+The kernel sends SIGNAL to the program when PARENT ends, also by `kill -9`. A start function in the child
+of a fork would do the same, but is unsafe beside threads; an own small program is not. Run by path with
+`-I -S`, so it imports the standard library only. Elsewhere than on Linux the program merely starts.
+"""
+
+import ctypes
+import os
+import sys
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def main(arguments: list[str]) -> None:
+    """Drop to UID and GID (-1: stay), bind the life of this process to PARENT's, and become ARGV."""
+    parent, death_signal, uid, gid = (int(word) for word in arguments[:4])
+    if gid >= 0:
+        os.setgroups([])
+        os.setgid(gid)
+    if uid >= 0:
+        os.setuid(uid)  # before prctl: a change of user clears the death signal
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, death_signal)
+        if os.getppid() != parent:  # it ended before the signal was asked for
+            raise SystemExit(1)
+    argv = arguments[5:]
+    os.execvp(argv[0], argv)  # noqa: S606 - to become another program is this one's purpose
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,76 @@
+"""Makes Wafa's topics on a Kafka cluster: `python -m deploy.topics create --bootstrap HOST:PORT`."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
+
+from shared.contracts import topics
+
+PARTITIONS = 4
+ALREADY_EXISTS = 36  # Kafka's error code
+INVALID_CONFIG = 40  # the same
+
+
+class TopicError(Exception):
+    """A topic could not be made. The message is one line for a person."""
+
+
+async def create(bootstrap: str, partitions: int = PARTITIONS, replication: int = 1) -> list[str]:
+    """Make the topics that are not there yet, and return their names.
+
+    The broker stamps records with the time of arrival where it knows `message.timestamp.type`.
+
+    Raises:
+        TopicError: the cluster refused, with its words.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        stamped = {"message.timestamp.type": "LogAppendTime"}
+        errors = await _create(admin, topics.ALL, (partitions, replication), stamped)
+        unstamped = [name for name, (code, _) in errors.items() if code == INVALID_CONFIG]
+        if unstamped:
+            errors |= await _create(admin, unstamped, (partitions, replication), {})
+    finally:
+        await admin.close()
+    for name, (code, text) in errors.items():
+        if code not in (0, ALREADY_EXISTS):
+            raise TopicError(f"{name}: {text or f'Kafka error {code}'}")
+    return [name for name, (code, _) in errors.items() if code == 0]
+
+
+async def _create(
+    admin: AIOKafkaAdminClient, names: Sequence[str], size: tuple[int, int], configs: dict[str, str]
+) -> dict[str, tuple[int, str | None]]:
+    """Ask for topics of (partitions, replication factor); answers (error code, error text) by name."""
+    wanted = [NewTopic(name, *size, topic_configs=configs) for name in names]
+    response = await admin.create_topics(wanted)
+    return {topic: (code, text) for topic, code, text in response.topic_errors}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; answers the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.topics", description="Wafa's topics on a Kafka cluster.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    creator = commands.add_parser("create", help="make the topics that are not there yet")
+    default = os.environ.get("WAFA_KAFKA_BOOTSTRAP", "localhost:9092")
+    creator.add_argument("--bootstrap", default=default, help="default: WAFA_KAFKA_BOOTSTRAP")
+    creator.add_argument("--partitions", type=int, default=PARTITIONS)
+    creator.add_argument("--replication", type=int, default=1, help="replication factor (three in production)")
+    options = parser.parse_args(arguments)
+    try:
+        made = asyncio.run(create(options.bootstrap, options.partitions, options.replication))
+    except (TopicError, KafkaError) as error:
+        print(f"deploy.topics: {error}", file=sys.stderr)
+        return 1
+    print(f"{len(made)} topics made, {len(topics.ALL) - len(made)} were there already")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
