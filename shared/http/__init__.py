@@ -1,0 +1,1 @@
+"""What every HTTP API of Wafa has in common: problems, auth, idempotency, paging, probes."""

@@ -1,0 +1,92 @@
+"""API keys: `wafa_<id>_<secret>`, of which only a keyed hash is stored."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from shared.http.auth.principal import Kind, Principal, Scope
+from shared.http.auth.watched import WatchedFile
+
+PREFIX: Final = "wafa_"
+
+_KEY: Final = re.compile(r"wafa_([0-9a-z]{1,32})_([0-9A-Za-z]{32,128})")
+_Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class KeyEntry(BaseModel):
+    """A key as the file keeps it: `hash` = HMAC-SHA256(salt + pepper, secret), in hex."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Annotated[str, StringConstraints(pattern=r"^[0-9a-z]{1,32}$")]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    scopes: Annotated[frozenset[Scope], Field(min_length=1)]
+    salt: _Hex
+    hash: _Hex
+    created_at: AwareDatetime
+
+
+class KeysFile(BaseModel):
+    """The file of all keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Annotated[int, Field(ge=1, le=1)] = 1
+    keys: tuple[KeyEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    hmac_key: bytes
+    digest: bytes
+    principal: Principal
+
+
+class ApiKeys:
+    """The keys of a file, which is read again when it changes."""
+
+    def __init__(self, path: Path, pepper: str = "") -> None:
+        self._pepper = pepper
+        self._file = WatchedFile[Mapping[str, _Known]](path, self._parse, {})
+
+    def find(self, key: str) -> Principal | None:
+        """Whose key this is, or None: malformed, unknown, revoked, or of another secret."""
+        parts = _KEY.fullmatch(key)
+        if parts is None:
+            return None
+        known = self._file.content().get(parts[1])
+        if known is None:
+            return None
+        digest = hmac.digest(known.hmac_key, parts[2].encode(), "sha256")
+        return known.principal if hmac.compare_digest(digest, known.digest) else None
+
+    def _parse(self, content: bytes) -> Mapping[str, _Known]:
+        return {
+            entry.id: _Known(
+                _hmac_key(entry.salt, self._pepper),
+                bytes.fromhex(entry.hash),
+                Principal(Kind.KEY, entry.id, entry.scopes),
+            )
+            for entry in KeysFile.model_validate_json(content).keys
+        }
+
+
+def issue(name: str, scopes: Sequence[Scope], now: datetime, pepper: str = "") -> tuple[str, KeyEntry]:
+    """A new key, which is told to nobody else, and what is kept of it."""
+    id_, secret, salt = secrets.token_hex(6), secrets.token_hex(24), secrets.token_hex(32)
+    digest = hmac.new(_hmac_key(salt, pepper), secret.encode(), hashlib.sha256).hexdigest()
+    entry = KeyEntry(id=id_, name=name, scopes=frozenset(scopes), salt=salt, hash=digest, created_at=now)
+    return f"{PREFIX}{id_}_{secret}", entry
+
+
+def _hmac_key(salt: str, pepper: str) -> bytes:
+    # the salt has a fixed length, so no two pairs of salt and pepper make one key
+    return bytes.fromhex(salt) + pepper.encode()

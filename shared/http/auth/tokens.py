@@ -1,0 +1,135 @@
+"""JSON Web Tokens: HS256, RS256 and EdDSA, each pinned by the type of the key."""
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jws import JWSRegistry
+from joserfc.jwt import ClaimsOption, JWTClaimsRegistry
+from pydantic import TypeAdapter, ValidationError
+
+from shared.contracts.values import Id
+from shared.http.auth.principal import Kind, Principal, Scope
+from shared.http.auth.verification_keys import FileKeys, FixedKeys, KeySource, UrlKeys, parse_key, parse_set
+
+_LONGEST_TOKEN: Final = 8192
+_ID: Final = TypeAdapter[str](Id)
+_SCOPES: Final = {scope.value: scope for scope in Scope}
+# Headers that Wafa does not know are ignored, as RFC 7515 has it; those marked critical are not.
+_REGISTRIES: Final = {
+    algorithm: JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    for algorithm in ("HS256", "RS256", "EdDSA")
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JwtSettings:
+    """How tokens are verified; with neither `key` nor `jwks` none is accepted.
+
+    `key` is an HS256 secret of 32 bytes or more, or a public key in PEM (RSA: RS256, Ed25519:
+    EdDSA). `jwks` is a JWKS as inline JSON, a file's path or an http(s) URL. `issuer` and
+    `audience`, where set, must be in the token. `leeway` in seconds is for clocks that differ.
+    """
+
+    key: str | None = None
+    jwks: str | None = None
+    issuer: str | None = None
+    audience: str | None = None
+    leeway: int = 0
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether any token can be verified."""
+        return bool(self.key or self.jwks)
+
+
+class Tokens:
+    """Knows callers by their tokens.
+
+    Raises:
+        ValueError: the key is none that Wafa accepts.
+    """
+
+    def __init__(self, settings: JwtSettings) -> None:
+        self._settings = settings
+        self._sources = _sources(settings)
+        self._required: dict[str, ClaimsOption] = {"sub": {"essential": True}}
+        if settings.issuer:
+            self._required["iss"] = {"essential": True, "value": settings.issuer}
+        if settings.audience:
+            self._required["aud"] = {"essential": True, "value": settings.audience}
+
+    async def find(self, token: str, now: float) -> Principal | None:
+        """Whose token this is at `now` (seconds since 1970), or None when it is not good."""
+        header = _header(token)
+        if header is None:
+            return None
+        kid = header.get("kid")
+        for source in self._sources:
+            for candidate in await source.keys(kid if isinstance(kid, str) else None):
+                # the token names an algorithm, but the key decides: no "none", no HS256 with a public key
+                if header.get("alg") != candidate.algorithm or (candidate.id and kid and candidate.id != kid):
+                    continue
+                try:
+                    decoded = jwt.decode(token, candidate.key, registry=_REGISTRIES[candidate.algorithm])
+                    return self._judge(decoded.claims, int(now))
+                except (JoseError, ValueError, TypeError):
+                    continue
+        return None
+
+    def _judge(self, claims: dict[str, Any], now: int) -> Principal | None:
+        # when it was issued does not matter, and issuers' clocks run ahead
+        judged = {name: value for name, value in claims.items() if name != "iat"}
+        JWTClaimsRegistry(now=now, leeway=self._settings.leeway, **self._required).validate(judged)
+        try:
+            subject = _ID.validate_python(claims["sub"])
+        except ValidationError:
+            return None
+        scopes = _scopes(claims)
+        kind = Kind.CUSTOMER if Scope.CUSTOMER in scopes else Kind.TOKEN
+        return Principal(kind, subject, scopes)
+
+
+def _sources(settings: JwtSettings) -> Sequence[KeySource]:
+    sources: list[KeySource] = []
+    if settings.key:
+        sources.append(FixedKeys((parse_key(settings.key),)))
+    if settings.jwks:
+        sources.append(_key_set(settings.jwks.strip()))
+    return tuple(sources)
+
+
+def _key_set(jwks: str) -> KeySource:
+    if jwks.startswith("{"):
+        return FixedKeys(parse_set(jwks))
+    if jwks.startswith(("https://", "http://")):
+        return UrlKeys(jwks)
+    return FileKeys(Path(jwks))
+
+
+def _header(token: str) -> dict[str, Any] | None:
+    """The header of a compact token, not verified yet; None when it is no token."""
+    encoded, *others = token[:_LONGEST_TOKEN].split(".")
+    if len(others) != 2 or len(token) > _LONGEST_TOKEN:  # noqa: PLR2004 (payload and signature)
+        return None
+    try:
+        header: object = json.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
+    except (ValueError, RecursionError):
+        return None
+    return cast("dict[str, Any]", header) if isinstance(header, dict) else None
+
+
+def _scopes(claims: dict[str, Any]) -> frozenset[Scope]:
+    """From `scope` (RFC 8693: separated by spaces) or `scopes`, each a string or a list; unknown ones are ignored."""
+    named: list[object] = []
+    for claim in (claims.get("scope"), claims.get("scopes")):
+        if isinstance(claim, str):
+            named += claim.split(" ")
+        elif isinstance(claim, list):
+            named += cast("list[object]", claim)
+    return frozenset(_SCOPES[name] for name in named if isinstance(name, str) and name in _SCOPES)

@@ -1,0 +1,196 @@
+"""The public keys and secrets that tokens are verified with, and where they come from."""
+
+import asyncio
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+import structlog
+from joserfc.errors import JoseError
+from joserfc.jwk import JWKRegistry, Key, OctKey, OKPKey, RSAKey
+
+from shared.http.auth.watched import WatchedFile
+
+SMALLEST_SECRET: Final = 32
+"""Bytes of an HS256 secret, at least (RFC 7518, section 3.2)."""
+
+SMALLEST_RSA: Final = 2048
+"""Bits of an RSA key, at least (RFC 7518, section 3.3)."""
+
+_MOST_KEYS: Final = 32
+_LARGEST_SET: Final = 1_048_576
+_FETCH_SECONDS: Final = 5.0
+_FRESH_SECONDS: Final = 300.0
+_PAUSE_SECONDS: Final = 30.0
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """A key with the one algorithm that it verifies."""
+
+    algorithm: str
+    key: Key
+
+    @property
+    def id(self) -> str | None:
+        """The key's `kid`, where it has one."""
+        return self.key.kid
+
+
+class KeySource(Protocol):
+    """Where verification keys come from."""
+
+    async def keys(self, kid: str | None) -> Sequence[VerificationKey]:
+        """The keys of now; a source may look again for a `kid` that it does not know."""
+        ...
+
+
+class FixedKeys:
+    """Keys that never change."""
+
+    def __init__(self, keys: Sequence[VerificationKey]) -> None:
+        self._keys = keys
+
+    async def keys(self, kid: str | None) -> Sequence[VerificationKey]:  # noqa: ARG002 (the protocol's)
+        """The same ones each time."""
+        return self._keys
+
+
+class FileKeys:
+    """The JWKS in a file, read again when it changes."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = WatchedFile[Sequence[VerificationKey]](path, parse_set, ())
+
+    async def keys(self, kid: str | None) -> Sequence[VerificationKey]:  # noqa: ARG002 (the protocol's)
+        """What the file holds now."""
+        return self._file.content()
+
+
+class UrlKeys:
+    """The JWKS at a URL, kept for five minutes.
+
+    An unknown `kid` fetches again, at most every 30 seconds, so that tokens with made-up ids
+    cannot make Wafa hammer its issuer. While the issuer cannot be reached the last keys hold.
+    """
+
+    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url = url
+        self._clock = clock
+        self._keys: Sequence[VerificationKey] = ()
+        self._fetched_at: float | None = None
+        self._tried_at: float | None = None
+        self._fetching = asyncio.Lock()
+
+    async def keys(self, kid: str | None) -> Sequence[VerificationKey]:
+        """The issuer's keys."""
+        if self._is_due(kid):
+            async with self._fetching:
+                if self._is_due(kid):
+                    await self._fetch()
+        return self._keys
+
+    def _is_due(self, kid: str | None) -> bool:
+        now = self._clock()
+        if self._tried_at is not None and now - self._tried_at < _PAUSE_SECONDS:
+            return False
+        is_old = self._fetched_at is None or now - self._fetched_at >= _FRESH_SECONDS
+        return is_old or (kid is not None and all(key.id != kid for key in self._keys))
+
+    async def _fetch(self) -> None:
+        self._tried_at = self._clock()
+        try:
+            content = await asyncio.wait_for(asyncio.to_thread(_download, self._url), 2 * _FETCH_SECONDS)
+            self._keys = parse_set(content)
+        except (OSError, ValueError) as error:
+            _log.warning("jwks_not_fetched", url=self._url, error=str(error))
+            return
+        self._fetched_at = self._clock()
+
+
+def parse_key(text: str) -> VerificationKey:
+    """A key from its setting: a public key in PEM, else an HS256 secret.
+
+    Raises:
+        ValueError: no key of a kind and size that Wafa accepts.
+    """
+    if "-----BEGIN" in text:
+        return _accept_pem(text.replace("\\n", "\n").strip().encode())
+    secret = text.encode()
+    if len(secret) < SMALLEST_SECRET:
+        raise ValueError(f"an HS256 secret has at least {SMALLEST_SECRET} bytes")
+    return VerificationKey("HS256", OctKey.import_key(secret))
+
+
+def parse_set(content: bytes | str) -> Sequence[VerificationKey]:
+    """The usable signature keys of a JWKS; keys of other kinds are left out (RFC 7517, section 5).
+
+    Raises:
+        ValueError: not a JWKS, or no key in it can be used.
+    """
+    document: object = json.loads(content)
+    listed = cast("dict[str, Any]", document).get("keys") if isinstance(document, dict) else None
+    if not isinstance(listed, list):
+        raise ValueError("not a JSON Web Key Set")
+    found: list[VerificationKey] = []
+    for item in cast("list[Any]", listed)[:_MOST_KEYS]:
+        key = _parse_member(item)
+        if key is not None:
+            found.append(key)
+    if not found:
+        raise ValueError("no key of the set can be used: HS256, RS256 and EdDSA (Ed25519) are accepted")
+    return tuple(found)
+
+
+def _parse_member(item: object) -> VerificationKey | None:
+    if not isinstance(item, dict):
+        return None
+    member = cast("dict[str, Any]", item)
+    if member.get("use", "sig") != "sig":
+        return None
+    try:
+        accepted = _accept(JWKRegistry.import_key(member))
+    except (JoseError, ValueError, TypeError) as error:
+        _log.info("jwk_left_out", kid=str(member.get("kid")), error=str(error))
+        return None
+    return accepted if member.get("alg", accepted.algorithm) == accepted.algorithm else None
+
+
+def _accept_pem(pem: bytes) -> VerificationKey:
+    for kind in (RSAKey, OKPKey):
+        try:
+            key = kind.import_key(pem)
+        except (JoseError, ValueError, TypeError):
+            continue
+        return _accept(key)
+    raise ValueError("the PEM holds neither an RSA nor an Ed25519 key")
+
+
+def _accept(key: Key) -> VerificationKey:
+    """The key with its algorithm: the key's type decides, never the token."""
+    if isinstance(key, OctKey):
+        if len(key.raw_value) < SMALLEST_SECRET:
+            raise ValueError(f"an HS256 secret has at least {SMALLEST_SECRET} bytes")
+        return VerificationKey("HS256", key)
+    if isinstance(key, RSAKey):
+        if key.public_key.key_size < SMALLEST_RSA:
+            raise ValueError(f"an RSA key has at least {SMALLEST_RSA} bits")
+        return VerificationKey("RS256", key)
+    if isinstance(key, OKPKey) and key.curve_name == "Ed25519":
+        return VerificationKey("EdDSA", key)
+    raise ValueError("not a key for HS256, RS256 or EdDSA (Ed25519)")
+
+
+def _download(url: str) -> bytes:
+    request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 (see JwtSettings)
+    with urllib.request.urlopen(request, timeout=_FETCH_SECONDS) as answer:  # noqa: S310 (see JwtSettings)
+        content: bytes = answer.read(_LARGEST_SET + 1)
+    if len(content) > _LARGEST_SET:
+        raise ValueError(f"the key set is larger than {_LARGEST_SET} bytes")
+    return content

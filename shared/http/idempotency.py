@@ -1,0 +1,150 @@
+"""Idempotency keys: a write that is sent again is answered again, and done once."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from shared.http.auth.principal import Principal
+from shared.http.problems import FieldError, Problem
+from shared.postgres.pool import Connection, Pool
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+KEPT_FOR: Final = timedelta(days=7)
+"""How long a key and its answer are kept."""
+
+LONGEST_KEY: Final = 255
+
+_HEADER: Final = "Idempotency-Key"
+
+Run = Callable[[Connection], Awaitable[tuple[int, object]]]
+"""The effect, within the transaction it is given: the status (2xx) and the JSON body of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    principal: str
+    key: str
+    fingerprint: bytes
+
+
+async def idempotent(request: "Request", pool: Pool, principal: Principal, required: bool, run: Run) -> Response:  # noqa: FBT001 (of five, one is a flag)
+    """Run a write in a transaction, once per `Idempotency-Key` of the principal, and answer.
+
+    The answer is stored with the effect for `KEPT_FOR`. What is raised rolls both back: refusals
+    are judged anew each time.
+
+    Raises:
+        Problem: 400, the key is missing though `required`, or malformed; 409, the same request is
+            running; 422, the key was used for another request.
+    """
+    key = _key(request, required=required)
+    if key is None:
+        async with pool.acquire() as conn, conn.transaction():
+            status, body = await run(conn)
+        return _answer(status, to_json(body))
+    attempt = _Attempt(principal.name, key, _fingerprint(request, await request.body()))
+    async with pool.acquire() as conn, conn.transaction():
+        await _lock(conn, attempt)
+        stored = await _find(conn, attempt)
+        if stored is not None:
+            return stored
+        status, body = await run(conn)
+        content = to_json(body)
+        await _store(conn, attempt, status, content)
+    return _answer(status, content)
+
+
+FORGET_SQL = """
+DELETE FROM idempotency_key WHERE created_at < $1
+"""
+
+
+async def forget(pool: Pool, now: datetime) -> None:
+    """Remove the keys that are past their time; a job of every service's worker."""
+    await pool.execute(FORGET_SQL, now - KEPT_FOR)
+
+
+LOCK_SQL = """
+SELECT pg_try_advisory_xact_lock($1)
+"""
+
+
+async def _lock(conn: Connection, attempt: _Attempt) -> None:
+    name = f"idempotency_key\x00{attempt.principal}\x00{attempt.key}"
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+    if not await conn.fetchval(LOCK_SQL, number):
+        problem = Problem(409, "request_in_progress", "A request with this Idempotency-Key is still running.")
+        raise problem.with_headers({"Retry-After": "1"})
+
+
+FIND_SQL = """
+SELECT fingerprint, status, body::text AS body
+FROM idempotency_key
+WHERE principal = $1 AND key = $2 AND created_at >= now() - $3::interval
+"""
+
+
+async def _find(conn: Connection, attempt: _Attempt) -> Response | None:
+    # a statement of its own, after the lock: only then does its snapshot hold what the last holder committed
+    row = await conn.fetchrow(FIND_SQL, attempt.principal, attempt.key, KEPT_FOR)
+    if row is None:
+        return None
+    if row["fingerprint"] != attempt.fingerprint:
+        detail = "This Idempotency-Key was used for another request: method, path or body differ."
+        raise Problem(422, "idempotency_key_reused", detail)
+    answer = _answer(row["status"], row["body"].encode())
+    answer.headers["Idempotency-Replayed"] = "true"
+    return answer
+
+
+STORE_SQL = """
+INSERT INTO idempotency_key (principal, key, fingerprint, status, body)
+VALUES ($1, $2, $3, $4, $5::text::json)
+ON CONFLICT (principal, key) DO UPDATE SET
+    fingerprint = excluded.fingerprint,
+    status = excluded.status,
+    body = excluded.body,
+    created_at = excluded.created_at
+"""
+
+
+async def _store(conn: Connection, attempt: _Attempt, status: int, content: bytes) -> None:
+    await conn.execute(STORE_SQL, attempt.principal, attempt.key, attempt.fingerprint, status, content.decode())
+
+
+def _key(request: "Request", *, required: bool) -> str | None:
+    sent = request.headers.getlist(_HEADER)
+    if not any(sent):
+        if not required:
+            return None
+        raise Problem(400, "idempotency_key_required", f"This request moves points: send an {_HEADER}.")
+    key = _decode(sent[0])
+    if len(sent) > 1 or len(key) > LONGEST_KEY or not key.isprintable():
+        message = f"One key of 1 to {LONGEST_KEY} printable characters."
+        error = FieldError(pointer="/header/idempotency-key", message=message)
+        raise Problem(400, "idempotency_key_invalid", f"{_HEADER}: {message}", (error,))
+    return key
+
+
+def _decode(header: str) -> str:
+    """A header's characters: UTF-8 where it is that, for ASGI hands bytes over as Latin-1."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return header
+
+
+def _fingerprint(request: "Request", body: bytes) -> bytes:
+    path: str = request.scope["path"]
+    return hashlib.sha256(b"\x00".join((request.method.encode(), path.encode(), body))).digest()
+
+
+def _answer(status: int, content: bytes) -> Response:
+    return Response(content, status, media_type="application/json")

@@ -1,0 +1,94 @@
+"""Lists in pages: opaque cursors, newest first."""
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Annotated, Any, Final, Generic, TypeVar, cast
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+from shared.http.problems import FieldError, Problem
+
+T = TypeVar("T")
+
+DEFAULT_LIMIT: Final = 50
+
+_LONGEST: Final = 1024
+_BIGINT: Final = 2**63
+
+Limit = Annotated[int, Query(ge=1, le=200, description="Items per page.")]
+"""`limit: Limit = DEFAULT_LIMIT`."""
+
+After = Annotated[str | None, Query(max_length=_LONGEST, description="The `next` of the page before.")]
+"""`after: After = None`."""
+
+
+class Page(BaseModel, Generic[T]):
+    """A page of a list; `next` is the `after` of the page that follows, null on the last."""
+
+    model_config = ConfigDict(frozen=True)
+
+    data: Sequence[T]
+    next: str | None
+
+
+def page(found: Sequence[T], limit: int, position: Callable[[T], Sequence[object]]) -> Page[T]:
+    """The page of what was found, when up to `limit` + 1 items were asked for.
+
+    `position` gives the values that the list is sorted by; those of the page's last item make the cursor.
+    """
+    shown = found[:limit]
+    return Page(data=shown, next=encode_cursor(position(shown[-1])) if len(found) > limit else None)
+
+
+def encode_cursor(position: Sequence[object]) -> str:
+    """An opaque cursor of a position: strings, integers, instants, UUIDs."""
+    return base64.urlsafe_b64encode(to_json(list(position))).rstrip(b"=").decode()
+
+
+def decode_cursor(after: str | None, shape: type[T]) -> T | None:
+    """The position in a cursor, as `shape` (such as `tuple[datetime, UUID]`) has it; None without a cursor.
+
+    Anybody can make a cursor up, so only values that PostgreSQL can take are let through:
+    no NUL, no integer beyond a bigint, no instant without an offset.
+
+    Raises:
+        Problem: 400, this is not a cursor of this list.
+    """
+    if after is None:
+        return None
+    try:
+        content = base64.b64decode(after + "=" * (-len(after) % 4), altchars=b"-_", validate=True)
+        _check(json.loads(content))
+        position = cast("T", _adapter(shape).validate_json(content))
+        _check(list(cast("Sequence[object]", position)))
+    except (ValueError, OverflowError, RecursionError, ValidationError):
+        error = FieldError(pointer="/query/after", message="Not a cursor of this list.")
+        raise Problem(400, "invalid_cursor", "after: not a cursor of this list.", (error,)) from None
+    return position
+
+
+@lru_cache(maxsize=64)
+def _adapter(shape: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(shape, config=ConfigDict(strict=True))
+
+
+def _check(position: object) -> None:
+    if not isinstance(position, list):
+        raise ValueError("not a list")  # noqa: TRY004 (every misfit is a ValueError here)
+    for value in cast("list[object]", position):
+        if isinstance(value, str):
+            if "\x00" in value:
+                raise ValueError("NUL")
+            value.encode()
+        elif isinstance(value, int):
+            if not -_BIGINT <= value < _BIGINT:
+                raise ValueError("not a bigint")
+        elif isinstance(value, datetime):
+            if value.tzinfo is None:
+                raise ValueError("no offset")
+            value.astimezone(UTC)

@@ -1,0 +1,56 @@
+"""What an orchestrator and a monitor ask every process: does it live, is it ready, how is it doing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, Router
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+Readiness = Callable[[], Awaitable[bool]]
+"""Says whether the process can do its work now; an exception means no."""
+
+_READY_SECONDS: Final = 2.0
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def routes(is_ready: Readiness) -> list[Route]:
+    """`/livez` (200 while the event loop turns), `/readyz` (200 or 503) and `/metrics` (Prometheus)."""
+
+    async def readyz(_request: "Request") -> Response:
+        if await _ask(is_ready):
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "not_ready"}, 503)
+
+    return [
+        Route("/livez", _livez, include_in_schema=False),
+        Route("/readyz", readyz, include_in_schema=False),
+        Route("/metrics", _metrics, include_in_schema=False),
+    ]
+
+
+def probes_app(is_ready: Readiness) -> Router:
+    """An ASGI app of the probes alone."""
+    return Router(routes(is_ready), redirect_slashes=False)
+
+
+async def _ask(is_ready: Readiness) -> bool:
+    try:
+        return await asyncio.wait_for(is_ready(), _READY_SECONDS)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the process is not ready)
+        _log.warning("not_ready", failure=type(error).__name__, error=str(error))
+        return False
+
+
+async def _livez(_request: "Request") -> Response:
+    return JSONResponse({"status": "alive"})
+
+
+async def _metrics(_request: "Request") -> Response:
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,175 @@
+"""Errors over HTTP: RFC 9457 problem documents for everything that goes wrong."""
+
+import http
+import socket
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+import structlog
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from shared.http.request import request_id
+from shared.postgres.pool import is_transient
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.requests import Request
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+_MAY_PASS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError, socket.gaierror, TimeoutError)
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class FieldError(BaseModel):
+    """One thing that is wrong with a request.
+
+    `pointer` is a JSON pointer into the body; `/query/limit`, `/path/id` or `/header/if-match`
+    for what is not in the body.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    pointer: str
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """An error as RFC 9457 has it. `code` is for programs, `detail` for people."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", title="Problem")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[FieldError] | None = None
+    request_id: str
+
+
+class Problem(Exception):  # noqa: N818 (the RFC's own word)
+    """A request that is refused; becomes a problem document.
+
+    `extra` adds members to the document, such as the `missing` points of `insufficient_points`.
+    """
+
+    def __init__(
+        self, status: int, code: str, detail: str, errors: Sequence[FieldError] = (), **extra: object
+    ) -> None:
+        super().__init__(f"{status} {code}: {detail}")
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.extra = extra
+        self.headers: dict[str, str] = {}
+
+    def with_headers(self, headers: Mapping[str, str]) -> "Problem":
+        """The same problem, answered with these headers too."""
+        self.headers.update(headers)
+        return self
+
+
+def render(problem: Problem, request_id: str) -> Response:
+    """The answer that tells a problem."""
+    content: dict[str, Any] = {
+        "type": "about:blank",
+        "title": _title(problem.status),
+        "status": problem.status,
+        "detail": problem.detail,
+        "code": problem.code,
+    }
+    if problem.errors:
+        content["errors"] = problem.errors
+    content |= {"request_id": request_id, **problem.extra}
+    return Response(to_json(content), problem.status, problem.headers, MEDIA_TYPE)
+
+
+def unexpected() -> Problem:
+    """What a caller learns of an error that nobody foresaw: nothing but the request's id."""
+    return Problem(500, "internal_error", "An unexpected error; the log tells it under this request_id.")
+
+
+def install(app: "FastAPI") -> None:
+    """Let the app answer every failure of a request with a problem document."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    for kind in _MAY_PASS:
+        app.add_exception_handler(kind, _on_failure)
+
+
+def escape(name: str) -> str:
+    """A member's name as a step of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+async def _on_problem(request: "Request", error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return render(error, request_id(request))
+
+
+async def _on_invalid(request: "Request", error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found: Sequence[Mapping[str, Any]] = error.errors()
+    if any(item["type"] == "json_invalid" for item in found):
+        return render(Problem(400, "malformed_json", "The body is not JSON."), request_id(request))
+    if any(item["loc"] == ("body",) for item in found) and not _is_json(request):
+        problem = Problem(415, "unsupported_media_type", "Send the body as Content-Type: application/json.")
+        return render(problem, request_id(request))
+    errors = [FieldError(pointer=_pointer(item["loc"]), message=_message(item)) for item in found]
+    detail = f"{errors[0].pointer or 'The body'}: {errors[0].message}"
+    return render(Problem(422, "invalid_request", detail, errors), request_id(request))
+
+
+async def _on_http(request: "Request", error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code, detail = _KNOWN.get(error.status_code, (_title(error.status_code).lower().replace(" ", "_"), error.detail))
+    problem = Problem(error.status_code, code, detail)
+    return render(problem.with_headers(error.headers or {}), request_id(request))
+
+
+async def _on_failure(request: "Request", error: Exception) -> Response:
+    if not is_transient(error):
+        raise error  # a bug: the middleware logs it and answers 500
+    _log.warning("request_unavailable", failure=type(error).__name__, error=str(error))
+    problem = Problem(503, "unavailable", "The service cannot answer right now; try again.")
+    return render(problem.with_headers({"Retry-After": "1"}), request_id(request))
+
+
+_KNOWN: Final = {
+    400: ("malformed_body", "The body cannot be read."),
+    404: ("not_found", "There is nothing at this path."),
+    405: ("method_not_allowed", "This path does not take this method."),
+    413: ("body_too_large", "The body is too large."),
+}
+
+
+def _is_json(request: "Request") -> bool:
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
+def _title(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+def _pointer(location: Sequence[str | int]) -> str:
+    """RFC 6901. What stands in the body begins at the body's own root."""
+    steps = location[1:] if location and location[0] == "body" else location
+    return "".join(f"/{escape(str(step))}" for step in steps)
+
+
+def _message(item: Mapping[str, Any]) -> str:
+    # pydantic puts the kind of a validator's exception before what it says
+    return str(item["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")

@@ -1,0 +1,92 @@
+"""Serving over HTTP, with an end that is bounded."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+
+from shared.http.probes import Readiness, probes_app
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+GRACE_SECONDS: Final = 10
+"""How long requests in flight may take after the signal to stop."""
+
+_BACKLOG: Final = 2048
+
+
+async def serve(app: "ASGIApp", host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT; requests in flight get `GRACE_SECONDS` to end. Run it on uvloop.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    server = _server(app, host, port)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop, server)
+    try:
+        await server.serve(sockets=[bind(host, port)])
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def serve_probes(is_ready: Readiness, host: str, port: int) -> None:
+    """Serve `/livez`, `/readyz` and `/metrics` until cancelled; signals are left to the caller.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    server = _server(probes_app(is_ready), host, port)
+    await server.serve(sockets=[bind(host, port)])
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise OSError(error.errno, f"{host} port {port}: {error.strerror}") from error
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its signal handlers, which raise the signal again after the end: here SIGTERM exits with 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+def _server(app: "ASGIApp", host: str, port: int) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )
+
+
+def _stop(server: _Server) -> None:
+    # a second signal does not wait for the requests in flight
+    server.force_exit = server.should_exit
+    server.should_exit = True

@@ -1,0 +1,159 @@
+"""What a process tells about itself: JSON logs, the list of metrics, trace context."""
+
+import logging
+import re
+import sys
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics import MetricWrapperBase
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{1,200})?"
+)
+_LONGEST_TRACEPARENT: Final = 128
+
+_FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SLOW: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0, 86400.0)
+_RECORDS: Final = (1, 2, 5, 10, 25, 50, 100, 200, 300, 400, 500)
+
+LAG: Final = Gauge(
+    "wafa_lag_records",
+    "Records of a partition (topic, partition) that are in Kafka and not yet committed here.",
+    ("topic", "partition"),
+)
+BATCH_SIZE: Final = Histogram(
+    "wafa_batch_records", "Records per batch that was committed, of all types and topics.", buckets=_RECORDS
+)
+HANDLER_SECONDS: Final = Histogram(
+    "wafa_handler_seconds", "Seconds that the handler took for a batch, within its transaction.", buckets=_FAST
+)
+COMMIT_DELAY: Final = Histogram(
+    "wafa_record_to_commit_seconds",
+    "Seconds from a record's Kafka timestamp to the commit of its effect here, by topic.",
+    ("topic",),
+    buckets=_SLOW,
+)
+RETRIES: Final = Counter(
+    "wafa_retries_total",
+    "Times a batch was tried again after a passing failure (connection lost, deadlock, timeout), by its class.",
+    ("failure",),
+)
+DEAD_LETTERS: Final = Counter(
+    "wafa_dead_letters_total", "Records that went to the dead letters, by topic and reason.", ("topic", "reason")
+)
+SKIPPED: Final = Counter(
+    "wafa_skipped_total",
+    "Events skipped since their type is unknown or of no interest here, by topic.",
+    ("topic",),
+)
+DUPLICATES: Final = Counter(
+    "wafa_duplicates_total",
+    "Events that came again and had no effect, by what told so: inbox (source and id), natural_key, "
+    "or repeat_differs (natural key again with other content).",
+    ("kind",),
+)
+OUTBOX_ROWS: Final = Gauge("wafa_outbox_rows", "Rows in the outbox: events that are committed and not yet published.")
+OUTBOX_AGE: Final = Gauge(
+    "wafa_outbox_age_seconds", "Age of the oldest row of the outbox, in seconds; 0 when it is empty."
+)
+RELAY_PUBLISHED: Final = Counter(
+    "wafa_relay_published_total", "Events that Kafka acknowledged to the relay, by topic.", ("topic",)
+)
+RELAY_FAILURES: Final = Counter(
+    "wafa_relay_failures_total", "Times the relay could not publish a batch and kept its rows for later."
+)
+LEDGER_IMBALANCE: Final = Gauge(
+    "wafa_ledger_imbalance_points", "Sum of all accounts of the ledger in points: anything but 0 is an alarm."
+)
+HTTP_REQUESTS: Final = Counter(
+    "wafa_http_requests_total", "HTTP requests answered, by method, route and status.", ("method", "route", "status")
+)
+HTTP_SECONDS: Final = Histogram(
+    "wafa_http_request_seconds",
+    "Seconds from an HTTP request's headers to the end of its answer, by method and route.",
+    ("method", "route"),
+    buckets=_FAST,
+)
+
+METRICS: Final[tuple["MetricWrapperBase", ...]] = (
+    LAG,
+    BATCH_SIZE,
+    HANDLER_SECONDS,
+    COMMIT_DELAY,
+    RETRIES,
+    DEAD_LETTERS,
+    SKIPPED,
+    DUPLICATES,
+    OUTBOX_ROWS,
+    OUTBOX_AGE,
+    RELAY_PUBLISHED,
+    RELAY_FAILURES,
+    LEDGER_IMBALANCE,
+    HTTP_REQUESTS,
+    HTTP_SECONDS,
+)
+"""Every metric of Wafa; `describe()` of each gives its name, type and help."""
+
+
+def configure(service: str, level: str = "INFO") -> None:
+    """Log JSON lines to stderr, those of the standard library's loggers too.
+
+    Each line carries `service`, `time` (UTC), `level`, `logger` where there is one, and what
+    is bound to the context, such as `request_id` and `correlation_id`.
+
+    Raises:
+        ValueError: `level` is not a level of the standard library.
+    """
+
+    def name_service(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
+        event["service"] = service
+        return event
+
+    of_both: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        name_service,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *of_both,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=of_both,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+        ],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+
+
+def traceparent(text: str | None) -> str | None:
+    """The text when it is a W3C trace context that may be passed on, else None.
+
+    Source: W3C Trace Context, section 3.2 (a later version may carry more fields at its end).
+    """
+    if text is None or len(text) > _LONGEST_TRACEPARENT or _TRACEPARENT.fullmatch(text) is None:
+        return None
+    is_first_version = text.startswith("00-")
+    return None if is_first_version and len(text) != len("00-") + 32 + 1 + 16 + 3 else text
