@@ -3,14 +3,12 @@
 import logging
 import re
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
-
-if TYPE_CHECKING:
-    from prometheus_client.metrics import MetricWrapperBase
-    from structlog.typing import EventDict, Processor, WrappedLogger
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.metrics import MetricWrapperBase
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 _TRACEPARENT: Final = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{1,200})?"
@@ -80,7 +78,7 @@ HTTP_SECONDS: Final = Histogram(
     buckets=_FAST,
 )
 
-METRICS: Final[tuple["MetricWrapperBase", ...]] = (
+METRICS: Final[tuple[MetricWrapperBase, ...]] = (
     LAG,
     BATCH_SIZE,
     HANDLER_SECONDS,
@@ -110,7 +108,7 @@ def configure(service: str, level: str = "INFO") -> None:
         ValueError: `level` is not a level of the standard library.
     """
 
-    def name_service(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
+    def name_service(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event["service"] = service
         return event
 
@@ -143,6 +141,7 @@ def configure(service: str, level: str = "INFO") -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    disable_created_metrics()  # a time series per counter that nobody reads
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -3,17 +3,15 @@
 import json
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from fastapi import Depends, FastAPI, Request
 
 from shared.http import problems
+from shared.http.auth import Authenticator
 from shared.http.middleware import LARGEST_BODY, RequestMiddleware
 from shared.http.probes import routes
-
-if TYPE_CHECKING:
-    from shared.http.auth import Authenticator
-    from shared.postgres.pool import Pool
+from shared.postgres.pool import Pool
 
 _REFERENCE: Final = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
@@ -26,7 +24,7 @@ _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _UNKEEPABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
-def new_app(service: str, title: str, *, pool: "Pool", authenticator: "Authenticator") -> FastAPI:
+def new_app(service: str, title: str, *, pool: Pool, authenticator: Authenticator) -> FastAPI:
     """An app with problem documents, request ids, metrics, auth and probes; the service adds its routes.
 
     `/readyz` asks the pool for a connection that answers.

@@ -4,17 +4,15 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pydantic_core import to_json
+from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.http.auth.principal import Principal
 from shared.http.problems import FieldError, Problem
 from shared.postgres.pool import Connection, Pool
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
 
 KEPT_FOR: Final = timedelta(days=7)
 """How long a key and its answer are kept."""
@@ -34,7 +32,7 @@ class _Attempt:
     fingerprint: bytes
 
 
-async def idempotent(request: "Request", pool: Pool, principal: Principal, required: bool, run: Run) -> Response:  # noqa: FBT001 (of five, one is a flag)
+async def idempotent(request: Request, pool: Pool, principal: Principal, required: bool, run: Run) -> Response:  # noqa: FBT001 (of five, one is a flag)
     """Run a write in a transaction, once per `Idempotency-Key` of the principal, and answer.
 
     The answer is stored with the effect for `KEPT_FOR`. What is raised rolls both back: refusals
@@ -119,7 +117,7 @@ async def _store(conn: Connection, attempt: _Attempt, status: int, content: byte
     await conn.execute(STORE_SQL, attempt.principal, attempt.key, attempt.fingerprint, status, content.decode())
 
 
-def _key(request: "Request", *, required: bool) -> str | None:
+def _key(request: Request, *, required: bool) -> str | None:
     sent = request.headers.getlist(_HEADER)
     if not any(sent):
         if not required:
@@ -141,7 +139,7 @@ def _decode(header: str) -> str:
         return header
 
 
-def _fingerprint(request: "Request", body: bytes) -> bytes:
+def _fingerprint(request: Request, body: bytes) -> bytes:
     path: str = request.scope["path"]
     return hashlib.sha256(b"\x00".join((request.method.encode(), path.encode(), body))).digest()
 

@@ -4,18 +4,16 @@ Plain ASGI: Starlette's `BaseHTTPMiddleware` would start a task group for every 
 """
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 import structlog
 from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.http.problems import Problem, render, unexpected
 from shared.http.request import REQUEST_ID, identify
 from shared.telemetry import HTTP_REQUESTS, HTTP_SECONDS
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LARGEST_BODY: Final = 1_048_576
 """Bytes of the largest body that is read."""
@@ -29,10 +27,10 @@ _log = structlog.stdlib.get_logger(__name__)
 class RequestMiddleware:
     """Gives a request its id, binds it to the log, counts the answer, and turns a bug into a 500."""
 
-    def __init__(self, app: "ASGIApp") -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or pass on what is not HTTP."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -43,7 +41,7 @@ class RequestMiddleware:
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
 
-        async def answer(message: "Message") -> None:
+        async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -64,7 +62,7 @@ class RequestMiddleware:
                 _count(scope, status, time.perf_counter() - begun)
 
 
-def _refuse(scope: "Scope", headers: Headers) -> Problem | None:
+def _refuse(scope: Scope, headers: Headers) -> Problem | None:
     """What no route should see: an escaped slash would change the path's shape, NUL breaks PostgreSQL."""
     raw_path: bytes = scope.get("raw_path") or b""
     if b"%" in raw_path and not _is_plain(raw_path):
@@ -87,12 +85,12 @@ def _is_plain(raw_path: bytes) -> bool:
         return False
 
 
-def _route(scope: "Scope") -> str:
+def _route(scope: Scope) -> str:
     """The path's template, so that metrics and logs hold no customer ids."""
     return getattr(scope.get("route"), "path", "unmatched")
 
 
-def _count(scope: "Scope", status: int, seconds: float) -> None:
+def _count(scope: Scope, status: int, seconds: float) -> None:
     route = _route(scope)
     if route in _PROBES:
         return

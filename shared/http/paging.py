@@ -73,7 +73,7 @@ def decode_cursor(after: str | None, shape: type[T]) -> T | None:
 
 
 @lru_cache(maxsize=64)
-def _adapter(shape: Any) -> TypeAdapter[Any]:
+def _adapter(shape: Any) -> TypeAdapter[Any]:  # noqa: ANN401 (any type)
     return TypeAdapter(shape, config=ConfigDict(strict=True))
 
 

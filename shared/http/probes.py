@@ -2,15 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, Router
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
+from starlette.routing import BaseRoute, Route, Router
 
 Readiness = Callable[[], Awaitable[bool]]
 """Says whether the process can do its work now; an exception means no."""
@@ -20,10 +18,10 @@ _READY_SECONDS: Final = 2.0
 _log = structlog.stdlib.get_logger(__name__)
 
 
-def routes(is_ready: Readiness) -> list[Route]:
+def routes(is_ready: Readiness) -> list[BaseRoute]:
     """`/livez` (200 while the event loop turns), `/readyz` (200 or 503) and `/metrics` (Prometheus)."""
 
-    async def readyz(_request: "Request") -> Response:
+    async def readyz(_request: Request) -> Response:
         if await _ask(is_ready):
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not_ready"}, 503)
@@ -48,9 +46,9 @@ async def _ask(is_ready: Readiness) -> bool:
         return False
 
 
-async def _livez(_request: "Request") -> Response:
+async def _livez(_request: Request) -> Response:
     return JSONResponse({"status": "alive"})
 
 
-async def _metrics(_request: "Request") -> Response:
+async def _metrics(_request: Request) -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

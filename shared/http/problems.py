@@ -3,22 +3,20 @@
 import http
 import socket
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import asyncpg
 import structlog
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.http.request import request_id
 from shared.postgres.pool import is_transient
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-    from starlette.requests import Request
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -60,9 +58,7 @@ class Problem(Exception):  # noqa: N818 (the RFC's own word)
     `extra` adds members to the document, such as the `missing` points of `insufficient_points`.
     """
 
-    def __init__(
-        self, status: int, code: str, detail: str, errors: Sequence[FieldError] = (), **extra: object
-    ) -> None:
+    def __init__(self, status: int, code: str, detail: str, errors: Sequence[FieldError] = (), **extra: object) -> None:
         super().__init__(f"{status} {code}: {detail}")
         self.status = status
         self.code = code
@@ -97,7 +93,7 @@ def unexpected() -> Problem:
     return Problem(500, "internal_error", "An unexpected error; the log tells it under this request_id.")
 
 
-def install(app: "FastAPI") -> None:
+def install(app: FastAPI) -> None:
     """Let the app answer every failure of a request with a problem document."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -111,12 +107,12 @@ def escape(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-async def _on_problem(request: "Request", error: Exception) -> Response:
+async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return render(error, request_id(request))
 
 
-async def _on_invalid(request: "Request", error: Exception) -> Response:
+async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found: Sequence[Mapping[str, Any]] = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
@@ -129,14 +125,14 @@ async def _on_invalid(request: "Request", error: Exception) -> Response:
     return render(Problem(422, "invalid_request", detail, errors), request_id(request))
 
 
-async def _on_http(request: "Request", error: Exception) -> Response:
+async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code, detail = _KNOWN.get(error.status_code, (_title(error.status_code).lower().replace(" ", "_"), error.detail))
     problem = Problem(error.status_code, code, detail)
     return render(problem.with_headers(error.headers or {}), request_id(request))
 
 
-async def _on_failure(request: "Request", error: Exception) -> Response:
+async def _on_failure(request: Request, error: Exception) -> Response:
     if not is_transient(error):
         raise error  # a bug: the middleware logs it and answers 500
     _log.warning("request_unavailable", failure=type(error).__name__, error=str(error))
@@ -152,7 +148,7 @@ _KNOWN: Final = {
 }
 
 
-def _is_json(request: "Request") -> bool:
+def _is_json(request: Request) -> bool:
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     return media_type == "application/json" or media_type.endswith("+json")
 

@@ -1,26 +1,24 @@
 """What a request carries besides its content: its id and its trace."""
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import uuid_utils
+from starlette.requests import Request
 
 from shared import telemetry
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
 
 REQUEST_ID: Final = "X-Request-Id"
 
 _SANE: Final = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 
 
-def request_id(request: "Request") -> str:
+def request_id(request: Request) -> str:
     """The id of the request: the caller's, where it sent a sane one, or a new UUIDv7."""
     return request.state.request_id
 
 
-def traceparent(request: "Request") -> str | None:
+def traceparent(request: Request) -> str | None:
     """The W3C trace context that the caller sent, when it is valid."""
     return telemetry.traceparent(request.headers.get("traceparent"))
 

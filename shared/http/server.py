@@ -5,14 +5,12 @@ import contextlib
 import signal
 import socket
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from shared.http.probes import Readiness, probes_app
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
 
 GRACE_SECONDS: Final = 10
 """How long requests in flight may take after the signal to stop."""
@@ -20,7 +18,7 @@ GRACE_SECONDS: Final = 10
 _BACKLOG: Final = 2048
 
 
-async def serve(app: "ASGIApp", host: str, port: int) -> None:
+async def serve(app: ASGIApp, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight get `GRACE_SECONDS` to end. Run it on uvloop.
 
     Raises:
@@ -68,7 +66,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server(app: "ASGIApp", host: str, port: int) -> _Server:
+def _server(app: ASGIApp, host: str, port: int) -> _Server:
     return _Server(
         uvicorn.Config(
             app,

@@ -1,17 +1,15 @@
 """FastAPI dependencies that let a caller in, or not."""
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 from fastapi import Path, Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
 from shared.contracts.values import Id
+from shared.http.auth.authenticator import Authenticator
 from shared.http.auth.principal import Kind, Principal, Scope
 from shared.http.problems import Problem
-
-if TYPE_CHECKING:
-    from shared.http.auth.authenticator import Authenticator
 
 CustomerId = Annotated[Id, Path(alias="id", description="The customer's id, percent-encoded.", examples=["customer-1"])]
 """The `{id}` of `/v1/customers/{id}/…`."""

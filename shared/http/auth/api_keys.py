@@ -28,7 +28,7 @@ class KeyEntry(BaseModel):
 
     id: Annotated[str, StringConstraints(pattern=r"^[0-9a-z]{1,32}$")]
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    scopes: Annotated[frozenset[Scope], Field(min_length=1)]
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1)]
     salt: _Hex
     hash: _Hex
     created_at: AwareDatetime
@@ -73,7 +73,7 @@ class ApiKeys:
             entry.id: _Known(
                 _hmac_key(entry.salt, self._pepper),
                 bytes.fromhex(entry.hash),
-                Principal(Kind.KEY, entry.id, entry.scopes),
+                Principal(Kind.KEY, entry.id, frozenset(entry.scopes)),
             )
             for entry in KeysFile.model_validate_json(content).keys
         }
@@ -83,7 +83,7 @@ def issue(name: str, scopes: Sequence[Scope], now: datetime, pepper: str = "") -
     """A new key, which is told to nobody else, and what is kept of it."""
     id_, secret, salt = secrets.token_hex(6), secrets.token_hex(24), secrets.token_hex(32)
     digest = hmac.new(_hmac_key(salt, pepper), secret.encode(), hashlib.sha256).hexdigest()
-    entry = KeyEntry(id=id_, name=name, scopes=frozenset(scopes), salt=salt, hash=digest, created_at=now)
+    entry = KeyEntry(id=id_, name=name, scopes=tuple(sorted(set(scopes))), salt=salt, hash=digest, created_at=now)
     return f"{PREFIX}{id_}_{secret}", entry
 
 

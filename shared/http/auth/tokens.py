@@ -115,7 +115,7 @@ def _key_set(jwks: str) -> KeySource:
 def _header(token: str) -> dict[str, Any] | None:
     """The header of a compact token, not verified yet; None when it is no token."""
     encoded, *others = token[:_LONGEST_TOKEN].split(".")
-    if len(others) != 2 or len(token) > _LONGEST_TOKEN:  # noqa: PLR2004 (payload and signature)
+    if len(others) != 2 or len(token) > _LONGEST_TOKEN:
         return None
     try:
         header: object = json.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))

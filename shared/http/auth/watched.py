@@ -40,7 +40,7 @@ class WatchedFile(Generic[T]):
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            _log.error("file_unreadable", path=str(self._path), error=str(error))  # noqa: TRY400 (no stack needed)
+            _log.error("file_unreadable", path=str(self._path), error=str(error))
             return self._seen
         return found.st_mtime_ns, found.st_ino, found.st_size
 
@@ -48,5 +48,5 @@ class WatchedFile(Generic[T]):
         try:
             return self._parse(self._path.read_bytes())
         except (OSError, ValueError) as error:
-            _log.error("file_unreadable", path=str(self._path), error=str(error))  # noqa: TRY400 (no stack needed)
+            _log.error("file_unreadable", path=str(self._path), error=str(error))
             return self._content
