@@ -1,0 +1,82 @@
+"""Where the stack keeps its files: everything under one data directory."""
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+DEFAULT_DATA = REPOSITORY / ".local"
+SERVICES = ("points", "tiers", "referrals", "notifications")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of one stack. Two stacks with different roots share nothing."""
+
+    root: Path
+
+    @property
+    def env_file(self) -> Path:
+        """What a script sources to reach the stack."""
+        return self.root / "wafa.env"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held by the supervisor for as long as it lives."""
+        return self.root / "lock"
+
+    @property
+    def state_file(self) -> Path:
+        """What the supervisor last said of its members."""
+        return self.root / "state.json"
+
+    @property
+    def addresses_file(self) -> Path:
+        """The ports that were chosen, and the addresses that were this stack's own."""
+        return self.root / "addresses.json"
+
+    @property
+    def credentials_file(self) -> Path:
+        """The signing key of tokens and the admin's API key."""
+        return self.root / "credentials.json"
+
+    @property
+    def api_keys(self) -> Path:
+        """The API keys that the services accept, hashed."""
+        return self.root / "api-keys.json"
+
+    @property
+    def logs(self) -> Path:
+        """One log per program."""
+        return self.root / "logs"
+
+    @property
+    def postgres(self) -> Path:
+        """The embedded PostgreSQL."""
+        return self.root / "postgres"
+
+    @property
+    def kafka(self) -> Path:
+        """Apache Kafka's log and configuration (its jars are not data, and stay beside it)."""
+        return self.root / "kafka" / "data"
+
+    def purge(self) -> None:
+        """Forget everything that a stack knew. Fetched jars stay."""
+        for folder in (self.postgres, self.kafka, self.logs):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (
+            *(self.env_file, self.state_file, self.addresses_file),
+            *(self.credentials_file, self.api_keys),
+        ):
+            file.unlink(missing_ok=True)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner reads (mode 600), in one step: a reader sees the old or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 600
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    Path(name).replace(path)

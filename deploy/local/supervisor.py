@@ -1,0 +1,214 @@
+"""Keeps programs running: starts them in order, starts again what dies, stops them in reverse order."""
+
+import asyncio
+import contextlib
+import json
+import time
+from asyncio.subprocess import Process
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from deploy.local.program import Program, StartError, last_lines
+from deploy.local.state import MemberState, Phase
+
+NEEDS_A_PERSON = 78  # a program that ends so would end so again: it says what a person must decide
+POLL_SECONDS = 0.05
+LARGEST_LOG = 20 * 2**20  # bytes; a larger log is set aside when its program starts
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Seconds before the next start: doubled with each failure in a row, forgotten after a healthy run."""
+
+    first: float = 0.5
+    most: float = 30.0
+    healthy: float = 30.0
+
+    def delay(self, failures: int) -> float:
+        """The pause after this many failures in a row (1 or more)."""
+        return min(self.most, self.first * 2.0 ** min(failures - 1, 30))
+
+
+@dataclass(frozen=True)
+class Member:
+    """One program to keep running.
+
+    `program` is asked anew at each start. `is_ready` may block for a moment. `revived` runs when the
+    member is ready again after it had died.
+    """
+
+    name: str
+    program: Callable[[], Program]
+    is_ready: Callable[[], bool]
+    revived: Callable[[], Awaitable[None]] | None = None
+
+
+class Supervisor:
+    """Runs members, stage by stage. `changed` hears of every change of state."""
+
+    def __init__(
+        self, logs: Path, changed: Callable[[Sequence[MemberState]], None], backoff: Backoff | None = None
+    ) -> None:
+        self._logs = logs
+        self._changed = changed
+        self._backoff = backoff or Backoff()
+        self._stages: list[list[_Keeper]] = []
+
+    async def start(self, members: Sequence[Member], seconds: float) -> None:
+        """Start a stage and wait until all of it is ready.
+
+        Raises:
+            StartError: a member failed for good, or was not ready within `seconds`.
+        """
+        stage = [_Keeper(member, self._logs / f"{member.name}.log", self._tell, self._backoff) for member in members]
+        self._stages.append(stage)
+        for keeper in stage:
+            keeper.task = asyncio.create_task(keeper.keep(), name=keeper.member.name)
+        deadline = time.monotonic() + seconds
+        while not all(keeper.state.phase is Phase.READY for keeper in stage):
+            for keeper in stage:
+                if keeper.state.phase is Phase.FAILED:
+                    raise StartError(f"{keeper.member.name} does not start: {keeper.state.message}")
+                if keeper.task is not None and keeper.task.done():
+                    await keeper.task
+            if time.monotonic() > deadline:
+                late = [keeper.member.name for keeper in stage if keeper.state.phase is not Phase.READY]
+                raise StartError(f"not ready within {seconds:.0f} s: {', '.join(late)}; see {self._logs}")
+            await asyncio.sleep(POLL_SECONDS)
+
+    def restart(self, names: Sequence[str]) -> None:
+        """Ask members to end; each is started again as after any end."""
+        for keeper in self._keepers():
+            if keeper.member.name in names:
+                keeper.ask_to_end()
+
+    async def stop(self) -> None:
+        """Stop all members, the stage started last first."""
+        while self._stages:
+            await asyncio.gather(*(keeper.stop() for keeper in self._stages[-1]))
+            self._stages.pop()
+
+    def _keepers(self) -> list["_Keeper"]:
+        return [keeper for stage in self._stages for keeper in stage]
+
+    def _tell(self) -> None:
+        self._changed([keeper.state for keeper in self._keepers()])
+
+
+class _Keeper:
+    """One member's life."""
+
+    def __init__(self, member: Member, log: Path, tell: Callable[[], None], backoff: Backoff) -> None:
+        self.member = member
+        self.state = MemberState(member.name, Phase.STARTING)
+        self.task: asyncio.Task[None] | None = None
+        self._log = log
+        self._tell = tell
+        self._backoff = backoff
+        self._program = member.program()
+        self._process: Process | None = None
+        self._stopping = False
+
+    async def keep(self) -> None:
+        """Start the program, and again whenever it ends, until `stop` or until a person must decide."""
+        failures = 0
+        while not self._stopping:
+            began = time.monotonic()
+            code = await self._run_once()
+            if self._stopping:
+                return
+            if code == NEEDS_A_PERSON:
+                words = last_words(self._log)
+                self._become(replace(self.state, phase=Phase.FAILED, pid=None, message=words))
+                return
+            failures = 1 if time.monotonic() - began > self._backoff.healthy else failures + 1
+            words = f"ended with code {code}: {last_words(self._log)}"
+            restarts = self.state.restarts + 1
+            self._become(MemberState(self.member.name, Phase.RESTARTING, restarts=restarts, message=words))
+            await asyncio.sleep(self._backoff.delay(failures))
+
+    def ask_to_end(self) -> None:
+        """Send the program its stop signal, if it runs."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(self._program.stop_signal)
+
+    async def stop(self) -> None:
+        """End the program: by its signal, after its grace by force."""
+        self._stopping = True
+        self._become(replace(self.state, phase=Phase.STOPPING))
+        self.ask_to_end()
+        process = self._process
+        if process is not None:
+            try:
+                await asyncio.wait_for(process.wait(), self._program.grace)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        if self.task is not None:
+            self.task.cancel()  # it may be in a pause between two starts
+            await asyncio.gather(self.task, return_exceptions=True)
+        self._become(replace(self.state, phase=Phase.STOPPED, pid=None))
+
+    async def _run_once(self) -> int:
+        """Start the program, watch it until it is ready, and wait for its end; answers its exit code."""
+        self._program = self.member.program()
+        process = await _spawn(self._program, self._log)
+        self._process = process
+        self._become(replace(self.state, pid=process.pid))
+        watch = asyncio.create_task(self._watch())
+        try:
+            return await process.wait()
+        finally:
+            watch.cancel()
+
+    async def _watch(self) -> None:
+        """Say that the program is ready, once it is; what a revival needs is done before."""
+        while not await asyncio.to_thread(self.member.is_ready):  # noqa: ASYNC110 - it can only be asked
+            await asyncio.sleep(POLL_SECONDS)
+        if self.state.restarts > 0 and self.member.revived is not None:
+            try:
+                await self.member.revived()
+            except StartError as error:
+                self._become(replace(self.state, message=str(error)))
+                self.ask_to_end()  # and so it is tried again
+                return
+        self._become(replace(self.state, phase=Phase.READY, message=""))
+
+    def _become(self, state: MemberState) -> None:
+        self.state = state
+        self._tell()
+
+
+async def _spawn(program: Program, log: Path) -> Process:
+    with _open(log) as output:
+        return await asyncio.create_subprocess_exec(
+            *program.command(),
+            env=program.environment(),
+            cwd=program.cwd,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _open(log: Path) -> BinaryIO:
+    """A log to append to; one that grew too large is set aside first."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LARGEST_LOG:
+        log.replace(log.with_suffix(".old.log"))
+    return log.open("ab")
+
+
+def last_words(log: Path) -> str:
+    """What a program said last: of a JSON log line its message and what goes with it."""
+    line = last_lines(log, 1)
+    try:
+        document = json.loads(line)
+        words = [str(document.pop("event")), *(f"{name}={value}" for name, value in document.items())]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return line
+    return " ".join(words)
