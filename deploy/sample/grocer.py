@@ -24,6 +24,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from deploy.sample import cloudevent
+from deploy.sample.cloudevent import CloudEvent
+
+SOURCE: Final = "/sample/grocer"
 HOUSEHOLDS: Final = 148
 """How many households the usual sample has: 6 % of them, 10,361 baskets, every tier among them."""
 
@@ -90,13 +94,12 @@ class Sample:
         _, household, paid, store, *_ = rows[0]
         total = Decimal(0)
         lines: list[dict[str, Any]] = []
-        for number, (*_, product, quantity, value) in enumerate(rows, start=1):
+        for number, (_, _, _, _, product, quantity, value) in enumerate(rows, start=1):
             amount, text = _price(value)
             total += amount
             line = {"line_id": str(number), "sku": str(product), "quantity": quantity, "amount": text}
-            department = self._departments.get(product)
-            if department is not None:
-                line["category"] = department
+            if product in self._departments:
+                line["category"] = self._departments[product]
             lines.append(line)
         purchase = {
             "customer_id": str(household),
@@ -183,6 +186,12 @@ class Year:
         return dict(
             zip(counted["household_id"].to_pylist(), counted["basket_id_count_distinct"].to_pylist(), strict=True)
         )
+
+
+def purchase(basket: Basket) -> CloudEvent:
+    """The basket as the grocer's till publishes it."""
+    name, type_ = f"basket-{basket.basket}", cloudevent.PURCHASE_COMPLETED
+    return CloudEvent(cloudevent.PURCHASES, type_, name, SOURCE, basket.time, basket.purchase)
 
 
 def data_folder() -> Path:
