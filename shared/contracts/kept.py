@@ -112,7 +112,8 @@ class _LineState:
         free = Decimal(self.line.amount) == 0
         self.amount -= taken
         self.returned += Decimal(refund.quantity)
-        self.gone = self.returned >= Decimal(self.line.quantity) if free else self.amount == 0
+        back = self.returned >= Decimal(self.line.quantity) if free else self.amount == 0
+        self.gone = self.gone or back  # a free line that an earlier refund took stays gone
         return taken
 
 

@@ -23,7 +23,9 @@ class Reason(StrEnum):
 class Malformed(Exception):
     """A record that cannot be read as an event of the contract."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str, type_: str | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.type = type_
+        """The event type, where it could be read."""

@@ -7,16 +7,20 @@ never slip in); readers turn them into `Decimal` where they calculate.
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from functools import cache
+from importlib.resources import files
+from math import isfinite
 from typing import Annotated, Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
 _LONGEST_TEXT: Final = 10_000
+_DEEPEST: Final = 32
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _INSTANT: Final = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:)(\d{2})(\.\d+)?(?:[Zz]|([+-])(\d{2}):(\d{2}))", re.ASCII
+    r"(\d{4}-\d{2}-\d{2})[Tt]((?:[01]\d|2[0-3]):[0-5]\d:)([0-5]\d|60)(\.\d+)?"
+    r"(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))",
+    re.ASCII,
 )
 
 Id = Annotated[
@@ -41,7 +45,8 @@ Locale = Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,8
 def parse_instant(text: str) -> datetime:
     """A strict RFC 3339 date-time with offset, as an instant in UTC (microseconds; finer digits are cut).
 
-    A leap second counts as the first instant of the next minute, as POSIX clocks have it.
+    A leap second (23:59:60 UTC at the end of a month) counts as the first instant of the next
+    month, as POSIX clocks have it.
 
     Raises:
         ValueError: the text is not RFC 3339, or names an instant that does not exist.
@@ -52,19 +57,22 @@ def parse_instant(text: str) -> datetime:
     day, clock, second, fraction, sign, hours, minutes = found.groups()
     leap = second == "60"
     moment = datetime.fromisoformat(f"{day}T{clock}{'59' if leap else second}").replace(tzinfo=UTC)
-    if fraction:
-        moment += timedelta(microseconds=int(fraction[1:7].ljust(6, "0")))
-    if leap:
-        moment = moment.replace(microsecond=0) + timedelta(seconds=1)
-    if sign:
-        if int(hours) > 23 or int(minutes) > 59:
-            raise ValueError("an offset runs from -23:59 to +23:59")
-        offset = timedelta(hours=int(hours), minutes=int(minutes))
-        try:
+    try:
+        if sign:
+            offset = timedelta(hours=int(hours), minutes=int(minutes))
             moment = moment - offset if sign == "+" else moment + offset
-        except OverflowError as error:
-            raise ValueError("an instant outside the years 1 to 9999") from error
-    return moment
+        if leap:
+            return _after_leap_second(moment)
+    except OverflowError as error:
+        raise ValueError("an instant outside the years 1 to 9999") from error
+    return moment.replace(microsecond=int(fraction[1:7].ljust(6, "0"))) if fraction else moment
+
+
+def _after_leap_second(moment: datetime) -> datetime:
+    following = moment + timedelta(seconds=1)
+    if (following.day, following.hour, following.minute) != (1, 0, 0):
+        raise ValueError("no leap second: they end a month at 23:59:60 UTC")
+    return following
 
 
 def format_instant(moment: datetime) -> str:
@@ -74,6 +82,8 @@ def format_instant(moment: datetime) -> str:
 
 def _instant(value: object) -> datetime:
     if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("an instant has an offset")
         return value
     if not isinstance(value, str):
         raise ValueError("an instant is an RFC 3339 string")  # noqa: TRY004 pydantic reports ValueError only
@@ -88,38 +98,44 @@ def _date(value: object) -> date:
     return date.fromisoformat(value)
 
 
-@lru_cache(maxsize=1024)
-def _is_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
+@cache
+def _zones() -> frozenset[str]:
+    # The package's list, not the machine's files: every service decides alike, and `localtime` is no zone.
+    return frozenset((files("tzdata") / "zones").read_text(encoding="ascii").split())
 
 
 def _zone(name: str) -> str:
-    if not _is_zone(name):
+    if name not in _zones():
         raise ValueError("not a zone of the IANA database")
     return name
 
 
-def _without_nul(value: object) -> object:
-    """No string of a free-form JSON value holds NUL or a lone surrogate: PostgreSQL could not keep it."""
+def _storable(value: object, deepest: int = _DEEPEST) -> object:
+    """A free-form JSON value that PostgreSQL and every JSON writer can keep.
+
+    No string holds NUL or a lone surrogate, no number is infinite (1e999 reads as such),
+    and nothing is nested deeper than 32 levels.
+    """
     if isinstance(value, str):
-        if "\x00" in value:
-            raise ValueError("a string holds NUL")
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError("a string holds a lone surrogate") from error
-    elif isinstance(value, Mapping):
-        for name, item in value.items():
-            _without_nul(name)
-            _without_nul(item)
-    elif isinstance(value, Sequence):
-        for item in value:
-            _without_nul(item)
+        _check_text(value)
+    elif isinstance(value, float):
+        if not isfinite(value):
+            raise ValueError("a number is out of range")
+    elif isinstance(value, (Mapping, Sequence)):
+        if not deepest:
+            raise ValueError(f"nested deeper than {_DEEPEST} levels")
+        for item in (*value, *value.values()) if isinstance(value, Mapping) else value:
+            _storable(item, deepest - 1)
     return value
+
+
+def _check_text(text: str) -> None:
+    if "\x00" in text:
+        raise ValueError("a string holds NUL")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("a string holds a lone surrogate") from error
 
 
 Instant = Annotated[
@@ -130,4 +146,4 @@ Instant = Annotated[
 ]
 CalendarDate = Annotated[date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
 TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_zone)]
-Properties = Annotated[dict[str, Any], AfterValidator(_without_nul)]
+Properties = Annotated[dict[str, Any], AfterValidator(_storable)]
