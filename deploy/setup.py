@@ -57,7 +57,7 @@ def _become_newer() -> None:
     for name in NEWER:
         found = shutil.which(name)
         if found is not None:
-            os.execv(found, [found, *sys.argv])
+            os.execv(found, [found, *sys.argv])  # noqa: S606 - to go on as another program
     sys.exit(f"Wafa needs Python 3.11 or newer; {sys.executable} is {sys.version_info[0]}.{sys.version_info[1]}")
 
 

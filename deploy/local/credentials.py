@@ -1,0 +1,60 @@
+"""The secrets of one stack: made at its first start, kept with its data."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from joserfc import jwt
+from joserfc.jwk import OctKey
+from pydantic import TypeAdapter
+
+from deploy.keys import create_key, list_keys
+from deploy.local.layout import Layout, write_private
+from shared.http.auth.principal import KEY_SCOPES
+
+TOKEN_SECONDS: Final = 30 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """`jwt_key` signs customers' tokens (HS256); `admin_token` is an API key with every scope."""
+
+    jwt_key: str
+    admin_token: str
+
+
+_CREDENTIALS: Final = TypeAdapter(Credentials)
+
+
+def ensure(layout: Layout) -> Credentials:
+    """The secrets of this stack; new ones when there are none, or when the admin's key was revoked."""
+    try:
+        known = _CREDENTIALS.validate_json(layout.credentials_file.read_bytes())
+    except FileNotFoundError:
+        known = None
+    if known is not None and known.admin_token.split("_")[1] in {entry.id for entry in list_keys(layout.api_keys)}:
+        return known
+    fresh = Credentials(
+        jwt_key=known.jwt_key if known else secrets.token_urlsafe(48),
+        admin_token=api_key(layout, sorted(KEY_SCOPES), "admin of the one-machine stack"),
+    )
+    write_private(layout.credentials_file, _CREDENTIALS.dump_json(fresh, indent=2).decode() + "\n")
+    return fresh
+
+
+def customer_token(layout: Layout, customer_id: str) -> str:
+    """A JWT that reads one customer's data, good for thirty days."""
+    now = int(time.time())
+    claims = {"sub": customer_id, "scope": "customer", "iat": now, "exp": now + TOKEN_SECONDS}
+    return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(ensure(layout).jwt_key))
+
+
+def api_key(layout: Layout, scopes: Sequence[str], name: str = "made by `deploy.local token`") -> str:
+    """A new API key with these scopes, valid from the services' next look at the file.
+
+    Raises:
+        deploy.keys.KeysError: a scope that there is not.
+    """
+    return create_key(layout.api_keys, scopes, name)
