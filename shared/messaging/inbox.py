@@ -49,10 +49,7 @@ RETURNING digest
 async def claim(connection: Connection, events: Sequence[Event]) -> Claimed:
     """Enter the events in the inbox; those that were there before are known and dropped."""
     first: dict[UUID, Event] = {}
-    repeats: list[Event] = []
-    for event in events:
-        if first.setdefault(digest(event), event) is not event:
-            repeats.append(event)
+    repeats = [event for event in events if first.setdefault(digest(event), event) is not event]
     if not first:
         return Claimed([], [], 0)
     # Sorted, so that two transactions with the same events wait for each other instead of deadlocking.

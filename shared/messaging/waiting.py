@@ -31,10 +31,7 @@ ON CONFLICT (customer_id, about, natural_id) DO NOTHING
 
 async def keep(connection: Connection, events: Iterable[Waiting]) -> None:
     """Let events wait; of two with the same natural id the first stands."""
-    rows = [
-        (one.event.customer_id, one.about, one.natural_id, *records.to_row(one.event.record))
-        for one in events
-    ]
+    rows = [(one.event.customer_id, one.about, one.natural_id, *records.to_row(one.event.record)) for one in events]
     if rows:
         # Pipelined by the driver: one round trip, whatever the number of rows.
         await connection.executemany(KEEP_SQL, rows)

@@ -49,7 +49,9 @@ async def migrate(url: str, service: str) -> list[str]:
         MigrationChangedError: an applied migration was edited.
         OSError, asyncpg.PostgresError: the database does not answer, or refuses.
     """
-    connection = await asyncpg.connect(url, server_settings={**server_settings("wafa-migrate"), "statement_timeout": "0"})
+    connection = await asyncpg.connect(
+        url, server_settings={**server_settings("wafa-migrate"), "statement_timeout": "0"}
+    )
     try:
         return await _migrate(connection, service)
     finally:

@@ -68,7 +68,7 @@ def _decode_instant(value: tuple[int]) -> datetime:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same work can succeed later without a change: a lost connection, a deadlock, a timeout, a full disk."""
+    """Whether the same work can succeed later as it is: after a lost connection, a deadlock, a timeout, a full disk."""
     if isinstance(error, asyncpg.PostgresError):
         state = cast("str | None", cast("Any", error).sqlstate) or ""
         # Classes: 08 connection, 40 rollback, 53 resources, 57 operator, 58 system; read-only after a failover.

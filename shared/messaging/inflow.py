@@ -1,0 +1,178 @@
+"""Kafka → batches: a consumer whose positions live in PostgreSQL.
+
+It reads, decodes and offers one batch while the one before is being applied. A rebalance or a
+position that somebody else moved starts a new generation: batches of older ones are stale.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from shared import telemetry
+from shared.contracts.envelope import Record, from_milliseconds
+from shared.messaging import batch, positions
+from shared.messaging.batch import Batch, Partition, Span
+from shared.messaging.positions import Group
+from shared.postgres.pool import Pool, is_transient
+
+_POLL_MS: Final = 200
+_PAUSE: Final = 0.5
+_CLOSE_SECONDS: Final = 10.0
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class PositionLostError(Exception):
+    """A stored position is outside the log: records are gone that were never handled. A person decides."""
+
+
+class Inflow(ConsumerRebalanceListener):
+    """Reads batches of up to `batch_size` records of the wanted types from a group's partitions."""
+
+    def __init__(
+        self, consumer: AIOKafkaConsumer, pool: Pool, group: Group, wanted: frozenset[str], batch_size: int
+    ) -> None:
+        self._consumer = consumer
+        self._pool = pool
+        self._group = group
+        self._wanted = wanted
+        self._batch_size = batch_size
+        self._next: dict[Partition, int | None] = {}
+        self._joined = False
+        self._must_seek = False
+        self._generation = 0
+        self._committed: dict[TopicPartition, int] = {}
+        self.in_flight = asyncio.Lock()
+        """Held by whoever applies a batch; a revocation waits for it."""
+        self.stopping = False
+
+    @property
+    def is_assigned(self) -> bool:
+        """Whether the consumer has joined its group and knows where to read."""
+        return self._joined and not self._must_seek
+
+    def is_stale(self, one: Batch) -> bool:
+        """Whether a batch's partitions were lost or rewound since it was read."""
+        return one.generation != self._generation
+
+    async def run(self, topics: Iterable[str], offer: Callable[[Batch], Awaitable[Any]]) -> None:
+        """Read until told to stop, offering each batch; waits while the offer is not taken.
+
+        Raises:
+            PositionLostError: see there.
+        """
+        self._consumer.subscribe(list(topics), listener=self)
+        while not self.stopping:
+            try:
+                await self._step(offer)
+            except NoOffsetForPartitionError:
+                continue  # aiokafka looked for a position before it was sought
+            except OffsetOutOfRangeError as error:
+                raise self._lost(error) from error
+            except Exception as error:
+                if not (is_transient(error) or (isinstance(error, KafkaError) and error.retriable)):
+                    raise
+                _log.warning("fetch_is_retried", failure=type(error).__name__, error=str(error))
+                await asyncio.sleep(_PAUSE)
+
+    async def _step(self, offer: Callable[[Batch], Awaitable[Any]]) -> None:
+        if self._must_seek:
+            await self._seek()
+        generation = self._generation
+        polled = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=self._batch_size)
+        fetched = {(tp.topic, tp.partition): found for tp, found in polled.items() if found}
+        if not fetched or generation != self._generation:
+            return
+        spans = {tp: Span(self._next[tp], found[-1].offset + 1) for tp, found in fetched.items()}
+        self._next.update({tp: span.end for tp, span in spans.items()})
+        records = [_record(one) for found in fetched.values() for one in found]
+        events, malformed = await batch.read(records, self._wanted)
+        await offer(Batch(spans, events, malformed, generation))
+
+    async def _seek(self) -> None:
+        """Go to the stored positions; where there is none, to the earliest record."""
+        generation = self._generation
+        stored = await positions.load(self._pool, self._group)
+        assigned = self._consumer.assignment()
+        earliest = await self._consumer.beginning_offsets(assigned) if assigned else {}
+        if generation != self._generation:
+            return
+        following: dict[Partition, int | None] = {}
+        for tp in assigned:
+            offset = stored.get((tp.topic, tp.partition))
+            if offset is not None and offset < earliest[tp]:
+                raise PositionLostError(self._explain(tp, offset, f"the log begins at {earliest[tp]}"))
+            self._consumer.seek(tp, earliest[tp] if offset is None else offset)
+            following[tp.topic, tp.partition] = offset
+        self._next = following
+        self._must_seek = False
+
+    def rewind(self) -> None:
+        """Forget what was read and go back to the stored positions."""
+        self._generation += 1
+        self._next = {}
+        self._must_seek = True
+
+    async def on_partitions_revoked(  # pyright: ignore[reportIncompatibleMethodOverride] aiokafka awaits it
+        self, revoked: Iterable[TopicPartition]
+    ) -> None:
+        """Stop at once to offer what was read, and wait for the transaction in flight."""
+        self.rewind()
+        async with self.in_flight:
+            _log.info("partitions_revoked", count=len(list(revoked)))
+
+    async def on_partitions_assigned(  # pyright: ignore[reportIncompatibleMethodOverride] see above
+        self, assigned: Iterable[TopicPartition]
+    ) -> None:
+        """Go to the stored positions before anything is read."""
+        self.rewind()
+        self._joined = True
+        _log.info("partitions_assigned", count=len(list(assigned)))
+
+    def applied(self, one: Batch) -> None:
+        """Note what was committed to PostgreSQL, for `report`."""
+        self._committed.update({TopicPartition(*tp): span.end for tp, span in one.spans.items()})
+
+    async def report(self) -> None:
+        """Tell Kafka the positions (for its own lag tools; nothing here reads them) and measure the lag."""
+        assigned = self._consumer.assignment()
+        offsets = {tp: offset for tp, offset in self._committed.items() if tp in assigned}
+        for tp, offset in offsets.items():
+            telemetry.LAG.labels(tp.topic, str(tp.partition)).set(max(0, (self._consumer.highwater(tp) or 0) - offset))
+        if offsets:
+            with suppress(KafkaError):
+                await self._consumer.commit(offsets)
+
+    async def close(self) -> None:
+        """Leave the group; bounded, since the client can hang when all brokers are down."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._consumer.stop(), timeout=_CLOSE_SECONDS)
+
+    def _lost(self, error: OffsetOutOfRangeError) -> PositionLostError:
+        found: dict[TopicPartition, int] = error.args[0]
+        tp, offset = next(iter(found.items()))
+        return PositionLostError(self._explain(tp, offset, "the broker has no such offset"))
+
+    def _explain(self, tp: TopicPartition, offset: int, found: str) -> str:
+        return (
+            f"{tp.topic} partition {tp.partition}: the stored position {offset} is outside the log ({found}), so "
+            f"records are missing; look with `positions list` and decide with "
+            f"`positions set {tp.topic} {tp.partition} OFFSET`"
+        )
+
+
+def _record(one: Any) -> Record:  # noqa: ANN401 aiokafka's ConsumerRecord has no types
+    return Record(
+        topic=one.topic,
+        partition=one.partition,
+        offset=one.offset,
+        key=one.key,
+        value=one.value,
+        headers=tuple(one.headers),
+        timestamp=from_milliseconds(one.timestamp),
+    )

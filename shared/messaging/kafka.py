@@ -1,0 +1,57 @@
+"""Clients of the broker, set up alike everywhere."""
+
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """How to reach Kafka; `idempotent` is False only where the broker cannot (the embedded one)."""
+
+    bootstrap: str
+    client_id: str
+    idempotent: bool = True
+    session_timeout_ms: int = 10_000
+
+
+async def cluster_id(broker: Broker) -> str:
+    """The id of the cluster, which offsets belong to.
+
+    Raises:
+        aiokafka.errors.KafkaError: the broker does not answer.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap, client_id=broker.client_id)
+    await admin.start()
+    try:
+        description = await admin.describe_cluster()
+    finally:
+        await admin.close()
+    return str(description.get("cluster_id") or "")
+
+
+def consumer(broker: Broker, group: str) -> AIOKafkaConsumer:
+    """A consumer that starts nowhere by itself: positions come from PostgreSQL, and a lost one is an error."""
+    return AIOKafkaConsumer(
+        bootstrap_servers=broker.bootstrap,
+        client_id=broker.client_id,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        session_timeout_ms=broker.session_timeout_ms,
+        heartbeat_interval_ms=broker.session_timeout_ms // 5,
+        max_partition_fetch_bytes=2 * 1024 * 1024,
+    )
+
+
+def producer(broker: Broker) -> AIOKafkaProducer:
+    """A producer whose acknowledgement means that the record is on every in-sync replica."""
+    return AIOKafkaProducer(
+        bootstrap_servers=broker.bootstrap,
+        client_id=broker.client_id,
+        acks="all",
+        enable_idempotence=broker.idempotent,
+        linger_ms=2,
+    )

@@ -1,0 +1,121 @@
+"""The relay: takes committed rows of the outbox to Kafka, in order, at least once.
+
+One relay leads per database, by an advisory lock held in the session that claims: a leader that
+loses its session loses the claim with it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from shared import telemetry
+from shared.contracts.envelope import STRUCTURED
+from shared.postgres.pool import Connection, Pool, is_transient
+
+_LEADER_LOCK: Final = 0x57616661_0001
+_CHUNK: Final = 2_000
+_IDLE: Final = 0.1
+_FOLLOW: Final = 1.0
+_LONGEST_PAUSE: Final = 5.0
+_HEADERS: Final = [("content-type", STRUCTURED)]
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Relay:
+    """Publishes the outbox until it is told to stop.
+
+    `woken` is set by whoever committed rows in this process; without it rows wait for the next look.
+    """
+
+    pool: Pool
+    new_producer: Callable[[], AIOKafkaProducer]
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    healthy: bool = field(default=True, init=False)
+    stopping: bool = field(default=False, init=False)
+
+    async def run(self) -> None:
+        """Lead or follow, again and again, whatever PostgreSQL and Kafka do in between."""
+        pause = _IDLE
+        while not self.stopping:
+            try:
+                await self._session()
+                pause = _IDLE
+            except Exception as error:
+                if not (is_transient(error) or isinstance(error, KafkaError)):
+                    raise
+                self.healthy = False
+                telemetry.RELAY_FAILURES.inc()
+                _log.warning("relay_is_retried", failure=type(error).__name__, error=str(error), pause=pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def stop(self) -> None:
+        """Finish the chunk in flight, and no more."""
+        self.stopping = True
+        self.woken.set()
+
+    async def _session(self) -> None:
+        async with self.pool.acquire() as connection:
+            if not await connection.fetchval(LEAD_SQL, _LEADER_LOCK):
+                self.healthy = True
+                await self._wait(_FOLLOW)
+                return
+            try:
+                await self._lead(connection)
+            finally:
+                with suppress(Exception):  # the session may be gone, and the lock with it
+                    await connection.fetchval(RESIGN_SQL, _LEADER_LOCK)
+
+    async def _lead(self, connection: Connection) -> None:
+        # After OutOfOrderSequenceNumber or ProducerFenced a producer is dead: each session has its own.
+        producer = self.new_producer()
+        await producer.start()
+        try:
+            while not self.stopping:
+                self.woken.clear()
+                published = await publish_chunk(connection, producer)
+                self.healthy = True
+                if published < _CHUNK:
+                    await self._wait(_IDLE)
+        finally:
+            with suppress(TimeoutError):  # `stop` hangs when all brokers are down
+                await asyncio.wait_for(producer.stop(), timeout=5)
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.woken.wait(), timeout=seconds)
+
+
+LEAD_SQL = "SELECT pg_try_advisory_lock($1)"
+
+RESIGN_SQL = "SELECT pg_advisory_unlock($1)"
+
+CLAIM_SQL = """
+DELETE FROM outbox
+WHERE id = ANY (ARRAY (SELECT id FROM outbox ORDER BY id LIMIT $1))
+RETURNING id, topic, key, value
+"""
+
+
+async def publish_chunk(connection: Connection, producer: AIOKafkaProducer, limit: int = _CHUNK) -> int:
+    """Claim the oldest rows, publish them, commit after the acknowledgements; returns how many.
+
+    A failed send rolls the claim back: the rows stay, and what was sent is sent again.
+    """
+    async with connection.transaction():
+        rows: list[Any] = sorted(await connection.fetch(CLAIM_SQL, limit), key=lambda row: row["id"])
+        acknowledgements = [
+            await producer.send(row["topic"], row["value"], key=row["key"], headers=_HEADERS) for row in rows
+        ]
+        await asyncio.gather(*acknowledgements)
+    for row in rows:
+        telemetry.RELAY_PUBLISHED.labels(row["topic"]).inc()
+    return len(rows)

@@ -1,0 +1,237 @@
+"""The worker: a Faust app that hosts the inflow, the agent over batches, the relay and the jobs.
+
+Faust's own consumer, producer and web server stay off: they acknowledge what failed (see
+docs/architecture.md). Its agents, timers and services are what is used.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, cast
+
+import faust
+import structlog
+from faust.app.base import BootStrategy
+
+from shared.http import idempotency
+from shared.messaging import inbox, kafka, outbox
+from shared.messaging.batch import Batch
+from shared.messaging.delivery import Delivery, Handle, HandlerBrokenError
+from shared.messaging.inflow import Inflow, PositionLostError
+from shared.messaging.kafka import Broker
+from shared.messaging.positions import Group, PositionMovedError
+from shared.messaging.relay import Relay
+from shared.postgres.pool import Pool, is_transient
+
+EXIT_RESTART: Final = 70
+"""Something unexpected happened: start me again, I go on from the stored position."""
+EXIT_DECIDE: Final = 78
+"""A person has to decide: the last line of the log says what, and with which command."""
+
+_STOP_SECONDS: Final = 15.0
+_REPORT_SECONDS: Final = 5.0
+# Batches live as long as their transaction: collecting the youngest generation more rarely
+# spares walking them over and over.
+_GARBAGE_THRESHOLD: Final = 50_000
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """The event types of a topic that a service handles; others on it are counted and skipped."""
+
+    topic: str
+    types: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work that is done every now and then; safe on several workers at once."""
+
+    name: str
+    every: timedelta
+    run: Callable[[Pool, datetime], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """What a service's worker does: which events go to its handler, and its jobs."""
+
+    service: str
+    subscriptions: tuple[Subscription, ...]
+    handle: Handle
+    jobs: tuple[Job, ...] = ()
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """Every event type that is handled."""
+        return frozenset[str]().union(*(one.types for one in self.subscriptions))
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Every topic that is read."""
+        return tuple(one.topic for one in self.subscriptions)
+
+    @property
+    def group(self) -> str:
+        """The name of the consumer group."""
+        return f"wafa-{self.service}"
+
+
+_PLATFORM_JOBS: Final = (
+    Job("forget the inbox", timedelta(hours=6), inbox.forget),
+    Job("forget idempotency keys", timedelta(hours=6), idempotency.forget),
+    Job("measure the outbox", timedelta(seconds=5), outbox.measure),
+)
+
+
+class _Boot(BootStrategy):
+    """Faust without its Kafka and its web server."""
+
+    enable_kafka = False
+    enable_web = False
+
+
+@dataclass(slots=True)
+class Worker:
+    """A running worker; `batch_size` is the most records of one transaction."""
+
+    spec: WorkerSpec
+    pool: Pool
+    broker: Broker
+    batch_size: int = 500
+    stopped: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    exit_code: int = field(default=0, init=False)
+    _inflow: Inflow | None = field(default=None, init=False)
+    _delivery: Delivery | None = field(default=None, init=False)
+    _relay: Relay | None = field(default=None, init=False)
+
+    async def is_ready(self) -> bool:
+        """Whether it has joined its group and neither a batch nor the relay is being tried again."""
+        if self._inflow is None or self._delivery is None or self._relay is None:
+            return False
+        return self._inflow.is_assigned and self._delivery.healthy and self._relay.healthy
+
+    def stop(self) -> None:
+        """Finish the batch in flight and end."""
+        self.stopped.set()
+
+    async def run(self) -> int:
+        """Work until stopped; returns the exit code of the process.
+
+        Raises:
+            OSError, aiokafka.errors.KafkaError, asyncpg.PostgresError: not even the start succeeded.
+        """
+        group = Group(await kafka.cluster_id(self.broker), self.spec.group)
+        consumer = kafka.consumer(self.broker, self.spec.group)
+        await consumer.start()
+        inflow = Inflow(consumer, self.pool, group, self.spec.wanted, self.batch_size)
+        delivery = Delivery(self.pool, group, self.spec.handle)
+        relay = Relay(self.pool, lambda: kafka.producer(self.broker))
+        self._inflow, self._delivery, self._relay = inflow, delivery, relay
+        app, batches = self._host(inflow, delivery, relay)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GARBAGE_THRESHOLD)
+        await app.start()
+        running = [
+            self._guard("relay", relay.run()),
+            self._guard("inflow", inflow.run(self.spec.topics, batches.put)),
+        ]
+        _log.info("worker_started", cluster_id=group.cluster_id, group=group.name, topics=self.spec.topics)
+        await self.stopped.wait()
+        await self._shut_down(app, inflow, relay, running)
+        return self.exit_code
+
+    def _host(self, inflow: Inflow, delivery: Delivery, relay: Relay) -> tuple[faust.App, Any]:
+        """The Faust app: an agent with one batch in its channel, and a timer for each job."""
+        app = faust.App(f"wafa-{self.spec.service}", store="memory://", web_enabled=False, autodiscover=False)
+        app.boot_strategy = _Boot(app, enable_web=False)
+        batches = app.channel(maxsize=1)
+
+        async def apply(stream: Any) -> None:  # noqa: ANN401 a Faust stream has no types
+            async for one in stream:
+                await self._survive("agent", _apply(one, inflow, delivery, relay))
+
+        app.agent(batches, name=f"{self.spec.service}.batches", concurrency=1)(apply)
+        for job in (*_PLATFORM_JOBS, *self.spec.jobs):
+            app.timer(interval=job.every.total_seconds(), on_leader=False, name=job.name)(self._job(job))
+        app.timer(interval=_REPORT_SECONDS, on_leader=False, name="report positions")(inflow.report)
+        # Nobody else does without Faust's consumer: agents would wait for ever.
+        app.flow_control.resume()
+        return app, batches
+
+    def _job(self, job: Job) -> Callable[[], Coroutine[Any, Any, None]]:
+        async def run() -> None:
+            try:
+                await job.run(self.pool, datetime.now(UTC))
+            except Exception as error:  # noqa: BLE001 see `_survive`
+                if not is_transient(error):
+                    self._fail(f"job {job.name}", error)
+                _log.warning("job_is_retried", job=job.name, failure=type(error).__name__, error=str(error))
+
+        return run
+
+    def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.create_task(self._survive(name, work), name=name)
+
+    async def _survive(self, name: str, work: Awaitable[None]) -> None:
+        """Nothing that goes wrong outside a handler is survived: the supervisor starts a clean process."""
+        try:
+            await work
+        except (PositionLostError, HandlerBrokenError) as error:
+            _log.critical("worker_needs_a_decision", decision=str(error))
+            self.exit_code = EXIT_DECIDE
+            self.stopped.set()
+        except Exception as error:  # noqa: BLE001 the last line of defence
+            self._fail(name, error)
+
+    def _fail(self, name: str, error: Exception) -> None:
+        _log.critical("worker_failed", part=name, exc_info=error)
+        os._exit(EXIT_RESTART)
+
+    async def _shut_down(
+        self, app: faust.App, inflow: Inflow, relay: Relay, running: Sequence[asyncio.Task[None]]
+    ) -> None:
+        """Let the batch in flight and the relay's chunk finish, within a bounded time."""
+        inflow.stopping = True
+        relay.stop()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                async with inflow.in_flight:
+                    inflow.rewind()  # what is queued is stale now: the next worker reads it again
+                await asyncio.wait(running)
+        except TimeoutError:
+            _log.warning("worker_stopped_late", seconds=_STOP_SECONDS)
+        for task in running:
+            task.cancel()
+        await inflow.close()
+        try:
+            await asyncio.wait_for(cast("Awaitable[None]", app.stop()), timeout=_STOP_SECONDS)
+        except TimeoutError:
+            _log.warning("faust_stopped_late", seconds=_STOP_SECONDS)
+
+
+async def _apply(one: Batch, inflow: Inflow, delivery: Delivery, relay: Relay) -> None:
+    async with inflow.in_flight:
+        try:
+            applied = await delivery.deliver(one, inflow.is_stale)
+        except PositionMovedError as error:
+            _log.warning("batch_was_handled_elsewhere", error=str(error))
+            inflow.rewind()
+            return
+    if applied:
+        inflow.applied(one)
+        relay.woken.set()
+
+
+def stop_on_signals(worker: Worker) -> None:
+    """SIGTERM and SIGINT stop the worker in order."""
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, worker.stop)

@@ -1,0 +1,157 @@
+"""`dead-letters list|show|replay`: what was refused, and another try."""
+
+import argparse
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import to_json
+
+from shared.contracts.envelope import Event, decode
+from shared.contracts.reasons import Malformed, Reason
+from shared.contracts.values import format_instant
+from shared.messaging import dead_letters
+from shared.messaging.batch import Malformation
+from shared.messaging.dead_letters import DeadLetter
+from shared.messaging.delivery import Delivery
+from shared.messaging.positions import Group
+from shared.messaging.worker import WorkerSpec
+from shared.postgres.pool import Connection, Pool, open_pool
+from shared.process.settings import ServiceSettings
+
+_PAGE = 500
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    listing = actions.add_parser("list", help="newest first")
+    listing.add_argument("--reason", choices=[reason.value for reason in Reason])
+    listing.add_argument("--limit", type=int, default=None, metavar="N")
+    listing.add_argument("--json", action="store_true", help="one object a line")
+    show = actions.add_parser("show", help="one dead letter, whole")
+    show.add_argument("id", type=int)
+    show.add_argument("--json", action="store_true", help="one object on one line")
+    replay = actions.add_parser("replay", help="handle them again; what is refused again becomes a new dead letter")
+    replay.add_argument("ids", nargs="*", type=int, metavar="ID")
+    replay.add_argument("--reason", choices=[reason.value for reason in Reason])
+
+
+async def run(arguments: argparse.Namespace, settings: ServiceSettings, spec: WorkerSpec) -> int:
+    """Run the command; returns the exit code."""
+    application = f"wafa-{settings.service}-dead-letters"
+    async with await open_pool(settings.database_url, application=application, max_size=2) as pool:
+        match arguments.action:
+            case "list":
+                return await _list(pool, arguments)
+            case "show":
+                return await _show(pool, arguments)
+            case _:
+                return await _replay(pool, arguments, spec)
+
+
+async def _list(pool: Pool, arguments: argparse.Namespace) -> int:
+    left: int | None = arguments.limit
+    before: int | None = None
+    while left is None or left > 0:
+        async with pool.acquire() as connection:
+            size = _PAGE if left is None else min(_PAGE, left)
+            found = await dead_letters.page(connection, arguments.reason, before, size)
+        for letter in found:
+            _print(to_json(_summary(letter)).decode() if arguments.json else _line(letter))
+        if len(found) < size:
+            break
+        before = found[-1].id
+        left = None if left is None else left - len(found)
+    return 0
+
+
+async def _show(pool: Pool, arguments: argparse.Namespace) -> int:
+    async with pool.acquire() as connection:
+        found = await dead_letters.find(connection, arguments.id)
+    if found is None:
+        print(f"there is no dead letter {arguments.id}", file=sys.stderr)  # noqa: T201 a command line prints
+        return 1
+    whole = _summary(found) | {
+        "value": _readable(found.record.value),
+        "headers": {name: _readable(content) for name, content in found.record.headers},
+        "timestamp": format_instant(found.record.timestamp),
+    }
+    _print(to_json(whole, indent=None if arguments.json else 2).decode())
+    return 0
+
+
+async def _replay(pool: Pool, arguments: argparse.Namespace, spec: WorkerSpec) -> int:
+    if bool(arguments.ids) == bool(arguments.reason):
+        print("replay takes ids or --reason, one of them", file=sys.stderr)  # noqa: T201 a command line prints
+        return 2
+    ids: list[int] = arguments.ids
+    if arguments.reason:
+        async with pool.acquire() as connection:
+            ids = await dead_letters.ids_of(connection, arguments.reason)
+    handled = refused = 0
+    # Each in a transaction of its own: one that breaks keeps none of the others back.
+    for number in ids:
+        async with pool.acquire() as connection, connection.transaction():
+            for letter in await dead_letters.claim(connection, [number]):
+                again = await _handle_again(pool, connection, spec, letter)
+                await dead_letters.write(connection, again)
+                await dead_letters.delete(connection, [number])
+                handled, refused = handled + (not again), refused + len(again)
+    missing = len(ids) - handled - refused
+    _print(f"{handled} handled, {refused} refused again" + (f", {missing} not found" if missing > 0 else ""))
+    return 1 if refused or missing > 0 else 0
+
+
+async def _handle_again(pool: Pool, connection: Connection, spec: WorkerSpec, letter: DeadLetter) -> list[Malformation]:
+    try:
+        # It arrives now: a time that lay too far ahead then may be good today.
+        event = decode(replace(letter.record, timestamp=datetime.now(UTC)), spec.wanted)
+    except Malformed as error:
+        return [Malformation(letter.record, error.reason, error.detail, error.type)]
+    if event is None:
+        return []
+    delivery = Delivery(pool, Group("", spec.group), spec.handle)
+    refusals = await delivery.replay([event], connection)
+    return [_as_it_came(dead_letters.from_refusal(one), one.event, letter) for one in refusals]
+
+
+def _as_it_came(refused: Malformation, event: Event, letter: DeadLetter) -> Malformation:
+    """A letter that is refused again keeps its own timestamp."""
+    is_letter = (event.record.topic, event.record.partition, event.record.offset) == (
+        letter.record.topic,
+        letter.record.partition,
+        letter.record.offset,
+    )
+    return replace(refused, record=letter.record) if is_letter else refused
+
+
+def _summary(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "topic": letter.record.topic,
+        "partition": letter.record.partition,
+        "offset": letter.record.offset,
+        "key": _readable(letter.record.key),
+        "type": letter.type,
+        "reason": letter.reason,
+        "error": letter.error,
+        "recorded_at": format_instant(letter.recorded_at),
+    }
+
+
+def _line(letter: DeadLetter) -> str:
+    record = letter.record
+    return (
+        f"{letter.id}  {format_instant(letter.recorded_at)}  {record.topic}/{record.partition}@{record.offset}  "
+        f"{letter.reason}  {letter.error}"
+    )
+
+
+def _readable(content: bytes | None) -> str | None:
+    return None if content is None else content.decode("utf-8", "backslashreplace")
+
+
+def _print(line: str) -> None:
+    print(line)  # noqa: T201 a command line prints

@@ -1,0 +1,136 @@
+"""The door of a service: `python -m services.<name> COMMAND`, the same commands for each."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+import asyncpg
+import uvloop
+from aiokafka.errors import KafkaError
+from fastapi import FastAPI
+from pydantic import ValidationError
+
+from shared import telemetry
+from shared.http.server import serve, serve_probes
+from shared.messaging.worker import EXIT_RESTART, Worker, WorkerSpec, stop_on_signals
+from shared.postgres.migrate import MigrationChangedError, migrate
+from shared.postgres.pool import Pool, open_pool
+from shared.process import dead_letters, positions
+from shared.process.settings import ServiceSettings
+
+S = TypeVar("S", bound=ServiceSettings)
+
+EXIT_USAGE: Final = 2
+
+
+class CommandError(Exception):
+    """What a command cannot do, in one line for the person at the terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[S]):
+    """A command of one service only: `run` returns the exit code."""
+
+    name: str
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace, S], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Door(Generic[S]):
+    """What a service puts behind its door."""
+
+    settings: type[S]
+    spec: Callable[[S], WorkerSpec]
+    api: Callable[[S, Pool], FastAPI]
+    commands: tuple[Command[S], ...] = ()
+
+    @property
+    def service(self) -> str:
+        """The service's name."""
+        return self.settings.service
+
+    def open(self, argv: Sequence[str] | None = None) -> int:
+        """Run a command; returns the exit code. Bad input is one line on stderr."""
+        arguments = self._parser().parse_args(argv)
+        try:
+            settings = self.settings()
+            telemetry.configure(self.service, settings.log_level)
+            return uvloop.run(_run(self, arguments, settings))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            return _complain(f"settings: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+        except (CommandError, MigrationChangedError, ValueError) as error:
+            return _complain(str(error))
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError) as error:
+            _complain(f"{type(error).__name__}: {error}")
+            return EXIT_RESTART
+
+    def _parser(self) -> argparse.ArgumentParser:
+        parser = argparse.ArgumentParser(prog=f"python -m services.{self.service}")
+        commands = parser.add_subparsers(dest="command", required=True)
+        commands.add_parser("api", help="serve the HTTP API")
+        commands.add_parser("worker", help="handle events, publish, and do the scheduled jobs")
+        commands.add_parser("migrate", help="bring the database up to date")
+        dead_letters.add_arguments(commands.add_parser("dead-letters", help="read and replay refused records"))
+        positions.add_arguments(commands.add_parser("positions", help="see and set how far each partition is handled"))
+        for command in self.commands:
+            command.add_arguments(commands.add_parser(command.name, help=command.help))
+        return parser
+
+
+async def _run(door: Door[S], arguments: argparse.Namespace, settings: S) -> int:
+    if not settings.database_url:
+        raise CommandError(f"settings: WAFA_DATABASE_URL_{door.service.upper()} is not set")
+    for command in door.commands:
+        if command.name == arguments.command:
+            return await command.run(arguments, settings)
+    match arguments.command:
+        case "migrate":
+            for name in await migrate(settings.database_url, f"services.{door.service}"):
+                print(f"applied {name}")  # noqa: T201 a command line prints
+            return 0
+        case "api":
+            return await _serve_api(door, settings)
+        case "worker":
+            return await _work(door, settings)
+        case "dead-letters":
+            return await dead_letters.run(arguments, settings, door.spec(settings))
+        case _:
+            return await positions.run(arguments, settings, door.spec(settings).group)
+
+
+async def _serve_api(door: Door[S], settings: S) -> int:
+    async with await _pool(settings, "api") as pool:
+        await serve(door.api(settings, pool), settings.host, settings.port)
+    return 0
+
+
+async def _work(door: Door[S], settings: S) -> int:
+    async with await _pool(settings, "worker") as pool:
+        worker = Worker(door.spec(settings), pool, settings.broker(), settings.batch_size)
+        stop_on_signals(worker)
+        probes = asyncio.create_task(serve_probes(worker.is_ready, settings.host, settings.probe_port))
+        probes.add_done_callback(lambda task: worker.stop() if not task.cancelled() and task.exception() else None)
+        try:
+            code = await worker.run()
+        finally:
+            probes.cancel()
+        if probes.done() and not probes.cancelled() and (error := probes.exception()):
+            raise error
+        return code
+
+
+async def _pool(settings: ServiceSettings, role: str) -> Pool:
+    return await open_pool(
+        settings.database_url, application=f"wafa-{settings.service}-{role}", max_size=settings.pool_size
+    )
+
+
+def _complain(line: str) -> int:
+    print(line, file=sys.stderr)  # noqa: T201 a command line prints
+    return EXIT_USAGE

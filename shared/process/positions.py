@@ -1,0 +1,51 @@
+"""`positions list|set`: how far each partition is handled, and an operator's decision to go elsewhere."""
+
+import argparse
+from typing import Any
+
+from pydantic_core import to_json
+
+from shared.contracts.values import format_instant
+from shared.messaging import kafka, positions
+from shared.messaging.positions import Group
+from shared.postgres.pool import open_pool
+from shared.process.settings import ServiceSettings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    listing = actions.add_parser("list", help="every stored position")
+    listing.add_argument("--json", action="store_true", help="one object a line")
+    put = actions.add_parser("set", help="set the next offset of a partition; stop the workers first")
+    put.add_argument("topic")
+    put.add_argument("partition", type=int)
+    put.add_argument("offset", type=int)
+    put.add_argument("--cluster-id", help="the cluster that it is on; the one that answers, unless told")
+
+
+async def run(arguments: argparse.Namespace, settings: ServiceSettings, group: str) -> int:
+    """Run the command; returns the exit code.
+
+    Raises:
+        ValueError: a partition or an offset below 0.
+    """
+    application = f"wafa-{settings.service}-positions"
+    async with await open_pool(settings.database_url, application=application, max_size=1) as pool:
+        if arguments.action == "list":
+            for row in await pool.fetch(positions.LIST_SQL):
+                found: dict[str, Any] = dict(row) | {"updated_at": format_instant(row["updated_at"])}
+                _print(to_json(found).decode() if arguments.json else "  ".join(map(str, found.values())))
+            return 0
+        if arguments.offset < 0 or arguments.partition < 0:
+            raise ValueError("a partition and an offset are 0 or more")
+        cluster_id = arguments.cluster_id or await kafka.cluster_id(settings.broker())
+        async with pool.acquire() as connection:
+            partition = (arguments.topic, arguments.partition)
+            await positions.put(connection, Group(cluster_id, group), partition, arguments.offset)
+        _print(f"{arguments.topic} {arguments.partition}: {group} goes on at {arguments.offset}")
+        return 0
+
+
+def _print(line: str) -> None:
+    print(line)  # noqa: T201 a command line prints

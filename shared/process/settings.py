@@ -1,0 +1,91 @@
+"""Settings that every service has, read from the environment once, at the door."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.http.auth import Authenticator, JwtSettings
+from shared.messaging.kafka import Broker
+
+
+def shared_name(name: str, default: Any, description: str, **limits: Any) -> Any:  # noqa: ANN401 a field has any type
+    """A field that all services read under one name, `WAFA_…`, without the service's prefix."""
+    return Field(default=default, validation_alias=name, description=description, **limits)
+
+
+class ServiceSettings(BaseSettings):
+    """What a process of any service is told. A service's own class names it and adds to it."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    service: ClassVar[str]
+
+    database_url: str = Field(
+        default="",
+        description="PostgreSQL, as a URL: the database of this service (WAFA_DATABASE_URL_<SERVICE>).",
+    )
+    kafka_bootstrap: str = shared_name("WAFA_KAFKA_BOOTSTRAP", "localhost:9092", "Kafka: host:port, comma separated.")
+    kafka_idempotence: bool = shared_name(
+        "WAFA_KAFKA_IDEMPOTENCE", default=True, description="An idempotent producer; off for the embedded broker only."
+    )
+    kafka_session_timeout_ms: int = shared_name(
+        "WAFA_KAFKA_SESSION_TIMEOUT_MS",
+        10_000,
+        "Milliseconds without a heartbeat before a worker is given up.",
+        ge=1000,
+    )
+    api_keys_file: Path | None = shared_name(
+        "WAFA_API_KEYS_FILE", None, "The file of API keys (python -m deploy.keys)."
+    )
+    api_keys_pepper: SecretStr = shared_name(
+        "WAFA_API_KEYS_PEPPER", SecretStr(""), "A secret that the hashes of API keys are keyed with besides."
+    )
+    jwt_key: SecretStr | None = shared_name(
+        "WAFA_JWT_KEY", None, "What customers' tokens are verified with: an HS256 secret, or a public key in PEM."
+    )
+    jwt_jwks: str | None = shared_name("WAFA_JWT_JWKS", None, "A JWKS instead: inline JSON, a file's path or a URL.")
+    jwt_issuer: str | None = shared_name("WAFA_JWT_ISSUER", None, "The `iss` that a token must have.")
+    jwt_audience: str | None = shared_name("WAFA_JWT_AUDIENCE", None, "The `aud` that a token must have.")
+    log_level: str = shared_name("WAFA_LOG_LEVEL", "INFO", "The least level that is logged.")
+    host: str = Field(default="127.0.0.1", description="The address that the API and the probes listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="The API's port.")
+    probe_port: int = Field(default=9000, ge=0, le=65535, description="The port of a worker's probes and metrics.")
+    batch_size: int = Field(default=500, ge=1, le=5000, description="The most records of one transaction.")
+    pool_size: int = Field(default=8, ge=3, le=100, description="The most database connections of a process.")
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: object) -> None:
+        """Give the service's database its public name, beside the prefixed one."""
+        service = cls.service.upper()
+        field: FieldInfo = cls.model_fields["database_url"]
+        field.validation_alias = AliasChoices(f"WAFA_DATABASE_URL_{service}", "database_url")
+        cls.model_rebuild(force=True)
+
+    def broker(self) -> Broker:
+        """How to reach Kafka."""
+        return Broker(
+            bootstrap=self.kafka_bootstrap,
+            client_id=f"wafa-{self.service}",
+            idempotent=self.kafka_idempotence,
+            session_timeout_ms=self.kafka_session_timeout_ms,
+        )
+
+    def authenticator(self) -> Authenticator:
+        """Who may call.
+
+        Raises:
+            ValueError: the key for tokens is none that Wafa accepts.
+        """
+        return Authenticator(
+            self.api_keys_file,
+            JwtSettings(
+                key=self.jwt_key.get_secret_value() if self.jwt_key else None,
+                jwks=self.jwt_jwks,
+                issuer=self.jwt_issuer,
+                audience=self.jwt_audience,
+            ),
+            pepper=self.api_keys_pepper.get_secret_value(),
+        )
