@@ -1,7 +1,7 @@
 """Migrations: plain SQL files, forward only, each applied once and never changed afterwards."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
@@ -40,8 +40,10 @@ def migrations_of(*packages: str) -> Iterator[Migration]:
                 yield Migration(package, file.name, file.read_text(encoding="utf-8"))
 
 
-async def migrate(url: str, service: str) -> list[str]:
-    """Bring the database of a service (`services.points`) up to date; returns the names of what was applied.
+async def migrate(url: str, *packages: str) -> list[str]:
+    """Bring a database up to date with the platform's tables and those of the packages (`services.points`).
+
+    Returns the names of what was applied.
 
     Safe to run from several processes at once: one does the work, the others wait for it.
 
@@ -53,7 +55,7 @@ async def migrate(url: str, service: str) -> list[str]:
         url, server_settings={**server_settings("wafa-migrate"), "statement_timeout": "0"}
     )
     try:
-        return await _migrate(connection, service)
+        return await _migrate(connection, packages)
     finally:
         await connection.close()
 
@@ -73,12 +75,12 @@ APPLIED_SQL = "SELECT package, name, checksum FROM schema_migration"
 RECORD_SQL = "INSERT INTO schema_migration (package, name, checksum) VALUES ($1, $2, $3)"
 
 
-async def _migrate(connection: Connection, service: str) -> list[str]:
+async def _migrate(connection: Connection, packages: Sequence[str]) -> list[str]:
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     await connection.execute(CREATE_HISTORY_SQL)
     applied = {(row["package"], row["name"]): row["checksum"] for row in await connection.fetch(APPLIED_SQL)}
     done: list[str] = []
-    for migration in migrations_of("shared.postgres", service):
+    for migration in migrations_of("shared.postgres", *packages):
         known = applied.get((migration.package, migration.name))
         if known is None:
             async with connection.transaction():

@@ -1,0 +1,50 @@
+"""Fixtures that all tests share."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from shared.postgres.pool import Pool
+from tests.support import postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server for this process's session."""
+    with postgres.server(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture
+async def platform_pool(postgres_url: str) -> AsyncIterator[Pool]:
+    """A fresh database with the tables that every service has."""
+    async with postgres.database(postgres_url, "platform") as pool:
+        yield pool
+
+
+@pytest.fixture
+async def points_pool(postgres_url: str) -> AsyncIterator[Pool]:
+    """A fresh database of the points service."""
+    async with postgres.database(postgres_url, "points") as pool:
+        yield pool
+
+
+@pytest.fixture
+async def tiers_pool(postgres_url: str) -> AsyncIterator[Pool]:
+    """A fresh database of the tiers service."""
+    async with postgres.database(postgres_url, "tiers") as pool:
+        yield pool
+
+
+@pytest.fixture
+async def referrals_pool(postgres_url: str) -> AsyncIterator[Pool]:
+    """A fresh database of the referrals service."""
+    async with postgres.database(postgres_url, "referrals") as pool:
+        yield pool
+
+
+@pytest.fixture
+async def notifications_pool(postgres_url: str) -> AsyncIterator[Pool]:
+    """A fresh database of the notifications service."""
+    async with postgres.database(postgres_url, "notifications") as pool:
+        yield pool

@@ -1,0 +1,73 @@
+"""A PostgreSQL server for the tests, and a fresh migrated database for each that asks.
+
+Each process of pytest-xdist has a server of its own. Databases are copies of a migrated
+template, made once per service.
+"""
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from deploy.local.postgres import Postgres
+from shared.postgres.migrate import migrate
+from shared.postgres.pool import Pool, open_pool
+
+# Durability is not what these tests are about (the fault tests run their own server).
+SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
+
+_count = itertools.count()
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """The URL of this process's server, which ends with the session."""
+    postgres = Postgres(folder / "postgres", settings=SETTINGS)
+    postgres.start()
+    try:
+        yield postgres.url()
+    finally:
+        postgres.stop(immediate=True)
+
+
+def sibling(url: str, database: str) -> str:
+    """The URL of another database of the same server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def make_database(url: str, service: str) -> str:
+    """The URL of a new database with the tables of a service (`points`), or of the platform alone (`platform`)."""
+    template = f"template_{service}"
+    try:
+        await _execute(url, f"CREATE DATABASE {template}")
+    except asyncpg.DuplicateDatabaseError:
+        pass
+    else:
+        packages = () if service == "platform" else (f"services.{service}",)
+        await migrate(sibling(url, template), *packages)
+    name = f"{service}_{os.getpid()}_{next(_count)}"
+    await _execute(url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    return sibling(url, name)
+
+
+@asynccontextmanager
+async def database(url: str, service: str, max_size: int = 8) -> AsyncIterator[Pool]:
+    """A pool on a new database, dropped in the end."""
+    fresh = await make_database(url, service)
+    try:
+        async with await open_pool(fresh, application="wafa-test", max_size=max_size) as pool:
+            yield pool
+    finally:
+        await _execute(url, f"DROP DATABASE {fresh.rpartition('/')[2]} WITH (FORCE)")
