@@ -1,0 +1,23 @@
+"""Exact amounts as decimal strings. An amount can be a third of a cent: refunds by share leave such."""
+
+from fractions import Fraction
+from typing import Final
+
+_PLACES: Final = 4
+_UNIT: Final = 10**_PLACES
+
+
+def reached_text(amount: Fraction) -> str:
+    """What was reached, rounded down to 4 decimals, with at least 2: "499.9999", "500.00"."""
+    return _text(amount.numerator * _UNIT // amount.denominator)
+
+
+def missing_text(amount: Fraction) -> str:
+    """What is missing, rounded up likewise: while anything is missing it is never "0.00"."""
+    return _text(-(-amount.numerator * _UNIT // amount.denominator))
+
+
+def _text(units: int) -> str:
+    whole, rest = divmod(units, _UNIT)
+    digits = f"{rest:0{_PLACES}d}"
+    return f"{whole}.{digits[:2]}{digits[2:].rstrip('0')}"

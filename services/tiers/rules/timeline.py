@@ -1,0 +1,91 @@
+"""The timeline: which tier a customer is in from when on, a pure function of what happened when."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from services.tiers.rules.order import Movement
+from services.tiers.rules.program import Program, Tier
+from services.tiers.rules.window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """From `effective_at` on, the customer is in the tier of that id."""
+
+    effective_at: datetime
+    tier: str
+
+
+Timeline = tuple[Entry, ...]
+"""Entries in the order of time, each in another tier than the one before. Before the first: the first tier."""
+
+
+def judge(program: Program, window: Window, timeline: Timeline, movements: Iterable[Movement]) -> Timeline:
+    """The timeline after these movements as well; moves the window over them.
+
+    None of them is earlier than what the window and the timeline know. Those of one instant
+    count together, and a tier once reached stays. From nothing (`Window()`, `()`) and with all
+    movements of a customer, this is the definition of their timeline.
+    """
+    entries = list(timeline)
+    current = last_tier(program, timeline)
+    for at, together in groupby(sorted(movements, key=_instant), key=_instant):
+        window.move(at.toordinal())
+        for movement in together:
+            window.add(movement.day, movement.amount)
+        reached = program.reached(window.spend)
+        if reached.rank > current.rank:
+            if entries and entries[-1].effective_at == at:
+                entries.pop()
+            entries.append(Entry(at, reached.id))
+            current = reached
+    return tuple(entries)
+
+
+def judge_again(
+    program: Program, timeline: Timeline, movements: Sequence[Movement], since: datetime
+) -> tuple[Timeline, Window]:
+    """The timeline when it is judged anew from an instant on, and the window at its end.
+
+    `movements` holds at least those of all orders from the beginning of the window that ends
+    with the day of `since`.
+    """
+    window = Window(last=since.toordinal())
+    for movement in movements:
+        if movement.at < since:
+            window.add(movement.day, movement.amount)
+    before = tuple(entry for entry in timeline if entry.effective_at < since)
+    later = (movement for movement in movements if movement.at >= since)
+    return judge(program, window, before, later), window
+
+
+def last_tier(program: Program, timeline: Timeline) -> Tier:
+    """The tier that a timeline ends in."""
+    return program.tier(timeline[-1].tier) if timeline else program.first
+
+
+def tier_at(program: Program, timeline: Timeline, moment: datetime) -> tuple[Tier, datetime | None]:
+    """The tier at an instant, and since when; None for the first tier since ever."""
+    entries = tuple(entry for entry in timeline if entry.effective_at <= moment)
+    return last_tier(program, entries), entries[-1].effective_at if entries else None
+
+
+def difference(program: Program, old: Timeline, new: Timeline) -> Timeline:
+    """What replaces `old` from the first instant on at which `new` differs; empty when it does not.
+
+    It begins with an entry at that instant, which can tell that the tier before goes on.
+    """
+    same = 0
+    while same < min(len(old), len(new)) and old[same] == new[same]:
+        same += 1
+    rest = new[same:]
+    changed_at = min((entry.effective_at for entry in (*old[same : same + 1], *rest[:1])), default=None)
+    if changed_at is None or (rest and rest[0].effective_at == changed_at):
+        return rest
+    return (Entry(changed_at, last_tier(program, new[:same]).id), *rest)
+
+
+def _instant(movement: Movement) -> datetime:
+    return movement.at

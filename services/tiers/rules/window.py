@@ -1,0 +1,66 @@
+"""The window of spend: what was spent in the 365 calendar days (UTC) that end with a day."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fractions import Fraction
+from heapq import heapify, heappop, heappush
+from typing import Final, Self
+
+from services.tiers.rules.order import Movement
+
+DAYS: Final = 365
+
+
+def first_day(last: int) -> int:
+    """The first day of the window that ends with `last`; days are ordinals."""
+    return last - DAYS + 1
+
+
+def start_of(day: int) -> datetime:
+    """The instant at which a day begins; before the calendar, the calendar's first."""
+    return datetime.fromordinal(max(day, 1)).replace(tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Window:
+    """A running sum over the window; it only moves forward.
+
+    Days that were in it before it was made need not be told by `days`, unless it moves past them.
+    """
+
+    spend: Fraction = Fraction(0)
+    last: int = 0
+    days: dict[int, Fraction] = field(default_factory=dict[int, Fraction])
+    _order: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._order = list(self.days)
+        heapify(self._order)
+
+    @classmethod
+    def until(cls, moment: datetime, movements: Iterable[Movement]) -> Self:
+        """The window that ends with the day of an instant, over what happened up to it."""
+        window = cls(last=moment.toordinal())
+        for movement in movements:
+            if movement.at <= moment:
+                window.add(movement.day, movement.amount)
+        return window
+
+    def move(self, last: int) -> None:
+        """Let the window end with the day `last`; what is behind its new beginning no longer counts."""
+        self.last = max(self.last, last)
+        first = first_day(self.last)
+        while self._order and self._order[0] < first:
+            self.spend -= self.days.pop(heappop(self._order))
+
+    def add(self, day: int, amount: Fraction) -> None:
+        """Count an amount to a day; one that is behind the window has no part in it any more."""
+        if day < first_day(self.last):
+            return
+        self.spend += amount
+        if day in self.days:
+            self.days[day] += amount
+        else:
+            self.days[day] = amount
+            heappush(self._order, day)

@@ -1,0 +1,15 @@
+"""What a process of the service is told."""
+
+from typing import ClassVar
+
+from pydantic_settings import SettingsConfigDict
+
+from shared.process.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Settings of the service's API and worker."""
+
+    model_config = SettingsConfigDict(env_prefix="WAFA_TIERS_")
+
+    service: ClassVar[str] = "tiers"

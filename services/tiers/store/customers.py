@@ -1,0 +1,93 @@
+"""Customers: a row each, which is locked while events of theirs are applied."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from services.tiers.rules.customer import Standing
+from services.tiers.rules.timeline import Entry
+from services.tiers.store.fractions import from_columns, to_columns
+from shared.postgres.pool import Connection
+
+LOCK_SQL = """
+SELECT customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since
+FROM customer
+WHERE customer_id = ANY($1::text[])
+ORDER BY customer_id
+FOR UPDATE
+"""
+
+ENTER_SQL = """
+INSERT INTO customer (customer_id)
+SELECT customer_id FROM unnest($1::text[]) AS entered (customer_id) ORDER BY customer_id
+ON CONFLICT (customer_id) DO NOTHING
+"""
+
+
+async def lock(connection: Connection, customer_ids: Iterable[str]) -> dict[str, Standing]:
+    """Lock the rows of customers, in the order of their ids; who is new gets one."""
+    wanted = sorted(set(customer_ids))
+    found = await _lock(connection, wanted)
+    unknown = [customer_id for customer_id in wanted if customer_id not in found]
+    if unknown:
+        await connection.execute(ENTER_SQL, unknown)
+        # Somebody else may have entered, and moved, one of them in between.
+        found |= await _lock(connection, unknown)
+    return found
+
+
+async def _lock(connection: Connection, customer_ids: Sequence[str]) -> dict[str, Standing]:
+    return {row["customer_id"]: _standing(row) for row in await connection.fetch(LOCK_SQL, customer_ids)}
+
+
+FIND_SQL = """
+SELECT customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since
+FROM customer
+WHERE customer_id = $1
+"""
+
+
+async def find(connection: Connection, customer_id: str) -> Standing:
+    """A customer as of the last commit; who is unknown has done nothing."""
+    row = await connection.fetchrow(FIND_SQL, customer_id)
+    return _standing(row) if row else Standing(customer_id)
+
+
+SAVE_SQL = """
+UPDATE customer
+SET judged_at = new.judged_at,
+    purchased_at = new.purchased_at,
+    spend = new.spend,
+    spend_divisor = new.spend_divisor,
+    tier = new.tier,
+    since = new.since
+FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::numeric[], $5::numeric[], $6::text[],
+            $7::timestamptz[]) AS new (customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since)
+WHERE customer.customer_id = new.customer_id
+"""
+
+
+async def save(connection: Connection, standings: Sequence[Standing]) -> None:
+    """Write where the judging of customers stands now."""
+    rows = [
+        (
+            one.customer_id,
+            one.judged_at,
+            one.purchased_at,
+            *to_columns(one.spend),
+            one.last and one.last.tier,
+            one.last and one.last.effective_at,
+        )
+        for one in standings
+    ]
+    if rows:
+        await connection.execute(SAVE_SQL, *zip(*rows, strict=True))
+
+
+def _standing(row: Mapping[str, Any]) -> Standing:
+    return Standing(
+        row["customer_id"],
+        row["judged_at"],
+        row["purchased_at"],
+        from_columns(row["spend"], row["spend_divisor"]),
+        None if row["tier"] is None else Entry(row["since"], row["tier"]),
+    )
