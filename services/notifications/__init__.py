@@ -1,0 +1,1 @@
+"""Tells customers what happened: an inbox and e-mail, in their language."""

@@ -1,0 +1,163 @@
+"""A mail and the conversation with the mail server that takes it (RFC 5321, 5322)."""
+
+import email.policy
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime, parseaddr
+from typing import Final, Literal
+from uuid import UUID
+
+import aiosmtplib
+from aiosmtplib import SMTPException, SMTPNotSupported, SMTPRecipientsRefused, SMTPResponseException
+
+from services.notifications.rendering import MailText
+
+# RFC 4954: the server wants another login or TLS first. That is about us, not about the mail.
+_NOT_LET_IN: Final = frozenset({530, 534, 535, 538})
+
+
+class UnreachableError(Exception):
+    """The mail server does not answer, or does not let us in; no mail is to blame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """How to reach the mail server; `timeout` in seconds is for each answer."""
+
+    host: str
+    port: int
+    user: str | None
+    password: str | None
+    tls: Literal["none", "starttls", "implicit"]
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The server has taken the mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """The server may take it later; says why."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The server never takes it; says why."""
+
+    error: str
+
+
+Answer = Taken | PutOff | Refused
+
+
+class Session:
+    """A conversation; one that was cut off goes on over a new connection at the next mail."""
+
+    def __init__(self, client: aiosmtplib.SMTP) -> None:
+        self._client = client
+
+    async def send(self, message: EmailMessage) -> Answer:
+        """Hand a mail over.
+
+        Raises:
+            UnreachableError: the connection is gone and cannot be made anew.
+        """
+        if not self._client.is_connected:
+            await _connect(self._client)
+        try:
+            await self._client.send_message(message)
+        except SMTPRecipientsRefused as error:
+            return _judge(error.recipients[0])
+        except SMTPNotSupported as error:
+            # The address needs SMTPUTF8, which this server does not speak.
+            return Refused(str(error))
+        except SMTPResponseException as error:
+            if error.code in _NOT_LET_IN:
+                raise UnreachableError(_tell(error)) from error
+            return _judge(error)
+        except (SMTPException, OSError) as error:
+            # Cut off, or no answer in time: whether it has the mail is unknown, so the same is sent again.
+            self._client.close()
+            return PutOff(f"{type(error).__name__}: {error}")
+        return Taken()
+
+
+@asynccontextmanager
+async def converse(server: Server) -> AsyncGenerator[Session]:
+    """A conversation with the server over one connection.
+
+    Raises:
+        UnreachableError: see there.
+    """
+    client = aiosmtplib.SMTP(
+        hostname=server.host,
+        port=server.port,
+        username=server.user,
+        password=server.password,
+        timeout=server.timeout,
+        use_tls=server.tls == "implicit",
+        start_tls=server.tls == "starttls",
+    )
+    await _connect(client)
+    try:
+        yield Session(client)
+    finally:
+        await _leave(client)
+
+
+def compose(message_id: UUID, sender: str, address: str, text: MailText, now: datetime) -> EmailMessage:
+    """The mail with its headers; the same message always has the same Message-ID.
+
+    Raises:
+        ValueError: a header would hold a line break.
+    """
+    name, mailbox = parseaddr(sender)
+    message = EmailMessage(email.policy.SMTP)
+    message["From"] = Address(name, addr_spec=mailbox)
+    message["To"] = Address(addr_spec=address)
+    message["Subject"] = text.subject
+    message["Date"] = format_datetime(now)
+    message["Message-ID"] = f"<{message_id}@{mailbox.rpartition('@')[2]}>"
+    # RFC 3834: no out-of-office replies to this.
+    message["Auto-Submitted"] = "auto-generated"
+    message["Content-Language"] = text.language
+    message.set_content(text.text, charset="utf-8")
+    message.add_alternative(text.html, subtype="html", charset="utf-8")
+    return message
+
+
+async def _connect(client: aiosmtplib.SMTP) -> None:
+    try:
+        await client.connect()
+    except (SMTPException, OSError) as error:
+        client.close()
+        raise UnreachableError(_tell(error)) from error
+
+
+async def _leave(client: aiosmtplib.SMTP) -> None:
+    try:
+        if client.is_connected:
+            await client.quit()
+    except (SMTPException, OSError):
+        pass  # every mail has its answer: how the server says goodbye does not matter
+    finally:
+        client.close()
+
+
+def _judge(error: SMTPResponseException) -> Answer:
+    """RFC 5321, section 4.2.1: 5yz is for good, everything else may pass."""
+    return Refused(_tell(error)) if 500 <= error.code < 600 else PutOff(_tell(error))
+
+
+def _tell(error: Exception) -> str:
+    if isinstance(error, SMTPResponseException):
+        return f"{error.code} {error.message}"
+    return f"{type(error).__name__}: {error}"

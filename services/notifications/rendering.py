@@ -1,0 +1,206 @@
+"""From a notice to the text that a customer reads: Liquid templates, in the customer's language.
+
+A template file is `<trigger>.<channel>.<language>.liquid`; its first line is the title (a mail's
+subject), the rest is the body. Titles and inbox bodies are plain text; bodies of mails are HTML
+with every value escaped, within the one layout of all mails.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Final
+
+from babel import Locale, UnknownLocaleError
+from inscriptis import get_text
+from inscriptis.css_profiles import STRICT_CSS_PROFILE
+from inscriptis.model.config import ParserConfig
+from liquid import BoundTemplate, DictLoader, Environment, StrictUndefined
+from liquid.exceptions import LiquidError
+from markupsafe import Markup
+
+from services.notifications import wording
+from services.notifications.rules.notice import Channel, Fact, Trigger
+
+TEMPLATE_VERSION: Final = 1
+"""The version of the template files, as messages record it; raised when a file changes."""
+
+LANGUAGES: Final = ("en", "ar")
+"""What there are templates for; the first serves whoever reads none of them."""
+
+_LONGEST_NAME: Final = 80
+_SUFFIX: Final = ".liquid"
+_TEXT: Final = ParserConfig(css=STRICT_CSS_PROFILE)
+
+
+class TemplateFailedError(Exception):
+    """A template could not be rendered with the facts that it was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """For whom a text is rendered: as the profile has it, None where it says nothing."""
+
+    name: str | None = None
+    locale: str | None = None
+    time_zone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """An inbox message, in plain text."""
+
+    title: str
+    body: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class MailText:
+    """The content of a mail, in both of its forms."""
+
+    subject: str
+    html: str
+    text: str
+    language: str
+
+
+class _Limited(Environment):
+    """Liquid with a bound on everything that a template can spend."""
+
+    block_nesting_limit = 10
+    context_depth_limit = 10
+    loop_iteration_limit = 1_000
+    local_namespace_limit = 20_000
+    output_stream_limit = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    title: BoundTemplate
+    body: BoundTemplate
+
+
+class Templates:
+    """All templates, compiled; a few thousand messages a second come out of them.
+
+    Raises:
+        LiquidError, FileNotFoundError: a template is malformed or missing.
+    """
+
+    def __init__(self, program: str) -> None:
+        sources = _read_sources()
+        loader = DictLoader(sources)
+        plain, escaped = _environment(loader, escape=False), _environment(loader, escape=True)
+        self._program = program
+        self._layout = escaped.get_template("layout.email")
+        self._pairs = {
+            (trigger, channel, language): _pair(
+                _source(sources, f"{trigger}.{channel}.{language}"),
+                plain,
+                escaped if channel is Channel.EMAIL else plain,
+            )
+            for trigger in Trigger
+            for channel in Channel
+            for language in LANGUAGES
+        }
+
+    def notification(self, trigger: Trigger, facts: Mapping[str, Fact], reader: Reader) -> Notification:
+        """The inbox message for a reader.
+
+        Raises:
+            TemplateFailedError: a fact is missing that the template speaks of.
+        """
+        language = choose_language(reader.locale)
+        title, body = self._render(self._pairs[trigger, Channel.IN_APP, language], facts, language, reader)
+        return Notification(title, body, language)
+
+    def mail(self, trigger: Trigger, facts: Mapping[str, Fact], reader: Reader) -> MailText:
+        """The mail for a reader: a whole HTML document that says its language and direction, and its text.
+
+        Raises:
+            TemplateFailedError: a fact is missing that the template speaks of.
+        """
+        language = choose_language(reader.locale)
+        subject, body = self._render(self._pairs[trigger, Channel.EMAIL, language], facts, language, reader)
+        html = self._layout.render(
+            program=self._program,
+            subject=subject,
+            content=Markup(body),  # noqa: S704 (every value in it was escaped when it was rendered)
+            language=language,
+            direction=_locale(language).text_direction,
+        )
+        return MailText(subject, html, get_text(body, _TEXT).strip() + "\n", language)
+
+    def _render(self, pair: _Pair, facts: Mapping[str, Fact], language: str, reader: Reader) -> tuple[str, str]:
+        given = {
+            **facts,
+            "name": tidy(reader.name),
+            "program": self._program,
+            wording.LOCALE: _reading_locale(reader.locale, language),
+            wording.TIME_ZONE: reader.time_zone,
+        }
+        try:
+            return pair.title.render(given).strip(), pair.body.render(given).strip()
+        except LiquidError as error:
+            raise TemplateFailedError(str(error)) from error
+
+
+def choose_language(locale: str | None) -> str:
+    """The language of the templates for a BCP 47 tag: `ar-EG` reads `ar`, an unknown one English."""
+    language = (locale or "").replace("_", "-").split("-")[0].lower()
+    return language if language in LANGUAGES else LANGUAGES[0]
+
+
+def tidy(name: str | None) -> str | None:
+    """A name on one line, without what is invisible (controls, marks of direction) and not endless."""
+    if name is None:
+        return None
+    visible = "".join(char if char.isprintable() else " " for char in name)
+    return " ".join(visible.split())[:_LONGEST_NAME].rstrip() or None
+
+
+@lru_cache(maxsize=512)
+def _reading_locale(tag: str | None, language: str) -> Locale:
+    """How the reader writes numbers and dates, provided that it goes with the language of the text."""
+    if tag is None or choose_language(tag) != language or not tag.lower().startswith(language):
+        return _locale(language)
+    parts = tag.replace("-", "_").split("_")
+    while len(parts) > 1:
+        try:
+            return Locale.parse("_".join(parts))
+        except (UnknownLocaleError, ValueError):
+            parts.pop()
+    return _locale(language)
+
+
+@lru_cache(maxsize=len(LANGUAGES))
+def _locale(language: str) -> Locale:
+    return Locale.parse(language)
+
+
+def _environment(loader: DictLoader, *, escape: bool) -> Environment:
+    environment = _Limited(loader=loader, undefined=StrictUndefined, autoescape=escape)
+    filters: Mapping[str, Callable[..., str]] = wording.FILTERS
+    environment.filters.update(filters)
+    return environment
+
+
+def _pair(source: str, title: Environment, body: Environment) -> _Pair:
+    first, _, rest = source.partition("\n")
+    return _Pair(title.from_string(first), body.from_string(rest))
+
+
+def _read_sources() -> dict[str, str]:
+    folder = resources.files("services.notifications") / "templates"
+    return {
+        file.name.removesuffix(_SUFFIX): file.read_text(encoding="utf-8").rstrip("\n")
+        for file in folder.iterdir()
+        if file.name.endswith(_SUFFIX)
+    }
+
+
+def _source(sources: Mapping[str, str], name: str) -> str:
+    if name not in sources:
+        raise FileNotFoundError(f"there is no template {name}{_SUFFIX}")
+    return sources[name]

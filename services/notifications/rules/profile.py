@@ -1,0 +1,131 @@
+"""What is known of a customer: a merge of events that gives the same profile in whatever order they arrive."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from shared.contracts.envelope import Event
+from shared.contracts.shop import CustomerErased, CustomerProfile, CustomerUpdated
+
+# Where a customer comes from (devices, addresses, payments) is evidence against fraud and not kept here.
+_DETAILS: Final = ("name", "email", "phone", "locale", "time_zone", "country", "birth_date")
+_CONSENTS: Final = ("email", "sms", "push")
+
+Value = str | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A detail of a customer, and the time of the event that told it; a value of None was cleared."""
+
+    value: Value
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A customer's details by name.
+
+    `seen_at` is the time of the newest registration or update, `erased_at` of the newest erasure:
+    what was told up to then never counts again, also when it arrives later.
+    """
+
+    customer_id: str
+    details: Mapping[str, Detail] = field(default_factory=dict[str, Detail])
+    seen_at: datetime | None = None
+    erased_at: datetime | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the customer registered (or was updated) and was not erased since."""
+        return self.seen_at is not None
+
+    @property
+    def name(self) -> str | None:
+        """How the customer is called."""
+        return self._text("name")
+
+    @property
+    def email(self) -> str | None:
+        """The e-mail address as it was told: it may not be one."""
+        return self._text("email")
+
+    @property
+    def locale(self) -> str | None:
+        """BCP 47."""
+        return self._text("locale")
+
+    @property
+    def time_zone(self) -> str | None:
+        """IANA name."""
+        return self._text("time_zone")
+
+    def consents(self, channel: str) -> bool:
+        """Whether marketing may reach the customer on the channel: only when the customer said so."""
+        told = self.details.get(_consent(channel))
+        return told is not None and told.value is True
+
+    def _text(self, name: str) -> str | None:
+        told = self.details.get(name)
+        return told.value if told is not None and isinstance(told.value, str) else None
+
+
+def learn(profile: Profile, event: Event) -> Profile:
+    """The profile after an event of `shop.customers`; events of other topics change nothing."""
+    if isinstance(event.data, CustomerErased):
+        return _erase(profile, event.time)
+    if not isinstance(event.data, CustomerProfile) or not is_after_erasure(profile, event.time):
+        return profile
+    details = dict(profile.details)
+    for name, value in _told(event.data):
+        new, old = Detail(value, event.time), details.get(name)
+        if old is None or _precedence(name, new) > _precedence(name, old):
+            details[name] = new
+    seen_at = max(profile.seen_at or event.time, event.time)
+    return replace(profile, details=details, seen_at=seen_at)
+
+
+def is_after_erasure(profile: Profile, time: datetime) -> bool:
+    """Whether what happened at `time` is not covered by the customer's erasure."""
+    return profile.erased_at is None or time > profile.erased_at
+
+
+def _erase(profile: Profile, time: datetime) -> Profile:
+    if not is_after_erasure(profile, time):
+        return profile
+    seen_at = profile.seen_at if profile.seen_at is not None and profile.seen_at > time else None
+    later = {name: detail for name, detail in profile.details.items() if detail.at > time}
+    return Profile(profile.customer_id, later, seen_at, erased_at=time)
+
+
+def _told(data: CustomerProfile) -> Iterator[tuple[str, Value]]:
+    """What an event says: an absent field nothing, and null clears in an update only."""
+    clears = isinstance(data, CustomerUpdated)
+    for name in _DETAILS:
+        value = getattr(data, name)
+        if value is not None:
+            yield name, str(value)
+        elif clears and name in data.model_fields_set:
+            yield name, None
+    consent = data.marketing_consent
+    if consent is None and not (clears and "marketing_consent" in data.model_fields_set):
+        return
+    for channel in _CONSENTS:
+        value = None if consent is None else getattr(consent, channel)
+        if value is not None or (clears and (consent is None or channel in consent.model_fields_set)):
+            yield _consent(channel), value
+
+
+def _precedence(name: str, detail: Detail) -> tuple[datetime, bool, str]:
+    """The higher one stands: the newer; of two at one time the greater text, and no consent before consent."""
+    if name.startswith(_CONSENT):
+        return detail.at, detail.value is not True, str(detail.value)
+    return detail.at, detail.value is not None, str(detail.value)
+
+
+_CONSENT: Final = "consent."
+
+
+def _consent(channel: str) -> str:
+    return _CONSENT + channel

@@ -1,0 +1,121 @@
+"""The job that sends the mails that are due, over one connection a batch."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from services.notifications import handlers
+from services.notifications.mail import PutOff, Refused, Server, Session, Taken, UnreachableError, compose, converse
+from services.notifications.rendering import TEMPLATE_VERSION, Reader, TemplateFailedError, Templates
+from services.notifications.rules import gate
+from services.notifications.rules.gate import Hold, Reason, Send, Skip
+from services.notifications.store import mails
+from services.notifications.store.mails import Mail, Settled
+from services.notifications.store.messages import State
+from shared.postgres.pool import Pool
+
+LEASE: Final = timedelta(minutes=10)
+"""How long a worker may keep a batch; when it dies, others take the batch over after that."""
+
+_UNREACHABLE_PAUSE: Final = timedelta(seconds=30)
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Sends what is due, at most `batch` mails a run; a mail is tried `most_attempts` times.
+
+    `random` spreads the retries (0 to 1), `elapsed` counts seconds.
+    """
+
+    templates: Templates
+    server: Server
+    address: str
+    batch: int
+    most_attempts: int
+    random: Callable[[], float] = random.random
+    elapsed: Callable[[], float] = time.monotonic
+
+    async def run(self, pool: Pool, now: datetime) -> None:
+        """Take the mails that are due, and send, skip or put off each.
+
+        No transaction is open while the mail server is spoken to. Each mail is recorded as soon as
+        it is sent: a crash repeats at most one, with the same Message-ID.
+
+        Raises:
+            OSError, asyncpg.PostgresError: the database; what was taken is due again after the lease.
+        """
+        claimed = await mails.claim(pool, now, LEASE, self.batch)
+        judged = [
+            (mail, gate.judge(mail.kind, mail.occurred_at, mail.created_at, mail.profile, now)) for mail in claimed
+        ]
+        await _record(pool, [_stay(mail, verdict) for mail, verdict in judged if not isinstance(verdict, Send)])
+        going = [(mail, verdict.address) for mail, verdict in judged if isinstance(verdict, Send)]
+        if going:
+            await self._send_all(pool, going, now)
+
+    async def _send_all(self, pool: Pool, going: Sequence[tuple[Mail, str]], now: datetime) -> None:
+        started = self.elapsed()
+        handled = 0
+        try:
+            async with converse(self.server) as session:
+                for mail, address in going:
+                    moment = now + timedelta(seconds=self.elapsed() - started)
+                    if moment - now > LEASE / 2:
+                        break  # so slow a server must not keep the rest from other workers
+                    outcome = await self._send(session, mail, address, moment)
+                    await _record(pool, [outcome])
+                    handled += 1
+        except UnreachableError as error:
+            _log.warning("mail_server_unreachable", error=str(error), waiting=len(going) - handled)
+        rest = [mail for mail, _ in going[handled:]]
+        later = now + _UNREACHABLE_PAUSE * (0.5 + self.random())
+        await _record(pool, [_again(mail, later, attempts=mail.attempts - 1) for mail in rest])
+
+    async def _send(self, session: Session, mail: Mail, address: str, now: datetime) -> Settled:
+        reader = Reader(mail.profile.name, mail.profile.locale, mail.profile.time_zone)
+        try:
+            text = self.templates.mail(mail.trigger, mail.facts, reader)
+            message = compose(mail.id, self.address, address, text, now)
+        except (TemplateFailedError, ValueError) as error:
+            _log.exception("mail_not_rendered", message_id=str(mail.id), trigger=mail.trigger, error=str(error))
+            return _final(mail, State.FAILED, Reason.TEMPLATE_FAILED)
+        rendered = replace(mail, locale=text.language, template_version=TEMPLATE_VERSION)
+        match await session.send(message):
+            case Taken():
+                return _final(rendered, State.SENT)
+            case Refused(error):
+                _log.warning("mail_refused", message_id=str(mail.id), error=error)
+                return _final(rendered, State.FAILED, Reason.REJECTED)
+            case PutOff(error):
+                _log.warning("mail_put_off", message_id=str(mail.id), attempts=mail.attempts, error=error)
+                if mail.attempts >= self.most_attempts:
+                    return _final(rendered, State.FAILED, Reason.GIVEN_UP)
+                return _again(mail, gate.next_attempt(mail.attempts, now, self.random()), attempts=mail.attempts)
+
+
+async def _record(pool: Pool, outcomes: Sequence[Settled]) -> None:
+    if outcomes:
+        async with pool.acquire() as connection, connection.transaction():
+            await handlers.settle(connection, outcomes)
+
+
+def _stay(mail: Mail, verdict: Hold | Skip) -> Settled:
+    if isinstance(verdict, Skip):
+        return _final(mail, State.SKIPPED, verdict.reason)
+    attempts = mail.attempts - 1
+    return Settled(mail, State.HELD, attempts, mail.locale, mail.template_version, verdict.reason, verdict.until)
+
+
+def _again(mail: Mail, due_at: datetime, *, attempts: int) -> Settled:
+    return Settled(mail, State.QUEUED, attempts, mail.locale, mail.template_version, None, due_at)
+
+
+def _final(mail: Mail, state: State, reason: Reason | None = None) -> Settled:
+    return Settled(mail, state, mail.attempts, mail.locale, mail.template_version, reason)

@@ -1,0 +1,163 @@
+"""What customers were told: a row per notice and channel."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from services.notifications.rules.notice import Channel, Fact, Notice
+from shared.postgres.pool import Connection, Pool
+
+
+class State(StrEnum):
+    """How far a message is."""
+
+    HELD = "held"
+    """It waits for the customer's profile."""
+    QUEUED = "queued"
+    SENT = "sent"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A new message; an inbox message has `title` and `body`, a mail is rendered when it is sent.
+
+    `due_at` is when a mail that is held or queued is looked at next.
+    """
+
+    id: UUID
+    notice: Notice
+    channel: Channel
+    state: State
+    reason: str | None
+    locale: str
+    template_version: int
+    title: str | None = None
+    body: str | None = None
+    due_at: datetime | None = None
+
+    @property
+    def facts(self) -> Mapping[str, Fact] | None:
+        """What a mail is rendered from; an inbox message needs it no more."""
+        return self.notice.facts if self.channel is Channel.EMAIL else None
+
+
+@dataclass(frozen=True, slots=True)
+class InboxMessage:
+    """A message of the inbox; `number` orders the messages of a customer as they were made."""
+
+    number: int
+    id: UUID
+    trigger: str
+    title: str
+    body: str
+    locale: str
+    created_at: datetime
+    read_at: datetime | None
+
+
+ADD_SQL = """
+INSERT INTO message (id, customer_id, channel, kind, trigger, occasion, state, reason, locale, template_version,
+                     title, body, facts, occurred_at, created_at, due_at, correlation_id, causation_id, traceparent)
+SELECT id, customer_id, channel, kind, trigger, occasion, state, reason, locale, template_version,
+       title, body, facts, occurred_at, $1, due_at, correlation_id, causation_id, traceparent
+FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
+            $11::int[], $12::text[], $13::text[], $14::json[], $15::timestamptz[], $16::timestamptz[], $17::text[],
+            $18::text[], $19::text[])
+     WITH ORDINALITY AS new (id, customer_id, channel, kind, trigger, occasion, state, reason, locale,
+                             template_version, title, body, facts, occurred_at, due_at, correlation_id,
+                             causation_id, traceparent, place)
+ORDER BY place
+ON CONFLICT ON CONSTRAINT message_once DO NOTHING
+RETURNING id
+"""
+
+
+async def add(connection: Connection, messages: Sequence[Message], now: datetime) -> set[UUID]:
+    """Store messages to customers that are locked; returns the ids of those that were not told before."""
+    if not messages:
+        return set()
+    columns = zip(*(_columns(one) for one in messages), strict=True)
+    return {row["id"] for row in await connection.fetch(ADD_SQL, now, *columns)}
+
+
+def _columns(message: Message) -> tuple[object, ...]:
+    notice = message.notice
+    return (
+        message.id,
+        notice.customer_id,
+        message.channel,
+        notice.kind,
+        notice.trigger,
+        notice.occasion,
+        message.state,
+        message.reason,
+        message.locale,
+        message.template_version,
+        message.title,
+        message.body,
+        message.facts,
+        notice.occurred_at,
+        message.due_at,
+        notice.cause.correlation_id,
+        notice.cause.causation_id,
+        notice.cause.traceparent,
+    )
+
+
+RELEASE_SQL = """
+UPDATE message SET due_at = least(due_at, $2)
+WHERE customer_id = ANY($1::text[]) AND channel = 'email' AND state = 'held'
+"""
+
+
+async def release(connection: Connection, customer_ids: Sequence[str], now: datetime) -> None:
+    """Let the held mails of customers be looked at now."""
+    if customer_ids:
+        await connection.execute(RELEASE_SQL, customer_ids, now)
+
+
+ERASE_SQL = """
+DELETE FROM message
+USING unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at)
+WHERE message.customer_id = erased.customer_id AND message.occurred_at <= erased.at
+"""
+
+
+async def erase(connection: Connection, erasures: Sequence[tuple[str, datetime]]) -> None:
+    """Remove the messages of customers about what happened up to their erasure."""
+    if erasures:
+        customer_ids, times = zip(*erasures, strict=True)
+        await connection.execute(ERASE_SQL, customer_ids, times)
+
+
+INBOX_SQL = """
+SELECT number, id, trigger, title, body, locale, created_at, read_at
+FROM message
+WHERE channel = 'in_app' AND customer_id = $1 AND number < $2
+ORDER BY number DESC
+LIMIT $3
+"""
+
+
+async def inbox(pool: Pool, customer_id: str, before: int, limit: int) -> list[InboxMessage]:
+    """A customer's inbox, newest first: up to `limit` messages with numbers below `before`."""
+    return [InboxMessage(**row) for row in await pool.fetch(INBOX_SQL, customer_id, before, limit)]
+
+
+READ_SQL = """
+UPDATE message SET read_at = coalesce(read_at, $3)
+WHERE id = $1 AND channel = 'in_app' AND ($2::text IS NULL OR customer_id = $2)
+RETURNING number, id, trigger, title, body, locale, created_at, read_at
+"""
+
+
+async def mark_read(
+    connection: Connection, message_id: UUID, customer_id: str | None, now: datetime
+) -> InboxMessage | None:
+    """The inbox message, read now if it was not before; None where there is none (of `customer_id`, if given)."""
+    row = await connection.fetchrow(READ_SQL, message_id, customer_id, now)
+    return None if row is None else InboxMessage(**row)

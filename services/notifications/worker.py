@@ -1,0 +1,48 @@
+"""Which events notifications handles, and its jobs."""
+
+from datetime import timedelta
+from functools import partial
+
+from services.notifications import handlers
+from services.notifications.mail import Server
+from services.notifications.rendering import Templates
+from services.notifications.rules import notice
+from services.notifications.sending import Sender
+from services.notifications.settings import Settings
+from shared.contracts import topics
+from shared.http import idempotency
+from shared.messaging.worker import Job, Subscription, WorkerSpec
+
+
+def spec(settings: Settings) -> WorkerSpec:
+    """The worker of notifications."""
+    templates = Templates(settings.program)
+    return WorkerSpec(
+        service=settings.service,
+        subscriptions=(
+            Subscription(
+                topics.CUSTOMERS,
+                frozenset({notice.REGISTERED, "shop.customer.updated.v1", "shop.customer.erased.v1"}),
+            ),
+            Subscription(topics.POINTS, frozenset({notice.EARNED, notice.REVERSED})),
+            Subscription(topics.TIERS, frozenset({notice.PROMOTED})),
+            Subscription(topics.LOYALTY_REFERRALS, frozenset({notice.APPROVED})),
+        ),
+        handle=partial(handlers.handle, templates),
+        jobs=(
+            Job("send mails", timedelta(seconds=1), _sender(settings, templates).run),
+            Job("forget idempotency keys", timedelta(hours=6), idempotency.forget),
+        ),
+    )
+
+
+def _sender(settings: Settings, templates: Templates) -> Sender:
+    server = Server(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        user=settings.smtp_user,
+        password=settings.smtp_password.get_secret_value() if settings.smtp_password else None,
+        tls=settings.smtp_tls,
+        timeout=settings.smtp_timeout_seconds,
+    )
+    return Sender(templates, server, settings.sender, settings.mail_batch, settings.mail_attempts)
