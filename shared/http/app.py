@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI, Request
 
 from shared.http import problems
 from shared.http.auth import Authenticator
-from shared.http.middleware import LARGEST_BODY, RequestMiddleware
+from shared.http.middleware import RequestMiddleware
 from shared.http.probes import routes
 from shared.postgres.pool import Pool
 
@@ -40,7 +40,6 @@ def new_app(service: str, title: str, *, pool: Pool, authenticator: Authenticato
         responses=_RESPONSES,
         dependencies=[Depends(_refuse_nul)],
         redirect_slashes=False,
-        max_body_size=LARGEST_BODY,
         docs_url="/docs",
         redoc_url=None,
         routes=routes(is_ready),

@@ -52,7 +52,7 @@ class ProblemDocument(BaseModel):
     request_id: str
 
 
-class Problem(Exception):  # noqa: N818 (the RFC's own word)
+class Problem(Exception):
     """A request that is refused; becomes a problem document.
 
     `extra` adds members to the document, such as the `missing` points of `insufficient_points`.

@@ -42,7 +42,12 @@ async def serve_probes(is_ready: Readiness, host: str, port: int) -> None:
         OSError: the address cannot be bound.
     """
     server = _server(probes_app(is_ready), host, port)
-    await server.serve(sockets=[bind(host, port)])
+    serving = asyncio.create_task(server.serve(sockets=[bind(host, port)]))
+    try:
+        await asyncio.shield(serving)
+    finally:
+        server.should_exit = server.force_exit = True
+        await serving
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from joserfc import jwt
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jws import JWSRegistry
 from joserfc.jwt import ClaimsOption, JWTClaimsRegistry
 from pydantic import TypeAdapter, ValidationError
@@ -20,11 +20,6 @@ from shared.http.auth.verification_keys import FileKeys, FixedKeys, KeySource, U
 _LONGEST_TOKEN: Final = 8192
 _ID: Final = TypeAdapter[str](Id)
 _SCOPES: Final = {scope.value: scope for scope in Scope}
-# Headers that Wafa does not know are ignored, as RFC 7515 has it; those marked critical are not.
-_REGISTRIES: Final = {
-    algorithm: JWSRegistry(algorithms=[algorithm], strict_check_header=False)
-    for algorithm in ("HS256", "RS256", "EdDSA")
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +68,12 @@ class Tokens:
         for source in self._sources:
             for candidate in await source.keys(kid if isinstance(kid, str) else None):
                 # the token names an algorithm, but the key decides: no "none", no HS256 with a public key
-                if header.get("alg") != candidate.algorithm or (candidate.id and kid and candidate.id != kid):
+                if header.get("alg") not in candidate.algorithms or (candidate.id and kid and candidate.id != kid):
                     continue
                 try:
-                    decoded = jwt.decode(token, candidate.key, registry=_REGISTRIES[candidate.algorithm])
+                    decoded = jwt.decode(token, candidate.key, registry=_Pinned(candidate.algorithms))
                     return self._judge(decoded.claims, int(now))
-                except (JoseError, ValueError, TypeError):
+                except (JoseError, ValueError, TypeError, RecursionError):
                     continue
         return None
 
@@ -93,6 +88,22 @@ class Tokens:
         scopes = _scopes(claims)
         kind = Kind.CUSTOMER if Scope.CUSTOMER in scopes else Kind.TOKEN
         return Principal(kind, subject, scopes)
+
+
+class _Pinned(JWSRegistry):
+    """The algorithms of one key.
+
+    Headers that Wafa does not know are ignored, as RFC 7515 has it; those marked critical are
+    not. The library's warning that `EdDSA` has a new name would come with every token.
+    """
+
+    def __init__(self, algorithms: Sequence[str]) -> None:
+        super().__init__(algorithms=algorithms, strict_check_header=False)
+
+    def get_alg(self, name: str) -> Any:  # noqa: ANN401 (its type is not public)
+        if self.allowed is None or name not in self.allowed:
+            raise UnsupportedAlgorithmError(f"{name} is not an algorithm of this key")
+        return self.algorithms[name]
 
 
 def _sources(settings: JwtSettings) -> Sequence[KeySource]:

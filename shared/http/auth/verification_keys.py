@@ -3,14 +3,17 @@
 import asyncio
 import json
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 import structlog
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import JWKRegistry, Key, OctKey, OKPKey, RSAKey
 
 from shared.http.auth.watched import WatchedFile
@@ -27,14 +30,19 @@ _FETCH_SECONDS: Final = 5.0
 _FRESH_SECONDS: Final = 300.0
 _PAUSE_SECONDS: Final = 30.0
 
+_HS256: Final = ("HS256",)
+_RS256: Final = ("RS256",)
+_ED25519: Final = ("EdDSA", "Ed25519")
+"""The name that issuers use, and the one that RFC 9864 puts in its place."""
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """A key with the one algorithm that it verifies."""
+    """A key with the names of the one algorithm that it verifies."""
 
-    algorithm: str
+    algorithms: tuple[str, ...]
     key: Key
 
     @property
@@ -90,28 +98,33 @@ class UrlKeys:
 
     async def keys(self, kid: str | None) -> Sequence[VerificationKey]:
         """The issuer's keys."""
-        if self._is_due(kid):
+        # while one caller fetches, the others go on with the keys that there are
+        if self._is_due(kid) and (self._lacks(kid) or not self._fetching.locked()):
             async with self._fetching:
                 if self._is_due(kid):
                     await self._fetch()
         return self._keys
+
+    def _lacks(self, kid: str | None) -> bool:
+        return not self._keys or (kid is not None and all(key.id != kid for key in self._keys))
 
     def _is_due(self, kid: str | None) -> bool:
         now = self._clock()
         if self._tried_at is not None and now - self._tried_at < _PAUSE_SECONDS:
             return False
         is_old = self._fetched_at is None or now - self._fetched_at >= _FRESH_SECONDS
-        return is_old or (kid is not None and all(key.id != kid for key in self._keys))
+        return is_old or self._lacks(kid)
 
     async def _fetch(self) -> None:
-        self._tried_at = self._clock()
         try:
             content = await asyncio.wait_for(asyncio.to_thread(_download, self._url), 2 * _FETCH_SECONDS)
             self._keys = parse_set(content)
         except (OSError, ValueError) as error:
             _log.warning("jwks_not_fetched", url=self._url, error=str(error))
-            return
-        self._fetched_at = self._clock()
+        else:
+            self._fetched_at = self._clock()
+        finally:
+            self._tried_at = self._clock()
 
 
 def parse_key(text: str) -> VerificationKey:
@@ -125,7 +138,7 @@ def parse_key(text: str) -> VerificationKey:
     secret = text.encode()
     if len(secret) < SMALLEST_SECRET:
         raise ValueError(f"an HS256 secret has at least {SMALLEST_SECRET} bytes")
-    return VerificationKey("HS256", OctKey.import_key(secret))
+    return VerificationKey(_HS256, OctKey.import_key(secret))
 
 
 def parse_set(content: bytes | str) -> Sequence[VerificationKey]:
@@ -155,17 +168,19 @@ def _parse_member(item: object) -> VerificationKey | None:
     if member.get("use", "sig") != "sig":
         return None
     try:
-        accepted = _accept(JWKRegistry.import_key(member))
+        with _without_warnings():
+            accepted = _accept(JWKRegistry.import_key(member))
     except (JoseError, ValueError, TypeError) as error:
         _log.info("jwk_left_out", kid=str(member.get("kid")), error=str(error))
         return None
-    return accepted if member.get("alg", accepted.algorithm) == accepted.algorithm else None
+    return accepted if member.get("alg", accepted.algorithms[0]) in accepted.algorithms else None
 
 
 def _accept_pem(pem: bytes) -> VerificationKey:
     for kind in (RSAKey, OKPKey):
         try:
-            key = kind.import_key(pem)
+            with _without_warnings():
+                key = kind.import_key(pem)
         except (JoseError, ValueError, TypeError):
             continue
         return _accept(key)
@@ -177,20 +192,32 @@ def _accept(key: Key) -> VerificationKey:
     if isinstance(key, OctKey):
         if len(key.raw_value) < SMALLEST_SECRET:
             raise ValueError(f"an HS256 secret has at least {SMALLEST_SECRET} bytes")
-        return VerificationKey("HS256", key)
+        return VerificationKey(_HS256, key)
     if isinstance(key, RSAKey):
         if key.public_key.key_size < SMALLEST_RSA:
             raise ValueError(f"an RSA key has at least {SMALLEST_RSA} bits")
-        return VerificationKey("RS256", key)
+        return VerificationKey(_RS256, key)
     if isinstance(key, OKPKey) and key.curve_name == "Ed25519":
-        return VerificationKey("EdDSA", key)
+        return VerificationKey(_ED25519, key)
     raise ValueError("not a key for HS256, RS256 or EdDSA (Ed25519)")
+
+
+@contextmanager
+def _without_warnings() -> Generator[None]:
+    """The library warns of weak keys; here they are refused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)
+        yield
 
 
 def _download(url: str) -> bytes:
     request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 (see JwtSettings)
-    with urllib.request.urlopen(request, timeout=_FETCH_SECONDS) as answer:  # noqa: S310 (see JwtSettings)
-        content: bytes = answer.read(_LARGEST_SET + 1)
+    try:
+        with urllib.request.urlopen(request, timeout=_FETCH_SECONDS) as answer:  # noqa: S310 (see JwtSettings)
+            content: bytes = answer.read(_LARGEST_SET + 1)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
     if len(content) > _LARGEST_SET:
         raise ValueError(f"the key set is larger than {_LARGEST_SET} bytes")
     return content
