@@ -92,7 +92,7 @@ class TierChanged(EventData):
 
     program_version: Annotated[int, Field(strict=True, ge=1)]
     # `from` is a keyword of Python; the contract's name is the alias.
-    from_: Id | None = Field(default=None, alias="from")
+    from_: Id | None = Field(default=None, validation_alias="from", serialization_alias="from")
     to: Id
     reason: Text
     effective_at: Instant
