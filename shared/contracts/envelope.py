@@ -107,9 +107,10 @@ def publication(type_: str, time: datetime, data: EventData, cause: Cause, sourc
         "datacontenttype": "application/json",
         "correlationid": cause.correlation_id,
         "causationid": cause.causation_id,
-        "traceparent": cause.traceparent,
         "data": data,
     }
+    if cause.traceparent is not None:
+        envelope["traceparent"] = cause.traceparent
     value = to_json(envelope, exclude_none=True, by_alias=True)
     return Publication(event_id, TYPES[type_].topic, data.customer_id.encode(), value)
 

@@ -31,15 +31,24 @@ Id = Annotated[
         max_length=128,
         pattern=r"^(?:\.{0,2}[^./\x00-\x1f\x7f-\x9f][^/\x00-\x1f\x7f-\x9f]*|\.{3}[^/\x00-\x1f\x7f-\x9f]*)$",
     ),
+    Field(title="id"),
 ]
-Text = Annotated[str, StringConstraints(max_length=_LONGEST_TEXT, pattern=r"^[^\x00]*$")]
-Money = Annotated[str, StringConstraints(max_length=64, pattern=r"^0*[0-9]{1,12}(?:\.[0-9]{1,4})?$")]
-Decimals = Annotated[str, StringConstraints(max_length=64, pattern=r"^0*[0-9]{1,12}(?:\.[0-9]{1,9})?$")]
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-Whole = Annotated[int, Field(strict=True, ge=0, lt=10**12)]
+Text = Annotated[str, StringConstraints(max_length=_LONGEST_TEXT, pattern=r"^[^\x00]*$"), Field(title="text")]
+Money = Annotated[
+    str, StringConstraints(max_length=64, pattern=r"^0*[0-9]{1,12}(?:\.[0-9]{1,4})?$"), Field(title="money")
+]
+Decimals = Annotated[
+    str, StringConstraints(max_length=64, pattern=r"^0*[0-9]{1,12}(?:\.[0-9]{1,9})?$"), Field(title="decimal")
+]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), Field(title="currency")]
+Whole = Annotated[int, Field(strict=True, ge=0, lt=10**12, title="whole_number")]
 Quantity = Whole | Decimals
 Flag = Annotated[bool, Field(strict=True)]
-Locale = Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8})*$")]
+Locale = Annotated[
+    str,
+    StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8})*$"),
+    Field(title="locale"),
+]
 
 
 def parse_instant(text: str) -> datetime:
@@ -142,8 +151,10 @@ Instant = Annotated[
     datetime,
     BeforeValidator(_instant),
     PlainSerializer(format_instant, return_type=str),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
+    WithJsonSchema({"type": "string", "format": "date-time", "title": "instant"}),
 ]
-CalendarDate = Annotated[date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
-TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_zone)]
+CalendarDate = Annotated[
+    date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date", "title": "date"})
+]
+TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_zone), Field(title="time_zone")]
 Properties = Annotated[dict[str, Any], AfterValidator(_storable)]

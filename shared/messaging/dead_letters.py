@@ -7,9 +7,9 @@ from typing import Any
 
 from shared import telemetry
 from shared.contracts.envelope import Record
+from shared.contracts.outcomes import Refusal
 from shared.messaging import records
 from shared.messaging.batch import Malformation
-from shared.messaging.inbox import Refusal
 from shared.postgres.pool import Connection
 
 

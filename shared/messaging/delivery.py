@@ -17,10 +17,10 @@ import structlog
 
 from shared import telemetry
 from shared.contracts.envelope import Event
+from shared.contracts.outcomes import Refusal
 from shared.contracts.reasons import Reason
 from shared.messaging import dead_letters, inbox, positions
 from shared.messaging.batch import Batch, Malformation
-from shared.messaging.inbox import Refusal
 from shared.messaging.positions import Group
 from shared.postgres.pool import Connection, Pool, is_transient
 

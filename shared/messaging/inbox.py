@@ -8,19 +8,9 @@ from typing import Final
 from uuid import UUID
 
 from shared.contracts.envelope import Event
-from shared.contracts.reasons import Reason
 from shared.postgres.pool import Connection, Pool
 
 REMEMBERED: Final = timedelta(days=90)
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An event that a rule refused: it goes to the dead letters as it came."""
-
-    event: Event
-    reason: Reason
-    error: str
 
 
 def digest(event: Event) -> UUID:

@@ -49,6 +49,7 @@ CREATE INDEX dead_letter_reason ON dead_letter (reason, id);
 -- Events that came before what they are about (a refund before its purchase), as they came.
 -- about and natural_id are `kind/id`; an id holds no slash.
 CREATE TABLE waiting (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     customer_id   text   NOT NULL,
     about         text   NOT NULL,
     natural_id    text   NOT NULL,
@@ -59,9 +60,9 @@ CREATE TABLE waiting (
     value         bytea,
     header_names  text[]  NOT NULL,
     header_values bytea[] NOT NULL,
-    "timestamp"   timestamptz NOT NULL,
-    PRIMARY KEY (customer_id, about, natural_id)
+    "timestamp"   timestamptz NOT NULL
 );
+CREATE INDEX waiting_about ON waiting (customer_id, about);
 
 -- Answers of writes that came with an Idempotency-Key, kept for 7 days.
 CREATE TABLE idempotency_key (

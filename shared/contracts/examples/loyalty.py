@@ -1,0 +1,220 @@
+"""Examples of what Wafa publishes, most of it about Layla's order and her friend Omar."""
+
+from typing import Any, Final
+
+from shared.contracts.examples.example import Example
+
+_ORDER: Final = "evt-1001"
+_POINTS: Final = "0195941f-2d00-7000-8000-"
+_TIERS: Final = "0195941f-2d01-7000-8000-"
+_REFERRALS: Final = "0195941f-2d02-7000-8000-"
+_MESSAGES: Final = "0195941f-2d03-7000-8000-"
+_ORDERED_AT: Final = "2026-03-14T10:26:53.589Z"
+
+
+def _moved(verb: str, number: int, moment: tuple[str, str], **data: Any) -> Example:  # noqa: ANN401 fields of any type
+    time, cause = moment
+    data = {"customer_id": "c-1042", "transaction_id": f"{_POINTS}0000000001{number:02}", **data}
+    return Example(f"loyalty.points.{verb}.v1", f"{_POINTS}{number:012}", "/wafa/points", time, data, cause)
+
+
+def _balance(available: int, pending: int = 0, held: int = 0, debt: int = 0) -> dict[str, int]:
+    return {"available": available, "pending": pending, "held": held, "debt": debt}
+
+
+def _tier(verb: str, number: int, time: str, **data: Any) -> Example:  # noqa: ANN401 fields of any type
+    data = {"customer_id": "c-1042", "program_version": 1, "effective_at": time, **data}
+    multiplier = data["points_multiplier"]
+    data.setdefault("timeline", [{"effective_at": time, "tier": data["to"], "points_multiplier": multiplier}])
+    return Example(f"loyalty.tier.{verb}.v1", f"{_TIERS}{number:012}", "/wafa/tiers", time, data, _ORDER)
+
+
+def _referral(verb: str, number: int, moment: tuple[str, str], **data: Any) -> Example:  # noqa: ANN401 fields of any type
+    time, cause = moment
+    data = {"customer_id": "c-1042", "referral_id": "ref-501", "friend_id": "c-2077", **data}
+    return Example(f"loyalty.referral.{verb}.v1", f"{_REFERRALS}{number:012}", "/wafa/referrals", time, data, cause)
+
+
+def _message(verb: str, number: int, **data: Any) -> Example:  # noqa: ANN401 fields of any type
+    data = {
+        "customer_id": "c-1042",
+        "message_id": f"{_MESSAGES}000000000900",
+        "trigger": "points_earned",
+        "template": "points_earned",
+        "template_version": 1,
+        "locale": "ar",
+        "channel": "email",
+        **data,
+    }
+    return Example(
+        f"loyalty.message.{verb}.v1",
+        f"{_MESSAGES}{number:012}",
+        "/wafa/notifications",
+        _ORDERED_AT,
+        data,
+        cause=f"{_POINTS}{1:012}",
+        root=_ORDER,
+    )
+
+
+_OF_ORDER: Final = {"kind": "purchase", "order_id": "SO-2026-10457"}
+_SIGNED_UP: Final = ("2026-03-15T12:00:00Z", "evt-1006")
+_BOUGHT: Final = ("2026-03-17T16:20:00Z", "evt-1020")
+_REFUNDED: Final = ("2026-03-20T05:00:00Z", "evt-1002")
+
+LOYALTY: Final = (
+    _moved(
+        "earned",
+        1,
+        (_ORDERED_AT, _ORDER),
+        points=129,
+        reason=_OF_ORDER,
+        qualifying_points=129,
+        activates_at="2026-03-28T10:26:53.589Z",
+        expires_at="2027-03-14T10:26:53.589Z",
+        rules_version=1,
+        balance=_balance(340, pending=129),
+    ),
+    _moved(
+        "activated",
+        2,
+        ("2026-03-28T10:26:53.589Z", _ORDER),
+        points=104,
+        reason=_OF_ORDER,
+        qualifying_points=0,
+        expires_at="2027-03-14T10:26:53.589Z",
+        balance=_balance(444),
+    ),
+    _moved(
+        "reversed",
+        3,
+        _REFUNDED,
+        points=25,
+        reason={"kind": "refund", "order_id": "SO-2026-10457", "refund_id": "RF-2026-311"},
+        qualifying_points=-25,
+        rules_version=1,
+        balance=_balance(340, pending=104),
+    ),
+    _moved(
+        "redeemed",
+        4,
+        ("2026-04-01T17:00:00Z", "req-88d1"),
+        points=200,
+        reason={"kind": "redemption", "reward_id": "free-coffee", "redemption_id": "red-12"},
+        qualifying_points=0,
+        balance=_balance(244),
+    ),
+    _moved(
+        "restored",
+        5,
+        ("2026-04-01T18:30:00Z", "req-88d9"),
+        points=200,
+        reason={"kind": "cancellation", "reward_id": "free-coffee", "redemption_id": "red-12"},
+        qualifying_points=0,
+        balance=_balance(444),
+    ),
+    _moved(
+        "expired",
+        6,
+        ("2027-03-14T10:26:53.589Z", _ORDER),
+        points=104,
+        reason={"kind": "expiry", "order_id": "SO-2026-10457"},
+        qualifying_points=0,
+        balance=_balance(340),
+    ),
+    _moved(
+        "expiring",
+        7,
+        ("2027-02-12T10:26:53.589Z", _ORDER),
+        points=104,
+        reason={"kind": "expiry", "order_id": "SO-2026-10457"},
+        qualifying_points=0,
+        expires_at="2027-03-14T10:26:53.589Z",
+        balance=_balance(444),
+    ),
+    _moved(
+        "adjusted",
+        8,
+        ("2026-05-01T09:12:00Z", "req-9a02"),
+        points=50,
+        reason={"kind": "adjustment", "note": "تعويض عن تأخر التوصيل"},
+        qualifying_points=0,
+        balance=_balance(494),
+    ),
+    _tier(
+        "promoted",
+        1,
+        _ORDERED_AT,
+        **{"from": "member"},
+        to="silver",
+        reason="spend",
+        valid_until="2027-03-14T10:26:53.589Z",
+        points_multiplier="1.25",
+        progress={"metric": "spend", "value": "512.40", "needed": "1500.00", "next": "gold"},
+    ),
+    _tier(
+        "demoted",
+        2,
+        "2027-03-15T00:00:00Z",
+        **{"from": "silver"},
+        to="member",
+        reason="spend",
+        points_multiplier="1",
+        progress={"metric": "spend", "value": "104.95", "needed": "500.00", "next": "silver"},
+    ),
+    _tier(
+        "retained",
+        3,
+        "2027-03-14T10:26:53.589Z",
+        **{"from": "silver"},
+        to="silver",
+        reason="spend",
+        valid_until="2028-03-14T10:26:53.589Z",
+        points_multiplier="1.25",
+    ),
+    _tier(
+        "at_risk",
+        4,
+        "2027-02-12T10:26:53.589Z",
+        **{"from": "silver"},
+        to="silver",
+        reason="spend",
+        valid_until="2027-03-14T10:26:53.589Z",
+        points_multiplier="1.25",
+        progress={"metric": "spend", "value": "410.00", "needed": "500.00", "next": "silver"},
+    ),
+    _tier(
+        "corrected",
+        5,
+        "2026-02-27T08:15:00Z",
+        **{"from": "member"},
+        to="silver",
+        reason="late_event",
+        points_multiplier="1.25",
+        timeline=[
+            {"effective_at": "2026-02-27T08:15:00Z", "tier": "member", "points_multiplier": "1"},
+            {"effective_at": _ORDERED_AT, "tier": "silver", "points_multiplier": "1.25"},
+        ],
+    ),
+    _referral("signed_up", 1, _SIGNED_UP, advocate_points=500, friend_points=200),
+    _referral("qualified", 2, _BOUGHT, advocate_points=500, friend_points=200, order_id="SO-2026-10512"),
+    _referral("flagged", 3, _BOUGHT, order_id="SO-2026-10512", signals=["same_device", "same_ip"]),
+    _referral("approved", 4, _BOUGHT, advocate_points=500, friend_points=200, order_id="SO-2026-10512"),
+    _referral("rejected", 5, _SIGNED_UP, friend_id="c-1042", reason="self_referral"),
+    _referral(
+        "voided",
+        6,
+        ("2026-03-21T10:00:00Z", "evt-1033"),
+        advocate_points=500,
+        friend_points=200,
+        order_id="SO-2026-10512",
+        reason="refunded",
+    ),
+    _message("sent", 1),
+    _message("held", 2, channel="push", reason="quiet_hours"),
+    _message("skipped", 3, channel="sms", reason="no_consent"),
+    _message("failed", 4, reason="mailbox_unavailable"),
+    _message("opened", 5),
+    _message("clicked", 6),
+    _message("unsubscribed", 7, trigger="journey", template="win_back", reason="one_click"),
+)
