@@ -24,13 +24,10 @@ from deploy.sample.made_up import SEED, MadeUp, referrals
 from deploy.sample.progress import progress
 from deploy.sample.publisher import connect
 from deploy.sample.referral_codes import ReferralCodeError
+from deploy.sample.settings import SettingMissingError, flag, setting
 
 Drained = Callable[[], Awaitable[object]]
 """Returns when everything that was published is handled and every outbox is empty."""
-
-
-class SettingMissingError(Exception):
-    """The environment does not say where the system is. The message is one line for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +110,8 @@ async def replay(wanted: Options, env: Mapping[str, str], console: Console, drai
         ReferralCodeError: the API gave no referral codes.
         KafkaError: the broker refused.
     """
-    bootstrap = _setting(env, "WAFA_KAFKA_BOOTSTRAP")
-    idempotent = env.get("WAFA_KAFKA_IDEMPOTENCE", "true").lower() not in ("0", "false", "no", "off")
+    bootstrap = setting(env, "WAFA_KAFKA_BOOTSTRAP")
+    idempotent = flag(env, "WAFA_KAFKA_IDEMPOTENCE", default=True)
     sample = _choose(Year.read(wanted.today), wanted)
     console.print(_introduction(sample, wanted), highlight=False)
     events = await _events(sample, wanted, env)
@@ -175,7 +172,7 @@ async def _events(sample: Sample, wanted: Options, env: Mapping[str, str]) -> It
     if wanted.only_purchases:
         return map(grocer.purchase, sample.baskets())
     pairs = referrals(sample.households)
-    url, token = _setting(env, "WAFA_URL"), _setting(env, "WAFA_ADMIN_TOKEN")
+    url, token = setting(env, "WAFA_URL"), setting(env, "WAFA_ADMIN_TOKEN")
     advocates = sorted({pair.advocate for pair in pairs})
     codes = await asyncio.to_thread(referral_codes.fetch, url, token, advocates)
     made_up = MadeUp(wanted.seed, grocer.end_of_sample(wanted.today))
@@ -196,12 +193,6 @@ def _all_but(held: int, events: Iterator[CloudEvent], size: int) -> Iterator[Clo
         left -= event.type == PURCHASE_COMPLETED
         if not left:
             return
-
-
-def _setting(env: Mapping[str, str], name: str) -> str:
-    if not env.get(name):
-        raise SettingMissingError(f"{name} is not set: start the system, or read .local/wafa.env first")
-    return env[name]
 
 
 def _count(text: str) -> int:

@@ -1,0 +1,104 @@
+"""What stands in the four databases: counted there, so that the figures are those of committed rows."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+
+from deploy.sample.settings import setting
+
+_SERVICES: Final = ("POINTS", "TIERS", "REFERRALS", "NOTIFICATIONS")
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """The accounts, added up: points `earned` ever (net of what was taken back), `available` now, and owed."""
+
+    customers: int
+    orders: int
+    earned: int
+    available: int
+    debt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """One look at each database. They are read one after the other: compare them when the system is idle."""
+
+    points: Points
+    tiers: Mapping[str, int]
+    referrals: Mapping[str, int]
+    messages: Mapping[tuple[str, str], int]
+    dead_letters: int
+
+
+async def read(env: Mapping[str, str]) -> Books:
+    """Count what is there now; `env` holds WAFA_DATABASE_URL_<SERVICE>.
+
+    Raises:
+        SettingMissingError: an address is missing.
+        OSError, asyncpg.PostgresError: a database does not answer.
+    """
+    async with AsyncExitStack() as stack:
+        points, tiers, referrals, notifications = [
+            await stack.enter_async_context(_connected(setting(env, f"WAFA_DATABASE_URL_{service}")))
+            for service in _SERVICES
+        ]
+        return Books(
+            points=await _points(points),
+            tiers=await _tiers(tiers),
+            referrals=await _referrals(referrals),
+            messages=await _messages(notifications),
+            dead_letters=sum([await _dead_letters(each) for each in (points, tiers, referrals, notifications)]),
+        )
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+POINTS_SQL: Final = """
+SELECT count(*) AS customers, coalesce(sum(orders), 0)::bigint AS orders, coalesce(sum(earned), 0)::bigint AS earned,
+       coalesce(sum(available), 0)::bigint AS available, coalesce(sum(debt), 0)::bigint AS debt
+FROM account
+"""
+
+
+async def _points(connection: asyncpg.Connection) -> Points:
+    return Points(**dict(await connection.fetchrow(POINTS_SQL)))
+
+
+# A customer without an entry in the timeline is in the program's first tier.
+TIERS_SQL: Final = "SELECT coalesce(tier, 'member'), count(*) FROM customer GROUP BY 1"
+
+
+async def _tiers(connection: asyncpg.Connection) -> dict[str, int]:
+    return dict(await connection.fetch(TIERS_SQL))
+
+
+REFERRALS_SQL: Final = "SELECT state, count(*) FROM referral GROUP BY state"
+
+
+async def _referrals(connection: asyncpg.Connection) -> dict[str, int]:
+    return dict(await connection.fetch(REFERRALS_SQL))
+
+
+MESSAGES_SQL: Final = "SELECT channel, state, count(*) FROM message GROUP BY channel, state"
+
+
+async def _messages(connection: asyncpg.Connection) -> dict[tuple[str, str], int]:
+    return {(channel, state): count for channel, state, count in await connection.fetch(MESSAGES_SQL)}
+
+
+DEAD_LETTERS_SQL: Final = "SELECT count(*) FROM dead_letter"
+
+
+async def _dead_letters(connection: asyncpg.Connection) -> int:
+    return await connection.fetchval(DEAD_LETTERS_SQL)
