@@ -1,0 +1,54 @@
+"""Stops a running stack, in order."""
+
+import os
+import signal
+import sys
+import time
+
+from deploy.local import state
+from deploy.local.layout import Layout
+from deploy.local.program import StartError
+from deploy.local.state import Phase
+from deploy.local.up import STOP_SECONDS
+
+POLL_SECONDS = 0.05
+
+
+def down(layout: Layout, *, purge: bool) -> int:
+    """Stop the stack after what was published is handled; `purge` forgets its data, and waits for nothing.
+
+    A server of one's own keeps its databases, and then also a purge waits.
+    """
+    pid = state.running_pid(layout)
+    if pid is None:
+        print("the stack does not run")
+    else:
+        _stop(layout, pid, at_once=purge and _has_own_postgres(layout))
+        told = state.read(layout)
+        if told is not None and told.message and not purge:
+            print(f"stopped, but not everything was handled: {told.message}", file=sys.stderr)
+        else:
+            print("stopped")
+    if purge:
+        layout.purge()
+        print("its data is forgotten")
+    return 0
+
+
+def _stop(layout: Layout, pid: int, *, at_once: bool) -> None:
+    """Tell the supervisor to stop, and wait until it is gone."""
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while state.running_pid(layout) == pid:
+        told = state.read(layout)
+        if at_once and told is not None and told.phase is Phase.STOPPING:
+            os.kill(pid, signal.SIGTERM)  # the second one: do not wait until everything is handled
+            at_once = False
+        if time.monotonic() > deadline:
+            raise StartError(f"the supervisor (process {pid}) does not end; see {layout.logs}")
+        time.sleep(POLL_SECONDS)
+
+
+def _has_own_postgres(layout: Layout) -> bool:
+    told = state.read(layout)
+    return told is not None and any(member.name == "postgres" for member in told.members)

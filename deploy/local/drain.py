@@ -1,0 +1,122 @@
+"""Waits until everything that was published is handled, and everything that followed from it too.
+
+The log end that a broker tells cannot be relied on everywhere: the embedded one counts batches, not records.
+So a marker, an event of a type that nobody knows, is published to every partition that a service reads; when
+a service's stored position is behind the marker, it has handled what came before. Then the outboxes have to
+run empty. What they published follows the markers, so the next round waits for it, until a round in which
+the new markers stand right behind the old ones: nothing came in between.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import uuid_utils
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import RecordMetadata
+from pydantic_core import to_json
+
+from deploy.local.program import StartError
+from deploy.local.readers import UNREACHABLE, Partition, Reader, broker_of, open_readers
+from shared.contracts.envelope import STRUCTURED
+from shared.messaging import kafka
+
+MARKER: Final = "wafa.marker.v1"
+POLL_SECONDS: Final = 0.05
+SHOWN: Final = 6  # hanging things that are named
+
+
+class DrainTimeoutError(Exception):
+    """Something was not handled in time; the message says what."""
+
+
+Told = Callable[[Sequence[str]], None]
+"""Hears, while waiting, what is still to be done."""
+
+
+async def drain(env: Mapping[str, str], seconds: float, told: Told = lambda _words: None) -> int:
+    """Wait until nothing is left to do; answers how many rounds it took.
+
+    Raises:
+        DrainTimeoutError: something is still to be done after so many seconds.
+        StartError: the broker or a database does not answer.
+    """
+    deadline = time.monotonic() + seconds
+    broker = broker_of(env)
+    try:
+        async with open_readers(broker) as readers:
+            producer = kafka.producer(broker)
+            await producer.start()
+            try:
+                return await _rounds(producer, readers, _Patience(deadline, told))
+            finally:
+                await producer.stop()
+    except (*UNREACHABLE, KafkaError) as error:
+        raise StartError(f"the stack does not answer: {error or type(error).__name__}") from error
+
+
+async def _rounds(producer: AIOKafkaProducer, readers: Sequence[Reader], patience: "_Patience") -> int:
+    before: dict[Partition, int] = {}
+    rounds = 0
+    while True:
+        rounds += 1
+        markers = await mark(producer, sorted({topic for reader in readers for topic in reader.topics}))
+        await patience.until_none(lambda markers=markers: behind(readers, markers))
+        await patience.until_none(lambda: unpublished(readers))
+        if {place: offset + 1 for place, offset in before.items()} == markers:
+            return rounds
+        before = markers
+
+
+async def mark(producer: AIOKafkaProducer, topics: Sequence[str]) -> dict[Partition, int]:
+    """Publish a marker to every partition of the topics; answers their offsets."""
+    now = datetime.now(UTC).isoformat()
+    headers = [("content-type", STRUCTURED)]
+    sent: list[Awaitable[RecordMetadata]] = []
+    for topic in topics:
+        for partition in sorted(await producer.partitions_for(topic)):
+            event = {"specversion": "1.0", "id": str(uuid_utils.uuid7()), "source": "/wafa/local", "type": MARKER}
+            value = to_json({**event, "time": now, "data": {}})
+            sent.append(await producer.send(topic, value, partition=partition, headers=headers))
+    return {(done.topic, done.partition): done.offset for done in await asyncio.gather(*sent)}
+
+
+async def behind(readers: Sequence[Reader], markers: Mapping[Partition, int]) -> list[str]:
+    """What is not handled up to its marker, in words."""
+    words: list[str] = []
+    for reader, stored in zip(readers, await asyncio.gather(*(one.positions() for one in readers)), strict=True):
+        for topic in reader.topics:
+            left = sum(
+                max(0, offset + 1 - stored.get(place, 0)) for place, offset in markers.items() if place[0] == topic
+            )
+            if left:
+                words.append(f"{reader.service} has {left:,} records of {topic} to handle")
+    return words
+
+
+async def unpublished(readers: Sequence[Reader]) -> list[str]:
+    """Which outboxes are not empty, in words."""
+    counts = await asyncio.gather(*(reader.outbox() for reader in readers))
+    return [
+        f"{reader.service} has {count:,} events in its outbox"
+        for reader, count in zip(readers, counts, strict=True)
+        if count
+    ]
+
+
+@dataclass(frozen=True)
+class _Patience:
+    deadline: float
+    told: Told
+
+    async def until_none(self, left: Callable[[], Awaitable[list[str]]]) -> None:
+        """Ask again and again until nothing is left."""
+        while words := await left():
+            if time.monotonic() > self.deadline:
+                raise DrainTimeoutError("; ".join(words[:SHOWN]))
+            self.told(words)
+            await asyncio.sleep(POLL_SECONDS)

@@ -1,0 +1,70 @@
+"""One OpenAPI document out of several."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Final
+
+Document = dict[str, Any]
+
+_SCHEMAS: Final = "#/components/schemas/"
+
+
+def merged(documents: Mapping[str, Document]) -> Document:
+    """The documents of several services as one. No two services share a path.
+
+    Where two services give different schemas one name, the later one is renamed after its service.
+    """
+    whole: Document = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Wafa",
+            "version": "1",
+            "description": "Points, tiers, referrals and messages: the APIs of all services behind one port.",
+        },
+        "paths": {},
+        "components": {},
+        "tags": [],
+    }
+    for service, original in documents.items():
+        document = _with_own_names(service, original, whole["components"].get("schemas", {}))
+        whole["paths"] |= document.get("paths", {})
+        whole["tags"] += document.get("tags", [])
+        for kind, entries in document.get("components", {}).items():
+            whole["components"].setdefault(kind, {}).update(entries)
+    return whole
+
+
+def _with_own_names(service: str, original: Document, taken: Mapping[str, Any]) -> Document:
+    """A copy in which no schema has a name that another schema has taken."""
+    document = copy.deepcopy(original)
+    schemas: dict[str, Any] = document.get("components", {}).get("schemas", {})
+    renamed = {name for name, schema in schemas.items() if name in taken and taken[name] != schema}
+    # what refers to a renamed schema differs from its namesake too, from then on
+    while more := {
+        name for name, schema in schemas.items() if name in taken and name not in renamed and _refers(schema, renamed)
+    }:
+        renamed |= more
+    for name in renamed:
+        schemas[f"{service.capitalize()}{name}"] = schemas.pop(name)
+    _redirect(document, {_SCHEMAS + name: f"{_SCHEMAS}{service.capitalize()}{name}" for name in renamed})
+    return document
+
+
+def _refers(node: object, names: set[str]) -> bool:
+    if isinstance(node, dict):
+        return node.get("$ref") in {_SCHEMAS + name for name in names} or any(
+            _refers(value, names) for value in node.values()
+        )
+    return isinstance(node, list) and any(_refers(value, names) for value in node)
+
+
+def _redirect(node: object, targets: Mapping[str, str]) -> None:
+    """Replace references in place."""
+    if isinstance(node, dict):
+        if node.get("$ref") in targets:
+            node["$ref"] = targets[node["$ref"]]
+        for value in node.values():
+            _redirect(value, targets)
+    elif isinstance(node, list):
+        for value in node:
+            _redirect(value, targets)

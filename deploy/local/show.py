@@ -1,0 +1,77 @@
+"""What a person sees when the stack comes up: where everything is, the replay, and what to try."""
+
+import asyncio
+
+from aiokafka.errors import KafkaError
+from rich.console import Console
+
+from deploy.local import environment, state
+from deploy.local.drain import DrainTimeoutError, drain
+from deploy.local.layout import DEFAULT_DATA, REPOSITORY, Layout
+from deploy.local.program import StartError
+from deploy.local.readers import UNREACHABLE
+
+CURLS = (
+    'curl -s -H "Authorization: Bearer $WAFA_ADMIN_TOKEN" "$WAFA_URL/v1/customers/1/points"',
+    'curl -s -H "Authorization: Bearer $WAFA_ADMIN_TOKEN" "$WAFA_URL/v1/points/trial-balance"',
+)
+DRAIN_SECONDS = 3600.0  # the whole year takes minutes; what hangs is shown meanwhile
+
+
+def tell_ready(layout: Layout, console: Console) -> None:
+    """Say that the stack is up, and where."""
+    env = environment.read(layout)
+    told = state.read(layout)
+    console.print(f"Wafa runs at {env['WAFA_URL']} ({told.message if told else ''}).", highlight=False)
+
+
+def replay_sample(layout: Layout, sample: str, console: Console) -> None:
+    """Replay so many households (or "all"), wait until it is handled, and print what came of it.
+
+    Raises:
+        StartError: the sample is not installed, or the stack does not answer or does not handle it.
+    """
+    from deploy.sample.grocer import SampleMissingError  # noqa: PLC0415 - pyarrow is slow to import
+    from deploy.sample.referral_codes import ReferralCodeError  # noqa: PLC0415 - see above
+    from deploy.sample.replay import options  # noqa: PLC0415 - see above
+    from deploy.sample.report import replay_and_report  # noqa: PLC0415 - see above
+
+    env = environment.read(layout)
+
+    async def drained() -> None:
+        with console.status("Handling what was published") as shown:
+            await drain(env, DRAIN_SECONDS, lambda words: shown.update(f"Handling: {'; '.join(words)}"))
+
+    try:
+        asyncio.run(replay_and_report(options(extent(sample)), env, console, drained))
+    except (SampleMissingError, ReferralCodeError, DrainTimeoutError, KafkaError, *UNREACHABLE) as error:
+        raise StartError(f"the replay did not get through: {error or type(error).__name__}") from error
+
+
+def extent(sample: str) -> list[str]:
+    """The replay's options for so many households, or all."""
+    return ["--baskets", "all"] if sample == "all" else ["--households", sample]
+
+
+def tell_what_to_try(layout: Layout, console: Console) -> None:
+    """Say where to look, and give two commands that work as they are."""
+    env = environment.read(layout)
+    file = _shown(layout)
+    lines = (
+        "",
+        f"APIs     {env['WAFA_URL']}   every route at {env['WAFA_URL']}/docs",
+        f"Mail     {env['WAFA_MAIL_URL']}   caught, none delivered",
+        f"Scripts  . {file}   addresses, databases, and WAFA_ADMIN_TOKEN, a key with every scope",
+        "",
+        "Try in another terminal:",
+        f"  . {file}",
+        *(f"  {line}" for line in CURLS),
+        "",
+        "Ctrl-C stops it; the data stays for the next run.",
+    )
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+def _shown(layout: Layout) -> str:
+    """The env file as one would type it."""
+    return str(layout.env_file.relative_to(REPOSITORY) if layout.root == DEFAULT_DATA else layout.env_file)

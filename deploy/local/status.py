@@ -1,0 +1,157 @@
+"""Says what of a stack runs, and how far each service is behind."""
+
+import asyncio
+import dataclasses
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local import environment, state
+from deploy.local.layout import Layout
+from deploy.local.program import StartError
+from deploy.local.readers import UNREACHABLE, Partition, Reader, broker_of, open_readers
+from deploy.local.state import StackState
+
+READ_SECONDS: Final = 2.0
+QUIET_MS: Final = 300
+
+EXACT: Final = "exact: the position is the committed one, the log end is what the broker says"
+READ: Final = "exact unless marked ≥: the log end was found by reading on from the position, for at most 2 s"
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How many records of a topic a service has not handled. Not `exact`: there may be more."""
+
+    service: str
+    topic: str
+    records: int
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What is to be done: records to handle, and events to publish by service. `note` says what is exact."""
+
+    lag: Sequence[Lag]
+    outbox: Mapping[str, int]
+    note: str
+
+
+async def backlog(env: Mapping[str, str]) -> Backlog:
+    """Measure the backlog of a running stack.
+
+    Raises:
+        StartError: the broker or a database does not answer.
+    """
+    broker = broker_of(env)
+    trusted = broker.idempotent  # a broker that has idempotent producers tells its log ends right, too
+    try:
+        async with open_readers(broker) as readers:
+            stored = {reader.service: await reader.positions() for reader in readers}
+            places = await _places(broker.bootstrap, readers)
+            furthest = {place: max(one.get(place, 0) for one in stored.values()) for place in places}
+            ends, exact = await _ends(broker.bootstrap, furthest, trusted=trusted)
+            lag = [
+                Lag(
+                    reader.service,
+                    topic,
+                    sum(end - stored[reader.service].get(place, 0) for place, end in ends.items() if place[0] == topic),
+                    exact=exact,
+                )
+                for reader in readers
+                for topic in reader.topics
+            ]
+            outbox = {reader.service: await reader.outbox() for reader in readers}
+    except (*UNREACHABLE, KafkaError) as error:
+        raise StartError(f"the stack does not answer: {error or type(error).__name__}") from error
+    return Backlog(lag, outbox, EXACT if trusted else READ)
+
+
+async def _places(bootstrap: str, readers: Sequence[Reader]) -> list[Partition]:
+    """Every partition that some service reads."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await consumer.start()
+    try:
+        topics = sorted({topic for reader in readers for topic in reader.topics})
+        await consumer.topics()  # fetches what `partitions_for_topic` tells
+        return [(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()]
+    finally:
+        await consumer.stop()
+
+
+async def _ends(bootstrap: str, starts: Mapping[Partition, int], *, trusted: bool) -> tuple[dict[Partition, int], bool]:
+    """The log ends, asked, or read from `starts` on; and whether they are the ends, or only as far as was read."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
+    await consumer.start()
+    try:
+        places = {TopicPartition(*place): place for place in starts}
+        if trusted:
+            told = await consumer.end_offsets(list(places))
+            return {places[one]: end for one, end in told.items()}, True
+        consumer.assign(list(places))
+        for one, place in places.items():
+            consumer.seek(one, starts[place])
+        ends = dict(starts)
+        deadline = time.monotonic() + READ_SECONDS
+        while time.monotonic() < deadline:
+            batches = await consumer.getmany(timeout_ms=QUIET_MS)
+            if not batches:
+                return ends, True
+            ends |= {places[one]: records[-1].offset + 1 for one, records in batches.items()}
+        return ends, False
+    finally:
+        await consumer.stop()
+
+
+def status(layout: Layout, *, as_json: bool) -> int:
+    """Print what runs; answers 0 when the stack is ready, 3 when it is not (as `systemctl status` does)."""
+    running = state.running_pid(layout) is not None
+    told = state.read(layout) if running else None
+    ready = told is not None and told.phase is state.Phase.READY
+    env = environment.read(layout) if ready else {}
+    left = asyncio.run(backlog(env)) if ready else None
+    if as_json:
+        print(json.dumps(_document(told, env, left), indent=2))
+    elif told is None:
+        print("the stack does not run")
+    else:
+        _show(told, env, left)
+    return 0 if ready else 3
+
+
+def _document(told: StackState | None, env: Mapping[str, str], left: Backlog | None) -> dict[str, Any]:
+    return {
+        "running": told is not None,
+        "phase": told.phase if told else "stopped",
+        "pid": told.pid if told else None,
+        "url": env.get("WAFA_URL"),
+        "mail_url": env.get("WAFA_MAIL_URL"),
+        "kafka_bootstrap": env.get("WAFA_KAFKA_BOOTSTRAP"),
+        "processes": [dataclasses.asdict(member) for member in told.members] if told else [],
+        **(dataclasses.asdict(left) if left else {"lag": [], "outbox": {}, "note": ""}),
+    }
+
+
+def _show(told: StackState, env: Mapping[str, str], left: Backlog | None) -> None:
+    console = Console()
+    console.print(f"{told.phase}: process {told.pid}, {env.get('WAFA_URL', '')} {told.message}", highlight=False)
+    table = Table("program", "phase", "process", "restarts", "", box=None)
+    for member in told.members:
+        table.add_row(member.name, member.phase, str(member.pid or ""), str(member.restarts), member.message)
+    console.print(table)
+    if left is None:
+        return
+    lags = Table("service", "topic", "to handle", box=None)
+    for lag in left.lag:
+        lags.add_row(lag.service, lag.topic, f"{'' if lag.exact else '≥ '}{lag.records:,}")
+    console.print(lags)
+    waiting = ", ".join(f"{service} {count:,}" for service, count in left.outbox.items())
+    console.print(f"to publish: {waiting} (exact)\n{left.note}", highlight=False)
