@@ -31,7 +31,7 @@ def new_app(service: str, title: str, *, pool: Pool, authenticator: Authenticato
     """
 
     async def is_ready() -> bool:
-        return await pool.fetchval("SELECT true")
+        return await _answers(pool)
 
     app = FastAPI(
         title=title,
@@ -49,6 +49,15 @@ def new_app(service: str, title: str, *, pool: Pool, authenticator: Authenticato
     problems.install(app)
     _describe_problems(app)
     return app
+
+
+READY_SQL = """
+SELECT true
+"""
+
+
+async def _answers(pool: Pool) -> bool:
+    return await pool.fetchval(READY_SQL)
 
 
 def _describe_problems(app: FastAPI) -> None:
