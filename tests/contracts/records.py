@@ -1,0 +1,71 @@
+"""Records as a broker hands them over, in both modes of CloudEvents."""
+
+import copy
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.contracts.envelope import Event, Record, decode
+from shared.contracts.examples import EXAMPLES
+from shared.contracts.registry import TYPES
+
+ARRIVED = datetime(2027, 6, 1, 12, tzinfo=UTC)
+"""The Kafka timestamp of every record here: after the examples."""
+
+EVERY_TYPE = frozenset(TYPES)
+
+STRUCTURED = ("content-type", b"application/cloudevents+json")
+JSON = ("content-type", b"application/json")
+
+PURCHASE = "shop.purchase.completed.v1"
+REFUND = "shop.purchase.refunded.v1"
+ACTIVITY = "shop.activity.performed.v1"
+
+
+def envelope(type_: str = PURCHASE, /, **changes: Any) -> dict[str, Any]:
+    """The example of a type as a CloudEvent; a change to `...` takes the attribute away."""
+    return changed(EXAMPLES[type_].envelope(), changes)
+
+
+def data(type_: str = PURCHASE, /, **changes: Any) -> dict[str, Any]:
+    """The data of a type's example; a change to `...` takes the field away."""
+    return changed(EXAMPLES[type_].data, changes)
+
+
+def changed(original: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = copy.deepcopy(original) | changes
+    return {name: value for name, value in merged.items() if value is not ...}
+
+
+def record(
+    value: bytes | None, *headers: tuple[str, bytes | None], topic: str = "shop.purchases", key: Any = b"c-1042"
+):
+    """A record with this value."""
+    return Record(topic, 3, 41, key, value, headers, ARRIVED)
+
+
+def structured(event: dict[str, Any], **of_record: Any) -> Record:
+    """A CloudEvent in structured mode, on the topic of its type, under the key of its customer."""
+    return record(json.dumps(event).encode(), STRUCTURED, **{**_placed(event), **of_record})
+
+
+def binary(event: dict[str, Any], *headers: tuple[str, bytes | None], **of_record: Any) -> Record:
+    """A CloudEvent in binary mode; `headers` come after its own."""
+    attributes = [(f"ce_{name}", str(value).encode()) for name, value in event.items() if name != "data"]
+    value = json.dumps(event["data"], ensure_ascii=False).encode()
+    return record(value, *attributes, *headers, **{**_placed(event), **of_record})
+
+
+def _placed(event: dict[str, Any]) -> dict[str, Any]:
+    known = TYPES.get(str(event.get("type")))
+    fields = event.get("data")
+    customer = fields.get("customer_id") if isinstance(fields, dict) else None
+    key = str(customer or "c-1042").encode("utf-8", "surrogatepass")
+    return {"topic": known.topic if known else "shop.purchases", "key": key}
+
+
+def read(one: Record) -> Event:
+    """The event in a record of a known type."""
+    event = decode(one, EVERY_TYPE)
+    assert event is not None
+    return event

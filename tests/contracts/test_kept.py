@@ -1,0 +1,333 @@
+"""What is kept of an order: each sentence of the contract on refunds, and what holds for all of them."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.contracts.kept import Kept, Purchase, Refund, keep, misfit
+from shared.contracts.reasons import Reason
+from shared.contracts.shop import Line, PurchaseCompleted, PurchaseRefunded, RefundLine
+from tests.contracts.records import PURCHASE, REFUND, data
+
+DAY = datetime(2026, 3, 14, tzinfo=UTC)
+
+
+def order(*lines: tuple[str, str, str], total: str | None = None) -> Purchase:
+    """An order of lines (id, quantity, amount), or of a total alone."""
+    made = tuple(Line(line_id, f"sku-{line_id}", quantity, amount) for line_id, quantity, amount in lines)
+    return Purchase("USD", total or f"{sum(Decimal(line.amount) for line in made)}", made)
+
+
+def refund(name: str, amount: str, *lines: tuple[str, str, str], after: int = 0) -> Refund:
+    """A refund of an amount, or of lines (id, quantity, amount), so many hours after the order."""
+    made = tuple(RefundLine(*line) for line in lines)
+    return Refund(name, DAY + timedelta(hours=after), "USD", amount, made)
+
+
+def by_lines(name: str, *lines: tuple[str, str, str], after: int = 0) -> Refund:
+    return refund(name, f"{sum(Decimal(amount) for _, _, amount in lines)}", *lines, after=after)
+
+
+def amounts(kept: Kept) -> dict[str, Fraction]:
+    return {one.line.line_id: one.amount for one in kept.lines}
+
+
+TWO = order(("a", "2", "60.00"), ("b", "1", "40.00"))
+WITH_GIFT = order(("a", "2", "60.00"), ("gift", "2", "0.00"))
+
+
+def test_without_refunds_all_is_kept():
+    kept = keep(TWO, [])
+    assert (kept.total, amounts(kept), kept.refunds, kept.gone) == (100, {"a": 60, "b": 40}, (), False)
+
+
+def test_purchases_and_refunds_are_what_the_events_say():
+    bought = PurchaseCompleted.model_validate(data(PURCHASE))
+    back = PurchaseRefunded.model_validate(data(REFUND))
+    kept = keep(Purchase.of(bought), [Refund.of(back, DAY)])
+    assert kept.total == Fraction("104.95")
+    assert amounts(kept) == {"1": Fraction("24.95"), "2": 80, "3": 0}
+    assert [(one.refund_id, one.asked, one.taken) for one in kept.refunds] == [
+        ("RF-2026-311", Fraction("24.95"), Fraction("24.95"))
+    ]
+
+
+# (order, refunds, what is kept by line, total, gone), one sentence of events.md each
+SENTENCES = {
+    "each line of a refund lowers its own line": (
+        TWO,
+        [by_lines("r", ("a", "1", "30.00"))],
+        {"a": 30, "b": 40},
+        70,
+        False,
+    ),
+    "a line is gone when its money is": (TWO, [by_lines("r", ("a", "2", "60.00"))], {"b": 40}, 40, False),
+    "a line whose quantity came back but not its money is kept": (
+        TWO,
+        [by_lines("r", ("a", "2", "59.99"))],
+        {"a": Fraction("0.01"), "b": 40},
+        Fraction("40.01"),
+        False,
+    ),
+    "the same line_id twice adds up": (
+        TWO,
+        [by_lines("r", ("a", "1", "20.00"), ("a", "1", "25.00"))],
+        {"a": 15, "b": 40},
+        55,
+        False,
+    ),
+    "a free line is gone when its quantity is": (
+        WITH_GIFT,
+        [by_lines("r", ("gift", "2", "0"))],
+        {"a": 60},
+        60,
+        False,
+    ),
+    "a free line of which some is left is kept": (
+        WITH_GIFT,
+        [by_lines("r", ("gift", "1", "0"))],
+        {"a": 60, "gift": 0},
+        60,
+        False,
+    ),
+    "what came back of a free line adds up": (
+        WITH_GIFT,
+        [by_lines("r", ("gift", "1", "0")), by_lines("s", ("gift", "1", "0"))],
+        {"a": 60},
+        60,
+        False,
+    ),
+    "more quantity than was bought is all of it": (
+        WITH_GIFT,
+        [by_lines("r", ("gift", "9", "0"))],
+        {"a": 60},
+        60,
+        False,
+    ),
+    "a free line of quantity 0 is kept until a refund names it": (
+        order(("a", "1", "5.00"), ("gift", "0", "0.00")),
+        [by_lines("r", ("a", "1", "5.00"))],
+        {"gift": 0},
+        0,
+        False,
+    ),
+    "and then it is gone": (
+        order(("a", "1", "5.00"), ("gift", "0", "0.00")),
+        [by_lines("r", ("gift", "0", "0"))],
+        {"a": 5},
+        5,
+        False,
+    ),
+    "without lines, every line is lowered by the same fraction": (
+        TWO,
+        [refund("r", "25.00")],
+        {"a": 45, "b": 30},
+        75,
+        False,
+    ),
+    "of what is kept then": (
+        TWO,
+        [by_lines("r", ("a", "2", "60.00")), refund("s", "10.00", after=1)],
+        {"b": 30},
+        30,
+        False,
+    ),
+    "fractions are exact": (
+        order(("a", "1", "1.00"), ("b", "1", "1.00"), ("c", "1", "1.00")),
+        [refund("r", "1.00")],
+        {"a": Fraction(2, 3), "b": Fraction(2, 3), "c": Fraction(2, 3)},
+        2,
+        False,
+    ),
+    "more than is kept takes what is kept": (TWO, [refund("r", "100.01")], {}, 0, True),
+    "of a line too": (TWO, [by_lines("r", ("a", "2", "75.00"))], {"b": 40}, 40, False),
+    "a refund without lines that takes all the money takes the free lines too": (
+        WITH_GIFT,
+        [refund("r", "60.00")],
+        {},
+        0,
+        True,
+    ),
+    "one with lines that takes all the money does not": (
+        WITH_GIFT,
+        [by_lines("r", ("a", "2", "60.00"))],
+        {"gift": 0},
+        0,
+        False,
+    ),
+    "a free line that was taken stays gone": (
+        WITH_GIFT,
+        [refund("r", "60.00"), by_lines("s", ("gift", "1", "0"), after=1)],
+        {},
+        0,
+        True,
+    ),
+    "an order without lines takes the amount": (order(total="100.00"), [refund("r", "30.00")], {}, 70, False),
+    "also of a refund with lines": (
+        order(total="100.00"),
+        [by_lines("r", ("a", "1", "20.00"), ("b", "1", "10.00"))],
+        {},
+        70,
+        False,
+    ),
+    "an order without lines that is refunded in full is gone": (
+        order(total="100.00"),
+        [refund("r", "60.00"), refund("s", "40.00")],
+        {},
+        0,
+        True,
+    ),
+    "a refund of nothing takes nothing": (TWO, [refund("r", "0.00")], {"a": 60, "b": 40}, 100, False),
+    "a free order is kept": (order(("gift", "1", "0.00")), [], {"gift": 0}, 0, False),
+    "until a refund of all its money, which is none": (
+        order(("gift", "1", "0.00")),
+        [refund("r", "0.00")],
+        {},
+        0,
+        True,
+    ),
+    "an order is gone when each line is": (
+        WITH_GIFT,
+        [by_lines("r", ("a", "2", "60.00"), ("gift", "2", "0"))],
+        {},
+        0,
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("bought", "refunds", "lines", "total", "gone"), SENTENCES.values(), ids=SENTENCES.keys())
+def test_sentences_of_the_contract(
+    bought: Purchase, refunds: list[Refund], lines: dict[str, Fraction], total: Fraction, gone: bool
+):
+    kept = keep(bought, refunds)
+    assert (amounts(kept), kept.total, kept.gone) == (lines, total, gone)
+
+
+def test_what_was_asked_and_what_was_taken_is_told_of_each_refund():
+    kept = keep(TWO, [by_lines("r", ("a", "2", "70.00")), refund("s", "50.00", after=1), refund("t", "1.00", after=2)])
+    assert [(one.refund_id, one.asked, one.taken) for one in kept.refunds] == [
+        ("r", 70, 60),
+        ("s", 50, 40),
+        ("t", 1, 0),
+    ]
+
+
+def test_refunds_count_in_the_order_of_time_and_then_of_id():
+    by_line, by_fraction = by_lines("r", ("a", "2", "60.00")), refund("s", "20.00")
+    first_by_line = keep(TWO, [by_line, by_fraction])
+    assert amounts(first_by_line) == {"b": 20}
+    later = Refund("r", by_line.time + timedelta(microseconds=1), "USD", by_line.amount, by_line.lines)
+    assert amounts(keep(TWO, [later, by_fraction])) == {"b": 32}
+    assert [one.taken for one in keep(TWO, [later, by_fraction]).refunds] == [20, 48]
+
+
+@pytest.mark.parametrize(
+    ("bought", "back", "reason"),
+    [
+        (TWO, refund("r", "1.00"), None),
+        (TWO, by_lines("r", ("a", "1", "1.00")), None),
+        (TWO, by_lines("r", ("a", "1", "1.00"), ("z", "1", "0")), Reason.UNKNOWN_LINE),
+        (TWO, Refund("r", DAY, "EUR", "1.00"), Reason.CURRENCY_MISMATCH),
+        (TWO, Refund("r", DAY, "EUR", "1.00", (RefundLine("z", 1, "1.00"),)), Reason.CURRENCY_MISMATCH),
+        (order(total="5.00"), by_lines("r", ("z", "1", "1.00")), None),
+    ],
+)
+def test_misfits(bought: Purchase, back: Refund, reason: Reason | None):
+    found = misfit(bought, back)
+    assert (found[0] if found else None) is reason
+
+
+_MONEY = st.integers(0, 5000).map(lambda cents: f"{Decimal(cents) / 100:.2f}")
+_QUANTITIES = st.integers(0, 3) | st.sampled_from(["0.5", "1.25"])
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> Purchase:
+    lines = [
+        Line(f"l{index}", "sku", draw(_QUANTITIES), draw(st.just("0") | _MONEY))
+        for index in range(draw(st.integers(0, 4)))
+    ]
+    total = sum((Decimal(line.amount) for line in lines), Decimal(0)) if lines else Decimal(draw(_MONEY))
+    return Purchase("USD", f"{total}", tuple(lines))
+
+
+@st.composite
+def refunded_orders(draw: st.DrawFn) -> tuple[Purchase, list[Refund]]:
+    bought = draw(orders())
+    refunds: list[Refund] = []
+    for index in range(draw(st.integers(0, 5))):
+        time = DAY + timedelta(hours=draw(st.integers(0, 2)))
+        if bought.lines and draw(st.booleans()):
+            named = draw(st.lists(st.sampled_from([line.line_id for line in bought.lines]), min_size=1, max_size=3))
+            lines = tuple(RefundLine(name, draw(_QUANTITIES), draw(_MONEY)) for name in named)
+            amount = f"{sum(Decimal(line.amount) for line in lines)}"
+        else:
+            lines, amount = (), draw(_MONEY)
+        refunds.append(Refund(f"r{index}", time, "USD", amount, lines))
+    return bought, refunds
+
+
+@given(refunded_orders())
+def test_what_is_kept_and_what_was_taken_is_what_was_bought(case: tuple[Purchase, list[Refund]]):
+    bought, refunds = case
+    kept = keep(bought, refunds)
+    assert kept.total + sum(one.taken for one in kept.refunds) == Fraction(bought.total)
+
+
+@given(refunded_orders())
+def test_nothing_is_kept_below_0_or_above_what_was_bought_and_nothing_more_taken_than_asked(
+    case: tuple[Purchase, list[Refund]],
+):
+    bought, refunds = case
+    kept = keep(bought, refunds)
+    assert 0 <= kept.total <= Fraction(bought.total)
+    assert all(0 <= one.amount <= Fraction(one.line.amount) for one in kept.lines)
+    assert all(0 <= one.taken <= one.asked for one in kept.refunds)
+    if bought.lines:
+        assert sum((one.amount for one in kept.lines), Fraction(0)) == kept.total
+        assert kept.gone == (not kept.lines)
+    if kept.gone:
+        assert kept.total == 0
+
+
+@given(refunded_orders(), st.data())
+def test_the_order_of_arrival_does_not_matter(case: tuple[Purchase, list[Refund]], content: st.DataObject):
+    bought, refunds = case
+    assert keep(bought, content.draw(st.permutations(refunds))) == keep(bought, refunds)
+
+
+@given(refunded_orders())
+def test_a_refund_never_raises_what_is_kept(case: tuple[Purchase, list[Refund]]):
+    bought, refunds = case
+    in_order = sorted(refunds, key=lambda one: (one.time, one.refund_id))
+    steps = [keep(bought, in_order[:count]) for count in range(len(refunds) + 1)]
+    for before, after in itertools.pairwise(steps):
+        assert amounts(after).keys() <= amounts(before).keys()
+        assert all(amount <= amounts(before)[name] for name, amount in amounts(after).items())
+        assert after.total <= before.total
+        assert before.gone <= after.gone
+
+
+@given(orders(), st.lists(st.integers(1, 50), min_size=1, max_size=6), st.integers(0, 100))
+def test_partial_refunds_equal_one_full_one(bought: Purchase, weights: list[int], percent: int):
+    whole = Decimal(bought.total) * percent / 100
+    parts = [(whole * weight / sum(weights)).quantize(Decimal("0.0001")) for weight in weights]
+    partial = [refund(f"r{index}", f"{part:f}", after=index) for index, part in enumerate(parts)]
+    in_parts = keep(bought, partial)
+    at_once = keep(bought, [refund("r", f"{sum(parts):f}")])
+    assert (in_parts.total, in_parts.lines, in_parts.gone) == (at_once.total, at_once.lines, at_once.gone)
+
+
+@given(orders().filter(lambda bought: bool(bought.lines)))
+def test_partial_refunds_line_by_line_equal_one_of_all_lines(bought: Purchase):
+    lines = tuple(RefundLine(line.line_id, line.quantity, line.amount) for line in bought.lines)
+    one_by_one = [Refund(f"r{index}", DAY, "USD", line.amount, (line,)) for index, line in enumerate(lines)]
+    kept, at_once = keep(bought, one_by_one), keep(bought, [Refund("r", DAY, "USD", bought.total, lines)])
+    assert (kept.total, kept.lines, kept.gone) == (at_once.total, at_once.lines, at_once.gone)
+    assert kept.gone
