@@ -1,0 +1,1 @@
+"""Owns referrals: who brought whom, and what both get for it."""

@@ -1,0 +1,123 @@
+"""The HTTP routes: codes, an advocate's referrals, and the way from a link to the shop."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Final
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
+
+import asyncpg
+from fastapi import Depends, FastAPI, Path, Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+
+from services.referrals import handlers
+from services.referrals.rules.referral import Ground, State
+from services.referrals.settings import Settings
+from services.referrals.store import referrals
+from services.referrals.store.referrals import Listed
+from shared.http.app import new_app
+from shared.http.auth import CustomerId, Principal, Scope, customer_or
+from shared.http.idempotency import idempotent
+from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
+from shared.postgres.pool import Connection
+
+_NEWEST: Final = 2**63 - 1
+_LinkCode = Annotated[str, Path(max_length=128, description="A referral code, in upper or lower case.")]
+
+
+class ReferralCode(BaseModel):
+    """A customer's code, and the link that carries it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    link: str
+
+
+class ReferralView(BaseModel):
+    """A referral as its advocate sees it: nothing tells who the friend is, or what they bought."""
+
+    model_config = ConfigDict(frozen=True)
+
+    referral_id: UUID
+    state: State
+    reason: Ground | None = Field(description="Why it was rejected or voided.")
+    signed_up_at: datetime
+    approved_at: datetime | None
+    closed_at: datetime | None = Field(description="When it was rejected or voided.")
+    advocate_points: int = Field(description="What it brings the advocate as it stands; 0 unless approved.")
+    friend_points: int = Field(description="What it brings the friend as it stands; 0 unless approved.")
+
+    @classmethod
+    def of(cls, listed: Listed) -> "ReferralView":
+        """The view of a referral."""
+        referral = listed.referral
+        stands = referral.state is State.APPROVED
+        return cls(
+            referral_id=referral.referral_id,
+            state=referral.state,
+            reason=referral.reason,
+            signed_up_at=referral.signed_up_at,
+            approved_at=referral.approved_at,
+            closed_at=referral.closed_at,
+            advocate_points=(referral.advocate_points or 0) if stands else 0,
+            friend_points=(referral.friend_points or 0) if stands else 0,
+        )
+
+
+def build(settings: Settings, pool: asyncpg.Pool) -> FastAPI:
+    """The service's API."""
+    app = new_app("referrals", "Wafa referrals", pool=pool, authenticator=settings.authenticator())
+    _add_code(app, settings, pool)
+    _add_list(app, pool)
+    _add_link(app, settings, pool)
+    return app
+
+
+def _add_code(app: FastAPI, settings: Settings, pool: asyncpg.Pool) -> None:
+    root = str(settings.public_url).rstrip("/")
+
+    @app.post("/v1/customers/{id}/referral-code", response_model=ReferralCode, tags=["referrals"])
+    async def referral_code(
+        request: Request, customer_id: CustomerId, principal: Annotated[Principal, Depends(customer_or(Scope.READ))]
+    ) -> Response:
+        """The customer's referral code and link; the same ones each time."""
+
+        async def run(connection: Connection) -> tuple[int, ReferralCode]:
+            code = await handlers.find_or_make_code(connection, customer_id, datetime.now(UTC))
+            return 200, ReferralCode(code=code, link=f"{root}/r/{code}")
+
+        return await idempotent(request, pool, principal, required=False, run=run)
+
+
+def _add_list(app: FastAPI, pool: asyncpg.Pool) -> None:
+    @app.get(
+        "/v1/customers/{id}/referrals",  # noqa: FAST003 (`CustomerId` has this alias)
+        dependencies=[Depends(customer_or(Scope.READ))],
+        tags=["referrals"],
+    )
+    async def own_referrals(
+        customer_id: CustomerId, limit: Limit = DEFAULT_LIMIT, after: After = None
+    ) -> Page[ReferralView]:
+        """Whom the customer brought, newest first: states and rewards."""
+        cursor = decode_cursor(after, tuple[int])
+        before = cursor[0] if cursor is not None else _NEWEST
+        found = await referrals.list_of(pool, customer_id, before, limit + 1)
+        listed = page(found, limit, lambda one: (one.number,))
+        return Page(data=[ReferralView.of(one) for one in listed.data], next=listed.next)
+
+
+def _add_link(app: FastAPI, settings: Settings, pool: asyncpg.Pool) -> None:
+    @app.get("/r/{code}", status_code=302, response_class=RedirectResponse, tags=["referrals"])
+    async def follow_link(code: _LinkCode) -> RedirectResponse:
+        """Count the visit and go on to the shop, with the code when somebody has it."""
+        known = await handlers.follow(pool, code, datetime.now(UTC))
+        target = settings.shop_url if known is None else _with_code(settings.shop_url, known)
+        # Not to be kept by browsers: each visit counts.
+        return RedirectResponse(str(target), status_code=302, headers={"Cache-Control": "no-store"})
+
+
+def _with_code(shop_url: HttpUrl, code: str) -> str:
+    parts = urlsplit(str(shop_url))
+    query = f"{parts.query}&ref={code}" if parts.query else f"ref={code}"
+    return urlunsplit(parts._replace(query=query))

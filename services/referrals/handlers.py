@@ -1,0 +1,188 @@
+"""What the service does with a batch of events, and with a call."""
+
+import secrets
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final, Self
+
+from services.referrals.rules.code import ALPHABET, LENGTH, parse
+from services.referrals.rules.fold import Known, OrderKey, Outcome, Step, about, fold
+from services.referrals.rules.order import Order, is_same_purchase
+from services.referrals.rules.program import program_at
+from services.referrals.rules.referral import State, referral_id_of
+from services.referrals.store import codes, locks, programs, purchases, referrals
+from shared import telemetry
+from shared.contracts.envelope import Cause, Event, Publication, publication
+from shared.contracts.loyalty import ReferralChanged
+from shared.contracts.outcomes import Refusal
+from shared.contracts.reasons import Reason
+from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded, ReferralSignedUp
+from shared.messaging import outbox, waiting
+from shared.postgres.pool import Connection, Pool
+
+SOURCE: Final = "/wafa/referrals"
+
+CLICK_SHARDS: Final = 16
+
+
+async def handle(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
+    """Apply a batch: record orders and refunds, take the steps of referrals, announce them."""
+    batch = _Batch.of(events)
+    await locks.lock(connection, batch.customers, batch.codes)
+    # What is known is loaded before the batch's orders join it: a sign-up is judged by what precedes it.
+    known = await _load(connection, batch)
+    new = await purchases.add_orders(connection, batch.orders.values())
+    refusals = await _refuse_conflicts(connection, batch, new)
+    known = replace(known, waiting=await _take_waiting(connection, new))
+    outcome = fold((event for event in events if batch.is_accepted(event, new)), known)
+    await _write(connection, outcome, now)
+    return refusals + outcome.refused
+
+
+async def find_or_make_code(connection: Connection, customer_id: str, now: datetime) -> str:
+    """The customer's code; made at the first call."""
+    code = await codes.find_code(connection, customer_id)
+    while code is None:
+        # Adds nothing when somebody else has just made this customer's code, or has this very code.
+        await codes.add_code(connection, customer_id, "".join(map(secrets.choice, [ALPHABET] * LENGTH)), now)
+        code = await codes.find_code(connection, customer_id)
+    return code
+
+
+async def follow(pool: Pool, text: str, now: datetime) -> str | None:
+    """Count a visit by somebody's link; the code, or None when nobody has it."""
+    code = parse(text)
+    if code is None:
+        return None
+    is_known = await codes.count_click(pool, code, now.date(), secrets.randbelow(CLICK_SHARDS))
+    return code if is_known else None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Events, sorted out. Of purchases of one order the first stands; the others are repeats."""
+
+    customers: set[str] = field(default_factory=set[str])
+    codes: set[str] = field(default_factory=set[str])
+    sign_ups: list[Event] = field(default_factory=list[Event])
+    orders: dict[OrderKey, Event] = field(default_factory=dict[OrderKey, Event])
+    repeats: list[tuple[OrderKey, Event]] = field(default_factory=list[tuple[OrderKey, Event]])
+    refunded: set[OrderKey] = field(default_factory=set[OrderKey])
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> Self:
+        batch = cls()
+        for event in events:
+            batch._add(event)
+        return batch
+
+    def _add(self, event: Event) -> None:
+        self.customers.add(event.customer_id)
+        match event.data:
+            case PurchaseCompleted(order_id=order_id):
+                key = (event.customer_id, order_id)
+                if self.orders.setdefault(key, event) is not event:
+                    self.repeats.append((key, event))
+            case PurchaseRefunded(order_id=order_id):
+                self.refunded.add((event.customer_id, order_id))
+            case ReferralSignedUp(code=text):
+                self.sign_ups.append(event)
+                code = parse(text)
+                if code is not None:
+                    self.codes.add(code)
+            case _:
+                raise TypeError(f"{event.type} is not of referrals")
+
+    def is_accepted(self, event: Event, new: Collection[OrderKey]) -> bool:
+        """Whether the event is to be folded: of purchases, those that made a new order."""
+        if not isinstance(event.data, PurchaseCompleted):
+            return True
+        key = (event.customer_id, event.data.order_id)
+        return key in new and self.orders[key] is event
+
+
+async def _load(connection: Connection, batch: _Batch) -> Known:
+    standing = await referrals.load_standing(connection, batch.customers)
+    orders = await purchases.load_orders(connection, batch.refunded)
+    if not standing and not batch.sign_ups:
+        return Known(orders=orders)
+    advocates = await codes.load_advocates(connection, batch.codes)
+    await locks.lock_more(connection, {*advocates.values(), *(one.advocate_id for one in standing.values())})
+    known = Known(
+        programs=await programs.load_published(connection), advocates=advocates, standing=standing, orders=orders
+    )
+    return await _load_friends(connection, batch, known) if batch.sign_ups else known
+
+
+async def _load_friends(connection: Connection, batch: _Batch, known: Known) -> Known:
+    """What is known, with what decides on the batch's sign-ups."""
+    friends = {event.customer_id for event in batch.sign_ups}
+    deadlines = [
+        (event.customer_id, event.time, program_at(known.programs, event.time).deadline(event.time))
+        for event in batch.sign_ups
+    ]
+    return replace(
+        known,
+        referred=await referrals.load_referred(connection, friends),
+        recorded=await referrals.load_recorded(connection, {referral_id_of(event) for event in batch.sign_ups}),
+        orders={**known.orders, **await purchases.load_history(connection, deadlines)},
+    )
+
+
+async def _refuse_conflicts(connection: Connection, batch: _Batch, new: Collection[OrderKey]) -> list[Refusal]:
+    """Purchases of orders that stand already: from another source they are refused, otherwise counted."""
+    again = [(key, event) for key, event in batch.orders.items() if key not in new] + batch.repeats
+    if not again:
+        return []
+    stored = await purchases.load_orders(connection, {key for key, _ in again})
+    refusals: list[Refusal] = []
+    for key, event in again:
+        order, first = Order.of(event), stored[key]
+        if order.source != first.source:
+            refusals.append(Refusal(event, Reason.ORDER_CONFLICT, f"source: the order came from {first.source} before"))
+        else:
+            _count_repeat(same=is_same_purchase(order.purchase, first.purchase))
+    return refusals
+
+
+async def _take_waiting(connection: Connection, new: Collection[OrderKey]) -> dict[OrderKey, list[Event]]:
+    """The refunds that waited for these orders, each order's in the order of their times."""
+    taken: dict[OrderKey, list[Event]] = defaultdict(list)
+    wanted = [(customer_id, about(order_id)) for customer_id, order_id in new]
+    for one in await waiting.take(connection, wanted):
+        taken[one.event.customer_id, one.about.removeprefix(about(""))].append(one.event)
+    return taken
+
+
+async def _write(connection: Connection, outcome: Outcome, now: datetime) -> None:
+    await purchases.add_refunds(connection, outcome.refunds)
+    await waiting.keep(connection, outcome.waiting)
+    # A referral that took several steps is written as it stands after the last.
+    last = {step.referral.referral_id: step.referral for step in outcome.steps}
+    await referrals.save(connection, last.values(), now)
+    await outbox.announce(connection, [_publication(step) for step in outcome.steps])
+    telemetry.DUPLICATES.labels("natural_key").inc(outcome.repeats)
+    telemetry.DUPLICATES.labels("repeat_differs").inc(outcome.differing)
+
+
+def _publication(step: Step) -> Publication:
+    referral = step.referral
+    # A void tells what it takes back: nothing where no approval came before it.
+    rewarded = referral.state in {State.APPROVED, State.VOIDED}
+    data = ReferralChanged(
+        customer_id=referral.advocate_id,
+        referral_id=str(referral.referral_id),
+        friend_id=referral.friend_id,
+        advocate_points=(referral.advocate_points or 0) if rewarded else None,
+        friend_points=(referral.friend_points or 0) if rewarded else None,
+        order_id=referral.order_id,
+        reason=referral.reason,
+    )
+    type_ = f"loyalty.referral.{referral.state}.v1"
+    return publication(type_, referral.since, data, Cause.of(step.cause), SOURCE)
+
+
+def _count_repeat(*, same: bool) -> None:
+    telemetry.DUPLICATES.labels("natural_key" if same else "repeat_differs").inc()

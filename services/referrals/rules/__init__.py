@@ -1,0 +1,1 @@
+"""What becomes of a referral: pure decisions on frozen values."""

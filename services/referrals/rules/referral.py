@@ -1,0 +1,160 @@
+"""A referral, and the steps that it takes. Every step is a new value; what happened is the list of them.
+
+The instants are those of the facts that decided (the order's, the refund's), whatever arrived last.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from services.referrals.rules.order import Order
+from services.referrals.rules.program import Program
+from shared.contracts.envelope import Event
+
+_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "/wafa/referrals")
+
+
+class State(StrEnum):
+    """How far a referral has come; the names of the events that tell of it."""
+
+    SIGNED_UP = "signed_up"
+    QUALIFIED = "qualified"
+    FLAGGED = "flagged"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    VOIDED = "voided"
+
+
+class Ground(StrEnum):
+    """Why a referral was rejected or voided."""
+
+    SELF_REFERRAL = "self_referral"
+    """The code was the customer's own."""
+    REFERRED_BEFORE = "referred_before"
+    """An earlier sign-up of the friend, as handled, had another customer's code."""
+    BOUGHT_BEFORE = "bought_before"
+    """The friend has an order from before the sign-up."""
+    REFUNDED = "refunded"
+    """Too little is kept of the qualifying order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Referral:
+    """A friend's sign-up with an advocate's code, and what became of it.
+
+    `advocate_points` and `friend_points` are what the approval gave, also after a void.
+    """
+
+    referral_id: UUID
+    advocate_id: str
+    friend_id: str
+    code: str
+    program_version: int
+    state: State
+    signed_up_at: datetime
+    reason: Ground | None = None
+    order_id: str | None = None
+    qualified_at: datetime | None = None
+    approved_at: datetime | None = None
+    closed_at: datetime | None = None
+    advocate_points: int | None = None
+    friend_points: int | None = None
+
+    @property
+    def since(self) -> datetime:
+        """When the referral came into its state."""
+        return self.closed_at or self.approved_at or self.qualified_at or self.signed_up_at
+
+
+@dataclass(frozen=True, slots=True)
+class SignUp:
+    """A sign-up with a known code: the friend's, with the advocate's code."""
+
+    referral_id: UUID
+    friend_id: str
+    advocate_id: str
+    code: str
+    time: datetime
+
+
+def referral_id_of(event: Event) -> UUID:
+    """The id of the referral that a sign-up event makes: the same one each time the event is handled."""
+    # None of the three holds NUL.
+    return uuid.uuid5(_NAMESPACE, f"{event.customer_id}\x00{event.source}\x00{event.id}")
+
+
+def sign_up(asked: SignUp, program: Program, orders: Sequence[Order], *, referred: bool) -> list[Referral]:
+    """The steps of a new referral, given the friend's known orders and whether somebody referred the friend before."""
+    opened = Referral(
+        referral_id=asked.referral_id,
+        advocate_id=asked.advocate_id,
+        friend_id=asked.friend_id,
+        code=asked.code,
+        program_version=program.version,
+        state=State.SIGNED_UP,
+        signed_up_at=asked.time,
+    )
+    if asked.advocate_id == asked.friend_id:
+        return [_reject(opened, Ground.SELF_REFERRAL)]
+    if referred:
+        return [_reject(opened, Ground.REFERRED_BEFORE)]
+    if any(order.time < asked.time for order in orders):
+        return [_reject(opened, Ground.BOUGHT_BEFORE)]
+    for order in sorted(orders, key=lambda one: (one.time, one.order_id)):
+        if _qualifies(opened, order, program):
+            return [opened, *_qualify(opened, order, program)]
+    return [opened]
+
+
+def judge_order(referral: Referral, order: Order, program: Program) -> list[Referral]:
+    """The steps that a referral takes when an order of the friend becomes known."""
+    if referral.state is not State.SIGNED_UP:
+        return []
+    if order.time < referral.signed_up_at:
+        return [_reject(referral, Ground.BOUGHT_BEFORE)]
+    return _qualify(referral, order, program) if _qualifies(referral, order, program) else []
+
+
+def judge_refunds(referral: Referral, order: Order, program: Program) -> list[Referral]:
+    """The steps that a referral takes when one more refund of an order of the friend is known."""
+    if referral.state is not State.APPROVED or referral.order_id != order.order_id:
+        return []
+    fell_at = order.fell_below(program.minimum)
+    return [] if fell_at is None else [_void(referral, fell_at)]
+
+
+def _qualifies(referral: Referral, order: Order, program: Program) -> bool:
+    """Whether the order, as bought, is one that the program rewards. Other currencies have no rate."""
+    return (
+        referral.signed_up_at <= order.time <= program.deadline(referral.signed_up_at)
+        and order.purchase.currency == program.document.currency
+        and Decimal(order.purchase.total) >= program.minimum
+    )
+
+
+def _qualify(referral: Referral, order: Order, program: Program) -> list[Referral]:
+    qualified = replace(referral, state=State.QUALIFIED, order_id=order.order_id, qualified_at=order.time)
+    fell_at = order.fell_below(program.minimum)
+    if fell_at is not None:
+        return [qualified, _void(qualified, fell_at)]
+    approved = replace(
+        qualified,
+        state=State.APPROVED,
+        approved_at=order.time,
+        advocate_points=program.document.advocate_points,
+        friend_points=program.document.friend_points,
+    )
+    return [qualified, approved]
+
+
+def _reject(referral: Referral, ground: Ground) -> Referral:
+    return replace(referral, state=State.REJECTED, reason=ground, closed_at=referral.signed_up_at)
+
+
+def _void(referral: Referral, fell_at: datetime) -> Referral:
+    return replace(referral, state=State.VOIDED, reason=Ground.REFUNDED, closed_at=fell_at)

@@ -1,0 +1,44 @@
+"""Customers' codes, and the visits that they brought."""
+
+from collections.abc import Collection
+from datetime import date, datetime
+
+from shared.postgres.pool import Connection, Pool
+
+ADD_CODE_SQL = """
+INSERT INTO referral_code (customer_id, code, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+"""
+
+
+async def add_code(connection: Connection, customer_id: str, code: str, now: datetime) -> None:
+    """Give a customer the code, unless the customer has one or somebody else has this one."""
+    await connection.execute(ADD_CODE_SQL, customer_id, code, now)
+
+
+FIND_CODE_SQL = "SELECT code FROM referral_code WHERE customer_id = $1"
+
+
+async def find_code(connection: Connection, customer_id: str) -> str | None:
+    """The customer's code."""
+    return await connection.fetchval(FIND_CODE_SQL, customer_id)
+
+
+LOAD_ADVOCATES_SQL = "SELECT code, customer_id FROM referral_code WHERE code = ANY($1::text[])"
+
+
+async def load_advocates(connection: Connection, codes: Collection[str]) -> dict[str, str]:
+    """Whose the codes are; unknown ones are left out."""
+    return {row["code"]: row["customer_id"] for row in await connection.fetch(LOAD_ADVOCATES_SQL, codes)}
+
+
+COUNT_CLICK_SQL = """
+INSERT INTO referral_click (code, day, shard, clicks)
+SELECT code, $2, $3, 1 FROM referral_code WHERE code = $1
+ON CONFLICT (code, day, shard) DO UPDATE SET clicks = referral_click.clicks + 1
+RETURNING code
+"""
+
+
+async def count_click(pool: Pool, code: str, day: date, shard: int) -> bool:
+    """Count a visit; False when nobody has the code."""
+    return await pool.fetchval(COUNT_CLICK_SQL, code, day, shard) is not None

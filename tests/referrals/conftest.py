@@ -1,0 +1,62 @@
+"""A database of the service with two customers who have a code."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from services.referrals.handlers import handle
+from services.referrals.store import codes
+from shared.contracts.envelope import Event
+from shared.contracts.outcomes import Refusal
+from shared.postgres.pool import Pool
+from tests.referrals.shop import START
+
+Apply = Callable[..., Awaitable[list[Refusal]]]
+
+ADA, BEN = "CDFGHJKM", "NPQRTVWX"
+
+
+async def give_codes(pool: Pool) -> None:
+    async with pool.acquire() as connection:
+        await codes.add_code(connection, "ada", ADA, START)
+        await codes.add_code(connection, "ben", BEN, START)
+
+
+@pytest.fixture
+async def pool(referrals_pool: Pool) -> Pool:
+    await give_codes(referrals_pool)
+    return referrals_pool
+
+
+async def apply_to(pool: Pool, events: Sequence[Event]) -> list[Refusal]:
+    async with pool.acquire() as connection, connection.transaction():
+        return await handle(connection, events, START)
+
+
+@pytest.fixture
+def apply(pool: Pool) -> Apply:
+    """Handles each list of events in a transaction of its own; returns what was refused."""
+
+    async def run(*batches: Sequence[Event]) -> list[Refusal]:
+        return [refusal for batch in batches for refusal in await apply_to(pool, batch)]
+
+    return run
+
+
+OUTBOX_SQL = (
+    "SELECT topic, convert_from(key, 'UTF8') AS key, convert_from(value, 'UTF8')::json AS value FROM outbox ORDER BY id"
+)
+
+
+async def published(pool: Pool) -> list[dict[str, Any]]:
+    """The events in the outbox, in their order."""
+    rows = await pool.fetch(OUTBOX_SQL)
+    assert all(row["key"] == row["value"]["data"]["customer_id"] for row in rows)
+    assert {row["topic"] for row in rows} <= {"loyalty.referrals"}
+    return [row["value"] for row in rows]
+
+
+async def verbs(pool: Pool) -> list[str]:
+    """What the events in the outbox tell, in their order."""
+    return [one["type"].removeprefix("loyalty.referral.").removesuffix(".v1") for one in await published(pool)]

@@ -1,0 +1,211 @@
+"""Batches on a real database: what is recorded, announced, refused, and left waiting."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from services.referrals.handlers import find_or_make_code, follow, handle
+from services.referrals.rules.code import parse
+from shared.contracts.envelope import Event
+from shared.contracts.reasons import Reason
+from shared.postgres.pool import Pool
+from tests.referrals.conftest import ADA, BEN, Apply, apply_to, give_codes, published, verbs
+from tests.referrals.shop import START, bought, refunded, signed_up
+from tests.support import postgres
+
+
+async def test_a_sign_up_and_an_order_are_announced_to_the_advocate(pool: Pool, apply: Apply):
+    sign_up, order = signed_up("fay", ADA), bought("fay", "o1", 5)
+    assert await apply([sign_up], [order]) == []
+    first, second, third = await published(pool)
+    referral_id = first["data"]["referral_id"]
+    assert first["data"] == {"customer_id": "ada", "referral_id": referral_id, "friend_id": "fay"}
+    assert second["data"] == {**first["data"], "order_id": "o1"}
+    assert third["data"] == {**second["data"], "advocate_points": 500, "friend_points": 200}
+    assert [one["type"].split(".")[2] for one in (first, second, third)] == ["signed_up", "qualified", "approved"]
+    assert {one["source"] for one in (first, second, third)} == {"/wafa/referrals"}
+    assert [one["causationid"] for one in (first, second, third)] == [sign_up.id, order.id, order.id]
+    assert [one["time"] for one in (first, second, third)] == [
+        "2026-03-01T12:00:00Z",
+        "2026-03-01T17:00:00Z",
+        "2026-03-01T17:00:00Z",
+    ]
+
+
+async def test_a_void_tells_what_it_takes_back(pool: Pool, apply: Apply):
+    await apply([signed_up("fay", ADA), bought("fay", "o1", 5)], [refunded("fay", "o1", "r1", 9)])
+    *_, voided = await published(pool)
+    assert voided["type"] == "loyalty.referral.voided.v1"
+    assert voided["time"] == "2026-03-01T21:00:00Z"
+    assert (voided["data"]["advocate_points"], voided["data"]["friend_points"]) == (500, 200)
+    assert (voided["data"]["reason"], voided["data"]["order_id"]) == ("refunded", "o1")
+
+
+async def test_where_the_refund_came_first_nothing_is_approved_or_taken_back(pool: Pool, apply: Apply):
+    await apply([refunded("fay", "o1", "r1", 9)], [signed_up("fay", ADA)], [bought("fay", "o1", 5)])
+    assert await verbs(pool) == ["signed_up", "qualified", "voided"]
+    *_, voided = await published(pool)
+    assert (voided["data"]["advocate_points"], voided["data"]["friend_points"]) == (0, 0)
+    assert await pool.fetchval("SELECT count(*) FROM waiting") == 0
+
+
+async def test_refunds_that_are_stored_count_when_the_sign_up_comes_last(pool: Pool, apply: Apply):
+    order = bought("fay", "o1", 5, "30.00", lines=[("1", "10.00"), ("2", "20.00")])
+    refund = refunded("fay", "o1", "r1", 9, "10.01", lines=[("1", "10.00"), ("2", "0.01")])
+    await apply([order], [refund], [signed_up("fay", ADA)])
+    assert await verbs(pool) == ["signed_up", "qualified", "voided"]
+
+
+async def test_stored_refunds_add_up_with_new_ones(pool: Pool, apply: Apply):
+    await apply([signed_up("fay", ADA), bought("fay", "o1", 5)], [refunded("fay", "o1", "r1", 9, "3.00")])
+    assert (await verbs(pool))[-1] == "approved"
+    await apply([refunded("fay", "o1", "r2", 8, "2.01")])
+    assert (await verbs(pool))[-1] == "voided"
+
+
+@pytest.mark.parametrize(
+    "events, reason",
+    [
+        ([signed_up("ada", ADA)], "self_referral"),
+        ([signed_up("fay", ADA), signed_up("fay", BEN, 1)], "referred_before"),
+        ([bought("fay", "o0", -400, "0"), bought("fay", "o1", 1), signed_up("fay", ADA)], "bought_before"),
+        ([signed_up("fay", ADA), bought("fay", "o1", -0.001, "0")], "bought_before"),
+    ],
+)
+async def test_rejections_are_recorded_with_their_reason(pool: Pool, apply: Apply, events: list[Event], reason: str):
+    assert await apply(*([event] for event in events)) == []
+    *_, rejected = await published(pool)
+    assert rejected["type"] == "loyalty.referral.rejected.v1"
+    assert rejected["data"]["reason"] == reason
+    assert await pool.fetchval("SELECT count(*) FROM referral WHERE state = 'rejected' AND reason = $1", reason) == 1
+
+
+async def test_an_unknown_code_is_refused_and_works_once_it_is_known(pool: Pool, apply: Apply):
+    sign_up = signed_up("fay", "23456789")
+    (refusal,) = await apply([sign_up])
+    assert (refusal.event, refusal.reason) == (sign_up, Reason.UNKNOWN_CODE)
+    assert await verbs(pool) == []
+    await pool.execute("INSERT INTO referral_code VALUES ('cy', '23456789', now())")
+    assert await apply([sign_up]) == []
+    assert await verbs(pool) == ["signed_up"]
+
+
+async def test_an_order_again_has_no_effect_and_from_another_source_is_refused(pool: Pool, apply: Apply):
+    first = bought("fay", "o1", 5)
+    elsewhere = bought("fay", "o1", 6, source="/market")
+    refusals = await apply([first, bought("fay", "o1", 5), elsewhere], [bought("fay", "o1", 5, "99.00"), elsewhere])
+    assert [(one.event, one.reason) for one in refusals] == [(elsewhere, Reason.ORDER_CONFLICT)] * 2
+    assert await pool.fetch("SELECT total::text, source FROM purchase") == [("25.00", "/shop")]
+    # The same number of another customer is another order.
+    assert await apply([bought("gil", "o1", 5, source="/market")]) == []
+
+
+async def test_refunds_wait_for_their_order_and_misfits_are_refused_then(pool: Pool, apply: Apply):
+    fits = refunded("fay", "o1", "r1", 6, "1.00")
+    misfits = [
+        refunded("fay", "o1", "r2", 6, "1.00", currency="EUR"),
+        refunded("fay", "o1", "r3", 6, "1.00", lines=[("9", "1.00")]),
+    ]
+    assert await apply([fits, *misfits], [fits]) == []
+    assert await pool.fetchval("SELECT count(*) FROM waiting") == 4
+    refusals = await apply([bought("fay", "o1", 5, lines=[("1", "25.00")])])
+    assert {(one.event.id, one.reason) for one in refusals} == {
+        (misfits[0].id, Reason.CURRENCY_MISMATCH),
+        (misfits[1].id, Reason.UNKNOWN_LINE),
+    }
+    assert all(one.event.record.value == misfit.record.value for one, misfit in zip(refusals, misfits, strict=True))
+    assert await pool.fetch("SELECT refund_id, amount::text FROM refund") == [("r1", "1.00")]
+    assert await pool.fetchval("SELECT count(*) FROM waiting") == 0
+
+
+async def test_the_same_sign_up_after_the_inbox_forgot_it_changes_nothing(pool: Pool, apply: Apply):
+    sign_up = signed_up("fay", ADA)
+    await apply([sign_up, bought("fay", "o1", 5)], [sign_up])
+    assert await verbs(pool) == ["signed_up", "qualified", "approved"]
+    assert await pool.fetch("SELECT state FROM referral") == [("approved",)]
+
+
+async def test_an_order_after_the_sign_up_in_one_batch_counts_as_later(pool: Pool, apply: Apply):
+    # Known at the sign-up: only the order of hour 9, though the batch holds an earlier one.
+    await apply([bought("fay", "o9", 9), signed_up("fay", ADA), bought("fay", "o1", 1)])
+    assert (await published(pool))[-1]["data"]["order_id"] == "o9"
+
+
+async def test_purchases_of_customers_without_a_referral_cost_four_statements(pool: Pool):
+    statements: list[str] = []
+    async with pool.acquire() as connection:
+        # The first batch of a connection looks types up besides.
+        for order_id in ("o1", "o2"):
+            statements.clear()
+            with connection.query_logger(lambda query: statements.append(query.query)):
+                await handle(connection, [bought(f"c{number}", order_id, 1) for number in range(100)], START)
+                await asyncio.sleep(0.01)  # the driver logs a little later
+    assert len(statements) == 4
+
+
+async def test_codes_are_one_per_customer_and_unlike_each_other(pool: Pool):
+    async with pool.acquire() as connection:
+        made = [await find_or_make_code(connection, f"c{number}", START) for number in range(50)]
+        again = [await find_or_make_code(connection, f"c{number}", START) for number in range(50)]
+    assert made == again
+    assert len({*made, ADA, BEN}) == 52
+    assert all(parse(code) == code for code in made)
+
+
+async def test_a_visit_is_counted_for_a_known_code_only(pool: Pool):
+    assert [await follow(pool, text, START) for text in (ADA, ADA.lower(), "23456789", "nonsense", "\x00")] == [
+        ADA,
+        ADA,
+        None,
+        None,
+        None,
+    ]
+    assert await pool.fetch("SELECT code, day::text, sum(clicks)::int FROM referral_click GROUP BY 1, 2") == [
+        (ADA, "2026-03-01", 2)
+    ]
+
+
+def _log(chance: random.Random) -> list[Event]:
+    """A shuffled log of customers who buy, return, refer each other twice and are refused."""
+    events: list[Event] = []
+    for friend in ("ada", "ben", *(f"c{number}" for number in range(12))):
+        for number in range(chance.randint(0, 4)):
+            total = chance.choice(["5.00", "20.00", "40.00"])
+            order = bought(friend, f"o{number}", chance.randint(-2, 700), total)
+            events += [order, *[bought(friend, f"o{number}", 1, total, source="/market")] * chance.randint(0, 1)]
+            for refund in range(chance.randint(0, 2)):
+                amount = chance.choice(["1.00", "19.00", "21.00"])
+                events.append(refunded(friend, f"o{number}", f"r{refund}", chance.randint(1, 900), amount))
+        for hours in range(chance.randint(0, 2)):
+            events.append(signed_up(friend, chance.choice([ADA, BEN, "23456789"]), hours))
+    chance.shuffle(events)
+    return events
+
+
+async def _books(pool: Pool, events: Sequence[Event], size: int) -> dict[str, Any]:
+    refused: Counter[tuple[str, str]] = Counter()
+    for start in range(0, len(events), size):
+        refused.update((one.event.id, one.reason) for one in await apply_to(pool, events[start : start + size]))
+    told = [{name: one[name] for name in ("type", "time", "data", "causationid")} for one in await published(pool)]
+    # One batch lets misfits out in another order than many; each referral's own story is in order.
+    story = sorted(told, key=lambda one: one["data"]["referral_id"])
+    stored = await pool.fetch("SELECT referral_id, state, reason, order_id, closed_at FROM referral ORDER BY 1")
+    refunds = await pool.fetch("SELECT * FROM refund ORDER BY customer_id, order_id, refund_id")
+    waits = await pool.fetchval("SELECT count(*) FROM waiting")
+    return {"refused": refused, "story": story, "stored": stored, "refunds": refunds, "waits": waits}
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_size_of_batches_makes_no_difference(postgres_url: str, seed: int):
+    events = _log(random.Random(seed))
+    books: list[dict[str, Any]] = []
+    for size in (1, 7, len(events)):
+        async with postgres.database(postgres_url, "referrals") as fresh:
+            await give_codes(fresh)
+            books.append(await _books(fresh, events, size))
+    assert books[0] == books[1] == books[2]
+    assert books[0]["story"]

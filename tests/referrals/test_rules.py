@@ -1,0 +1,280 @@
+"""What becomes of a referral, by tables and by properties."""
+
+import itertools
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.referrals.rules.code import ALPHABET, LENGTH, parse
+from services.referrals.rules.fold import Known, Outcome, fold
+from services.referrals.rules.order import Order, amounts, purchase_of, refund_lines
+from services.referrals.rules.program import Program, ProgramDocument, program_at
+from services.referrals.rules.referral import Ground, Referral, State
+from shared.contracts.envelope import Event
+from shared.contracts.kept import Purchase, Refund, keep
+from shared.contracts.reasons import Reason
+from tests.referrals.shop import START, at, bought, refunded, signed_up
+
+CODE = "CDFGHJKM"
+MINE = "23456789"
+PROGRAM = Program(
+    version=1,
+    effective_at=at(-1_000_000),
+    document=ProgramDocument(currency="USD", minimum="20.00", within_hours=720, advocate_points=500, friend_points=200),
+)
+KNOWN = Known(programs=(PROGRAM,), advocates={CODE: "ada", MINE: "fay"})
+
+
+def run(*events: Event) -> Outcome:
+    return fold(events, KNOWN)
+
+
+def states(outcome: Outcome) -> list[str]:
+    return [step.referral.state.value for step in outcome.steps]
+
+
+def last(outcome: Outcome) -> Referral:
+    return outcome.steps[-1].referral
+
+
+@pytest.mark.parametrize(
+    "hours, total, currency, expected",
+    [
+        (0, "20.00", "USD", ["signed_up", "qualified", "approved"]),
+        (720, "20", "USD", ["signed_up", "qualified", "approved"]),
+        (1, "19.9999", "USD", ["signed_up"]),
+        (720.001, "25.00", "USD", ["signed_up"]),
+        (1, "2500.00", "EUR", ["signed_up"]),
+        (-0.001, "0", "EUR", ["signed_up", "rejected"]),
+    ],
+)
+def test_an_order_after_the_sign_up(hours: float, total: str, currency: str, expected: list[str]):
+    outcome = run(signed_up("fay", CODE), bought("fay", "o1", hours, total, currency=currency))
+    assert states(outcome) == expected
+
+
+@pytest.mark.parametrize(
+    "hours, total, currency, expected",
+    [
+        (0, "20.00", "USD", ["signed_up", "qualified", "approved"]),
+        (720, "20", "USD", ["signed_up", "qualified", "approved"]),
+        (1, "19.9999", "USD", ["signed_up"]),
+        (720.001, "25.00", "USD", ["signed_up"]),
+        (1, "2500.00", "EUR", ["signed_up"]),
+        (-0.001, "0", "EUR", ["rejected"]),
+    ],
+)
+def test_an_order_that_was_known_at_the_sign_up(hours: float, total: str, currency: str, expected: list[str]):
+    outcome = run(bought("fay", "o1", hours, total, currency=currency), signed_up("fay", CODE))
+    assert states(outcome) == expected
+
+
+def test_an_approval_tells_both_rewards_and_the_instants_of_the_facts():
+    approved = last(run(bought("fay", "o1", 5), signed_up("fay", CODE)))
+    assert (approved.advocate_id, approved.friend_id, approved.order_id) == ("ada", "fay", "o1")
+    assert (approved.advocate_points, approved.friend_points) == (500, 200)
+    assert (approved.qualified_at, approved.approved_at, approved.since) == (at(5), at(5), at(5))
+
+
+def test_small_orders_before_the_qualifying_one_are_ignored():
+    outcome = run(
+        signed_up("fay", CODE), bought("fay", "o1", 1, "19.99"), bought("fay", "o2", 2, "5"), bought("fay", "o3", 3)
+    )
+    assert last(outcome).order_id == "o3"
+
+
+def test_the_earliest_known_order_is_chosen_and_ids_decide_within_an_instant():
+    orders = [bought("fay", order_id, hours) for order_id, hours in (("o9", 2), ("o2", 1), ("o1", 2), ("o3", 1))]
+    assert last(run(*orders, signed_up("fay", CODE))).order_id == "o2"
+
+
+def test_the_chosen_order_stays_when_an_earlier_one_arrives():
+    outcome = run(signed_up("fay", CODE), bought("fay", "o2", 2), bought("fay", "o1", 1))
+    assert states(outcome) == ["signed_up", "qualified", "approved"]
+    assert last(outcome).order_id == "o2"
+
+
+def test_after_the_approval_an_order_from_before_the_sign_up_changes_nothing():
+    outcome = run(signed_up("fay", CODE), bought("fay", "o2", 2), bought("fay", "o1", -2))
+    assert states(outcome) == ["signed_up", "qualified", "approved"]
+
+
+def test_a_late_rejection_is_dated_to_the_sign_up():
+    rejected = last(run(signed_up("fay", CODE, 3), bought("fay", "o1", -2)))
+    assert (rejected.reason, rejected.since) == (Ground.BOUGHT_BEFORE, at(3))
+
+
+def test_oneself_is_rejected_and_not_referred_by_it():
+    outcome = run(signed_up("fay", MINE), signed_up("fay", CODE, 1))
+    assert [(step.referral.state, step.referral.reason) for step in outcome.steps] == [
+        (State.REJECTED, Ground.SELF_REFERRAL),
+        (State.SIGNED_UP, None),
+    ]
+
+
+@pytest.mark.parametrize("between", [(), (bought("fay", "o1", 1),), (bought("fay", "o1", -1),)])
+def test_a_friend_is_referred_once_as_handled(between: Sequence[Event]):
+    # The second sign-up is dated before the first.
+    outcome = run(signed_up("fay", CODE, 0), *between, signed_up("fay", CODE, -5))
+    assert (last(outcome).state, last(outcome).reason) == (State.REJECTED, Ground.REFERRED_BEFORE)
+
+
+def test_a_rejected_second_sign_up_leaves_the_first_to_qualify():
+    outcome = run(signed_up("fay", CODE), signed_up("fay", CODE, 1), bought("fay", "o1", 2))
+    assert states(outcome) == ["signed_up", "rejected", "qualified", "approved"]
+    assert last(outcome).referral_id == outcome.steps[0].referral.referral_id
+
+
+@pytest.mark.parametrize("code", ["XXXXXXXX", "cdfghjk", "", "CDFGHJKMM", "CDFGHJK0", "ſ2345678"])
+def test_an_unknown_code_is_refused(code: str):
+    outcome = run(signed_up("fay", code or "-"))
+    assert [one.reason for one in outcome.refused] == [Reason.UNKNOWN_CODE]
+    assert not outcome.steps
+
+
+def test_a_code_is_read_as_people_type_it():
+    assert parse(" cdfghjkm ") == CODE
+    assert len(set(ALPHABET)) == 24
+    assert len(CODE) == LENGTH
+
+
+def test_the_same_sign_up_again_has_no_effect():
+    first = run(signed_up("fay", CODE, id_="s1")).steps[0].referral
+    again = fold(
+        [signed_up("fay", CODE, id_="s1")],
+        Known(programs=(PROGRAM,), advocates=KNOWN.advocates, recorded=frozenset({first.referral_id})),
+    )
+    assert not again.steps
+    assert again.repeats == 1
+
+
+@pytest.mark.parametrize(
+    "refunds, expected",
+    [
+        ([("r1", 3, "5.00")], State.APPROVED),
+        ([("r1", 3, "5.01")], State.VOIDED),
+        ([("r1", 3, "2.50"), ("r2", 4, "2.50")], State.APPROVED),
+        ([("r1", 3, "2.50"), ("r2", 4, "2.51")], State.VOIDED),
+        ([("r1", 3, "99.00")], State.VOIDED),
+    ],
+)
+def test_refunds_void_for_good_when_less_than_the_minimum_is_kept(refunds: list[tuple[str, int, str]], expected: State):
+    taken = [refunded("fay", "o1", *refund) for refund in refunds]
+    outcome = run(signed_up("fay", CODE), bought("fay", "o1", 1), *taken, bought("fay", "o2", 9))
+    assert last(outcome).state is expected
+    assert last(outcome).order_id == "o1"
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_void_is_the_same_whatever_came_first(order: tuple[int, ...]):
+    events = [signed_up("fay", CODE), bought("fay", "o1", 1), refunded("fay", "o1", "r1", 7, "5.01")]
+    outcome = run(*(events[index] for index in order))
+    voided = last(outcome)
+    assert (voided.state, voided.reason, voided.since) == (State.VOIDED, Ground.REFUNDED, at(7))
+    refund_was_last = order[2] == 2
+    assert ("approved" in states(outcome)) == refund_was_last
+    assert (voided.advocate_points is not None) == refund_was_last
+
+
+def test_lines_and_refunds_of_lines_count_exactly():
+    order = bought("fay", "o1", 1, "30.00", lines=[("1", "10.00"), ("2", "20.00")])
+    # More than is kept of line 1 takes what is kept of it: 20.00 stay.
+    kept = refunded("fay", "o1", "r1", 2, "15.00", lines=[("1", "15.00")])
+    over = refunded("fay", "o1", "r2", 3, "0.0001", lines=[("2", "0.0001")])
+    assert last(run(signed_up("fay", CODE), order, kept)).state is State.APPROVED
+    assert last(run(signed_up("fay", CODE), order, kept, over)).state is State.VOIDED
+
+
+def test_a_refund_that_does_not_fit_is_refused_and_one_that_repeats_is_counted():
+    outcome = run(
+        refunded("fay", "o1", "r1", 2, "1.00", currency="EUR"),
+        refunded("fay", "o1", "r2", 2, "1.00", lines=[("9", "1.00")]),
+        bought("fay", "o1", 1, lines=[("1", "25.00")]),
+        refunded("fay", "o1", "r1", 2, "1.00"),
+        refunded("fay", "o1", "r1", 2, "1.00"),
+        refunded("fay", "o1", "r1", 2, "2.00"),
+        refunded("fay", "o2", "r1", 2, "2.00"),
+    )
+    assert [one.reason for one in outcome.refused] == [Reason.CURRENCY_MISMATCH, Reason.UNKNOWN_LINE]
+    assert [(key, refund.amount) for key, refund in outcome.refunds] == [(("fay", "o1"), "1.00")]
+    assert (outcome.repeats, outcome.differing) == (1, 1)
+    assert [one.event.data for one in outcome.waiting] == [refunded("fay", "o2", "r1", 2, "2.00").data]
+
+
+def test_the_program_in_force_at_the_sign_up_rules_the_referral_to_its_end():
+    richer = Program(
+        version=2, effective_at=START, document=PROGRAM.document.model_copy(update={"advocate_points": 900})
+    )
+    known = Known(programs=(PROGRAM, richer), advocates=KNOWN.advocates)
+    early = fold([signed_up("fay", CODE, -1), bought("fay", "o1", 5)], known)
+    late = fold([signed_up("fay", CODE, 0), bought("fay", "o1", 5)], known)
+    assert (last(early).program_version, last(early).advocate_points) == (1, 500)
+    assert (last(late).program_version, last(late).advocate_points) == (2, 900)
+    assert program_at((richer, PROGRAM), at(-1)) is PROGRAM
+
+
+_amount = st.decimals(min_value=0, max_value=12, places=2).map(str)
+_refund = st.tuples(st.integers(1, 900), _amount)
+
+
+@st.composite
+def _story(draw: st.DrawFn, *, qualifying: bool) -> list[Event]:
+    """A sign-up at 0 h, at most one order that can qualify, others that cannot, and refunds, in any order."""
+    events = [signed_up("fay", CODE)]
+    orders = [f"small-{number}" for number in range(draw(st.integers(0, 2)))]
+    events += [bought("fay", order_id, draw(st.integers(0, 720)), "19.99") for order_id in orders]
+    events.append(bought("fay", "late", 721, "50.00"))
+    if qualifying:
+        events.append(bought("fay", "right", draw(st.integers(0, 720)), "25.00"))
+        orders.append("right")
+    for order_id in [*orders, "late"]:
+        for number, (hours, amount) in enumerate(draw(st.lists(_refund, max_size=3))):
+            events.append(refunded("fay", order_id, f"r{number}", hours, amount))
+    return draw(st.permutations(events))
+
+
+@settings(deadline=None, max_examples=150)
+@given(_story(qualifying=True))
+def test_the_order_of_arrival_does_not_matter(events: list[Event]):
+    arrived, by_time = last(run(*events)), last(run(*sorted(events, key=lambda one: one.time)))
+    for name in ("state", "reason", "order_id", "qualified_at"):
+        assert getattr(arrived, name) == getattr(by_time, name), name
+
+
+@settings(deadline=None, max_examples=50)
+@given(_story(qualifying=False), st.data())
+def test_before_an_approval_evidence_rejects_whenever_it_arrives(events: list[Event], data: st.DataObject):
+    place = data.draw(st.integers(0, len(events)))
+    early = bought("fay", "early", -1, data.draw(_amount))
+    assert last(run(*events[:place], early, *events[place:])).reason is Ground.BOUGHT_BEFORE
+
+
+_money = st.decimals(min_value=0, max_value=30, places=2)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(_money, max_size=4), st.lists(st.tuples(st.booleans(), _money, st.integers(0, 3)), max_size=4))
+def test_orders_reduced_to_their_amounts_keep_the_same(
+    line_amounts: list[Decimal], refunds: list[tuple[bool, Decimal, int]]
+):
+    lines = [(str(number), str(amount)) for number, amount in enumerate(line_amounts)]
+    total = str(sum(line_amounts, Decimal(0))) if lines else "20.00"
+    purchase = Order.of(bought("fay", "o1", 1, total, lines=lines)).purchase
+    whole: list[Refund] = []
+    for number, (by_line, amount, line) in enumerate(refunds):
+        # The same line twice adds up.
+        half = str(amount / 2)
+        one = [(str(line), half), (str(line), half)] if by_line and line < len(lines) else []
+        event = refunded("fay", "o1", f"r{number}", number, str(amount), lines=one)
+        whole.append(Refund.of(event.data, event.time))
+    reduced = [
+        Refund(one.refund_id, one.time, one.currency, one.amount, refund_lines(amounts(one.lines))) for one in whole
+    ]
+    small: Purchase = purchase_of("USD", purchase.total, amounts(purchase.lines))
+    full, less = keep(purchase, whole), keep(small, reduced)
+    assert (full.total, full.refunds) == (less.total, less.refunds)
+    assert isinstance(full.total, Fraction)
