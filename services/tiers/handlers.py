@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Final
 
 from services.tiers.rules import amount
-from services.tiers.rules.admission import Admission, Key, Step, admit, key_of
+from services.tiers.rules.admission import Admission, Key, Step, about, admit, key_of
 from services.tiers.rules.customer import Change, Folded, Leaving, Past, Rejudging, Standing, fold, reading
 from services.tiers.rules.program import Program, Tier
 from services.tiers.rules.timeline import tier_at
@@ -18,10 +18,9 @@ from services.tiers.store.programs import load_program
 from shared import telemetry
 from shared.contracts.envelope import Cause, Event, Publication, publication
 from shared.contracts.loyalty import Progress, TierChanged, TimelineEntry
+from shared.contracts.outcomes import Refusal
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded
 from shared.messaging import outbox, waiting
-from shared.messaging.inbox import Refusal
-from shared.messaging.waiting import Waiting
 from shared.postgres.pool import Connection, Pool
 
 SOURCE: Final = "/wafa/tiers"
@@ -47,10 +46,10 @@ async def handle(connection: Connection, events: Sequence[Event], now: datetime)
     folded = [fold(program, standings[one], pasts.get(one, Past()), of_one) for one, of_one in steps.items()]
     await orders.save(connection, admission.steps)
     await _save(connection, program, folded, now)
-    await waiting.keep(connection, map(_waiting, admission.waiting))
+    await waiting.keep(connection, admission.waiting)
     telemetry.DUPLICATES.labels("natural_key").inc(admission.repeats)
     telemetry.DUPLICATES.labels("repeat_differs").inc(admission.differing)
-    return [Refusal(one.event, one.reason, one.error) for one in admission.refused]
+    return admission.refusals
 
 
 async def read_status(pool: Pool, customer_id: str, now: datetime) -> Status:
@@ -70,7 +69,7 @@ async def _admit(connection: Connection, events: Sequence[Event]) -> Admission:
     refunded = {key_of(event) for event in events if isinstance(event.data, PurchaseRefunded)}
     known = await orders.load_known(connection, bought | refunded, refunded)
     early: defaultdict[Key, list[Event]] = defaultdict(list)
-    new = [(customer_id, _about(order_id)) for customer_id, order_id in bought - known.keys()]
+    new = [(customer_id, about(order_id)) for customer_id, order_id in bought - known.keys()]
     for one in await waiting.take(connection, new):
         early[key_of(one.event)].append(one.event)
     return admit(events, known, early)
@@ -126,15 +125,6 @@ async def _spend(connection: Connection, program: Program, standing: Standing, n
     left = Leaving(standing.customer_id, start_of(first_day(judged)), start_of(first_day(today)))
     days = await orders.load_leaving(connection, [left], program.currency)
     return standing.spend - sum(days.get(standing.customer_id, {}).values(), Fraction(0))
-
-
-def _about(order_id: str) -> str:
-    return f"order/{order_id}"
-
-
-def _waiting(event: Event) -> Waiting:
-    assert isinstance(event.data, PurchaseRefunded)
-    return Waiting(_about(event.data.order_id), f"refund/{event.data.refund_id}", event)
 
 
 def _reason(change: Change) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime
 from services.tiers.rules.order import Order, is_same_order, is_same_refund
 from shared.contracts.envelope import Event
 from shared.contracts.kept import Refund, misfit
+from shared.contracts.outcomes import Refusal, Waiting
 from shared.contracts.reasons import Reason
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded
 
@@ -29,22 +30,13 @@ class Step:
         return self.before is None
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """An event that has no effect, and why."""
-
-    event: Event
-    reason: Reason
-    error: str
-
-
 @dataclass(slots=True)
 class Admission:
     """What becomes of the events of a batch; `repeats` and `differing` count natural keys that came again."""
 
     steps: list[Step] = field(default_factory=list[Step])
-    refused: list[Refused] = field(default_factory=list[Refused])
-    waiting: list[Event] = field(default_factory=list[Event])
+    refusals: list[Refusal] = field(default_factory=list[Refusal])
+    waiting: list[Waiting] = field(default_factory=list[Waiting])
     repeats: int = 0
     differing: int = 0
 
@@ -54,6 +46,11 @@ def key_of(event: Event) -> Key:
     data = event.data
     assert isinstance(data, (PurchaseCompleted, PurchaseRefunded))
     return event.customer_id, data.order_id
+
+
+def about(order_id: str) -> str:
+    """What a refund that came before its order waits for."""
+    return f"order/{order_id}"
 
 
 def refund_of(event: Event) -> Refund:
@@ -84,7 +81,7 @@ class _Registrar:
                 self._purchase(event)
             else:
                 self._refund(event)
-        self.found.waiting = [event for refunds in self.early.values() for event in refunds]
+        self.found.waiting = [_waiting(event) for refunds in self.early.values() for event in refunds]
         return self.found
 
     def _purchase(self, event: Event) -> None:
@@ -96,49 +93,46 @@ class _Registrar:
             self.found.steps.append(Step(event, None, order, order.at))
         elif known.source != order.source:
             error = f"order_id: {order.order_id} of this customer came from {known.source} before"
-            self.found.refused.append(Refused(event, Reason.ORDER_CONFLICT, error))
+            self.found.refusals.append(Refusal(event, Reason.ORDER_CONFLICT, error))
         else:
             self._repeat(same=is_same_order(known, order))
 
     def _with_early(self, order: Order, refunds: Sequence[Event]) -> Order:
         """The order with the refunds that waited for it; those that do not fit are refused now."""
         for event in refunds:
-            refund = refund_of(event)
-            problem = misfit(order.purchase, refund)
-            if problem is None:
-                order = order.with_refund(refund)
-            else:
-                self.found.refused.append(Refused(event, *problem))
+            order = self._with_refund(order, event) or order
         return order
 
     def _refund(self, event: Event) -> None:
-        key, refund = key_of(event), refund_of(event)
+        key = key_of(event)
         order = self.orders.get(key)
         if order is None:
-            self._wait(key, event)
+            self.early.setdefault(key, []).append(event)
             return
+        after = self._with_refund(order, event)
+        if after is not None:
+            self.orders[key] = after
+            self.found.steps.append(Step(event, order, after, order.effective_at(refund_of(event))))
+
+    def _with_refund(self, order: Order, event: Event) -> Order | None:
+        """The order with this refund as well; None where it has no effect."""
+        refund = refund_of(event)
         known = order.refund(refund.refund_id)
         if known is not None:
             self._repeat(same=is_same_refund(known, refund))
-            return
+            return None
         problem = misfit(order.purchase, refund)
         if problem is not None:
-            self.found.refused.append(Refused(event, *problem))
-            return
-        self.orders[key] = after = order.with_refund(refund)
-        self.found.steps.append(Step(event, order, after, order.effective_at(refund)))
-
-    def _wait(self, key: Key, event: Event) -> None:
-        refund = refund_of(event)
-        early = self.early.setdefault(key, [])
-        known = next((one for one in map(refund_of, early) if one.refund_id == refund.refund_id), None)
-        if known is None:
-            early.append(event)
-        else:
-            self._repeat(same=is_same_refund(known, refund))
+            self.found.refusals.append(Refusal(event, *problem))
+            return None
+        return order.with_refund(refund)
 
     def _repeat(self, *, same: bool) -> None:
         if same:
             self.found.repeats += 1
         else:
             self.found.differing += 1
+
+
+def _waiting(event: Event) -> Waiting:
+    return Waiting(about(key_of(event)[1]), f"refund/{refund_of(event).refund_id}", event)

@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from decimal import Decimal
 from fractions import Fraction
 from typing import Any
+
+from pydantic_core import to_json
 
 from services.tiers.rules.admission import Key, Step
 from services.tiers.rules.customer import Leaving, Rejudging
@@ -123,8 +124,10 @@ async def save(connection: Connection, steps: Sequence[Step]) -> None:
 
 ADD_SQL = """
 INSERT INTO purchase (customer_id, order_id, source, purchased_at, currency, total, lines, kept, kept_divisor)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::numeric[], $7::json[],
-                     $8::numeric[], $9::numeric[])
+SELECT customer_id, order_id, source, purchased_at, currency, total::numeric, lines::json, kept, kept_divisor
+FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[],
+            $8::numeric[], $9::numeric[])
+    AS new (customer_id, order_id, source, purchased_at, currency, total, lines, kept, kept_divisor)
 """
 
 
@@ -148,7 +151,9 @@ async def _lower(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> Non
 
 ADD_REFUNDS_SQL = """
 INSERT INTO refund (customer_id, order_id, refund_id, refunded_at, amount, lines)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::numeric[], $6::json[])
+SELECT customer_id, order_id, refund_id, refunded_at, amount::numeric, lines::json
+FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[])
+    AS new (customer_id, order_id, refund_id, refunded_at, amount, lines)
 """
 
 
@@ -189,19 +194,23 @@ def _order(row: Row, refunds: Iterable[Row]) -> Order:
 
 
 def _order_row(key: Key, order: Order) -> tuple[Any, ...]:
-    bought, total = order.purchase, Decimal(order.purchase.total)
-    kept = to_columns(order.kept) if order.refunds else (total, Decimal(1))
-    return (*key, order.source, order.at, bought.currency, total, _pairs(bought.lines), *kept)
+    bought = order.purchase
+    return (
+        *(*key, order.source, order.at, bought.currency, bought.total, _pairs(bought.lines)),
+        *to_columns(order.kept),
+    )
 
 
 def _refund_rows(step: Step) -> list[tuple[Any, ...]]:
     """A refund that came after its order, or those that had waited for it."""
     known = len(step.before.refunds) if step.before else 0
     return [
-        (step.event.customer_id, step.order.order_id, one.refund_id, one.time, Decimal(one.amount), _pairs(one.lines))
+        (step.event.customer_id, step.order.order_id, one.refund_id, one.time, one.amount, _pairs(one.lines))
         for one in step.order.refunds[known:]
     ]
 
 
-def _pairs(lines: Iterable[Line | RefundLine]) -> list[tuple[str, str]] | None:
-    return amounts(lines) or None
+def _pairs(lines: Iterable[Line | RefundLine]) -> str | None:
+    """Lines as JSON; as text, since the driver takes a list of lists for an array of two dimensions."""
+    pairs = amounts(lines)
+    return to_json(pairs).decode() if pairs else None

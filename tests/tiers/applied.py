@@ -1,0 +1,40 @@
+"""Batches applied to a database, and what they left there."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+from pydantic_core import from_json
+
+from services.tiers.handlers import handle
+from shared.contracts.envelope import Event
+from shared.contracts.outcomes import Refusal
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+async def apply(pool: asyncpg.Pool, *events: Event, now: datetime = NOW) -> list[Refusal]:
+    """One batch, in a transaction of its own."""
+    async with pool.acquire() as connection, connection.transaction():
+        return await handle(connection, events, now)
+
+
+async def published(pool: asyncpg.Pool) -> list[dict[str, Any]]:
+    """The events in the outbox, in their order."""
+    return [from_json(row["value"]) for row in await pool.fetch("SELECT value FROM outbox ORDER BY id")]
+
+
+async def timeline(pool: asyncpg.Pool, customer_id: str = "ann") -> list[tuple[datetime, str]]:
+    """A customer's timeline as it is stored."""
+    rows = await pool.fetch(
+        "SELECT effective_at, tier FROM timeline WHERE customer_id = $1 ORDER BY effective_at", customer_id
+    )
+    return [(row["effective_at"], row["tier"]) for row in rows]
+
+
+def told(event: dict[str, Any]) -> tuple[str, str, str, list[tuple[datetime, str]]]:
+    """Verb, from, to and timeline of a published event."""
+    data = event["data"]
+    assert data["effective_at"] == data["timeline"][0]["effective_at"]
+    entries = [(datetime.fromisoformat(entry["effective_at"]), entry["tier"]) for entry in data["timeline"]]
+    return event["type"].removeprefix("loyalty.tier.").removesuffix(".v1"), data["from"], data["to"], entries
