@@ -1,5 +1,6 @@
 """FastAPI dependencies that let a caller in, or not."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
 from fastapi import Path, Request
@@ -21,6 +22,10 @@ _SCHEME: Final = HTTPBearer(
         "`sub` = the customer's id and `scope` = `customer`."
     ),
 )
+
+
+Access = Callable[[Request], Awaitable[Principal]]
+"""What `Depends` takes: lets a caller in, or raises a `Problem`."""
 
 
 class _Access(SecurityBase):
@@ -49,7 +54,7 @@ class _Access(SecurityBase):
         )
 
 
-def require(*scopes: Scope | str) -> SecurityBase:
+def require(*scopes: Scope | str) -> Access:
     """A dependency that lets in who has any one of the scopes, and returns the `Principal`.
 
     With `customer` among them, a customer's own token is let in; whose data it may see is then
@@ -58,7 +63,7 @@ def require(*scopes: Scope | str) -> SecurityBase:
     return _Access(tuple(Scope(scope) for scope in scopes), of_customer=False)
 
 
-def customer_or(scope: Scope | str) -> SecurityBase:
+def customer_or(scope: Scope | str) -> Access:
     """The same for `/v1/customers/{id}/…`: that customer is let in, or who has the scope.
 
     Another customer is answered 404.
