@@ -6,8 +6,6 @@ from typing import Any, Final, cast
 import asyncpg
 from pydantic_core import from_json, to_json
 
-_JSON_TYPES: Final = ("json", "jsonb")
-
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 Pool = asyncpg.Pool
 
@@ -46,16 +44,23 @@ def server_settings(application: str) -> dict[str, str]:
 
 async def prepare(connection: Connection) -> None:
     """Set the codecs of a new connection."""
-    for name in _JSON_TYPES:
-        await connection.set_type_codec(name, schema="pg_catalog", encoder=_encode_json, decoder=from_json)
+    # Binary, since COPY takes no other; a jsonb value begins with the number of its format.
+    await connection.set_type_codec("json", schema="pg_catalog", format="binary", encoder=to_json, decoder=from_json)
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", format="binary", encoder=_encode_jsonb, decoder=_decode_jsonb
+    )
     # asyncpg's own codec for instants costs twice as much (it goes through date arithmetic in Python).
     await connection.set_type_codec(
         "timestamptz", schema="pg_catalog", format="tuple", encoder=_encode_instant, decoder=_decode_instant
     )
 
 
-def _encode_json(value: object) -> str:
-    return to_json(value).decode()
+def _encode_jsonb(value: object) -> bytes:
+    return b"\x01" + to_json(value)
+
+
+def _decode_jsonb(value: bytes) -> object:
+    return from_json(value[1:])
 
 
 def _encode_instant(moment: datetime) -> tuple[int]:

@@ -1,0 +1,1 @@
+"""Owns every customer's points: earn, spend, expire, give back."""

@@ -1,0 +1,1 @@
+"""Pure decisions on points: what is due, what is posted, what the receipt says."""

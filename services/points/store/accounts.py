@@ -1,0 +1,104 @@
+"""Account rows: locked in sorted order, then balances set in one statement."""
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from services.points.rules.ledger import PROGRAM, Account, Transaction
+from shared.postgres.pool import Connection
+
+_SHARDS = 16
+
+LOCK_SQL = """
+SELECT customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at
+FROM account
+WHERE customer_id = ANY($1::text[])
+ORDER BY customer_id
+FOR UPDATE
+"""
+
+OPEN_SQL = """
+INSERT INTO account (customer_id)
+SELECT customer_id FROM unnest($1::text[]) AS new (customer_id) ORDER BY customer_id
+ON CONFLICT (customer_id) DO NOTHING
+"""
+
+
+async def lock(connection: Connection, customers: Collection[str]) -> dict[str, Account]:
+    """The accounts of customers, opened where there was none, locked until the transaction ends."""
+    wanted = sorted(set(customers))
+    rows = await connection.fetch(LOCK_SQL, wanted)
+    if len(rows) < len(wanted):
+        missing = sorted(set(wanted) - {row["customer_id"] for row in rows})
+        await connection.execute(OPEN_SQL, missing)
+        rows += await connection.fetch(LOCK_SQL, missing)
+    return {row["customer_id"]: Account(*row) for row in rows}
+
+
+UPDATE_SQL = """
+UPDATE account
+SET available = new.available, pending = new.pending, held = new.held, debt = new.debt,
+    earned = new.earned, redeemed = new.redeemed, sequence = new.sequence, orders = new.orders,
+    recorded_at = new.recorded_at
+FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+            $8::bigint[], $9::bigint[], $10::timestamptz[])
+     AS new (customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at)
+WHERE account.customer_id = new.customer_id
+"""
+
+
+async def update(connection: Connection, accounts: Iterable[Account]) -> None:
+    """Set the balances of locked accounts."""
+    rows = [
+        (
+            one.customer_id,
+            one.available,
+            one.pending,
+            one.held,
+            one.debt,
+            one.earned,
+            one.redeemed,
+            one.sequence,
+            one.orders,
+            one.recorded_at,
+        )
+        for one in accounts
+    ]
+    if rows:
+        await connection.execute(UPDATE_SQL, *map(list, zip(*rows, strict=True)))
+
+
+ADD_PROGRAM_SQL = """
+INSERT INTO program_account (kind, shard, balance)
+SELECT kind, $3, points FROM unnest($1::text[], $2::bigint[]) AS flow (kind, points) ORDER BY kind
+ON CONFLICT (kind, shard) DO UPDATE SET balance = program_account.balance + excluded.balance
+"""
+
+
+async def add_to_program(connection: Connection, transactions: Iterable[Transaction]) -> None:
+    """Add what transactions moved to the program's side, in this process's shard."""
+    flows: Counter[str] = Counter()
+    for transaction in transactions:
+        for posting in transaction.postings:
+            flows[posting.source] -= posting.points
+            flows[posting.target] += posting.points
+    kinds = [kind for kind in PROGRAM if flows[kind]]
+    if kinds:
+        await connection.execute(ADD_PROGRAM_SQL, kinds, [flows[kind] for kind in kinds], os.getpid() % _SHARDS)
+
+
+TRIAL_BALANCE_SQL = """
+SELECT kind, balance FROM (
+    SELECT 'available' AS kind, coalesce(sum(available), 0) AS balance, 1 AS place FROM account
+    UNION ALL SELECT 'pending', coalesce(sum(pending), 0), 2 FROM account
+    UNION ALL SELECT 'held', coalesce(sum(held), 0), 3 FROM account
+    UNION ALL SELECT 'debt', -coalesce(sum(debt), 0), 4 FROM account
+    UNION ALL SELECT kind, sum(balance), 5 FROM program_account GROUP BY kind
+) AS kinds
+ORDER BY place, kind
+"""
+
+
+async def trial_balance(connection: Connection) -> dict[str, int]:
+    """The sum of every kind of account in points; all of them add up to 0 (a customer's debt is negative)."""
+    return {row["kind"]: int(row["balance"]) for row in await connection.fetch(TRIAL_BALANCE_SQL)}

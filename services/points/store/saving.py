@@ -1,0 +1,280 @@
+"""Writing what a fold changed: COPY for what is new, one statement per table for what changed."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from services.points.rules.earning import TierEntry
+from services.points.rules.known import Changes, Key, State
+from services.points.rules.ledger import Lot, Transaction
+from services.points.store import accounts
+from services.points.store.documents import order_to_json, refund_lines_to_json
+from shared.messaging import waiting
+from shared.postgres.pool import Connection
+
+
+async def save(connection: Connection, state: State, changes: Changes) -> None:
+    """Write the changes; `state` is what is known after them."""
+    await save_ledger(connection, changes.transactions, changes.lots_made.values(), changes.lots_changed.values())
+    await accounts.update(connection, [state.accounts[customer] for customer in changes.accounts])
+    await _insert_orders(connection, state, changes.orders_made)
+    if changes.orders_changed:
+        await _update_orders(connection, state, changes.orders_changed)
+    await _insert_refunds(connection, changes)
+    if changes.reviews:
+        await _upsert_reviews(connection, state, changes.reviews)
+    if changes.payments:
+        await _upsert_payments(connection, state, changes.payments)
+    if changes.timelines:
+        await _replace_timelines(connection, state, changes)
+    await waiting.keep(connection, changes.waiting)
+
+
+async def save_ledger(
+    connection: Connection, transactions: Sequence[Transaction], made: Iterable[Lot], changed: Collection[Lot]
+) -> None:
+    """Write transactions with their postings, their lots, and the program's side."""
+    await _insert_transactions(connection, transactions)
+    await _insert_postings(connection, transactions)
+    await _insert_lots(connection, made)
+    if changed:
+        await _update_lots(connection, changed)
+    await accounts.add_to_program(connection, transactions)
+
+
+async def _insert_transactions(connection: Connection, transactions: Sequence[Transaction]) -> None:
+    if not transactions:
+        return
+    rows = [
+        (
+            one.id,
+            one.account.customer_id,
+            one.account.sequence,
+            one.kind,
+            one.points,
+            one.account.available,
+            one.account.pending,
+            one.account.held,
+            one.account.debt,
+            one.account.earned,
+            one.account.redeemed,
+            one.occasion.occurred_at,
+            one.account.recorded_at,
+            one.occasion.reason,
+            one.occasion.rules_version,
+            one.occasion.inputs,
+            one.occasion.receipt_digest,
+        )
+        for one in transactions
+    ]
+    await connection.copy_records_to_table("transaction", records=rows, columns=_TRANSACTION_COLUMNS)
+
+
+_TRANSACTION_COLUMNS = (
+    "id",
+    "customer_id",
+    "sequence",
+    "kind",
+    "points",
+    "available_after",
+    "pending_after",
+    "held_after",
+    "debt_after",
+    "earned_after",
+    "redeemed_after",
+    "occurred_at",
+    "recorded_at",
+    "reason",
+    "rules_version",
+    "inputs",
+    "receipt_digest",
+)
+
+
+async def _insert_postings(connection: Connection, transactions: Iterable[Transaction]) -> None:
+    rows = [
+        (one.id, number, posting.source, posting.target, posting.points, posting.lot_id)
+        for one in transactions
+        for number, posting in enumerate(one.postings)
+    ]
+    if rows:
+        columns = ("transaction_id", "number", "source", "target", "points", "lot_id")
+        await connection.copy_records_to_table("posting", records=rows, columns=columns)
+
+
+async def _insert_lots(connection: Connection, lots: Iterable[Lot]) -> None:
+    rows = [
+        (
+            one.id,
+            one.customer_id,
+            one.transaction_id,
+            one.origin,
+            one.rule,
+            one.granted,
+            one.remaining,
+            one.reversed,
+            one.spent,
+            one.pending,
+            one.occurred_at,
+            one.activates_at,
+            one.expires_at,
+        )
+        for one in lots
+    ]
+    if rows:
+        await connection.copy_records_to_table("lot", records=rows, columns=_LOT_COLUMNS)
+
+
+_LOT_COLUMNS = (
+    "id",
+    "customer_id",
+    "transaction_id",
+    "origin",
+    "rule",
+    "granted",
+    "remaining",
+    "reversed",
+    "spent",
+    "pending",
+    "occurred_at",
+    "activates_at",
+    "expires_at",
+)
+
+UPDATE_LOTS_SQL = """
+UPDATE lot SET remaining = new.remaining, reversed = new.reversed, spent = new.spent
+FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[]) AS new (id, remaining, reversed, spent)
+WHERE lot.id = new.id
+"""
+
+
+async def _update_lots(connection: Connection, lots: Collection[Lot]) -> None:
+    rows = [(one.id, one.remaining, one.reversed, one.spent) for one in lots]
+    await connection.execute(UPDATE_LOTS_SQL, *map(list, zip(*rows, strict=True)))
+
+
+async def _insert_orders(connection: Connection, state: State, keys: Iterable[Key]) -> None:
+    rows = [
+        (
+            customer,
+            order.order_id,
+            order.source,
+            order.occurred_at,
+            order.ordinal,
+            order.rules_version,
+            order_to_json(order.bought),
+            order.given,
+            order.multiplier,
+            order.transaction_ids,
+        )
+        for customer, order in ((key[0], state.orders[key]) for key in keys)
+    ]
+    if rows:
+        await connection.copy_records_to_table("purchase", records=rows, columns=_PURCHASE_COLUMNS)
+
+
+_PURCHASE_COLUMNS = (
+    "customer_id",
+    "order_id",
+    "source",
+    "occurred_at",
+    "ordinal",
+    "rules_version",
+    "body",
+    "given",
+    "multiplier",
+    "transaction_ids",
+)
+
+UPDATE_ORDERS_SQL = """
+UPDATE purchase
+SET given = new.given, multiplier = new.multiplier,
+    transaction_ids = new.transaction_ids::uuid[]
+FROM unnest($1::text[], $2::text[], $3::json[], $4::text[], $5::text[])
+     AS new (customer_id, order_id, given, multiplier, transaction_ids)
+WHERE purchase.customer_id = new.customer_id AND purchase.order_id = new.order_id
+"""
+
+
+async def _update_orders(connection: Connection, state: State, keys: Iterable[Key]) -> None:
+    rows = [
+        (
+            customer,
+            order.order_id,
+            order.given,
+            order.multiplier,
+            # PostgreSQL has no ragged arrays: each order's transactions travel as one array literal.
+            "{" + ",".join(map(str, order.transaction_ids)) + "}",
+        )
+        for customer, order in ((key[0], state.orders[key]) for key in keys)
+    ]
+    await connection.execute(UPDATE_ORDERS_SQL, *map(list, zip(*rows, strict=True)))
+
+
+async def _insert_refunds(connection: Connection, changes: Changes) -> None:
+    rows = [
+        (*key, one.refund_id, one.time, one.currency, one.amount, refund_lines_to_json(one))
+        for key, one in changes.refunds
+    ]
+    if rows:
+        columns = ("customer_id", "order_id", "refund_id", "occurred_at", "currency", "amount", "lines")
+        await connection.copy_records_to_table("refund", records=rows, columns=columns)
+
+
+UPSERT_REVIEWS_SQL = """
+INSERT INTO review (customer_id, review_id, sku, occurred_at, verified, rules_version, awarded, withdrawn)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::boolean[], $6::int[], $7::bigint[],
+                     $8::boolean[])
+ON CONFLICT (customer_id, review_id) DO UPDATE SET withdrawn = excluded.withdrawn
+"""
+
+
+async def _upsert_reviews(connection: Connection, state: State, keys: Iterable[Key]) -> None:
+    rows = [
+        (
+            customer,
+            one.review_id,
+            one.sku,
+            one.occurred_at,
+            one.verified,
+            one.rules_version,
+            one.awarded,
+            one.withdrawn,
+        )
+        for customer, one in ((key[0], state.reviews[key]) for key in keys)
+    ]
+    await connection.execute(UPSERT_REVIEWS_SQL, *map(list, zip(*rows, strict=True)))
+
+
+UPSERT_PAYMENTS_SQL = """
+INSERT INTO referral_payment (customer_id, referral_id, points, voided)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[])
+ON CONFLICT (customer_id, referral_id) DO UPDATE SET voided = excluded.voided
+"""
+
+
+async def _upsert_payments(connection: Connection, state: State, keys: Iterable[Key]) -> None:
+    rows = [(key[0], key[1], state.payments[key].points, state.payments[key].voided) for key in keys]
+    await connection.execute(UPSERT_PAYMENTS_SQL, *map(list, zip(*rows, strict=True)))
+
+
+FORGET_TIMELINES_SQL = """
+DELETE FROM tier_entry
+USING unnest($1::text[], $2::timestamptz[]) AS retold (customer_id, start)
+WHERE tier_entry.customer_id = retold.customer_id AND effective_at >= retold.start
+"""
+
+
+async def _replace_timelines(connection: Connection, state: State, changes: Changes) -> None:
+    starts = changes.timelines
+    await connection.execute(FORGET_TIMELINES_SQL, list(starts), list(starts.values()))
+    rows = [
+        (customer, *_entry(entry))
+        for customer, start in starts.items()
+        for entry in state.timelines[customer]
+        if entry.effective_at >= start
+    ]
+    columns = ("customer_id", "effective_at", "tier", "multiplier")
+    await connection.copy_records_to_table("tier_entry", records=rows, columns=columns)
+
+
+def _entry(entry: TierEntry) -> tuple[object, ...]:
+    return entry.effective_at, entry.tier, entry.multiplier
