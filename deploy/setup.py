@@ -66,7 +66,9 @@ def _install_with_uv() -> bool:
     try:
         if not uv.exists():
             _pip("install", "-q", "--require-hashes", "-r", INSTALLER)
-        _run(str(uv), "pip", "sync", "-q", "--require-hashes", "-p", PYTHON, EVERYTHING, SAMPLE_DATA)
+        # compiled once here, not by each of the first processes that start at the same time
+        flags = ("-q", "--require-hashes", "--compile-bytecode")
+        _run(str(uv), "pip", "sync", *flags, "-p", PYTHON, EVERYTHING, SAMPLE_DATA)
     except subprocess.CalledProcessError:
         return False
     return True

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from aiokafka.errors import KafkaError
 
@@ -151,12 +152,21 @@ class _Stack:
         (self._told_again if self._told_to_stop.is_set() else self._told_to_stop).set()
 
     def _members_changed(self, members: Sequence[MemberState]) -> None:
+        for member in members:
+            if member not in self._state.members:
+                _log(f"{member.name} {member.phase} {member.message}")
         self._state = StackState(self._state.pid, self._state.phase, self._state.message, members)
         state.write(self._layout, self._state)
 
     def _tell(self, phase: Phase, message: str = "") -> None:
+        _log(f"{phase} {message}")
         self._state = StackState(self._state.pid, phase, message, self._state.members)
         state.write(self._layout, self._state)
+
+
+def _log(words: str) -> None:
+    """One line to the supervisor's own log."""
+    print(datetime.now(UTC).isoformat(timespec="milliseconds"), words, flush=True)
 
 
 def _postgres(server: Postgres) -> Member:

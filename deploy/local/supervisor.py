@@ -14,6 +14,7 @@ from deploy.local.program import Program, StartError, last_lines
 from deploy.local.state import MemberState, Phase
 
 NEEDS_A_PERSON = 78  # a program that ends so would end so again: it says what a person must decide
+GIVEN_UP = 5  # ends before it was ever ready: then starting the stack has failed
 POLL_SECONDS = 0.05
 LARGEST_LOG = 20 * 2**20  # bytes; a larger log is set aside when its program starts
 
@@ -69,7 +70,7 @@ class Supervisor:
         deadline = time.monotonic() + seconds
         while not all(keeper.state.phase is Phase.READY for keeper in stage):
             for keeper in stage:
-                if keeper.state.phase is Phase.FAILED:
+                if keeper.state.phase is Phase.FAILED or keeper.state.restarts >= GIVEN_UP:
                     raise StartError(f"{keeper.member.name} does not start: {keeper.state.message}")
                 if keeper.task is not None and keeper.task.done():
                     await keeper.task
@@ -86,9 +87,8 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop all members, the stage started last first."""
-        while self._stages:
-            await asyncio.gather(*(keeper.stop() for keeper in self._stages[-1]))
-            self._stages.pop()
+        for stage in reversed(self._stages):
+            await asyncio.gather(*(keeper.stop() for keeper in stage))
 
     def _keepers(self) -> list["_Keeper"]:
         return [keeper for stage in self._stages for keeper in stage]
