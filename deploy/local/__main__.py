@@ -51,9 +51,8 @@ def _up(layout: Layout, given: argparse.Namespace) -> int:
 
 
 def _in_background(layout: Layout, given: argparse.Namespace, process: subprocess.Popen[bytes]) -> int:
-    console = Console(soft_wrap=True)
     up.wait_until_ready(layout, process)
-    show.tell_ready(layout, console)
+    show.tell_ready(layout)
     if not given.empty:
         return _publish(layout, show.extent(given.sample))
     return 0
@@ -61,20 +60,19 @@ def _in_background(layout: Layout, given: argparse.Namespace, process: subproces
 
 def _in_foreground(layout: Layout, given: argparse.Namespace, process: subprocess.Popen[bytes]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
-    console = Console()
     try:
-        console.print("Starting PostgreSQL, Kafka and the services.", highlight=False)
+        print("Starting PostgreSQL, Kafka and the services.", flush=True)
         up.wait_until_ready(layout, process)
-        show.tell_ready(layout, console)
+        show.tell_ready(layout)
         if not given.empty:
             _join(layout)
-            show.replay_sample(layout, given.sample, console)
-        show.tell_what_to_try(layout, console)
+            show.replay_sample(layout, given.sample, Console())
+        show.tell_what_to_try(layout)
         process.wait()
         print("the supervisor ended by itself", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        console.print("\nStopping, after what was published is handled (Ctrl-C again: at once).", highlight=False)
+        print("\nStopping, after what was published is handled (Ctrl-C again: at once).", flush=True)
         return 0
     finally:
         up.stop(process)

@@ -68,7 +68,7 @@ class Layout:
             shutil.rmtree(folder, ignore_errors=True)
         for file in (
             *(self.env_file, self.state_file, self.addresses_file),
-            *(self.credentials_file, self.api_keys),
+            *(self.credentials_file, self.api_keys, self.api_keys.with_name(f"{self.api_keys.name}.lock")),
         ):
             file.unlink(missing_ok=True)
 

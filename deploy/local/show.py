@@ -18,11 +18,11 @@ CURLS = (
 DRAIN_SECONDS = 3600.0  # the whole year takes minutes; what hangs is shown meanwhile
 
 
-def tell_ready(layout: Layout, console: Console) -> None:
+def tell_ready(layout: Layout) -> None:
     """Say that the stack is up, and where."""
     env = environment.read(layout)
     told = state.read(layout)
-    console.print(f"Wafa runs at {env['WAFA_URL']} ({told.message if told else ''}).", highlight=False)
+    print(f"Wafa runs at {env['WAFA_URL']} ({told.message if told else ''}).", flush=True)
 
 
 def replay_sample(layout: Layout, sample: str, console: Console) -> None:
@@ -53,7 +53,7 @@ def extent(sample: str) -> list[str]:
     return ["--baskets", "all"] if sample == "all" else ["--households", sample]
 
 
-def tell_what_to_try(layout: Layout, console: Console) -> None:
+def tell_what_to_try(layout: Layout) -> None:
     """Say where to look, and give two commands that work as they are."""
     env = environment.read(layout)
     file = _shown(layout)
@@ -69,7 +69,7 @@ def tell_what_to_try(layout: Layout, console: Console) -> None:
         "",
         "Ctrl-C stops it; the data stays for the next run.",
     )
-    console.print("\n".join(lines), highlight=False, soft_wrap=True)
+    print("\n".join(lines), flush=True)
 
 
 def _shown(layout: Layout) -> str:

@@ -87,6 +87,7 @@ class _Stack:
         await asyncio.gather(databases.prepare(chosen), _make_topics(chosen.bootstrap))
         workers = [pieces.worker(service, chosen, env) for service in SERVICES]
         await asyncio.gather(
+            self._supervisor.start([pieces.mail(chosen)], READY_SECONDS),
             self._supervisor.start([pieces.gateway(chosen, env)], READY_SECONDS),
             self._supervisor.start(workers, READY_SECONDS),
         )
@@ -98,7 +99,6 @@ class _Stack:
             await asyncio.to_thread(chosen.broker.prepare)
         if chosen.broker is not None:
             await self._supervisor.start([self._broker(chosen.broker)], READY_SECONDS)
-        await self._supervisor.start([pieces.mail(chosen)], READY_SECONDS)
 
     def _broker(self, broker: EmbeddedBroker | ApacheKafka) -> Member:
         """The broker. An embedded one that died comes back empty: topics are made anew, workers join anew."""
@@ -152,8 +152,9 @@ class _Stack:
         (self._told_again if self._told_to_stop.is_set() else self._told_to_stop).set()
 
     def _members_changed(self, members: Sequence[MemberState]) -> None:
+        known = {(member.name, member.phase, member.message) for member in self._state.members}
         for member in members:
-            if member not in self._state.members:
+            if (member.name, member.phase, member.message) not in known:
                 _log(f"{member.name} {member.phase} {member.message}")
         self._state = StackState(self._state.pid, self._state.phase, self._state.message, members)
         state.write(self._layout, self._state)

@@ -16,6 +16,7 @@ from deploy.local.state import MemberState, Phase
 NEEDS_A_PERSON = 78  # a program that ends so would end so again: it says what a person must decide
 GIVEN_UP = 5  # ends before it was ever ready: then starting the stack has failed
 POLL_SECONDS = 0.05
+NOT_TOLD = frozenset({"event", "exception", "level", "logger", "service", "time"})  # of a log line
 LARGEST_LOG = 20 * 2**20  # bytes; a larger log is set aside when its program starts
 
 
@@ -204,11 +205,12 @@ def _open(log: Path) -> BinaryIO:
 
 
 def last_words(log: Path) -> str:
-    """What a program said last: of a JSON log line its message and what goes with it."""
+    """What a program said last, in one line: of a JSON log line its message, and what goes with it."""
     line = last_lines(log, 1)
     try:
         document = json.loads(line)
-        words = [str(document.pop("event")), *(f"{name}={value}" for name, value in document.items())]
-    except (ValueError, TypeError, KeyError, AttributeError):
+        event = document["event"]
+    except (ValueError, TypeError, KeyError):
         return line
-    return " ".join(words)
+    words = [str(event), *(f"{name}={value}" for name, value in document.items() if name not in NOT_TOLD)]
+    return " ".join(" ".join(words).split())
