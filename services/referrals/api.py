@@ -22,7 +22,7 @@ from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor,
 from shared.postgres.pool import Connection
 
 _NEWEST: Final = 2**63 - 1
-_LinkCode = Annotated[str, Path(max_length=128, description="A referral code, in upper or lower case.")]
+_LinkCode = Annotated[str, Path(description="A referral code, in upper or lower case.")]
 
 
 class ReferralCode(BaseModel):
@@ -92,7 +92,7 @@ def _add_code(app: FastAPI, settings: Settings, pool: asyncpg.Pool) -> None:
 
 def _add_list(app: FastAPI, pool: asyncpg.Pool) -> None:
     @app.get(
-        "/v1/customers/{id}/referrals",  # noqa: FAST003 (`CustomerId` has this alias)
+        "/v1/customers/{id}/referrals",
         dependencies=[Depends(customer_or(Scope.READ))],
         tags=["referrals"],
     )

@@ -11,7 +11,7 @@ from services.referrals.rules.code import ALPHABET, LENGTH, parse
 from services.referrals.rules.fold import Known, OrderKey, Outcome, Step, about, fold
 from services.referrals.rules.order import Order, is_same_purchase
 from services.referrals.rules.program import program_at
-from services.referrals.rules.referral import State, referral_id_of
+from services.referrals.rules.referral import Referral, State, referral_id_of
 from services.referrals.store import codes, locks, programs, purchases, referrals
 from shared import telemetry
 from shared.contracts.envelope import Cause, Event, Publication, publication
@@ -30,9 +30,9 @@ CLICK_SHARDS: Final = 16
 async def handle(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
     """Apply a batch: record orders and refunds, take the steps of referrals, announce them."""
     batch = _Batch.of(events)
-    await locks.lock(connection, batch.customers, batch.codes)
+    sides = await _lock(connection, batch)
     # What is known is loaded before the batch's orders join it: a sign-up is judged by what precedes it.
-    known = await _load(connection, batch)
+    known = await _load(connection, batch, sides)
     new = await purchases.add_orders(connection, batch.orders.values())
     refusals = await _refuse_conflicts(connection, batch, new)
     known = replace(known, waiting=await _take_waiting(connection, new))
@@ -103,15 +103,44 @@ class _Batch:
         return key in new and self.orders[key] is event
 
 
-async def _load(connection: Connection, batch: _Batch) -> Known:
-    standing = await referrals.load_standing(connection, batch.customers)
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """Of a batch's customers the standing referrals, by friend; of its codes the owners. Both sides are locked."""
+
+    standing: dict[str, Referral]
+    advocates: dict[str, str]
+
+    def customers(self) -> set[str]:
+        return {*self.advocates.values(), *(referral.advocate_id for referral in self.standing.values())}
+
+
+async def _lock(connection: Connection, batch: _Batch) -> _Sides:
+    """Lock every customer that the batch can announce something to, and read who they are under the lock."""
+    while True:
+        attempt = connection.transaction()
+        await attempt.start()
+        locked = await locks.lock(connection, batch.customers, batch.codes)
+        sides = _Sides(
+            standing=await referrals.load_standing(connection, batch.customers),
+            advocates=await codes.load_advocates(connection, batch.codes),
+        )
+        if sides.customers() <= locked:
+            await attempt.commit()
+            return sides
+        # A sign-up committed while this one waited, and brought an advocate. Locking out of order
+        # could deadlock: let go (a savepoint's locks go with it) and lock all again.
+        await attempt.rollback()
+
+
+async def _load(connection: Connection, batch: _Batch, sides: _Sides) -> Known:
     orders = await purchases.load_orders(connection, batch.refunded)
-    if not standing and not batch.sign_ups:
+    if not sides.standing and not batch.sign_ups:
         return Known(orders=orders)
-    advocates = await codes.load_advocates(connection, batch.codes)
-    await locks.lock_more(connection, {*advocates.values(), *(one.advocate_id for one in standing.values())})
     known = Known(
-        programs=await programs.load_published(connection), advocates=advocates, standing=standing, orders=orders
+        programs=await programs.load_published(connection),
+        advocates=sides.advocates,
+        standing=sides.standing,
+        orders=orders,
     )
     return await _load_friends(connection, batch, known) if batch.sign_ups else known
 

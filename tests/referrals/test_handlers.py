@@ -135,7 +135,7 @@ async def test_an_order_after_the_sign_up_in_one_batch_counts_as_later(pool: Poo
     assert (await published(pool))[-1]["data"]["order_id"] == "o9"
 
 
-async def test_purchases_of_customers_without_a_referral_cost_four_statements(pool: Pool):
+async def test_purchases_of_customers_without_a_referral_cost_four_statements_and_a_savepoint(pool: Pool):
     statements: list[str] = []
     async with pool.acquire() as connection:
         # The first batch of a connection looks types up besides.
@@ -144,7 +144,7 @@ async def test_purchases_of_customers_without_a_referral_cost_four_statements(po
             with connection.query_logger(lambda query: statements.append(query.query)):
                 await handle(connection, [bought(f"c{number}", order_id, 1) for number in range(100)], START)
                 await asyncio.sleep(0.01)  # the driver logs a little later
-    assert len(statements) == 4
+    assert len(statements) == 6
 
 
 async def test_codes_are_one_per_customer_and_unlike_each_other(pool: Pool):

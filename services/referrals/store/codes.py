@@ -28,6 +28,8 @@ LOAD_ADVOCATES_SQL = "SELECT code, customer_id FROM referral_code WHERE code = A
 
 async def load_advocates(connection: Connection, codes: Collection[str]) -> dict[str, str]:
     """Whose the codes are; unknown ones are left out."""
+    if not codes:
+        return {}
     return {row["code"]: row["customer_id"] for row in await connection.fetch(LOAD_ADVOCATES_SQL, codes)}
 
 

@@ -8,37 +8,28 @@ from shared.postgres.pool import Connection
 _SPACE: Final = 0x72656672  # "refr": two-part advisory locks of this service
 
 # An advisory lock, not a row's: a customer of whom nothing is known yet can be locked, and orders
-# of customers whom nobody referred, nearly all, write nothing for it. Both sides of a referral are
-# found and locked in one statement, in the order of their hashes; two customers of one hash share it.
+# of customers whom nobody referred, nearly all, write nothing for it. All locks are taken in the
+# order of their hashes, so that two batches wait for each other instead of deadlocking; two
+# customers of one hash share a lock.
 LOCK_SQL = """
-SELECT count(pg_advisory_xact_lock($1, hash))
-FROM (
-    SELECT DISTINCT hashtext(customer_id) AS hash
-    FROM (
-        SELECT unnest($2::text[])
-        UNION ALL
-        SELECT advocate_id FROM referral WHERE friend_id = ANY($2) AND state <> 'rejected'
-        UNION ALL
-        SELECT customer_id FROM referral_code WHERE code = ANY($3::text[])
-    ) AS touched (customer_id)
-    ORDER BY hash
-) AS ordered
+WITH touched AS (
+    SELECT unnest($2::text[]) AS customer_id
+    UNION
+    SELECT advocate_id FROM referral WHERE friend_id = ANY($2) AND state <> 'rejected'
+    UNION
+    SELECT customer_id FROM referral_code WHERE code = ANY($3::text[])
+), locked AS MATERIALIZED (
+    SELECT customer_id, pg_advisory_xact_lock($1, hash)
+    FROM (SELECT customer_id, hashtext(customer_id) AS hash FROM touched ORDER BY hash) AS ordered
+)
+SELECT customer_id FROM locked
 """
 
 
-async def lock(connection: Connection, customers: Collection[str], codes: Collection[str]) -> None:
+async def lock(connection: Connection, customers: Collection[str], codes: Collection[str]) -> set[str]:
     """Lock customers, the advocates of those who are friends, and the owners of codes, until the transaction ends.
 
-    Advocates are those known when the statement began: see `lock_more`.
+    Returns who was locked. Advocates and owners are those known when the statement began: a sign-up
+    may have committed while it waited, so the caller looks again.
     """
-    await connection.execute(LOCK_SQL, _SPACE, list(customers), list(codes))
-
-
-async def lock_more(connection: Connection, advocates: Collection[str]) -> None:
-    """Lock the advocates that were found under the lock: nearly always they are locked already.
-
-    A sign-up can have committed while `lock` waited. Its advocate is then locked out of order, and
-    two transactions that do so at once can deadlock: PostgreSQL ends one, which is tried again.
-    """
-    if advocates:
-        await lock(connection, advocates, ())
+    return {row["customer_id"] for row in await connection.fetch(LOCK_SQL, _SPACE, customers, codes)}

@@ -1,0 +1,15 @@
+"""What the worker reads."""
+
+from services.referrals.settings import Settings
+from services.referrals.worker import spec
+from shared.contracts.registry import TYPES
+
+
+def test_the_worker_reads_purchases_refunds_and_sign_ups():
+    made = spec(Settings())
+    assert made.wanted == {
+        "shop.purchase.completed.v1",
+        "shop.purchase.refunded.v1",
+        "shop.referral.signed_up.v1",
+    }
+    assert all(TYPES[name].topic == one.topic for one in made.subscriptions for name in one.types)

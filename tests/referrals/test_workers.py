@@ -1,0 +1,92 @@
+"""Two workers at once: whatever they touch of the same customers, each friend is rewarded once."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+import asyncpg
+import pytest
+
+from services.referrals.handlers import handle
+from services.referrals.store import codes
+from shared.contracts.envelope import Event
+from shared.postgres.pool import Pool
+from tests.referrals.conftest import apply_to, published
+from tests.referrals.shop import START, bought, refunded, signed_up
+
+FRIENDS = 60
+
+
+def _code(number: int) -> str:
+    digits = "23456789"
+    return "CDFGHJ" + digits[number // 8] + digits[number % 8]
+
+
+async def _deliver(pool: Pool, batches: Sequence[Sequence[Event]]) -> int:
+    """Handle batches one after the other, as a worker does; returns how often one deadlocked."""
+    deadlocks = 0
+    for batch in batches:
+        while True:
+            try:
+                assert await apply_to(pool, batch) == []
+            except asyncpg.DeadlockDetectedError:
+                deadlocks += 1
+            else:
+                break
+    return deadlocks
+
+
+def _batches(events: Sequence[Event], size: int) -> list[Sequence[Event]]:
+    return [events[start : start + size] for start in range(0, len(events), size)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_sign_ups_orders_and_refunds_on_different_workers(pool: Pool, seed: int):
+    # Everybody brings the next one, so that each customer is an advocate here and a friend there.
+    async with pool.acquire() as connection:
+        for number in range(FRIENDS):
+            await codes.add_code(connection, f"c{number}", _code(number), START)
+    friends = [(f"c{(number + 1) % FRIENDS}", _code(number)) for number in range(FRIENDS)]
+    chance = random.Random(seed)
+    sign_ups = [signed_up(friend, code) for friend, code in friends]
+    orders = [bought(friend, "o1", 5) for friend, _ in friends]
+    refunds = [refunded(friend, "o1", "r1", 9) for friend, _ in friends[::2]]
+    for events in (sign_ups, orders, refunds):
+        chance.shuffle(events)
+    deadlocks = await asyncio.gather(
+        _deliver(pool, _batches(sign_ups, 7)),
+        _deliver(pool, _batches(orders, 11)),
+        _deliver(pool, _batches(refunds, 5)),
+    )
+    told = Counter((one["data"]["friend_id"], one["type"].split(".")[2]) for one in await published(pool))
+    assert all(told[friend, "signed_up"] == told[friend, "qualified"] == 1 for friend, _ in friends)
+    assert all(told[friend, "voided"] == 1 for friend, _ in friends[::2])
+    assert all(told[friend, "approved"] == 1 for friend, _ in friends[1::2])
+    assert deadlocks == [0, 0, 0]
+
+
+async def test_a_friend_who_signs_up_on_two_workers_is_referred_once(pool: Pool):
+    events = [[signed_up("fay", "CDFGHJKM")], [signed_up("fay", "NPQRTVWX")], [bought("fay", "o1", 5)]]
+    await asyncio.gather(*(_deliver(pool, [batch]) for batch in events))
+    told = Counter(one["type"].split(".")[2] for one in await published(pool))
+    assert told == {"signed_up": 1, "qualified": 1, "approved": 1, "rejected": 1}
+    states = await pool.fetch("SELECT state, reason FROM referral ORDER BY state")
+    assert states == [("approved", None), ("rejected", "referred_before")]
+
+
+async def test_events_of_an_advocate_wait_for_each_other(pool: Pool):
+    # So ids of the outbox grow in the order of commits. Another advocate's events do not wait.
+    async with pool.acquire() as connection:
+        async with connection.transaction():
+            await handle(connection, [signed_up("fay", "CDFGHJKM")], START)
+            same = asyncio.create_task(apply_to(pool, [signed_up("gil", "CDFGHJKM")]))
+            friend = asyncio.create_task(apply_to(pool, [bought("fay", "o1", 5)]))
+            await asyncio.wait_for(apply_to(pool, [signed_up("hal", "NPQRTVWX")]), timeout=5)
+            done, _ = await asyncio.wait({same, friend}, timeout=0.3)
+            assert not done
+        await asyncio.wait_for(asyncio.gather(same, friend), timeout=5)
+    told = [(one["data"]["friend_id"], one["type"].split(".")[2]) for one in await published(pool)]
+    # The friend's order was handled after the sign-up that it waited for.
+    assert told.index(("fay", "signed_up")) < told.index(("fay", "approved"))
+    assert ("gil", "signed_up") in told
