@@ -3,7 +3,7 @@
 The log end that a broker tells cannot be relied on everywhere: the embedded one counts batches, not records.
 So a marker, an event of a type that nobody knows, is published to every partition that a service reads; when
 a service's stored position is behind the marker, it has handled what came before. Then the outboxes have to
-run empty. What they published follows the markers, so the next round waits for it, until a round in which
+run empty, and mails that are due be sent. What was published follows the markers, so the next round waits for it, until a round in which
 the new markers stand right behind the old ones: nothing came in between.
 """
 
@@ -26,19 +26,30 @@ from shared.contracts.envelope import STRUCTURED
 from shared.messaging import kafka
 
 MARKER: Final = "wafa.marker.v1"
-POLL_SECONDS: Final = 0.05
-SHOWN: Final = 6  # hanging things that are named
+POLL_SECONDS: Final = 0.1
 
 
 class DrainTimeoutError(Exception):
     """Something was not handled in time; the message says what."""
 
 
-Told = Callable[[Sequence[str]], None]
+@dataclass(frozen=True)
+class Left:
+    """So many of something that a service has still to do."""
+
+    service: str
+    count: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.service} has {self.count:,} {self.what}"
+
+
+Told = Callable[[Sequence[Left]], None]
 """Hears, while waiting, what is still to be done."""
 
 
-async def drain(env: Mapping[str, str], seconds: float, told: Told = lambda _words: None) -> int:
+async def drain(env: Mapping[str, str], seconds: float, told: Told = lambda _left: None) -> int:
     """Wait until nothing is left to do; answers how many rounds it took.
 
     Raises:
@@ -85,27 +96,31 @@ async def mark(producer: AIOKafkaProducer, topics: Sequence[str]) -> dict[Partit
     return {(done.topic, done.partition): done.offset for done in await asyncio.gather(*sent)}
 
 
-async def behind(readers: Sequence[Reader], markers: Mapping[Partition, int]) -> list[str]:
-    """What is not handled up to its marker, in words."""
-    words: list[str] = []
-    for reader, stored in zip(readers, await asyncio.gather(*(one.positions() for one in readers)), strict=True):
-        for topic in reader.topics:
-            left = sum(
-                max(0, offset + 1 - stored.get(place, 0)) for place, offset in markers.items() if place[0] == topic
-            )
-            if left:
-                words.append(f"{reader.service} has {left:,} records of {topic} to handle")
-    return words
-
-
-async def unpublished(readers: Sequence[Reader]) -> list[str]:
-    """Which outboxes are not empty, in words."""
-    counts = await asyncio.gather(*(reader.outbox() for reader in readers))
+async def behind(readers: Sequence[Reader], markers: Mapping[Partition, int]) -> list[Left]:
+    """What is not handled up to its marker."""
+    stored = await asyncio.gather(*(reader.positions() for reader in readers))
     return [
-        f"{reader.service} has {count:,} events in its outbox"
-        for reader, count in zip(readers, counts, strict=True)
-        if count
+        Left(reader.service, count, f"records of {topic} to handle")
+        for reader, positions in zip(readers, stored, strict=True)
+        for topic in reader.topics
+        if (count := _missing(topic, markers, positions))
     ]
+
+
+async def unpublished(readers: Sequence[Reader]) -> list[Left]:
+    """Which outboxes are not empty, and which mails are due."""
+    outboxes = await asyncio.gather(*(reader.outbox() for reader in readers))
+    mails = await asyncio.gather(*(reader.mails() for reader in readers))
+    left = [
+        Left(reader.service, count, "events in its outbox") for reader, count in zip(readers, outboxes, strict=True)
+    ]
+    left += [Left(reader.service, count, "mails to send") for reader, count in zip(readers, mails, strict=True)]
+    return [one for one in left if one.count]
+
+
+def _missing(topic: str, markers: Mapping[Partition, int], positions: Mapping[Partition, int]) -> int:
+    """How many records of a topic come before its markers, these included, and are not handled."""
+    return sum(max(0, offset + 1 - positions.get(place, 0)) for place, offset in markers.items() if place[0] == topic)
 
 
 @dataclass(frozen=True)
@@ -113,10 +128,10 @@ class _Patience:
     deadline: float
     told: Told
 
-    async def until_none(self, left: Callable[[], Awaitable[list[str]]]) -> None:
+    async def until_none(self, ask: Callable[[], Awaitable[list[Left]]]) -> None:
         """Ask again and again until nothing is left."""
-        while words := await left():
+        while left := await ask():
             if time.monotonic() > self.deadline:
-                raise DrainTimeoutError("; ".join(words[:SHOWN]))
-            self.told(words)
+                raise DrainTimeoutError("; ".join(str(one) for one in left))
+            self.told(left)
             await asyncio.sleep(POLL_SECONDS)

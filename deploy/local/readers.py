@@ -34,8 +34,20 @@ class Reader:
         count: int = await self.pool.fetchval(OUTBOX_SQL)
         return count
 
+    async def mails(self) -> int:
+        """How many mails it has to send now, those that are being sent included; 0 where a service sends none."""
+        count: int = await self.pool.fetchval(MAILS_SQL) if self.service == "notifications" else 0
+        return count
+
 
 OUTBOX_SQL = "SELECT count(*) FROM outbox"
+
+# A worker that takes mails moves them on by ten minutes while it sends them; a mail that the server put off
+# the first time is due again sooner than that.
+MAILS_SQL = """
+SELECT count(*) FROM message
+WHERE due_at <= now() OR (due_at > now() + interval '9 minutes' AND attempts = 1 AND state = 'queued')
+"""
 
 
 @asynccontextmanager

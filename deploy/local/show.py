@@ -1,12 +1,13 @@
 """What a person sees when the stack comes up: where everything is, the replay, and what to try."""
 
 import asyncio
+from collections.abc import Sequence
 
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from deploy.local import environment, state
-from deploy.local.drain import DrainTimeoutError, drain
+from deploy.local.drain import DrainTimeoutError, Left, drain
 from deploy.local.layout import DEFAULT_DATA, REPOSITORY, Layout
 from deploy.local.program import StartError
 from deploy.local.readers import UNREACHABLE
@@ -40,12 +41,18 @@ def replay_sample(layout: Layout, sample: str, console: Console) -> None:
 
     async def drained() -> None:
         with console.status("Handling what was published") as shown:
-            await drain(env, DRAIN_SECONDS, lambda words: shown.update(f"Handling: {'; '.join(words)}"))
+            await drain(env, DRAIN_SECONDS, lambda left: shown.update(_in_short(left)))
 
     try:
         asyncio.run(replay_and_report(options(extent(sample)), env, console, drained))
     except (SampleMissingError, ReferralCodeError, DrainTimeoutError, KafkaError, *UNREACHABLE) as error:
         raise StartError(f"the replay did not get through: {error or type(error).__name__}") from error
+
+
+def _in_short(left: Sequence[Left]) -> str:
+    """What is left, in one short line."""
+    services = dict.fromkeys(one.service for one in left)
+    return f"Handling what was published: {sum(one.count for one in left):,} left ({', '.join(services)})"
 
 
 def extent(sample: str) -> list[str]:
