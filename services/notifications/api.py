@@ -65,7 +65,11 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
 
 
 def _add_list(app: FastAPI, pool: Pool) -> None:
-    @app.get("/v1/customers/{id}/messages", dependencies=[Depends(customer_or(Scope.READ))], tags=["notifications"])
+    @app.get(
+        "/v1/customers/{id}/messages",
+        dependencies=[Depends(customer_or(Scope.READ))],
+        tags=["notifications"],
+    )
     async def inbox(customer_id: CustomerId, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[InboxEntry]:
         """A customer's inbox, newest first; that of an unknown customer is empty."""
         cursor = decode_cursor(after, tuple[int])
@@ -79,7 +83,7 @@ def _add_read(app: FastAPI, pool: Pool) -> None:
     async def mark_read(
         request: Request,
         message_id: MessageId,
-        principal: Annotated[Principal, Depends(require("customer", "support"))],
+        principal: Annotated[Principal, Depends(require(Scope.CUSTOMER, Scope.SUPPORT))],
     ) -> Response:
         """Mark a message of the inbox as read; again: nothing changes. A customer's own, or any by scope `support`."""
         wanted = _uuid(message_id)

@@ -18,8 +18,8 @@ from services.notifications.store.messages import Message, State
 from shared import telemetry
 from shared.contracts.envelope import Cause, Event, Publication, publication
 from shared.contracts.loyalty import MessageChanged
+from shared.contracts.outcomes import Refusal
 from shared.messaging import outbox
-from shared.messaging.inbox import Refusal
 from shared.postgres.pool import Connection
 
 _SOURCE: Final = "/wafa/notifications"

@@ -75,13 +75,11 @@ class Session:
         try:
             await self._client.send_message(message)
         except SMTPRecipientsRefused as error:
-            return _judge(error.recipients[0])
+            return _judge(error.recipients[0])  # a mail has one recipient
         except SMTPNotSupported as error:
             # The address needs SMTPUTF8, which this server does not speak.
             return Refused(str(error))
         except SMTPResponseException as error:
-            if error.code in _NOT_LET_IN:
-                raise UnreachableError(_tell(error)) from error
             return _judge(error)
         except (SMTPException, OSError) as error:
             # Cut off, or no answer in time: whether it has the mail is unknown, so the same is sent again.
@@ -121,17 +119,24 @@ def compose(message_id: UUID, sender: str, address: str, text: MailText, now: da
     """
     name, mailbox = parseaddr(sender)
     message = EmailMessage(email.policy.SMTP)
-    message["From"] = Address(name, addr_spec=mailbox)
-    message["To"] = Address(addr_spec=address)
+    message["From"] = _address(name, mailbox)
+    message["To"] = _address("", address)
     message["Subject"] = text.subject
     message["Date"] = format_datetime(now)
     message["Message-ID"] = f"<{message_id}@{mailbox.rpartition('@')[2]}>"
     # RFC 3834: no out-of-office replies to this.
     message["Auto-Submitted"] = "auto-generated"
-    message["Content-Language"] = text.language
     message.set_content(text.text, charset="utf-8")
     message.add_alternative(text.html, subtype="html", charset="utf-8")
+    # Last: setting the content drops what says `Content-`.
+    message["Content-Language"] = text.language
     return message
+
+
+def _address(name: str, mailbox: str) -> Address:
+    # Given whole, an address with letters beyond ASCII would be refused.
+    local, _, domain = mailbox.rpartition("@")
+    return Address(name, local, domain)
 
 
 async def _connect(client: aiosmtplib.SMTP) -> None:
@@ -154,6 +159,8 @@ async def _leave(client: aiosmtplib.SMTP) -> None:
 
 def _judge(error: SMTPResponseException) -> Answer:
     """RFC 5321, section 4.2.1: 5yz is for good, everything else may pass."""
+    if error.code in _NOT_LET_IN:
+        raise UnreachableError(_tell(error)) from error
     return Refused(_tell(error)) if 500 <= error.code < 600 else PutOff(_tell(error))
 
 

@@ -29,6 +29,7 @@ LANGUAGES: Final = ("en", "ar")
 """What there are templates for; the first serves whoever reads none of them."""
 
 _LONGEST_NAME: Final = 80
+_JOINERS: Final = "\u200c\u200d"  # invisible, but part of how words are written
 _SUFFIX: Final = ".liquid"
 _TEXT: Final = ParserConfig(css=STRICT_CSS_PROFILE)
 
@@ -143,7 +144,7 @@ class Templates:
         try:
             return pair.title.render(given).strip(), pair.body.render(given).strip()
         except LiquidError as error:
-            raise TemplateFailedError(str(error)) from error
+            raise TemplateFailedError(str(error)) from None
 
 
 def choose_language(locale: str | None) -> str:
@@ -156,7 +157,7 @@ def tidy(name: str | None) -> str | None:
     """A name on one line, without what is invisible (controls, marks of direction) and not endless."""
     if name is None:
         return None
-    visible = "".join(char if char.isprintable() else " " for char in name)
+    visible = "".join(char if char.isprintable() or char in _JOINERS else " " for char in name)
     return " ".join(visible.split())[:_LONGEST_NAME].rstrip() or None
 
 

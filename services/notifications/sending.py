@@ -84,7 +84,8 @@ class Sender:
             text = self.templates.mail(mail.trigger, mail.facts, reader)
             message = compose(mail.id, self.address, address, text, now)
         except (TemplateFailedError, ValueError) as error:
-            _log.exception("mail_not_rendered", message_id=str(mail.id), trigger=mail.trigger, error=str(error))
+            # The frames of a traceback hold the customer's name and address: the log gets the error alone.
+            _log.error("mail_not_rendered", message_id=str(mail.id), trigger=mail.trigger, error=str(error))
             return _final(mail, State.FAILED, Reason.TEMPLATE_FAILED)
         rendered = replace(mail, locale=text.language, template_version=TEMPLATE_VERSION)
         match await session.send(message):

@@ -1,0 +1,103 @@
+"""A real SMTP server on a port of its own, which can be told to refuse, to stall and to hang up."""
+
+import socket
+import time
+from collections.abc import Callable
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from types import TracebackType
+from typing import Any, Self, cast
+
+from aiosmtpd.controller import Controller
+
+from services.notifications.mail import Server
+
+Script = Callable[[str], str | None]
+"""From a recipient to the answer (None: it is taken); may raise `HangUp`."""
+
+
+class HangUp(Exception):
+    """The connection is cut without an answer."""
+
+
+class MailServer:
+    """Keeps the mails that it took; `at_recipient` and `at_data` say what it answers."""
+
+    def __init__(self) -> None:
+        self.taken: list[EmailMessage] = []
+        self.connections = 0
+        self.at_recipient: Script = lambda _: None
+        self.at_data: Script = lambda _: None
+        self.after_data: Script = lambda _: None
+        self.speaks_utf8 = True
+        self.port = free_port()
+        self._controller = self._new_controller()
+
+    def __enter__(self) -> Self:
+        self._controller.start()
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self._controller.stop(no_assert=True)
+
+    def restart(self) -> None:
+        self._controller = self._new_controller()
+        self._controller.start()
+
+    def at(self, timeout: float = 5.0) -> Server:
+        """How to reach it."""
+        return Server("127.0.0.1", self.port, None, None, "none", timeout)
+
+    async def handle_EHLO(self, _server: Any, session: Any, _envelope: Any, hostname: str, responses: list[str]):  # noqa: N802
+        self.connections += 1
+        session.host_name = hostname
+        return responses
+
+    async def handle_RCPT(self, server: Any, _session: Any, envelope: Any, address: str, _options: Any) -> str:  # noqa: N802
+        answer = self._ask(self.at_recipient, server, address)
+        if answer is not None:
+            return answer
+        envelope.rcpt_tos.append(address)
+        return "250 fine"
+
+    async def handle_DATA(self, server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+        address = envelope.rcpt_tos[0]
+        answer = self._ask(self.at_data, server, address)
+        if answer is not None:
+            return answer
+        self.taken.append(cast("EmailMessage", message_from_bytes(envelope.content, policy=policy.default)))
+        return self._ask(self.after_data, server, address) or "250 taken"
+
+    def _ask(self, script: Script, server: Any, address: str) -> str | None:
+        try:
+            return script(address)
+        except HangUp:
+            server.transport.abort()
+            return "421 gone"
+
+    def _new_controller(self) -> Controller:
+        return Controller(self, hostname="127.0.0.1", port=self.port, enable_SMTPUTF8=self.speaks_utf8)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return found.getsockname()[1]
+
+
+def stall(seconds: float) -> Script:
+    """Answers late; the mail server has a thread of its own."""
+
+    def script(_: str) -> None:
+        time.sleep(seconds)
+
+    return script
+
+
+def only(address: str, answer: str) -> Script:
+    """This answer for one recipient."""
+    return lambda asked: answer if asked == address else None

@@ -1,0 +1,67 @@
+"""Which events make which notices."""
+
+import pytest
+
+from services.notifications.rules.notice import Kind, Trigger, notices
+from shared.contracts.envelope import Cause, Event
+from tests.notifications.world import NOW, earned, erased, moved, referral, registered, reversed_, tier, updated
+
+
+@pytest.mark.parametrize(
+    "event, expected",
+    [
+        (registered("c"), [("c", Trigger.WELCOME)]),
+        (updated("c", name="Mona"), []),
+        (erased("c"), []),
+        (earned("c", 5), [("c", Trigger.POINTS_EARNED)]),
+        (earned("c", 5, reason={"kind": "review"}), [("c", Trigger.POINTS_EARNED)]),
+        (earned("c", 500, reason={"kind": "referral", "referral_id": "r"}), []),
+        (reversed_("c", 5), [("c", Trigger.POINTS_TAKEN_BACK)]),
+        (reversed_("c", 500, reason={"kind": "referral_voided"}), [("c", Trigger.POINTS_TAKEN_BACK)]),
+        (moved("redeemed", "c", 5), []),
+        (moved("expired", "c", 5), []),
+        (tier("promoted", "c", "gold"), [("c", Trigger.TIER_REACHED)]),
+        (tier("corrected", "c", "gold"), []),
+        (tier("demoted", "c", "member"), []),
+        (referral("qualified", "ada", "ben"), []),
+        (referral("voided", "ada", "ben"), []),
+        (
+            referral("approved", "ada", "ben"),
+            [("ada", Trigger.REFERRAL_APPROVED), ("ben", Trigger.REFERRAL_APPROVED)],
+        ),
+    ],
+    ids=lambda value: value.type if isinstance(value, Event) else "",
+)
+def test_who_is_told_what(event: Event, expected: list[tuple[str, Trigger]]):
+    assert [(one.customer_id, one.trigger) for one in notices(event)] == expected
+
+
+def test_each_side_of_a_referral_is_told_its_own_points():
+    advocate, friend = notices(referral("approved", "ada", "ben", friend_points=None))
+    assert advocate.facts == {"role": "advocate", "points": 500}
+    assert friend.facts == {"role": "friend", "points": 0}
+
+
+@pytest.mark.parametrize("activates_at, expected", [("2026-03-01T12:00:00Z", None), ("2026-03-15T12:00:00Z", ...)])
+def test_points_that_are_active_at_once_have_no_date(activates_at: str, expected: object):
+    (one,) = notices(earned("c", 5, NOW, activates_at=activates_at))
+    assert one.facts["activates_at"] == (activates_at if expected is ... else None)
+
+
+def test_a_notice_carries_its_cause_and_is_transactional():
+    event = earned("c", 5)
+    (one,) = notices(event)
+    assert one.cause == Cause(event.correlation_id, event.id, None)
+    assert one.occurred_at == event.time
+    assert one.kind is Kind.TRANSACTIONAL
+
+
+def test_two_transactions_are_two_occasions_and_one_is_one():
+    def occasion(event: Event) -> tuple[str, str]:
+        (one,) = notices(event)
+        return one.trigger, one.occasion
+
+    assert occasion(earned("c", 5, transaction_id="t")) == occasion(earned("c", 5, transaction_id="t"))
+    assert occasion(earned("c", 5, transaction_id="t")) != occasion(earned("c", 5, transaction_id="u"))
+    assert occasion(earned("c", 5, transaction_id="t")) != occasion(reversed_("c", 5, transaction_id="t"))
+    assert occasion(registered("c")) == occasion(registered("c", name="Mona"))

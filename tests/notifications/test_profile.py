@@ -1,0 +1,114 @@
+"""A profile is the same in whatever order its events arrive."""
+
+from datetime import timedelta
+from functools import reduce
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.notifications.rules.profile import Profile, learn
+from shared.contracts.envelope import Event
+from tests.notifications.world import NOW, ago, earned, erased, registered, updated
+
+HOURS = st.integers(0, 3)  # few, so that many events share a time
+NAMES = st.sampled_from([None, "Mona", "منى", "Zoe"])
+CONSENTS = st.none() | st.fixed_dictionaries({}, optional={"email": st.none() | st.booleans(), "sms": st.booleans()})
+DETAILS = st.fixed_dictionaries(
+    {}, optional={"name": NAMES, "locale": st.sampled_from([None, "ar", "en"]), "marketing_consent": CONSENTS}
+)
+EVENTS = st.lists(
+    st.builds(lambda hours, details: registered("c", ago(hours=hours), **details), HOURS, DETAILS)
+    | st.builds(lambda hours, details: updated("c", ago(hours=hours), **details), HOURS, DETAILS)
+    | st.builds(lambda hours: erased("c", ago(hours=hours)), HOURS),
+    max_size=6,
+)
+
+
+def learn_all(events: list[Event]) -> Profile:
+    return reduce(learn, events, Profile("c"))
+
+
+@given(EVENTS, st.randoms(use_true_random=False))
+def test_any_order_of_arrival_gives_the_same_profile(events: list[Event], random: Any):
+    shuffled = events.copy()
+    random.shuffle(shuffled)
+    assert learn_all(shuffled) == learn_all(events)
+
+
+@given(EVENTS)
+def test_what_came_twice_changes_nothing(events: list[Event]):
+    assert learn_all(events + events) == learn_all(events)
+
+
+@given(EVENTS)
+def test_nothing_of_the_time_up_to_an_erasure_is_kept(events: list[Event]):
+    profile = learn_all(events)
+    if profile.erased_at is not None:
+        assert all(detail.at > profile.erased_at for detail in profile.details.values())
+        assert profile.seen_at is None or profile.seen_at > profile.erased_at
+
+
+def test_the_newest_time_wins_field_by_field():
+    profile = learn_all(
+        [
+            updated("c", ago(hours=1), name="New"),
+            registered("c", ago(hours=3), name="Old", email="old@example.org", locale="ar"),
+            updated("c", ago(hours=2), email="new@example.org"),
+        ]
+    )
+    assert (profile.name, profile.email, profile.locale) == ("New", "new@example.org", "ar")
+
+
+@pytest.mark.parametrize(
+    "later, expected",
+    [
+        (updated("c", NOW), "Mona"),
+        (updated("c", NOW, name=None), None),
+        (registered("c", NOW, name=None), "Mona"),
+        (updated("c", ago(hours=2), name=None), "Mona"),
+    ],
+    ids=["absent stays", "null clears", "null in a registration says nothing", "an older null does not clear"],
+)
+def test_absent_and_null(later: Event, expected: str | None):
+    assert learn_all([registered("c", ago(hours=1), name="Mona"), later]).name == expected
+
+
+@pytest.mark.parametrize(
+    "later, expected",
+    [
+        ({}, True),
+        ({"marketing_consent": {}}, True),
+        ({"marketing_consent": {"sms": False}}, True),
+        ({"marketing_consent": {"email": False}}, False),
+        ({"marketing_consent": {"email": None}}, False),
+        ({"marketing_consent": None}, False),
+    ],
+)
+def test_consent_is_a_field_per_channel(later: dict[str, Any], expected: bool):
+    first = registered("c", ago(hours=1), marketing_consent={"email": True})
+    profile = learn_all([first, updated("c", NOW, **later)])
+    assert profile.consents("email") is expected
+    assert not profile.consents("push")
+
+
+def test_of_two_answers_at_one_time_the_refusal_stands():
+    yes, no = (updated("c", NOW, marketing_consent={"email": answer}) for answer in (True, False))
+    assert not learn_all([yes, no]).consents("email")
+    assert not learn_all([no, yes]).consents("email")
+
+
+def test_an_erasure_forgets_and_late_news_from_before_it_stays_forgotten():
+    profile = learn_all([registered("c", ago(hours=2), name="Mona"), erased("c", ago(hours=1))])
+    assert not profile.is_known
+    assert profile.details == {}
+    assert learn(profile, updated("c", ago(hours=1), name="Mona")) == profile
+    again = learn(profile, registered("c", ago(hours=1) + timedelta(microseconds=1), locale="ar"))
+    assert again.is_known
+    assert (again.name, again.locale) == (None, "ar")
+
+
+def test_events_of_other_topics_change_nothing():
+    profile = learn_all([registered("c", name="Mona")])
+    assert learn(profile, earned("c", 5)) is profile

@@ -1,0 +1,232 @@
+"""What customers read: languages, plurals, numbers, dates, direction, and nothing that a value could inject."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from liquid.exceptions import LiquidError
+
+from services.notifications import rendering
+from services.notifications.rendering import (
+    LANGUAGES,
+    Reader,
+    TemplateFailedError,
+    choose_language,
+    tidy,
+)
+from services.notifications.rules.notice import Fact, Trigger, notices
+from shared.contracts.envelope import Event
+from tests.notifications.world import earned, referral, registered, reversed_, templates, tier
+
+ENGLISH = Reader("Mona", "en")
+ARABIC = Reader("منى", "ar")
+EGYPTIAN = Reader("منى", "ar-EG", "Africa/Cairo")
+
+EVENTS = [
+    registered("c"),
+    earned("c", 5),
+    earned("c", 50, reason={"kind": "review", "review_id": "r"}),
+    earned("c", 3, reason={"kind": "adjustment"}, activates_at="2026-04-01T00:00:00Z"),
+    earned("c", 3, expires_at="2027-03-01T00:00:00Z"),
+    reversed_("c", 5, reason={"kind": "refund", "order_id": "o"}),
+    reversed_("c", 5, reason={"kind": "refund"}, balance={"debt": 2}),
+    reversed_("c", 5, reason={"kind": "review_withdrawn"}),
+    reversed_("c", 5, reason={"kind": "referral_voided"}),
+    tier("promoted", "c", "silver"),
+    tier("promoted", "c", "a tier of tomorrow"),
+    referral("approved", "c", "d"),
+    referral("approved", "c", "d", advocate_points=0),
+]
+
+
+def facts(event: Event) -> tuple[Trigger, dict[str, Fact]]:
+    one = next(iter(notices(event)))
+    return one.trigger, dict(one.facts)
+
+
+def points(number: int) -> dict[str, Fact]:
+    return facts(earned("c", 1, balance={"available": 0}))[1] | {"points": number}
+
+
+@pytest.mark.parametrize("reader", [ENGLISH, ARABIC, EGYPTIAN, Reader()], ids=["en", "ar", "ar-EG", "nobody"])
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.type)
+def test_every_notice_reads_in_every_language(event: Event, reader: Reader):
+    trigger, given_facts = facts(event)
+    inbox = templates().notification(trigger, given_facts, reader)
+    mail = templates().mail(trigger, given_facts, reader)
+    for text in (inbox.title, inbox.body, mail.subject, mail.text):
+        assert text.strip()
+        assert not re.search(r"[{}%]|None|  ", text)
+    assert "\n" not in inbox.title + inbox.body + mail.subject
+    assert inbox.language == mail.language == choose_language(reader.locale)
+
+
+@pytest.mark.parametrize(
+    "locale, expected",
+    [
+        ("en", "en"),
+        ("en-GB", "en"),
+        ("ar", "ar"),
+        ("ar-EG", "ar"),
+        ("AR_eg", "ar"),
+        ("ar-Arab-SA-u-nu-latn", "ar"),
+        ("fr-FR", "en"),
+        ("arn", "en"),
+        ("", "en"),
+        (None, "en"),
+    ],
+)
+def test_language(locale: str | None, expected: str):
+    assert choose_language(locale) == expected
+    text = templates().notification(Trigger.POINTS_EARNED, points(5), Reader(locale=locale))
+    assert text.language == expected
+    assert ("points" in text.title) == (expected == "en")
+
+
+@pytest.mark.parametrize(
+    "number, expected",
+    [
+        (0, "0 نقطة"),
+        (1, "نقطة واحدة"),
+        (2, "نقطتين"),
+        (3, "3 نقاط"),
+        (11, "11 نقطة"),
+        (100, "100 نقطة"),
+        (103, "103 نقاط"),
+        (1234, "1,234 نقطة"),
+    ],
+)
+def test_arabic_plurals(number: int, expected: str):
+    assert templates().notification(Trigger.POINTS_EARNED, points(number), ARABIC).title == f"حصلت على {expected}"
+
+
+@pytest.mark.parametrize("number, expected", [(0, "0 points"), (1, "1 point"), (2, "2 points"), (1234, "1,234 points")])
+def test_english_plurals(number: int, expected: str):
+    assert templates().notification(Trigger.POINTS_EARNED, points(number), ENGLISH).title == f"You earned {expected}"
+
+
+@pytest.mark.parametrize(
+    "locale, number, day",
+    [
+        ("en-US", "12,345", "March 2, 2027"),
+        ("en-GB", "12,345", "2 March 2027"),
+        ("en-XX", "12,345", "March 2, 2027"),
+        ("fr", "12,345", "March 2, 2027"),
+        ("ar-AE", "12,345", "2 مارس 2027"),
+        ("ar-EG", "١٢٬٣٤٥", "٢ مارس ٢٠٢٧"),
+    ],
+)
+def test_numbers_and_dates_are_written_as_the_reader_writes_them(locale: str, number: str, day: str):
+    told = points(12_345) | {"expires_at": "2027-03-01T23:30:00Z"}
+    text = templates().notification(Trigger.POINTS_EARNED, told, Reader(locale=locale, time_zone="Africa/Cairo"))
+    assert number in text.title
+    assert day in text.body
+
+
+def test_a_day_is_that_of_the_readers_time_zone():
+    told = points(1) | {"expires_at": "2027-03-01T23:30:00Z"}
+    days = {
+        zone: re.findall(
+            r"March (\d+)", templates().notification(Trigger.POINTS_EARNED, told, Reader(time_zone=zone)).body
+        )
+        for zone in (None, "Africa/Cairo", "America/New_York")
+    }
+    assert days == {
+        None: ["1"],
+        "Africa/Cairo": ["2"],
+        "America/New_York": ["1"],
+    }
+
+
+@pytest.mark.parametrize("reader, language, direction", [(ENGLISH, "en", "ltr"), (EGYPTIAN, "ar", "rtl")])
+def test_a_mail_says_its_language_and_direction(reader: Reader, language: str, direction: str):
+    html = templates().mail(Trigger.WELCOME, {}, reader).html
+    assert html.startswith(f'<!doctype html>\n<html lang="{language}" dir="{direction}">')
+    # Mail programs that drop the html element keep what is in the body.
+    assert f'<div lang="{language}" dir="{direction}"' in html
+    assert f"<bdi>{reader.name}</bdi>" in html
+
+
+def test_a_tier_has_its_name_in_each_language():
+    trigger, given_facts = facts(tier("promoted", "c", "gold"))
+    assert templates().notification(trigger, given_facts, ENGLISH).title == "You are now Gold"
+    assert templates().notification(trigger, given_facts, ARABIC).title == "وصلت إلى المستوى الذهبي"
+
+
+NASTY = '<img src=x onerror="alert(1)">{{ points }}{% assign points = 9 %}&amp;\''
+
+
+ESCAPED = "&lt;img src=x onerror=&#34;alert(1)&#34;&gt;{{ points }}{% assign points = 9 %}&amp;amp;&#39;"
+
+
+@pytest.mark.parametrize("locale", LANGUAGES)
+def test_values_are_neither_html_nor_liquid(locale: str):
+    told = points(7) | {"order_id": NASTY}
+    mail = templates().mail(Trigger.POINTS_EARNED, told, Reader(NASTY, locale))
+    assert mail.html.count(f"<bdi>{ESCAPED[:40]}") == 2
+    assert f"<bdi>{ESCAPED}</bdi>" in mail.html
+    assert "<img" not in mail.html
+    assert NASTY.split("&", maxsplit=1)[0] in mail.text  # plain text says what was sent
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.text(max_size=200))
+def test_no_name_makes_an_element_or_a_second_line(name: str):
+    mail = templates().mail(Trigger.WELCOME, {}, Reader(name, "en"))
+    elements = re.findall(r"<\s*([a-zA-Z!/]+)", mail.html)
+    assert set(elements) <= {"!doctype", "html", "head", "meta", "title", "body", "div", "p", "bdi"} | {
+        "/html", "/head", "/title", "/body", "/div", "/p", "/bdi",
+    }  # fmt: skip
+    assert "\n" not in mail.subject
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("  Mona \r\n Ali ", "Mona Ali"),
+        ("Mona\u202eevil", "Mona evil"),
+        ("\u200b\u0000 \t", None),
+        ("", None),
+        (None, None),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("x" * 10_000, "x" * 80),
+    ],
+)
+def test_tidy(name: str | None, expected: str | None):
+    assert tidy(name) == expected
+
+
+def test_a_missing_fact_is_an_error_and_not_a_gap():
+    with pytest.raises(TemplateFailedError):
+        templates().notification(Trigger.POINTS_EARNED, {}, ENGLISH)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for i in (1..100000) %}x{% endfor %}",
+        "{% for i in (1..900) %}{{ 'x' | append: '" + "y" * 200 + "' }}{% endfor %}",
+        "{% if true %}" * 11 + "{% endif %}" * 11,
+        "{% for i in (1..900) %}{% assign long = long | append: '" + "y" * 200 + "' %}{% endfor %}",
+    ],
+    ids=["loops", "output", "nesting", "memory"],
+)
+def test_a_template_cannot_spend_without_bound(source: str):
+    environment = rendering._environment(rendering.DictLoader({}), escape=False)
+    with pytest.raises(LiquidError):
+        environment.from_string(source).render(long="")
+
+
+def test_a_template_cannot_change_the_locale():
+    environment = rendering._environment(rendering.DictLoader({}), escape=False)
+    with pytest.raises(LiquidError):
+        environment.from_string("{% assign @locale = 'x' %}{{ 1 | number }}")
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.type)
+def test_facts_survive_json(event: Event):
+    """Mails are rendered from facts that were stored."""
+    given_facts = facts(event)[1]
+    assert json.loads(json.dumps(given_facts)) == given_facts

@@ -1,0 +1,140 @@
+"""Events as shops and Wafa publish them, and a database to see what became of them."""
+
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache, partial
+from typing import Any
+
+from services.notifications import handlers
+from services.notifications.rendering import Templates
+from shared.contracts.envelope import Event, Record, decode
+from shared.contracts.registry import TYPES
+from shared.contracts.values import format_instant
+from shared.postgres.pool import Pool
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+_count = itertools.count(1)
+
+
+@cache
+def templates() -> Templates:
+    return Templates("Wafa")
+
+
+def ago(**span: float) -> datetime:
+    return NOW - timedelta(**span)
+
+
+def event(type_: str, data: dict[str, Any], time: datetime = NOW) -> Event:
+    number = next(_count)
+    envelope = {
+        "specversion": "1.0",
+        "id": f"event-{number}",
+        "source": "/test",
+        "type": type_,
+        "time": format_instant(time),
+        "correlationid": f"root-{number}",
+        "data": data,
+    }
+    record = Record(
+        TYPES[type_].topic, 0, number, data["customer_id"].encode(), json.dumps(envelope).encode(), (), time
+    )
+    decoded = decode(record, frozenset(TYPES))
+    assert decoded is not None
+    return decoded
+
+
+def registered(customer_id: str, time: datetime = NOW, **details: Any) -> Event:
+    return event("shop.customer.registered.v1", {"customer_id": customer_id, **details}, time)
+
+
+def updated(customer_id: str, time: datetime = NOW, **details: Any) -> Event:
+    return event("shop.customer.updated.v1", {"customer_id": customer_id, **details}, time)
+
+
+def erased(customer_id: str, time: datetime = NOW) -> Event:
+    return event("shop.customer.erased.v1", {"customer_id": customer_id}, time)
+
+
+def moved(verb: str, customer_id: str, points: int, time: datetime = NOW, **changes: Any) -> Event:
+    data = {
+        "customer_id": customer_id,
+        "transaction_id": changes.pop("transaction_id", f"transaction-{next(_count)}"),
+        "points": points,
+        "reason": changes.pop("reason", {"kind": "purchase", "order_id": "order-1"}),
+        "qualifying_points": points,
+        "balance": {"available": points, "pending": 0, "held": 0, "debt": 0} | changes.pop("balance", {}),
+        **changes,
+    }
+    return event(f"loyalty.points.{verb}.v1", data, time)
+
+
+earned = partial(moved, "earned")
+reversed_ = partial(moved, "reversed")
+
+
+def tier(verb: str, customer_id: str, to: str, time: datetime = NOW) -> Event:
+    entry = {"effective_at": format_instant(time), "tier": to, "points_multiplier": "1.25"}
+    data = {
+        "customer_id": customer_id,
+        "program_version": 1,
+        "from": "member",
+        "to": to,
+        "reason": "spend",
+        "effective_at": format_instant(time),
+        "points_multiplier": "1.25",
+        "timeline": [entry],
+    }
+    return event(f"loyalty.tier.{verb}.v1", data, time)
+
+
+def referral(verb: str, advocate: str, friend: str, time: datetime = NOW, **changes: Any) -> Event:
+    data = {
+        "customer_id": advocate,
+        "referral_id": f"referral-{advocate}-{friend}",
+        "friend_id": friend,
+        "advocate_points": 500,
+        "friend_points": 200,
+        **changes,
+    }
+    return event(f"loyalty.referral.{verb}.v1", data, time)
+
+
+async def handle(pool: Pool, *events: Event, now: datetime = NOW) -> None:
+    """Handle the events as one batch."""
+    async with pool.acquire() as connection, connection.transaction():
+        assert await handlers.handle(templates(), connection, events, now) == []
+
+
+async def handle_each(pool: Pool, events: Iterable[Event], now: datetime = NOW) -> None:
+    for one in events:
+        await handle(pool, one, now=now)
+
+
+async def messages(pool: Pool, customer_id: str, channel: str = "in_app") -> list[dict[str, Any]]:
+    """A customer's messages on a channel, in the order in which they were made."""
+    rows = await pool.fetch(
+        "SELECT * FROM message WHERE customer_id = $1 AND channel = $2 ORDER BY number", customer_id, channel
+    )
+    return [dict(row) for row in rows]
+
+
+async def states(pool: Pool, customer_id: str) -> list[tuple[str, str, str | None]]:
+    """(trigger, state, reason) of each mail to a customer."""
+    return [(one["trigger"], one["state"], one["reason"]) for one in await messages(pool, customer_id, "email")]
+
+
+async def published(pool: Pool) -> list[dict[str, Any]]:
+    """The events in the outbox, in their order."""
+    rows = await pool.fetch("SELECT topic, key, convert_from(value, 'UTF8')::json AS value FROM outbox ORDER BY id")
+    assert {row["topic"] for row in rows} <= {"loyalty.messages"}
+    assert all(row["key"].decode() == row["value"]["data"]["customer_id"] for row in rows)
+    return [row["value"] for row in rows]
+
+
+def told(events: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """(verb, customer, channel) of each published event."""
+    return [(one["type"].split(".")[2], one["data"]["customer_id"], one["data"]["channel"]) for one in events]
