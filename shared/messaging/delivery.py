@@ -31,7 +31,7 @@ Returns what its rules refused; any exception makes the caller roll back and bis
 """
 
 MOST_REFUSED_IN_A_ROW: Final = 100
-_LONGEST_PAUSE: Final = 10.0
+_LONGEST_PAUSE: Final = 5.0
 _FIRST_PAUSE: Final = 0.05
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -71,6 +71,12 @@ class Delivery:
             PositionMovedError: somebody else handled a part of it; nothing was applied.
             HandlerBrokenError: see there; nothing was applied.
         """
+        try:
+            return await self._deliver(batch, is_stale)
+        finally:
+            self.healthy = True
+
+    async def _deliver(self, batch: Batch, is_stale: Callable[[Batch], bool]) -> bool:
         careful = False
         pause = _FIRST_PAUSE
         while not is_stale(batch):
@@ -88,7 +94,6 @@ class Delivery:
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 jitter, no secret
                 pause = min(pause * 2, _LONGEST_PAUSE)
             else:
-                self.healthy = True
                 return True
         return False
 

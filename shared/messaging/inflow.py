@@ -10,13 +10,14 @@ from contextlib import suppress
 from typing import Any, Final
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from shared import telemetry
 from shared.contracts.envelope import Record, from_milliseconds
-from shared.messaging import batch, positions
+from shared.messaging import batch, kafka, positions
 from shared.messaging.batch import Batch, Partition, Span
+from shared.messaging.kafka import Broker
 from shared.messaging.positions import Group
 from shared.postgres.pool import Pool, is_transient
 
@@ -31,13 +32,16 @@ class PositionLostError(Exception):
     """A stored position is outside the log: records are gone that were never handled. A person decides."""
 
 
+class ClusterChangedError(Exception):
+    """Another cluster answers at the broker's address: positions of the one before mean nothing there."""
+
+
 class Inflow(ConsumerRebalanceListener):
     """Reads batches of up to `batch_size` records of the wanted types from a group's partitions."""
 
-    def __init__(
-        self, consumer: AIOKafkaConsumer, pool: Pool, group: Group, wanted: frozenset[str], batch_size: int
-    ) -> None:
-        self._consumer = consumer
+    def __init__(self, broker: Broker, pool: Pool, group: Group, wanted: frozenset[str], batch_size: int) -> None:
+        self._broker = broker
+        self._consumer = kafka.consumer(broker, group.name)
         self._pool = pool
         self._group = group
         self._wanted = wanted
@@ -46,7 +50,7 @@ class Inflow(ConsumerRebalanceListener):
         self._joined = False
         self._must_seek = False
         self._generation = 0
-        self._committed: dict[TopicPartition, int] = {}
+        self._handled: dict[TopicPartition, int] = {}
         self.in_flight = asyncio.Lock()
         """Held by whoever applies a batch; a revocation waits for it."""
         self.stopping = False
@@ -60,11 +64,19 @@ class Inflow(ConsumerRebalanceListener):
         """Whether a batch's partitions were lost or rewound since it was read."""
         return one.generation != self._generation
 
+    async def start(self) -> None:
+        """Connect to the broker.
+
+        Raises:
+            aiokafka.errors.KafkaError: it does not answer.
+        """
+        await self._consumer.start()
+
     async def run(self, topics: Iterable[str], offer: Callable[[Batch], Awaitable[Any]]) -> None:
         """Read until told to stop, offering each batch; waits while the offer is not taken.
 
         Raises:
-            PositionLostError: see there.
+            PositionLostError, ClusterChangedError: see there.
         """
         self._consumer.subscribe(list(topics), listener=self)
         while not self.stopping:
@@ -73,7 +85,7 @@ class Inflow(ConsumerRebalanceListener):
             except NoOffsetForPartitionError:
                 continue  # aiokafka looked for a position before it was sought
             except OffsetOutOfRangeError as error:
-                raise self._lost(error) from error
+                raise await self._lost(error) from error
             except Exception as error:
                 if not (is_transient(error) or (isinstance(error, KafkaError) and error.retriable)):
                     raise
@@ -97,6 +109,7 @@ class Inflow(ConsumerRebalanceListener):
     async def _seek(self) -> None:
         """Go to the stored positions; where there is none, to the earliest record."""
         generation = self._generation
+        await self._check_cluster()
         stored = await positions.load(self._pool, self._group)
         assigned = self._consumer.assignment()
         earliest = await self._consumer.beginning_offsets(assigned) if assigned else {}
@@ -107,7 +120,8 @@ class Inflow(ConsumerRebalanceListener):
             offset = stored.get((tp.topic, tp.partition))
             if offset is not None and offset < earliest[tp]:
                 raise PositionLostError(self._explain(tp, offset, f"the log begins at {earliest[tp]}"))
-            self._consumer.seek(tp, earliest[tp] if offset is None else offset)
+            self._handled[tp] = earliest[tp] if offset is None else offset
+            self._consumer.seek(tp, self._handled[tp])
             following[tp.topic, tp.partition] = offset
         self._next = following
         self._must_seek = False
@@ -136,12 +150,13 @@ class Inflow(ConsumerRebalanceListener):
 
     def applied(self, one: Batch) -> None:
         """Note what was committed to PostgreSQL, for `report`."""
-        self._committed.update({TopicPartition(*tp): span.end for tp, span in one.spans.items()})
+        self._handled.update({TopicPartition(*tp): span.end for tp, span in one.spans.items()})
 
     async def report(self) -> None:
         """Tell Kafka the positions (for its own lag tools; nothing here reads them) and measure the lag."""
         assigned = self._consumer.assignment()
-        offsets = {tp: offset for tp, offset in self._committed.items() if tp in assigned}
+        offsets = {tp: offset for tp, offset in self._handled.items() if tp in assigned}
+        telemetry.LAG.clear()  # what another worker reads now is no longer measured here
         for tp, offset in offsets.items():
             telemetry.LAG.labels(tp.topic, str(tp.partition)).set(max(0, (self._consumer.highwater(tp) or 0) - offset))
         if offsets:
@@ -153,7 +168,13 @@ class Inflow(ConsumerRebalanceListener):
         with suppress(TimeoutError):
             await asyncio.wait_for(self._consumer.stop(), timeout=_CLOSE_SECONDS)
 
-    def _lost(self, error: OffsetOutOfRangeError) -> PositionLostError:
+    async def _check_cluster(self) -> None:
+        found = await kafka.cluster_id(self._broker)
+        if found != self._group.cluster_id:
+            raise ClusterChangedError(f"the cluster was {self._group.cluster_id} and is {found}")
+
+    async def _lost(self, error: OffsetOutOfRangeError) -> PositionLostError:
+        await self._check_cluster()
         found: dict[TopicPartition, int] = error.args[0]
         tp, offset = next(iter(found.items()))
         return PositionLostError(self._explain(tp, offset, "the broker has no such offset"))

@@ -1,7 +1,7 @@
 """Events that came before what they are about, kept as they came until it arrives."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from shared.contracts.envelope import decode
 from shared.contracts.outcomes import Waiting
@@ -25,17 +25,19 @@ TAKE_SQL = """
 DELETE FROM waiting
 USING unnest($1::text[], $2::text[]) AS wanted (customer_id, about)
 WHERE waiting.customer_id = wanted.customer_id AND waiting.about = wanted.about
-RETURNING waiting.id, waiting.about, natural_id, topic, partition, "offset", key, value, header_names, header_values, "timestamp"
+RETURNING waiting.id, waiting.about, natural_id,
+    topic, partition, "offset", key, value, header_names, header_values, "timestamp"
 """
 
 
 async def take(connection: Connection, wanted: Sequence[tuple[str, str]]) -> list[Waiting]:
-    """What waits for any of the (customer, about) pairs, in the order of (time, natural id, arrival); it waits no longer."""
+    """What waits for any of the (customer, about) pairs, by (time, natural id, arrival); it waits no longer."""
     if not wanted:
         return []
     customers, abouts = zip(*wanted, strict=True)
     taken: list[Waiting] = []
-    for row in sorted(await connection.fetch(TAKE_SQL, customers, abouts), key=lambda row: row["id"]):
+    rows: list[Any] = sorted(await connection.fetch(TAKE_SQL, customers, abouts), key=lambda row: row["id"])
+    for row in rows:
         event = decode(records.from_row(row), _EVERY_TYPE)
         assert event is not None, "only events that were decoded wait"
         taken.append(Waiting(row["about"], row["natural_id"], event))

@@ -32,7 +32,7 @@ EXIT_RESTART: Final = 70
 EXIT_DECIDE: Final = 78
 """A person has to decide: the last line of the log says what, and with which command."""
 
-_STOP_SECONDS: Final = 15.0
+_STOP_SECONDS: Final = 8.0
 _REPORT_SECONDS: Final = 5.0
 # Batches live as long as their transaction: collecting the youngest generation more rarely
 # spares walking them over and over.
@@ -106,7 +106,7 @@ class Worker:
     broker: Broker
     batch_size: int = 500
     stopped: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    exit_code: int = field(default=0, init=False)
+    _decision: str | None = field(default=None, init=False)
     _inflow: Inflow | None = field(default=None, init=False)
     _delivery: Delivery | None = field(default=None, init=False)
     _relay: Relay | None = field(default=None, init=False)
@@ -128,9 +128,8 @@ class Worker:
             OSError, aiokafka.errors.KafkaError, asyncpg.PostgresError: not even the start succeeded.
         """
         group = Group(await kafka.cluster_id(self.broker), self.spec.group)
-        consumer = kafka.consumer(self.broker, self.spec.group)
-        await consumer.start()
-        inflow = Inflow(consumer, self.pool, group, self.spec.wanted, self.batch_size)
+        inflow = Inflow(self.broker, self.pool, group, self.spec.wanted, self.batch_size)
+        await inflow.start()
         delivery = Delivery(self.pool, group, self.spec.handle)
         relay = Relay(self.pool, lambda: kafka.producer(self.broker))
         self._inflow, self._delivery, self._relay = inflow, delivery, relay
@@ -146,7 +145,11 @@ class Worker:
         _log.info("worker_started", cluster_id=group.cluster_id, group=group.name, topics=self.spec.topics)
         await self.stopped.wait()
         await self._shut_down(app, inflow, relay, running)
-        return self.exit_code
+        if self._decision is None:
+            _log.info("worker_stopped")
+            return 0
+        _log.critical("worker_needs_a_decision", decision=self._decision)
+        return EXIT_DECIDE
 
     def _host(self, inflow: Inflow, delivery: Delivery, relay: Relay) -> tuple[faust.App, Any]:
         """The Faust app: an agent with one batch in its channel, and a timer for each job."""
@@ -185,8 +188,7 @@ class Worker:
         try:
             await work
         except (PositionLostError, HandlerBrokenError) as error:
-            _log.critical("worker_needs_a_decision", decision=str(error))
-            self.exit_code = EXIT_DECIDE
+            self._decision = str(error)
             self.stopped.set()
         except Exception as error:  # noqa: BLE001 the last line of defence
             self._fail(name, error)
@@ -203,8 +205,9 @@ class Worker:
         relay.stop()
         try:
             async with asyncio.timeout(_STOP_SECONDS):
+                inflow.rewind()  # what is queued or tried again is stale now: the next worker reads it
                 async with inflow.in_flight:
-                    inflow.rewind()  # what is queued is stale now: the next worker reads it again
+                    pass
                 await asyncio.wait(running)
         except TimeoutError:
             _log.warning("worker_stopped_late", seconds=_STOP_SECONDS)

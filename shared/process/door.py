@@ -2,10 +2,11 @@
 
 import argparse
 import asyncio
+import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NoReturn, TypeVar
 
 import asyncpg
 import uvloop
@@ -24,6 +25,9 @@ from shared.process.settings import ServiceSettings
 S = TypeVar("S", bound=ServiceSettings)
 
 EXIT_USAGE: Final = 2
+
+# They tell of every start, stop and rebalance, in words of their own.
+_TALKATIVE: Final = ("aiokafka", "faust", "mode", "uvicorn")
 
 
 class CommandError(Exception):
@@ -59,19 +63,25 @@ class Door(Generic[S]):
         arguments = self._parser().parse_args(argv)
         try:
             settings = self.settings()
-            telemetry.configure(self.service, settings.log_level)
+            _log(self.service, settings.log_level)
             return uvloop.run(_run(self, arguments, settings))
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            return _complain(f"settings: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+            return _complain(f"settings: {self._wrong(error)}")
         except (CommandError, MigrationChangedError, ValueError) as error:
             return _complain(str(error))
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError) as error:
             _complain(f"{type(error).__name__}: {error}")
             return EXIT_RESTART
 
+    def _wrong(self, error: ValidationError) -> str:
+        """The first setting that is wrong, by its name in the environment, and why."""
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = str(first["loc"][0])
+        known = name if name.startswith("WAFA_") else f"{self.settings.model_config.get('env_prefix')}{name.upper()}"
+        return f"{known}: {first['msg']}"
+
     def _parser(self) -> argparse.ArgumentParser:
-        parser = argparse.ArgumentParser(prog=f"python -m services.{self.service}")
+        parser = _Parser(prog=f"python -m services.{self.service}")
         commands = parser.add_subparsers(dest="command", required=True)
         commands.add_parser("api", help="serve the HTTP API")
         commands.add_parser("worker", help="handle events, publish, and do the scheduled jobs")
@@ -81,6 +91,19 @@ class Door(Generic[S]):
         for command in self.commands:
             command.add_arguments(commands.add_parser(command.name, help=command.help))
         return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Argparse, saying what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{self.prog}: {message} (--help tells more)\n")
+
+
+def _log(service: str, level: str) -> None:
+    telemetry.configure(service, level)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 async def _run(door: Door[S], arguments: argparse.Namespace, settings: S) -> int:
@@ -101,7 +124,7 @@ async def _run(door: Door[S], arguments: argparse.Namespace, settings: S) -> int
         case "dead-letters":
             return await dead_letters.run(arguments, settings, door.spec(settings))
         case _:
-            return await positions.run(arguments, settings, door.spec(settings).group)
+            return await positions.run(arguments, settings, door.spec(settings))
 
 
 async def _serve_api(door: Door[S], settings: S) -> int:

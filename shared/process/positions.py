@@ -8,6 +8,7 @@ from pydantic_core import to_json
 from shared.contracts.values import format_instant
 from shared.messaging import kafka, positions
 from shared.messaging.positions import Group
+from shared.messaging.worker import WorkerSpec
 from shared.postgres.pool import open_pool
 from shared.process.settings import ServiceSettings
 
@@ -24,11 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     put.add_argument("--cluster-id", help="the cluster that it is on; the one that answers, unless told")
 
 
-async def run(arguments: argparse.Namespace, settings: ServiceSettings, group: str) -> int:
+async def run(arguments: argparse.Namespace, settings: ServiceSettings, spec: WorkerSpec) -> int:
     """Run the command; returns the exit code.
 
     Raises:
-        ValueError: a partition or an offset below 0.
+        ValueError: a topic that the service does not read, a partition or an offset below 0.
     """
     application = f"wafa-{settings.service}-positions"
     async with await open_pool(settings.database_url, application=application, max_size=1) as pool:
@@ -39,11 +40,13 @@ async def run(arguments: argparse.Namespace, settings: ServiceSettings, group: s
             return 0
         if arguments.offset < 0 or arguments.partition < 0:
             raise ValueError("a partition and an offset are 0 or more")
+        if arguments.topic not in spec.topics:
+            raise ValueError(f"{settings.service} reads {', '.join(spec.topics)}, not {arguments.topic}")
         cluster_id = arguments.cluster_id or await kafka.cluster_id(settings.broker())
         async with pool.acquire() as connection:
             partition = (arguments.topic, arguments.partition)
-            await positions.put(connection, Group(cluster_id, group), partition, arguments.offset)
-        _print(f"{arguments.topic} {arguments.partition}: {group} goes on at {arguments.offset}")
+            await positions.put(connection, Group(cluster_id, spec.group), partition, arguments.offset)
+        _print(f"{arguments.topic} {arguments.partition}: {spec.group} goes on at {arguments.offset}")
         return 0
 
 
