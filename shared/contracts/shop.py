@@ -73,10 +73,10 @@ class PurchaseCompleted(EventData):
     order_id: Id
     currency: Currency
     total: Money
-    lines: Annotated[tuple[Line, ...], BeforeValidator(_none_is_empty), Field(max_length=_MOST_LINES)] = ()
+    lines: Annotated[tuple[Line, ...], Field(max_length=_MOST_LINES), BeforeValidator(_none_is_empty)] = ()
     channel: Text | None = None
     store_id: Text | None = None
-    coupon_codes: Annotated[tuple[Text, ...], BeforeValidator(_none_is_empty), Field(max_length=100)] = ()
+    coupon_codes: Annotated[tuple[Text, ...], Field(max_length=100), BeforeValidator(_none_is_empty)] = ()
 
     @model_validator(mode="after")
     def _lines_are_the_order(self) -> Self:
@@ -94,7 +94,7 @@ class PurchaseRefunded(EventData):
     refund_id: Id
     currency: Currency
     amount: Money
-    lines: Annotated[tuple[RefundLine, ...], BeforeValidator(_none_is_empty), Field(max_length=_MOST_LINES)] = ()
+    lines: Annotated[tuple[RefundLine, ...], Field(max_length=_MOST_LINES), BeforeValidator(_none_is_empty)] = ()
 
     @model_validator(mode="after")
     def _lines_are_the_refund(self) -> Self:

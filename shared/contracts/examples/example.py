@@ -1,5 +1,6 @@
 """An example of an event, as data and as the CloudEvent around it."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,4 +30,4 @@ class Example:
         }
         if self.cause is not None:
             attributes |= {"correlationid": self.root or self.cause, "causationid": self.cause}
-        return attributes | {"data": self.data}
+        return attributes | {"data": deepcopy(self.data)}

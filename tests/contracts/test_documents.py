@@ -1,0 +1,208 @@
+"""The documents of the contract: current, complete, and of one mind with the models."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from shared.contracts import generate, topics
+from shared.contracts.documents import glossary, schemas
+from shared.contracts.documents.asyncapi import document
+from shared.contracts.documents.page import page
+from shared.contracts.envelope import decode
+from shared.contracts.examples import EXAMPLES
+from shared.contracts.reasons import Malformed, Reason
+from shared.contracts.registry import TYPES
+from tests.contracts.records import EVERY_TYPE, changed, read, structured
+
+
+def accepts(schema: dict[str, Any], instance: object) -> bool:
+    return jsonschema_rs.validator_for(schema, validate_formats=True).is_valid(instance)
+
+
+def test_the_committed_documents_are_current():
+    assert generate.stale() == [], "run `python -m shared.contracts.generate` and commit what it wrote"
+
+
+def test_the_same_contract_gives_the_same_documents_in_another_process():
+    program = "from shared.contracts.generate import documents; print(documents())"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            check=True,
+            capture_output=True,
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(generate.ROOT)},
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
+
+
+def test_writing_puts_right_what_is_stale_missing_or_left_over(tmp_path: Path):
+    assert set(generate.write(tmp_path)) == set(generate.documents())
+    assert generate.stale(tmp_path) == []
+    edited, missing = generate.SCHEMAS / "cloudevent.json", generate.SCHEMAS / "asyncapi.json"
+    left_over = generate.SCHEMAS / "shop.purchase.lost.v1.json"
+    (tmp_path / edited).write_text("{}")
+    (tmp_path / missing).unlink()
+    (tmp_path / left_over).write_text("{}")
+    assert set(generate.stale(tmp_path)) == {edited, missing, left_over}
+    assert set(generate.write(tmp_path)) == {edited, missing, left_over}
+    assert generate.stale(tmp_path) == []
+    assert not (tmp_path / left_over).exists()
+
+
+def test_every_type_has_an_example_in_the_order_of_the_registry():
+    assert list(EXAMPLES) == list(TYPES)
+
+
+def test_examples_have_ids_of_their_own():
+    ids = [(example.source, example.id) for example in EXAMPLES.values()]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_every_example_is_an_event_and_fits_its_schemas(type_: str):
+    event = EXAMPLES[type_].envelope()
+    assert read(structured(event)).type == type_
+    assert accepts(schemas.of_envelope(), event)
+    assert accepts(schemas.of_data(TYPES[type_]), event["data"])
+
+
+@pytest.mark.parametrize("type_", [type_ for type_ in TYPES if TYPES[type_].topic in topics.LOYALTY])
+def test_what_wafa_publishes_carries_its_causes(type_: str):
+    assert {"correlationid", "causationid"} <= EXAMPLES[type_].envelope().keys()
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_schemas_are_schemas_of_2020_12(type_: str):
+    schema = schemas.of_data(TYPES[type_])
+    jsonschema_rs.meta.validate(schema)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["title"] == type_
+    assert schema["x-topic"] == TYPES[type_].topic
+
+
+STRANGE: list[object] = [
+    *(..., None, "", ".", "a/b", "a\x00", "x" * 129, "USD", "usd", "1.50", "1.50000", "-1", "1e3"),
+    *(0, 1, -1, 5, 6, 10**12, 1.5, True, [], {}, [None], [{}], {"kind": "gift"}),
+    *("2026-03-14T10:26:53Z", "2026-03-14", "2026-02-30", "ar", "e"),
+]
+
+
+def _disagreements(type_: str) -> list[tuple[str, object, bool]]:
+    """One field at a time set to something strange: where schema and model disagree."""
+    schema = jsonschema_rs.validator_for(schemas.of_data(TYPES[type_]), validate_formats=True)
+    found = []
+    for name in TYPES[type_].model.model_json_schema()["properties"]:
+        for value in STRANGE:
+            altered = changed(EXAMPLES[type_].data, {name: value})
+            by_model, by_schema = _model_takes(type_, altered), schema.is_valid(altered)
+            if by_model != by_schema:
+                found.append((name, value, by_model))
+    return found
+
+
+def _model_takes(type_: str, data: dict[str, Any]) -> bool:
+    event = EXAMPLES[type_].envelope() | {"data": data, "subject": None}
+    try:
+        decode(structured(event), EVERY_TYPE)
+    except Malformed as error:
+        return error.reason in {Reason.LINES_DO_NOT_ADD_UP, Reason.KEY_MISMATCH}
+    return True
+
+
+@pytest.mark.parametrize("type_", [type_ for type_ in TYPES if TYPES[type_].topic in topics.SHOP])
+def test_schema_and_model_agree_on_what_backends_may_send(type_: str):
+    # Beyond a schema: zones are looked up in the IANA database. Beyond the contract's word,
+    # and taken out of kindness: null for a list of lines or coupons.
+    known = {
+        *(("time_zone", value, False) for value in STRANGE if isinstance(value, str)),
+        *((name, None, True) for name in ("lines", "coupon_codes")),
+    }
+    assert [found for found in _disagreements(type_) if _hashable(found) not in known] == []
+
+
+def _hashable(found: tuple[str, object, bool]) -> object:
+    return found if isinstance(found[1], str | None) else (found[0], repr(found[1]), found[2])
+
+
+@pytest.mark.parametrize("type_", [type_ for type_ in TYPES if TYPES[type_].topic in topics.LOYALTY])
+def test_the_schema_of_what_wafa_publishes_allows_no_more_than_the_model(type_: str):
+    # The model reads null as absent where a field is optional; Wafa never publishes it.
+    assert [found for found in _disagreements(type_) if found[1:] != (None, True)] == []
+
+
+def test_the_glossary_says_what_every_type_value_field_and_reason_means_and_nothing_else():
+    assert set(glossary.TYPES) == set(TYPES)
+    assert set(glossary.REASONS) == set(Reason)
+    named, values = set[str](), set[str]()
+    for event in TYPES.values():
+        schema = schemas.of_data(event)
+        values |= {name for name, part in schema["$defs"].items() if "properties" not in part}
+        models = [(event.model.__name__, schema)]
+        models += [(name, part) for name, part in schema["$defs"].items() if "properties" in part]
+        for model, part in models:
+            own = {f"{model}.{name}" for name in part["properties"]} & glossary.FIELDS.keys()
+            named |= own | {name for name in part["properties"] if f"{model}.{name}" not in own}
+    assert set(glossary.FIELDS) == named
+    assert set(glossary.VALUES) == values
+
+
+def test_asyncapi_has_every_topic_and_every_type_on_its_topic():
+    found = document()
+    assert list(found["channels"]) == list(topics.ALL)
+    for topic, channel in found["channels"].items():
+        assert set(channel["messages"]) == {name for name, event in TYPES.items() if event.topic == topic}
+    actions = {operation["channel"]["$ref"]: operation["action"] for operation in found["operations"].values()}
+    assert actions == {
+        **{f"#/channels/{topic}": "receive" for topic in topics.SHOP},
+        **{f"#/channels/{topic}": "send" for topic in topics.LOYALTY},
+    }
+
+
+def test_every_reference_of_asyncapi_leads_somewhere():
+    found, files = document(), generate.documents()
+    references = set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(found)))
+    for reference in references:
+        if reference.startswith("#/"):
+            place: Any = found
+            for step in reference.removeprefix("#/").split("/"):
+                place = place[step]
+        else:
+            assert generate.SCHEMAS / reference.removeprefix("./") in files
+    assert len(references) > len(TYPES) * 2
+
+
+def test_the_page_tells_all_that_a_backend_has_to_know():
+    text = page()
+    assert "<<" not in text
+    for name in (*TYPES, *topics.ALL, *Reason, *glossary.VALUES):
+        assert name in text
+    headings = {line.lstrip("# ") for line in text.splitlines() if line.startswith("#")}
+    assert {"Envelope", "Topics and types", "Duplicates and natural keys", "Dead letters", "Refunds"} <= headings
+
+
+def test_the_examples_on_the_page_are_events():
+    blocks = re.findall(r"```json\n(.*?)\n```", page(), flags=re.DOTALL)
+    assert [json.loads(block) for block in blocks] == [EXAMPLES[type_].envelope() for type_ in TYPES]
+
+
+def test_links_within_the_page_lead_somewhere():
+    text = page()
+    headings = [line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#")]
+    anchors = {re.sub(r"[^\w-]", "", heading.replace(" ", "-")) for heading in headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
+
+
+def test_check_fails_when_a_document_is_stale(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(generate, "stale", lambda: [Path("docs/events.md")])
+    assert generate.main(["--check"]) == 1
+    assert capsys.readouterr().out == "docs/events.md\n"
+    monkeypatch.setattr(generate, "stale", list)
+    assert generate.main(["--check"]) == 0
