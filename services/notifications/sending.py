@@ -1,8 +1,10 @@
 """The job that sends the mails that are due, over one connection a batch."""
 
+import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -11,7 +13,7 @@ import structlog
 
 from services.notifications import handlers
 from services.notifications.mail import PutOff, Refused, Server, Session, Taken, UnreachableError, compose, converse
-from services.notifications.rendering import TEMPLATE_VERSION, Reader, TemplateFailedError, Templates
+from services.notifications.rendering import TEMPLATE_VERSION, Reader, Templates
 from services.notifications.rules import gate
 from services.notifications.rules.gate import Hold, Reason, Send, Skip
 from services.notifications.store import mails
@@ -22,7 +24,8 @@ from shared.postgres.pool import Pool
 LEASE: Final = timedelta(minutes=10)
 """How long a worker may keep a batch; when it dies, others take the batch over after that."""
 
-_UNREACHABLE_PAUSE: Final = timedelta(seconds=30)
+_PAUSE: Final = timedelta(seconds=30)
+"""How long mails wait, about, that were taken and not tried."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -46,7 +49,8 @@ class Sender:
         """Take the mails that are due, and send, skip or put off each.
 
         No transaction is open while the mail server is spoken to. Each mail is recorded as soon as
-        it is sent: a crash repeats at most one, with the same Message-ID.
+        it is sent: a crash repeats at most one, with the same Message-ID. Cancelled, the mail at
+        hand is still sent and recorded, and the rest given back.
 
         Raises:
             OSError, asyncpg.PostgresError: the database; what was taken is due again after the lease.
@@ -56,36 +60,40 @@ class Sender:
             (mail, gate.judge(mail.kind, mail.occurred_at, mail.created_at, mail.profile, now)) for mail in claimed
         ]
         await _record(pool, [_stay(mail, verdict) for mail, verdict in judged if not isinstance(verdict, Send)])
-        going = [(mail, verdict.address) for mail, verdict in judged if isinstance(verdict, Send)]
-        if going:
-            await self._send_all(pool, going, now)
-
-    async def _send_all(self, pool: Pool, going: Sequence[tuple[Mail, str]], now: datetime) -> None:
-        started = self.elapsed()
-        handled = 0
+        going = deque((mail, verdict.address) for mail, verdict in judged if isinstance(verdict, Send))
+        if not going:
+            return
         try:
-            async with converse(self.server) as session:
-                for mail, address in going:
-                    moment = now + timedelta(seconds=self.elapsed() - started)
-                    if moment - now > LEASE / 2:
-                        break  # so slow a server must not keep the rest from other workers
-                    outcome = await self._send(session, mail, address, moment)
-                    await _record(pool, [outcome])
-                    handled += 1
+            await self._send_all(pool, going, now)
         except UnreachableError as error:
-            _log.warning("mail_server_unreachable", error=str(error), waiting=len(going) - handled)
-        rest = [mail for mail, _ in going[handled:]]
-        later = now + _UNREACHABLE_PAUSE * (0.5 + self.random())
-        await _record(pool, [_again(mail, later, attempts=mail.attempts - 1) for mail in rest])
+            _log.warning("mail_server_unreachable", error=str(error), waiting=len(going))
+        finally:
+            later = now + _PAUSE * (0.5 + self.random())
+            await _record(pool, [_again(mail, later, attempts=mail.attempts - 1) for mail, _ in going])
+
+    async def _send_all(self, pool: Pool, going: deque[tuple[Mail, str]], now: datetime) -> None:
+        """Send what is going, and take each off when it is recorded."""
+        started = self.elapsed()
+        async with converse(self.server) as session:
+            while going:
+                moment = now + timedelta(seconds=self.elapsed() - started)
+                if moment - now > LEASE / 2:
+                    break  # so slow a server must not keep the rest from other workers
+                await _unbroken(self._send_first(pool, session, going, moment))
+
+    async def _send_first(self, pool: Pool, session: Session, going: deque[tuple[Mail, str]], now: datetime) -> None:
+        mail, address = going[0]
+        await _record(pool, [await self._send(session, mail, address, now)])
+        going.popleft()
 
     async def _send(self, session: Session, mail: Mail, address: str, now: datetime) -> Settled:
         reader = Reader(mail.profile.name, mail.profile.locale, mail.profile.time_zone)
         try:
             text = self.templates.mail(mail.trigger, mail.facts, reader)
             message = compose(mail.id, self.address, address, text, now)
-        except (TemplateFailedError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 one mail that cannot be made must not keep the others
             # The frames of a traceback hold the customer's name and address: the log gets the error alone.
-            _log.error("mail_not_rendered", message_id=str(mail.id), trigger=mail.trigger, error=str(error))
+            _log.error("mail_not_made", message_id=str(mail.id), trigger=mail.trigger, error=repr(error))
             return _final(mail, State.FAILED, Reason.TEMPLATE_FAILED)
         rendered = replace(mail, locale=text.language, template_version=TEMPLATE_VERSION)
         match await session.send(message):
@@ -99,6 +107,16 @@ class Sender:
                 if mail.attempts >= self.most_attempts:
                     return _final(rendered, State.FAILED, Reason.GIVEN_UP)
                 return _again(mail, gate.next_attempt(mail.attempts, now, self.random()), attempts=mail.attempts)
+
+
+async def _unbroken(work: Coroutine[None, None, None]) -> None:
+    """Let the work end before a cancellation takes effect: a worker that stops repeats no mail."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def _record(pool: Pool, outcomes: Sequence[Settled]) -> None:

@@ -58,7 +58,7 @@ def date(value: object, *, context: RenderContext) -> str:
         moment = datetime.fromisoformat(str(value))
     except ValueError as error:
         raise FilterArgumentError(f"date: {error}", token=None) from error
-    return _digits(dates.format_date(moment.astimezone(_zone(context)), "long", locale=locale), locale)
+    return _digits(dates.format_date(_there(moment, _zone(context)), "long", locale=locale), locale)
 
 
 def isolate(value: object) -> str:
@@ -83,6 +83,13 @@ def _locale(context: RenderContext) -> Locale:
 def _zone(context: RenderContext) -> tzinfo:
     name = context.globals[TIME_ZONE]
     return ZoneInfo(name) if isinstance(name, str) else UTC
+
+
+def _there(moment: datetime, zone: tzinfo) -> datetime:
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        return moment  # the last day of the year 9999, which stands for never, is over there already
 
 
 def _whole(value: object) -> int:

@@ -41,6 +41,9 @@ EVENTS = [
 ]
 
 
+_TAG = r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,4}"
+
+
 def facts(event: Event) -> tuple[Trigger, dict[str, Fact]]:
     one = next(iter(notices(event)))
     return one.trigger, dict(one.facts)
@@ -123,6 +126,25 @@ def test_numbers_and_dates_are_written_as_the_reader_writes_them(locale: str, nu
     text = templates().notification(Trigger.POINTS_EARNED, told, Reader(locale=locale, time_zone="Africa/Cairo"))
     assert number in text.title
     assert day in text.body
+
+
+@pytest.mark.parametrize("zone", [None, "Africa/Cairo", "America/New_York"])
+@pytest.mark.parametrize("instant", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+def test_the_ends_of_the_calendar_are_dates(instant: str, zone: str | None):
+    text = templates().notification(Trigger.POINTS_EARNED, points(1) | {"expires_at": instant}, Reader(time_zone=zone))
+    assert re.search(r"until \w+ \d+, \d+\.", text.body)
+
+
+VISIBLE = st.characters(blacklist_categories=("Cs", "Cc"))
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.text(VISIBLE, min_size=1, max_size=128), st.from_regex(_TAG, fullmatch=True))
+def test_any_id_and_any_locale_of_the_contract_can_be_rendered(order_id: str, tag: str):
+    told = points(5) | {"order_id": order_id}
+    for locale in (tag, f"ar-{tag}", f"en_{tag}"):
+        assert templates().mail(Trigger.POINTS_EARNED, told, Reader(locale=locale)).text
+        assert order_id in templates().notification(Trigger.POINTS_EARNED, told, Reader(locale=locale)).body
 
 
 def test_a_day_is_that_of_the_readers_time_zone():

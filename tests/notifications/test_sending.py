@@ -1,6 +1,7 @@
 """Mails that are due, over real SMTP and a real database."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -332,6 +333,30 @@ async def test_a_slow_server_gives_the_rest_back_before_the_lease_ends(pool: Poo
     rows = [await mail(pool, one) for one in ("ada", "ben", "cat")]
     assert [(row["state"], row["attempts"]) for row in rows] == [("sent", 1), ("sent", 1), ("queued", 0)]
     assert rows[2]["due_at"] < NOW + LEASE
+
+
+async def test_a_worker_that_stops_finishes_the_mail_at_hand_and_gives_the_rest_back(
+    pool: Pool, mail_server: MailServer
+):
+    await register(pool, "ada", "ben")
+    await handle(pool, earned("ada", 5), earned("ben", 5))
+    at_hand = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def take_long(_: str) -> None:
+        loop.call_soon_threadsafe(at_hand.set)
+        time.sleep(0.3)
+
+    mail_server.at_data = take_long
+    running = asyncio.create_task(sender(mail_server).run(pool, NOW))
+    await asyncio.wait_for(at_hand.wait(), 5)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    rows = [await mail(pool, one) for one in ("ada", "ben")]
+    assert [(row["state"], row["attempts"]) for row in rows] == [("sent", 1), ("queued", 0)]
+    assert rows[1]["due_at"] < NOW + minutes(1)
+    assert len(mail_server.taken) == 1
 
 
 async def test_a_template_that_fails_fails_its_mail_only(pool: Pool, mail_server: MailServer):
