@@ -3,8 +3,8 @@
 The log end that a broker tells cannot be relied on everywhere: the embedded one counts batches, not records.
 So a marker, an event of a type that nobody knows, is published to every partition that a service reads; when
 a service's stored position is behind the marker, it has handled what came before. Then the outboxes have to
-run empty, and mails that are due be sent. What was published follows the markers, so the next round waits for it, until a round in which
-the new markers stand right behind the old ones: nothing came in between.
+run empty, and mails that are due be sent. What was published meanwhile follows the markers, so the next round
+waits for it, until a round in which the new markers stand right behind the old ones: nothing came in between.
 """
 
 import asyncio

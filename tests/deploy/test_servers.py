@@ -1,0 +1,79 @@
+"""PostgreSQL and the embedded broker, as the stack and the other tests start them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from deploy import topics
+from deploy.local.broker import EmbeddedBroker
+from deploy.local.postgres import Postgres
+from shared.contracts.topics import ALL
+from shared.messaging.kafka import Broker, cluster_id
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Postgres]:
+    server = Postgres(tmp_path / "data")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    broker = EmbeddedBroker()
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.mark.parametrize("immediate", [False, True])
+async def test_what_was_committed_is_there_after_a_stop_and_after_a_crash(server: Postgres, immediate: bool):
+    connection = await asyncpg.connect(server.url())
+    await connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
+    await connection.close()
+
+    server.stop(immediate=immediate)
+    server.start()
+
+    connection = await asyncpg.connect(server.url())
+    assert await connection.fetchval("SELECT number FROM kept") == 7
+    assert await connection.fetchval("SHOW fsync") == "on"
+    await connection.close()
+
+
+async def test_nobody_comes_in_without_the_password(server: Postgres):
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(server.url().replace("wafa:", "wafa:not", 1))
+    assert oct((server.data_dir / "password").stat().st_mode & 0o777) == "0o600"
+
+
+def test_a_server_that_was_left_behind_gives_way_to_the_next_start(server: Postgres):
+    again = Postgres(server.data_dir)
+    again.start()
+    assert again.is_ready()
+    again.stop()
+
+
+async def test_topics_are_made_once(broker: EmbeddedBroker):
+    assert await topics.create(broker.bootstrap) == list(ALL)
+    assert await topics.create(broker.bootstrap) == []
+    producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap)
+    await producer.start()
+    assert await producer.partitions_for(ALL[0]) == set(range(topics.PARTITIONS))
+    await producer.stop()
+
+
+async def test_every_start_of_the_embedded_broker_is_another_cluster(broker: EmbeddedBroker):
+    first = await cluster_id(Broker(broker.bootstrap, "test"))
+    broker.stop()
+    broker.start()
+    assert await cluster_id(Broker(broker.bootstrap, "test")) != first
+
+
+def test_topics_on_a_broker_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]):
+    assert topics.main(["create", "--bootstrap", "127.0.0.1:1"]) == 1
+    assert capsys.readouterr().err.startswith("deploy.topics: ")

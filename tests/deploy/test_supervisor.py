@@ -1,0 +1,186 @@
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deploy.local.layout import REPOSITORY
+from deploy.local.program import Program, StartError
+from deploy.local.state import MemberState, Phase
+from deploy.local.supervisor import Backoff, Member, Supervisor, last_words
+
+FAST = Backoff(first=0.01, most=0.05)
+SLEEPER = "import time; time.sleep(60)"
+
+
+class History:
+    """Every state that a supervisor told."""
+
+    def __init__(self) -> None:
+        self.states: list[MemberState] = []
+
+    def __call__(self, members: Sequence[MemberState]) -> None:
+        self.states.extend(member for member in members if member not in self.states)
+
+    def of(self, phase: Phase) -> list[MemberState]:
+        return [state for state in self.states if state.phase is phase]
+
+
+@pytest.fixture
+def history() -> History:
+    return History()
+
+
+@pytest.fixture
+async def supervisor(tmp_path: Path, history: History) -> AsyncIterator[Supervisor]:
+    running = Supervisor(tmp_path, history, FAST)
+    yield running
+    await running.stop()
+
+
+def member(name: str, code: str, *, ready: bool = True, grace: float = 5.0) -> Member:
+    program = Program(name, (sys.executable, "-S", "-c", code), grace=grace)
+    return Member(name, lambda: program, lambda: ready)
+
+
+async def until(condition: object, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "it did not come about"
+        await asyncio.sleep(0.01)
+
+
+def test_the_pause_doubles_with_each_failure_in_a_row_up_to_the_most():
+    backoff = Backoff(first=0.5, most=30.0)
+    assert [backoff.delay(failures) for failures in (1, 2, 3, 7, 1000)] == [0.5, 1.0, 2.0, 30.0, 30.0]
+
+
+async def test_what_dies_is_started_again(supervisor: Supervisor, history: History):
+    await supervisor.start([member("sleeper", SLEEPER)], 10)
+    first = history.of(Phase.READY)[0]
+    assert first.pid is not None
+
+    os.kill(first.pid, signal.SIGKILL)
+    await until(lambda: len(history.of(Phase.READY)) == 2)
+
+    again = history.of(Phase.READY)[1]
+    assert (again.restarts, again.pid != first.pid) == (1, True)
+    assert "ended with code -9" in history.of(Phase.RESTARTING)[0].message
+
+
+async def test_what_was_revived_is_ready_only_after_what_that_needs_is_done(supervisor: Supervisor, history: History):
+    revived: list[bool] = []
+
+    async def revive() -> None:
+        revived.append(bool(history.of(Phase.READY)[1:]))
+
+    sleeper = member("broker", SLEEPER)
+    await supervisor.start([Member("broker", sleeper.program, sleeper.is_ready, revive)], 10)
+    assert revived == []
+
+    os.kill(history.of(Phase.READY)[0].pid or 0, signal.SIGKILL)
+    await until(lambda: len(history.of(Phase.READY)) == 2)
+    assert revived == [False]
+
+
+async def test_exit_78_is_not_started_again_and_its_last_line_is_told(supervisor: Supervisor, tmp_path: Path):
+    starts = tmp_path / "starts"
+    code = f"open({str(starts)!r}, 'a').write('x'); print('run positions set'); raise SystemExit(78)"
+    with pytest.raises(StartError, match="decider does not start: run positions set"):
+        await supervisor.start([member("decider", code, ready=False)], 10)
+    await asyncio.sleep(0.2)
+    assert starts.read_text() == "x"
+
+
+async def test_what_ends_before_it_is_ready_again_and_again_fails_the_start(supervisor: Supervisor):
+    code = "print('no such thing'); raise SystemExit(3)"
+    with pytest.raises(StartError, match="ended with code 3: no such thing"):
+        await supervisor.start([member("broken", code, ready=False)], 10)
+
+
+async def test_what_is_not_ready_in_time_is_named(supervisor: Supervisor):
+    with pytest.raises(StartError, match=r"not ready within 0 s: slow"):
+        await supervisor.start([member("slow", SLEEPER, ready=False)], 0.2)
+
+
+async def test_stages_end_in_reverse_order(tmp_path: Path, history: History):
+    ends = tmp_path / "ends"
+    code = (
+        "import signal, sys, time\n"
+        "def end(*_): time.sleep({pause}); open({file!r}, 'a').write('{name} '); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "open({file!r} + '.{name}', 'w').close()\n"
+        "time.sleep(60)\n"
+    )
+
+    def recorder(name: str, pause: float) -> Member:
+        program = Program(name, (sys.executable, "-S", "-c", code.format(file=str(ends), name=name, pause=pause)))
+        return Member(name, lambda: program, (tmp_path / f"ends.{name}").exists)
+
+    supervisor = Supervisor(tmp_path, history, FAST)
+    await supervisor.start([recorder("server", 0)], 10)
+    await supervisor.start([recorder("worker", 0.3), recorder("quick", 0)], 10)
+    await supervisor.stop()
+
+    assert ends.read_text().split() == ["quick", "worker", "server"]
+    assert {state.name for state in history.of(Phase.STOPPED)} == {"server", "worker", "quick"}
+
+
+async def test_what_does_not_end_within_its_grace_is_killed(tmp_path: Path, history: History):
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    supervisor = Supervisor(tmp_path, history, FAST)
+    deaf = member("deaf", code, grace=0.2)
+    heard = Member("deaf", deaf.program, lambda: "up" in (tmp_path / "deaf.log").read_text())
+    await supervisor.start([heard], 10)
+    pid = history.of(Phase.READY)[0].pid
+    await supervisor.stop()
+    assert pid is not None
+    assert not psutil.pid_exists(pid)
+
+
+SUPERVISE = """
+import asyncio, sys
+from pathlib import Path
+from deploy.local.program import Program
+from deploy.local.supervisor import Member, Supervisor
+
+async def main():
+    program = Program("child", (sys.executable, "-c", "import time; time.sleep(60)"))
+    def tell(members):
+        print(members[0].pid or "", flush=True)
+    await Supervisor(Path(sys.argv[1]), tell).start([Member("child", lambda: program, lambda: True)], 10)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal")
+def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path):
+    command = [sys.executable, "-c", SUPERVISE, str(tmp_path)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        pid = next(int(line) for line in supervisor.stdout if line.strip())
+        child = psutil.Process(pid)
+        supervisor.kill()
+        supervisor.wait()
+    deadline = time.monotonic() + 5
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "the child lives on"
+        time.sleep(0.02)
+
+
+def test_last_words_of_a_json_log_are_its_message_and_details(tmp_path: Path):
+    log = tmp_path / "log"
+    line = {"event": "position_lost", "level": "error", "exception": "Traceback\n  …", "command": "positions set"}
+    log.write_text("something\n" + json.dumps(line) + "\n")
+    assert last_words(log) == "position_lost command=positions set"
+    log.write_text("plain words\n")
+    assert last_words(log) == "plain words"
