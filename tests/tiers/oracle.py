@@ -1,7 +1,7 @@
 """Tiers by the words of the program, computed the slow and obvious way."""
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -9,12 +9,13 @@ from shared.contracts.envelope import Event
 from shared.contracts.kept import Purchase, Refund, keep
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded
 
-THRESHOLDS = (("gold", Decimal("1500.00")), ("silver", Decimal("500.00")))
+NOTHING = Decimal(0)
+RANKED = ((1, "silver", Decimal("500.00")), (2, "gold", Decimal("1500.00")))
 
 
-def spend_at(events: Sequence[Event], moment: datetime, last: date | None = None) -> Fraction:
-    """What one customer's events make of spend at an instant, in the window that ends with `last` (or its day)."""
-    end = last or moment.date()
+def spend_at(events: Sequence[Event], moment: datetime) -> Fraction:
+    """What one customer's events make of spend at an instant, in the window that ends with its day."""
+    end = moment.date()
     total = Fraction(0)
     for event in events:
         data = event.data
@@ -39,7 +40,7 @@ def timeline_of(events: Sequence[Event]) -> list[tuple[datetime, str]]:
     current = "member"
     for moment in sorted({event.time for event in events if isinstance(event.data, PurchaseCompleted)}):
         spend = spend_at(events, moment)
-        reached = next((tier for tier, threshold in THRESHOLDS if spend >= threshold), "member")
+        reached = next((tier for _, tier, need in reversed(RANKED) if spend >= need), "member")
         if ranks[reached] > ranks[current]:
             timeline.append((moment, reached))
             current = reached

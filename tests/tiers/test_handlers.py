@@ -176,11 +176,23 @@ async def test_a_purchase_between_a_purchase_and_its_refund_sees_no_refund(tiers
     assert (await read_status(tiers_pool, "ann", day(3))).spend == 100
 
 
-async def test_the_refund_of_an_old_order_leaves_the_window_as_it_is(tiers_pool: Pool):
-    await apply(tiers_pool, purchase("1", "450.00", day(0)), purchase("2", "300.00", day(500)))
-    await apply(tiers_pool, refund("1", "r", "450.00", day(502)), purchase("3", "100.00", day(501)))
-    await apply(tiers_pool, purchase("4", "100.00", day(503)))
-    assert await timeline(tiers_pool) == [(day(503), "silver")]
+async def test_the_window_ends_with_the_last_thing_that_happened_even_to_an_old_order(tiers_pool: Pool):
+    await apply(tiers_pool, purchase("old", "100.00", day(0)), purchase("1", "350.00", day(200)))
+    await apply(tiers_pool, refund("old", "r", "100.00", day(800)))
+    await apply(tiers_pool, purchase("late", "100.00", day(400)))
+    # Neither of the two is within its window.
+    await apply(tiers_pool, purchase("2", "150.00", day(801)))
+    assert await timeline(tiers_pool) == []
+    assert (await read_status(tiers_pool, "ann", day(801))).spend == 150
+
+
+async def test_a_step_in_order_before_a_late_one_of_its_batch_is_judged_by_its_own_window(tiers_pool: Pool):
+    await apply(tiers_pool, purchase("1", "400.00", day(0)), purchase("2", "400.00", day(400)))
+    in_order, late = purchase("3", "100.00", day(401)), purchase("4", "1.00", day(300))
+    await apply(tiers_pool, in_order, late)
+    [event] = await published(tiers_pool)
+    assert told(event) == ("promoted", "member", "silver", [(day(401), "silver")])
+    assert event["causationid"] == in_order.id
 
 
 async def test_the_first_day_of_the_calendar_is_welcome(tiers_pool: Pool):
