@@ -6,12 +6,18 @@ position that somebody else moved starts a new generation: batches of older ones
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from typing import Any, Final
 
 import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 
 from shared import telemetry
 from shared.contracts.envelope import Record, from_milliseconds
@@ -23,7 +29,8 @@ from shared.postgres.pool import Pool, is_transient
 
 _POLL_MS: Final = 200
 _PAUSE: Final = 0.5
-_CLOSE_SECONDS: Final = 10.0
+_COMMIT_SECONDS: Final = 4.0
+_CLOSE_SECONDS: Final = 5.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -48,6 +55,7 @@ class Inflow(ConsumerRebalanceListener):
         self._batch_size = batch_size
         self._next: dict[Partition, int | None] = {}
         self._joined = False
+        self._answered = True
         self._must_seek = False
         self._generation = 0
         self._handled: dict[TopicPartition, int] = {}
@@ -57,8 +65,8 @@ class Inflow(ConsumerRebalanceListener):
 
     @property
     def is_assigned(self) -> bool:
-        """Whether the consumer has joined its group and knows where to read."""
-        return self._joined and not self._must_seek
+        """Whether the consumer has joined its group, knows where to read, and the broker answered of late."""
+        return self._joined and self._answered and not self._must_seek
 
     def is_stale(self, one: Batch) -> bool:
         """Whether a batch's partitions were lost or rewound since it was read."""
@@ -160,13 +168,19 @@ class Inflow(ConsumerRebalanceListener):
         for tp, offset in offsets.items():
             telemetry.LAG.labels(tp.topic, str(tp.partition)).set(max(0, (self._consumer.highwater(tp) or 0) - offset))
         if offsets:
-            with suppress(KafkaError):
-                await self._consumer.commit(offsets)
+            try:
+                await asyncio.wait_for(self._consumer.commit(offsets), timeout=_COMMIT_SECONDS)
+                self._answered = True
+            except KafkaError as error:  # in a rebalance a refusal is normal
+                self._answered = not isinstance(error, (KafkaConnectionError, NodeNotReadyError, KafkaTimeoutError))
+            except TimeoutError:
+                self._answered = False
 
     async def close(self) -> None:
-        """Leave the group; bounded, since the client can hang when all brokers are down."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._consumer.stop(), timeout=_CLOSE_SECONDS)
+        """Leave the group; bounded, since the client can hang or break when all brokers are down."""
+        leaving = asyncio.create_task(self._consumer.stop())
+        leaving.add_done_callback(_look)
+        await asyncio.wait([leaving], timeout=_CLOSE_SECONDS)
 
     async def _check_cluster(self) -> None:
         found = await kafka.cluster_id(self._broker)
@@ -185,6 +199,12 @@ class Inflow(ConsumerRebalanceListener):
             f"records are missing; look with `positions list` and decide with "
             f"`positions set {tp.topic} {tp.partition} OFFSET`"
         )
+
+
+def _look(leaving: asyncio.Task[None]) -> None:
+    """Whether or not it left in order, the broker soon finds it gone."""
+    if not leaving.cancelled() and (error := leaving.exception()):
+        _log.warning("group_was_not_left", failure=type(error).__name__, error=str(error))
 
 
 def _record(one: Any) -> Record:  # noqa: ANN401 aiokafka's ConsumerRecord has no types

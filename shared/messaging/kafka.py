@@ -42,6 +42,7 @@ def consumer(broker: Broker, group: str) -> AIOKafkaConsumer:
         isolation_level="read_committed",
         session_timeout_ms=broker.session_timeout_ms,
         heartbeat_interval_ms=broker.session_timeout_ms // 5,
+        retry_backoff_ms=500,
         max_partition_fetch_bytes=2 * 1024 * 1024,
     )
 

@@ -60,6 +60,8 @@ async def migrate(url: str, *packages: str) -> list[str]:
         await connection.close()
 
 
+LOCK_SQL = "SELECT pg_advisory_lock($1)"
+
 CREATE_HISTORY_SQL = """
 CREATE TABLE IF NOT EXISTS schema_migration (
     package    text NOT NULL,
@@ -76,7 +78,7 @@ RECORD_SQL = "INSERT INTO schema_migration (package, name, checksum) VALUES ($1,
 
 
 async def _migrate(connection: Connection, packages: Sequence[str]) -> list[str]:
-    await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+    await connection.execute(LOCK_SQL, _LOCK)
     await connection.execute(CREATE_HISTORY_SQL)
     applied = {(row["package"], row["name"]): row["checksum"] for row in await connection.fetch(APPLIED_SQL)}
     done: list[str] = []

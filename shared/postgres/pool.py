@@ -79,6 +79,6 @@ def is_transient(error: BaseException) -> bool:
         # Classes: 08 connection, 40 rollback, 53 resources, 57 operator, 58 system; read-only after a failover.
         return state[:2] in {"08", "40", "53", "57", "58"} or state in {"25006", "55P03"}
     if isinstance(error, asyncpg.InterfaceError):
-        # A closed connection is an InterfaceError; so is a wrong argument, which is a bug.
-        return not isinstance(error, ValueError) and "clos" in str(error)
+        # A connection that was lost says that it is closed, or back in its pool; a wrong argument is a bug.
+        return not isinstance(error, ValueError) and any(word in str(error) for word in ("clos", "released back"))
     return isinstance(error, (OSError, TimeoutError))

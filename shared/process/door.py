@@ -26,8 +26,11 @@ S = TypeVar("S", bound=ServiceSettings)
 
 EXIT_USAGE: Final = 2
 
-# They tell of every start, stop and rebalance, in words of their own.
-_TALKATIVE: Final = ("aiokafka", "faust", "mode", "uvicorn")
+# They tell of every start, stop and rebalance, and of what the worker tells already.
+_TALKATIVE: Final = {
+    **dict.fromkeys(("aiokafka", "faust", "mode", "uvicorn"), logging.WARNING),
+    "asyncpg.pool": logging.ERROR,
+}
 
 
 class CommandError(Exception):
@@ -102,8 +105,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _log(service: str, level: str) -> None:
     telemetry.configure(service, level)
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+    for name, least in _TALKATIVE.items():
+        logging.getLogger(name).setLevel(max(least, logging.getLogger().level))
 
 
 async def _run(door: Door[S], arguments: argparse.Namespace, settings: S) -> int:
