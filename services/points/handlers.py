@@ -130,7 +130,7 @@ class Check:
 async def verify(pool: Pool, sample: int) -> AsyncIterator[Check]:
     """Check the books in one pass, from one snapshot; `sample` orders and receipts are judged anew."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        await connection.execute("SET LOCAL statement_timeout = 0")
+        await auditing.take_time(connection)
         balance = await accounts.trial_balance(connection)
         yield Check(
             "trial balance 0", [f"{kind} {points}" for kind, points in balance.items()] if sum(balance.values()) else []

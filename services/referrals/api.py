@@ -5,7 +5,6 @@ from typing import Annotated, Final
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
-import asyncpg
 from fastapi import Depends, FastAPI, Path, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl
@@ -19,7 +18,7 @@ from shared.http.app import new_app
 from shared.http.auth import CustomerId, Principal, Scope, customer_or
 from shared.http.idempotency import idempotent
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
-from shared.postgres.pool import Connection
+from shared.postgres.pool import Connection, Pool
 
 _NEWEST: Final = 2**63 - 1
 _LinkCode = Annotated[str, Path(description="A referral code, in upper or lower case.")]
@@ -65,7 +64,7 @@ class ReferralView(BaseModel):
         )
 
 
-def build(settings: Settings, pool: asyncpg.Pool) -> FastAPI:
+def build(settings: Settings, pool: Pool) -> FastAPI:
     """The service's API."""
     app = new_app("referrals", "Wafa referrals", pool=pool, authenticator=settings.authenticator())
     _add_code(app, settings, pool)
@@ -74,7 +73,7 @@ def build(settings: Settings, pool: asyncpg.Pool) -> FastAPI:
     return app
 
 
-def _add_code(app: FastAPI, settings: Settings, pool: asyncpg.Pool) -> None:
+def _add_code(app: FastAPI, settings: Settings, pool: Pool) -> None:
     root = str(settings.public_url).rstrip("/")
 
     @app.post("/v1/customers/{id}/referral-code", response_model=ReferralCode, tags=["referrals"])
@@ -90,7 +89,7 @@ def _add_code(app: FastAPI, settings: Settings, pool: asyncpg.Pool) -> None:
         return await idempotent(request, pool, principal, required=False, run=run)
 
 
-def _add_list(app: FastAPI, pool: asyncpg.Pool) -> None:
+def _add_list(app: FastAPI, pool: Pool) -> None:
     @app.get(
         "/v1/customers/{id}/referrals",
         dependencies=[Depends(customer_or(Scope.READ))],
@@ -107,7 +106,7 @@ def _add_list(app: FastAPI, pool: asyncpg.Pool) -> None:
         return Page(data=[ReferralView.of(one) for one in listed.data], next=listed.next)
 
 
-def _add_link(app: FastAPI, settings: Settings, pool: asyncpg.Pool) -> None:
+def _add_link(app: FastAPI, settings: Settings, pool: Pool) -> None:
     @app.get("/r/{code}", status_code=302, response_class=RedirectResponse, tags=["referrals"])
     async def follow_link(code: _LinkCode) -> RedirectResponse:
         """Count the visit and go on to the shop, with the code when somebody has it."""

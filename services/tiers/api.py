@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Final, Literal, Self
 
-import asyncpg
 from fastapi import Depends, FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +16,7 @@ from services.tiers.store.timelines import Recorded
 from shared.http.app import new_app
 from shared.http.auth import CustomerId, customer_or
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
+from shared.postgres.pool import Pool
 
 _MONEY: Final = r"^[0-9]+\.[0-9]{2,4}$"
 
@@ -114,7 +114,7 @@ class ChangeView(BaseModel):
         )
 
 
-def build(settings: Settings, pool: asyncpg.Pool) -> FastAPI:
+def build(settings: Settings, pool: Pool) -> FastAPI:
     """The service's API."""
     app = new_app("tiers", "Wafa tiers", pool=pool, authenticator=settings.authenticator())
 

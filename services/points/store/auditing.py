@@ -102,6 +102,14 @@ CHECKS: Final[tuple[tuple[str, LiteralString], ...]] = (
 )
 
 
+UNBOUNDED_SQL = "SET LOCAL statement_timeout = 0"
+
+
+async def take_time(connection: Connection) -> None:
+    """Let the statements of this transaction take as long as they need."""
+    await connection.execute(UNBOUNDED_SQL)
+
+
 async def offenders(connection: Connection, statement: LiteralString) -> list[str]:
     """The ids that a check finds, up to MOST_SHOWN."""
     return [row["id"] for row in await connection.fetch(statement, MOST_SHOWN)]
