@@ -1,0 +1,11 @@
+"""What the worker reads."""
+
+from services.tiers.settings import Settings
+from services.tiers.worker import spec
+from shared.contracts.registry import TYPES
+
+
+def test_the_worker_reads_purchases_and_refunds():
+    made = spec(Settings())
+    assert made.wanted == {"shop.purchase.completed.v1", "shop.purchase.refunded.v1"}
+    assert all(TYPES[name].topic == one.topic for one in made.subscriptions for name in one.types)
