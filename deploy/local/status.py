@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
@@ -77,14 +78,14 @@ async def backlog(env: Mapping[str, str]) -> Backlog:
 
 async def _places(bootstrap: str, readers: Sequence[Reader]) -> list[Partition]:
     """Every partition that some service reads."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
-    await consumer.start()
+    topics = sorted({topic for reader in readers for topic in reader.topics})
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
     try:
-        topics = sorted({topic for reader in readers for topic in reader.topics})
-        await consumer.topics()  # fetches what `partitions_for_topic` tells
-        return [(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()]
+        described: list[dict[str, Any]] = await admin.describe_topics(topics)
     finally:
-        await consumer.stop()
+        await admin.close()
+    return [(one["topic"], partition["partition"]) for one in described for partition in one["partitions"]]
 
 
 async def _ends(bootstrap: str, starts: Mapping[Partition, int], *, trusted: bool) -> tuple[dict[Partition, int], bool]:
