@@ -97,6 +97,13 @@ class _Boot(BootStrategy):
     enable_web = False
 
 
+class _App(faust.App):
+    """A Faust app that keeps no files: it has no tables, and its working folder may be read-only."""
+
+    def _create_directories(self) -> None:
+        pass
+
+
 @dataclass(slots=True)
 class Worker:
     """A running worker; `batch_size` is the most records of one transaction."""
@@ -153,7 +160,7 @@ class Worker:
 
     def _host(self, inflow: Inflow, delivery: Delivery, relay: Relay) -> tuple[faust.App, Any]:
         """The Faust app: an agent with one batch in its channel, and a timer for each job."""
-        app = faust.App(f"wafa-{self.spec.service}", store="memory://", web_enabled=False, autodiscover=False)
+        app = _App(f"wafa-{self.spec.service}", store="memory://", web_enabled=False, autodiscover=False)
         app.boot_strategy = _Boot(app, enable_web=False)
         batches = app.channel(maxsize=1)
 
