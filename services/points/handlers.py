@@ -101,7 +101,7 @@ async def adjust(connection: Connection, adjustment: Adjustment, request_id: str
     account = (await accounts.lock(connection, [customer]))[customer]
     if account.available + adjustment.points < 0:
         raise InsufficientPointsError(-adjustment.points - account.available)
-    lots = await loading.open_lots(connection, customer) if adjustment.points < 0 else []
+    lots = await loading.open_lots(connection, [customer]) if adjustment.points < 0 else []
     occasion = Occasion(
         occurred_at=now,
         recorded_at=now,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from shared.messaging.batch import Partition, Span
 from shared.postgres.pool import Connection, Pool
@@ -74,6 +75,12 @@ LIST_SQL = """
 SELECT cluster_id, consumer_group, topic, partition, next_offset, updated_at
 FROM position ORDER BY cluster_id, consumer_group, topic, partition
 """
+
+
+async def every(pool: Pool) -> list[Any]:
+    """The rows of all positions, of every cluster and group."""
+    return await pool.fetch(LIST_SQL)
+
 
 SET_SQL = """
 INSERT INTO position (cluster_id, consumer_group, topic, partition, next_offset) VALUES ($1, $2, $3, $4, $5)

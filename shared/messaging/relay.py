@@ -28,6 +28,11 @@ _HEADERS: Final = [("content-type", STRUCTURED)]
 _log = structlog.stdlib.get_logger(__name__)
 
 
+LEAD_SQL = "SELECT pg_try_advisory_lock($1)"
+
+RESIGN_SQL = "SELECT pg_advisory_unlock($1)"
+
+
 @dataclass(slots=True)
 class Relay:
     """Publishes the outbox until it is told to stop.
@@ -93,10 +98,6 @@ class Relay:
         with suppress(TimeoutError):
             await asyncio.wait_for(self.woken.wait(), timeout=seconds)
 
-
-LEAD_SQL = "SELECT pg_try_advisory_lock($1)"
-
-RESIGN_SQL = "SELECT pg_advisory_unlock($1)"
 
 CLAIM_SQL = """
 DELETE FROM outbox

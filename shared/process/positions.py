@@ -34,7 +34,7 @@ async def run(arguments: argparse.Namespace, settings: ServiceSettings, spec: Wo
     application = f"wafa-{settings.service}-positions"
     async with await open_pool(settings.database_url, application=application, max_size=1) as pool:
         if arguments.action == "list":
-            for row in await pool.fetch(positions.LIST_SQL):
+            for row in await positions.every(pool):
                 found: dict[str, Any] = dict(row) | {"updated_at": format_instant(row["updated_at"])}
                 _print(to_json(found).decode() if arguments.json else "  ".join(map(str, found.values())))
             return 0

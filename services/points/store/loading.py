@@ -71,11 +71,6 @@ async def timelines(connection: Connection, customers: Collection[str]) -> dict[
     return {customer: tuple(entries) for customer, entries in found.items()}
 
 
-ORDERS_SQL = """
-SELECT customer_id, order_id, source, occurred_at, ordinal, rules_version, body, given, multiplier, transaction_ids
-FROM purchase JOIN unnest($1::text[], $2::text[]) AS wanted (customer_id, order_id) USING (customer_id, order_id)
-"""
-
 LATER_ORDERS_SQL = """
 SELECT customer_id, order_id, source, occurred_at, ordinal, rules_version, body, given, multiplier, transaction_ids
 FROM purchase JOIN unnest($1::text[], $2::timestamptz[]) AS retold (customer_id, start) USING (customer_id)
@@ -89,6 +84,12 @@ async def _orders(connection: Connection, wanted: Wanted) -> dict[Key, Order]:
         starts = list(wanted.retold.values())
         found |= _by_key(await connection.fetch(LATER_ORDERS_SQL, list(wanted.retold), starts))
     return found
+
+
+ORDERS_SQL = """
+SELECT customer_id, order_id, source, occurred_at, ordinal, rules_version, body, given, multiplier, transaction_ids
+FROM purchase JOIN unnest($1::text[], $2::text[]) AS wanted (customer_id, order_id) USING (customer_id, order_id)
+"""
 
 
 async def orders_by_key(connection: Connection, keys: Collection[Key]) -> dict[Key, Order]:
@@ -168,12 +169,6 @@ SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, revers
 FROM lot JOIN unnest($1::text[], $2::text[]) AS wanted (customer_id, origin) USING (customer_id, origin)
 """
 
-OPEN_LOTS_SQL = """
-SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, reversed, spent, pending,
-       occurred_at, activates_at, expires_at
-FROM lot WHERE customer_id = ANY($1::text[]) AND remaining > 0
-"""
-
 
 async def _lots(connection: Connection, wanted: Wanted, state: State) -> dict[str, dict[UUID, Lot]]:
     """The lots of what may be taken back, and all open ones of a customer where those do not suffice."""
@@ -181,13 +176,26 @@ async def _lots(connection: Connection, wanted: Wanted, state: State) -> dict[st
     if not origins:
         return {}
     rows = await connection.fetch(OWN_LOTS_SQL, *_columns(list(origins)))
+    lots = [lot_from_row(row) for row in rows]
     left = dict(origins)
-    for row in rows:
-        left[row["customer_id"], row["origin"]] -= row["remaining"]
+    for lot in lots:
+        left[lot.customer_id, lot.origin] -= lot.remaining
     short = sorted({customer for (customer, _), missing in left.items() if missing > 0})
     if short:
-        rows += await connection.fetch(OPEN_LOTS_SQL, short)
-    return by_customer([lot_from_row(row) for row in rows])
+        lots += await open_lots(connection, short)
+    return by_customer(lots)
+
+
+OPEN_LOTS_SQL = """
+SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, reversed, spent, pending,
+       occurred_at, activates_at, expires_at
+FROM lot WHERE customer_id = ANY($1::text[]) AND remaining > 0
+"""
+
+
+async def open_lots(connection: Connection, customers: Sequence[str]) -> list[Lot]:
+    """All open lots of customers."""
+    return [lot_from_row(row) for row in await connection.fetch(OPEN_LOTS_SQL, customers)]
 
 
 def _takeable(wanted: Wanted, state: State) -> dict[Key, int]:
@@ -221,11 +229,6 @@ def by_customer(lots: Sequence[Lot]) -> dict[str, dict[UUID, Lot]]:
 def lot_from_row(row: Sequence[object]) -> Lot:
     """A lot as OWN_LOTS_SQL and OPEN_LOTS_SQL give it."""
     return Lot(*row)  # type: ignore[arg-type]
-
-
-async def open_lots(connection: Connection, customer: str) -> list[Lot]:
-    """All open lots of a customer."""
-    return [lot_from_row(row) for row in await connection.fetch(OPEN_LOTS_SQL, [customer])]
 
 
 def _columns(keys: Collection[Key]) -> tuple[list[str], list[str]]:

@@ -67,6 +67,17 @@ class Line:
     expires_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which lines of a statement: of one kind, of one order, before a sequence."""
+
+    kind: str | None = None
+    order_id: str | None = None
+    before: int | None = None
+
+
+_NEWEST = 2**63 - 1
+
 PAGE_SQL = """
 SELECT id, customer_id, sequence, kind, points, available_after, occurred_at, recorded_at, reason,
        activates_at, expires_at
@@ -85,17 +96,6 @@ WHERE id = ANY (ARRAY (SELECT unnest(transaction_ids) FROM purchase WHERE custom
 ORDER BY sequence DESC
 LIMIT $4
 """
-
-_NEWEST = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which lines of a statement: of one kind, of one order, before a sequence."""
-
-    kind: str | None = None
-    order_id: str | None = None
-    before: int | None = None
 
 
 async def page(pool: Pool, customer: str, wanted: Filter, limit: int) -> list[Line]:

@@ -8,14 +8,6 @@ from services.tiers.rules.timeline import Entry
 from services.tiers.store.fractions import from_columns, to_columns
 from shared.postgres.pool import Connection
 
-LOCK_SQL = """
-SELECT customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since
-FROM customer
-WHERE customer_id = ANY($1::text[])
-ORDER BY customer_id
-FOR UPDATE
-"""
-
 ENTER_SQL = """
 INSERT INTO customer (customer_id)
 SELECT customer_id FROM unnest($1::text[]) AS entered (customer_id) ORDER BY customer_id
@@ -33,6 +25,15 @@ async def lock(connection: Connection, customer_ids: Iterable[str]) -> dict[str,
         # Somebody else may have entered, and moved, one of them in between.
         found |= await _lock(connection, unknown)
     return found
+
+
+LOCK_SQL = """
+SELECT customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since
+FROM customer
+WHERE customer_id = ANY($1::text[])
+ORDER BY customer_id
+FOR UPDATE
+"""
 
 
 async def _lock(connection: Connection, customer_ids: Sequence[str]) -> dict[str, Standing]:
