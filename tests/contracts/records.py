@@ -5,8 +5,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from shared.contracts.envelope import Event, Record, decode
 from shared.contracts.examples import EXAMPLES
+from shared.contracts.reasons import Malformed
 from shared.contracts.registry import TYPES
 
 ARRIVED = datetime(2027, 6, 1, 12, tzinfo=UTC)
@@ -30,6 +33,11 @@ def envelope(type_: str = PURCHASE, /, **changes: Any) -> dict[str, Any]:
 def data(type_: str = PURCHASE, /, **changes: Any) -> dict[str, Any]:
     """The data of a type's example; a change to `...` takes the field away."""
     return changed(EXAMPLES[type_].data, changes)
+
+
+def about(type_: str = PURCHASE, /, **changes: Any) -> dict[str, Any]:
+    """The example of a type as a CloudEvent, with changes to its data."""
+    return envelope(type_, data=data(type_, **changes))
 
 
 def changed(original: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -69,3 +77,10 @@ def read(one: Record) -> Event:
     event = decode(one, EVERY_TYPE)
     assert event is not None
     return event
+
+
+def refusal(one: Record) -> Malformed:
+    """Why a record of a known type cannot be read."""
+    with pytest.raises(Malformed) as caught:
+        decode(one, EVERY_TYPE)
+    return caught.value

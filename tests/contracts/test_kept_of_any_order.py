@@ -1,0 +1,102 @@
+"""What holds for whatever refunds an order has."""
+
+import itertools
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.contracts.kept import Purchase, Refund, keep
+from shared.contracts.shop import Line, RefundLine
+from tests.contracts.test_kept import DAY, amounts, refund
+
+_MONEY = st.integers(0, 5000).map(lambda cents: f"{Decimal(cents) / 100:.2f}")
+_QUANTITIES = st.integers(0, 3) | st.sampled_from(["0.5", "1.25"])
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> Purchase:
+    lines = [
+        Line(f"l{index}", "sku", draw(_QUANTITIES), draw(st.just("0") | _MONEY))
+        for index in range(draw(st.integers(0, 4)))
+    ]
+    total = sum((Decimal(line.amount) for line in lines), Decimal(0)) if lines else Decimal(draw(_MONEY))
+    return Purchase("USD", f"{total}", tuple(lines))
+
+
+@st.composite
+def refunded_orders(draw: st.DrawFn) -> tuple[Purchase, list[Refund]]:
+    bought = draw(orders())
+    refunds: list[Refund] = []
+    for index in range(draw(st.integers(0, 5))):
+        time = DAY + timedelta(hours=draw(st.integers(0, 2)))
+        if bought.lines and draw(st.booleans()):
+            named = draw(st.lists(st.sampled_from([line.line_id for line in bought.lines]), min_size=1, max_size=3))
+            lines = tuple(RefundLine(name, draw(_QUANTITIES), draw(_MONEY)) for name in named)
+            amount = f"{sum(Decimal(line.amount) for line in lines)}"
+        else:
+            lines, amount = (), draw(_MONEY)
+        refunds.append(Refund(f"r{index}", time, "USD", amount, lines))
+    return bought, refunds
+
+
+@given(refunded_orders())
+def test_what_is_kept_and_what_was_taken_is_what_was_bought(case: tuple[Purchase, list[Refund]]):
+    bought, refunds = case
+    kept = keep(bought, refunds)
+    assert kept.total + sum(one.taken for one in kept.refunds) == Fraction(bought.total)
+
+
+@given(refunded_orders())
+def test_nothing_is_kept_below_0_or_above_what_was_bought_and_nothing_more_taken_than_asked(
+    case: tuple[Purchase, list[Refund]],
+):
+    bought, refunds = case
+    kept = keep(bought, refunds)
+    assert 0 <= kept.total <= Fraction(bought.total)
+    assert all(0 <= one.amount <= Fraction(one.line.amount) for one in kept.lines)
+    assert all(0 <= one.taken <= one.asked for one in kept.refunds)
+    if bought.lines:
+        assert sum((one.amount for one in kept.lines), Fraction(0)) == kept.total
+        assert kept.gone == (not kept.lines)
+    if kept.gone:
+        assert kept.total == 0
+
+
+@given(refunded_orders(), st.data())
+def test_the_order_of_arrival_does_not_matter(case: tuple[Purchase, list[Refund]], content: st.DataObject):
+    bought, refunds = case
+    assert keep(bought, content.draw(st.permutations(refunds))) == keep(bought, refunds)
+
+
+@given(refunded_orders())
+def test_a_refund_never_raises_what_is_kept(case: tuple[Purchase, list[Refund]]):
+    bought, refunds = case
+    in_order = sorted(refunds, key=lambda one: (one.time, one.refund_id))
+    steps = [keep(bought, in_order[:count]) for count in range(len(refunds) + 1)]
+    for before, after in itertools.pairwise(steps):
+        assert amounts(after).keys() <= amounts(before).keys()
+        assert all(amount <= amounts(before)[name] for name, amount in amounts(after).items())
+        assert after.total <= before.total
+        assert before.gone <= after.gone
+
+
+@given(orders(), st.lists(st.integers(1, 50), min_size=1, max_size=6), st.integers(0, 100))
+def test_partial_refunds_equal_one_full_one(bought: Purchase, weights: list[int], percent: int):
+    whole = Decimal(bought.total) * percent / 100
+    parts = [(whole * weight / sum(weights)).quantize(Decimal("0.0001")) for weight in weights]
+    partial = [refund(f"r{index}", f"{part:f}", after=index) for index, part in enumerate(parts)]
+    in_parts = keep(bought, partial)
+    at_once = keep(bought, [refund("r", f"{sum(parts):f}")])
+    assert (in_parts.total, in_parts.lines, in_parts.gone) == (at_once.total, at_once.lines, at_once.gone)
+
+
+@given(orders().filter(lambda bought: bool(bought.lines)))
+def test_partial_refunds_line_by_line_equal_one_of_all_lines(bought: Purchase):
+    lines = tuple(RefundLine(line.line_id, line.quantity, line.amount) for line in bought.lines)
+    one_by_one = [Refund(f"r{index}", DAY, "USD", line.amount, (line,)) for index, line in enumerate(lines)]
+    kept, at_once = keep(bought, one_by_one), keep(bought, [Refund("r", DAY, "USD", bought.total, lines)])
+    assert (kept.total, kept.lines, kept.gone) == (at_once.total, at_once.lines, at_once.gone)
+    assert kept.gone
