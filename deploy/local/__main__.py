@@ -51,7 +51,11 @@ def _up(layout: Layout, given: argparse.Namespace) -> int:
 
 
 def _in_background(layout: Layout, given: argparse.Namespace, process: subprocess.Popen[bytes]) -> int:
-    up.wait_until_ready(layout, process)
+    try:
+        up.wait_until_ready(layout, process)
+    except BaseException:
+        up.stop(process)
+        raise
     show.tell_ready(layout)
     if not given.empty:
         return _publish(layout, show.extent(given.sample))
@@ -68,14 +72,16 @@ def _in_foreground(layout: Layout, given: argparse.Namespace, process: subproces
             _join(layout)
             show.replay_sample(layout, given.sample, Console())
         show.tell_what_to_try(layout)
-        process.wait()
-        print("the supervisor ended by itself", file=sys.stderr)
-        return 1
+        return abs(process.wait())  # 0 when `down` stopped it
     except KeyboardInterrupt:
         print("\nStopping, after what was published is handled (Ctrl-C again: at once).", flush=True)
         return 0
+    except StartError as error:
+        print(f"deploy.local: {error}\nStopping.", file=sys.stderr, flush=True)
+        return 1
     finally:
         up.stop(process)
+        show.tell_end(layout)
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:

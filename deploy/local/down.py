@@ -2,10 +2,9 @@
 
 import os
 import signal
-import sys
 import time
 
-from deploy.local import state
+from deploy.local import show, state
 from deploy.local.layout import Layout
 from deploy.local.program import StartError
 from deploy.local.state import Phase
@@ -21,17 +20,15 @@ def down(layout: Layout, *, purge: bool) -> int:
     """
     pid = state.running_pid(layout)
     if pid is None:
-        print("the stack does not run")
+        print("The stack does not run.")
     else:
-        _stop(layout, pid, at_once=purge and _has_own_postgres(layout))
-        told = state.read(layout)
-        if told is not None and told.message and not purge:
-            print(f"stopped, but not everything was handled: {told.message}", file=sys.stderr)
-        else:
-            print("stopped")
+        at_once = purge and _has_own_postgres(layout)
+        _stop(layout, pid, at_once=at_once)
+        if not at_once:
+            show.tell_end(layout)
     if purge:
         layout.purge()
-        print("its data is forgotten")
+        print("Its data is forgotten.")
     return 0
 
 

@@ -8,6 +8,9 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+A_CUSTOMER: Final = "1371"
+"""A household of every sample, however small, to show something of."""
+
 METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 _PAGE: Final = """\
@@ -25,7 +28,7 @@ _PAGE: Final = """\
 <p>Points, tiers, referrals and messages. Try the routes at <a href="/docs">/docs</a>; the document is
 <a href="/openapi.json">/openapi.json</a>. Every route under /v1 wants a key or a token:</p>
 <pre>. .local/wafa.env
-curl -H "Authorization: Bearer $WAFA_ADMIN_TOKEN" "$WAFA_URL/v1/customers/1/points"</pre>
+curl -H "Authorization: Bearer $WAFA_ADMIN_TOKEN" "$WAFA_URL/v1/customers/{customer}/points"</pre>
 <table>{rows}</table>
 </html>
 """
@@ -40,7 +43,7 @@ def front(document: Mapping[str, Any]) -> Callable[[Request], Awaitable[Response
         for method, operation in operations.items()
         if method in METHODS
     ]
-    page = _PAGE.format(rows="\n".join(rows))
+    page = _PAGE.format(customer=A_CUSTOMER, rows="\n".join(rows))
 
     async def endpoint(_request: Request) -> Response:
         return HTMLResponse(page)

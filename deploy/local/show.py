@@ -1,6 +1,7 @@
 """What a person sees when the stack comes up: where everything is, the replay, and what to try."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 
 from aiokafka.errors import KafkaError
@@ -9,11 +10,13 @@ from rich.console import Console
 from deploy.local import environment, state
 from deploy.local.drain import DrainTimeoutError, Left, drain
 from deploy.local.layout import DEFAULT_DATA, REPOSITORY, Layout
+from deploy.local.pages import A_CUSTOMER
 from deploy.local.program import StartError
 from deploy.local.readers import UNREACHABLE
+from deploy.local.state import Phase
 
 CURLS = (
-    'curl -s -H "Authorization: Bearer $WAFA_ADMIN_TOKEN" "$WAFA_URL/v1/customers/1/points"',
+    f'curl -s -H "Authorization: Bearer $WAFA_ADMIN_TOKEN" "$WAFA_URL/v1/customers/{A_CUSTOMER}/points"',
     'curl -s -H "Authorization: Bearer $WAFA_ADMIN_TOKEN" "$WAFA_URL/v1/points/trial-balance"',
 )
 DRAIN_SECONDS = 3600.0  # the whole year takes minutes; what hangs is shown meanwhile
@@ -58,6 +61,19 @@ def _in_short(left: Sequence[Left]) -> str:
 def extent(sample: str) -> list[str]:
     """The replay's options for so many households, or all."""
     return ["--baskets", "all"] if sample == "all" else ["--households", sample]
+
+
+def tell_end(layout: Layout) -> None:
+    """Say how the stack ended, and what was left undone. A start that failed has said so itself."""
+    told = state.read(layout)
+    if told is None or told.phase is Phase.FAILED:
+        return
+    if told.phase is not Phase.STOPPED:
+        print(f"The supervisor ended out of order; see {layout.logs}", file=sys.stderr)
+    elif told.message:
+        print(f"Stopped, but not everything was handled: {told.message}", file=sys.stderr)
+    else:
+        print("Stopped.")
 
 
 def tell_what_to_try(layout: Layout) -> None:

@@ -132,7 +132,7 @@ class _Stack:
             with suppress(ProcessLookupError):
                 process.kill()
             await done
-            return "told not to wait until what was published is handled"
+            return "the wait for it was cut short"
         _, words = done.result()
         return "" if process.returncode == 0 else words.decode(errors="replace").strip()
 

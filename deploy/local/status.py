@@ -122,7 +122,7 @@ def status(layout: Layout, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(_document(told, env, left), indent=2))
     elif told is None:
-        print("the stack does not run")
+        print("The stack does not run.")
     else:
         _show(told, env, left)
     return 0 if ready else 3

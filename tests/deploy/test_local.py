@@ -100,7 +100,7 @@ def test_one_life_of_a_stack(stack: Stack):
     _drain_names_what_hangs(stack, processes["points-worker"])
 
     stopped = stack.run("down")
-    assert (stopped.returncode, stopped.stdout, stopped.stderr) == (0, "stopped\n", "")
+    assert (stopped.returncode, stopped.stdout, stopped.stderr) == (0, "Stopped.\n", "")
     assert not [pid for pid in processes.values() if psutil.pid_exists(pid)]
     assert stack.run("status").returncode == 3
 
