@@ -44,12 +44,12 @@ class Relay:
     new_producer: Callable[[], AIOKafkaProducer]
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     healthy: bool = field(default=True, init=False)
-    stopping: bool = field(default=False, init=False)
+    _stopped: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def run(self) -> None:
         """Lead or follow, again and again, whatever PostgreSQL and Kafka do in between."""
         pause = _IDLE
-        while not self.stopping:
+        while not self._stopped.is_set():
             try:
                 await self._session()
                 pause = _IDLE
@@ -64,39 +64,41 @@ class Relay:
 
     def stop(self) -> None:
         """Finish the chunk in flight, and no more."""
-        self.stopping = True
+        self._stopped.set()
         self.woken.set()
 
     async def _session(self) -> None:
         async with self.pool.acquire() as connection:
-            if not await connection.fetchval(LEAD_SQL, _LEADER_LOCK):
-                self.healthy = True
-                await self._wait(_FOLLOW)
+            if await connection.fetchval(LEAD_SQL, _LEADER_LOCK):
+                try:
+                    await self._lead(connection)
+                finally:
+                    with suppress(Exception):  # the session may be gone, and the lock with it
+                        await connection.fetchval(RESIGN_SQL, _LEADER_LOCK)
                 return
-            try:
-                await self._lead(connection)
-            finally:
-                with suppress(Exception):  # the session may be gone, and the lock with it
-                    await connection.fetchval(RESIGN_SQL, _LEADER_LOCK)
+        self.healthy = True
+        # Not `woken`: it stays set while another leads, and would make this a busy loop.
+        await _wait(self._stopped, _FOLLOW)
 
     async def _lead(self, connection: Connection) -> None:
         # After OutOfOrderSequenceNumber or ProducerFenced a producer is dead: each session has its own.
         producer = self.new_producer()
         await producer.start()
         try:
-            while not self.stopping:
+            while not self._stopped.is_set():
                 self.woken.clear()
                 published = await publish_chunk(connection, producer)
                 self.healthy = True
                 if published < _CHUNK:
-                    await self._wait(_IDLE)
+                    await _wait(self.woken, _IDLE)
         finally:
             with suppress(TimeoutError):  # `stop` hangs when all brokers are down
                 await asyncio.wait_for(producer.stop(), timeout=5)
 
-    async def _wait(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.woken.wait(), timeout=seconds)
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), timeout=seconds)
 
 
 CLAIM_SQL = """
