@@ -4,6 +4,7 @@ No case is special: whatever arrives changes what is known, and the ledger posts
 between what is due and what was given.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -66,6 +67,12 @@ class _Fold:
     ids: Iterator[UUID]
     changes: Changes = field(default_factory=Changes)
     rules: EarningRules = DEFAULT
+    owned: dict[str, list[Key]] = field(default_factory=lambda: defaultdict(list), init=False)
+    """The orders known of each customer."""
+
+    def __post_init__(self) -> None:
+        for key in self.state.orders:
+            self.owned[key[0]].append(key)
 
     def apply(self, event: Event) -> None:
         match event.data:
@@ -110,6 +117,7 @@ class _Fold:
             multiplier=multiplier,
             transaction_ids=(movement.transaction.id,),
         )
+        self.owned[data.customer_id].append(key)
         self.changes.orders_made[key] = None
         self._record(event, movement, movement.transaction.points - judgement.extra)
         for waiting in self._waited(data.customer_id, about_order(data.order_id)):
@@ -149,11 +157,11 @@ class _Fold:
         self.changes.timelines[customer] = min(
             data.effective_at, self.changes.timelines.get(customer, data.effective_at)
         )
-        for key, order in list(self.state.orders.items()):
-            if key[0] == customer and order.occurred_at > data.effective_at:
-                multiplier = multiplier_before(timeline, order.occurred_at)
-                if multiplier != order.multiplier:
-                    self._settle(event, key, multiplier, None)
+        known = [self.state.orders[key] for key in self.owned[customer]]
+        for order in sorted(known, key=lambda one: (one.occurred_at, one.order_id)):
+            multiplier = multiplier_before(timeline, order.occurred_at)
+            if order.occurred_at > data.effective_at and multiplier != order.multiplier:
+                self._settle(event, (customer, order.order_id), multiplier, None)
 
     def _settle(self, event: Event, key: Key, multiplier: str, refund: Refund | None) -> None:
         """Post the difference between what an order is due and what was given for it."""
@@ -321,7 +329,7 @@ _NO_REFUNDS: Final[dict[str, Refund]] = {}
 
 def differences(due: Mapping[str, int], given: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
     """By rule: what is due beyond what was given, and what was given beyond what is due."""
-    change = {rule: due.get(rule, 0) - given.get(rule, 0) for rule in (*due, *(set(given) - set(due)))}
+    change = {rule: due.get(rule, 0) - given.get(rule, 0) for rule in {**due, **given}}
     more = {rule: points for rule, points in change.items() if points > 0}
     less = {rule: -points for rule, points in change.items() if points < 0}
     return more, less

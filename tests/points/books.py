@@ -1,0 +1,112 @@
+"""The books of a database: events delivered as a worker does, and what they left there."""
+
+import itertools
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import from_json
+
+from services.points import handlers
+from services.points.handlers import Adjustment
+from services.points.rules.ledger import Transaction
+from services.points.store import statement
+from services.points.store.statement import Balances
+from shared.contracts.envelope import Event
+from shared.messaging.batch import Batch
+from shared.messaging.delivery import Delivery
+from shared.messaging.positions import Group
+from shared.postgres.pool import Pool
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+MANY = 10_000
+
+_requests = itertools.count()
+
+
+async def deliver(pool: Pool, *events: Event, now: datetime = NOW) -> None:
+    """One batch, as the worker delivers it: each event once, retried when it has to be."""
+    delivery = Delivery(pool, Group("test", "points"), handlers.handle, lambda: now)
+    assert await delivery.deliver(Batch({}, list(events), [], 0), lambda _: False)
+
+
+async def adjust(pool: Pool, customer_id: str, points: int, now: datetime = NOW) -> Transaction:
+    """One adjustment, in a transaction of its own."""
+    adjustment = Adjustment(customer_id, points, "goodwill", None)
+    async with pool.acquire() as connection, connection.transaction():
+        return await handlers.adjust(connection, adjustment, f"request-{next(_requests)}", now)
+
+
+async def balances(pool: Pool, customer_id: str = "ann") -> Balances:
+    """A customer's balances as the API reads them."""
+    return await statement.balances(pool, customer_id)
+
+
+async def refused(pool: Pool) -> list[tuple[str, str]]:
+    """The dead letters in their order: the event's id, and the reason."""
+    rows = await pool.fetch("SELECT value, reason FROM dead_letter ORDER BY id")
+    return [(from_json(row["value"])["id"], row["reason"]) for row in rows]
+
+
+async def published(pool: Pool) -> list[dict[str, Any]]:
+    """The events in the outbox, in their order."""
+    rows = await pool.fetch("SELECT topic, key, value FROM outbox ORDER BY id")
+    events = [from_json(row["value"]) for row in rows]
+    assert {row["topic"] for row in rows} <= {"loyalty.points"}
+    assert [row["key"].decode() for row in rows] == [event["data"]["customer_id"] for event in events]
+    return events
+
+
+async def transactions(pool: Pool) -> list[dict[str, Any]]:
+    """All transactions, by customer and in order."""
+    return [dict(row) for row in await pool.fetch("SELECT * FROM transaction ORDER BY customer_id, sequence")]
+
+
+async def offenders(pool: Pool) -> dict[str, Sequence[str]]:
+    """What `verify` finds wrong, by check."""
+    return {check.name: check.offenders async for check in handlers.verify(pool, MANY) if check.offenders}
+
+
+async def check_books(pool: Pool) -> None:
+    """The books agree with themselves, every statement adds up, and the outbox tells just what happened."""
+    assert await offenders(pool) == {}
+    rows = await transactions(pool)
+    nets: dict[str, int] = {}
+    for row in rows:
+        net = row["available_after"] + row["pending_after"] + row["held_after"] - row["debt_after"]
+        assert net == nets.get(row["customer_id"], 0) + row["points"]
+        nets[row["customer_id"]] = net
+    for customer, net in nets.items():
+        found = await balances(pool, customer)
+        assert min(found.available, found.pending, found.held, found.debt) >= 0
+        assert found.available + found.pending + found.held - found.debt == net
+    told = [(event["type"], event["data"]) for event in await published(pool)]
+    assert sorted(map(_told, told), key=str) == sorted(map(_happened, filter(_moves, rows)), key=str)
+    for customer in nets:
+        order = [data["transaction_id"] for _, data in told if data["customer_id"] == customer]
+        assert order == [str(row["id"]) for row in rows if row["customer_id"] == customer and _moves(row)]
+
+
+def _moves(row: dict[str, Any]) -> bool:
+    return row["points"] != 0
+
+
+def _told(event: tuple[str, dict[str, Any]]) -> tuple[object, ...]:
+    type_, data = event
+    return data["transaction_id"], type_, data["points"], data["reason"], data["balance"]
+
+
+def _happened(row: dict[str, Any]) -> tuple[object, ...]:
+    balance = {name: row[f"{name}_after"] for name in ("available", "pending", "held", "debt")}
+    return str(row["id"]), f"loyalty.points.{row['kind']}.v1", abs(row["points"]), row["reason"], balance
+
+
+TABLES_SQL = """
+SELECT string_agg(format('DELETE FROM %I', tablename), '; ') FROM pg_tables
+WHERE schemaname = 'public' AND tablename <> 'schema_migration'
+"""
+
+
+async def empty(pool: Pool) -> None:
+    """Forget everything, so that the next example begins anew."""
+    await pool.execute(await pool.fetchval(TABLES_SQL))

@@ -1,0 +1,242 @@
+"""The fold: what each event changes, told by the transactions that it makes.
+
+Planted and caught here: refunds counted in the order of arrival; the limit of reviews that does not
+forget a withdrawn one; the tier's extra counted as qualifying.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.points.rules.fold import due_for
+from services.points.rules.known import Changes, State
+from shared.contracts.reasons import Reason
+from shared.contracts.shop import CustomerErased
+from tests.points.known import moved, strangers, tell
+from tests.points.shop import again, event, hour, purchase, referral, refund, review, tier, withdrawal
+
+
+@pytest.fixture
+def ann() -> State:
+    return strangers("ann", "bob")
+
+
+def available(state: State, customer: str = "ann") -> int:
+    found = state.accounts[customer]
+    return found.available - found.debt
+
+
+def qualifying(changes: Changes) -> list[int]:
+    return [one.qualifying for one in changes.announced]
+
+
+def test_a_purchase_earns_in_one_transaction_at_the_multiplier_before_it(ann: State):
+    tell(ann, tier([(hour(0), "1.25"), (hour(2), "2")]))
+    changes = tell(ann, purchase("1", "100.00", hour(2)), purchase("2", "100.00", hour(3)))
+    assert moved(changes) == [("earned", 125), ("earned", 200)]
+    assert qualifying(changes) == [100, 100]
+    assert ann.accounts["ann"].orders == 2
+    assert [order.ordinal for order in ann.orders.values()] == [1, 2]
+    assert ann.orders["ann", "1"].given == {"base": 100, "tier": 25}
+
+
+def test_an_order_of_nothing_makes_a_transaction_and_tells_nothing(ann: State):
+    changes = tell(ann, purchase("1", "0.00"), purchase("2", "80.00", currency="EUR"))
+    assert moved(changes) == [("earned", 0), ("earned", 0)]
+    assert changes.announced == []
+
+
+def test_a_refund_takes_back_what_is_no_longer_due(ann: State):
+    tell(ann, tier([(hour(-1), "1.25")]), purchase("1", "100.00"))
+    changes = tell(ann, refund("1", "r", "30.50"))
+    # Kept are 69.50: 69 and 17 of what were 100 and 25.
+    assert moved(changes) == [("reversed", -39)]
+    assert qualifying(changes) == [31]
+    assert changes.transactions[0].occasion.reason == {"kind": "refund", "order_id": "1", "refund_id": "r"}
+    assert available(ann) == 86
+
+
+def test_a_refund_that_moves_nothing_makes_no_transaction(ann: State):
+    tell(ann, purchase("1", "10.90"))
+    changes = tell(ann, refund("1", "r", "0.90"))
+    assert (moved(changes), len(changes.refunds)) == ([], 1)
+    assert moved(tell(ann, refund("1", "r2", "0.01"))) == [("reversed", -1)]
+
+
+def test_a_refund_that_waited_makes_a_transaction_of_its_own_after_the_purchases(ann: State):
+    early = tell(ann, refund("1", "b", "10.00", hour(2)), refund("1", "a", "20.00", hour(1)))
+    assert (moved(early), len(early.waiting)) == ([], 2)
+    changes = tell(ann, purchase("1", "100.00", hour(3)))
+    assert moved(changes) == [("earned", 100), ("reversed", -20), ("reversed", -10)]
+    assert [one.occasion.occurred_at for one in changes.transactions] == [hour(3), hour(1), hour(2)]
+
+
+def test_what_waits_within_a_batch_is_not_kept_waiting(ann: State):
+    changes = tell(ann, refund("1", "r", "10.00"), withdrawal("v"), purchase("1", "100.00"), review("v", "s"))
+    assert moved(changes) == [("earned", 100), ("reversed", -10), ("earned", 50), ("reversed", -50)]
+    assert changes.waiting == []
+
+
+def test_refunds_count_in_the_order_of_time_and_id_whenever_they_arrive(ann: State):
+    # By its line first, 50 of the whole leave 25; the other way round they would leave 33.33.
+    lines = (("a", "50.00"), ("b", "50.00"))
+    tell(ann, purchase("1", "100.00", lines=lines))
+    tell(ann, refund("1", "late", "50.00", hour(2)))
+    tell(ann, refund("1", "early", "50.00", hour(1), lines=(("a", "50.00"),)))
+    assert available(ann) == 0
+    tell(ann, purchase("2", "100.00", lines=lines))
+    tell(ann, refund("2", "r2", "60.00", hour(1), lines=(("a", "60.00"),)))
+    tell(ann, refund("2", "r1", "40.00", hour(1)))
+    # r1 lowers each line to 30, then r2 takes one of them whole.
+    assert available(ann) == 30
+
+
+@pytest.mark.parametrize(
+    "misfit, reason",
+    [
+        (refund("1", "r", "1.00", currency="EUR"), Reason.CURRENCY_MISMATCH),
+        (refund("1", "r", "1.00", lines=(("c", "1.00"),)), Reason.UNKNOWN_LINE),
+    ],
+)
+def test_a_refund_that_does_not_fit_is_refused_and_takes_up_no_id(ann: State, misfit: object, reason: Reason):
+    bought = purchase("1", "10.00", lines=(("a", "4.00"), ("b", "6.00")))
+    tell(ann, bought)
+    changes = tell(ann, misfit, refund("1", "r", "6.00"))
+    assert [(one.event, one.reason) for one in changes.refusals] == [(misfit, reason)]
+    assert moved(changes) == [("reversed", -6)]
+    other = strangers("ann")
+    tell(other, misfit)
+    assert [one.event for one in tell(other, bought).refusals] == [misfit]
+
+
+def test_repeats_have_no_effect_and_are_counted_apart_when_they_differ(ann: State):
+    facts = [purchase("1", "100.00"), refund("1", "r", "10.00"), review("v", "s"), referral("approved", "f")]
+    tell(ann, *facts, withdrawal("v"))
+    changes = tell(ann, *map(again, facts), withdrawal("v", hour(1)))
+    assert (moved(changes), changes.repeats, changes.repeats_that_differ) == ([], 6, 0)
+    changes = tell(
+        ann,
+        *(purchase("1", "101.00"), purchase("1", "100.00", hour(1))),
+        *(refund("1", "r", "11.00"), refund("1", "r", "10.00", hour(1))),
+        *(review("v", "t"), review("v", "s", verified=False)),
+        referral("approved", "f", (501, 201)),
+    )
+    assert (moved(changes), changes.repeats, changes.repeats_that_differ) == ([], 0, 8)
+
+
+def test_an_order_id_of_two_shops_is_a_conflict(ann: State):
+    tell(ann, purchase("1", "100.00"))
+    other = purchase("1", "100.00", source="/shop/other")
+    changes = tell(ann, other, purchase("1", "5.00", customer_id="bob", source="/shop/other"))
+    assert [(one.event, one.reason) for one in changes.refusals] == [(other, Reason.ORDER_CONFLICT)]
+    assert moved(changes) == [("earned", 5)]
+
+
+def test_a_sku_is_rewarded_once_and_again_when_its_review_was_withdrawn(ann: State):
+    changes = tell(ann, review("1", "s"), review("2", "s"), review("3", "t"), review("1", "s", customer_id="bob"))
+    assert [points for _, points in moved(changes)] == [50, 0, 50, 50]
+    assert qualifying(changes) == [50, 50, 50]
+    assert moved(tell(ann, withdrawal("2"))) == []
+    assert moved(tell(ann, review("4", "s"))) == [("earned", 0)]
+    assert moved(tell(ann, withdrawal("1"), review("5", "s"))) == [("reversed", -50), ("earned", 50)]
+
+
+@pytest.mark.parametrize("verified", [False, None])
+def test_a_review_of_no_verified_purchase_earns_nothing_and_frees_nothing(ann: State, verified: bool | None):
+    changes = tell(ann, review("1", "s", verified=verified), review("2", "s"), withdrawal("1"), review("3", "s"))
+    assert [points for _, points in moved(changes)] == [0, 50, 0]
+
+
+def test_a_referral_pays_both_sides_and_a_void_takes_it_back_for_good(ann: State):
+    changes = tell(ann, referral("approved", "f"))
+    assert [(one.account.customer_id, one.points) for one in changes.transactions] == [("ann", 500), ("bob", 200)]
+    assert qualifying(changes) == [500, 200]
+    changes = tell(ann, referral("voided", "f"), referral("voided", "f"), referral("approved", "f"))
+    assert [(one.account.customer_id, one.points) for one in changes.transactions] == [("ann", -500), ("bob", -200)]
+    assert changes.transactions[0].occasion.reason == {"kind": "referral_voided", "referral_id": "f"}
+    assert (available(ann), available(ann, "bob")) == (0, 0)
+
+
+def test_a_referral_that_was_voided_before_it_was_approved_is_never_paid(ann: State):
+    assert moved(tell(ann, referral("voided", "f"), referral("approved", "f"))) == []
+
+
+def test_a_side_that_gets_nothing_has_no_transaction(ann: State):
+    assert moved(tell(ann, referral("approved", "f", (None, 200)), referral("approved", "g", (500, 0)))) == [
+        ("earned", 200),
+        ("earned", 500),
+    ]
+
+
+def test_a_timeline_that_changed_in_the_past_settles_later_orders_again(ann: State):
+    tell(
+        ann,
+        *(purchase(str(hours), "100.00", hour(hours)) for hours in (0, 1, 2, 3)),
+        purchase("b", "9", customer_id="bob"),
+    )
+    changes = tell(ann, tier([(hour(1), "1.25"), (hour(2), "1.5")], verb="corrected"))
+    assert [(one.occasion.reason["order_id"], one.points) for one in changes.transactions] == [("2", 25), ("3", 50)]
+    assert changes.transactions[0].occasion.reason == {"kind": "tier", "order_id": "2"}
+    assert qualifying(changes) == [0, 0]
+    back = tell(ann, tier([(hour(2), "1")], verb="demoted"))
+    assert moved(back) == [("reversed", -50)]
+    assert (qualifying(back), available(ann)) == ([0], 425)
+
+
+def test_settling_again_follows_the_time_of_the_orders(ann: State):
+    tell(ann, *(purchase(str(hours), "100.00", hour(hours)) for hours in (3, 1, 2)))
+    changes = tell(ann, tier([(hour(0), "2")]))
+    assert [one.occasion.reason["order_id"] for one in changes.transactions] == ["1", "2", "3"]
+
+
+def test_a_multiplier_in_other_words_settles_nothing(ann: State):
+    tell(ann, purchase("1", "100.00", hour(1)))
+    changes = tell(ann, tier([(hour(0), "1.00")]))
+    assert (moved(changes), ann.orders["ann", "1"].multiplier) == ([], "1.00")
+
+
+def test_what_is_taken_back_beyond_what_is_there_is_owed_and_paid_by_the_next_earning(ann: State):
+    tell(ann, tier([(hour(-1), "1.5")]), purchase("1", "100.00"))
+    # All of it was spent since.
+    ann.accounts["ann"] = replace(ann.accounts["ann"], available=0)
+    ann.lots["ann"] = {id_: replace(one, remaining=0, spent=one.granted) for id_, one in ann.lots["ann"].items()}
+    changes = tell(ann, refund("1", "r", "100.00"), purchase("2", "20.00", hour(-2)), referral("approved", "f"))
+    owed = [(one.account.available, one.account.debt) for one in changes.transactions]
+    assert owed == [(0, 150), (0, 130), (370, 0), (200, 0)]
+
+
+def test_an_event_of_no_place_is_a_bug(ann: State):
+    with pytest.raises(TypeError, match=r"shop\.customer\.erased\.v1"):
+        tell(ann, event("shop.customer.erased.v1", hour(0), CustomerErased(customer_id="ann")))
+
+
+_PARTS = st.lists(st.integers(0, 400_000), min_size=1, max_size=6)
+
+
+@given(parts=_PARTS, rest=st.integers(0, 10_000), shuffled=st.randoms(), lined=st.booleans())
+def test_partial_refunds_equal_one_full_one(parts: Sequence[int], rest: int, shuffled: Random, lined: bool):
+    total = _money(sum(parts) + rest)
+    lines = [(str(number), _money(part)) for number, part in enumerate([*parts, rest])] if lined else []
+    refunds = [
+        refund("1", f"r{number}", _money(part), hour(number), lines=[(str(number), _money(part))] if lined else [])
+        for number, part in enumerate(parts)
+    ]
+    shuffled.shuffle(refunds)
+    bought = [tier([(hour(-1), "1.3")]), purchase("1", total, lines=lines)]
+    partly, fully = strangers("ann"), strangers("ann")
+    tell(partly, *bought, *refunds)
+    whole = _money(sum(parts))
+    tell(fully, *bought, refund("1", "r", whole, lines=[*lines[:-1]] if lined else []))
+    assert partly.orders["ann", "1"].given == fully.orders["ann", "1"].given
+    assert available(partly) == available(fully)
+    order = partly.orders["ann", "1"]
+    assert due_for(order, partly.refunds["ann", "1"], partly.timelines["ann"]) == order.given
+    assert order.given.get("base", 0) == rest // 10_000
+
+
+def _money(units: int) -> str:
+    return f"{units // 10_000}.{units % 10_000:04}"

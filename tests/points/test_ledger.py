@@ -1,0 +1,182 @@
+"""The ledger's arithmetic: earning pays debt first, taking back follows the lots, nothing is lost.
+
+Planted and caught here: debt not paid first; `take_back` without the rule's own lots first, or without
+pending before available; what is missing not made debt; the sequence not incremented.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.points.rules import ledger
+from services.points.rules.ledger import Account, Lot, Movement
+from tests.points.known import NOW, account, lot, numbered, occasion
+from tests.points.shop import hour
+
+
+def flows(movement: Movement) -> list[tuple[str, str, int, int | None]]:
+    return [
+        (one.source, one.target, one.points, one.lot_id and one.lot_id.int) for one in movement.transaction.postings
+    ]
+
+
+def test_earning_makes_a_lot_per_rule_available_at_once():
+    movement = ledger.earn(account(7), {"base": 100, "tier": 25, "none": 0}, occasion(), numbered())
+    after = movement.transaction.account
+    assert (after.available, after.debt, after.earned, after.sequence) == (132, 0, 132, 1)
+    assert (movement.transaction.kind, movement.transaction.points) == ("earned", 125)
+    assert [(one.rule, one.granted, one.remaining, one.origin) for one in movement.made] == [
+        ("base", 100, 100, "order/1"),
+        ("tier", 25, 25, "order/1"),
+    ]
+    assert flows(movement) == [("issued", "available", 100, 2), ("issued", "available", 25, 3)]
+
+
+def test_earning_pays_debt_first():
+    movement = ledger.earn(account(debt=120), {"base": 100, "tier": 25}, occasion(), numbered())
+    after = movement.transaction.account
+    assert (after.available, after.debt, after.earned) == (5, 0, 5)
+    assert flows(movement) == [
+        ("issued", "debt", 100, 2),
+        ("issued", "debt", 20, 3),
+        ("issued", "available", 5, 3),
+    ]
+    assert [(one.remaining, one.reversed) for one in movement.made] == [(0, 100), (5, 20)]
+
+
+def test_what_does_not_pay_the_whole_debt_leaves_the_rest():
+    after = ledger.earn(account(debt=120), {"base": 100}, occasion(), numbered()).transaction.account
+    assert (after.available, after.debt) == (0, 20)
+
+
+def test_earning_nothing_is_a_transaction_too():
+    movement = ledger.earn(account(), {"base": 0}, occasion(), numbered())
+    assert (movement.transaction.points, movement.transaction.postings, movement.made) == (0, (), ())
+    assert movement.transaction.account.sequence == 1
+
+
+# Of the origin order/1 a base lot of 10, a pending one of 5 and a tier's of 8; then others by their expiry.
+LOTS = (
+    lot(1, 10),
+    lot(2, 5, pending=True),
+    lot(3, 8, rule="tier"),
+    lot(4, 20, origin="order/2", occurred_at=hour(-9)),
+    lot(5, 30, origin="order/3", expires_at=hour(99)),
+    lot(6, 40, origin="order/4", expires_at=hour(50)),
+    lot(7, 50, origin="order/5", occurred_at=hour(-8)),
+)
+
+
+@pytest.mark.parametrize(
+    "wanted, taken",
+    [
+        ({"base": 3}, [(2, 3)]),
+        ({"base": 7}, [(2, 5), (1, 2)]),
+        ({"tier": 8, "base": 15}, [(3, 8), (2, 5), (1, 10)]),
+        ({"base": 17}, [(2, 5), (1, 10), (3, 2)]),
+        ({"tier": 10}, [(3, 8), (2, 2)]),
+        ({"base": 15, "tier": 9}, [(2, 5), (1, 10), (3, 8), (6, 1)]),
+        ({"base": 15, "tier": 8 + 40 + 30 + 20 + 1}, [(2, 5), (1, 10), (3, 8), (6, 40), (5, 30), (4, 20), (7, 1)]),
+    ],
+)
+def test_what_is_taken_back_comes_from_its_own_lots_then_from_the_soonest_to_expire(
+    wanted: Mapping[str, int], taken: list[tuple[int, int]]
+):
+    movement = ledger.take_back(account(158, pending=5), wanted, LOTS[::-1], occasion(), numbered())
+    assert [(one.lot_id and one.lot_id.int, one.points) for one in movement.transaction.postings] == taken
+    pending = sum(points for number, points in taken if number == 2)
+    after = movement.transaction.account
+    assert (after.pending, after.available) == (5 - pending, 158 + pending - sum(wanted.values()))
+    assert {one.source for one in movement.transaction.postings} <= {"pending", "available"}
+    assert {(one.id.int, one.reversed) for one in movement.changed} == set(taken)
+    assert (movement.transaction.kind, movement.transaction.points) == ("reversed", -sum(wanted.values()))
+
+
+def test_what_is_not_there_becomes_debt():
+    movement = ledger.take_back(account(10), {"base": 25}, LOTS[:1], occasion(), numbered())
+    after = movement.transaction.account
+    assert (after.available, after.debt, after.earned) == (0, 15, -15)
+    assert flows(movement) == [("available", "reversed", 10, 1), ("debt", "reversed", 15, None)]
+
+
+def test_an_adjustment_up_pays_debt_and_does_not_count_as_earned():
+    movement = ledger.adjust(account(debt=30), 50, (), occasion("adjustment/1"), numbered())
+    after = movement.transaction.account
+    assert (after.available, after.debt, after.earned) == (20, 0, -30)
+    assert flows(movement) == [("adjusted", "debt", 30, 2), ("adjusted", "available", 20, 2)]
+
+
+def test_an_adjustment_down_spends_available_lots_by_their_expiry():
+    movement = ledger.adjust(account(158, pending=5), -75, LOTS, occasion("adjustment/1"), numbered())
+    assert flows(movement) == [
+        ("available", "adjusted", 40, 6),
+        ("available", "adjusted", 30, 5),
+        ("available", "adjusted", 5, 4),
+    ]
+    assert [(one.spent, one.reversed) for one in movement.changed] == [(40, 0), (30, 0), (5, 0)]
+    assert (movement.transaction.account.available, movement.transaction.account.earned) == (83, 163)
+
+
+def test_no_more_can_be_adjusted_away_than_is_available():
+    with pytest.raises(ValueError, match="11 points are more than the 10"):
+        ledger.adjust(account(10, pending=50), -11, LOTS, occasion(), numbered())
+    assert ledger.adjust(account(10), -10, LOTS, occasion(), numbered()).transaction.account.available == 0
+
+
+def test_a_statement_never_runs_back_when_clocks_do():
+    later = ledger.earn(account(), {"base": 1}, occasion(), numbered()).transaction.account
+    assert later.recorded_at == NOW
+    ahead = Account(**{name: getattr(later, name) for name in Account.__slots__} | {"recorded_at": hour(10**5)})
+    assert ledger.earn(ahead, {"base": 1}, occasion(), numbered()).transaction.account.recorded_at == hour(10**5)
+
+
+_POINTS = st.integers(0, 60)
+_ORIGIN = st.sampled_from(("order/1", "order/2", "order/3"))
+_AWARDS = st.fixed_dictionaries({}, optional={"base": _POINTS, "tier": _POINTS})
+_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("earn"), _ORIGIN, _AWARDS),
+        st.tuples(st.just("take"), _ORIGIN, _AWARDS),
+        st.tuples(st.just("adjust"), _ORIGIN, st.integers(-40, 40).filter(bool)),
+    ),
+    max_size=25,
+)
+
+
+@given(steps=_STEPS)
+def test_any_run_of_movements_keeps_the_books(steps: list[tuple[str, str, object]]):
+    state, lots, ids, net = account(), dict[UUID, Lot](), numbered(), 0
+    posted: Counter[str] = Counter()
+    for sequence, (verb, origin, what) in enumerate(steps, start=1):
+        state, movement = _move(state, lots, ids, (verb, origin, what))
+        lots |= {one.id: one for one in (*movement.made, *movement.changed)}
+        for one in movement.transaction.postings:
+            assert one.points > 0
+            posted[one.target] += one.points
+            posted[one.source] -= one.points
+        net += movement.transaction.points
+        assert state.sequence == sequence
+        assert state.available - state.debt == net
+        assert min(state.available, state.debt) == 0
+        assert state.available == sum(one.remaining for one in lots.values()) == posted["available"]
+        assert state.debt == -posted["debt"]
+        assert all(one.granted == one.remaining + one.reversed + one.spent for one in lots.values())
+        assert posted.total() == 0
+
+
+def _move(
+    state: Account, lots: dict[UUID, Lot], ids: object, step: tuple[str, str, object]
+) -> tuple[Account, Movement]:
+    verb, origin, what = step
+    if verb == "earn":
+        movement = ledger.earn(state, what, occasion(origin), ids)
+    elif verb == "take":
+        movement = ledger.take_back(state, what, list(lots.values()), occasion(origin), ids)
+    else:
+        points = max(what, -state.available)
+        movement = ledger.adjust(state, points, list(lots.values()), occasion(origin), ids)
+    return movement.transaction.account, movement

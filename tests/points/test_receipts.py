@@ -1,0 +1,140 @@
+"""Receipts say what was decided, and rebuild to their digest from what is stored.
+
+Planted and caught here: a receipt of today's refunds instead of those known then.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from services.points.rules import receipts
+from services.points.rules.earning import DEFAULT, judge_order, judge_review
+from services.points.rules.known import State
+from services.points.rules.ledger import Transaction
+from services.points.rules.receipts import Basis
+from shared.contracts.envelope import Event
+from tests.points.histories import CUSTOMERS, facts
+from tests.points.known import strangers, tell
+from tests.points.shop import hour, purchase, refund, review, tier, withdrawal
+
+
+@pytest.mark.parametrize(
+    "amount, text",
+    [
+        (Fraction(0), "0.00"),
+        (Fraction(10), "10.00"),
+        (Fraction("10.1"), "10.10"),
+        (Fraction("0.01"), "0.01"),
+        (Fraction("1.0012"), "1.0012"),
+        (Fraction("1.0010"), "1.0010"),
+        (Fraction(1, 3), "0.3333"),
+        (Fraction(2, 3), "0.6667"),
+        (Fraction("0.00005"), "0.00"),
+        (Fraction("0.00015"), "0.0002"),
+        (Fraction("999999999999.9999"), "999999999999.9999"),
+    ],
+)
+def test_an_amount_has_two_decimals_or_four(amount: Fraction, text: str):
+    assert receipts.format_amount(amount) == text
+
+
+def test_the_receipt_of_an_order_shows_each_rule_and_the_tiers_extra_apart():
+    assert receipts.of_order(1, judge_order("USD", Fraction(100), "1.25", DEFAULT)) == {
+        "rules_version": 1,
+        "engine": 1,
+        "rules": [{"rule": "base", "matched": True, "requested": 100, "awarded": 100}],
+        "tier": {"multiplier": "1.25", "extra": 25},
+    }
+    assert receipts.of_order(1, judge_order("EUR", Fraction(100), "1", DEFAULT))["rules"] == [
+        {"rule": "base", "matched": False, "why": "no_rate", "requested": 0, "awarded": 0}
+    ]
+
+
+def test_the_receipt_of_a_review_names_the_limit_that_cut_it():
+    line = judge_review(verified=True, sku_was_rewarded=True, rules=DEFAULT)
+    [shown] = receipts.of_rules(1, (line,))["rules"]
+    assert shown == {
+        "rule": "review",
+        "matched": True,
+        "requested": 50,
+        "awarded": 0,
+        "limit": "once per customer and sku",
+    }
+
+
+def test_a_digest_is_over_the_very_text_of_the_receipt():
+    receipt = receipts.of_order(1, judge_order("USD", Fraction(100), "1.25", DEFAULT))
+    # Stored digests are compared with it for ever: a change here needs a new ENGINE.
+    assert receipts.digest(receipt).hex() == "bd2b2c598180fd40aaee7fff6cd42c632a0966be43f011f07e4df9412bb6c130"
+    assert receipts.digest(receipt | {"engine": 2}) != receipts.digest(receipt)
+
+
+def basis_of(state: State, transaction: Transaction) -> Basis:
+    """What the store finds for a transaction, out of all that is known by now."""
+    reason, customer = transaction.occasion.reason, transaction.account.customer_id
+    order = state.orders.get((customer, reason.get("order_id", "")))
+    known = state.reviews.get((customer, reason.get("review_id", "")))
+    return Basis(
+        reason=reason,
+        rules_version=transaction.occasion.rules_version,
+        inputs=transaction.occasion.inputs,
+        order=order and order.bought,
+        refunds=state.refunds.get((customer, reason.get("order_id", "")), {}),
+        verified=known and known.verified,
+    )
+
+
+@given(events=facts())
+def test_every_receipt_rebuilds_to_its_digest_whatever_came_later(events: Sequence[Event]):
+    state = strangers(*CUSTOMERS)
+    made = [one for event in events for one in tell(state, event).transactions]
+    for transaction in made:
+        rebuilt = receipts.rebuild(basis_of(state, transaction))
+        assert receipts.digest(rebuilt) == transaction.occasion.receipt_digest
+
+
+def receipts_after(*events: Event) -> list[receipts.Receipt]:
+    state = strangers("ann")
+    made = tell(state, *events).transactions
+    return [receipts.rebuild(basis_of(state, one)) for one in made]
+
+
+def test_a_receipt_tells_the_refunds_that_were_known_then():
+    bought, late, early = receipts_after(
+        purchase("1", "100.00"), refund("1", "r2", "60.00", hour(2)), refund("1", "r1", "70.00", hour(1))
+    )
+    assert "refund" not in bought
+    assert late["refund"] == {"asked": "60.00", "taken": "60.00"}
+    assert late["rules"][0]["awarded"] == 40
+    # By time it is the first of the two, so all that it asked for was there.
+    assert early["refund"] == {"asked": "70.00", "taken": "70.00"}
+    assert early["rules"][0]["awarded"] == 0
+
+
+def test_a_receipt_of_a_refund_of_more_than_is_kept_tells_what_was_taken():
+    *_, last = receipts_after(purchase("1", "100.00"), refund("1", "r", "130.00"))
+    assert last["refund"] == {"asked": "130.00", "taken": "100.00"}
+
+
+def test_a_receipt_after_a_new_timeline_tells_its_multiplier():
+    *_, last = receipts_after(purchase("1", "100.00", hour(1)), tier([(hour(0), "1.25")]))
+    assert last["tier"] == {"multiplier": "1.25", "extra": 25}
+
+
+def test_a_withdrawn_review_has_a_receipt_without_rules():
+    *_, last = receipts_after(review("v", "s"), withdrawal("v"))
+    assert last == {"rules_version": 1, "engine": 1, "rules": []}
+
+
+@pytest.mark.parametrize("kind", ["purchase", "review"])
+def test_what_is_not_stored_any_more_cannot_be_rebuilt(kind: str):
+    events: dict[str, Any] = {"purchase": purchase("1", "1.00"), "review": review("v", "s")}
+    state = strangers("ann")
+    [transaction] = tell(state, events[kind]).transactions
+    gone = replace(basis_of(state, transaction), order=None, verified=None)
+    with pytest.raises(LookupError):
+        receipts.rebuild(gone)
