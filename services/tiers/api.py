@@ -1,7 +1,6 @@
 """The HTTP routes: a customer's tier, and how it came about."""
 
 from datetime import UTC, datetime
-from fractions import Fraction
 from typing import Final, Literal, Self
 
 from fastapi import Depends, FastAPI
@@ -79,7 +78,7 @@ class TierView(BaseModel):
             next=above
             and Next(
                 tier=above.id,
-                needs=(Need(metric="spend", missing=amount.missing_text(Fraction(above.spend) - status.spend)),),
+                needs=(Need(metric="spend", missing=amount.missing_text(above.spend - status.spend)),),
             ),
             program_version=status.program.version,
         )

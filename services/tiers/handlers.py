@@ -154,7 +154,7 @@ def _publication(program: Program, change: Change) -> Publication:
         and Progress(
             metric="spend",
             value=amount.reached_text(change.spend),
-            needed=amount.reached_text(Fraction(above.spend)),
+            needed=amount.reached_text(above.spend),
             next=above.id,
         ),
     )

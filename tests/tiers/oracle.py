@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from fractions import Fraction
 
 from shared.contracts.envelope import Event
 from shared.contracts.kept import Purchase, Refund, keep
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded
 
-NOTHING = Decimal(0)
-RANKED = ((1, "silver", Decimal("500.00")), (2, "gold", Decimal("1500.00")))
+NOTHING = Fraction(0)
+RANKED = ((1, "silver", Fraction("500.00")), (2, "gold", Fraction("1500.00")))
 
 
 def spend_at(events: Sequence[Event], moment: datetime) -> Fraction:

@@ -1,7 +1,6 @@
 """The tier program: which tiers there are, and what each needs."""
 
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Literal, Self
 
@@ -43,12 +42,12 @@ class ProgramDocument(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """A tier; it is reached when `spend` was spent within the window."""
+    """A tier; it is reached when `spend`, exact, was spent within the window."""
 
     id: str
     rank: int
     points_multiplier: str
-    spend: Decimal
+    spend: Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class Program:
                     tier.id,
                     rank,
                     tier.points_multiplier,
-                    max((Decimal(need.at_least) for need in tier.needs), default=Decimal(0)),
+                    max((Fraction(need.at_least) for need in tier.needs), default=Fraction(0)),
                 )
                 for rank, tier in enumerate(document.tiers)
             ),

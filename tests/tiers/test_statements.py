@@ -1,0 +1,67 @@
+"""How many statements a batch takes, whatever its size."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from services.tiers.handlers import handle
+from shared.contracts.envelope import Event
+from shared.postgres.pool import Connection, Pool
+from tests.tiers.applied import NOW, apply
+from tests.tiers.shop import day, purchase, refund
+
+STATEMENTS = {"fetch", "fetchrow", "fetchval", "execute", "executemany", "copy_records_to_table"}
+
+
+class Counting:
+    """A connection that counts the statements that it is given."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.count = 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.count += name in STATEMENTS
+        return getattr(self.connection, name)
+
+
+async def statements(pool: Pool, events: Sequence[Event]) -> int:
+    async with pool.acquire() as connection, connection.transaction():
+        counting = Counting(connection)
+        await handle(counting, events, NOW)  # pyright: ignore[reportArgumentType]
+        return counting.count
+
+
+def purchases(count: int, time: float) -> list[Event]:
+    """One of each customer; every fifth reaches a tier with it."""
+    return [
+        purchase(f"{time}", "600.00" if number % 5 == 0 else "1.00", day(time), customer_id=f"c{number}")
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(("batch", "most"), [(5, 12), (500, 12)])
+async def test_purchases_in_order_take_a_dozen(tiers_pool: Pool, batch: int, most: int):
+    await apply(tiers_pool, *purchases(batch, 0))
+    assert await statements(tiers_pool, purchases(batch, 400)) <= most
+
+
+@pytest.mark.parametrize("step", [1, -1])
+async def test_whatever_comes_takes_no_more_than_twenty(tiers_pool: Pool, step: int):
+    await apply(tiers_pool, *purchases(500, 10))
+    assert await statements(tiers_pool, mixed(100)[::step]) <= 20
+
+
+def mixed(count: int) -> list[Event]:
+    """Of every customer a purchase in order, a late one, a refund, and a refund of an unknown order."""
+    events: list[Event] = []
+    for number in range(count):
+        customer_id = f"c{number}"
+        events += [
+            purchase("new", "10.00", day(20), customer_id=customer_id),
+            purchase("late", "700.00", day(5), customer_id=customer_id),
+            refund("10", "r", "0.50", day(11), customer_id=customer_id),
+            refund("unknown", "r", "0.50", day(11), customer_id=customer_id),
+        ]
+    return events
