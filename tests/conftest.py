@@ -1,6 +1,8 @@
 """Fixtures that all tests share."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -9,9 +11,11 @@ from tests.support import postgres
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """A PostgreSQL server for this process's session."""
-    with postgres.server(tmp_path_factory.mktemp("postgres")) as url:
+    # Not below pytest's own folder: its mode is reset whenever another run of pytest begins,
+    # and a server that root started for another user then loses its files.
+    with TemporaryDirectory(prefix="wafa-test-") as folder, postgres.server(Path(folder)) as url:
         yield url
 
 

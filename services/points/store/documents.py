@@ -13,7 +13,7 @@ def order_to_json(order: PurchaseCompleted) -> dict[str, Any]:
         body["lines"] = [(one.line_id, one.sku, one.quantity, one.amount, one.category) for one in order.lines]
     for name in ("channel", "store_id", "coupon_codes"):
         value: Any = getattr(order, name)
-        if value:
+        if value not in (None, ()):
             body[name] = value
     return body
 

@@ -50,7 +50,7 @@ async def load(connection: Connection, wanted: Wanted) -> State:
     )
     for one in await waiting.take(connection, wanted.waited_for):
         state.waiting.setdefault((one.event.customer_id, one.about), []).append(one)
-    if wanted.refunded or wanted.retold:
+    if state.orders:
         state.refunds.update(await refunds(connection, list(state.orders)))
     state.lots.update(await _lots(connection, wanted, state))
     return state
