@@ -51,20 +51,22 @@ def _with_own_names(service: str, original: Document, taken: Mapping[str, Any]) 
 
 
 def _refers(node: object, names: set[str]) -> bool:
+    """Whether a schema refers to one of these, by `$ref` or in the mapping of a discriminator."""
     if isinstance(node, dict):
-        return node.get("$ref") in {_SCHEMAS + name for name in names} or any(
-            _refers(value, names) for value in node.values()
-        )
-    return isinstance(node, list) and any(_refers(value, names) for value in node)
+        return any(_refers(value, names) for value in node.values())
+    if isinstance(node, list):
+        return any(_refers(value, names) for value in node)
+    return isinstance(node, str) and node.startswith(_SCHEMAS) and node.removeprefix(_SCHEMAS) in names
 
 
 def _redirect(node: object, targets: Mapping[str, str]) -> None:
     """Replace references in place."""
     if isinstance(node, dict):
-        if node.get("$ref") in targets:
-            node["$ref"] = targets[node["$ref"]]
-        for value in node.values():
-            _redirect(value, targets)
+        for key, value in node.items():
+            if isinstance(value, str):
+                node[key] = targets.get(value, value)
+            else:
+                _redirect(value, targets)
     elif isinstance(node, list):
         for value in node:
             _redirect(value, targets)
