@@ -40,7 +40,6 @@ bench: setup ## measure the figures of the README (BENCH_JSON=file writes them)
 generate: setup ## write the schemas and the generated pages of docs/ again
 	$(BIN)/python -m shared.contracts.generate
 	$(BIN)/python -m deploy.docs
-	$(BIN)/python -m deploy.docs
 
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate
