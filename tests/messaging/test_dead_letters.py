@@ -1,0 +1,91 @@
+"""Dead letters are kept whole, listed, and replayed with their full effect."""
+
+from datetime import UTC, datetime, timedelta
+
+from shared.contracts.envelope import Record
+from shared.messaging import dead_letters
+from shared.messaging.dead_letters import DeadLetter
+from shared.postgres.pool import Pool
+from tests.contracts.records import read
+from tests.messaging.log import Desk, malformation, purchase, record
+
+
+async def only(pool: Pool) -> DeadLetter:
+    async with pool.acquire() as connection:
+        (letter,) = await dead_letters.page(connection, None, None, 10)
+    return letter
+
+
+async def test_a_record_is_kept_to_the_last_byte(platform_pool: Pool):
+    odd = Record(
+        topic="shop.purchases",
+        partition=3,
+        offset=2**40,
+        key=b"\xff\x00key",
+        value=b"\xfe\x00\x80 not UTF-8",
+        headers=(("content-type", b"\xff"), ("x", b""), ("x", b"twice"), ("none", None), ("العربية", b"1")),
+        timestamp=datetime(2027, 1, 1, 0, 0, 0, 123000, tzinfo=UTC),
+    )
+    async with platform_pool.acquire() as connection:
+        await dead_letters.write(connection, [malformation(odd, "a \x00 NUL and a \ud800 surrogate")])
+    letter = await only(platform_pool)
+    assert letter.record == odd
+    assert letter.error == "a \\0 NUL and a \\ud800 surrogate"
+
+
+async def test_a_record_without_key_and_value_is_kept(platform_pool: Pool):
+    bare = Record("shop.purchases", 0, 0, None, None, (), datetime(1970, 1, 1, tzinfo=UTC))
+    async with platform_pool.acquire() as connection:
+        await dead_letters.write(connection, [malformation(bare)])
+    assert (await only(platform_pool)).record == bare
+
+
+async def test_pages_go_from_the_newest_on(platform_pool: Pool):
+    async with platform_pool.acquire() as connection:
+        await dead_letters.write(connection, [malformation(record(b"{", offset)) for offset in range(5)])
+        first = await dead_letters.page(connection, None, None, 2)
+        second = await dead_letters.page(connection, None, first[-1].id, 2)
+        last = await dead_letters.page(connection, None, second[-1].id, 2)
+        assert await dead_letters.page(connection, "bad_field", None, 2) == []
+        assert await dead_letters.find(connection, 999) is None
+    assert [one.record.offset for one in (*first, *second, *last)] == [4, 3, 2, 1, 0]
+
+
+async def test_what_somebody_else_replays_is_left_out(platform_pool: Pool):
+    async with platform_pool.acquire() as one, platform_pool.acquire() as other:
+        await dead_letters.write(one, [malformation(record(b"{", offset)) for offset in range(2)])
+        ids = await dead_letters.ids_of(one, "not_json")
+        async with one.transaction():
+            assert len(await dead_letters.claim(one, ids[:1])) == 1
+            assert [letter.id for letter in await dead_letters.claim(other, ids)] == ids[1:]
+
+
+async def test_replaying_has_the_effect_that_was_missing(desk: Desk):
+    desk.handler.breaks = lambda _: ValueError("not yet")
+    await desk.deliver([purchase("a")])
+    desk.handler.breaks = lambda _: None
+    async with desk.pool.acquire() as connection, connection.transaction():
+        letter = await only(desk.pool)
+        from_letter = letter.record
+        again = await desk.delivery.replay([read(from_letter)], connection)
+    assert again == []
+    assert await desk.effects() == ["a"]
+    async with desk.pool.acquire() as connection, connection.transaction():
+        assert await desk.delivery.replay([read(from_letter)], connection) == []
+    assert await desk.effects() == ["a"], "a second replay is a repeat"
+
+
+async def test_a_replay_that_is_refused_again_says_so(desk: Desk):
+    desk.handler.breaks = lambda _: ValueError("never")
+    await desk.deliver([purchase("a")])
+    async with desk.pool.acquire() as connection, connection.transaction():
+        letter = await only(desk.pool)
+        (refusal,) = await desk.delivery.replay([read(letter.record)], connection)
+    assert refusal.reason == "handler_refused"
+    assert (await desk.effects(), await desk.inbox()) == ([], 0)
+
+
+async def test_recorded_at_is_when_it_was_refused(desk: Desk):
+    await desk.deliver([b"{"])
+    letter = await only(desk.pool)
+    assert abs(letter.recorded_at - datetime.now(UTC)) < timedelta(minutes=1)

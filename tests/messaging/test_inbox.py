@@ -1,0 +1,50 @@
+"""The inbox remembers what had its effect for 90 days."""
+
+from datetime import timedelta
+
+from shared.messaging import inbox
+from shared.postgres.pool import Pool
+from tests.messaging.log import NOW, event, purchase
+
+
+async def test_it_claims_new_events_in_their_order(platform_pool: Pool):
+    events = [event(purchase(one)) for one in "dacb"]
+    async with platform_pool.acquire() as connection:
+        first = await inbox.claim(connection, events[:2])
+        second = await inbox.claim(connection, events)
+        assert await inbox.claim(connection, []) == inbox.Claimed([], [], 0)
+    assert (first.fresh, first.repeats, first.known) == (events[:2], [], 0)
+    assert (second.fresh, second.repeats, second.known) == (events[2:], [], 2)
+
+
+async def test_repeats_within_one_claim_are_told_apart(platform_pool: Pool):
+    a, again, known = event(purchase("a")), event(purchase("a")), event(purchase("k"))
+    async with platform_pool.acquire() as connection:
+        await inbox.claim(connection, [known])
+        found = await inbox.claim(connection, [a, known, again, event(purchase("k"))])
+    assert (found.fresh, found.repeats, found.known) == ([a], [again], 2)
+
+
+async def test_customer_source_and_id_name_an_event(platform_pool: Pool):
+    one = purchase("a", "c1")
+    events = [event(one), event(purchase("a", "c2")), event(one | {"source": "/other"}), event(one | {"id": "b"})]
+    assert len({inbox.digest(each) for each in events}) == 4
+
+
+async def test_a_released_event_can_be_claimed_again(platform_pool: Pool):
+    one = event(purchase("a"))
+    async with platform_pool.acquire() as connection:
+        await inbox.claim(connection, [one])
+        assert await inbox.release(connection, [one]) == {inbox.digest(one)}
+        assert await inbox.release(connection, []) == set()
+        assert (await inbox.claim(connection, [one])).fresh == [one]
+
+
+async def test_names_are_forgotten_after_90_days(platform_pool: Pool):
+    async with platform_pool.acquire() as connection:
+        await inbox.claim(connection, [event(purchase(one)) for one in "abc"])
+    for digest, days in zip(await platform_pool.fetch("SELECT digest FROM inbox"), (89, 90, 91), strict=True):
+        day = (NOW - timedelta(days=days)).date()
+        await platform_pool.execute("UPDATE inbox SET received_on = $2 WHERE digest = $1", digest[0], day)
+    await inbox.forget(platform_pool, NOW)
+    assert await platform_pool.fetchval("SELECT count(*) FROM inbox") == 2

@@ -1,0 +1,63 @@
+"""The door of the points service in this process."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+import structlog
+
+from services.points import api, worker
+from services.points.settings import Settings
+from shared.messaging import kafka
+from shared.process import door
+from shared.process.door import Door
+from tests.support.postgres import make_database
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def silent() -> Iterator[None]:
+    """Nothing is logged on the screen."""
+    with structlog.testing.capture_logs():
+        yield
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def database_url(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh database of the points service, which the settings name."""
+    url = asyncio.run(make_database(postgres_url, "points"))
+    monkeypatch.setenv("WAFA_DATABASE_URL_POINTS", url)
+    return url
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs `python -m services.points ARGUMENTS`, with a broker that is called cluster-1."""
+
+    async def cluster_id(_broker: kafka.Broker) -> str:
+        return "cluster-1"
+
+    monkeypatch.setattr(kafka, "cluster_id", cluster_id)
+    monkeypatch.setattr(door, "_log", lambda _service, _level: None)
+
+    def run(*arguments: str) -> Said:
+        try:
+            code = Door(Settings, worker.spec, api.build).open(arguments)
+        except SystemExit as error:
+            code = error.code
+        captured = capsys.readouterr()
+        return Said(code, captured.out, captured.err)
+
+    return run

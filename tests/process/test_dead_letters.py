@@ -1,0 +1,128 @@
+"""`dead-letters list|show|replay`, on what the points service refused."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from shared.contracts.envelope import Record
+from shared.messaging import dead_letters
+from shared.messaging.delivery import Delivery
+from shared.postgres.pool import Pool, open_pool
+from tests.messaging import log
+from tests.messaging.log import batch, fresh, malformation, purchase, record
+from tests.process.conftest import Command
+
+
+def on(url: str, work: Callable[[Pool], Awaitable[None]]) -> None:
+    async def run():
+        async with await open_pool(url, application="wafa-test") as pool:
+            await work(pool)
+
+    asyncio.run(run())
+
+
+def write(url: str, *records: Record) -> None:
+    async def work(pool: Pool):
+        async with pool.acquire() as connection:
+            await dead_letters.write(connection, [malformation(one) for one in records])
+
+    on(url, work)
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_list_is_one_object_a_line_newest_first(command: Command, database_url: str):
+    write(database_url, *(record(b"\xff{", offset) for offset in range(3)))
+    found = lines(command("dead-letters", "list", "--json").out)
+    assert [one["offset"] for one in found] == [2, 1, 0]
+    assert found[0] | {"id": 0, "recorded_at": ""} == {
+        "id": 0,
+        "topic": "shop.purchases",
+        "partition": 0,
+        "offset": 2,
+        "key": "c1",
+        "type": None,
+        "reason": "not_json",
+        "error": "broken",
+        "recorded_at": "",
+    }
+    assert len(lines(command("dead-letters", "list", "--json", "--limit", "2").out)) == 2
+    assert command("dead-letters", "list", "--json", "--reason", "bad_field").out == ""
+    assert command("dead-letters", "list").out.count("shop.purchases/0@") == 3
+
+
+def test_more_than_a_page_is_listed(command: Command, database_url: str):
+    write(database_url, *(record(b"{", offset) for offset in range(1_201)))
+    found = lines(command("dead-letters", "list", "--json").out)
+    assert [one["offset"] for one in found] == list(range(1_200, -1, -1))
+    assert len(lines(command("dead-letters", "list", "--json", "--limit", "700").out)) == 700
+
+
+def test_one_is_shown_whole(command: Command, database_url: str):
+    one = Record("shop.purchases", 1, 2, b"\xffk", b"\xfe", (("h", b"\xff"), ("none", None)), log.ARRIVED)
+    write(database_url, one)
+    (listed,) = lines(command("dead-letters", "list", "--json").out)
+    said = command("dead-letters", "show", str(listed["id"]), "--json")
+    (shown,) = lines(said.out)
+    assert shown["value"] == "\\xfe"
+    assert shown["key"] == "\\xffk"
+    assert shown["headers"] == {"h": "\\xff", "none": None}
+    assert shown["timestamp"] == "2026-06-01T12:00:00Z"
+    assert json.loads(command("dead-letters", "show", str(listed["id"])).out) == shown
+
+
+def test_one_that_is_not_there(command: Command, database_url: str):
+    said = command("dead-letters", "show", "99")
+    assert (said.code, said.out, said.err) == (1, "", "there is no dead letter 99\n")
+
+
+def test_a_replay_has_its_full_effect(command: Command, database_url: str):
+    """It was refused while the handler was broken; now it earns and is announced."""
+
+    async def broken(*_: object):
+        raise RuntimeError("a bug")
+
+    async def refuse(pool: Pool):
+        delivery = Delivery(pool, log.GROUP, broken, lambda: log.NOW)
+        await delivery.deliver(await batch([purchase("a"), purchase("b", "c2")]), fresh)
+
+    on(database_url, refuse)
+    (first, _) = lines(command("dead-letters", "list", "--json").out)
+    assert first["type"] == "shop.purchase.completed.v1"
+    said = command("dead-letters", "replay", str(first["id"]))
+    assert (said.code, said.out) == (0, "1 handled, 0 refused again\n")
+    said = command("dead-letters", "replay", "--reason", "handler_refused")
+    assert (said.code, said.out) == (0, "1 handled, 0 refused again\n")
+    assert command("dead-letters", "list", "--json").out == ""
+
+    async def look(pool: Pool):
+        assert await pool.fetchval("SELECT sum(available) FROM account") == 20
+        assert await pool.fetchval("SELECT count(*) FROM outbox") == 2
+        assert await pool.fetchval("SELECT count(*) FROM inbox") == 2
+
+    on(database_url, look)
+
+
+def test_what_is_refused_again_is_a_new_dead_letter(command: Command, database_url: str):
+    write(database_url, record(b"{"), record(purchase("a", total="1e3")))
+    before = lines(command("dead-letters", "list", "--json").out)
+    said = command("dead-letters", "replay", *(str(one["id"]) for one in before))
+    assert (said.code, said.out) == (1, "0 handled, 2 refused again\n")
+    after = lines(command("dead-letters", "list", "--json").out)
+    assert {one["reason"] for one in after} == {"not_json", "bad_field"}
+    assert not {one["id"] for one in before} & {one["id"] for one in after}
+
+
+def test_ids_that_are_not_there_are_told(command: Command, database_url: str):
+    said = command("dead-letters", "replay", "98", "99")
+    assert (said.code, said.out) == (1, "0 handled, 0 refused again, 2 not found\n")
+
+
+def test_a_time_that_was_too_far_ahead_may_be_good_by_now(command: Command, database_url: str):
+    early = datetime.now(UTC) - timedelta(days=40)
+    one = purchase("a") | {"time": (early + timedelta(days=30)).isoformat()}
+    write(database_url, Record("shop.purchases", 0, 0, b"c1", json.dumps(one).encode(), (log.STRUCTURED,), early))
+    assert command("dead-letters", "replay", "--reason", "not_json").out == "1 handled, 0 refused again\n"

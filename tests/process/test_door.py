@@ -1,0 +1,73 @@
+"""Bad input is one line and an exit code; what works says little."""
+
+import pytest
+
+from shared.process import door
+from tests.process.conftest import Command
+
+NOBODY = "postgresql://nobody@127.0.0.1:1/nothing"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "command"),
+        (("dance",), "invalid choice: 'dance'"),
+        (("positions",), "action"),
+        (("positions", "set", "shop.purchases", "first", "0"), "invalid int value: 'first'"),
+        (("positions", "set", "shop.purchases", "0", "-1"), "0 or more"),
+        (("positions", "set", "shop.weather", "0", "1"), "points reads shop.purchases"),
+        (("dead-letters", "list", "--reason", "boredom"), "invalid choice: 'boredom'"),
+        (("dead-letters", "show"), "id"),
+        (("dead-letters", "show", "x"), "invalid int value"),
+        (("dead-letters", "replay"), "ids or --reason"),
+        (("dead-letters", "replay", "1", "--reason", "not_json"), "one of them"),
+    ],
+)
+def test_bad_input_is_one_line(command: Command, database_url: str, arguments: tuple[str, ...], words: str):
+    said = command(*arguments)
+    assert said.code == door.EXIT_USAGE
+    assert words in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("WAFA_POINTS_PORT", "abc", "settings: WAFA_POINTS_PORT: "),
+        ("WAFA_KAFKA_SESSION_TIMEOUT_MS", "5", "settings: WAFA_KAFKA_SESSION_TIMEOUT_MS: "),
+        ("WAFA_DATABASE_URL_POINTS", "", "settings: WAFA_DATABASE_URL_POINTS is not set"),
+        ("WAFA_DATABASE_URL_POINTS", "nonsense", "DSN"),
+    ],
+)
+def test_a_bad_setting_is_one_line_with_its_name(
+    command: Command, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+):
+    monkeypatch.setenv("WAFA_DATABASE_URL_POINTS", NOBODY)
+    monkeypatch.setenv(name, value)
+    said = command("migrate")
+    assert said.code == door.EXIT_USAGE
+    assert words in said.err
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["migrate", "worker", "api"])
+def test_a_database_that_does_not_answer_asks_for_a_restart(
+    command: Command, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    monkeypatch.setenv("WAFA_DATABASE_URL_POINTS", NOBODY)
+    said = command(name)
+    assert said.code == 70
+    assert said.err.startswith("ConnectionRefusedError: ")
+    assert said.err.count("\n") == 1
+
+
+def test_migrating_again_does_nothing(command: Command, database_url: str):
+    assert command("migrate") == command("migrate")
+
+
+def test_help_is_no_failure(command: Command):
+    said = command("--help")
+    assert said.code == 0
+    assert "dead-letters" in said.out

@@ -1,0 +1,24 @@
+"""`positions list|set`: what is stored, and an operator's decision."""
+
+import json
+
+from tests.process.conftest import Command
+
+
+def test_they_are_set_and_listed(command: Command, database_url: str):
+    assert command("positions", "list").out == ""
+    said = command("positions", "set", "shop.purchases", "2", "41")
+    assert (said.code, said.out) == (0, "shop.purchases 2: wafa-points goes on at 41\n")
+    command("positions", "set", "shop.purchases", "2", "40")
+    command("positions", "set", "shop.purchases", "2", "7", "--cluster-id", "cluster-0")
+    found = [json.loads(line) for line in command("positions", "list", "--json").out.splitlines()]
+    assert [(one["cluster_id"], one["next_offset"]) for one in found] == [("cluster-0", 7), ("cluster-1", 40)]
+    assert found[0] | {"updated_at": ""} == {
+        "cluster_id": "cluster-0",
+        "consumer_group": "wafa-points",
+        "topic": "shop.purchases",
+        "partition": 2,
+        "next_offset": 7,
+        "updated_at": "",
+    }
+    assert command("positions", "list").out.startswith("cluster-0  wafa-points  shop.purchases  2  7  ")
