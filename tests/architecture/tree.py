@@ -15,8 +15,14 @@ SERVICES = ("points", "tiers", "referrals", "notifications")
 def files() -> tuple[Path, ...]:
     """Every file that is, or would be, committed: paths from the root."""
     command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    names = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.split("\0")
-    return tuple(sorted(Path(name) for name in names if name and (ROOT / name).is_file()))
+    try:
+        names = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.split("\0")
+        found = [Path(name) for name in names if name]
+    except (OSError, subprocess.CalledProcessError):
+        # Not a clone: everything but what is made here (hidden folders, caches).
+        found = [path.relative_to(ROOT) for path in ROOT.rglob("*")]
+        found = [path for path in found if not any(part.startswith((".", "__pyc")) for part in path.parts)]
+    return tuple(sorted(path for path in found if (ROOT / path).is_file()))
 
 
 def python(*roots: str) -> Iterator[Path]:
