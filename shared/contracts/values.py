@@ -86,7 +86,8 @@ def _after_leap_second(moment: datetime) -> datetime:
 
 def format_instant(moment: datetime) -> str:
     """RFC 3339 in UTC with `Z`."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return in_utc.isoformat()[: -len("+00:00")] + "Z"
 
 
 def _instant(value: object) -> datetime:

@@ -97,20 +97,25 @@ class _Fold:
         if known is not None:
             self._repeated_order(event, data, known)
             return
-        account = self.state.accounts[data.customer_id]
         multiplier = multiplier_before(self.state.timelines.get(data.customer_id, ()), event.time)
         judgement = judge_order(data.currency, Decimal(data.total), multiplier, self.rules)
-        receipt = receipts.of_order(self.rules.version, judgement)
-        occasion = self._occasion(event, about_order(data.order_id), receipt, {"multiplier": multiplier})
-        occasion = replace(occasion, reason={"kind": "purchase", "order_id": data.order_id})
-        account = replace(account, orders=account.orders + 1)
+        occasion = Occasion(
+            occurred_at=event.time,
+            recorded_at=self.now,
+            origin=about_order(data.order_id),
+            reason={"kind": "purchase", "order_id": data.order_id},
+            rules_version=self.rules.version,
+            inputs={"multiplier": multiplier},
+            receipt_digest=receipts.digest_of_order(self.rules.version, judgement),
+            orders=1,
+        )
         due = judgement.due
-        movement = ledger.earn(account, due, occasion, self.ids)
+        movement = ledger.earn(self.state.accounts[data.customer_id], due, occasion, self.ids)
         self.state.orders[key] = Order(
             order_id=data.order_id,
             source=event.source,
             occurred_at=event.time,
-            ordinal=account.orders,
+            ordinal=movement.transaction.account.orders,
             rules_version=self.rules.version,
             bought=data,
             given=due,
@@ -298,7 +303,8 @@ class _Fold:
         customer = transaction.account.customer_id
         self.state.accounts[customer] = transaction.account
         lots = self.state.lots.setdefault(customer, {})
-        lots.update((lot.id, lot) for lot in (*movement.made, *movement.changed))
+        for lot in (*movement.made, *movement.changed):
+            lots[lot.id] = lot
         changes = self.changes
         changes.accounts.add(customer)
         changes.keep_lots(movement.made, movement.changed)

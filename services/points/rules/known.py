@@ -103,6 +103,7 @@ class Changes:
 
     def keep_lots(self, made: Iterable[Lot], changed: Iterable[Lot]) -> None:
         """Note lots that were made or changed; one that was made in this batch stays one to be made."""
-        self.lots_made.update((lot.id, lot) for lot in made)
+        for lot in made:
+            self.lots_made[lot.id] = lot
         for lot in changed:
             (self.lots_made if lot.id in self.lots_made else self.lots_changed)[lot.id] = lot

@@ -82,6 +82,8 @@ class Occasion:
     rules_version: int | None
     inputs: Mapping[str, Any]
     receipt_digest: bytes
+    orders: int = 0
+    """How many orders it adds to the customer's: 1 for a purchase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +144,8 @@ def _give(account: Account, awards: Mapping[str, int], occasion: Occasion, ids: 
         if lot.remaining:
             postings.append(Posting(source, AVAILABLE, lot.remaining, lot.id))
     total = sum(awards.values())
-    after = _after(
-        account,
-        occasion,
-        available=account.available + total - (account.debt - debt),
-        debt=debt,
-        earned=account.earned + (0 if kind == "adjusted" else total),
-    )
+    repaid = account.debt - debt
+    after = _after(account, occasion, available=total - repaid, debt=-repaid, earned=0 if kind == "adjusted" else total)
     return Movement(Transaction(transaction_id, after, kind, total, occasion, tuple(postings)), made=tuple(lots))
 
 
@@ -171,14 +168,7 @@ def take_back(
     if debt:
         taking.postings.append(Posting(DEBT, REVERSED, debt, None))
     total = sum(points.values())
-    after = _after(
-        account,
-        occasion,
-        available=account.available - taking.available,
-        pending=account.pending - taking.pending,
-        debt=account.debt + debt,
-        earned=account.earned - total,
-    )
+    after = _after(account, occasion, available=-taking.available, pending=-taking.pending, debt=debt, earned=-total)
     transaction = Transaction(next(ids), after, "reversed", -total, occasion, tuple(taking.postings))
     return Movement(transaction, changed=tuple(taking.changed.values()))
 
@@ -196,7 +186,7 @@ def adjust(account: Account, points: int, lots: Sequence[Lot], occasion: Occasio
     order = sorted((lot for lot in lots if not lot.pending), key=spending_order)
     taking = _Taking(ADJUSTED, {lot.id: lot for lot in order})
     taking.take(-points, order)
-    after = _after(account, occasion, available=account.available + points)
+    after = _after(account, occasion, available=points)
     transaction = Transaction(next(ids), after, "adjusted", points, occasion, tuple(taking.postings))
     return Movement(transaction, changed=tuple(taking.changed.values()))
 
@@ -240,7 +230,19 @@ class _Taking:
         return points
 
 
-def _after(account: Account, occasion: Occasion, **balances: int) -> Account:
-    """The account after its next transaction; clocks differ, but its statement never runs back."""
-    recorded_at = max(account.recorded_at, occasion.recorded_at)
-    return replace(account, sequence=account.sequence + 1, recorded_at=recorded_at, **balances)
+def _after(account: Account, occasion: Occasion, **gained: int) -> Account:
+    """The account after its next transaction, by what its balances gained; a statement never runs back."""
+    # Every field by hand: `replace` costs three times as much, and this happens for every event.
+    gain = gained.get
+    return Account(
+        account.customer_id,
+        account.available + gain("available", 0),
+        account.pending + gain("pending", 0),
+        account.held,
+        account.debt + gain("debt", 0),
+        account.earned + gain("earned", 0),
+        account.redeemed,
+        account.sequence + 1,
+        account.orders + occasion.orders,
+        max(account.recorded_at, occasion.recorded_at),
+    )
