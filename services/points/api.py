@@ -17,7 +17,7 @@ from services.points.store import accounts, statement
 from services.points.store.statement import Entry, Filter, Line, PostingRow
 from shared.contracts.values import Id
 from shared.http.app import new_app
-from shared.http.auth import CustomerId, Principal, Scope, customer_or, require
+from shared.http.auth import CustomerId, Principal, Scope, customer_or, require, to_customer
 from shared.http.idempotency import idempotent
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
 from shared.http.problems import Problem
@@ -191,7 +191,7 @@ def _add_adjustments(routes: APIRouter, pool: Pool) -> None:
         request: Request,
         customer_id: CustomerId,
         wanted: AdjustmentRequest,
-        principal: Annotated[Principal, Depends(require("support"))],
+        principal: Annotated[Principal, Depends(to_customer("support"))],
     ) -> Response:
         async def run(connection: Connection) -> tuple[int, object]:
             adjustment = Adjustment(customer_id, wanted.points, wanted.reason, wanted.note)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 from deploy.keys import create_key
 from shared import telemetry
 from shared.http.app import new_app
-from shared.http.auth import Authenticator, CustomerId, JwtSettings, Principal, customer_or, require
+from shared.http.auth import Authenticator, CustomerId, JwtSettings, Principal, customer_or, require, to_customer
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
 
 Headers = dict[str, str]
@@ -65,6 +65,10 @@ def router() -> APIRouter:
         customer_id: CustomerId, who: Annotated[Principal, Depends(customer_or("support"))]
     ) -> dict[str, str]:
         return {"customer_id": customer_id, "principal": who.name}
+
+    @routes.post("/v1/customers/{id}/corrections", dependencies=[Depends(to_customer("support"))])
+    async def correct(customer_id: CustomerId) -> dict[str, str]:
+        return {"customer_id": customer_id}
 
     @routes.post("/v1/orders", dependencies=[Depends(require("read"))])
     async def order(sent: Order) -> Order:

@@ -73,6 +73,16 @@ async def test_any_one_of_the_scopes_is_enough(client: httpx.AsyncClient, as_key
     assert (await client.post("/v1/orders", headers=as_customer("layla"))).status_code == 403
 
 
+async def test_what_is_done_to_a_customer_is_not_done_by_it(
+    client: httpx.AsyncClient, as_key: AsKey, as_customer: AsCustomer
+):
+    path = "/v1/customers/layla/corrections"
+    assert (await client.post(path, headers=as_key("support"))).status_code == 200
+    assert (await client.post(path, headers=as_key("read"))).status_code == 403
+    assert (await client.post(path, headers=as_customer("layla"))).status_code == 403
+    assert (await client.post(path, headers=as_customer("omar"))).status_code == 404
+
+
 async def test_the_scheme_is_not_case_sensitive(client: httpx.AsyncClient, as_key: AsKey):
     key = as_key("read")["Authorization"].removeprefix("Bearer ")
     for scheme in ("bearer", "BEARER"):

@@ -31,20 +31,22 @@ Access = Callable[[Request], Awaitable[Principal]]
 class _Access(SecurityBase):
     """One dependency does all of it: FastAPI spends tens of microseconds on each further one."""
 
-    def __init__(self, scopes: tuple[Scope, ...], *, of_customer: bool) -> None:
+    def __init__(self, scopes: tuple[Scope, ...], *, of_customer: bool, by_customer: bool = False) -> None:
         self.model = _SCHEME
         self.scheme_name = "bearer"
         self._scopes = scopes
         self._of_customer = of_customer
+        self._by_customer = by_customer
 
     async def __call__(self, request: Request) -> Principal:
         authenticator: Authenticator = request.app.state.authenticator
         principal = await authenticator.authenticate(request.headers.get("authorization"))
-        if self._of_customer and principal.is_customer(request.path_params["id"]):
+        itself = self._of_customer and principal.is_customer(request.path_params["id"])
+        if itself and self._by_customer:
             return principal
         if any(principal.may(scope) for scope in self._scopes):
             return principal
-        if self._of_customer and principal.kind is Kind.CUSTOMER:
+        if self._of_customer and principal.kind is Kind.CUSTOMER and not itself:
             # to a customer, others do not exist
             raise Problem(404, "not_found", "There is nothing at this path.")
         named = " or ".join(self._scopes)
@@ -67,5 +69,13 @@ def customer_or(scope: Scope | str) -> Access:
     """The same for `/v1/customers/{id}/…`: that customer is let in, or who has the scope.
 
     Another customer is answered 404.
+    """
+    return _Access((Scope(scope),), of_customer=True, by_customer=True)
+
+
+def to_customer(scope: Scope | str) -> Access:
+    """The same for what is done to a customer, never by it: who has the scope is let in.
+
+    That customer's own token is answered 403, another customer's 404.
     """
     return _Access((Scope(scope),), of_customer=True)

@@ -1,0 +1,59 @@
+"""The API of points, through ASGI on a real database."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from joserfc import jwt
+from joserfc.jwk import OctKey
+from pydantic import SecretStr
+
+from deploy.keys import create_key
+from services.points.api import build
+from services.points.settings import Settings
+from shared.postgres.pool import Pool
+
+SECRET = "a secret of thirty-two bytes or so"
+
+Headers = dict[str, str]
+Key = Callable[..., Headers]
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Key:
+    """Headers of a new API key with these scopes."""
+
+    def headers(*scopes: str) -> Headers:
+        return {"Authorization": f"Bearer {create_key(tmp_path / 'keys.json', scopes, 'test')}"}
+
+    return headers
+
+
+@pytest.fixture
+def reader(key: Key) -> Headers:
+    return key("read")
+
+
+@pytest.fixture
+def support(key: Key) -> Headers:
+    return key("support")
+
+
+@pytest.fixture
+async def client(points_pool: Pool, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    app = build(Settings(api_keys_file=tmp_path / "keys.json", jwt_key=SecretStr(SECRET)), points_pool)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://wafa.example") as opened:
+        yield opened
+
+
+def customer(customer_id: str) -> Headers:
+    token = jwt.encode({"alg": "HS256"}, {"sub": customer_id, "scope": "customer"}, OctKey.import_key(SECRET))
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def get(client: httpx.AsyncClient, path: str, headers: Headers, **query: Any) -> dict[str, Any]:
+    answer = await client.get(path, params=query, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.json()

@@ -1,0 +1,108 @@
+"""Adjustments over HTTP.
+
+Planted and caught here: adjustments that a customer may make.
+"""
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from shared.postgres.pool import Pool
+from tests.points.books import check_books, deliver, published
+from tests.points.conftest import Headers, Key, customer, get
+from tests.points.shop import purchase
+
+
+async def post(
+    client: httpx.AsyncClient, headers: Headers, body: dict[str, Any], *, name: str | None = None, to: str = "ann"
+) -> httpx.Response:
+    """An adjustment; `name` is its Idempotency-Key, a new one where none is given."""
+    headers = headers | {"Idempotency-Key": name or str(uuid4())}
+    return await client.post(f"/v1/customers/{quote(to, safe='')}/adjustments", json=body, headers=headers)
+
+
+async def test_an_adjustment_moves_points_and_is_told(client: httpx.AsyncClient, points_pool: Pool, support: Headers):
+    answer = await post(client, support | {"X-Request-Id": "request-1"}, {"points": 70, "reason": "late parcel"})
+    assert answer.status_code == 201
+    made = answer.json()
+    assert (made["kind"], made["points"], made["available_after"]) == ("adjusted", 70, 70)
+    assert made["reason"] == {"kind": "adjustment", "note": "late parcel"}
+    assert (await get(client, "/v1/customers/ann/points/transactions", customer("ann")))["data"] == [made]
+    [told] = await published(points_pool)
+    assert (told["type"], told["correlationid"]) == ("loyalty.points.adjusted.v1", "request-1")
+    assert (told["data"]["points"], told["data"]["qualifying_points"]) == (70, 0)
+    answer = await post(client, support, {"points": -20, "reason": "fraud", "note": "see case 7"})
+    assert answer.json()["reason"]["note"] == "see case 7"
+    found = await get(client, "/v1/customers/ann/points", customer("ann"))
+    assert (found["available"], found["lifetime_earned"]) == (50, 0)
+    await check_books(points_pool)
+
+
+@pytest.mark.parametrize("name", ["عميل ١", "a b?c#d&e", "100%", "%2F"])
+async def test_a_customer_of_any_script_can_be_adjusted(client: httpx.AsyncClient, support: Headers, name: str):
+    assert (await post(client, support, {"points": 3, "reason": "شكرا"}, to=name)).status_code == 201
+    [line] = (await get(client, f"/v1/customers/{quote(name, safe='')}/points/transactions", customer(name)))["data"]
+    assert (line["points"], line["reason"]["note"]) == (3, "شكرا")
+
+
+async def test_an_adjustment_needs_an_idempotency_key_and_counts_once(
+    client: httpx.AsyncClient, points_pool: Pool, key: Key, support: Headers
+):
+    body = {"points": 70, "reason": "goodwill"}
+    answer = await client.post("/v1/customers/ann/adjustments", json=body, headers=support)
+    assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_required")
+    first, *others = await asyncio.gather(*(post(client, support, body, name="once") for _ in range(3)))
+    again = await post(client, support, body, name="once")
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.json()["available_after"] == 70
+    assert {one.status_code for one in (first, *others)} <= {201, 409}
+    assert (await post(client, support, body | {"points": 71}, name="once")).status_code == 422
+    assert (await post(client, support, body, name="once", to="bob")).status_code == 422
+    assert (await post(client, key("support"), body, name="once")).json()["available_after"] == 140
+    await check_books(points_pool)
+
+
+async def test_no_more_can_be_taken_than_is_available(client: httpx.AsyncClient, points_pool: Pool, support: Headers):
+    await deliver(points_pool, purchase("1", "100.00"))
+    refused = await post(client, support, {"points": -130, "reason": "fraud"}, name="later")
+    assert (refused.status_code, refused.json()["code"], refused.json()["missing"]) == (409, "insufficient_points", 30)
+    await deliver(points_pool, purchase("2", "30.00"))
+    # A refusal is not kept under its key.
+    assert (await post(client, support, {"points": -130, "reason": "fraud"}, name="later")).status_code == 201
+    assert (await post(client, support, {"points": -1, "reason": "fraud"})).json()["missing"] == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"points": 0, "reason": "x"},
+        {"points": 1.5, "reason": "x"},
+        {"points": "5", "reason": "x"},
+        {"points": True, "reason": "x"},
+        {"points": 10**12, "reason": "x"},
+        {"points": 5},
+        {"points": 5, "reason": ""},
+        {"points": 5, "reason": "x" * 201},
+        {"points": 5, "reason": "x\x00"},
+        {"points": 5, "reason": "x", "note": "x" * 2001},
+    ],
+)
+async def test_a_bad_adjustment_is_422(client: httpx.AsyncClient, points_pool: Pool, support: Headers, body: Any):
+    answer = await post(client, support, body)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert await points_pool.fetchval("SELECT count(*) FROM account") == 0
+
+
+async def test_who_may_adjust(client: httpx.AsyncClient, points_pool: Pool, key: Key):
+    body = {"points": 5, "reason": "x"}
+    assert (await client.post("/v1/customers/ann/adjustments", json=body)).status_code == 401
+    for headers, status in {"read": 403, "redeem": 403, "marketing": 403, "support": 201, "admin": 201}.items():
+        assert (await post(client, key(headers), body)).status_code == status
+    assert (await post(client, customer("ann"), body)).status_code == 403
+    assert (await post(client, customer("bob"), body)).status_code == 404
+    assert await points_pool.fetchval("SELECT sum(available) FROM account") == 10
