@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -68,10 +69,11 @@ async def _publish(bootstrap: str, order: str, total: str) -> None:
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
-    stack = Stack(tmp_path / "data")
-    yield stack
-    stack.run("down", "--purge")
+def stack() -> Iterator[Stack]:
+    with TemporaryDirectory(prefix="wafa-test-") as folder:  # see tests/conftest.py
+        stack = Stack(Path(folder) / "data")
+        yield stack
+        stack.run("down", "--purge")
 
 
 def test_one_life_of_a_stack(stack: Stack):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import asyncpg
 import pytest
@@ -15,11 +16,12 @@ from shared.messaging.kafka import Broker, cluster_id
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Postgres]:
-    server = Postgres(tmp_path / "data")
-    server.start()
-    yield server
-    server.stop()
+def server() -> Iterator[Postgres]:
+    with TemporaryDirectory(prefix="wafa-test-") as folder:  # see tests/conftest.py
+        server = Postgres(Path(folder) / "data")
+        server.start()
+        yield server
+        server.stop()
 
 
 @pytest.fixture
