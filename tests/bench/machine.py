@@ -1,0 +1,19 @@
+"""Is the machine quiet enough to measure on?"""
+
+from typing import Final
+
+import psutil
+
+_LOOK_SECONDS: Final = 3.0
+_BUSY_PERCENT: Final = 15.0
+
+
+def load_of_others() -> str | None:
+    """Why the figures would not be worth reporting, or None where the machine is quiet."""
+    percent = psutil.cpu_percent(interval=_LOOK_SECONDS)
+    if percent <= _BUSY_PERCENT:
+        return None
+    return (
+        f"the machine is busy: others use {percent:.0f} % of its {psutil.cpu_count()} CPUs (over {_BUSY_PERCENT:g} %). "
+        "Please measure when it is quiet, or set BENCH_FORCE=1 to measure all the same."
+    )

@@ -1,0 +1,65 @@
+"""The processes under test: started as in production, with their settings in the environment."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from deploy.local import program
+from deploy.local.ports import answers, free_port
+from deploy.local.program import Program
+from tests.bench.testbed import Testbed
+
+_START_SECONDS: Final = 30.0
+
+
+class ProcessError(Exception):
+    """A process under test ended by itself, or did not come up."""
+
+
+@asynccontextmanager
+async def running(
+    name: str, arguments: tuple[str, ...], env: Mapping[str, str], folder: Path
+) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """`python -m` with these arguments, until the end of the context; then SIGTERM."""
+    started = Program(name=name, argv=(sys.executable, "-m", *arguments), env=env)
+    log = folder / f"{name}.log"
+    process = program.start(started, log)
+    try:
+        yield process
+        if process.poll() is not None:
+            raise ProcessError(f"{name} ended with {process.returncode}:\n{program.last_lines(log, 20)}")
+    finally:
+        await asyncio.to_thread(program.stop, process, started)
+
+
+@asynccontextmanager
+async def points_worker(bed: Testbed, url: str) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """One worker of the points service."""
+    env = {
+        "WAFA_DATABASE_URL_POINTS": url,
+        "WAFA_KAFKA_BOOTSTRAP": bed.bootstrap,
+        "WAFA_KAFKA_IDEMPOTENCE": str(not bed.embedded).lower(),
+        "WAFA_KAFKA_SESSION_TIMEOUT_MS": "6000",
+        "WAFA_LOG_LEVEL": "WARNING",
+        "WAFA_POINTS_PROBE_PORT": str(free_port()),
+    }
+    async with running("worker", ("services.points", "worker"), env, bed.folder) as process:
+        yield process
+
+
+@asynccontextmanager
+async def serving(name: str, arguments: tuple[str, ...], env: Mapping[str, str], folder: Path) -> AsyncIterator[int]:
+    """An HTTP server on a port of its own, which it is told as `WAFA_POINTS_PORT`; the port."""
+    port = free_port()
+    async with running(name, arguments, {**env, "WAFA_POINTS_PORT": str(port)}, folder):
+        for _ in range(int(_START_SECONDS / 0.05)):
+            if answers(port):
+                break
+            await asyncio.sleep(0.05)
+        else:
+            raise ProcessError(f"{name} does not answer: {program.last_lines(folder / f'{name}.log', 20)}")
+        yield port
