@@ -10,7 +10,6 @@ from services.notifications.rules import notice
 from services.notifications.sending import Sender
 from services.notifications.settings import Settings
 from shared.contracts import topics
-from shared.http import idempotency
 from shared.messaging.worker import Job, Subscription, WorkerSpec
 
 
@@ -29,10 +28,7 @@ def spec(settings: Settings) -> WorkerSpec:
             Subscription(topics.LOYALTY_REFERRALS, frozenset({notice.APPROVED})),
         ),
         handle=partial(handlers.handle, templates),
-        jobs=(
-            Job("send mails", timedelta(seconds=1), _sender(settings, templates).run),
-            Job("forget idempotency keys", timedelta(hours=6), idempotency.forget),
-        ),
+        jobs=(Job("send mails", timedelta(seconds=1), _sender(settings, templates).run),),
     )
 
 
