@@ -88,7 +88,7 @@ async def _read(
     connection: Connection, program: Program, standings: Mapping[str, Standing], steps: Mapping[str, Sequence[Step]]
 ) -> dict[str, Past]:
     """What has to be known of customers beside their standings."""
-    wanted = [reading(standings[customer_id], of_one) for customer_id, of_one in steps.items()]
+    wanted = [reading(program, standings[customer_id], of_one) for customer_id, of_one in steps.items()]
     leaving = [one for one in wanted if isinstance(one, Leaving)]
     pasts = {
         customer_id: Past(days=days)
@@ -99,7 +99,8 @@ async def _read(
         found = await orders.load_past(connection, rejudging, program.currency)
         known = await timelines.load(connection, [one.customer_id for one in rejudging])
         for one in rejudging:
-            pasts[one.customer_id] = Past.whole(known.get(one.customer_id, ()), found.get(one.customer_id, {}))
+            of_one = found.get(one.customer_id, [])
+            pasts[one.customer_id] = Past.whole(known.get(one.customer_id, ()), of_one)
     return pasts
 
 
@@ -119,8 +120,8 @@ async def _spend(connection: Connection, program: Program, standing: Standing, n
     if standing.judged_at > now:
         # Something is dated ahead of now: what counts today has to be picked.
         past = Rejudging(standing.customer_id, start_of(first_day(today)))
-        found = (await orders.load_past(connection, [past], program.currency)).get(standing.customer_id, {})
-        return Window.until(now, (movement for order in found.values() for movement in order.movements())).spend
+        found = (await orders.load_past(connection, [past], program.currency)).get(standing.customer_id, [])
+        return Window.until(now, (movement for order in found for movement in order.movements())).spend
     judged = standing.judged_at.toordinal()
     left = Leaving(standing.customer_id, start_of(first_day(judged)), start_of(first_day(today)))
     days = await orders.load_leaving(connection, [left], program.currency)

@@ -163,10 +163,26 @@ async def test_a_late_refund_that_delays_a_promotion_corrects(tiers_pool: Pool):
     )
 
 
-async def test_a_refund_at_the_instant_of_the_purchase_counts_for_it(tiers_pool: Pool):
-    await apply(tiers_pool, purchase("1", "500.00"))
+@pytest.mark.parametrize(("total", "left"), [("500.00", []), ("1500.00", [(NOON, "silver")])])
+async def test_a_refund_at_the_instant_of_the_purchase_counts_for_it(
+    tiers_pool: Pool, total: str, left: list[tuple[datetime, str]]
+):
+    await apply(tiers_pool, purchase("1", total))
     await apply(tiers_pool, refund("1", "r", "1.00", NOON))
-    assert await timeline(tiers_pool) == []
+    assert await timeline(tiers_pool) == left
+
+
+async def test_a_late_purchase_after_the_highest_tier_was_undone_is_judged(tiers_pool: Pool):
+    await apply(tiers_pool, purchase("1", "1400.00", day(0)), purchase("2", "100.00", day(2)))
+    await apply(tiers_pool, purchase("3", "0.01", day(5)))
+    await apply(tiers_pool, refund("1", "r", "0.02", day(1)), purchase("4", "0.01", day(3)))
+    assert await timeline(tiers_pool) == [(day(0), "silver"), (day(5), "gold")]
+
+
+async def test_late_events_far_apart_are_judged_with_all_that_each_needs(tiers_pool: Pool):
+    await apply(tiers_pool, purchase("1", "400.00", day(0)), purchase("2", "1.00", day(800)))
+    await apply(tiers_pool, purchase("3", "100.00", day(10)), purchase("4", "1.00", day(400)))
+    assert await timeline(tiers_pool) == [(day(10), "silver")]
 
 
 async def test_a_purchase_between_a_purchase_and_its_refund_sees_no_refund(tiers_pool: Pool):
@@ -216,10 +232,11 @@ async def test_changes_are_recorded_with_their_cause(tiers_pool: Pool):
 
 
 async def test_two_workers_on_one_customer_lose_nothing(tiers_pool: Pool):
+    await apply(tiers_pool, purchase("0", "100.00", day(0)))
     async with tiers_pool.acquire() as one, tiers_pool.acquire() as other:
         first = one.transaction()
         await first.start()
-        await handle(one, [purchase("1", "300.00", day(0))], NOW)
+        await handle(one, [purchase("1", "200.00", day(0))], NOW)
         waiting = asyncio.create_task(apply(tiers_pool, purchase("2", "200.00", day(1))))
         await other.fetchval("SELECT pg_sleep(0.2)")
         assert not waiting.done()

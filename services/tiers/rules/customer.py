@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
+from itertools import chain
 from typing import Literal, Self
 
 from services.tiers.rules.admission import Step
@@ -30,15 +31,15 @@ class Standing:
     spend: Fraction = Fraction(0)
     last: Entry | None = None
 
-    def is_late(self, step: Step) -> bool:
-        """Whether a step changes what was judged.
+    def precedes(self, step: Step) -> bool:
+        """Whether a step follows all that was judged.
 
         Judged are the instants of purchases, by what happened up to and including them. So a
         refund is in time while no purchase follows it.
         """
         if step.is_purchase:
-            return self.judged_at is not None and step.since < self.judged_at
-        return self.purchased_at is not None and step.since <= self.purchased_at
+            return self.judged_at is None or step.since >= self.judged_at
+        return self.purchased_at is None or step.since > self.purchased_at
 
     def after(self, step: Step) -> "Standing":
         """The standing with the times of a step; spend and timeline as they were."""
@@ -74,21 +75,21 @@ class Past:
     """What was read of a customer beside the standing.
 
     `days` is what was kept of each day (an ordinal) that was asked for; the whole `timeline`
-    and the `orders` are there only for rejudging.
+    and the `movements`, by order id, are there only for rejudging.
     """
 
     days: Mapping[int, Fraction] = field(default_factory=dict[int, Fraction])
     timeline: Timeline | None = None
-    orders: Mapping[str, Order] = field(default_factory=dict[str, Order])
+    movements: Mapping[str, Sequence[Movement]] = field(default_factory=dict[str, Sequence[Movement]])
 
     @classmethod
-    def whole(cls, timeline: Timeline, orders: Mapping[str, Order]) -> Self:
+    def whole(cls, timeline: Timeline, orders: Iterable[Order]) -> Self:
         """What rejudging needs."""
+        movements = {order.order_id: order.movements() for order in orders}
         days: dict[int, Fraction] = {}
-        for order in orders.values():
-            day = order.at.toordinal()
-            days[day] = days.get(day, Fraction(0)) + order.kept
-        return cls(days, timeline, orders)
+        for movement in chain.from_iterable(movements.values()):
+            days[movement.day] = days.get(movement.day, Fraction(0)) + movement.amount
+        return cls(days, timeline, movements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +117,12 @@ class Folded:
     timeline: Timeline
 
 
-def reading(standing: Standing, steps: Iterable[Step]) -> Leaving | Rejudging | None:
+def reading(program: Program, standing: Standing, steps: Iterable[Step]) -> Leaving | Rejudging | None:
     """What has to be read before the steps can be folded; None when the standing is enough."""
     before = standing.judged_at
     late: list[datetime] = []
     for step in steps:
-        if standing.is_late(step):
+        if _is_late(program, standing, standing.last, step):
             late.append(step.since)
         standing = standing.after(step)
     if late:
@@ -143,13 +144,20 @@ def fold(program: Program, standing: Standing, past: Past, steps: Iterable[Step]
     return judge_.result(changes)
 
 
+def _is_late(program: Program, standing: Standing, last: Entry | None, step: Step) -> bool:
+    """Whether a step can change what was judged, where the timeline ends with `last`."""
+    # A tier once reached stays: after the highest there is nothing to judge.
+    is_settled = last is not None and last.tier == program.highest.id and last.effective_at < step.since
+    return not is_settled and not standing.precedes(step)
+
+
 @dataclass(slots=True)
 class _Judge:
     program: Program
     standing: Standing
     window: Window
     timeline: Timeline
-    orders: dict[str, Order]
+    movements: dict[str, Sequence[Movement]]
 
     @classmethod
     def of(cls, program: Program, standing: Standing, past: Past) -> Self:
@@ -157,12 +165,12 @@ class _Judge:
         days = {day: amount for day, amount in past.days.items() if day >= first_day(last)}
         tail = (standing.last,) if standing.last else ()
         timeline = tail if past.timeline is None else past.timeline
-        return cls(program, standing, Window(standing.spend, last, days), timeline, dict(past.orders))
+        return cls(program, standing, Window(standing.spend, last, days), timeline, dict(past.movements))
 
     def apply(self, step: Step) -> Change | None:
         old = self.timeline
-        self.orders[step.order.order_id] = step.order
-        if self.standing.is_late(step):
+        self.movements[step.order.order_id] = step.order.movements()
+        if _is_late(self.program, self.standing, old[-1] if old else None, step):
             self._judge_again(step)
         else:
             self._go_on(step)
@@ -180,7 +188,7 @@ class _Judge:
 
     def _go_on(self, step: Step) -> None:
         if step.before is None:
-            movements = step.order.movements()
+            movements = self.movements[step.order.order_id]
         else:
             # Another refund can shift what later ones of the order take: only the sum counts here.
             at = max(step.since, self.standing.judged_at or step.since)
@@ -188,7 +196,7 @@ class _Judge:
         self.timeline = judge(self.program, self.window, self.timeline, movements)
 
     def _judge_again(self, step: Step) -> None:
-        movements = [movement for order in self.orders.values() for movement in order.movements()]
+        movements = list(chain.from_iterable(self.movements.values()))
         self.timeline, self.window = judge_again(self.program, self.timeline, movements, step.since)
         # A refund of an order from before the window may be the last thing that happened.
         assert self.standing.judged_at is not None, "nothing is late for a customer without a past"

@@ -80,6 +80,11 @@ class Program:
         """The tier of everybody who has reached no other."""
         return self.tiers[0]
 
+    @property
+    def highest(self) -> Tier:
+        """The tier that no other is above."""
+        return self.tiers[-1]
+
     def tier(self, tier_id: str) -> Tier:
         """The tier of that id.
 

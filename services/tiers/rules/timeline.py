@@ -25,9 +25,10 @@ Timeline = tuple[Entry, ...]
 def judge(program: Program, window: Window, timeline: Timeline, movements: Iterable[Movement]) -> Timeline:
     """The timeline after these movements as well; moves the window over them.
 
-    None of them is earlier than what the window and the timeline know. Those of one instant
-    count together, and a tier once reached stays. From nothing (`Window()`, `()`) and with all
-    movements of a customer, this is the definition of their timeline.
+    None of them is earlier than what the window and the timeline know, unless the timeline ends
+    in the highest tier before it. Those of one instant count together, and a tier once reached
+    stays. From nothing (`Window()`, `()`) and with all movements of a customer, this is the
+    definition of their timeline.
     """
     entries = list(timeline)
     current = last_tier(program, timeline)

@@ -71,18 +71,16 @@ async def load_leaving(
     return found
 
 
-async def load_past(
-    connection: Connection, readings: Sequence[Rejudging], currency: str
-) -> dict[str, dict[str, Order]]:
-    """Orders in a currency, with the refunds that took something of them, by customer and order id."""
-    found: dict[str, dict[str, Order]] = {}
+async def load_past(connection: Connection, readings: Sequence[Rejudging], currency: str) -> dict[str, list[Order]]:
+    """Orders in a currency, with the refunds that took something of them, by customer."""
+    found: dict[str, list[Order]] = {}
     if not readings:
         return found
     columns = tuple(zip(*((one.customer_id, one.start) for one in readings), strict=True))
     rows = await _load_past_orders(connection, columns, currency)
     refunds = await _load_past_refunds(connection, columns, currency)
-    for (customer_id, order_id), order in _assemble(rows, refunds).items():
-        found.setdefault(customer_id, {})[order_id] = order
+    for (customer_id, _), order in _assemble(rows, refunds).items():
+        found.setdefault(customer_id, []).append(order)
     return found
 
 
