@@ -93,7 +93,10 @@ class Inflow(ConsumerRebalanceListener):
             except NoOffsetForPartitionError:
                 continue  # aiokafka looked for a position before it was sought
             except OffsetOutOfRangeError as error:
-                raise await self._lost(error) from error
+                # Before a position is sought, aiokafka begins where the group last committed to Kafka, which
+                # may be long gone: what PostgreSQL says is all that counts.
+                if not self._must_seek:
+                    raise await self._lost(error) from error
             except Exception as error:
                 if not (is_transient(error) or (isinstance(error, KafkaError) and error.retriable)):
                     raise
