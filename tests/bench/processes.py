@@ -31,7 +31,10 @@ async def running(
     try:
         yield process
         if process.poll() is not None:
-            raise ProcessError(f"{name} ended with {process.returncode}:\n{program.last_lines(log, 20)}")
+            raise ProcessError(f"{name} ended with {process.returncode}")
+    except Exception as error:
+        error.add_note(f"The last lines of {name}:\n{program.last_lines(log, 20)}")
+        raise
     finally:
         await asyncio.to_thread(program.stop, process, started)
 
@@ -61,5 +64,5 @@ async def serving(name: str, arguments: tuple[str, ...], env: Mapping[str, str],
                 break
             await asyncio.sleep(0.05)
         else:
-            raise ProcessError(f"{name} does not answer: {program.last_lines(folder / f'{name}.log', 20)}")
+            raise ProcessError(f"{name} does not answer")
         yield port
