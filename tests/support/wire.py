@@ -1,0 +1,43 @@
+"""Services on their databases without a broker: what one announces is delivered to the next, as the relay would."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+
+from deploy.sample.cloudevent import HEADERS, CloudEvent
+from shared.contracts.envelope import Event, Record, decode
+from shared.contracts.registry import TYPES
+from shared.messaging.batch import Batch
+from shared.messaging.delivery import Delivery, Handle
+from shared.messaging.positions import Group
+from shared.postgres.pool import Pool
+
+BATCH = 500
+
+
+def events(published: Iterable[CloudEvent]) -> Iterator[Event]:
+    """What a worker decodes from what a backend published."""
+    for number, one in enumerate(published):
+        record = Record(one.topic, 0, number, one.key, one.value(), tuple(HEADERS), datetime.now(UTC))
+        event = decode(record, frozenset(TYPES))
+        assert event is not None
+        yield event
+
+
+async def deliver(pool: Pool, handle: Handle, source: Iterable[Event]) -> None:
+    """Deliver events in batches, as a worker does; none may be refused."""
+    delivery = Delivery(pool, Group("test", "wire"), handle)
+    waiting = iter(source)
+    while batch := list(islice(waiting, BATCH)):
+        assert await delivery.deliver(Batch({}, batch, [], 0), lambda _: False)
+    assert await pool.fetchval("SELECT count(*) FROM dead_letter") == 0
+
+
+async def announced(pool: Pool, types: Sequence[str]) -> list[Event]:
+    """Take what a service announced, as events of the given types; the others are dropped."""
+    rows = await pool.fetch("WITH taken AS (DELETE FROM outbox RETURNING *) SELECT * FROM taken ORDER BY id")
+    records = [
+        Record(row["topic"], 0, row["id"], row["key"], row["value"], tuple(HEADERS), datetime.now(UTC)) for row in rows
+    ]
+    decoded = (decode(record, frozenset(types)) for record in records)
+    return [event for event in decoded if event is not None]
