@@ -14,7 +14,7 @@ from services.notifications.store import messages
 from services.notifications.store.messages import InboxMessage
 from shared.http.app import new_app
 from shared.http.auth import CustomerId, Kind, Principal, Scope, customer_or, require
-from shared.http.idempotency import idempotent
+from shared.http.idempotency import documented, idempotent
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
 from shared.http.problems import Problem
 from shared.postgres.pool import Connection, Pool
@@ -79,7 +79,12 @@ def _add_list(app: FastAPI, pool: Pool) -> None:
 
 
 def _add_read(app: FastAPI, pool: Pool) -> None:
-    @app.post("/v1/messages/{id}/read", response_model=InboxEntry, tags=["notifications"])
+    @app.post(
+        "/v1/messages/{id}/read",
+        response_model=InboxEntry,
+        tags=["notifications"],
+        openapi_extra=documented(required=False),
+    )
     async def mark_read(
         request: Request,
         message_id: MessageId,

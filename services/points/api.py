@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from services.points import handlers
 from services.points.handlers import Adjustment, InsufficientPointsError
@@ -15,10 +15,10 @@ from services.points.rules.ledger import Transaction
 from services.points.settings import Settings
 from services.points.store import accounts, statement
 from services.points.store.statement import Entry, Filter, Line, PostingRow
-from shared.contracts.values import Id
+from shared.contracts.values import Id, Instant
 from shared.http.app import new_app
 from shared.http.auth import CustomerId, Principal, Scope, customer_or, require, to_customer
-from shared.http.idempotency import idempotent
+from shared.http.idempotency import documented, idempotent
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
 from shared.http.problems import Problem
 from shared.http.request import request_id
@@ -131,7 +131,7 @@ def _add_balance(routes: APIRouter, pool: Pool) -> None:
     )
     async def read_points(
         customer_id: CustomerId,
-        as_of: Annotated[AwareDatetime | None, Query(description="As it was recorded by this instant.")] = None,
+        as_of: Annotated[Instant | None, Query(description="As it was recorded by this instant.")] = None,
     ) -> PointsBalance:
         if as_of is None:
             found = await statement.balances(pool, customer_id)
@@ -186,7 +186,12 @@ def _add_statement(routes: APIRouter, pool: Pool) -> None:
 
 
 def _add_adjustments(routes: APIRouter, pool: Pool) -> None:
-    @routes.post("/v1/customers/{id}/adjustments", status_code=201, response_model=StatementLine)
+    @routes.post(
+        "/v1/customers/{id}/adjustments",
+        status_code=201,
+        response_model=StatementLine,
+        openapi_extra=documented(required=True),
+    )
     async def adjust_points(
         request: Request,
         customer_id: CustomerId,

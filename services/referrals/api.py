@@ -16,7 +16,7 @@ from services.referrals.store import referrals
 from services.referrals.store.referrals import Listed
 from shared.http.app import new_app
 from shared.http.auth import CustomerId, Principal, Scope, customer_or
-from shared.http.idempotency import idempotent
+from shared.http.idempotency import documented, idempotent
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
 from shared.postgres.pool import Connection, Pool
 
@@ -76,7 +76,12 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
 def _add_code(app: FastAPI, settings: Settings, pool: Pool) -> None:
     root = str(settings.public_url).rstrip("/")
 
-    @app.post("/v1/customers/{id}/referral-code", response_model=ReferralCode, tags=["referrals"])
+    @app.post(
+        "/v1/customers/{id}/referral-code",
+        response_model=ReferralCode,
+        tags=["referrals"],
+        openapi_extra=documented(required=False),
+    )
     async def referral_code(
         request: Request, customer_id: CustomerId, principal: Annotated[Principal, Depends(customer_or(Scope.READ))]
     ) -> Response:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from pydantic_core import to_json
 from starlette.requests import Request
@@ -57,6 +57,14 @@ async def idempotent(request: Request, pool: Pool, principal: Principal, require
         content = to_json(body)
         await _store(conn, attempt, status, content)
     return _answer(status, content)
+
+
+def documented(*, required: bool) -> dict[str, Any]:
+    """The header, as `openapi_extra` of a route that takes it."""
+    schema = {"type": "string", "maxLength": LONGEST_KEY}
+    description = "The same key again: the first answer again, with `Idempotency-Replayed: true`, and no effect."
+    header = {"name": _HEADER, "in": "header", "required": required, "schema": schema, "description": description}
+    return {"parameters": [header]}
 
 
 FORGET_SQL = """

@@ -1,0 +1,141 @@
+"""The four APIs, each on a database that knows something of the customer ann."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from joserfc import jwt
+from joserfc.jwk import OctKey
+from pydantic import SecretStr
+
+import services.notifications.api
+import services.notifications.settings
+import services.points.api
+import services.points.settings
+import services.referrals.api
+import services.referrals.settings
+import services.tiers.api
+import services.tiers.settings
+from deploy.keys import create_key
+from shared.postgres.pool import Pool
+from tests.notifications import world
+from tests.points import books
+from tests.points import shop as points_shop
+from tests.referrals.conftest import ADA, apply_to, give_codes
+from tests.referrals.shop import bought, signed_up
+from tests.support import postgres
+from tests.tiers import applied
+from tests.tiers import shop as tiers_shop
+
+SECRET = "a secret of thirty-two bytes or so"
+
+Known = dict[str, str]
+"""By the segment of a path that a parameter follows (`customers`): an id that exists, once the seed has run."""
+
+
+async def _seed_points(pool: Pool) -> Known:
+    await books.deliver(pool, points_shop.purchase("order-1", "100.00"), points_shop.refund("order-1", "r", "30.50"))
+    await books.deliver(pool, points_shop.review("v", "s"), points_shop.referral("approved", "f"))
+    newest = (await books.transactions(pool))[-1]
+    return {"customers": "ann", "transactions": str(newest["id"])}
+
+
+async def _seed_tiers(pool: Pool) -> Known:
+    await applied.apply(pool, tiers_shop.purchase("order-1", "600.00"), tiers_shop.purchase("order-2", "950.00"))
+    return {"customers": "ann"}
+
+
+async def _seed_referrals(pool: Pool) -> Known:
+    await give_codes(pool)
+    await apply_to(pool, [signed_up("zoe", ADA), bought("zoe", "order-1", 1), signed_up("yan", ADA)])
+    return {"customers": "ada", "r": ADA}
+
+
+async def _seed_notifications(pool: Pool) -> Known:
+    await world.handle(pool, world.registered("ann", email="ann@example.org"))
+    await world.handle(pool, world.earned("ann", 70))
+    newest = (await world.messages(pool, "ann"))[-1]
+    return {"customers": "ann", "messages": str(newest["id"])}
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service's API, and what fills its database."""
+
+    name: str
+    build: Callable[..., FastAPI]
+    settings: Callable[..., Any]
+    seed: Callable[[Pool], Awaitable[Known]]
+
+    def document(self) -> dict[str, Any]:
+        """Its OpenAPI document."""
+        return self.build(self.settings(), None).openapi()
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route of a service."""
+
+    service: Service
+    method: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.method.upper()} {self.path}"
+
+
+SERVICES = [
+    Service(name, api.build, settings.Settings, seed)
+    for name, api, settings, seed in (
+        ("points", services.points.api, services.points.settings, _seed_points),
+        ("tiers", services.tiers.api, services.tiers.settings, _seed_tiers),
+        ("referrals", services.referrals.api, services.referrals.settings, _seed_referrals),
+        ("notifications", services.notifications.api, services.notifications.settings, _seed_notifications),
+    )
+]
+
+ROUTES: Sequence[Route] = [
+    Route(service, method, path)
+    for service in SERVICES
+    for path, item in service.document()["paths"].items()
+    for method in item
+]
+
+
+@dataclass(frozen=True)
+class Served:
+    """An API that answers, with a key of every scope."""
+
+    client: httpx.AsyncClient
+    document: dict[str, Any]
+    known: Known
+    admin: dict[str, str]
+
+    def parameters(self, path: str) -> dict[str, str]:
+        """The parameters of a path template, so that it leads to what there is."""
+        segments = path.split("/")
+        return {name[1:-1]: self.known[segment] for segment, name in pairwise(segments) if name.startswith("{")}
+
+
+@asynccontextmanager
+async def serve(service: Service, postgres_url: str, folder: Path) -> AsyncIterator[Served]:
+    """The API of a service on a seeded database of its own."""
+    keys = folder / "keys.json"
+    admin = {"Authorization": f"Bearer {create_key(keys, ['admin'], 'fuzz')}"}
+    async with postgres.database(postgres_url, service.name) as pool:
+        known = await service.seed(pool)
+        app = service.build(service.settings(api_keys_file=keys, jwt_key=SecretStr(SECRET)), pool)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://wafa.example") as client:
+            yield Served(client, app.openapi(), known, admin)
+
+
+def as_customer(customer_id: str) -> dict[str, str]:
+    """Headers of a customer's own token."""
+    token = jwt.encode({"alg": "HS256"}, {"sub": customer_id, "scope": "customer"}, OctKey.import_key(SECRET))
+    return {"Authorization": f"Bearer {token}"}
