@@ -17,7 +17,7 @@ run: setup ## start everything, replay real purchases, show the results, stay up
 	@$(BIN)/python -m deploy.local up --sample $(SAMPLE)
 
 test: setup ## run the tests, journeys on the embedded broker included
-	$(BIN)/pytest -n 2 -m "not kafka"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not kafka"
 
 test-kafka: setup ## run the journeys on real Apache Kafka (needs Java and Maven)
 	$(BIN)/pytest -m kafka

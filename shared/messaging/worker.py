@@ -6,6 +6,7 @@ docs/architecture.md). Its agents, timers and services are what is used.
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -99,6 +100,8 @@ class _Boot(BootStrategy):
 
 class _App(faust.App):
     """A Faust app that keeps no files: it has no tables, and its working folder may be read-only."""
+
+    logger = logging.getLogger("faust.app")  # not this module's: what it says of itself is Faust's
 
     def _create_directories(self) -> None:
         pass

@@ -4,6 +4,7 @@ Everything waits with a timeout, and only processes that were started here are e
 """
 
 import asyncio
+import importlib
 import json
 import os
 import re
@@ -13,31 +14,32 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import asyncpg
+from aiokafka import AIOKafkaProducer
 from confluent_kafka import Producer
 
 from deploy import topics
+from deploy.local import drain, program
+from deploy.local.broker import EmbeddedBroker
+from deploy.local.kafka import ApacheKafka
 from deploy.local.ports import LOOPBACK, free_port
+from deploy.local.program import Program
+from deploy.local.readers import Reader, broker_of
+from shared.messaging import kafka
+from shared.messaging.positions import Group
+from shared.postgres.pool import open_pool
 from tests.support import postgres
 
 REPOSITORY = Path(__file__).parents[2]
 SERVICES = ("points", "tiers", "referrals", "notifications")
 
 
-class Broker(Protocol):
-    """The embedded broker or Apache Kafka."""
-
-    @property
-    def bootstrap(self) -> str: ...
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
+Broker = EmbeddedBroker | ApacheKafka
 
 
 async def until(true: Callable[[], Awaitable[object]], seconds: float = 30.0, what: str = "") -> None:
@@ -66,15 +68,9 @@ class WorkerProcess:
         """Start it (again); it is not ready yet."""
         name = self.service.upper()
         own = {f"WAFA_{name}_PROBE_PORT": str(self.port), f"WAFA_{name}_HOST": LOOPBACK}
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", f"services.{self.service}", "worker"],
-                env={**os.environ, **self.env, **own},
-                cwd=REPOSITORY,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        argv = (sys.executable, "-m", f"services.{self.service}", "worker")
+        started = Program(name=self.service, argv=argv, env={**self.env, **own}, cwd=REPOSITORY)
+        self.process = program.start(started, self.log)  # it does not outlive the tests
 
     @property
     def runs(self) -> bool:
@@ -116,9 +112,13 @@ class WorkerProcess:
         Raises:
             AssertionError: it did not end in time; it is killed.
         """
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         return self.wait(seconds)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
 
     def wait(self, seconds: float = 20.0) -> int:
         """Wait for its end; the exit code.
@@ -153,7 +153,7 @@ class Stack:
         await topics.create(broker.bootstrap)
         env = {
             "WAFA_KAFKA_BOOTSTRAP": broker.bootstrap,
-            "WAFA_KAFKA_IDEMPOTENCE": "false" if type(broker).__name__ == "EmbeddedBroker" else "true",
+            "WAFA_KAFKA_IDEMPOTENCE": "false" if isinstance(broker, EmbeddedBroker) else "true",
             "WAFA_KAFKA_SESSION_TIMEOUT_MS": "6000",
             "WAFA_JWT_KEY": "journeys-" * 8,
             "WAFA_NOTIFICATIONS_SMTP_PORT": str(free_port()),  # nobody answers: mails stay and are tried again
@@ -195,6 +195,54 @@ class Stack:
         for one in workers:
             await until(lambda one=one: asyncio.to_thread(one.is_ready), seconds, f"{one.service}: {one.log}")
 
+    @property
+    def services(self) -> list[str]:
+        """The services that have a database here."""
+        return [service for service in SERVICES if f"WAFA_DATABASE_URL_{service.upper()}" in self.env]
+
+    async def drain(self, seconds: float = 60.0) -> None:
+        """Wait until all that was published is handled, and all that followed from it too.
+
+        Markers of an unknown type tell how far each partition is read, until nothing came between two rounds.
+
+        Raises:
+            AssertionError: something is left after so many seconds.
+        """
+        deadline = time.monotonic() + seconds
+        before: dict[tuple[str, int], int] = {}
+        async with self._readers() as readers, self._producer() as producer:
+            while True:
+                markers = await drain.mark(producer, sorted({topic for one in readers for topic in one.topics}))
+                while left := await drain.behind(readers, markers) + await drain.unpublished(readers):
+                    assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {left}"
+                    await asyncio.sleep(0.05)
+                if {place: offset + 1 for place, offset in before.items()} == markers:
+                    return
+                before = markers
+
+    @asynccontextmanager
+    async def _readers(self) -> AsyncIterator[list[Reader]]:
+        cluster = await kafka.cluster_id(broker_of(self.env))
+        async with AsyncExitStack() as pools:
+            readers: list[Reader] = []
+            for service in self.services:
+                settings = importlib.import_module(f"services.{service}.settings").Settings()
+                spec = importlib.import_module(f"services.{service}.worker").spec(settings)
+                pool = await pools.enter_async_context(
+                    await open_pool(self.database_url(service), application="wafa-test", max_size=1)
+                )
+                readers.append(Reader(service, spec.topics, Group(cluster, spec.group), pool))
+            yield readers
+
+    @asynccontextmanager
+    async def _producer(self) -> AsyncIterator[AIOKafkaProducer]:
+        producer = kafka.producer(broker_of(self.env))
+        await producer.start()
+        try:
+            yield producer
+        finally:
+            await producer.stop()
+
     def run(self, service: str, *arguments: str, seconds: float = 30.0) -> subprocess.CompletedProcess[str]:
         """A command of a service, such as `dead-letters list --json`."""
         return subprocess.run(
@@ -217,8 +265,16 @@ class Stack:
                 "enable.idempotence": idempotent,
                 "acks": "all",
                 "linger.ms": 5,
+                "log_level": 2,  # a broker that is stopped or restarted is what some tests are about
             }
         )
+
+    def terminate(self) -> dict[str, int]:
+        """Ask all workers to end, and wait for it; the exit code of each by its log's name."""
+        running = [one for one in self.workers if one.runs]
+        for one in running:
+            one.signal(signal.SIGTERM)
+        return {one.log.stem: one.wait() for one in running}
 
     def stop(self) -> None:
         """End every worker that is still there, at once."""
