@@ -1,0 +1,59 @@
+"""`verify` finds each way in which books can be broken."""
+
+from argparse import Namespace
+
+import pytest
+
+from services.points import __main__
+from services.points.settings import Settings
+from shared.postgres.pool import Pool, open_pool
+from tests.points import books
+from tests.points.books import deliver
+from tests.points.shop import purchase, refund, review
+from tests.support import postgres
+
+BROKEN = {
+    "UPDATE program_account SET balance = balance + 1 WHERE kind = 'issued'": {
+        "trial balance 0",
+        "program accounts = postings",
+    },
+    "UPDATE account SET available = available + 1": {
+        "trial balance 0",
+        "balances = postings",
+        "lots conserve and add up to the balances",
+        "the last statement line = the balance",
+    },
+    "UPDATE lot SET remaining = remaining - 1, spent = spent + 1 WHERE rule = 'review'": {
+        "lots conserve and add up to the balances"
+    },
+    "DELETE FROM lot": {"lots conserve and add up to the balances"},
+    "UPDATE transaction SET sequence = 4 WHERE sequence = 3": {"sequences are gapless"},
+    "UPDATE account SET earned = earned + 1": {"the last statement line = the balance"},
+    "DELETE FROM posting WHERE target = 'reversed'": {"program accounts = postings", "balances = postings"},
+    "UPDATE purchase SET given = '{\"base\": 91}'": {"given = due"},
+    "DELETE FROM refund": {"given = due", "receipts rebuild to their digest"},
+    "DELETE FROM review": {"receipts rebuild to their digest"},
+    "UPDATE transaction SET receipt_digest = '\\x00' WHERE kind = 'earned'": {"receipts rebuild to their digest"},
+}
+
+
+@pytest.mark.parametrize("statement", BROKEN)
+async def test_broken_books_are_found(points_pool: Pool, statement: str):
+    await deliver(points_pool, purchase("1", "100.00"), refund("1", "r", "10.00"), review("v", "s"))
+    assert await books.offenders(points_pool) == {}
+    await points_pool.execute(statement)
+    assert set(await books.offenders(points_pool)) == BROKEN[statement]
+
+
+async def test_the_command_says_what_is_wrong(postgres_url: str, capsys: pytest.CaptureFixture[str]):
+    settings = Settings(database_url=await postgres.make_database(postgres_url, "points"))
+    asked = Namespace(sample=100)
+    assert await __main__._verify(asked, settings) == 0
+    found = capsys.readouterr().out.splitlines()
+    assert len(found) == 9
+    assert all(line.endswith(": ok") for line in found)
+    async with await open_pool(settings.database_url, application="wafa-test") as pool:
+        await deliver(pool, purchase("1", "100.00"))
+        await pool.execute("UPDATE account SET earned = 7")
+    assert await __main__._verify(asked, settings) == 1
+    assert "the last statement line = the balance: FAILED: ann" in capsys.readouterr().out
