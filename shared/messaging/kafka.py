@@ -42,6 +42,8 @@ def consumer(broker: Broker, group: str) -> AIOKafkaConsumer:
         isolation_level="read_committed",
         session_timeout_ms=broker.session_timeout_ms,
         heartbeat_interval_ms=broker.session_timeout_ms // 5,
+        # The embedded broker looks for new records only when a fetch begins: waiting long would be latency.
+        fetch_max_wait_ms=100,
         retry_backoff_ms=500,
         max_partition_fetch_bytes=2 * 1024 * 1024,
     )
