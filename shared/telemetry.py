@@ -28,7 +28,9 @@ BATCH_SIZE: Final = Histogram(
     "wafa_batch_records", "Records per batch that was committed, of all types and topics.", buckets=_RECORDS
 )
 HANDLER_SECONDS: Final = Histogram(
-    "wafa_handler_seconds", "Seconds that the transaction of a batch took, from its first statement to its commit.", buckets=_FAST
+    "wafa_handler_seconds",
+    "Seconds that the transaction of a batch took, from its first statement to its commit.",
+    buckets=_FAST,
 )
 COMMIT_DELAY: Final = Histogram(
     "wafa_record_to_commit_seconds",

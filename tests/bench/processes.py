@@ -31,7 +31,7 @@ async def running(
     try:
         yield process
         if process.poll() is not None:
-            raise ProcessError(f"{name} ended with {process.returncode}")
+            raise ProcessError(f"{name} ended with {process.returncode}")  # noqa: TRY301 the note below is for it too
     except Exception as error:
         error.add_note(f"The last lines of {name}:\n{program.last_lines(log, 20)}")
         raise
