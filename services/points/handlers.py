@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from uuid_utils.compat import uuid7
-
 from services.points.rules import ledger, receipts
 from services.points.rules.fold import about_order, about_review, due_for, fold
 from services.points.rules.known import Announced
@@ -22,6 +20,7 @@ from shared.contracts.loyalty import PointsMoved, ReferralChanged, TierChanged
 from shared.contracts.outcomes import Refusal
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded, ReviewPublished, ReviewWithdrawn
 from shared.messaging import outbox
+from shared.postgres.ids import new_id
 from shared.postgres.pool import Connection, Pool
 
 SOURCE: Final = "/wafa/points"
@@ -195,4 +194,4 @@ def _publication(announced: Announced) -> Publication:
 
 def _ids() -> Iterator[UUID]:
     while True:
-        yield uuid7()
+        yield new_id()

@@ -58,7 +58,7 @@ def _none_is_empty(value: object) -> object:
 
 
 def _adds_up(lines: tuple[Line, ...] | tuple[RefundLine, ...], whole: str) -> None:
-    total = sum(Decimal(line.amount) for line in lines)
+    total = sum(map(Decimal, [line.amount for line in lines]))
     if lines and total != Decimal(whole):
         raise PydanticCustomError(
             "lines_do_not_add_up",

@@ -64,6 +64,8 @@ def parse_instant(text: str) -> datetime:
     if found is None:
         raise ValueError("not an RFC 3339 date-time with offset")
     day, clock, second, fraction, sign, hours, minutes = found.groups()
+    if not sign and second != "60" and not fraction:
+        return datetime.fromisoformat(f"{day}T{clock}{second}Z")
     leap = second == "60"
     moment = datetime.fromisoformat(f"{day}T{clock}{'59' if leap else second}").replace(tzinfo=UTC)
     try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from math import floor
 from typing import Final
 
@@ -78,7 +79,12 @@ def judge_order(currency: str, kept: Fraction | Decimal, multiplier: str, rules:
         return Judgement((RuleLine(BASE, matched=False, requested=0, awarded=0, why=NO_RATE),), multiplier, 0)
     # Quotients of fractions are exact; a quotient of Decimals would round at 28 digits.
     units = int(kept) if rules.amount == 1 else floor(Fraction(kept) / Fraction(rules.amount))
-    base = units * rules.points
+    return _judge(units * rules.points, multiplier)
+
+
+@lru_cache(maxsize=4096)
+def _judge(base: int, multiplier: str) -> Judgement:
+    """Remembered, since most orders come to the same few hundred judgements."""
     extra = 0 if multiplier == ONE else max(0, floor(base * (Fraction(multiplier) - 1)))
     return Judgement((RuleLine(BASE, matched=True, requested=base, awarded=base),), multiplier, extra)
 
