@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-_LOOK_SECONDS: Final = 0.02
+_LOOK_SECONDS: Final = 0.05
 _WARM_UP: Final = 0.1
 """The part of the events that is not counted: plans are made, caches filled, joins settled."""
 
