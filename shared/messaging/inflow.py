@@ -29,6 +29,7 @@ from shared.postgres.pool import Pool, is_transient
 
 _POLL_MS: Final = 200
 _PAUSE: Final = 0.5
+_SOUGHT_SOON: Final = 0.02
 _COMMIT_SECONDS: Final = 4.0
 _CLOSE_SECONDS: Final = 5.0
 
@@ -56,7 +57,7 @@ class Inflow(ConsumerRebalanceListener):
         self._next: dict[Partition, int | None] = {}
         self._joined = False
         self._answered = True
-        self._must_seek = False
+        self._must_seek = True
         self._generation = 0
         self._handled: dict[TopicPartition, int] = {}
         self.in_flight = asyncio.Lock()
@@ -90,13 +91,12 @@ class Inflow(ConsumerRebalanceListener):
         while not self.stopping:
             try:
                 await self._step(offer)
-            except NoOffsetForPartitionError:
-                continue  # aiokafka looked for a position before it was sought
-            except OffsetOutOfRangeError as error:
-                # Before a position is sought, aiokafka begins where the group last committed to Kafka, which
-                # may be long gone: what PostgreSQL says is all that counts.
-                if not self._must_seek:
+            except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
+                # Before a position is sought, aiokafka begins where the group last committed to Kafka, which may
+                # be nowhere, or long gone: what PostgreSQL says is all that counts.
+                if isinstance(error, OffsetOutOfRangeError) and not self._must_seek:
                     raise await self._lost(error) from error
+                await asyncio.sleep(_SOUGHT_SOON)
             except Exception as error:
                 if not (is_transient(error) or (isinstance(error, KafkaError) and error.retriable)):
                     raise
@@ -104,12 +104,14 @@ class Inflow(ConsumerRebalanceListener):
                 await asyncio.sleep(_PAUSE)
 
     async def _step(self, offer: Callable[[Batch], Awaitable[Any]]) -> None:
-        if self._must_seek:
+        if self._must_seek and self._joined:
             await self._seek()
         generation = self._generation
         polled = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=self._batch_size)
         fetched = {(tp.topic, tp.partition): found for tp, found in polled.items() if found}
-        if not fetched or generation != self._generation:
+        # In a rebalance aiokafka has the new partitions a moment before it says so, and reads them from where
+        # the group last committed to Kafka: nothing that comes before `_seek` counts.
+        if not fetched or self._must_seek or generation != self._generation:
             return
         spans = {tp: Span(self._next[tp], found[-1].offset + 1) for tp, found in fetched.items()}
         self._next.update({tp: span.end for tp, span in spans.items()})
@@ -148,6 +150,7 @@ class Inflow(ConsumerRebalanceListener):
     ) -> None:
         """Stop at once to offer what was read, and wait for the transaction in flight."""
         self.rewind()
+        self._joined = False
         async with self.in_flight:
             _log.info("partitions_revoked", count=len(list(revoked)))
 
@@ -170,7 +173,7 @@ class Inflow(ConsumerRebalanceListener):
         telemetry.LAG.clear()  # what another worker reads now is no longer measured here
         for tp, offset in offsets.items():
             telemetry.LAG.labels(tp.topic, str(tp.partition)).set(max(0, (self._consumer.highwater(tp) or 0) - offset))
-        if offsets:
+        if offsets and self._joined:
             try:
                 await asyncio.wait_for(self._consumer.commit(offsets), timeout=_COMMIT_SECONDS)
                 self._answered = True

@@ -23,8 +23,8 @@ async def cluster_id(broker: Broker) -> str:
         aiokafka.errors.KafkaError: the broker does not answer.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap, client_id=broker.client_id)
-    await admin.start()
     try:
+        await admin.start()
         description = await admin.describe_cluster()
     finally:
         await admin.close()
@@ -45,6 +45,8 @@ def consumer(broker: Broker, group: str) -> AIOKafkaConsumer:
         # The embedded broker looks for new records only when a fetch begins: waiting long would be latency.
         fetch_max_wait_ms=100,
         retry_backoff_ms=500,
+        # A group that forms while a broker comes back may know no partition and assign none: it looks again soon.
+        metadata_max_age_ms=10_000,
         max_partition_fetch_bytes=2 * 1024 * 1024,
     )
 

@@ -59,7 +59,7 @@ class Relay:
                 self.healthy = False
                 telemetry.RELAY_FAILURES.inc()
                 _log.warning("relay_is_retried", failure=type(error).__name__, error=str(error), pause=pause)
-                await asyncio.sleep(pause)
+                await _wait(self._stopped, pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     def stop(self) -> None:
@@ -83,8 +83,8 @@ class Relay:
     async def _lead(self, connection: Connection) -> None:
         # After OutOfOrderSequenceNumber or ProducerFenced a producer is dead: each session has its own.
         producer = self.new_producer()
-        await producer.start()
         try:
+            await producer.start()
             while not self._stopped.is_set():
                 self.woken.clear()
                 published = await publish_chunk(connection, producer)

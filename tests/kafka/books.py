@@ -1,0 +1,93 @@
+"""What has to hold of the topics and the databases, however often processes died on the way."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+
+from tests.support.stack import Stack
+
+TRANSACTIONS_SQL = "SELECT id::text, customer_id, sequence FROM transaction WHERE points <> 0"
+MESSAGES_SQL = """
+SELECT occasion FROM message WHERE channel = 'in_app' AND trigger IN ('points_earned', 'points_taken_back')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An event as it is on a topic, and where."""
+
+    partition: int
+    offset: int
+    event: dict[str, Any]
+
+
+async def read(bootstrap: str, topic: str) -> list[Published]:
+    """Every event on a topic from its start, by partition and offset; markers of an unknown type are left out."""
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        found: list[Published] = []
+        while batches := await consumer.getmany(timeout_ms=3000, max_records=5000):
+            records = [record for batch in batches.values() for record in batch]
+            found += [Published(one.partition, one.offset, json.loads(one.value)) for one in records]
+    finally:
+        await consumer.stop()
+    known = [one for one in found if one.event["type"].startswith("loyalty.")]
+    return sorted(known, key=lambda one: (one.partition, one.offset))
+
+
+async def check_every_transaction_is_published(stack: Stack) -> int:
+    """Each transaction's event is there at least once, the first ones of a customer in order; how many repeats."""
+    events = await read(stack.broker.bootstrap, "loyalty.points")
+    transactions = {
+        row["id"]: (row["customer_id"], row["sequence"]) for row in await stack.fetch("points", TRANSACTIONS_SQL)
+    }
+    first: dict[str, str] = {}
+    for one in events:
+        first.setdefault(one.event["data"]["transaction_id"], one.event["id"])
+    assert set(first) == set(transactions)
+    check_order(transactions[one] for one in first)
+    ids = {(one.event["data"]["transaction_id"], one.event["id"]) for one in events}
+    assert len(ids) == len(first), "what is published again keeps its id"
+    return len(events) - len(first)
+
+
+def check_order(places: Iterable[tuple[str, int]]) -> None:
+    """The numbers of each customer grow."""
+    last: dict[str, int] = {}
+    for customer, sequence in places:
+        assert sequence > last.get(customer, 0), customer
+        last[customer] = sequence
+
+
+async def check_every_event_had_its_effect_once(stack: Stack) -> None:
+    """Each transaction's event made one message, none made two (referrals' are told by the referral's own)."""
+    told = [row["occasion"] for row in await stack.fetch("notifications", MESSAGES_SQL)]
+    assert len(told) == len(set(told))
+    expected = {
+        f"transaction/{one.event['data']['transaction_id']}"
+        for one in await read(stack.broker.bootstrap, "loyalty.points")
+        if (one.event["type"], one.event["data"]["reason"]["kind"]) != ("loyalty.points.earned.v1", "referral")
+    }
+    assert set(told) == expected
+
+
+async def check_nothing_was_refused(stack: Stack) -> None:
+    """There is no dead letter, and no outbox row is left."""
+    for service in stack.services:
+        assert await stack.fetch(service, "SELECT reason, error FROM dead_letter LIMIT 3") == []
+        assert await stack.value(service, "SELECT count(*) FROM outbox") == 0
+
+
+async def check_the_ledger(stack: Stack) -> None:
+    """The trial balance is 0, and `verify` finds nothing."""
+    total = "SELECT (SELECT sum(available + pending + held - debt) FROM account) + sum(balance) FROM program_account"
+    assert await stack.value("points", total) == 0
+    verified = stack.run("points", "verify", "--sample", "30000", seconds=120)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert verified.stdout.count(": ok\n") == len(verified.stdout.splitlines())

@@ -1,0 +1,38 @@
+"""Apache Kafka and a PostgreSQL that keeps its promises, both restartable on their ports."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.kafka import ApacheKafka
+from deploy.local.ports import free_port
+from deploy.local.postgres import Postgres
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
+    """A broker of this module alone."""
+    made = ApacheKafka(tmp_path_factory.mktemp("kafka"))
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A server of this module alone, with fsync and synchronous commits."""
+    made = Postgres(tmp_path_factory.mktemp("durable") / "postgres", port=free_port())
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop(immediate=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the workers log."""
+    return tmp_path

@@ -1,0 +1,158 @@
+"""20,000 events through ten kills, a broker restart and a crash of PostgreSQL: the books are those of a quiet run."""
+
+import asyncio
+import importlib
+from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from deploy.local.kafka import ApacheKafka
+from deploy.local.postgres import Postgres
+from deploy.sample.cloudevent import CloudEvent
+from deploy.sample.grocer import Year, end_of_sample
+from deploy.sample.made_up import MadeUp, referrals
+from deploy.sample.publisher import connect
+from shared.messaging.worker import WorkerSpec
+from shared.postgres.pool import Pool, open_pool
+from tests.kafka import books
+from tests.kafka.faults import Faults, Lag, Supervisor
+from tests.support import postgres, wire
+from tests.support.stack import Stack
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+
+EVENTS = 20_000
+KILLS = 10
+WORKERS = ("points", "points", "tiers", "referrals", "notifications")
+ALPHABET = "23456789"
+
+STANDING_SQL = "SELECT customer_id, available, pending, held, debt, earned FROM account ORDER BY customer_id"
+TIMELINES_SQL = "SELECT customer_id, effective_at, tier FROM timeline ORDER BY customer_id, effective_at"
+REFERRALS_SQL = "SELECT advocate_id, friend_id, state, order_id FROM referral ORDER BY friend_id, state"
+
+
+class Stream:
+    """The first 20,000 events of the sample, purchases with all that is made up, and the codes they name."""
+
+    def __init__(self) -> None:
+        today = datetime.now(UTC).date()
+        sample = Year.read(today).of_baskets(EVENTS)
+        made_up = MadeUp(1, end_of_sample(today))
+        visits = sample.first_visits()
+        pairs = referrals(sample.households)
+        advocates = sorted({pair.advocate for pair in pairs})
+        self.codes = {advocate: _code(number) for number, advocate in enumerate(advocates)}
+        prepared = [made_up.registration(household, visits[household]) for household in sample.households]
+        prepared += [made_up.sign_up(pair, self.codes[pair.advocate], visits[pair.friend]) for pair in pairs]
+        self.events = list(islice(made_up.along(sample.baskets(), prepared), EVENTS))
+
+    def slices(self, count: int) -> Iterator[list[CloudEvent]]:
+        """The events in so many parts."""
+        size = -(-len(self.events) // count)
+        return (self.events[start : start + size] for start in range(0, len(self.events), size))
+
+    async def give_codes(self, url: str) -> None:
+        """Have the advocates ask for their codes."""
+        async with await open_pool(url, application="wafa-test", max_size=1) as pool:
+            rows = [(str(advocate), code) for advocate, code in self.codes.items()]
+            await pool.executemany("INSERT INTO referral_code VALUES ($1, $2, now())", rows)
+
+
+def _code(number: int) -> str:
+    return "".join(ALPHABET[number // 8**place % 8] for place in range(8))
+
+
+@pytest.fixture(scope="module")
+def stream() -> Stream:
+    return Stream()
+
+
+def spec(service: str) -> WorkerSpec:
+    settings = importlib.import_module(f"services.{service}.settings").Settings()
+    return importlib.import_module(f"services.{service}.worker").spec(settings)
+
+
+async def quiet_run(stream: Stream, server_url: str) -> list[list[tuple]]:
+    """Balances, timelines and referrals of the same events on the handlers, without a broker or a fault."""
+    urls = {service: await postgres.make_database(server_url, service) for service in ("points", "tiers", "referrals")}
+    await stream.give_codes(urls["referrals"])
+    events = list(wire.events(stream.events))
+    told = []
+    for service in ("tiers", "referrals"):
+        async with await open_pool(urls[service], application="wafa-test") as pool:
+            await _apply(pool, service, events)
+            told += await wire.announced(pool, tuple(spec("points").wanted))
+    async with await open_pool(urls["points"], application="wafa-test") as pool:
+        await _apply(pool, "points", events + told)
+    return await standings(urls)
+
+
+async def _apply(pool: Pool, service: str, events: list) -> None:
+    one = spec(service)
+    await wire.deliver(pool, one.handle, (event for event in events if event.type in one.wanted))
+
+
+async def standings(urls: dict[str, str]) -> list[list[tuple]]:
+    found = []
+    for service, query in (("points", STANDING_SQL), ("tiers", TIMELINES_SQL), ("referrals", REFERRALS_SQL)):
+        async with await open_pool(urls[service], application="wafa-test", max_size=1) as pool:
+            found.append([tuple(row) for row in await pool.fetch(query)])
+    return found
+
+
+@asynccontextmanager
+async def supervised(stack: Stack):
+    supervisor = Supervisor(stack)
+    watch = asyncio.create_task(supervisor.run())
+    try:
+        yield supervisor
+        assert not watch.done(), watch.exception()
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
+async def test_the_books_are_those_of_a_quiet_run(
+    kafka: ApacheKafka, durable: Postgres, postgres_url: str, folder: Path, stream: Stream
+):
+    assert len(stream.events) == EVENTS
+    stack = await Stack.make(kafka, durable.url(), folder)
+    stack.env |= {f"WAFA_{service.upper()}_BATCH_SIZE": "100" for service in stack.services}  # more to be torn apart
+    await stream.give_codes(stack.database_url("referrals"))
+    faults = Faults(Lag(stack, {service: spec(service).topics for service in stack.services}), Random(7))
+    killed: list[str] = []
+    broker_restarts = server_restarts = 0
+    parts = stream.slices(KILLS + 6)
+    try:
+        await stack.ready(*(stack.worker(service) for service in WORKERS))
+        async with supervised(stack) as supervisor:
+            for number, part in enumerate(parts):
+                async with connect(kafka.bootstrap, idempotent=True) as publisher:
+                    await publisher.publish(part, lambda _: None)
+                if number >= 4 and broker_restarts == 0:
+                    broker_restarts += await faults.restart_the_broker()
+                elif number >= 8 and server_restarts == 0:
+                    server_restarts += await faults.restart_the_server(durable)
+                elif len(killed) < KILLS and (victim := await faults.kill_a_worker()):
+                    killed.append(victim)
+            await stack.drain(seconds=240)
+            await stack.ready(*stack.workers)
+        assert (len(killed), broker_restarts, server_restarts) == (KILLS, 1, 1)
+        assert supervisor.codes.count(-9) >= KILLS
+        codes = stack.terminate()
+        assert set(codes.values()) == {0}, codes
+    finally:
+        stack.stop()
+    await books.check_nothing_was_refused(stack)
+    await books.check_the_ledger(stack)
+    repeats = await books.check_every_transaction_is_published(stack)
+    await books.check_every_event_had_its_effect_once(stack)
+    # The numbers are the evidence: `make test-kafka` shows them.
+    print(f"\n{EVENTS} events, killed {killed}, {supervisor.restarts} restarts, {repeats} published again")  # noqa: T201
+    disturbed = await standings({service: stack.database_url(service) for service in stack.services})
+    assert disturbed == await quiet_run(stream, postgres_url)

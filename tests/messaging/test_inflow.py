@@ -1,0 +1,217 @@
+"""What is read begins at the positions of PostgreSQL, and nothing else counts, whatever the client does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+
+from shared.messaging import kafka, positions
+from shared.messaging.batch import Batch, Span
+from shared.messaging.inflow import ClusterChangedError, Inflow, PositionLostError
+from shared.messaging.kafka import Broker
+from shared.postgres.pool import Pool
+from tests.contracts.records import EVERY_TYPE
+from tests.messaging.log import ARRIVED, GROUP, TOPIC, purchase, record, wait_until
+
+ZERO, ONE = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
+
+
+def fetched(place: TopicPartition, offset: int) -> dict[TopicPartition, list[Any]]:
+    """A record as the client returns it."""
+    made = record(purchase(f"e{place.partition}-{offset}"), offset, place.partition)
+    fields = {name: getattr(made, name) for name in ("topic", "partition", "offset", "key", "value", "headers")}
+    return {place: [SimpleNamespace(**fields, timestamp=int(ARRIVED.timestamp() * 1000))]}
+
+
+@dataclass
+class Consumer:
+    """Does as the client does: `answers` are what `getmany` returns or raises in turn, then nothing more comes."""
+
+    answers: list[Callable[[], Any]] = field(default_factory=list)
+    assigned: set[TopicPartition] = field(default_factory=lambda: {ZERO, ONE})
+    beginnings: dict[TopicPartition, int] = field(default_factory=dict)
+    sought: list[tuple[TopicPartition, int]] = field(default_factory=list)
+    listener: Any = None
+
+    def subscribe(self, _topics: Iterable[str], listener: ConsumerRebalanceListener) -> None:
+        self.listener = listener
+
+    async def getmany(self, **_: object) -> Any:
+        await asyncio.sleep(0)
+        if not self.answers:
+            await asyncio.sleep(0.01)
+            return {}
+        answer = self.answers.pop(0)()
+        if isinstance(answer, Exception):
+            raise answer
+        return await answer if asyncio.iscoroutine(answer) else answer
+
+    def assignment(self) -> set[TopicPartition]:
+        return self.assigned
+
+    async def beginning_offsets(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        return {place: self.beginnings.get(place, 0) for place in places}
+
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        self.sought.append((place, offset))
+
+    async def join(self) -> None:
+        await self.listener.on_partitions_revoked(set())
+        await self.listener.on_partitions_assigned(self.assigned)
+
+
+@dataclass
+class Reading:
+    """An inflow on a consumer that does as told, and the batches that it offered."""
+
+    inflow: Inflow
+    consumer: Consumer
+    offered: list[Batch] = field(default_factory=list)
+
+    async def take(self, one: Batch) -> None:
+        self.offered.append(one)
+
+    async def run(self) -> None:
+        await self.inflow.run([TOPIC], self.take)
+
+    @asynccontextmanager
+    async def joined(self) -> AsyncIterator[asyncio.Task[None]]:
+        """Run, once the group was joined."""
+        task = asyncio.create_task(self.run())
+        await wait_until(lambda: self.consumer.listener is not None)
+        await self.consumer.join()
+        try:
+            yield task
+        finally:
+            self.inflow.stopping = True
+            await asyncio.wait([task], timeout=5)
+
+
+@pytest.fixture
+async def reading(platform_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Reading:
+    consumer = Consumer()
+
+    async def cluster_id(_: Broker) -> str:
+        return GROUP.cluster_id
+
+    monkeypatch.setattr(kafka, "consumer", lambda _broker, _group: consumer)
+    monkeypatch.setattr(kafka, "cluster_id", cluster_id)
+    return Reading(Inflow(Broker("nowhere:1", "test"), platform_pool, GROUP, EVERY_TYPE, 500), consumer)
+
+
+async def store(pool: Pool, place: TopicPartition, offset: int) -> None:
+    async with pool.acquire() as connection:
+        await positions.put(connection, GROUP, (place.topic, place.partition), offset)
+
+
+async def test_it_begins_at_the_stored_position_or_the_earliest_record(reading: Reading, platform_pool: Pool):
+    await store(platform_pool, ZERO, 7)
+    reading.consumer.beginnings = {ZERO: 3, ONE: 5}
+    async with reading.joined():
+        await wait_until(lambda: len(reading.consumer.sought) == 2)
+        reading.consumer.answers += [lambda: fetched(ZERO, 7), lambda: fetched(ONE, 5), lambda: fetched(ZERO, 8)]
+        await wait_until(lambda: len(reading.offered) == 3)
+    assert sorted(reading.consumer.sought) == [(ZERO, 7), (ONE, 5)]
+    spans = [span for one in reading.offered for span in one.spans.values()]
+    assert spans == [Span(7, 8), Span(None, 6), Span(8, 9)]
+    assert reading.inflow.is_assigned
+
+
+async def test_what_is_read_before_the_position_was_sought_is_dropped(reading: Reading):
+    """The client reads a new assignment from the group's commit a moment before it tells of the assignment."""
+    consumer = reading.consumer
+    async with reading.joined():
+        await wait_until(lambda: len(consumer.sought) == 2)
+
+        async def rebalance() -> dict[TopicPartition, list[Any]]:
+            await reading.inflow.on_partitions_revoked({ZERO, ONE})
+            consumer.sought.clear()
+            consumer.answers.append(lambda: fetched(ZERO, 400))
+            return {}
+
+        consumer.answers.append(rebalance)
+        await wait_until(lambda: not consumer.answers)
+        await asyncio.sleep(0.03)
+        assert reading.offered == []
+        assert consumer.sought == [], "nothing is sought while partitions go from hand to hand"
+        assert not reading.inflow.is_assigned
+        await reading.inflow.on_partitions_assigned({ZERO, ONE})
+        await wait_until(lambda: len(consumer.sought) == 2)
+        consumer.answers.append(lambda: fetched(ZERO, 0))
+        await wait_until(lambda: len(reading.offered) == 1)
+
+
+async def test_a_rebalance_makes_stale_what_was_offered(reading: Reading):
+    async with reading.joined():
+        reading.consumer.answers.append(lambda: fetched(ZERO, 0))
+        await wait_until(lambda: len(reading.offered) == 1)
+        assert not reading.inflow.is_stale(reading.offered[0])
+        await reading.inflow.on_partitions_revoked({ZERO, ONE})
+        assert reading.inflow.is_stale(reading.offered[0])
+
+
+async def test_a_revocation_waits_for_the_transaction_in_flight(reading: Reading):
+    async with reading.joined():
+        async with reading.inflow.in_flight:
+            revoking = asyncio.create_task(reading.inflow.on_partitions_revoked({ZERO}))
+            await asyncio.sleep(0.02)
+            assert not revoking.done()
+        await asyncio.wait_for(revoking, 1)
+
+
+async def test_a_position_before_the_log_needs_a_person(reading: Reading, platform_pool: Pool):
+    await store(platform_pool, ONE, 7)
+    reading.consumer.beginnings = {ONE: 8}
+    async with reading.joined() as running:
+        with pytest.raises(PositionLostError, match=f"positions set {TOPIC} 1 OFFSET"):
+            await asyncio.wait_for(running, 5)
+
+
+async def test_a_position_beyond_the_log_needs_a_person(reading: Reading):
+    async with reading.joined() as running:
+        await wait_until(lambda: len(reading.consumer.sought) == 2)
+        reading.consumer.answers.append(lambda: OffsetOutOfRangeError({ZERO: 12}))
+        with pytest.raises(PositionLostError, match="stored position 12 is outside the log"):
+            await asyncio.wait_for(running, 5)
+
+
+async def test_where_the_group_last_committed_does_not_matter(reading: Reading):
+    reading.consumer.answers += [lambda: OffsetOutOfRangeError({ZERO: 12}), lambda: NoOffsetForPartitionError(ZERO)]
+    task = asyncio.create_task(reading.run())
+    await wait_until(lambda: not reading.consumer.answers)
+    await reading.consumer.join()
+    reading.consumer.answers.append(lambda: fetched(ZERO, 0))
+    await wait_until(lambda: len(reading.offered) == 1)
+    reading.inflow.stopping = True
+    await asyncio.wait_for(task, 5)
+
+
+async def test_another_cluster_makes_it_end(reading: Reading, monkeypatch: pytest.MonkeyPatch):
+    async def another(_: Broker) -> str:
+        return "cluster-2"
+
+    monkeypatch.setattr(kafka, "cluster_id", another)
+    async with reading.joined() as running:
+        with pytest.raises(ClusterChangedError, match=r"was cluster-1 and is cluster-2"):
+            await asyncio.wait_for(running, 5)
+
+
+async def test_a_passing_failure_is_tried_again_and_another_one_is_not(reading: Reading):
+    async with reading.joined() as running:
+        await wait_until(lambda: len(reading.consumer.sought) == 2)
+        reading.consumer.answers += [KafkaConnectionError, lambda: fetched(ZERO, 0)]
+        await wait_until(lambda: len(reading.offered) == 1)
+        reading.consumer.answers.append(GroupAuthorizationFailedError)
+        with pytest.raises(GroupAuthorizationFailedError):
+            await asyncio.wait_for(running, 5)
