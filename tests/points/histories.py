@@ -126,11 +126,11 @@ def histories(draw: st.DrawFn) -> list[list[Event]]:
     happened = draw(facts())
     orders = [one for one in happened if one.type == "shop.purchase.completed.v1"]
     happened += [draw(_conflict(orders)) for _ in range(draw(st.integers(0, 1)))]
-    happened += [
-        shop.review(f"w{number}", "s0", customer_id=draw(_CUSTOMER)) for number in range(draw(st.integers(0, 3)))
-    ]
+    # One customer reviews a sku again and again, and may withdraw one of the reviews.
+    owner = draw(_CUSTOMER)
+    happened += [shop.review(f"w{number}", "s0", customer_id=owner) for number in range(draw(st.integers(0, 3)))]
     if draw(st.booleans()):
-        happened.append(shop.withdrawal("w0", customer_id=draw(_CUSTOMER)))
+        happened.append(shop.withdrawal("w0", customer_id=owner))
     return draw(arrivals(happened))
 
 

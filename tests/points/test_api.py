@@ -124,6 +124,7 @@ async def test_a_statement_is_filtered_by_order_and_kind(client: httpx.AsyncClie
         return [(line["reason"].get("order_id", ""), line["points"]) for line in found["data"]]
 
     assert await lines(order_id="2") == [("2", 90), ("2", -10), ("2", 100)]
+    assert await lines(order_id="1") == [("1", 100), ("1", 100)]
     assert await lines(order_id="2", kind="reversed") == [("2", -10)]
     assert await lines(order_id="2", limit=1) == [("2", 90)]
     assert await lines(kind="reversed") == [("2", -10)]

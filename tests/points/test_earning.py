@@ -1,7 +1,7 @@
 """What is due: tables, and properties in integers against the product's fractions.
 
-Planted and caught here: floats in `judge_order`; `bisect_right` (at or before) in `multiplier_before`;
-`<=` in `revised`; rounding instead of floor.
+Planted and caught here: floats in `judge_order`; the multiplier at an instant instead of strictly before;
+one below 1 that takes points; a timeline that keeps its old entry at the instant of the new.
 """
 
 from dataclasses import replace

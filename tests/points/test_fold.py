@@ -1,7 +1,8 @@
 """The fold: what each event changes, told by the transactions that it makes.
 
-Planted and caught here: refunds counted in the order of arrival; the limit of reviews that does not
-forget a withdrawn one; the tier's extra counted as qualifying.
+Planted and caught here: refunds counted in the order of arrival, or by time alone; the limit of reviews that does
+not forget a withdrawn one; the tier's extra counted as qualifying; refunds settled without the tier; a void that
+pays back one side, or is undone by a late approval; order ids of two shops taken for one order.
 """
 
 from collections.abc import Sequence

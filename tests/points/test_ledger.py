@@ -1,7 +1,8 @@
 """The ledger's arithmetic: earning pays debt first, taking back follows the lots, nothing is lost.
 
-Planted and caught here: debt not paid first; `take_back` without the rule's own lots first, or without
-pending before available; what is missing not made debt; the sequence not incremented.
+Planted and caught here: debt not paid first; points taken back without the rule's own lots first, from available
+lots before pending ones, or by age before expiry; what is missing forgiven; a sequence that stands still;
+adjustments counted as earned.
 """
 
 from collections import Counter
