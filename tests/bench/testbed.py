@@ -66,24 +66,25 @@ class Testbed:
             self._broker.stop()
             self._broker.start()
         await topics.create(self.bootstrap)
+        partitions = [TopicPartition(topic, number) for topic in FED for number in range(topics.PARTITIONS)]
+        ends = dict.fromkeys(partitions, 0) if self.embedded else await self._delete(partitions)
+        self.begins = {(one.topic, one.partition): end for one, end in ends.items()}
+
+    async def _delete(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """Delete all records; returns where each partition goes on."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap)
         await consumer.start()
         try:
-            partitions = [TopicPartition(topic, number) for topic in FED for number in range(topics.PARTITIONS)]
-            ends = dict.fromkeys(partitions, 0) if self.embedded else await consumer.end_offsets(partitions)
+            ends = await consumer.end_offsets(partitions)
         finally:
             await consumer.stop()
-        if not self.embedded:
-            await self._delete({one: end for one, end in ends.items() if end})
-        self.begins = {(one.topic, one.partition): end for one, end in ends.items()}
-
-    async def _delete(self, ends: dict[TopicPartition, int]) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
         await admin.start()
         try:
-            await admin.delete_records({one: RecordsToDelete(end) for one, end in ends.items()})
+            await admin.delete_records({one: RecordsToDelete(end) for one, end in ends.items() if end})
         finally:
             await admin.close()
+        return ends
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[tuple[str, Pool]]:

@@ -71,6 +71,8 @@ def main(bootstrap: str, url: str, folder: str) -> None:
         value_serializer="raw",
         web_enabled=False,
         datadir=folder,
+        broker_session_timeout=6.0,  # the embedded broker takes half of it to let a member in
+        broker_heartbeat_interval=2.0,
     )
     purchases = app.topic("shop.purchases", value_type=bytes)
     pools: list[Pool] = []
