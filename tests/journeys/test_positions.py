@@ -10,7 +10,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from shared.messaging.worker import EXIT_DECIDE
 from tests.journeys.shop import Shop, name
 from tests.journeys.test_purchases import BALANCE_SQL
-from tests.support.stack import Stack
+from tests.support.stack import SERVICES, Stack
 
 # The embedded broker answers a fetch beyond its log with nothing, and deletes no records.
 pytestmark = [pytest.mark.kafka, pytest.mark.parametrize("broker", ["apache"], indirect=True, scope="session")]
@@ -46,6 +46,7 @@ async def test_records_that_are_gone_stop_the_worker_until_it_is_set(stack: Stac
     for _ in range(20):
         customer = name("customer")
         shop.purchase(customer, name("order"), "10.00")
+    await stack.drain(services=set(SERVICES) - {"tiers"})  # what the others have not read yet would stop them as well
     ends = await _delete_all(stack.broker.bootstrap)
     await _must_decide(stack, "tiers")
     for partition, end in ends.items():

@@ -44,6 +44,16 @@ async def test_a_purchase_becomes_points_and_a_message(stack: Stack, shop: Shop,
     assert event["data"]["reason"] == {"kind": "purchase", "order_id": order}
 
 
+@pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])
+async def test_producers_may_compress(stack: Stack, compression: str):
+    shop, customers = Shop(stack.producer(compression)), [name("customer") for _ in range(4)]
+    for customer in customers:
+        shop.purchase(customer, name("o" * 100), "10.00")
+    await stack.drain()
+    for customer in customers:
+        assert await stack.value("points", BALANCE_SQL, customer) == 10
+
+
 async def test_a_tier_is_reached_and_pays_from_the_next_order_on(stack: Stack, shop: Shop):
     customer = name("customer")
     shop.purchase(customer, name("order"), "600.00")

@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,8 +200,8 @@ class Stack:
         """The services that have a database here."""
         return [service for service in SERVICES if f"WAFA_DATABASE_URL_{service.upper()}" in self.env]
 
-    async def drain(self, seconds: float = 60.0) -> None:
-        """Wait until all that was published is handled, and all that followed from it too.
+    async def drain(self, seconds: float = 60.0, *, services: Collection[str] = SERVICES) -> None:
+        """Wait until these services have handled all that was published, and all that followed from it too.
 
         Markers of an unknown type tell how far each partition is read, until nothing came between two rounds.
 
@@ -210,7 +210,7 @@ class Stack:
         """
         deadline = time.monotonic() + seconds
         before: dict[tuple[str, int], int] = {}
-        async with self._readers() as readers, self._producer() as producer:
+        async with self._readers(services) as readers, self._producer() as producer:
             while True:
                 markers = await drain.mark(producer, sorted({topic for one in readers for topic in one.topics}))
                 while left := await drain.behind(readers, markers) + await drain.unpublished(readers):
@@ -221,11 +221,11 @@ class Stack:
                 before = markers
 
     @asynccontextmanager
-    async def _readers(self) -> AsyncIterator[list[Reader]]:
+    async def _readers(self, services: Collection[str]) -> AsyncIterator[list[Reader]]:
         cluster = await kafka.cluster_id(broker_of(self.env))
         async with AsyncExitStack() as pools:
             readers: list[Reader] = []
-            for service in self.services:
+            for service in [one for one in self.services if one in services]:
                 settings = importlib.import_module(f"services.{service}.settings").Settings()
                 spec = importlib.import_module(f"services.{service}.worker").spec(settings)
                 pool = await pools.enter_async_context(
@@ -255,7 +255,7 @@ class Stack:
             check=False,
         )
 
-    def producer(self) -> Producer:
+    def producer(self, compression: str = "none") -> Producer:
         """A foreign client: librdkafka, with Java's way to hash keys."""
         idempotent = self.env["WAFA_KAFKA_IDEMPOTENCE"] == "true"
         return Producer(
@@ -265,6 +265,7 @@ class Stack:
                 "enable.idempotence": idempotent,
                 "acks": "all",
                 "linger.ms": 5,
+                "compression.type": compression,
                 "log_level": 2,  # a broker that is stopped or restarted is what some tests are about
             }
         )
