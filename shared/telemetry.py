@@ -34,7 +34,7 @@ HANDLER_SECONDS: Final = Histogram(
 )
 COMMIT_DELAY: Final = Histogram(
     "wafa_record_to_commit_seconds",
-    "Seconds from a record's Kafka timestamp to the commit of its effect here, by topic.",
+    "Seconds from the Kafka timestamp of a batch's oldest record to the commit of its effect here, by topic.",
     ("topic",),
     buckets=_SLOW,
 )

@@ -1,5 +1,6 @@
 """Load, decide, write, announce: for a batch of events, and for one adjustment."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ from services.points.store.loading import Wanted
 from services.points.store.statement import Entry
 from shared import telemetry
 from shared.contracts.envelope import Cause, Event, Publication, publication
-from shared.contracts.loyalty import PointsMoved, ReferralChanged, TierChanged
+from shared.contracts.loyalty import ReferralChanged, TierChanged
 from shared.contracts.outcomes import Refusal
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded, ReviewPublished, ReviewWithdrawn
 from shared.messaging import outbox
@@ -25,13 +26,16 @@ from shared.postgres.pool import Connection, Pool
 
 SOURCE: Final = "/wafa/points"
 
+_MADE_AT_ONCE: Final = 8
+
 
 async def handle(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
     """Apply events to the books of their customers; returns what the rules refused."""
     state = await loading.load(connection, wanted_by(events))
     changes = fold(state, events, now, _ids())
+    publications = asyncio.create_task(_publications(changes.announced))  # they are made while the database writes
     await saving.save(connection, state, changes)
-    await outbox.announce(connection, [_publication(one) for one in changes.announced])
+    await outbox.announce(connection, await publications)
     telemetry.DUPLICATES.labels("natural_key").inc(changes.repeats)
     telemetry.DUPLICATES.labels("repeat_differs").inc(changes.repeats_that_differ)
     return changes.refusals
@@ -169,26 +173,36 @@ def _rebuilds(entry: Entry, basis: Basis) -> bool:
         return False
 
 
+async def _publications(announced: Sequence[Announced]) -> list[Publication]:
+    """The events, a few at a time: between them the statements of the transaction go on."""
+    made: list[Publication] = []
+    for index, one in enumerate(announced):
+        if index % _MADE_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        made.append(_publication(one))
+    return made
+
+
 def _publication(announced: Announced) -> Publication:
+    """`PointsMoved` as plain data: a model would double the cost, which every event bears."""
     transaction = announced.transaction
     account = transaction.account
-    # Validated in one go: a model for each part would double the cost, which every event bears.
-    data = PointsMoved.model_validate(
-        {
-            "customer_id": account.customer_id,
-            "transaction_id": str(transaction.id),
-            "points": abs(transaction.points),
-            "reason": transaction.occasion.reason,
-            "qualifying_points": announced.qualifying,
-            "rules_version": transaction.occasion.rules_version,
-            "balance": {
-                "available": account.available,
-                "pending": account.pending,
-                "held": account.held,
-                "debt": account.debt,
-            },
-        }
-    )
+    data = {
+        "customer_id": account.customer_id,
+        "transaction_id": str(transaction.id),
+        "points": abs(transaction.points),
+        "reason": transaction.occasion.reason,
+        "qualifying_points": announced.qualifying,
+        "rules_version": transaction.occasion.rules_version,
+        "balance": {
+            "available": account.available,
+            "pending": account.pending,
+            "held": account.held,
+            "debt": account.debt,
+        },
+    }
+    if data["rules_version"] is None:
+        del data["rules_version"]
     return publication(f"loyalty.points.{transaction.kind}.v1", announced.time, data, announced.cause, SOURCE)
 
 

@@ -42,7 +42,7 @@ Decimals = Annotated[
 ]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), Field(title="currency")]
 Whole = Annotated[int, Field(strict=True, ge=0, lt=10**12, title="whole_number")]
-Quantity = Whole | Decimals
+Quantity = Annotated[Whole | Decimals, Field(union_mode="left_to_right")]
 Flag = Annotated[bool, Field(strict=True)]
 Locale = Annotated[
     str,

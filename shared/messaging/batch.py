@@ -9,7 +9,7 @@ from shared import telemetry
 from shared.contracts.envelope import Event, Record, decode
 from shared.contracts.reasons import Malformed, Reason
 
-_DECODED_AT_ONCE: Final = 20
+_DECODED_AT_ONCE: Final = 4
 
 Partition = tuple[str, int]
 """A topic and the number of a partition of it."""

@@ -122,8 +122,13 @@ def _observe(batch: Batch, refused: Sequence[Malformation], known: int, seconds:
     if known:
         telemetry.DUPLICATES.labels("inbox").inc(known)
     now = time.time()
+    oldest: dict[str, datetime] = {}
     for event in batch.events:
-        telemetry.COMMIT_DELAY.labels(event.record.topic).observe(max(0.0, now - event.record.timestamp.timestamp()))
+        record = event.record
+        if record.timestamp < oldest.setdefault(record.topic, record.timestamp):
+            oldest[record.topic] = record.timestamp
+    for topic, since in oldest.items():
+        telemetry.COMMIT_DELAY.labels(topic).observe(max(0.0, now - since.timestamp()))
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from shared.contracts.envelope import Event
+from shared.postgres.ids import id_of
 from shared.postgres.pool import Connection, Pool
 
 REMEMBERED: Final = timedelta(days=90)
@@ -16,7 +17,7 @@ REMEMBERED: Final = timedelta(days=90)
 def digest(event: Event) -> UUID:
     """The event's name: 128 bits of BLAKE2b over customer, source and id (none of which holds NUL)."""
     name = f"{event.customer_id}\x00{event.source}\x00{event.id}"
-    return UUID(bytes=blake2b(name.encode(), digest_size=16).digest())
+    return id_of(blake2b(name.encode(), digest_size=16).digest())
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ _STOP_SECONDS: Final = 8.0
 _REPORT_SECONDS: Final = 5.0
 # Batches live as long as their transaction: collecting the youngest generation more rarely
 # spares walking them over and over.
-_GARBAGE_THRESHOLD: Final = 50_000
+_GARBAGE_THRESHOLD: Final = 200_000
 
 _log = structlog.stdlib.get_logger(__name__)
 

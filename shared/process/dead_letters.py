@@ -107,7 +107,7 @@ async def _replay(pool: Pool, arguments: argparse.Namespace, spec: WorkerSpec) -
 async def _handle_again(pool: Pool, connection: Connection, spec: WorkerSpec, letter: DeadLetter) -> list[Malformation]:
     try:
         # It arrives now: a time that lay too far ahead then may be good today.
-        event = decode(replace(letter.record, timestamp=datetime.now(UTC)), spec.wanted)
+        event = decode(letter.record._replace(timestamp=datetime.now(UTC)), spec.wanted)
     except Malformed as error:
         return [Malformation(letter.record, error.reason, error.detail, error.type)]
     if event is None:

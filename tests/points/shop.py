@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from shared.contracts.envelope import Cause, Event, Record, decode, publication
@@ -140,4 +139,4 @@ def again(first: Event) -> Event:
 
 def redelivered(first: Event) -> Event:
     """The same event as another record: its producer sent it twice."""
-    return replace(first, record=replace(first.record, offset=next(_offsets)))
+    return first._replace(record=first.record._replace(offset=next(_offsets)))

@@ -6,7 +6,6 @@ pays back one side, or is undone by a late approval; order ids of two shops take
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -203,8 +202,8 @@ def test_a_multiplier_in_other_words_settles_nothing(ann: State):
 def test_what_is_taken_back_beyond_what_is_there_is_owed_and_paid_by_the_next_earning(ann: State):
     tell(ann, tier([(hour(-1), "1.5")]), purchase("1", "100.00"))
     # All of it was spent since.
-    ann.accounts["ann"] = replace(ann.accounts["ann"], available=0)
-    ann.lots["ann"] = {id_: replace(one, remaining=0, spent=one.granted) for id_, one in ann.lots["ann"].items()}
+    ann.accounts["ann"] = ann.accounts["ann"]._replace(available=0)
+    ann.lots["ann"] = {id_: one._replace(remaining=0, spent=one.granted) for id_, one in ann.lots["ann"].items()}
     changes = tell(ann, refund("1", "r", "100.00"), purchase("2", "20.00", hour(-2)), referral("approved", "f"))
     owed = [(one.account.available, one.account.debt) for one in changes.transactions]
     assert owed == [(0, 150), (0, 130), (370, 0), (200, 0)]

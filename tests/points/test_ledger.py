@@ -131,7 +131,7 @@ def test_no_more_can_be_adjusted_away_than_is_available():
 def test_a_statement_never_runs_back_when_clocks_do():
     later = ledger.earn(account(), {"base": 1}, occasion(), numbered()).transaction.account
     assert later.recorded_at == NOW
-    ahead = Account(**{name: getattr(later, name) for name in Account.__slots__} | {"recorded_at": hour(10**5)})
+    ahead = later._replace(recorded_at=hour(10**5))
     assert ledger.earn(ahead, {"base": 1}, occasion(), numbered()).transaction.account.recorded_at == hour(10**5)
 
 

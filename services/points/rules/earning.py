@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from math import floor
-from typing import Final
+from typing import Final, NamedTuple
 
 ENGINE: Final = 1
 """The version of this code's judgements; a receipt names the one that made it."""
@@ -40,8 +40,7 @@ DEFAULT: Final = EarningRules(version=1, currency="USD", points=1, amount=Decima
 """In force since ever: 1 point per whole 1.00, 50 points for a review of a verified purchase."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuleLine:
+class RuleLine(NamedTuple):
     """What became of one rule; `limit` names the cap that cut what was requested."""
 
     rule: str
@@ -52,8 +51,7 @@ class RuleLine:
     limit: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """What is due: points by rule, the tier's extra apart."""
 
     rules: tuple[RuleLine, ...]

@@ -6,7 +6,7 @@ between what is due and what was given.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -183,7 +183,7 @@ class _Fold:
         if refund is not None:
             inputs["refund"] = refund.refund_id
             reason = {"kind": "refund", "order_id": order.order_id, "refund_id": refund.refund_id}
-        occasion = replace(self._occasion(event, about_order(order.order_id), receipt, inputs), reason=reason)
+        occasion = self._occasion(event, about_order(order.order_id), reason, receipt, inputs)
         made: list[UUID] = []
         if less:
             made.append(self._take_back(event, occasion, less, sum(less.values()) - less.get(TIER, 0)))
@@ -191,8 +191,8 @@ class _Fold:
             movement = ledger.earn(self.state.accounts[key[0]], more, occasion, self.ids)
             made.append(self._record(event, movement, sum(more.values()) - more.get(TIER, 0)))
         if made or multiplier != order.multiplier:
-            self.state.orders[key] = replace(
-                order, given=due, multiplier=multiplier, transaction_ids=(*order.transaction_ids, *made)
+            self.state.orders[key] = order._replace(
+                given=due, multiplier=multiplier, transaction_ids=(*order.transaction_ids, *made)
             )
             if key not in self.changes.orders_made:
                 self.changes.orders_changed[key] = None
@@ -208,11 +208,8 @@ class _Fold:
         verified = data.verified_purchase is True
         line = judge_review(verified=verified, sku_was_rewarded=rewarded, rules=self.rules)
         receipt = receipts.of_rules(self.rules.version, (line,))
-        inputs = {"sku_was_rewarded": rewarded}
-        occasion = replace(
-            self._occasion(event, about_review(data.review_id), receipt, inputs),
-            reason={"kind": "review", "review_id": data.review_id},
-        )
+        reason, inputs = {"kind": "review", "review_id": data.review_id}, {"sku_was_rewarded": rewarded}
+        occasion = self._occasion(event, about_review(data.review_id), reason, receipt, inputs)
         movement = ledger.earn(self.state.accounts[data.customer_id], {REVIEW: line.awarded}, occasion, self.ids)
         self._keep_review(
             key,
@@ -233,14 +230,12 @@ class _Fold:
         if review.withdrawn:
             self._repeat(differs=False)
             return
-        self._keep_review(key, replace(review, withdrawn=True))
+        self._keep_review(key, review._replace(withdrawn=True))
         if review.awarded:
             self.state.rewarded.discard((data.customer_id, review.sku))
             receipt = receipts.of_rules(review.rules_version, ())
-            occasion = replace(
-                self._occasion(event, about_review(data.review_id), receipt, {"withdrawn": True}),
-                reason={"kind": "review_withdrawn", "review_id": data.review_id},
-            )
+            reason = {"kind": "review_withdrawn", "review_id": data.review_id}
+            occasion = self._occasion(event, about_review(data.review_id), reason, receipt, {"withdrawn": True})
             self._take_back(event, occasion, {REVIEW: review.awarded}, review.awarded)
 
     def _keep_review(self, key: Key, review: Review) -> None:
@@ -276,16 +271,18 @@ class _Fold:
         self.changes.payments.add(key)
 
     def _referral_occasion(self, event: Event, referral_id: str, kind: str) -> Occasion:
-        occasion = self._occasion(event, f"referral/{referral_id}", receipts.without_rules(), {})
-        return replace(occasion, reason={"kind": kind, "referral_id": referral_id}, rules_version=None)
+        reason = {"kind": kind, "referral_id": referral_id}
+        return self._occasion(event, f"referral/{referral_id}", reason, receipts.without_rules(), {})
 
-    def _occasion(self, event: Event, origin: str, receipt: Receipt, inputs: Mapping[str, Any]) -> Occasion:
+    def _occasion(
+        self, event: Event, origin: str, reason: Mapping[str, str], receipt: Receipt, inputs: Mapping[str, Any]
+    ) -> Occasion:
         return Occasion(
             occurred_at=event.time,
             recorded_at=self.now,
             origin=origin,
-            reason={},
-            rules_version=self.rules.version,
+            reason=reason,
+            rules_version=receipt["rules_version"],
             inputs=inputs,
             receipt_digest=receipts.digest(receipt),
         )
@@ -320,8 +317,10 @@ class _Fold:
 
     def _waited(self, customer: str, about: str) -> list[Event]:
         """What waited for this, from earlier batches or from this one, in its order; it waits no longer."""
-        waited = self.state.waiting.pop((customer, about), [])
-        if waited and self.changes.waiting:
+        waited = self.state.waiting.pop((customer, about), None)
+        if waited is None:
+            return []
+        if self.changes.waiting:
             self.changes.waiting = [one for one in self.changes.waiting if not any(one is other for other in waited)]
         return [one.event for one in sorted(waited, key=lambda one: (one.event.time, one.natural_id))]
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from services.points.rules.earning import TierEntry
@@ -16,8 +17,7 @@ Key = tuple[str, str]
 """A customer's id and a natural id within it: of an order, a review or a referral."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """An order as bought, and what was given for it so far (points by rule, at a tier's multiplier)."""
 
     order_id: str
@@ -31,8 +31,7 @@ class Order:
     transaction_ids: tuple[UUID, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Review:
+class Review(NamedTuple):
     """A review, what it was awarded at first, and whether it was withdrawn since."""
 
     review_id: str
@@ -44,8 +43,7 @@ class Review:
     withdrawn: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Payment:
+class Payment(NamedTuple):
     """What a referral gave to a customer, and whether it was taken back for good."""
 
     referral_id: str
@@ -70,8 +68,7 @@ class State:
     """By customer and what it is about."""
 
 
-@dataclass(frozen=True, slots=True)
-class Announced:
+class Announced(NamedTuple):
     """A transaction to be told of: the business time and cause, and its part that qualifies for tiers."""
 
     transaction: Transaction

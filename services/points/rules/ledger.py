@@ -5,9 +5,9 @@ into `available` pays debt first; what is taken back beyond what is there become
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 AVAILABLE: Final = "available"
@@ -26,9 +26,8 @@ ADJUSTMENT: Final = "adjustment"
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A customer's balances in points, and the numbers of its last transaction and order."""
+class Account(NamedTuple):
+    """A customer's balances in points, and the numbers of its last transaction and order; as its row."""
 
     customer_id: str
     available: int
@@ -42,9 +41,8 @@ class Account:
     recorded_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Lot:
-    """Points that one rule gave for one thing: what remains of them, and what was taken back."""
+class Lot(NamedTuple):
+    """Points that one rule gave for one thing: what remains of them, and what was taken back; as its row."""
 
     id: UUID
     customer_id: str
@@ -61,8 +59,7 @@ class Lot:
     expires_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Posting:
+class Posting(NamedTuple):
     """Points that go from the account `source` to the account `target`."""
 
     source: str
@@ -71,8 +68,7 @@ class Posting:
     lot_id: UUID | None
 
 
-@dataclass(frozen=True, slots=True)
-class Occasion:
+class Occasion(NamedTuple):
     """Why and when a transaction is made; `reason` is as published, `inputs` are what its receipt needs."""
 
     occurred_at: datetime
@@ -86,8 +82,7 @@ class Occasion:
     """How many orders it adds to the customer's: 1 for a purchase."""
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(NamedTuple):
     """A transaction with its postings; `account` is the account after it."""
 
     id: UUID
@@ -98,8 +93,7 @@ class Transaction:
     postings: tuple[Posting, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
+class Movement(NamedTuple):
     """What a movement did: the transaction, and every lot that it made or changed."""
 
     transaction: Transaction
@@ -218,9 +212,9 @@ class _Taking:
                 continue
             points -= taken
             if self.target == REVERSED:
-                lot = replace(lot, remaining=lot.remaining - taken, reversed=lot.reversed + taken)
+                lot = lot._replace(remaining=lot.remaining - taken, reversed=lot.reversed + taken)
             else:
-                lot = replace(lot, remaining=lot.remaining - taken, spent=lot.spent + taken)
+                lot = lot._replace(remaining=lot.remaining - taken, spent=lot.spent + taken)
             self.lots[lot.id] = self.changed[lot.id] = lot
             self.postings.append(Posting(PENDING if lot.pending else AVAILABLE, self.target, taken, lot.id))
             if lot.pending:

@@ -47,25 +47,10 @@ WHERE account.customer_id = new.customer_id
 """
 
 
-async def update(connection: Connection, accounts: Iterable[Account]) -> None:
+async def update(connection: Connection, accounts: Collection[Account]) -> None:
     """Set the balances of locked accounts."""
-    rows = [
-        (
-            one.customer_id,
-            one.available,
-            one.pending,
-            one.held,
-            one.debt,
-            one.earned,
-            one.redeemed,
-            one.sequence,
-            one.orders,
-            one.recorded_at,
-        )
-        for one in accounts
-    ]
-    if rows:
-        await connection.execute(UPDATE_SQL, *map(list, zip(*rows, strict=True)))
+    if accounts:
+        await connection.execute(UPDATE_SQL, *zip(*accounts, strict=True))
 
 
 ADD_PROGRAM_SQL = """

@@ -29,7 +29,7 @@ async def save(connection: Connection, state: State, changes: Changes) -> None:
 
 
 async def save_ledger(
-    connection: Connection, transactions: Sequence[Transaction], made: Iterable[Lot], changed: Collection[Lot]
+    connection: Connection, transactions: Sequence[Transaction], made: Collection[Lot], changed: Collection[Lot]
 ) -> None:
     """Write transactions with their postings, their lots, and the program's side."""
     await _insert_transactions(connection, transactions)
@@ -90,54 +90,16 @@ _TRANSACTION_COLUMNS = (
 
 
 async def _insert_postings(connection: Connection, transactions: Iterable[Transaction]) -> None:
-    rows = [
-        (one.id, number, posting.source, posting.target, posting.points, posting.lot_id)
-        for one in transactions
-        for number, posting in enumerate(one.postings)
-    ]
+    rows = [(one.id, number, *posting) for one in transactions for number, posting in enumerate(one.postings)]
     if rows:
         columns = ("transaction_id", "number", "source", "target", "points", "lot_id")
         await connection.copy_records_to_table("posting", records=rows, columns=columns)
 
 
-async def _insert_lots(connection: Connection, lots: Iterable[Lot]) -> None:
-    rows = [
-        (
-            one.id,
-            one.customer_id,
-            one.transaction_id,
-            one.origin,
-            one.rule,
-            one.granted,
-            one.remaining,
-            one.reversed,
-            one.spent,
-            one.pending,
-            one.occurred_at,
-            one.activates_at,
-            one.expires_at,
-        )
-        for one in lots
-    ]
-    if rows:
-        await connection.copy_records_to_table("lot", records=rows, columns=_LOT_COLUMNS)
+async def _insert_lots(connection: Connection, lots: Collection[Lot]) -> None:
+    if lots:
+        await connection.copy_records_to_table("lot", records=lots, columns=Lot._fields)
 
-
-_LOT_COLUMNS = (
-    "id",
-    "customer_id",
-    "transaction_id",
-    "origin",
-    "rule",
-    "granted",
-    "remaining",
-    "reversed",
-    "spent",
-    "pending",
-    "occurred_at",
-    "activates_at",
-    "expires_at",
-)
 
 UPDATE_LOTS_SQL = """
 UPDATE lot SET remaining = new.remaining, reversed = new.reversed, spent = new.spent
