@@ -23,17 +23,17 @@ from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded, ReviewPub
 from shared.messaging import outbox
 from shared.postgres.ids import new_id
 from shared.postgres.pool import Connection, Pool
+from shared.turns import map_in_turns
 
 SOURCE: Final = "/wafa/points"
-
-_MADE_AT_ONCE: Final = 8
 
 
 async def handle(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
     """Apply events to the books of their customers; returns what the rules refused."""
     state = await loading.load(connection, wanted_by(events))
     changes = fold(state, events, now, _ids())
-    publications = asyncio.create_task(_publications(changes.announced))  # they are made while the database writes
+    # The events are made while the database writes.
+    publications = asyncio.create_task(map_in_turns(_publication, changes.announced))
     await saving.save(connection, state, changes)
     await outbox.announce(connection, await publications)
     telemetry.DUPLICATES.labels("natural_key").inc(changes.repeats)
@@ -171,16 +171,6 @@ def _rebuilds(entry: Entry, basis: Basis) -> bool:
         return receipts.digest(receipts.rebuild(basis)) == entry.receipt_digest
     except LookupError:
         return False
-
-
-async def _publications(announced: Sequence[Announced]) -> list[Publication]:
-    """The events, a few at a time: between them the statements of the transaction go on."""
-    made: list[Publication] = []
-    for index, one in enumerate(announced):
-        if index % _MADE_AT_ONCE == 0:
-            await asyncio.sleep(0)
-        made.append(_publication(one))
-    return made
 
 
 def _publication(announced: Announced) -> Publication:

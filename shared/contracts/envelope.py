@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self, cast
 
 import uuid_utils
@@ -228,7 +229,8 @@ def _identity(attributes: Mapping[str, Any]) -> tuple[str, str, datetime]:
 
 def _validate(model: type[EventData], data: object) -> EventData:
     try:
-        return model.model_validate(data, by_alias=True, by_name=False)
+        # `model_validate` without its checks of arguments.
+        return cast("EventData", model.__pydantic_validator__.validate_python(data, by_alias=True, by_name=False))
     except ValidationError as error:
         raise _malformed(error) from None
 
@@ -270,6 +272,7 @@ def check_id(value: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=1024)  # records of a batch share timestamps
 def from_milliseconds(timestamp: int) -> datetime:
     """Kafka's timestamp (milliseconds since 1970; below 0 where it has none) as an instant.
 

@@ -1,15 +1,12 @@
 """A batch: what is read from Kafka in one go, decoded, with the positions that it moves."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from shared import telemetry
 from shared.contracts.envelope import Event, Record, decode
 from shared.contracts.reasons import Malformed, Reason
-
-_DECODED_AT_ONCE: Final = 4
+from shared.turns import map_in_turns
 
 Partition = tuple[str, int]
 """A topic and the number of a partition of it."""
@@ -49,19 +46,25 @@ class Batch:
 
 
 async def read(records: Sequence[Record], wanted: frozenset[str]) -> tuple[list[Event], list[Malformation]]:
-    """Decode records, a few at a time: between them the statements of the batch before go on."""
+    """Decode records; between them the statements of the batch before go on."""
     events: list[Event] = []
     malformed: list[Malformation] = []
-    for index, record in enumerate(records, start=1):
-        try:
-            event = decode(record, wanted)
-        except Malformed as error:
-            malformed.append(Malformation(record, error.reason, error.detail, error.type))
-        else:
-            if event is None:
-                telemetry.SKIPPED.labels(record.topic).inc()
-            else:
-                events.append(event)
-        if index % _DECODED_AT_ONCE == 0:
-            await asyncio.sleep(0)
+    for found in await map_in_turns(lambda record: _decode(record, wanted), records):
+        match found:
+            case Event():
+                events.append(found)
+            case Malformation():
+                malformed.append(found)
+            case None:
+                pass
     return events, malformed
+
+
+def _decode(record: Record, wanted: frozenset[str]) -> Event | Malformation | None:
+    try:
+        event = decode(record, wanted)
+    except Malformed as error:
+        return Malformation(record, error.reason, error.detail, error.type)
+    if event is None:
+        telemetry.SKIPPED.labels(record.topic).inc()
+    return event

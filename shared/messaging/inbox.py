@@ -45,7 +45,7 @@ async def claim(connection: Connection, events: Sequence[Event]) -> Claimed:
         return Claimed([], [], 0)
     # Sorted, so that two transactions with the same events wait for each other instead of deadlocking.
     new = {row["digest"] for row in await connection.fetch(CLAIM_SQL, sorted(first))}
-    fresh = [event for name, event in first.items() if name in new]
+    fresh = [event for name, event in first.items() if name in new] if len(new) < len(first) else list(first.values())
     # What repeats an event that was known before is known too.
     open_repeats = [event for event in repeats if digest(event) in new]
     known = len(first) - len(fresh) + len(repeats) - len(open_repeats)

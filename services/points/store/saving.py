@@ -1,21 +1,26 @@
 """Writing what a fold changed: COPY for what is new, one statement per table for what changed."""
 
+import asyncio
 from collections.abc import Collection, Iterable, Sequence
 
 from services.points.rules.earning import TierEntry
-from services.points.rules.known import Changes, Key, State
+from services.points.rules.known import Changes, Key, Order, State
 from services.points.rules.ledger import Lot, Transaction
 from services.points.store import accounts
 from services.points.store.documents import order_to_json, refund_lines_to_json
 from shared.messaging import waiting
 from shared.postgres.pool import Connection
+from shared.turns import map_in_turns
 
 
 async def save(connection: Connection, state: State, changes: Changes) -> None:
     """Write the changes; `state` is what is known after them."""
+    # Orders are long: their rows are made while the database writes the ledger.
+    orders = asyncio.create_task(map_in_turns(lambda key: _order_row(key[0], state.orders[key]), changes.orders_made))
     await save_ledger(connection, changes.transactions, changes.lots_made.values(), changes.lots_changed.values())
     await accounts.update(connection, [state.accounts[customer] for customer in changes.accounts])
-    await _insert_orders(connection, state, changes.orders_made)
+    if rows := await orders:
+        await connection.copy_records_to_table("purchase", records=rows, columns=_PURCHASE_COLUMNS)
     if changes.orders_changed:
         await _update_orders(connection, state, changes.orders_changed)
     await _insert_refunds(connection, changes)
@@ -113,24 +118,19 @@ async def _update_lots(connection: Connection, lots: Collection[Lot]) -> None:
     await connection.execute(UPDATE_LOTS_SQL, *map(list, zip(*rows, strict=True)))
 
 
-async def _insert_orders(connection: Connection, state: State, keys: Iterable[Key]) -> None:
-    rows = [
-        (
-            customer,
-            order.order_id,
-            order.source,
-            order.occurred_at,
-            order.ordinal,
-            order.rules_version,
-            order_to_json(order.bought),
-            order.given,
-            order.multiplier,
-            order.transaction_ids,
-        )
-        for customer, order in ((key[0], state.orders[key]) for key in keys)
-    ]
-    if rows:
-        await connection.copy_records_to_table("purchase", records=rows, columns=_PURCHASE_COLUMNS)
+def _order_row(customer: str, order: Order) -> tuple[object, ...]:
+    return (
+        customer,
+        order.order_id,
+        order.source,
+        order.occurred_at,
+        order.ordinal,
+        order.rules_version,
+        order_to_json(order.bought),
+        order.given,
+        order.multiplier,
+        order.transaction_ids,
+    )
 
 
 _PURCHASE_COLUMNS = (
