@@ -4,13 +4,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 import asyncpg
-from pydantic_core import from_json, to_json
+import msgspec
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 Pool = asyncpg.Pool
 
 STATEMENT_TIMEOUT: Final = timedelta(seconds=30)
 
+_JSON_ENCODER: Final = msgspec.json.Encoder()
+_JSON_DECODER: Final = msgspec.json.Decoder()
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -45,7 +47,9 @@ def server_settings(application: str) -> dict[str, str]:
 async def prepare(connection: Connection) -> None:
     """Set the codecs of a new connection."""
     # Binary, since COPY takes no other; a jsonb value begins with the number of its format.
-    await connection.set_type_codec("json", schema="pg_catalog", format="binary", encoder=to_json, decoder=from_json)
+    await connection.set_type_codec(
+        "json", schema="pg_catalog", format="binary", encoder=_JSON_ENCODER.encode, decoder=_JSON_DECODER.decode
+    )
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", format="binary", encoder=_encode_jsonb, decoder=_decode_jsonb
     )
@@ -56,11 +60,11 @@ async def prepare(connection: Connection) -> None:
 
 
 def _encode_jsonb(value: object) -> bytes:
-    return b"\x01" + to_json(value)
+    return b"\x01" + _JSON_ENCODER.encode(value)
 
 
 def _decode_jsonb(value: bytes) -> object:
-    return from_json(value[1:])
+    return _JSON_DECODER.decode(value[1:])
 
 
 def _encode_instant(moment: datetime) -> tuple[int]:

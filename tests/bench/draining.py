@@ -14,7 +14,7 @@ from tests.bench.processes import points_worker, running
 from tests.bench.tape import Take
 from tests.bench.testbed import Testbed
 
-EVENTS: Final = 20_000
+EVENTS: Final = 40_000
 TEXTBOOK_EVENTS: Final = 1_500
 
 POSITIONS_SQL = "SELECT topic, partition, next_offset FROM position"

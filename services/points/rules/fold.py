@@ -97,12 +97,13 @@ class _Fold:
         if known is not None:
             self._repeated_order(event, data, known)
             return
+        about = about_order(data.order_id)
         multiplier = multiplier_before(self.state.timelines.get(data.customer_id, ()), event.time)
         judgement = judge_order(data.currency, Decimal(data.total), multiplier, self.rules)
         occasion = Occasion(
             occurred_at=event.time,
             recorded_at=self.now,
-            origin=about_order(data.order_id),
+            origin=about,
             reason={"kind": "purchase", "order_id": data.order_id},
             rules_version=self.rules.version,
             inputs={"multiplier": multiplier},
@@ -125,7 +126,7 @@ class _Fold:
         self.owned[data.customer_id].append(key)
         self.changes.orders_made[key] = None
         self._record(event, movement, movement.transaction.points - judgement.extra)
-        for waiting in self._waited(data.customer_id, about_order(data.order_id)):
+        for waiting in self._waited(data.customer_id, about):
             self._refund(waiting, cast("PurchaseRefunded", waiting.data))
 
     def _repeated_order(self, event: Event, data: PurchaseCompleted, known: Order) -> None:
@@ -317,10 +318,10 @@ class _Fold:
 
     def _waited(self, customer: str, about: str) -> list[Event]:
         """What waited for this, from earlier batches or from this one, in its order; it waits no longer."""
-        waited = self.state.waiting.pop((customer, about), None)
-        if waited is None:
+        if not self.state.waiting:
             return []
-        if self.changes.waiting:
+        waited = self.state.waiting.pop((customer, about), [])
+        if waited and self.changes.waiting:
             self.changes.waiting = [one for one in self.changes.waiting if not any(one is other for other in waited)]
         return [one.event for one in sorted(waited, key=lambda one: (one.event.time, one.natural_id))]
 
