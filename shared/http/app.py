@@ -85,6 +85,9 @@ async def _refuse_nul(request: Request) -> None:
     if request.method not in _WITH_BODY:
         return
     body = await request.body()
+    # The parser would take UTF-16 and UTF-32 too, in which an escape looks otherwise; JSON on the wire is UTF-8.
+    if b"\x00" in body or not _is_utf8(body):
+        raise problems.Problem(422, "invalid_request", "The body is not UTF-8.")
     # both need an escape to stand in JSON, so nearly every body is done here
     if b"\\u" not in body:
         return
@@ -92,7 +95,7 @@ async def _refuse_nul(request: Request) -> None:
         content: object = json.loads(body)
     except (ValueError, RecursionError):
         return  # not JSON: the route's own validation says so
-    path = _unkeepable(content, "")
+    path = _unkeepable(content)
     if path is not None:
         message = "A string holds NUL or half of a surrogate pair."
         raise problems.Problem(
@@ -100,19 +103,28 @@ async def _refuse_nul(request: Request) -> None:
         )
 
 
-def _unkeepable(value: object, pointer: str) -> str | None:
-    """The JSON pointer of the first string that cannot be kept, or None."""
-    if isinstance(value, str):
-        return pointer if _UNKEEPABLE.search(value) else None
-    members: Iterable[tuple[object, object]] = ()
-    if isinstance(value, dict):
-        members = cast("dict[str, object]", value).items()
-    elif isinstance(value, list):
-        members = enumerate(cast("list[object]", value))
-    for name, member in members:
-        if _UNKEEPABLE.search(str(name)):
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _unkeepable(content: object) -> str | None:
+    """The JSON pointer of a string that cannot be kept, or None."""
+    left: list[tuple[str, object]] = [("", content)]  # no recursion: what is nested deeply may not break the server
+    while left:
+        pointer, value = left.pop()
+        if isinstance(value, str) and _UNKEEPABLE.search(value):
             return pointer
-        found = _unkeepable(member, f"{pointer}/{problems.escape(str(name))}")
-        if found is not None:
-            return found
+        members: Iterable[tuple[object, object]] = ()
+        if isinstance(value, dict):
+            members = cast("dict[str, object]", value).items()
+        elif isinstance(value, list):
+            members = enumerate(cast("list[object]", value))
+        for name, member in members:
+            if _UNKEEPABLE.search(str(name)):
+                return pointer
+            left.append((f"{pointer}/{problems.escape(str(name))}", member))
     return None

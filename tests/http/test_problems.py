@@ -84,6 +84,21 @@ async def test_no_string_of_a_body_holds_nul_or_half_a_surrogate(
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32-be"])
+async def test_a_body_in_another_encoding_is_refused(client: httpx.AsyncClient, as_key: AsKey, encoding: str):
+    headers = {"Content-Type": "application/json", **as_key("read")}
+    body = r'{"lines": [], "properties": {"é": "\u0000"}}'.encode(encoding)
+    answer = await client.post("/v1/orders", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["detail"]) == (422, "The body is not UTF-8.")
+
+
+async def test_a_body_that_is_nested_deeply_breaks_nothing(client: httpx.AsyncClient, as_key: AsKey):
+    headers = {"Content-Type": "application/json", **as_key("read")}
+    body = '{"lines": [], "properties": {"deep": ' + "[" * 900 + r'"\u0000"' + "]" * 900 + "}}"
+    answer = await client.post("/v1/orders", content=body, headers=headers)
+    assert answer.status_code in {400, 422}
+
+
 async def test_an_escaped_backslash_before_u0000_is_no_nul(client: httpx.AsyncClient, as_key: AsKey):
     body = {"lines": [], "properties": {"path": "C:\\u0000", "smile": "😀"}}
     answer = await client.post(
