@@ -4,6 +4,7 @@ The programs of the wheel are run as they are: its own Python class stops the se
 that started it ends, and listens on a socket file only.
 """
 
+import fcntl
 import importlib.util
 import os
 import pwd
@@ -161,6 +162,16 @@ def _system_user() -> pwd.struct_passwd | None:
     """Whom the server runs as: None is the present user; root makes a user without a home or a shell."""
     if os.geteuid() != 0:
         return None
+    # One at a time: of two `useradd` at once the second replaces the first one's user, and with it the id.
+    folder = os.open("/etc", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        return _find_or_make_user()
+    finally:
+        os.close(folder)
+
+
+def _find_or_make_user() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(SYSTEM_USER)
     except KeyError:

@@ -1,5 +1,8 @@
 """PostgreSQL and the embedded broker, as the stack and the other tests start them."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +54,19 @@ async def test_nobody_comes_in_without_the_password(server: Postgres):
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(server.url().replace("wafa:", "wafa:not", 1))
     assert oct((server.data_dir / "password").stat().st_mode & 0o777) == "0o600"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a user")
+def test_starters_at_once_make_one_user():
+    name = f"wafa_test_{os.getpid()}"
+    code = f"from deploy.local import postgres; postgres.SYSTEM_USER = {name!r}; print(postgres._system_user().pw_uid)"
+    try:
+        starters = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+        found = [one.communicate()[0] for one in starters]
+        assert found[0].strip().isdigit()
+        assert found == [found[0]] * 4
+    finally:
+        subprocess.run(["userdel", name], check=False)
 
 
 def test_a_server_that_was_left_behind_gives_way_to_the_next_start(server: Postgres):
