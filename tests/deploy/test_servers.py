@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,7 +60,13 @@ async def test_nobody_comes_in_without_the_password(server: Postgres):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a user")
 def test_starters_at_once_make_one_user():
     name = f"wafa_test_{os.getpid()}"
-    code = f"from deploy.local import postgres; postgres.SYSTEM_USER = {name!r}; print(postgres._system_user().pw_uid)"
+    code = f"""
+import time
+from deploy.local import postgres
+postgres.SYSTEM_USER = {name!r}
+time.sleep(max(0, {time.time() + 1.5} - time.time()))  # all at the same moment
+print(postgres._system_user().pw_uid)
+"""
     try:
         starters = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
         found = [one.communicate()[0] for one in starters]
