@@ -1,0 +1,91 @@
+"""The quick reader of purchases against the models: whatever it takes, they take, and it comes out the same.
+
+Planted and caught here: a quantity below 0; a line id that stands twice; money with five decimals; text that
+holds NUL; an id that is two dots; a category that is a number.
+"""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.contracts import quick
+from shared.contracts.envelope import decode
+from shared.contracts.reasons import Malformed
+from tests.contracts.records import EVERY_TYPE, STRUCTURED, about, data, envelope, record
+
+_ODD = st.one_of(
+    st.sampled_from(
+        ["", ".", "..", "...", "a/b", "\x00", "\x7f", "\x85", "\ud800", "é" * 129, "x" * 10_001, "usd", "USD "]
+    ),
+    st.sampled_from(["1", "1.5", "1.55555", "-1", "1e3", "00001", "0" * 20 + "1", "9" * 13, " 1", "1.", ".5", "١"]),
+    st.sampled_from([None, True, 0, -1, 7, 10**12, 10**30, 1.0, 1.5, [], {}, ["x"], [None], [1]]),
+    st.text(max_size=4),
+)
+
+
+def read(value: bytes, *headers: tuple[str, bytes], key: bytes) -> tuple[object, ...]:
+    """What comes of a record; without a content type the models read it."""
+    try:
+        found = decode(record(value, *headers, key=key), EVERY_TYPE)
+    except Malformed as error:
+        return error.reason, error.detail, error.type
+    if found is None:
+        return ()
+    return found._replace(record=None), type(found.data), [type(line) for line in getattr(found.data, "lines", ())]
+
+
+def check(event: dict[str, Any]) -> None:
+    value = json.dumps(event).encode()
+    fields = event.get("data")
+    key = str(fields.get("customer_id") if isinstance(fields, dict) else "c").encode("utf-8", "replace")
+    assert read(value, STRUCTURED, key=key) == read(value, key=key)
+
+
+@given(content=st.data())
+@settings(max_examples=600)
+def test_whatever_stands_in_one_place_is_read_as_the_models_read_it(content: st.DataObject):
+    event = envelope()
+    place = content.draw(st.sampled_from([*event, *event["data"], *event["data"]["lines"][0], "unknown"]))
+    target = event if place in event else event["data"] if place in event["data"] else event["data"]["lines"][0]
+    target[place] = content.draw(_ODD)
+    check(event)
+
+
+_LINE = st.fixed_dictionaries(
+    {
+        "line_id": st.sampled_from(["1", "2", "a b", "وفاء"]),
+        "sku": st.sampled_from(["s", "t"]),
+        "quantity": st.sampled_from([0, 1, "1.5", "0", 10**12 - 1]),
+        "amount": st.sampled_from(["0", "1.25", "2.5000", "1.25000"]),
+    },
+    optional={"category": st.sampled_from(["tea", "", None])},
+)
+
+
+@given(lines=st.lists(_LINE, max_size=4), total=st.sampled_from(["0", "1.25", "2.50", "3.75", "5"]))
+@settings(max_examples=300)
+def test_lines_are_added_up_and_told_apart(lines: list[dict[str, Any]], total: str):
+    check(about(lines=lines, total=total))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"lines": None},
+        {"lines": []},
+        {"lines": ...},
+        {"coupon_codes": []},
+        {"channel": None},
+        {"unknown": {"x": 1}},
+    ],
+)
+def test_a_purchase_as_shops_send_it_takes_the_quick_way(changes: dict[str, Any]):
+    event = about(**changes)
+    if not event["data"].get("lines"):
+        event["data"]["total"] = data()["total"]
+    assert quick.read(json.dumps(event).encode()) is not None
+    check(event)
