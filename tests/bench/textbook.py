@@ -1,8 +1,9 @@
 """The other side: a Faust agent as the tutorials write it, with one asyncpg transaction per event.
 
-Stock Faust: its own consumer, its own acknowledgements, one event at a time. It makes the same rows
-in the same tables as the points worker does for a purchase (inbox, account, transaction, posting, lot,
-purchase, program account, outbox), each by a prepared statement of its own.
+Stock Faust and stock asyncpg, as their documentation shows them: records for models, `json` for columns, Faust's
+own consumer and acknowledgements, one event at a time. It makes the same rows in the same tables as the points
+worker does for a purchase (inbox, account, transaction, posting, lot, purchase, program account, outbox), each by
+a prepared statement of its own.
 
 `python -m tests.bench.textbook BOOTSTRAP DATABASE_URL FOLDER`
 """
@@ -15,10 +16,41 @@ from hashlib import blake2b, sha256
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import faust
 from uuid_utils.compat import uuid7
 
-from shared.postgres.pool import Connection, Pool, open_pool
+Connection = asyncpg.pool.PoolConnectionProxy
+
+
+class Line(faust.Record):
+    """A line of an order."""
+
+    line_id: str
+    sku: str
+    quantity: Any
+    amount: str
+    category: str | None = None
+
+
+class Purchase(faust.Record):
+    """An order."""
+
+    customer_id: str
+    order_id: str
+    currency: str
+    total: str
+    lines: list[Line]
+
+
+class PurchaseCompleted(faust.Record, serializer="json"):
+    """The event."""
+
+    id: str
+    source: str
+    time: str
+    data: Purchase
+
 
 CLAIM_SQL = "INSERT INTO inbox (digest) VALUES ($1) ON CONFLICT DO NOTHING RETURNING 1"
 
@@ -68,24 +100,23 @@ def main(bootstrap: str, url: str, folder: str) -> None:
     app = faust.App(
         f"textbook-{uuid7().hex}",
         broker=f"kafka://{bootstrap}",
-        value_serializer="raw",
         web_enabled=False,
         datadir=folder,
         broker_session_timeout=6.0,  # the embedded broker takes half of it to let a member in
         broker_heartbeat_interval=2.0,
     )
-    purchases = app.topic("shop.purchases", value_type=bytes)
-    pools: list[Pool] = []
+    purchases = app.topic("shop.purchases", value_type=PurchaseCompleted)
+    pools: list[asyncpg.Pool] = []
 
     @app.task
     async def open_database() -> None:
-        pools.append(await open_pool(url, application="textbook"))
+        pools.append(await asyncpg.create_pool(url, init=_prepare))
 
     @app.agent(purchases)
     async def award(stream: Any) -> None:
-        async for value in stream:
+        async for event in stream:
             async with pools[0].acquire() as connection, connection.transaction():
-                await _handle(connection, json.loads(value))
+                await _handle(connection, event)
 
     app.finalize()
     faust.Worker(app, loglevel="WARNING", redirect_stdouts=False).execute_from_commandline()
@@ -102,22 +133,26 @@ class _Award:
     recorded_at: datetime
 
 
-async def _handle(connection: Connection, event: dict[str, Any]) -> None:
-    data = event["data"]
-    customer, order = data["customer_id"], data["order_id"]
-    name = f"{customer}\0{event['source']}\0{event['id']}"
+async def _prepare(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec("json", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+async def _handle(connection: Connection, event: PurchaseCompleted) -> None:
+    data = event.data
+    customer, order = data.customer_id, data.order_id
+    name = f"{customer}\0{event.source}\0{event.id}"
     if not await connection.fetchval(CLAIM_SQL, UUID(bytes=blake2b(name.encode(), digest_size=16).digest())):
         return
     await connection.execute(OPEN_SQL, customer)
     account = await connection.fetchrow(LOCK_SQL, customer)
     if await connection.fetchval(KNOWN_SQL, customer, order):
         return
-    award = _Award(customer, order, int(float(data["total"])), _instant(event["time"]), datetime.now(UTC))
+    award = _Award(customer, order, int(float(data.total)), _instant(event.time), datetime.now(UTC))
     transaction_id = await _post(connection, award, account)
-    body = {"currency": data["currency"], "total": data["total"], "lines": data["lines"]}
+    body = {"currency": data.currency, "total": data.total, "lines": [line.asdict() for line in data.lines]}
     given = {"base": award.points} if award.points else {}
     await connection.execute(
-        *(PURCHASE_SQL, customer, order, event["source"], award.occurred_at, account["orders"] + 1, body, given),
+        *(PURCHASE_SQL, customer, order, event.source, award.occurred_at, account["orders"] + 1, body, given),
         [transaction_id],
     )
     if award.points:
@@ -147,18 +182,18 @@ async def _post(connection: Connection, award: _Award, account: Any) -> UUID:
     return transaction_id
 
 
-def _announcement(award: _Award, transaction_id: UUID, event: dict[str, Any], account: Any) -> bytes:
+def _announcement(award: _Award, transaction_id: UUID, event: PurchaseCompleted, account: Any) -> bytes:
     return json.dumps(
         {
             "specversion": "1.0",
             "id": str(uuid7()),
             "source": "/wafa/points",
             "type": "loyalty.points.earned.v1",
-            "time": event["time"],
+            "time": event.time,
             "subject": award.customer,
             "datacontenttype": "application/json",
-            "correlationid": event["id"],
-            "causationid": event["id"],
+            "correlationid": event.id,
+            "causationid": event.id,
             "data": {
                 "customer_id": award.customer,
                 "transaction_id": str(transaction_id),
