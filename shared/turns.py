@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 8
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -262,12 +262,17 @@ def _identity(attributes: Mapping[str, Any]) -> tuple[str, str, datetime]:
     id_, source, time = _text(attributes, "id"), _text(attributes, "source"), _text(attributes, "time")
     if _NAME.fullmatch(id_) is None:
         raise Malformed(Reason.BAD_FIELD, "id: has to be 1 to 128 characters without control characters")
-    if _URI_REFERENCE.fullmatch(source) is None:
+    if not _is_uri_reference(source):
         raise Malformed(Reason.BAD_FIELD, "source: has to be a URI-reference of 1 to 128 characters")
     try:
         return id_, source, parse_instant(time)
     except ValueError as error:
         raise Malformed(Reason.BAD_FIELD, f"time: {error}") from None
+
+
+@lru_cache(maxsize=1024)  # there are few senders
+def _is_uri_reference(source: str) -> bool:
+    return _URI_REFERENCE.fullmatch(source) is not None
 
 
 def _validate(model: type[EventData], data: object) -> EventData:

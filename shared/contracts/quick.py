@@ -6,6 +6,7 @@ Only what the models would take as it is comes through here, and it comes out th
 
 import re
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -55,6 +56,9 @@ _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _QUANTITY: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 _LONGEST_ID: Final = 128
 
+_LINE: Final = attrgetter("line_id", "sku", "quantity", "amount", "category")
+_NO_LINES: Final = ((), (), (), (), ())
+
 _ENVELOPES: Final = msgspec.json.Decoder(Envelope)
 _PURCHASES: Final = msgspec.json.Decoder(_Purchase)
 
@@ -69,29 +73,26 @@ def read(value: bytes) -> tuple[Envelope, PurchaseCompleted] | None:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     lines = found.lines or ()
-    ids = [found.customer_id, found.order_id]
-    ids += [line.sku for line in lines]
-    line_ids = [line.line_id for line in lines]
-    amounts = [line.amount for line in lines]
+    line_ids, skus, quantities, amounts, categories = zip(*map(_LINE, lines), strict=True) if lines else _NO_LINES
     fits = (
-        _ids_fit(ids + line_ids)
+        _ids_fit((found.customer_id, found.order_id, *line_ids, *skus))
         and _CURRENCY.fullmatch(found.currency) is not None
         and _amounts_fit(found.total, amounts)
         and len(set(line_ids)) == len(line_ids) <= _MOST_LINES
-        and _quantities_fit([line.quantity for line in lines])
-        and _texts_fit(found, lines)
+        and _quantities_fit(quantities)
+        and _texts_fit(found, categories)
     )
     return (envelope, _purchase(found, lines)) if fits else None
 
 
-def _ids_fit(ids: list[str]) -> bool:
+def _ids_fit(ids: tuple[str, ...]) -> bool:
     # Letters, digits and hyphens, as nearly every id is made of, are told by one look each.
     if "".join(ids).replace("-", "").isalnum():
         return all(ids) and len(max(ids, key=len)) <= _LONGEST_ID
     return _IDS.fullmatch("\x00".join(ids) + "\x00") is not None
 
 
-def _amounts_fit(total: str, amounts: list[str]) -> bool:
+def _amounts_fit(total: str, amounts: tuple[str, ...]) -> bool:
     """Whether all are money, and the amounts, where there are any, add up to the total."""
     text = "\x00".join(amounts) + f"\x00{total}\x00" if amounts else f"{total}\x00"
     if not amounts or _IN_CENTS.fullmatch(text) is None:
@@ -100,7 +101,7 @@ def _amounts_fit(total: str, amounts: list[str]) -> bool:
     return sum(cents[:-1]) == cents[-1]
 
 
-def _quantities_fit(quantities: list[int | str]) -> bool:
+def _quantities_fit(quantities: tuple[int | str, ...]) -> bool:
     for quantity in quantities:  # a loop: a generator within `all` costs twice as much
         if isinstance(quantity, int):
             if not 0 <= quantity < _MOST_COUNT:
@@ -110,8 +111,8 @@ def _quantities_fit(quantities: list[int | str]) -> bool:
     return True
 
 
-def _texts_fit(found: _Purchase, lines: tuple[Line, ...]) -> bool:
-    texts = f"{found.channel}{found.store_id}" + "".join([line.category for line in lines if line.category is not None])
+def _texts_fit(found: _Purchase, categories: tuple[str | None, ...]) -> bool:
+    texts = f"{found.channel}{found.store_id}" + "".join(filter(None, categories))
     if found.coupon_codes:
         if len(found.coupon_codes) > _MOST_COUPONS:
             return False

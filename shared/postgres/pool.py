@@ -1,6 +1,7 @@
 """Connections: a pool with the codecs and limits that every statement here relies on."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import asyncpg
@@ -67,6 +68,7 @@ def _decode_jsonb(value: bytes) -> object:
     return _JSON_DECODER.decode(value[1:])
 
 
+@lru_cache(maxsize=4096)  # an event's time goes into several tables, a batch's into hundreds of rows
 def _encode_instant(moment: datetime) -> tuple[int]:
     since = moment - _EPOCH
     return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds,)
