@@ -3,7 +3,7 @@
 import http
 import socket
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import asyncpg
 import structlog
@@ -120,7 +120,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     if any(item["loc"] == ("body",) for item in found) and not _is_json(request):
         problem = Problem(415, "unsupported_media_type", "Send the body as Content-Type: application/json.")
         return render(problem, request_id(request))
-    errors = [FieldError(pointer=_pointer(item["loc"]), message=_message(item)) for item in found]
+    errors = [FieldError(pointer=_pointer(item, error.body), message=_message(item)) for item in found]
     detail = f"{errors[0].pointer or 'The body'}: {errors[0].message}"
     return render(Problem(422, "invalid_request", detail, errors), request_id(request))
 
@@ -160,10 +160,32 @@ def _title(status: int) -> str:
         return "Error"
 
 
-def _pointer(location: Sequence[str | int]) -> str:
+def _pointer(item: Mapping[str, Any], body: object) -> str:
     """RFC 6901. What stands in the body begins at the body's own root."""
-    steps = location[1:] if location and location[0] == "body" else location
+    steps: list[str | int] = list(item["loc"])
+    if steps and steps[0] == "body":
+        steps = _in_body(steps[1:], body, is_missing=str(item["type"]).startswith("missing"))
+        if item["type"].startswith("union_tag"):
+            steps.append(str(item["ctx"]["discriminator"]).strip("'"))
     return "".join(f"/{escape(str(step))}" for step in steps)
+
+
+def _in_body(steps: Sequence[str | int], body: object, *, is_missing: bool) -> list[str | int]:
+    """The steps that the sender's document has: pydantic names the branches of a union between them.
+
+    Only what is missing has a last step that leads nowhere.
+    """
+    found: list[str | int] = []
+    at = body
+    for index, step in enumerate(steps):
+        if isinstance(at, dict) and step in at:
+            at = cast("dict[object, object]", at)[step]
+        elif isinstance(at, list) and isinstance(step, int) and step < len(cast("list[object]", at)):
+            at = cast("list[object]", at)[step]
+        elif not (is_missing and index == len(steps) - 1):
+            continue
+        found.append(step)
+    return found
 
 
 def _message(item: Mapping[str, Any]) -> str:
