@@ -67,6 +67,18 @@ def _adds_up(lines: tuple[Line, ...] | tuple[RefundLine, ...], whole: str) -> No
         )
 
 
+def check_lines(lines: tuple[Line, ...], total: str) -> None:
+    """See whether lines make up an order.
+
+    Raises:
+        PydanticCustomError: two share an id, or they do not add up to the total.
+    """
+    if lines:
+        if len({line.line_id for line in lines}) != len(lines):
+            raise PydanticCustomError("bad_field", "two lines share a line_id")
+        _adds_up(lines, total)
+
+
 class PurchaseCompleted(EventData):
     """`shop.purchase.completed.v1`: an order was paid; with lines, their amounts add up to `total`."""
 
@@ -80,10 +92,7 @@ class PurchaseCompleted(EventData):
 
     @model_validator(mode="after")
     def _lines_are_the_order(self) -> Self:
-        if self.lines:
-            if len({line.line_id for line in self.lines}) != len(self.lines):
-                raise PydanticCustomError("bad_field", "two lines share a line_id")
-            _adds_up(self.lines, self.total)
+        check_lines(self.lines, self.total)
         return self
 
 

@@ -2,23 +2,26 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import NamedTuple
+from datetime import date, datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from services.points.rules.earning import TierEntry
+from services.points.rules.document import On
+from services.points.rules.judgement import Found
 from services.points.rules.ledger import Account, Lot, Transaction
+from services.points.rules.limits import Use, UseKey
+from services.points.rules.tiers import Standing, TierEntry
 from shared.contracts.envelope import Cause
 from shared.contracts.kept import Refund
 from shared.contracts.outcomes import Refusal, Waiting
 from shared.contracts.shop import PurchaseCompleted
 
 Key = tuple[str, str]
-"""A customer's id and a natural id within it: of an order, a review or a referral."""
+"""A customer's id and a natural id within it: of an order, a referral; or `kind/id` of any other occasion."""
 
 
 class Order(NamedTuple):
-    """An order as bought, and what was given for it so far (points by rule, at a tier's multiplier)."""
+    """An order as bought, what its first judgement found, and what was given for it so far (points by rule)."""
 
     order_id: str
     source: str
@@ -27,28 +30,58 @@ class Order(NamedTuple):
     rules_version: int
     bought: PurchaseCompleted
     given: Mapping[str, int]
-    multiplier: str
+    standing: Standing
+    found: Found
+    delivered_at: datetime | None
     transaction_ids: tuple[UUID, ...]
 
 
-class Review(NamedTuple):
-    """A review, what it was awarded at first, and whether it was withdrawn since."""
+class Accrual(NamedTuple):
+    """What else earned points (a review, an activity, a birthday …), and what was given for it so far.
 
-    review_id: str
-    sku: str
+    `origin` names it within its customer; `facts` are what conditions look at, as JSON has them.
+    """
+
+    origin: str
+    on: On
     occurred_at: datetime
-    verified: bool
     rules_version: int
-    awarded: int
+    facts: Mapping[str, Any]
+    given: Mapping[str, int]
+    tier: str | None
+    found: Found
     withdrawn: bool
 
 
 class Payment(NamedTuple):
-    """What a referral gave to a customer, and whether it was taken back for good."""
+    """What a referral event gave to a customer, and whether it was taken back for good."""
 
     referral_id: str
     points: int
     voided: bool
+
+
+class Hold(NamedTuple):
+    """Points that are reserved: of which lots, until when, and what became of them."""
+
+    id: UUID
+    customer_id: str
+    reference: str
+    points: int
+    portions: tuple[tuple[UUID, int], ...]
+    """(lot, points) of what is still held."""
+    state: str
+    expires_at: datetime
+    created_at: datetime
+    captured: int = 0
+    redemption_id: UUID | None = None
+
+
+class Birth(NamedTuple):
+    """A customer's date of birth as the shop told it last, at `told_at`; None where it was cleared."""
+
+    born: date | None
+    told_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +89,19 @@ class State:
     """Everything loaded for a batch; of lots, those that may be needed (see `store.load`)."""
 
     accounts: dict[str, Account]
-    timelines: dict[str, tuple[TierEntry, ...]]
-    orders: dict[Key, Order]
-    refunds: dict[Key, dict[str, Refund]]
-    reviews: dict[Key, Review]
-    rewarded: set[tuple[str, str]]
-    """(customer, sku) of which a review was awarded and not withdrawn."""
-    payments: dict[Key, Payment]
-    lots: dict[str, dict[UUID, Lot]]
-    waiting: dict[Key, list[Waiting]]
+    timelines: dict[str, tuple[TierEntry, ...]] = field(default_factory=dict)
+    orders: dict[Key, Order] = field(default_factory=dict)
+    refunds: dict[Key, dict[str, Refund]] = field(default_factory=dict)
+    accruals: dict[Key, Accrual] = field(default_factory=dict)
+    payments: dict[Key, Payment] = field(default_factory=dict)
+    births: dict[str, Birth] = field(default_factory=dict)
+    lots: dict[str, dict[UUID, Lot]] = field(default_factory=dict)
+    holds: dict[str, dict[UUID, Hold]] = field(default_factory=dict)
+    """Open holds of customers for whom something is due."""
+    complete: set[str] = field(default_factory=set)
+    """Customers whose open lots and holds are all loaded."""
+    uses: dict[UseKey, Use] = field(default_factory=dict)
+    waiting: dict[Key, list[Waiting]] = field(default_factory=dict)
     """By customer and what it is about."""
 
 
@@ -89,8 +126,11 @@ class Changes:
     orders_made: dict[Key, None] = field(default_factory=dict)
     orders_changed: dict[Key, None] = field(default_factory=dict)
     refunds: list[tuple[Key, Refund]] = field(default_factory=list)
-    reviews: set[Key] = field(default_factory=set)
+    accruals: dict[Key, None] = field(default_factory=dict)
     payments: set[Key] = field(default_factory=set)
+    births: set[str] = field(default_factory=set)
+    holds: dict[UUID, Hold] = field(default_factory=dict)
+    uses: dict[UseKey, None] = field(default_factory=dict)
     timelines: dict[str, datetime] = field(default_factory=dict)
     waiting: list[Waiting] = field(default_factory=list)
     """What waits from now on, unless its time came within the batch."""

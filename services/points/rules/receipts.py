@@ -1,6 +1,6 @@
 """Receipts: what a transaction says of its decision, and the digest that proves it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -10,9 +10,13 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from services.points.rules.earning import DEFAULT, ENGINE, Judgement, RuleLine, judge_order, judge_review
+from services.points.rules import accruals, orders
+from services.points.rules.accruals import AccrualCase
+from services.points.rules.judgement import ENGINE, Judgement, RuleLine
+from services.points.rules.known import Accrual, Order
+from services.points.rules.ruleset import RuleSet
+from services.points.rules.tiers import Standing
 from shared.contracts.kept import Purchase, Refund, Taken, keep
-from shared.contracts.shop import PurchaseCompleted
 
 Receipt = dict[str, Any]
 
@@ -21,15 +25,17 @@ Receipt = dict[str, Any]
 class Basis:
     """What a transaction's receipt is rebuilt from: its own inputs, and what it is about.
 
-    `refunds` are all of the order, by id; `inputs` name those that were known at the time.
+    `rules` is the version that its decision names; `refunds` are all of the order, by id: `inputs` name
+    those that were known at the time.
     """
 
+    customer_id: str
     reason: Mapping[str, Any]
-    rules_version: int | None
+    rules: RuleSet | None
     inputs: Mapping[str, Any]
-    order: PurchaseCompleted | None
+    order: Order | None
     refunds: Mapping[str, Refund]
-    verified: bool | None
+    accrual: Accrual | None
 
 
 def rebuild(basis: Basis) -> Receipt:
@@ -38,29 +44,58 @@ def rebuild(basis: Basis) -> Receipt:
     Raises:
         LookupError: what the transaction is about is not stored any more.
     """
-    match basis.reason["kind"], basis.rules_version:
-        case "purchase" | "refund" | "tier", int(version):
-            return _rebuild_order(basis, version)
-        case "review", int(version):
-            if basis.verified is None:
-                raise LookupError("the review is not stored")
-            rewarded: bool = basis.inputs["sku_was_rewarded"]
-            line = judge_review(verified=basis.verified, sku_was_rewarded=rewarded, rules=DEFAULT)
-            return of_rules(version, (line,))
-        case "review_withdrawn", int(version):
-            return of_rules(version, ())
-        case _:
-            return without_rules()
+    if basis.rules is None:
+        return without_rules()
+    if "order_id" in basis.reason:
+        return _rebuild_order(basis, basis.rules)
+    if basis.inputs.get("withdrawn"):
+        return of_rules(basis.rules.version, ())
+    if basis.accrual is None:
+        raise LookupError("what it was given for is not stored")
+    case = case_of(basis.accrual, basis.rules, basis.customer_id, basis.inputs.get("tier"))
+    return of_rules(basis.rules.version, accruals.judge_again(case, basis.accrual.found).rules)
 
 
-def _rebuild_order(basis: Basis, version: int) -> Receipt:
-    if basis.order is None:
+def _rebuild_order(basis: Basis, rules: RuleSet) -> Receipt:
+    order, inputs = basis.order, basis.inputs
+    if order is None:
         raise LookupError("the order is not stored")
-    kept = keep(Purchase.of(basis.order), [basis.refunds[name] for name in basis.inputs.get("refunds", ())])
-    amount = Fraction(0) if kept.gone else kept.total
-    judgement = judge_order(basis.order.currency, amount, basis.inputs["multiplier"], DEFAULT)
-    refund = next((one for one in kept.refunds if one.refund_id == basis.inputs.get("refund")), None)
-    return of_order(version, judgement, refund)
+    standing = Standing(inputs.get("tier"), inputs["multiplier"])
+    case = orders.OrderCase(rules, order.bought, order.occurred_at, order.ordinal, standing)
+    named = [basis.refunds[name] for name in inputs.get("refunds", ())]
+    kept = keep(Purchase.of(order.bought), named) if named else None
+    judgement = orders.judge_kept(case, kept, order.found, frozenset(inputs.get("undelivered", ())))
+    taken = kept.refunds if kept else ()
+    return of_order(
+        rules.version, judgement, next((one for one in taken if one.refund_id == inputs.get("refund")), None)
+    )
+
+
+def case_of(accrual: Accrual, rules: RuleSet, customer_id: str, tier: str | None) -> AccrualCase:
+    """What earned points besides orders, as it is judged at a tier."""
+    return AccrualCase(rules, customer_id, accrual.on, accrual.occurred_at, accrual.facts, tier)
+
+
+def inputs_of_order(
+    standing: Standing, refunds: Iterable[str] = (), refund: Refund | None = None, undelivered: Iterable[str] = ()
+) -> dict[str, Any]:
+    """What a receipt of an order is rebuilt from, beside what is stored of the order."""
+    inputs: dict[str, Any] = {"multiplier": standing.multiplier}
+    if standing.tier is not None:
+        inputs["tier"] = standing.tier
+    if known := list(refunds):
+        inputs["refunds"] = known
+    if refund is not None:
+        inputs["refund"] = refund.refund_id
+    if given_up := sorted(undelivered):
+        inputs["undelivered"] = given_up
+    return inputs
+
+
+@lru_cache(maxsize=1024)
+def first_inputs(standing: Standing) -> Mapping[str, Any]:
+    """The same of an order's first judgement: remembered, since there are few tiers."""
+    return inputs_of_order(standing)
 
 
 def of_order(version: int, judgement: Judgement, refund: Taken | None = None) -> Receipt:
@@ -72,14 +107,20 @@ def of_order(version: int, judgement: Judgement, refund: Taken | None = None) ->
     return receipt
 
 
-def of_rules(version: int, lines: tuple[RuleLine, ...]) -> Receipt:
+def of_rules(version: int, lines: Iterable[RuleLine]) -> Receipt:
     """The receipt of what rules alone decided."""
     return {"rules_version": version, "engine": ENGINE, "rules": [_line(line) for line in lines]}
 
 
 def without_rules() -> Receipt:
-    """The receipt of what no earning rule decided: a referral's points, an adjustment."""
+    """The receipt of what no earning rule decided: a referral's points, an adjustment, a redemption, an expiry."""
     return {"rules_version": None, "engine": ENGINE, "rules": []}
+
+
+@lru_cache(maxsize=1)
+def digest_without_rules() -> bytes:
+    """The digest of the receipt of what no earning rule decided."""
+    return digest(without_rules())
 
 
 def digest(receipt: Receipt) -> bytes:

@@ -1,0 +1,100 @@
+"""What else earns points: reviews, activities, surveys, registrations, referrals, promotions, birthdays."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from services.points.rules import dates, limits
+from services.points.rules.document import On
+from services.points.rules.judgement import (
+    Found,
+    Judgement,
+    cuts_again,
+    judge_first,
+    request,
+)
+from services.points.rules.ledger import Grant
+from services.points.rules.limits import Cut, Use, UseKey
+from services.points.rules.ruleset import EMPTY, CompiledRule, Facts, RuleSet
+from services.points.rules.tiers import ONE
+
+
+class AccrualCase(NamedTuple):
+    """An occasion as it is judged: by a version of the rules, at the customer's tier before it (or the new one)."""
+
+    rules: RuleSet
+    customer_id: str
+    on: On
+    occurred_at: datetime
+    told: Mapping[str, Any]
+    """Named as in `Facts`, as JSON has them."""
+    tier: str | None
+
+    @property
+    def facts(self) -> Facts:
+        """What conditions look at."""
+        return Facts(self.occurred_at, self.rules.local(self.occurred_at), self.tier)._replace(**self.told)
+
+
+def judge(case: AccrualCase, uses: Mapping[UseKey, Use]) -> tuple[Judgement, dict[str, Cut], dict[UseKey, Use]]:
+    """The first judgement, what limits left, and the uses that count it from now on."""
+    rules = case.rules.on(case.on)
+    asked = request(rules, case.facts, EMPTY)
+    found: dict[str, Cut] = {}
+    used: dict[UseKey, Use] = {}
+    for rule, points in zip(rules, asked.points, strict=True):
+        if rule.limits and points:
+            found[rule.id], counted = limits.apply(rule, points, _keys(rule, case), uses)
+            used |= counted
+    return judge_first(rules, asked, found, ONE), found, used
+
+
+def judge_again(case: AccrualCase, found: Found) -> Judgement:
+    """What is due at the tier of the case, by what the first judgement found."""
+    rules = case.rules.on(case.on)
+    asked = request(rules, case.facts, EMPTY)
+    return judge_first(rules, asked, cuts_again(rules, asked, found), ONE)
+
+
+def freed(case: AccrualCase, found: Found, uses: Mapping[UseKey, Use]) -> dict[UseKey, Use]:
+    """The uses after what was withdrawn gave its own back: it is free for what is judged later."""
+    result: dict[UseKey, Use] = {}
+    for rule in case.rules.on(case.on):
+        awarded = found[rule.id].awarded if rule.id in found else 0
+        if awarded:
+            result |= limits.moved(_keys(rule, case), uses, Use(-1, -awarded))
+    return result
+
+
+def use_keys(case: AccrualCase) -> Iterator[UseKey]:
+    """Every use that a judgement may go by."""
+    for rule in case.rules.on(case.on):
+        if rule.limits:
+            for found in _keys(rule, case):
+                yield from found
+
+
+def grants(case: AccrualCase, points: Mapping[str, int], now: datetime) -> list[Grant]:
+    """Points (by rule) as they are given: when they become available, and until when they stay."""
+    by_id = {rule.id: rule.written for rule in case.rules.on(case.on)}
+    made: list[Grant] = []
+    for name, count in points.items():
+        rule = by_id[name]
+        starts = dates.activates_at(rule.activate, case.occurred_at, case.rules.zone) or case.occurred_at
+        pending = starts > now and rule.activate.kind == "after_days"
+        made.append(
+            Grant(
+                name,
+                count,
+                pending=pending,
+                activates_at=starts if pending else None,
+                expires_at=dates.expires_at(rule.expire, starts, case.rules.zone),
+            )
+        )
+    return made
+
+
+def _keys(rule: CompiledRule, case: AccrualCase) -> list[list[UseKey]]:
+    sku = case.told.get("sku")
+    day = dates.day_of(case.occurred_at, case.rules.zone)
+    return list(limits.keys(rule, case.rules, case.customer_id, day, () if sku is None else (sku,)))

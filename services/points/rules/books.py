@@ -1,0 +1,147 @@
+"""The books while they are written: what is known, and every movement noted as it happens."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from services.points.rules import movements, receipts
+from services.points.rules.known import Announced, Changes, Key, State
+from services.points.rules.ledger import Grant, Lot, Movement, Occasion
+from services.points.rules.receipts import Receipt
+from services.points.rules.ruleset import TIER, RuleBook
+from shared.contracts.envelope import Cause
+
+PUBLISHED: Final = frozenset({"earned", "activated", "reversed", "redeemed", "restored", "expired", "adjusted"})
+"""The kinds of transactions that are told of; a hold moves points within their customer."""
+
+
+_NO_INPUTS: Final[Mapping[str, Any]] = {}
+
+
+class Trigger(NamedTuple):
+    """What makes a movement happen: its business time, when it is recorded, and what it is caused by."""
+
+    occurred_at: datetime
+    recorded_at: datetime
+    cause: Cause
+
+
+@dataclass(slots=True)
+class Books:
+    """What is known of some customers, brought up to date by every movement; `changes` has to be written.
+
+    `now` is the clock, `ids` are new ones, `rules` the versions that may be needed.
+    """
+
+    state: State
+    rules: RuleBook
+    now: datetime
+    ids: Iterator[UUID]
+    changes: Changes = field(default_factory=Changes)
+    due_before: dict[str, datetime] = field(default_factory=dict, init=False)
+    """When something fell due for customers next, as it was loaded."""
+
+    def __post_init__(self) -> None:
+        for customer, account in self.state.accounts.items():
+            if account.due_at is not None:
+                self.due_before[customer] = account.due_at
+
+    def lots_of(self, customer: str) -> dict[UUID, Lot]:
+        """The lots of a customer that are loaded or were made since, by id."""
+        return self.state.lots.setdefault(customer, {})
+
+    def own_lots(self, key: Key) -> list[Lot]:
+        """The lots of a customer that came from one origin."""
+        return [lot for lot in self.lots_of(key[0]).values() if lot.origin == key[1]]
+
+    def earn(self, customer: str, grants: Sequence[Grant], occasion: Occasion, cause: Cause) -> UUID:
+        """Give what rules grant; returns the transaction's id."""
+        movement = movements.earn(self.state.accounts[customer], grants, occasion, self.ids)
+        qualifying = movement.transaction.points
+        for grant in grants:
+            if grant.rule == TIER:
+                qualifying -= grant.points
+        return self.record(movement, cause, qualifying)
+
+    def take_back(self, customer: str, points: Mapping[str, int], occasion: Occasion, cause: Cause) -> UUID:
+        """Take points (by rule) back; returns the transaction's id."""
+        lots = self.lots_of(customer).values()
+        movement = movements.take_back(self.state.accounts[customer], points, lots, occasion, self.ids)
+        return self.record(movement, cause, sum(points.values()) - points.get(TIER, 0))
+
+    def record(self, movement: Movement, cause: Cause, qualifying: int = 0) -> UUID:
+        """Note a movement; returns its transaction's id."""
+        transaction = movement.transaction
+        customer = transaction.account.customer_id
+        self.state.accounts[customer] = transaction.account
+        lots = self.lots_of(customer)
+        for lot in movement.made:
+            lots[lot.id] = lot
+        for lot in movement.changed:
+            lots[lot.id] = lot
+        changes = self.changes
+        changes.accounts.add(customer)
+        changes.keep_lots(movement.made, movement.changed)
+        changes.transactions.append(transaction)
+        if transaction.points and transaction.kind in PUBLISHED:
+            changes.announced.append(Announced(transaction, transaction.occasion.occurred_at, qualifying, cause))
+        return transaction.id
+
+
+def occasion(
+    trigger: Trigger, origin: str, reason: Mapping[str, str], receipt: Receipt, inputs: Mapping[str, Any]
+) -> Occasion:
+    """Why and when a transaction is made, with its receipt's digest."""
+    return Occasion(
+        occurred_at=trigger.occurred_at,
+        recorded_at=trigger.recorded_at,
+        origin=origin,
+        reason=reason,
+        rules_version=receipt["rules_version"],
+        inputs=inputs,
+        receipt_digest=receipts.digest(receipt),
+    )
+
+
+def plain_occasion(
+    trigger: Trigger, origin: str, reason: Mapping[str, str], inputs: Mapping[str, Any] = _NO_INPUTS
+) -> Occasion:
+    """Why and when a transaction is made that no earning rule decided."""
+    digest = receipts.digest_without_rules()
+    return Occasion(trigger.occurred_at, trigger.recorded_at, origin, reason, None, inputs, digest)
+
+
+def differences(
+    due: Mapping[str, int], given: Mapping[str, int], lost: Mapping[str, int]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """By rule: what is due beyond what was given, and what has to be taken back of what was given.
+
+    What a rule's own lots lost to expiry counts as taken back, and is never paid again.
+    """
+    more: dict[str, int] = {}
+    less: dict[str, int] = {}
+    for rule in {**due, **given}:
+        change = due.get(rule, 0) - given.get(rule, 0)
+        if change > 0:
+            more[rule] = change
+        elif (back := -change - lost.get(rule, 0)) > 0:
+            less[rule] = back
+    return more, less
+
+
+def lost_of(lots: Sequence[Lot]) -> dict[str, int]:
+    """By rule: what lots lost to expiry."""
+    lost: dict[str, int] = {}
+    for lot in lots:
+        if lot.expired:
+            lost[lot.rule] = lost.get(lot.rule, 0) + lot.expired
+    return lost
+
+
+def after(given: Mapping[str, int], more: Mapping[str, int], less: Mapping[str, int]) -> dict[str, int]:
+    """What was given by rule, after a settling."""
+    rules = {**given, **more}
+    result = {rule: given.get(rule, 0) + more.get(rule, 0) - less.get(rule, 0) for rule in rules}
+    return {rule: points for rule, points in result.items() if points}

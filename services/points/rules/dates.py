@@ -1,0 +1,100 @@
+"""When points become available and when they end, and which period of a limit an event falls into.
+
+Days are calendar days of the program's zone. A date D as the last one means: gone at D+1 00:00.
+"""
+
+from calendar import monthrange
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from services.points.rules.document import (
+    ActivateAfterDays,
+    ActivateOnDelivery,
+    Activation,
+    ExpireAfterDays,
+    ExpireAfterMonths,
+    ExpireEndOfYear,
+    Expiry,
+    Per,
+)
+
+_LATEST: Final = date(9998, 12, 31)
+"""No date of points is later: what would be never ends."""
+
+
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """00:00 of a day in a zone, as an instant in UTC (where that time does not exist, the first one after it)."""
+    local = datetime.combine(day, time(), zone)
+    return local.astimezone(UTC)
+
+
+def day_of(moment: datetime, zone: ZoneInfo) -> date:
+    """The calendar day of an instant in a zone."""
+    return moment.astimezone(zone).date()
+
+
+def after(day: date, days: int) -> date:
+    """So many days later, but none that no calendar has."""
+    return min(_LATEST, day + timedelta(days=min(days, (_LATEST - day).days)))
+
+
+def activates_at(rule: Activation, occurred_at: datetime, zone: ZoneInfo) -> datetime | None:
+    """The instant from which points are available; None when a delivery has to come first."""
+    if isinstance(rule, ActivateOnDelivery):
+        return None
+    if isinstance(rule, ActivateAfterDays):
+        return max(occurred_at, midnight(after(day_of(occurred_at, zone), rule.days), zone))
+    return occurred_at
+
+
+def cancels_at(rule: Activation, occurred_at: datetime, zone: ZoneInfo) -> datetime | None:
+    """The instant from which points that wait for a delivery are given up, or None."""
+    if not isinstance(rule, ActivateOnDelivery) or rule.cancel_after_days is None:
+        return None
+    return max(occurred_at, midnight(after(day_of(occurred_at, zone), rule.cancel_after_days), zone))
+
+
+def expires_at(rule: Expiry, activated_at: datetime, zone: ZoneInfo) -> datetime | None:
+    """The instant from which points are gone, counted from their activation; None is never."""
+    day = day_of(activated_at, zone)
+    match rule:
+        case ExpireAfterDays():
+            last = after(day, rule.days)
+        case ExpireAfterMonths():
+            last = _months_after(day, rule.months)
+        case ExpireEndOfYear():
+            last = min(_LATEST, date(min(day.year + rule.years, _LATEST.year), 12, 31))
+        case _:
+            return None
+    return midnight(after(last, 1), zone)
+
+
+def _months_after(day: date, months: int) -> date:
+    """The same day so many months later, or the end of that month (31 January + 1 = the end of February)."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    if year >= _LATEST.year:
+        return _LATEST
+    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
+
+
+def period(per: Per, day: date, week_start: int) -> str:
+    """The period of a limit that a day falls into, by name; weeks by their first day (`week_start`: 0 is Monday)."""
+    match per:
+        case "day":
+            return day.isoformat()
+        case "week":
+            return f"week/{(day - timedelta(days=(day.weekday() - week_start) % 7)).isoformat()}"
+        case "month":
+            return f"{day.year:04}-{day.month:02}"
+        case "year":
+            return f"{day.year:04}"
+        case _:
+            return "ever"
+
+
+def birthday_in(year: int, born: date) -> date:
+    """The birthday in a year; who was born on 29 February has it on the last of February."""
+    if (born.month, born.day) == (2, 29):
+        return date(year, 2, monthrange(year, 2)[1])
+    return born.replace(year=year)

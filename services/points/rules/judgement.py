@@ -1,0 +1,234 @@
+"""What an event is due: each rule judged on what is known, cut by its limits, and shown line by line.
+
+The first judgement is of the order as bought; it fixes the use of limits. Later ones follow what is kept of it
+and the customer's tier, and give no rule (no exclusive group) more than the order as bought.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import repeat
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+from services.points.rules.limits import Cut, cut, words
+from services.points.rules.ruleset import TIER, UNITS, Basket, CompiledRule, Facts, extra_of
+from services.points.rules.tiers import ONE
+
+ENGINE: Final = 1
+"""The version of this code's judgements; a receipt names the one that made it."""
+
+NO_RATE: Final = "no_rate"
+EXCLUDED: Final = "exclusive_group"
+NOT_DELIVERED: Final = "not_delivered"
+AS_AT_FIRST: Final = "no more than the order gave at first"
+NO_USE: Final = "no use of its limits at first"
+
+Found = Mapping[str, Cut]
+"""What the first judgement found of each rule with limits that was due something."""
+
+
+class RuleLine(NamedTuple):
+    """What became of one rule; `limit` names the cap that cut what was requested."""
+
+    rule: str
+    matched: bool
+    requested: int
+    awarded: int
+    why: str | None = None
+    limit: str | None = None
+
+
+class Judgement(NamedTuple):
+    """What is due: points by rule, the tier's extra apart."""
+
+    rules: tuple[RuleLine, ...]
+    multiplier: str
+    extra: int
+
+    @property
+    def due(self) -> dict[str, int]:
+        """Points above 0 by rule, the tier's extra as a rule of its own."""
+        due = {line.rule: line.awarded for line in self.rules if line.awarded}
+        if self.extra:
+            due[TIER] = self.extra
+        return due
+
+
+class Requests(NamedTuple):
+    """What each rule asks for, before limits; a rule that does not match tells why."""
+
+    whys: tuple[str | None, ...]
+    points: tuple[int, ...]
+    base: int
+    """What the per_amount rules ask for together: multipliers and the tier go by it."""
+
+
+def request(rules: Sequence[CompiledRule], facts: Facts, basket: Basket) -> Requests:
+    """What each rule asks for on this basket."""
+    whys: list[str | None] = []
+    lines: list[list[int] | None] = []
+    groups: set[str] = set()
+    for rule in rules:
+        why = chosen = None
+        for kind, holds in rule.tests:
+            if not holds(facts, basket):
+                why = kind
+                break
+        else:
+            if rule.line_test is not None:
+                chosen = [index for index, line in enumerate(basket.lines) if rule.line_test(line)]
+                why = None if chosen else _unmatched(rule, basket)
+            if why is None and rule.group is not None:
+                why = EXCLUDED if rule.group in groups else None
+                groups.add(rule.group)
+        whys.append(why)
+        lines.append(chosen)
+    return _ask(rules, whys, lines, basket)
+
+
+def _unmatched(rule: CompiledRule, basket: Basket) -> str:
+    """Which of the conditions that name lines leaves none, when they are asked one after the other."""
+    left = basket.lines
+    for kind, holds in rule.line_tests[:-1]:
+        left = [line for line in left if holds(line)]
+        if not left:
+            return kind
+    return rule.line_tests[-1][0]
+
+
+def _ask(
+    rules: Sequence[CompiledRule], whys: Sequence[str | None], lines: Sequence[list[int] | None], basket: Basket
+) -> Requests:
+    """What the rules that match ask for: by amount, fixed, and on top of what is given by amount."""
+    points = [0] * len(rules)
+    base = 0
+    multipliers: list[int] = []
+    for index, rule in enumerate(rules):
+        if whys[index] is not None:
+            continue
+        if rule.per_amount is not None:
+            points[index] = _per_amount(rule.per_amount, basket, lines[index])
+            base += points[index]
+        elif rule.fixed is not None:
+            points[index] = rule.fixed
+        else:
+            multipliers.append(index)
+    for index in multipliers:
+        matching = [(rule, lines[at]) for at, rule in enumerate(rules) if rule.per_amount and whys[at] is None]
+        points[index] = _base_of(matching, basket, lines[index], base) * (rules[index].factor or 0) // UNITS
+    return Requests(tuple(whys), tuple(points), base)
+
+
+def _per_amount(award: tuple[int, int], basket: Basket, lines: Collection[int] | None) -> int:
+    amount = basket.total if lines is None else sum(basket.lines[index].amount for index in lines)
+    return amount * UNITS // (award[1] * basket.scale) * award[0]
+
+
+def _base_of(
+    matching: Sequence[tuple[CompiledRule, list[int] | None]], basket: Basket, lines: list[int] | None, base: int
+) -> int:
+    """What the per_amount rules give for a multiplier's lines alone."""
+    if lines is None:
+        return base
+    named = set(lines)
+    found = 0
+    for rule, own in matching:
+        assert rule.per_amount is not None, "only rules per amount are matching"
+        found += _per_amount(rule.per_amount, basket, lines if own is None else named.intersection(own))
+    return found
+
+
+def judge_first(rules: Sequence[CompiledRule], asked: Requests, cuts: Mapping[str, Cut], multiplier: str) -> Judgement:
+    """The judgement of an order as bought, or of any other event; `cuts` are what limits leave, by rule."""
+    lines = _lines(rules, asked.whys, asked.points)
+    if cuts:
+        for index, rule in enumerate(rules):
+            if rule.limits and rule.id in cuts:
+                lines[index] = _cut(lines[index], rule, cuts[rule.id])
+    return Judgement(tuple(lines), multiplier, extra(asked.base, multiplier))
+
+
+def _cut(line: RuleLine, rule: CompiledRule, found: Cut) -> RuleLine:
+    if found.awarded >= line.requested:
+        return line
+    name = NO_USE if found.limit is None else words(rule.limits[found.limit])
+    return line._replace(awarded=found.awarded, limit=name)
+
+
+def _lines(rules: Sequence[CompiledRule], whys: Iterable[str | None], points: Iterable[int]) -> list[RuleLine]:
+    return list(map(_line, map(_ID, rules), whys, points))
+
+
+_ID: Final[Callable[[CompiledRule], str]] = attrgetter("id")
+
+
+@lru_cache(maxsize=65_536)
+def _line(id_: str, why: str | None, asked: int) -> RuleLine:
+    """Remembered, since a rule comes to the same few hundred lines, most often that it does not match."""
+    return RuleLine(id_, why is None, asked, asked, why)
+
+
+def extra(base: int, multiplier: str) -> int:
+    """The tier's extra: floor(base x (multiplier - 1))."""
+    if multiplier == ONE:
+        return 0
+    numerator, denominator = extra_of(multiplier)
+    return base * numerator // denominator
+
+
+def cuts_again(rules: Sequence[CompiledRule], asked: Requests, found: Found) -> dict[str, Cut]:
+    """What limits leave of each rule at a later judgement: their use stays as first found.
+
+    A rule that used none of its limits then has none to use now; limits per order go by the order alone.
+    """
+    cuts: dict[str, Cut] = {}
+    for rule, points in zip(rules, asked.points, strict=True):
+        if rule.limits and points:
+            if all(limit.per == "order" for limit in rule.limits):
+                cuts[rule.id] = cut(rule, points, [[] for _ in rule.limits], {})
+            else:
+                cuts[rule.id] = found.get(rule.id, Cut(0, None))
+    return cuts
+
+
+def judge_again(
+    rules: Sequence[CompiledRule], bought: Judgement, kept: Requests, found: Found, undelivered: Collection[str]
+) -> Judgement:
+    """The judgement on what is kept: `bought` is that of the order as bought, at the same tier and with its limits.
+
+    `undelivered` are rules whose points were given up because no delivery came in time.
+    """
+    cuts = cuts_again(rules, kept, found)
+    most = _most(rules, bought)
+    lines: list[RuleLine] = []
+    for index, rule in enumerate(rules):
+        asked = kept.points[index]
+        line = _line(rule.id, kept.whys[index], asked)
+        if rule.id in cuts:
+            line = _cut(line, rule, cuts[rule.id])
+        if rule.id in undelivered:
+            line = RuleLine(rule.id, matched=False, requested=asked, awarded=0, why=NOT_DELIVERED)
+        elif line.awarded > most[index]:
+            line = line._replace(awarded=most[index], limit=AS_AT_FIRST)
+        lines.append(line)
+    # The tier's extra is a part of what the first rule per amount gives, and goes with it.
+    by_amount = next((rule.id for rule in rules if rule.per_amount is not None), None)
+    tier = 0 if by_amount in undelivered else min(bought.extra, extra(kept.base, bought.multiplier))
+    return Judgement(tuple(lines), bought.multiplier, tier)
+
+
+def _most(rules: Sequence[CompiledRule], bought: Judgement) -> list[int]:
+    """The most that each rule may give: what it gave at first, or what its exclusive group gave."""
+    groups: dict[str, int] = {}
+    for rule, line in zip(rules, bought.rules, strict=True):
+        if rule.group is not None:
+            groups[rule.group] = groups.get(rule.group, 0) + line.awarded
+    return [
+        line.awarded if rule.group is None else groups[rule.group]
+        for rule, line in zip(rules, bought.rules, strict=True)
+    ]
+
+
+def nothing(rules: Sequence[CompiledRule], why: str, multiplier: str) -> Judgement:
+    """A judgement in which no rule matches, for one and the same reason."""
+    return Judgement(tuple(_lines(rules, repeat(why), repeat(0))), multiplier, 0)

@@ -1,0 +1,311 @@
+"""The ledger's arithmetic: movements of points between accounts, lot by lot.
+
+What flows into `available` pays debt first; what is taken back beyond what is there becomes debt.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from services.points.rules.ledger import (
+    ADJUSTED,
+    ADJUSTMENT,
+    AVAILABLE,
+    DEBT,
+    EXPIRED,
+    HELD,
+    ISSUED,
+    PENDING,
+    REDEEMED,
+    REVERSED,
+    Account,
+    Grant,
+    Lot,
+    Movement,
+    Occasion,
+    Portion,
+    Posting,
+    Transaction,
+    earliest,
+    first,
+    next_due,
+    spending_order,
+)
+
+
+def earn(account: Account, grants: Sequence[Grant], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+    """Give what rules grant (each 0 or more); a transaction of 0 is one too."""
+    return _give(account, grants, occasion, ids, "earned")
+
+
+def _give(account: Account, grants: Sequence[Grant], occasion: Occasion, ids: Iterator[UUID], kind: str) -> Movement:
+    transaction_id = next(ids)
+    source = ADJUSTED if kind == "adjusted" else ISSUED
+    debt = account.debt
+    total = pending = 0
+    due_at = account.due_at
+    activates: datetime | None = None
+    expires: datetime | None = None
+    postings: list[Posting] = []
+    lots: list[Lot] = []
+    for grant in grants:
+        points = grant.points
+        if points == 0:
+            continue
+        repaid = 0 if grant.pending else min(debt, points)
+        debt -= repaid
+        total += points
+        lot = Lot(
+            next(ids),
+            account.customer_id,
+            transaction_id,
+            occasion.origin,
+            grant.rule,
+            points,
+            points - repaid,
+            0,
+            0,
+            repaid,
+            0,
+            grant.pending,
+            occasion.occurred_at,
+            grant.activates_at,
+            grant.cancels_at,
+            grant.expires_at,
+        )
+        lots.append(lot)
+        if repaid:
+            postings.append(Posting(source, DEBT, repaid, lot.id))
+        if grant.pending:
+            pending += points
+            postings.append(Posting(source, PENDING, points, lot.id))
+        elif lot.remaining:
+            postings.append(Posting(source, AVAILABLE, lot.remaining, lot.id))
+        if grant.pending or grant.expires_at is not None:
+            due_at = earliest(due_at, next_due(lot))
+            activates, expires = earliest(activates, grant.activates_at), earliest(expires, grant.expires_at)
+    repaid = account.debt - debt
+    # Every field by hand: `_replace` costs three times as much, and this happens for every event.
+    after = Account(
+        account.customer_id,
+        account.available + total - pending - repaid,
+        account.pending + pending,
+        account.held,
+        debt,
+        account.earned if kind == "adjusted" else account.earned + total,
+        account.redeemed,
+        account.sequence + 1,
+        account.orders + occasion.orders,
+        max(account.recorded_at, occasion.recorded_at),
+        due_at,
+    )
+    made = Transaction(transaction_id, after, kind, total, occasion, tuple(postings), activates, expires)
+    return Movement(made, made=tuple(lots))
+
+
+def take_back(
+    account: Account, points: Mapping[str, int], lots: Iterable[Lot], occasion: Occasion, ids: Iterator[UUID]
+) -> Movement:
+    """Take points (by rule) back: from the origin's own lots (the rule's own first, pending before available),
+    then from the others that are available (soonest expiry), then as debt.
+
+    `lots` are the customer's open lots, at least those of the origin; the others are needed only
+    where the origin's own do not suffice.
+    """
+    flow = _Flow(account)
+    open_lots = [lot for lot in lots if lot.remaining]
+    own = sorted((lot for lot in open_lots if lot.origin == occasion.origin), key=_taking_order)
+    left = 0
+    for rule, wanted in points.items():
+        left += flow.take(wanted, [lot for lot in own if lot.rule == rule], REVERSED)
+    left = flow.take(left, own, REVERSED)
+    if left:
+        others = (lot for lot in open_lots if lot.origin != occasion.origin and not lot.pending)
+        left = flow.take(left, sorted(others, key=spending_order), REVERSED)
+    if left:
+        flow.post(Posting(DEBT, REVERSED, left, None))
+    total = sum(points.values())
+    flow.earned = -total
+    return flow.end("reversed", -total, occasion, next(ids))
+
+
+def adjust(account: Account, points: int, lots: Iterable[Lot], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+    """Correct a balance by hand, up or down; `lots` are open lots of the customer that suffice.
+
+    Raises:
+        ValueError: more would be taken than is available.
+    """
+    if points > 0:
+        return _give(account, [Grant(ADJUSTMENT, points)], occasion, ids, "adjusted")
+    flow = _Flow(account)
+    flow.spend(-points, lots, ADJUSTED)
+    return flow.end("adjusted", points, occasion, next(ids))
+
+
+def redeem(account: Account, points: int, lots: Iterable[Lot], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+    """Spend available points; `lots` are open lots of the customer that suffice.
+
+    Raises:
+        ValueError: more would be taken than is available.
+    """
+    flow = _Flow(account)
+    flow.spend(points, lots, REDEEMED)
+    flow.redeemed = points
+    return flow.end("redeemed", -points, occasion, next(ids))
+
+
+def hold(account: Account, points: int, lots: Iterable[Lot], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+    """Reserve available points; `lots` are open lots of the customer that suffice.
+
+    Raises:
+        ValueError: more would be taken than is available.
+    """
+    flow = _Flow(account)
+    flow.spend(points, lots, HELD)
+    return flow.end("held", -points, occasion, next(ids))
+
+
+def capture(account: Account, portions: Sequence[Portion], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+    """Take points that were held."""
+    flow = _Flow(account)
+    for portion in portions:
+        flow.move(portion, HELD, REDEEMED)
+    flow.redeemed = sum(portion.points for portion in portions)
+    return flow.end("redeemed", -flow.redeemed, occasion, next(ids))
+
+
+def release(account: Account, portions: Sequence[Portion], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+    """Give points back that were held; they pay debt first."""
+    flow = _Flow(account)
+    for portion in portions:
+        flow.give_back(portion, HELD)
+    return flow.end("released", sum(portion.points for portion in portions), occasion, next(ids))
+
+
+def restore(account: Account, portions: Sequence[Portion], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+    """Give points back that were redeemed, to their lots; they pay debt first."""
+    flow = _Flow(account)
+    for portion in portions:
+        flow.give_back(portion, REDEEMED)
+    total = sum(portion.points for portion in portions)
+    flow.redeemed = -total
+    return flow.end("restored", total, occasion, next(ids))
+
+
+def activate(account: Account, lots: Sequence[Lot], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+    """Make pending lots available; they pay debt first. `lots` carry the dates that they have from now on."""
+    flow = _Flow(account)
+    for lot in lots:
+        flow.give_back(Portion(lot, lot.remaining), PENDING)
+        flow.changed[lot.id] = flow.changed[lot.id]._replace(pending=False)
+    return flow.end("activated", sum(lot.remaining for lot in lots), occasion, next(ids))
+
+
+def expire(account: Account, lots: Sequence[Lot], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+    """End what remains of available lots."""
+    flow = _Flow(account)
+    for lot in lots:
+        flow.move(Portion(lot, lot.remaining), AVAILABLE, EXPIRED)
+    return flow.end("expired", -sum(lot.remaining for lot in lots), occasion, next(ids))
+
+
+def _taking_order(lot: Lot) -> tuple[object, ...]:
+    return not lot.pending, spending_order(lot)
+
+
+# Which number of a lot points are counted in while they are in an account; what left a lot for good
+# for a customer's debt counts as taken back.
+_COUNTED: Final = {
+    AVAILABLE: "remaining",
+    PENDING: "remaining",
+    HELD: "held",
+    REDEEMED: "spent",
+    ADJUSTED: "spent",
+    REVERSED: "reversed",
+    DEBT: "reversed",
+    EXPIRED: "expired",
+}
+
+
+class _Flow:
+    """One transaction in the making: postings, each of which moves its points within its lot too."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.postings: list[Posting] = []
+        self.changed: dict[UUID, Lot] = {}
+        self.gained = {AVAILABLE: 0, PENDING: 0, HELD: 0, DEBT: 0}
+        self.earned = 0
+        self.redeemed = 0
+
+    def post(self, posting: Posting) -> None:
+        """Note a posting; a customer's debt is the other way round: what it pays out, the customer owes."""
+        self.postings.append(posting)
+        for name, points in ((posting.source, -posting.points), (posting.target, posting.points)):
+            if name in self.gained:
+                self.gained[name] += -points if name == DEBT else points
+
+    def move(self, portion: Portion, source: str, target: str) -> None:
+        """Move points of a lot from one account to another."""
+        lot = self.changed.get(portion.lot.id, portion.lot)
+        fields: dict[str, Any] = {_COUNTED[source]: getattr(lot, _COUNTED[source]) - portion.points}
+        into = _COUNTED[target]
+        fields[into] = fields.get(into, getattr(lot, into)) + portion.points
+        self.changed[lot.id] = lot._replace(**fields)
+        self.post(Posting(source, target, portion.points, lot.id))
+
+    def take(self, points: int, candidates: Iterable[Lot], target: str) -> int:
+        """Take up to `points` from the candidates in their order; returns what could not be taken."""
+        for candidate in candidates:
+            if points == 0:
+                break
+            lot = self.changed.get(candidate.id, candidate)
+            taken = min(points, lot.remaining)
+            if taken:
+                points -= taken
+                self.move(Portion(lot, taken), PENDING if lot.pending else AVAILABLE, target)
+        return points
+
+    def spend(self, points: int, lots: Iterable[Lot], target: str) -> None:
+        """Take available points in the order in which they are spent."""
+        if points > self.account.available:
+            raise ValueError(f"{points} points are more than the {self.account.available} that are available")
+        order = sorted((lot for lot in lots if lot.remaining and not lot.pending), key=spending_order)
+        if self.take(points, order, target):
+            raise LookupError("the open lots do not hold what is available")
+
+    def give_back(self, portion: Portion, source: str) -> None:
+        """Move points into `available`, paying debt first."""
+        repaid = min(portion.points, self.account.debt + self.gained[DEBT])
+        if repaid:
+            self.move(Portion(portion.lot, repaid), source, DEBT)
+        if portion.points > repaid:
+            self.move(Portion(portion.lot, portion.points - repaid), source, AVAILABLE)
+        # The dates of a lot may be new even where all of it paid a debt.
+        self.changed.setdefault(portion.lot.id, portion.lot)
+
+    def end(self, kind: str, points: int, occasion: Occasion, id_: UUID) -> Movement:
+        """The movement: the account after its next transaction; a statement never runs back."""
+        account, gained = self.account, self.gained
+        changed = tuple(self.changed.values())
+        after = Account(
+            account.customer_id,
+            account.available + gained[AVAILABLE],
+            account.pending + gained[PENDING],
+            account.held + gained[HELD],
+            account.debt + gained[DEBT],
+            account.earned + self.earned,
+            account.redeemed + self.redeemed,
+            account.sequence + 1,
+            account.orders,
+            max(account.recorded_at, occasion.recorded_at),
+            earliest(account.due_at, first(map(next_due, changed))),
+        )
+        expires = first(lot.expires_at for lot in changed) if kind in _DATED else None
+        made = Transaction(id_, after, kind, points, occasion, tuple(self.postings), None, expires)
+        return Movement(made, changed=changed)
+
+
+_DATED: Final = {"activated", "restored", "released"}
+"""Movements whose points stay with the customer: it is told until when."""

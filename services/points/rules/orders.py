@@ -1,0 +1,182 @@
+"""What an order is due, as a pure function of what is known of it."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import lru_cache
+from math import lcm
+from typing import NamedTuple
+
+from services.points.rules import dates, limits
+from services.points.rules.judgement import (
+    NO_RATE,
+    Found,
+    Judgement,
+    Requests,
+    cuts_again,
+    judge_again,
+    judge_first,
+    nothing,
+    request,
+)
+from services.points.rules.ledger import Grant
+from services.points.rules.limits import Cut, Use, UseKey
+from services.points.rules.ruleset import UNITS, Basket, BasketLine, CompiledRule, Facts, RuleSet, units
+from services.points.rules.tiers import Standing
+from shared.contracts.kept import Kept
+from shared.contracts.shop import PurchaseCompleted
+
+
+class OrderCase(NamedTuple):
+    """An order as it is judged: by a version of the rules, as the nth of its customer, at a tier."""
+
+    rules: RuleSet
+    bought: PurchaseCompleted
+    occurred_at: datetime
+    ordinal: int
+    standing: Standing
+
+    @property
+    def facts(self) -> Facts:
+        """What conditions look at, beside its money."""
+        bought = self.bought
+        return Facts(
+            self.occurred_at,
+            self.rules.local(self.occurred_at),
+            self.standing.tier,
+            bought.channel,
+            bought.store_id,
+            bought.currency,
+            self.ordinal,
+        )
+
+
+class FirstJudgement(NamedTuple):
+    """What an order is due as bought, what its limits left, and the uses that count it from now on."""
+
+    judgement: Judgement
+    found: dict[str, Cut]
+    used: dict[UseKey, Use]
+
+
+def judge_bought(case: OrderCase, uses: Mapping[UseKey, Use]) -> FirstJudgement:
+    """The first judgement: of the order as bought, whatever refunds wait; it fixes the use of limits."""
+    if case.rules.by_total is not None and (rate := case.rules.rates.get(case.bought.currency)) is not None:
+        total = units(case.bought.total) * rate
+        points = tuple([total // (amount * UNITS) * each for each, amount in case.rules.by_total])
+        return _judge_points(case.rules, points, case.standing.multiplier)
+    rules = case.rules.on("purchase")
+    basket = basket_of(case.bought, case.rules)
+    if basket is None:
+        return FirstJudgement(nothing(rules, NO_RATE, case.standing.multiplier), {}, {})
+    facts = case.facts
+    asked = request(rules, facts, basket)
+    found: dict[str, Cut] = {}
+    used: dict[UseKey, Use] = {}
+    for rule, points in zip(rules, asked.points, strict=True):
+        if points and rule.limits:
+            skus = limits.skus_of(rule, basket)
+            keys = list(limits.keys(rule, case.rules, case.bought.customer_id, facts.local.date(), skus))
+            found[rule.id], counted = limits.apply(rule, points, keys, uses)
+            used |= counted
+    return FirstJudgement(judge_first(rules, asked, found, case.standing.multiplier), found, used)
+
+
+@lru_cache(maxsize=8192)
+def _judge_points(rules: RuleSet, points: tuple[int, ...], multiplier: str) -> FirstJudgement:
+    """The judgement of an order whose total alone decides: remembered, since most come to the same few hundred."""
+    asked = Requests((None,) * len(points), points, sum(points))
+    return FirstJudgement(judge_first(rules.on("purchase"), asked, {}, multiplier), {}, {})
+
+
+def judge_kept(case: OrderCase, kept: Kept | None, found: Found, undelivered: frozenset[str]) -> Judgement:
+    """What an order is due on what is kept of it (None: all), by what its first judgement found."""
+    rules = case.rules.on("purchase")
+    basket = basket_of(case.bought, case.rules)
+    if basket is None:
+        return nothing(rules, NO_RATE, case.standing.multiplier)
+    facts = case.facts
+    asked = request(rules, facts, basket)
+    bought = judge_first(rules, asked, cuts_again(rules, asked, found), case.standing.multiplier)
+    if kept is None and not undelivered:
+        return bought
+    if kept is not None:
+        if kept.gone:
+            return nothing(rules, "refunded", case.standing.multiplier)
+        asked = request(rules, facts, _basket_kept(kept, case))
+    return judge_again(rules, bought, asked, found, undelivered)
+
+
+def use_keys(rules: RuleSet, bought: PurchaseCompleted, occurred_at: datetime) -> Iterator[UseKey]:
+    """Every use that the first judgement of an order may go by."""
+    limited = [rule for rule in rules.on("purchase") if rule.limits]
+    if limited and (basket := basket_of(bought, rules)) is not None:
+        day = dates.day_of(occurred_at, rules.zone)
+        for rule in limited:
+            for found in limits.keys(rule, rules, bought.customer_id, day, limits.skus_of(rule, basket)):
+                yield from found
+
+
+def undelivered(case: OrderCase, delivered_at: datetime | None, now: datetime) -> frozenset[str]:
+    """The rules whose points are given up by now, since no delivery came in time."""
+    found: set[str] = set()
+    for rule in case.rules.on("purchase"):
+        ends = dates.cancels_at(rule.written.activate, case.occurred_at, case.rules.zone)
+        if ends is not None and (ends <= now if delivered_at is None else ends <= delivered_at):
+            found.add(rule.id)
+    return frozenset(found)
+
+
+def grants(case: OrderCase, points: Mapping[str, int], delivered_at: datetime | None, now: datetime) -> list[Grant]:
+    """Points (by rule) as they are given: when they become available, and until when they stay."""
+    if case.rules.gives_at_once:
+        return [Grant(name, count) for name, count in points.items()]
+    rules = case.rules.granting
+    return [_grant(case, rules[name], Grant(name, count), delivered_at, now) for name, count in points.items()]
+
+
+def _grant(case: OrderCase, rule: CompiledRule, grant: Grant, delivered_at: datetime | None, now: datetime) -> Grant:
+    activate, expire, zone = rule.written.activate, rule.written.expire, case.rules.zone
+    if activate.kind == "now" and expire.kind == "never":
+        return grant
+    if activate.kind == "on_delivery":
+        if delivered_at is None:
+            return grant._replace(pending=True, cancels_at=dates.cancels_at(activate, case.occurred_at, zone))
+        starts = max(case.occurred_at, delivered_at)
+    else:
+        starts = dates.activates_at(activate, case.occurred_at, zone) or case.occurred_at
+    pending = starts > now and activate.kind == "after_days"
+    return grant._replace(
+        pending=pending,
+        activates_at=starts if pending else None,
+        expires_at=dates.expires_at(expire, starts, zone),
+    )
+
+
+def expiry_after_delivery(case: OrderCase, name: str, delivered_at: datetime) -> datetime | None:
+    """When a rule's points of an order end that became available with its delivery."""
+    rule = case.rules.granting[name]
+    return dates.expires_at(rule.written.expire, max(case.occurred_at, delivered_at), case.rules.zone)
+
+
+def basket_of(bought: PurchaseCompleted, rules: RuleSet) -> Basket | None:
+    """An order as bought in the program's currency; None where its own has no rate."""
+    rate = rules.rates.get(bought.currency)
+    if rate is None:
+        return None
+    lines = (
+        tuple(BasketLine(line.sku, line.category, units(line.amount) * rate) for line in bought.lines)
+        if rules.looks_at_lines
+        else ()
+    )
+    return Basket(units(bought.total) * rate, lines, UNITS * UNITS)
+
+
+def _basket_kept(kept: Kept, case: OrderCase) -> Basket:
+    """What is kept, over one denominator: whole numbers, since fractions cost ten times as much."""
+    scale = lcm(kept.total.denominator, *(line.amount.denominator for line in kept.lines))
+    rate = case.rules.rates[case.bought.currency]
+    lines = tuple(
+        BasketLine(one.line.sku, one.line.category, one.amount.numerator * (scale // one.amount.denominator) * rate)
+        for one in kept.lines
+    )
+    return Basket(kept.total.numerator * (scale // kept.total.denominator) * rate, lines, scale * UNITS)

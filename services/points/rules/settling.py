@@ -1,0 +1,128 @@
+"""Settling: the ledger posts the difference between what an order is due and what was given for it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from services.points.rules import movements, orders, receipts
+from services.points.rules.books import Books, Trigger, after, differences, lost_of, occasion, plain_occasion
+from services.points.rules.judgement import Judgement
+from services.points.rules.known import Key, Order
+from services.points.rules.orders import OrderCase
+from services.points.rules.ruleset import RuleBook
+from services.points.rules.tiers import Standing, TierEntry, standing_before
+from shared.contracts.kept import Kept, Purchase, Refund, Taken, keep
+
+_NO_REFUNDS: Final[dict[str, Refund]] = {}
+
+
+def about_order(order_id: str) -> str:
+    """What refunds and deliveries wait for, and where an order's lots come from."""
+    return f"order/{order_id}"
+
+
+def case_of(order: Order, rules: RuleBook, standing: Standing) -> OrderCase:
+    """An order as it is judged at a tier."""
+    return OrderCase(rules.version(order.rules_version), order.bought, order.occurred_at, order.ordinal, standing)
+
+
+def settle(books: Books, key: Key, standing: Standing, trigger: Trigger, refund: Refund | None = None) -> None:
+    """Settle an order at the tier that it is judged by now, after `refund` or whatever else was learned of it."""
+    order = books.state.orders[key]
+    refunds = books.state.refunds.get(key, _NO_REFUNDS)
+    case = case_of(order, books.rules, standing)
+    kept = keep(Purchase.of(order.bought), refunds.values()) if refunds else None
+    given_up = orders.undelivered(case, order.delivered_at, trigger.recorded_at)
+    judgement = orders.judge_kept(case, kept, order.found, given_up)
+    origin = about_order(order.order_id)
+    more, less = differences(judgement.due, order.given, lost_of(books.own_lots((key[0], origin))))
+    made: list[UUID] = []
+    if more or less:
+        receipt = receipts.of_order(order.rules_version, judgement, _find(kept, refund))
+        inputs = receipts.inputs_of_order(standing, refunds, refund, given_up)
+        why = occasion(trigger, origin, _reason(order, refund, _kind(order, standing, given_up)), receipt, inputs)
+        if less:
+            made.append(books.take_back(key[0], less, why, trigger.cause))
+        if more:
+            granted = orders.grants(case, more, order.delivered_at, books.now)
+            made.append(books.earn(key[0], granted, why, trigger.cause))
+    if made or standing != order.standing:
+        keep_order(
+            books,
+            key,
+            order._replace(
+                given=after(order.given, more, less),
+                standing=standing,
+                transaction_ids=(*order.transaction_ids, *made),
+            ),
+        )
+
+
+def _reason(order: Order, refund: Refund | None, kind: str) -> dict[str, str]:
+    if refund is not None:
+        return {"kind": "refund", "order_id": order.order_id, "refund_id": refund.refund_id}
+    return {"kind": kind, "order_id": order.order_id}
+
+
+def _kind(order: Order, standing: Standing, given_up: frozenset[str]) -> str:
+    """Why an order without a new refund is settled again."""
+    if standing != order.standing:
+        return "tier"
+    return "cancellation" if given_up else "purchase"
+
+
+def keep_order(books: Books, key: Key, order: Order) -> None:
+    """Keep what is known of an order now; one that was made in this batch stays one to be made."""
+    books.state.orders[key] = order
+    if key not in books.changes.orders_made:
+        books.changes.orders_changed[key] = None
+
+
+def deliver(books: Books, key: Key, delivered_at: datetime, trigger: Trigger) -> None:
+    """Make what waited for an order's delivery available; what was given up before it comes back with it."""
+    order = books.state.orders[key]._replace(delivered_at=delivered_at)
+    keep_order(books, key, order)
+    settle(books, key, order.standing, trigger)
+    order = books.state.orders[key]
+    case = case_of(order, books.rules, order.standing)
+    starts = max(order.occurred_at, delivered_at)
+    origin = about_order(order.order_id)
+    lots = [
+        lot._replace(activates_at=starts, expires_at=orders.expiry_after_delivery(case, lot.rule, delivered_at))
+        for lot in books.own_lots((key[0], origin))
+        if lot.pending and lot.activates_at is None and lot.remaining
+    ]
+    if lots:
+        why = plain_occasion(trigger, origin, {"kind": "purchase", "order_id": order.order_id})
+        movement = movements.activate(books.state.accounts[key[0]], lots, why, books.ids)
+        made = books.record(movement, trigger.cause)
+        keep_order(books, key, order._replace(transaction_ids=(*order.transaction_ids, made)))
+    close_waiting(books, key)
+
+
+def close_waiting(books: Books, key: Key) -> None:
+    """See that lots wait for no delivery any more of which nothing is left: it came, or was given up."""
+    drained = [
+        lot._replace(pending=False)
+        for lot in books.own_lots((key[0], about_order(key[1])))
+        if lot.pending and lot.activates_at is None and not lot.remaining
+    ]
+    if drained:
+        books.lots_of(key[0]).update({lot.id: lot for lot in drained})
+        books.changes.keep_lots((), drained)
+
+
+def due_for(
+    order: Order, refunds: Mapping[str, Refund], timeline: Sequence[TierEntry], rules: RuleBook, at: datetime
+) -> Judgement:
+    """What an order is due by all that is known of it at an instant: the ledger has to have given just this."""
+    case = case_of(order, rules, standing_before(timeline, order.occurred_at))
+    kept = keep(Purchase.of(order.bought), refunds.values()) if refunds else None
+    return orders.judge_kept(case, kept, order.found, orders.undelivered(case, order.delivered_at, at))
+
+
+def _find(kept: Kept | None, refund: Refund | None) -> Taken | None:
+    if kept is None or refund is None:
+        return None
+    return next(one for one in kept.refunds if one.refund_id == refund.refund_id)

@@ -1,0 +1,39 @@
+"""A customer's tiers over time, as last told: which one an event is judged by."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+ONE: Final = "1"
+
+
+class TierEntry(NamedTuple):
+    """From `effective_at` on, the customer is in `tier` and orders earn at `multiplier` (a decimal string)."""
+
+    effective_at: datetime
+    tier: str
+    multiplier: str
+
+
+class Standing(NamedTuple):
+    """The tier that an event is judged by, None before the first promotion, and its multiplier."""
+
+    tier: str | None = None
+    multiplier: str = ONE
+
+
+NEWCOMER: Final = Standing()
+
+
+def standing_before(timeline: Sequence[TierEntry], moment: datetime) -> Standing:
+    """The tier in force strictly before an instant: the purchase that lifts a tier earns at the old one."""
+    index = bisect_left(timeline, moment, key=lambda entry: entry.effective_at)
+    return Standing(timeline[index - 1].tier, timeline[index - 1].multiplier) if index else NEWCOMER
+
+
+def revised(timeline: Sequence[TierEntry], told: Sequence[TierEntry], start: datetime) -> tuple[TierEntry, ...]:
+    """The timeline after an event that tells it from `start` on: what was known from there is replaced."""
+    return tuple(entry for entry in timeline if entry.effective_at < start) + tuple(
+        sorted(told, key=lambda entry: entry.effective_at)
+    )
