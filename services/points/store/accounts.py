@@ -3,14 +3,15 @@
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
 
 from services.points.rules.ledger import PROGRAM, Account, Transaction
-from shared.postgres.pool import Connection
+from shared.postgres.pool import Connection, Pool
 
 _SHARDS = 16
 
 LOCK_SQL = """
-SELECT customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at
+SELECT customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at, due_at
 FROM account
 WHERE customer_id = ANY($1::text[])
 ORDER BY customer_id
@@ -35,14 +36,53 @@ async def lock(connection: Connection, customers: Collection[str]) -> dict[str, 
     return {row["customer_id"]: Account(*row) for row in rows}
 
 
+FIND_SQL = """
+SELECT customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at, due_at
+FROM account WHERE customer_id = $1
+"""
+
+
+async def find(connection: Connection | Pool, customer: str) -> Account | None:
+    """A customer's account as it was last written."""
+    row = await connection.fetchrow(FIND_SQL, customer)
+    return None if row is None else Account(*row)
+
+
+READ_SQL = """
+SELECT customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at, due_at
+FROM account WHERE customer_id = ANY($1::text[])
+"""
+
+
+async def read(connection: Connection, customers: Collection[str]) -> dict[str, Account]:
+    """The accounts of customers as they were last written."""
+    rows = await connection.fetch(READ_SQL, list(customers))
+    return {row["customer_id"]: Account(*row) for row in rows}
+
+
+def unknown(customer: str) -> Account:
+    """The account of a customer of whom nothing is known."""
+    return Account(customer, 0, 0, 0, 0, 0, 0, 0, 0, datetime(1, 1, 1, tzinfo=UTC))
+
+
+DUE_SQL = """
+SELECT customer_id FROM account WHERE due_at <= $1 ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+"""
+
+
+async def lock_due(connection: Connection, now: datetime, limit: int) -> list[str]:
+    """Customers for whom something is due, locked; those whom somebody else has at the moment are left out."""
+    return [row["customer_id"] for row in await connection.fetch(DUE_SQL, now, limit)]
+
+
 UPDATE_SQL = """
 UPDATE account
 SET available = new.available, pending = new.pending, held = new.held, debt = new.debt,
     earned = new.earned, redeemed = new.redeemed, sequence = new.sequence, orders = new.orders,
-    recorded_at = new.recorded_at
+    recorded_at = new.recorded_at, due_at = new.due_at
 FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-            $8::bigint[], $9::bigint[], $10::timestamptz[])
-     AS new (customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at)
+            $8::bigint[], $9::bigint[], $10::timestamptz[], $11::timestamptz[])
+     AS new (customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at, due_at)
 WHERE account.customer_id = new.customer_id
 """
 

@@ -65,6 +65,19 @@ WHERE account.customer_id IS NULL OR NOT coalesce(open.conserved, true)
 LIMIT $1
 """
 
+HOLDS_SQL = """
+WITH open AS (
+    SELECT customer_id, sum((portion->>1)::bigint) AS held
+    FROM hold, json_array_elements(portions) AS portion
+    WHERE state = 'held'
+    GROUP BY customer_id
+)
+SELECT coalesce(account.customer_id, open.customer_id) AS id
+FROM account FULL JOIN open USING (customer_id)
+WHERE coalesce(account.held, 0) <> coalesce(open.held, 0)
+LIMIT $1
+"""
+
 NEGATIVE_SQL = """
 SELECT customer_id AS id FROM account WHERE least(available, pending, held, debt) < 0
 UNION ALL
@@ -96,6 +109,7 @@ CHECKS: Final[tuple[tuple[str, LiteralString], ...]] = (
     ("program accounts = postings", PROGRAM_SQL),
     ("balances = postings", BALANCES_SQL),
     ("lots conserve and add up to the balances", LOTS_SQL),
+    ("open holds add up to what is held", HOLDS_SQL),
     ("no lot and no balance below 0", NEGATIVE_SQL),
     ("sequences are gapless", SEQUENCES_SQL),
     ("the last statement line = the balance", LAST_SQL),

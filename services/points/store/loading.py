@@ -2,58 +2,81 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
-from services.points.rules.earning import TierEntry
-from services.points.rules.known import Key, Order, Payment, Review, State
-from services.points.rules.ledger import Lot
-from services.points.store import accounts
+from services.points.rules.known import Accrual, Key, Order, Payment, State
+from services.points.rules.limits import Cut
+from services.points.rules.tiers import Standing, TierEntry
+from services.points.store import accounts, births, lots
 from services.points.store.documents import order_from_json, refund_from_row
 from shared.contracts.kept import Refund
 from shared.messaging import waiting
 from shared.postgres.pool import Connection
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Wanted:
     """What the events of a batch are about.
 
-    `refunded` orders may have points taken back, and so may all orders of `retold` customers
-    (tiers told anew, from the instant on). `waited_for` are orders and reviews that may be new.
+    `changed` orders may have points taken back or become available, and so may all orders and accruals of
+    `retold` customers (tiers told anew, from the instant on). `waited_for` are orders and reviews that may be new.
     """
 
-    customers: Collection[str]
-    orders: Collection[Key]
-    refunded: Collection[Key]
-    retold: Mapping[str, datetime]
-    reviews: Collection[Key]
-    skus: Collection[Key]
-    payments: Collection[Key]
-    waited_for: Sequence[tuple[str, str]]
+    customers: set[str] = field(default_factory=set)
+    orders: set[Key] = field(default_factory=set)
+    changed: set[Key] = field(default_factory=set)
+    retold: dict[str, datetime] = field(default_factory=dict)
+    accruals: set[Key] = field(default_factory=set)
+    payments: set[Key] = field(default_factory=set)
+    births: set[str] = field(default_factory=set)
+    waited_for: set[Key] = field(default_factory=set)
 
 
-async def load(connection: Connection, wanted: Wanted) -> State:
-    """Lock the customers and load what is known of what is wanted."""
+async def load(connection: Connection, wanted: Wanted, now: datetime) -> State:
+    """Lock the customers and load what is known of what is wanted, and all that is due for them by now."""
+    found = await accounts.lock(connection, wanted.customers)
+    due = sorted(name for name, account in found.items() if account.due_at is not None and account.due_at <= now)
     state = State(
-        accounts=await accounts.lock(connection, wanted.customers),
+        accounts=found,
         timelines=await timelines(connection, wanted.customers),
         orders=await _orders(connection, wanted),
-        refunds={},
-        reviews=await _reviews(connection, wanted.reviews) if wanted.reviews else {},
-        rewarded=await _rewarded(connection, wanted.skus) if wanted.skus else set(),
+        accruals=await _accruals(connection, wanted),
         payments=await _payments(connection, wanted.payments) if wanted.payments else {},
-        lots={},
+        births=await births.load(connection, wanted.births) if wanted.births else {},
+        complete=set(due),
         waiting=defaultdict(list),
     )
-    for one in await waiting.take(connection, wanted.waited_for):
+    for one in await waiting.take(connection, sorted(wanted.waited_for)):
         state.waiting.setdefault((one.event.customer_id, one.about), []).append(one)
+    if due:
+        await load_due(connection, state, due, now)
+    await _load_lots(connection, wanted, state)
     if state.orders:
         state.refunds.update(await refunds(connection, list(state.orders)))
-    state.lots.update(await _lots(connection, wanted, state))
     return state
+
+
+async def load_due(connection: Connection, state: State, customers: Sequence[str], now: datetime) -> None:
+    """Load all that is open of customers for whom something is due, and the orders that it is about, whole."""
+    state.complete.update(customers)
+    state.holds.update(await lots.open_holds(connection, customers))
+    found = await lots.open_lots(connection, customers)
+    for lot in found:
+        state.lots.setdefault(lot.customer_id, {})[lot.id] = lot
+    about = {
+        (lot.customer_id, lot.origin.removeprefix("order/"))
+        for lot in found
+        if lot.pending and lot.origin.startswith("order/") and (at := lot.activates_at or lot.cancels_at) and at <= now
+    }
+    if missing := about - state.orders.keys():
+        state.orders.update(await orders_by_key(connection, missing))
+        state.refunds.update(await refunds(connection, missing))
+    if about:
+        # Also lots that are used up: what they lost to expiry counts as taken back.
+        for lot in await lots.of_origins(connection, [(customer, f"order/{order}") for customer, order in about]):
+            state.lots.setdefault(lot.customer_id, {})[lot.id] = lot
 
 
 TIMELINES_SQL = """
@@ -72,7 +95,8 @@ async def timelines(connection: Connection, customers: Collection[str]) -> dict[
 
 
 LATER_ORDERS_SQL = """
-SELECT customer_id, order_id, source, occurred_at, ordinal, rules_version, body, given, multiplier, transaction_ids
+SELECT customer_id, order_id, source, occurred_at, ordinal, rules_version, body, given, tier, multiplier, found,
+       delivered_at, transaction_ids
 FROM purchase JOIN unnest($1::text[], $2::timestamptz[]) AS retold (customer_id, start) USING (customer_id)
 WHERE occurred_at > retold.start
 """
@@ -87,7 +111,8 @@ async def _orders(connection: Connection, wanted: Wanted) -> dict[Key, Order]:
 
 
 ORDERS_SQL = """
-SELECT customer_id, order_id, source, occurred_at, ordinal, rules_version, body, given, multiplier, transaction_ids
+SELECT customer_id, order_id, source, occurred_at, ordinal, rules_version, body, given, tier, multiplier, found,
+       delivered_at, transaction_ids
 FROM purchase JOIN unnest($1::text[], $2::text[]) AS wanted (customer_id, order_id) USING (customer_id, order_id)
 """
 
@@ -107,7 +132,9 @@ def _by_key(rows: Sequence[Any]) -> dict[Key, Order]:
             rules_version=row["rules_version"],
             bought=order_from_json(row["customer_id"], row["order_id"], row["body"]),
             given=row["given"],
-            multiplier=row["multiplier"],
+            standing=Standing(row["tier"], row["multiplier"]),
+            found=found_from_json(row["found"]),
+            delivered_at=row["delivered_at"],
             transaction_ids=tuple(row["transaction_ids"]),
         )
         for row in rows
@@ -128,27 +155,54 @@ async def refunds(connection: Connection, orders: Collection[Key]) -> dict[Key, 
     return found
 
 
-REVIEWS_SQL = """
-SELECT customer_id, review_id, sku, occurred_at, verified, rules_version, awarded, withdrawn
-FROM review JOIN unnest($1::text[], $2::text[]) AS wanted (customer_id, review_id) USING (customer_id, review_id)
+ACCRUALS_SQL = """
+SELECT customer_id, origin, event, occurred_at, rules_version, facts, given, tier, found, withdrawn
+FROM accrual JOIN unnest($1::text[], $2::text[]) AS wanted (customer_id, origin) USING (customer_id, origin)
 """
 
 
-async def _reviews(connection: Connection, reviews: Collection[Key]) -> dict[Key, Review]:
-    rows = await connection.fetch(REVIEWS_SQL, *_columns(reviews))
-    return {(row["customer_id"], row["review_id"]): Review(*tuple(row)[1:]) for row in rows}
+async def accruals_by_key(connection: Connection, keys: Collection[Key]) -> dict[Key, Accrual]:
+    """Accruals by customer and origin."""
+    return _accruals_by_key(await connection.fetch(ACCRUALS_SQL, *_columns(keys)))
 
 
-REWARDED_SQL = """
-SELECT customer_id, sku
-FROM review JOIN unnest($1::text[], $2::text[]) AS wanted (customer_id, sku) USING (customer_id, sku)
-WHERE awarded > 0 AND NOT withdrawn
+LATER_ACCRUALS_SQL = """
+SELECT customer_id, origin, event, occurred_at, rules_version, facts, given, tier, found, withdrawn
+FROM accrual JOIN unnest($1::text[], $2::timestamptz[]) AS retold (customer_id, start) USING (customer_id)
+WHERE occurred_at > retold.start
 """
 
 
-async def _rewarded(connection: Connection, skus: Collection[Key]) -> set[Key]:
-    rows = await connection.fetch(REWARDED_SQL, *_columns(skus))
-    return {(row["customer_id"], row["sku"]) for row in rows}
+async def _accruals(connection: Connection, wanted: Wanted) -> dict[Key, Accrual]:
+    found: dict[Key, Accrual] = {}
+    if wanted.accruals:
+        found |= await accruals_by_key(connection, wanted.accruals)
+    if wanted.retold:
+        starts = list(wanted.retold.values())
+        found |= _accruals_by_key(await connection.fetch(LATER_ACCRUALS_SQL, list(wanted.retold), starts))
+    return found
+
+
+def _accruals_by_key(rows: Sequence[Any]) -> dict[Key, Accrual]:
+    return {
+        (row["customer_id"], row["origin"]): Accrual(
+            origin=row["origin"],
+            on=row["event"],
+            occurred_at=row["occurred_at"],
+            rules_version=row["rules_version"],
+            facts=row["facts"],
+            given=row["given"],
+            tier=row["tier"],
+            found=found_from_json(row["found"]),
+            withdrawn=row["withdrawn"],
+        )
+        for row in rows
+    }
+
+
+def found_from_json(found: Mapping[str, Sequence[Any]]) -> dict[str, Cut]:
+    """What a first judgement found, by rule."""
+    return {rule: Cut(*cut) for rule, cut in found.items()}
 
 
 PAYMENTS_SQL = """
@@ -163,72 +217,37 @@ async def _payments(connection: Connection, payments: Collection[Key]) -> dict[K
     return {(row["customer_id"], row["referral_id"]): Payment(*tuple(row)[1:]) for row in rows}
 
 
-OWN_LOTS_SQL = """
-SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, reversed, spent, pending,
-       occurred_at, activates_at, expires_at
-FROM lot JOIN unnest($1::text[], $2::text[]) AS wanted (customer_id, origin) USING (customer_id, origin)
-"""
-
-
-async def _lots(connection: Connection, wanted: Wanted, state: State) -> dict[str, dict[UUID, Lot]]:
+async def _load_lots(connection: Connection, wanted: Wanted, state: State) -> None:
     """The lots of what may be taken back, and all open ones of a customer where those do not suffice."""
     origins = _takeable(wanted, state)
     if not origins:
-        return {}
-    rows = await connection.fetch(OWN_LOTS_SQL, *_columns(list(origins)))
-    lots = [lot_from_row(row) for row in rows]
+        return
+    own = await lots.of_origins(connection, list(origins))
     left = dict(origins)
-    for lot in lots:
+    for lot in own:
         left[lot.customer_id, lot.origin] -= lot.remaining
-    short = sorted({customer for (customer, _), missing in left.items() if missing > 0})
+    short = sorted({customer for (customer, _), missing in left.items() if missing > 0} - state.complete)
     if short:
-        lots += await open_lots(connection, short)
-    return by_customer(lots)
-
-
-OPEN_LOTS_SQL = """
-SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, reversed, spent, pending,
-       occurred_at, activates_at, expires_at
-FROM lot WHERE customer_id = ANY($1::text[]) AND remaining > 0
-"""
-
-
-async def open_lots(connection: Connection, customers: Sequence[str]) -> list[Lot]:
-    """All open lots of customers."""
-    return [lot_from_row(row) for row in await connection.fetch(OPEN_LOTS_SQL, customers)]
+        own += await lots.open_lots(connection, short)
+    for lot in own:
+        state.lots.setdefault(lot.customer_id, {})[lot.id] = lot
 
 
 def _takeable(wanted: Wanted, state: State) -> dict[Key, int]:
     """By customer and origin of lots: the most points that this batch may take back from what was given before."""
-    retold = {key for key in state.orders if key[0] in wanted.retold}
+    retold = {key for key in state.orders if key[0] in wanted.retold or key[0] in state.complete}
     found = {
         (customer, f"order/{order}"): sum(state.orders[customer, order].given.values())
-        for customer, order in {*wanted.refunded, *retold} & state.orders.keys()
+        for customer, order in {*wanted.changed, *retold} & state.orders.keys()
     }
-    found |= {
-        (customer, f"review/{review}"): known.awarded
-        for (customer, review), known in state.reviews.items()
-        if not known.withdrawn
-    }
-    found |= {
-        (customer, f"referral/{referral}"): known.points
-        for (customer, referral), known in state.payments.items()
-        if not known.voided
-    }
+    for key, accrual in state.accruals.items():
+        if not accrual.withdrawn:
+            found[key] = sum(accrual.given.values())
+    for (customer, referral), known in state.payments.items():
+        if not known.voided:
+            key = (customer, f"referral/{referral}")
+            found[key] = found.get(key, 0) + known.points
     return {origin: points for origin, points in found.items() if points}
-
-
-def by_customer(lots: Sequence[Lot]) -> dict[str, dict[UUID, Lot]]:
-    """Lots by customer and id."""
-    found: dict[str, dict[UUID, Lot]] = defaultdict(dict)
-    for lot in lots:
-        found[lot.customer_id][lot.id] = lot
-    return found
-
-
-def lot_from_row(row: Sequence[object]) -> Lot:
-    """A lot as OWN_LOTS_SQL and OPEN_LOTS_SQL give it."""
-    return Lot(*row)  # type: ignore[arg-type]
 
 
 def _columns(keys: Collection[Key]) -> tuple[list[str], list[str]]:

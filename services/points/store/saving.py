@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
 
-from services.points.rules.earning import TierEntry
-from services.points.rules.known import Changes, Key, Order, State
+from services.points.rules.known import Changes, Hold, Key, Order, State
 from services.points.rules.ledger import Lot, Transaction
-from services.points.store import accounts
+from services.points.store import accounts, births, limits
 from services.points.store.documents import order_to_json, refund_lines_to_json
 from shared.messaging import waiting
 from shared.postgres.pool import Connection
@@ -24,8 +23,14 @@ async def save(connection: Connection, state: State, changes: Changes) -> None:
     if changes.orders_changed:
         await _update_orders(connection, state, changes.orders_changed)
     await _insert_refunds(connection, changes)
-    if changes.reviews:
-        await _upsert_reviews(connection, state, changes.reviews)
+    if changes.accruals:
+        await _upsert_accruals(connection, state, changes.accruals)
+    if changes.uses:
+        await limits.save(connection, [(key, state.uses[key]) for key in changes.uses])
+    if changes.births:
+        await births.save(connection, [(customer, state.births[customer]) for customer in changes.births])
+    if changes.holds:
+        await _upsert_holds(connection, changes.holds.values())
     if changes.payments:
         await _upsert_payments(connection, state, changes.payments)
     if changes.timelines:
@@ -67,6 +72,8 @@ async def _insert_transactions(connection: Connection, transactions: Sequence[Tr
             one.occasion.rules_version,
             one.occasion.inputs,
             one.occasion.receipt_digest,
+            one.activates_at,
+            one.expires_at,
         )
         for one in transactions
     ]
@@ -91,6 +98,8 @@ _TRANSACTION_COLUMNS = (
     "rules_version",
     "inputs",
     "receipt_digest",
+    "activates_at",
+    "expires_at",
 )
 
 
@@ -107,14 +116,24 @@ async def _insert_lots(connection: Connection, lots: Collection[Lot]) -> None:
 
 
 UPDATE_LOTS_SQL = """
-UPDATE lot SET remaining = new.remaining, reversed = new.reversed, spent = new.spent
-FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[]) AS new (id, remaining, reversed, spent)
+UPDATE lot
+SET remaining = new.remaining, held = new.held, spent = new.spent, reversed = new.reversed, expired = new.expired,
+    pending = new.pending, activates_at = new.activates_at, expires_at = new.expires_at
+FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[],
+            $8::timestamptz[], $9::timestamptz[])
+     AS new (id, remaining, held, spent, reversed, expired, pending, activates_at, expires_at)
 WHERE lot.id = new.id
 """
 
 
 async def _update_lots(connection: Connection, lots: Collection[Lot]) -> None:
-    rows = [(one.id, one.remaining, one.reversed, one.spent) for one in lots]
+    rows = [
+        (
+            *(one.id, one.remaining, one.held, one.spent, one.reversed, one.expired),
+            *(one.pending, one.activates_at, one.expires_at),
+        )
+        for one in lots
+    ]
     await connection.execute(UPDATE_LOTS_SQL, *map(list, zip(*rows, strict=True)))
 
 
@@ -128,7 +147,10 @@ def _order_row(customer: str, order: Order) -> tuple[object, ...]:
         order.rules_version,
         order_to_json(order.bought),
         order.given,
-        order.multiplier,
+        order.standing.tier,
+        order.standing.multiplier,
+        order.found,
+        order.delivered_at,
         order.transaction_ids,
     )
 
@@ -142,16 +164,19 @@ _PURCHASE_COLUMNS = (
     "rules_version",
     "body",
     "given",
+    "tier",
     "multiplier",
+    "found",
+    "delivered_at",
     "transaction_ids",
 )
 
 UPDATE_ORDERS_SQL = """
 UPDATE purchase
-SET given = new.given, multiplier = new.multiplier,
+SET given = new.given, tier = new.tier, multiplier = new.multiplier, delivered_at = new.delivered_at,
     transaction_ids = new.transaction_ids::uuid[]
-FROM unnest($1::text[], $2::text[], $3::json[], $4::text[], $5::text[])
-     AS new (customer_id, order_id, given, multiplier, transaction_ids)
+FROM unnest($1::text[], $2::text[], $3::json[], $4::text[], $5::text[], $6::timestamptz[], $7::text[])
+     AS new (customer_id, order_id, given, tier, multiplier, delivered_at, transaction_ids)
 WHERE purchase.customer_id = new.customer_id AND purchase.order_id = new.order_id
 """
 
@@ -162,7 +187,9 @@ async def _update_orders(connection: Connection, state: State, keys: Iterable[Ke
             customer,
             order.order_id,
             order.given,
-            order.multiplier,
+            order.standing.tier,
+            order.standing.multiplier,
+            order.delivered_at,
             # PostgreSQL has no ragged arrays: each order's transactions travel as one array literal.
             "{" + ",".join(map(str, order.transaction_ids)) + "}",
         )
@@ -181,29 +208,38 @@ async def _insert_refunds(connection: Connection, changes: Changes) -> None:
         await connection.copy_records_to_table("refund", records=rows, columns=columns)
 
 
-UPSERT_REVIEWS_SQL = """
-INSERT INTO review (customer_id, review_id, sku, occurred_at, verified, rules_version, awarded, withdrawn)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::boolean[], $6::int[], $7::bigint[],
-                     $8::boolean[])
-ON CONFLICT (customer_id, review_id) DO UPDATE SET withdrawn = excluded.withdrawn
+UPSERT_ACCRUALS_SQL = """
+INSERT INTO accrual (customer_id, origin, event, occurred_at, rules_version, facts, given, tier, found, withdrawn)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::int[], $6::json[], $7::json[],
+                     $8::text[], $9::json[], $10::boolean[])
+ON CONFLICT (customer_id, origin) DO UPDATE
+SET given = excluded.given, tier = excluded.tier, withdrawn = excluded.withdrawn
 """
 
 
-async def _upsert_reviews(connection: Connection, state: State, keys: Iterable[Key]) -> None:
+async def _upsert_accruals(connection: Connection, state: State, keys: Iterable[Key]) -> None:
     rows = [
         (
-            customer,
-            one.review_id,
-            one.sku,
-            one.occurred_at,
-            one.verified,
-            one.rules_version,
-            one.awarded,
-            one.withdrawn,
+            *(customer, one.origin, one.on, one.occurred_at, one.rules_version, one.facts, one.given, one.tier),
+            *(one.found, one.withdrawn),
         )
-        for customer, one in ((key[0], state.reviews[key]) for key in keys)
+        for customer, one in ((key[0], state.accruals[key]) for key in keys)
     ]
-    await connection.execute(UPSERT_REVIEWS_SQL, *map(list, zip(*rows, strict=True)))
+    await connection.execute(UPSERT_ACCRUALS_SQL, *map(list, zip(*rows, strict=True)))
+
+
+UPSERT_HOLDS_SQL = """
+INSERT INTO hold (id, customer_id, reference, points, portions, state, expires_at, created_at, captured, redemption_id)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::json[], $6::text[], $7::timestamptz[],
+                     $8::timestamptz[], $9::bigint[], $10::uuid[])
+ON CONFLICT (id) DO UPDATE
+SET portions = excluded.portions, state = excluded.state, captured = excluded.captured,
+    redemption_id = excluded.redemption_id
+"""
+
+
+async def _upsert_holds(connection: Connection, holds: Iterable[Hold]) -> None:
+    await connection.execute(UPSERT_HOLDS_SQL, *map(list, zip(*holds, strict=True)))
 
 
 UPSERT_PAYMENTS_SQL = """
@@ -229,14 +265,10 @@ async def _replace_timelines(connection: Connection, state: State, changes: Chan
     starts = changes.timelines
     await connection.execute(FORGET_TIMELINES_SQL, list(starts), list(starts.values()))
     rows = [
-        (customer, *_entry(entry))
+        (customer, *entry)
         for customer, start in starts.items()
         for entry in state.timelines[customer]
         if entry.effective_at >= start
     ]
     columns = ("customer_id", "effective_at", "tier", "multiplier")
     await connection.copy_records_to_table("tier_entry", records=rows, columns=columns)
-
-
-def _entry(entry: TierEntry) -> tuple[object, ...]:
-    return entry.effective_at, entry.tier, entry.multiplier

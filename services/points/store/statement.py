@@ -3,40 +3,47 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from services.points.rules.ledger import Account
 from services.points.rules.receipts import Basis
-from services.points.store.documents import order_from_json, refund_from_row
-from shared.contracts.kept import Refund
+from services.points.rules.ruleset import RuleBook
+from services.points.store import loading
+from services.points.store.accounts import unknown
 from shared.postgres.pool import Connection, Pool
 
 
-@dataclass(frozen=True, slots=True)
-class Balances:
-    """A customer's points, and over the lifetime."""
+class Due(NamedTuple):
+    """Points that fall due at an instant."""
 
-    available: int = 0
-    pending: int = 0
-    held: int = 0
-    debt: int = 0
-    lifetime_earned: int = 0
-    lifetime_redeemed: int = 0
+    points: int
+    at: datetime
 
 
-BALANCES_SQL = """
-SELECT available, pending, held, debt, earned, redeemed FROM account WHERE customer_id = $1
+NEXT_ACTIVATION_SQL = """
+SELECT sum(remaining)::bigint, activates_at FROM lot
+WHERE customer_id = $1 AND remaining > 0 AND pending AND activates_at IS NOT NULL
+GROUP BY activates_at ORDER BY activates_at LIMIT 1
+"""
+
+NEXT_EXPIRY_SQL = """
+SELECT sum(remaining)::bigint, expires_at FROM lot
+WHERE customer_id = $1 AND remaining > 0 AND NOT pending AND expires_at IS NOT NULL
+GROUP BY expires_at ORDER BY expires_at LIMIT 1
 """
 
 
-async def balances(pool: Pool, customer: str) -> Balances:
-    """The balances of now; zeros for an unknown customer."""
-    row = await pool.fetchrow(BALANCES_SQL, customer)
-    return Balances() if row is None else Balances(*row)
+async def next_dues(connection: Connection, customer: str) -> tuple[Due | None, Due | None]:
+    """Which of a customer's points become available next, and which end next."""
+    activation = await connection.fetchrow(NEXT_ACTIVATION_SQL, customer)
+    expiry = await connection.fetchrow(NEXT_EXPIRY_SQL, customer)
+    return Due(*activation) if activation else None, Due(*expiry) if expiry else None
 
 
-BALANCES_AS_OF_SQL = """
-SELECT available_after, pending_after, held_after, debt_after, earned_after, redeemed_after
+AS_OF_SQL = """
+SELECT customer_id, available_after, pending_after, held_after, debt_after, earned_after, redeemed_after, sequence,
+       0::bigint AS orders, recorded_at
 FROM transaction
 WHERE customer_id = $1 AND recorded_at <= $2
 ORDER BY sequence DESC
@@ -44,10 +51,10 @@ LIMIT 1
 """
 
 
-async def balances_as_of(pool: Pool, customer: str, moment: datetime) -> Balances:
-    """The balances as they were recorded by an instant."""
-    row = await pool.fetchrow(BALANCES_AS_OF_SQL, customer, moment)
-    return Balances() if row is None else Balances(*row)
+async def account_as_of(connection: Connection, customer: str, moment: datetime) -> Account:
+    """A customer's account as it was recorded by an instant (how many orders it had is not known)."""
+    row = await connection.fetchrow(AS_OF_SQL, customer, moment)
+    return unknown(customer) if row is None else Account(*row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,45 +158,28 @@ async def postings(connection: Connection, transaction_id: UUID) -> list[Posting
     return [PostingRow(*row) for row in await connection.fetch(POSTINGS_SQL, transaction_id)]
 
 
-BASIS_ORDERS_SQL = """
-SELECT customer_id, order_id, body
-FROM purchase JOIN unnest($1::text[], $2::text[]) AS wanted (customer_id, order_id) USING (customer_id, order_id)
-"""
-
-BASIS_REFUNDS_SQL = """
-SELECT customer_id, order_id, refund_id, occurred_at, currency, amount, lines
-FROM refund JOIN unnest($1::text[], $2::text[]) AS wanted (customer_id, order_id) USING (customer_id, order_id)
-"""
-
-BASIS_REVIEWS_SQL = """
-SELECT customer_id, review_id, verified
-FROM review JOIN unnest($1::text[], $2::text[]) AS wanted (customer_id, review_id) USING (customer_id, review_id)
-"""
-
-
-async def bases(connection: Connection, found: Sequence[Entry]) -> list[Basis]:
-    """What the receipts of transactions are rebuilt from, in the same order."""
-    about_orders = _about(found, "order_id")
-    rows = await connection.fetch(BASIS_ORDERS_SQL, *about_orders)
-    orders = {(row["customer_id"], row["order_id"]): order_from_json(*row) for row in rows}
-    refunds: dict[tuple[str, str], dict[str, Refund]] = {}
-    for row in await connection.fetch(BASIS_REFUNDS_SQL, *about_orders):
-        refunds.setdefault((row["customer_id"], row["order_id"]), {})[row["refund_id"]] = refund_from_row(row)
-    rows = await connection.fetch(BASIS_REVIEWS_SQL, *_about(found, "review_id"))
-    reviews = {(row["customer_id"], row["review_id"]): row["verified"] for row in rows}
+async def bases(connection: Connection, found: Sequence[Entry], book: RuleBook) -> list[Basis]:
+    """What the receipts of transactions are rebuilt from, in the same order; `book` holds their versions."""
+    about_orders = {(one.line.customer_id, name) for one in found if (name := one.line.reason.get("order_id"))}
+    orders = await loading.orders_by_key(connection, about_orders) if about_orders else {}
+    refunds = await loading.refunds(connection, about_orders) if about_orders else {}
+    origins = {(one.line.customer_id, origin) for one in found if (origin := _origin(one))}
+    accruals = await loading.accruals_by_key(connection, origins) if origins else {}
     return [
         Basis(
+            customer_id=one.line.customer_id,
             reason=one.line.reason,
-            rules_version=one.rules_version,
+            rules=None if one.rules_version is None else book.version(one.rules_version),
             inputs=one.inputs,
             order=orders.get((one.line.customer_id, one.line.reason.get("order_id", ""))),
             refunds=refunds.get((one.line.customer_id, one.line.reason.get("order_id", "")), {}),
-            verified=reviews.get((one.line.customer_id, one.line.reason.get("review_id", ""))),
+            accrual=accruals.get((one.line.customer_id, _origin(one))),
         )
         for one in found
     ]
 
 
-def _about(found: Sequence[Entry], name: str) -> tuple[list[str], list[str]]:
-    keys = sorted({(one.line.customer_id, one.line.reason[name]) for one in found if name in one.line.reason})
-    return [key[0] for key in keys], [key[1] for key in keys]
+def _origin(entry: Entry) -> str:
+    """Of which accrual a transaction tells; before origins were noted, of a review."""
+    review = entry.line.reason.get("review_id")
+    return entry.inputs.get("origin") or (f"review/{review}" if review else "")

@@ -1,0 +1,46 @@
+"""Dates of birth of customers, and whose birthday it is."""
+
+from collections.abc import Collection, Iterable
+from datetime import date
+
+from services.points.rules.known import Birth
+from shared.postgres.pool import Connection
+
+LOAD_SQL = """
+SELECT customer_id, born, told_at FROM birth WHERE customer_id = ANY($1::text[])
+"""
+
+
+async def load(connection: Connection, customers: Collection[str]) -> dict[str, Birth]:
+    """What is known of the births of customers."""
+    rows = await connection.fetch(LOAD_SQL, list(customers))
+    return {row["customer_id"]: Birth(row["born"], row["told_at"]) for row in rows}
+
+
+SAVE_SQL = """
+INSERT INTO birth (customer_id, born, told_at)
+SELECT * FROM unnest($1::text[], $2::date[], $3::timestamptz[])
+ON CONFLICT (customer_id) DO UPDATE SET born = excluded.born, told_at = excluded.told_at
+"""
+
+
+async def save(connection: Connection, births: Iterable[tuple[str, Birth]]) -> None:
+    """Keep what was told last."""
+    rows = [(customer, *birth) for customer, birth in births]
+    await connection.execute(SAVE_SQL, *map(list, zip(*rows, strict=True)))
+
+
+BORN_ON_SQL = """
+SELECT customer_id, born FROM birth
+WHERE born IS NOT NULL AND extract(month FROM born) * 100 + extract(day FROM born) = ANY($1::numeric[])
+  AND customer_id > $2
+ORDER BY customer_id
+LIMIT $3
+"""
+
+
+async def born_on(connection: Connection, days: Collection[tuple[int, int]], after: str, limit: int) -> dict[str, date]:
+    """Customers born on one of the (month, day), in the order of their ids, from after one on."""
+    numbers = [month * 100 + day for month, day in days]
+    rows = await connection.fetch(BORN_ON_SQL, numbers, after, limit)
+    return {row["customer_id"]: row["born"] for row in rows}

@@ -1,0 +1,92 @@
+"""Redemptions, and which lots they were paid from."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from shared.postgres.pool import Connection, Pool
+
+
+class Redemption(NamedTuple):
+    """Points that were spent: for a reward, by a reference, or out of a hold; as its row."""
+
+    id: UUID
+    customer_id: str
+    points: int
+    reward_id: str | None
+    quantity: int | None
+    reference: str | None
+    hold_id: UUID | None
+    transaction_id: UUID
+    created_at: datetime
+    cancelled_at: datetime | None
+
+
+INSERT_SQL = """
+INSERT INTO redemption (id, customer_id, points, reward_id, quantity, reference, hold_id, transaction_id, created_at,
+                        cancelled_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+
+
+async def insert(connection: Connection, redemption: Redemption) -> None:
+    """Keep a new redemption."""
+    await connection.execute(INSERT_SQL, *redemption)
+
+
+FIND_SQL = """
+SELECT id, customer_id, points, reward_id, quantity, reference, hold_id, transaction_id, created_at, cancelled_at
+FROM redemption WHERE id = $1
+"""
+
+
+async def find(connection: Connection | Pool, redemption_id: UUID) -> Redemption | None:
+    """A redemption by its id."""
+    row = await connection.fetchrow(FIND_SQL, redemption_id)
+    return None if row is None else Redemption(*row)
+
+
+BY_REFERENCE_SQL = """
+SELECT id, customer_id, points, reward_id, quantity, reference, hold_id, transaction_id, created_at, cancelled_at
+FROM redemption WHERE customer_id = $1 AND reference = $2
+"""
+
+
+async def by_reference(connection: Connection, customer: str, reference: str) -> Redemption | None:
+    """A customer's redemption by its reference."""
+    row = await connection.fetchrow(BY_REFERENCE_SQL, customer, reference)
+    return None if row is None else Redemption(*row)
+
+
+QUANTITY_SQL = """
+SELECT coalesce(sum(quantity), 0)::bigint FROM redemption
+WHERE customer_id = $1 AND reward_id = $2 AND cancelled_at IS NULL
+"""
+
+
+async def quantity_of(connection: Connection, customer: str, reward: str) -> int:
+    """How many of a reward a customer has had, less what was cancelled."""
+    found: Any = await connection.fetchval(QUANTITY_SQL, customer, reward)
+    return found
+
+
+PORTIONS_SQL = """
+SELECT lot_id, points FROM posting WHERE transaction_id = $1 AND target = 'redeemed' ORDER BY number
+"""
+
+
+async def portions(connection: Connection, transaction_id: UUID) -> list[tuple[UUID, int]]:
+    """The lots that a redemption's transaction was paid from, with the points of each."""
+    return [(row["lot_id"], row["points"]) for row in await connection.fetch(PORTIONS_SQL, transaction_id)]
+
+
+CANCEL_SQL = """
+UPDATE redemption SET cancelled_at = $2 WHERE id = $1
+RETURNING id, customer_id, points, reward_id, quantity, reference, hold_id, transaction_id, created_at, cancelled_at
+"""
+
+
+async def cancel(connection: Connection, redemption_id: UUID, now: datetime) -> Redemption:
+    """Mark a redemption as cancelled."""
+    row: Any = await connection.fetchrow(CANCEL_SQL, redemption_id, now)
+    return Redemption(*row)
