@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from services.points import handlers
+from services.points.handlers import day, events
 from services.points.settings import Settings
 from services.points.store import auditing
 from shared.contracts import topics
@@ -14,8 +14,16 @@ def spec(_settings: Settings) -> WorkerSpec:
     return WorkerSpec(
         service="points",
         subscriptions=(
-            Subscription(topics.PURCHASES, frozenset({"shop.purchase.completed.v1", "shop.purchase.refunded.v1"})),
+            Subscription(
+                topics.PURCHASES,
+                frozenset({"shop.purchase.completed.v1", "shop.purchase.refunded.v1", "shop.purchase.delivered.v1"}),
+            ),
             Subscription(topics.REVIEWS, frozenset({"shop.review.published.v1", "shop.review.withdrawn.v1"})),
+            Subscription(topics.ACTIVITIES, frozenset({"shop.activity.performed.v1", "shop.survey.answered.v1"})),
+            Subscription(
+                topics.CUSTOMERS,
+                frozenset({"shop.customer.registered.v1", "shop.customer.updated.v1", "shop.customer.erased.v1"}),
+            ),
             Subscription(
                 topics.TIERS,
                 frozenset(
@@ -26,6 +34,9 @@ def spec(_settings: Settings) -> WorkerSpec:
                 topics.LOYALTY_REFERRALS, frozenset({"loyalty.referral.approved.v1", "loyalty.referral.voided.v1"})
             ),
         ),
-        handle=handlers.handle,
-        jobs=(Job("measure the ledger", timedelta(minutes=1), auditing.measure_imbalance),),
+        handle=events.handle,
+        jobs=(
+            Job("measure the ledger", timedelta(minutes=1), auditing.measure_imbalance),
+            Job("sweep up what is due", timedelta(minutes=1), day.sweep_up),
+        ),
     )

@@ -1,0 +1,57 @@
+"""What is written in the end, and told: the same for batches, requests and the daily pipeline."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, Final
+from uuid import UUID
+
+from services.points.rules.known import Announced, Changes, State
+from services.points.store import saving
+from shared.contracts.envelope import Publication, publication
+from shared.contracts.values import format_instant
+from shared.messaging import outbox
+from shared.postgres.ids import new_id
+from shared.postgres.pool import Connection
+from shared.turns import map_in_turns
+
+SOURCE: Final = "/wafa/points"
+
+
+async def save_and_announce(connection: Connection, state: State, changes: Changes) -> None:
+    """Write the changes, and put the events that tell of them into the outbox."""
+    # The events are made while the database writes.
+    publications = asyncio.create_task(map_in_turns(_publication, changes.announced))
+    await saving.save(connection, state, changes)
+    await outbox.announce(connection, await publications)
+
+
+def _publication(announced: Announced) -> Publication:
+    """`PointsMoved` as plain data: a model would double the cost, which every event bears."""
+    transaction = announced.transaction
+    account = transaction.account
+    data: dict[str, Any] = {
+        "customer_id": account.customer_id,
+        "transaction_id": str(transaction.id),
+        "points": abs(transaction.points),
+        "reason": transaction.occasion.reason,
+        "qualifying_points": announced.qualifying,
+    }
+    if transaction.activates_at is not None:
+        data["activates_at"] = format_instant(transaction.activates_at)
+    if transaction.expires_at is not None:
+        data["expires_at"] = format_instant(transaction.expires_at)
+    if transaction.occasion.rules_version is not None:
+        data["rules_version"] = transaction.occasion.rules_version
+    data["balance"] = {
+        "available": account.available,
+        "pending": account.pending,
+        "held": account.held,
+        "debt": account.debt,
+    }
+    return publication(f"loyalty.points.{transaction.kind}.v1", announced.time, data, announced.cause, SOURCE)
+
+
+def new_ids() -> Iterator[UUID]:
+    """As many new ids as are needed."""
+    while True:
+        yield new_id()

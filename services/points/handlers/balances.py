@@ -1,0 +1,73 @@
+"""What a customer has: right to the second, and at any instant of the past."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+from services.points.handlers.announcing import new_ids
+from services.points.rules.books import Books
+from services.points.rules.due import apply_due
+from services.points.rules.known import State
+from services.points.rules.ledger import Account, Lot
+from services.points.rules.ruleset import RuleBook
+from services.points.store import accounts, loading, rules, statement
+from services.points.store.statement import Due
+from shared.postgres.pool import Connection, Pool
+
+
+class Balance(NamedTuple):
+    """An account, and what falls due next: points that become available, and points that end."""
+
+    account: Account
+    next_activation: Due | None = None
+    next_expiry: Due | None = None
+
+
+async def balance(pool: Pool, customer: str, now: datetime) -> Balance:
+    """A customer's balance with all that has fallen due by now; zeros for an unknown customer."""
+    account = await accounts.find(pool, customer)
+    if account is None or account.due_at is None:
+        return Balance(account or accounts.unknown(customer))
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        account = await accounts.find(connection, customer) or account
+        if account.due_at is not None and account.due_at <= now:
+            return await _with_dues(connection, account, now)
+        return Balance(account, *await statement.next_dues(connection, customer))
+
+
+async def balance_as_of(pool: Pool, customer: str, moment: datetime) -> Balance:
+    """A customer's balance as it was recorded by an instant, with all that had fallen due by then."""
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        account = await accounts.find(connection, customer)
+        if account is None:
+            return Balance(accounts.unknown(customer))
+        if account.recorded_at > moment:
+            return Balance(await statement.account_as_of(connection, customer, moment))
+        if account.due_at is not None and account.due_at <= moment:
+            return Balance((await _with_dues(connection, account, moment)).account)
+        return Balance(account)
+
+
+async def _with_dues(connection: Connection, account: Account, now: datetime) -> Balance:
+    """The balance after what is due, which somebody will write soon: nothing is written here."""
+    customer = account.customer_id
+    state = State(accounts={customer: account})
+    await loading.load_due(connection, state, [customer], now)
+    versions = {order.rules_version for order in state.orders.values()}
+    book = await rules.book(connection, now, now, versions) if versions else RuleBook(())
+    books = Books(state, book, now, new_ids())
+    apply_due(books, [customer])
+    lots = [lot for lot in books.lots_of(customer).values() if lot.remaining]
+    return Balance(
+        books.state.accounts[customer],
+        _next((lot.activates_at, lot) for lot in lots if lot.pending),
+        _next((lot.expires_at, lot) for lot in lots if not lot.pending),
+    )
+
+
+def _next(dues: Iterable[tuple[datetime | None, Lot]]) -> Due | None:
+    known = [(at, lot.remaining) for at, lot in dues if at is not None]
+    if not known:
+        return None
+    first = min(at for at, _ in known)
+    return Due(sum(points for at, points in known if at == first), first)

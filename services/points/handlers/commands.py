@@ -1,0 +1,86 @@
+"""What every request that moves a customer's points begins and ends with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from services.points.handlers.announcing import new_ids, save_and_announce
+from services.points.rules.books import Books, Trigger, plain_occasion
+from services.points.rules.due import apply_due
+from services.points.rules.known import State
+from services.points.rules.ledger import Account, Lot, Occasion
+from services.points.rules.ruleset import RuleBook
+from services.points.store import accounts, loading, lots, rules
+from shared.contracts.envelope import Cause
+from shared.postgres.pool import Connection
+
+
+class InsufficientPointsError(Exception):
+    """More was to be taken than is available; tells how much is missing."""
+
+    def __init__(self, missing: int) -> None:
+        super().__init__(f"{missing} points are missing")
+        self.missing = missing
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that moves points: of whom, which (its id is the cause of what is published), and when."""
+
+    customer_id: str
+    request_id: str
+    now: datetime
+
+    @property
+    def cause(self) -> Cause:
+        """The request is the root of what follows from it."""
+        return Cause.of_request(self.request_id)
+
+    @property
+    def trigger(self) -> Trigger:
+        """What the request makes happen, happens now."""
+        return Trigger(self.now, self.now, self.cause)
+
+    def occasion(self, origin: str, reason: Mapping[str, str], inputs: Mapping[str, Any] | None = None) -> Occasion:
+        """Why a transaction is made, that no earning rule decided."""
+        return plain_occasion(self.trigger, origin, reason, inputs or {})
+
+
+async def open_books(connection: Connection, call: Call) -> Books:
+    """Lock a customer's account, and apply what has fallen due."""
+    state = State(accounts=await accounts.lock(connection, [call.customer_id]))
+    due_at = state.accounts[call.customer_id].due_at
+    book = RuleBook(())
+    if due_at is not None and due_at <= call.now:
+        await loading.load_due(connection, state, [call.customer_id], call.now)
+        versions = {order.rules_version for order in state.orders.values()}
+        book = await rules.book(connection, call.now, call.now, versions)
+    books = Books(state, book, call.now, new_ids())
+    apply_due(books, [call.customer_id])
+    return books
+
+
+async def spendable(connection: Connection, books: Books, call: Call, points: int) -> list[Lot]:
+    """The lots that so many points are taken from.
+
+    Raises:
+        InsufficientPointsError: more is asked for than is available.
+    """
+    account = account_of(books, call)
+    if points > account.available:
+        raise InsufficientPointsError(points - account.available)
+    if call.customer_id in books.state.complete:
+        return list(books.lots_of(call.customer_id).values())
+    return await lots.to_spend(connection, call.customer_id, points)
+
+
+def account_of(books: Books, call: Call) -> Account:
+    """The customer's account as it is now."""
+    return books.state.accounts[call.customer_id]
+
+
+async def close_books(connection: Connection, books: Books) -> None:
+    """Apply what fell due by what was just done, and write all of it."""
+    apply_due(books, list(books.state.accounts))
+    await save_and_announce(connection, books.state, books.changes)

@@ -1,0 +1,184 @@
+"""The daily pipeline: what falls due by itself is swept up, customers are told what will end, birthdays are kept.
+
+Every step is safe to run twice, and on two workers at once. In order: release holds, activate, give up what was
+not delivered, expire (all of these customer by customer, see rules/due.py), tell what will expire, birthdays.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from services.points.handlers.announcing import SOURCE, new_ids, save_and_announce
+from services.points.rules import accruals, dates
+from services.points.rules.accruals import AccrualCase
+from services.points.rules.books import Books, Trigger
+from services.points.rules.due import apply_due
+from services.points.rules.known import State
+from services.points.rules.ledger import Account
+from services.points.rules.occasions import Occasions
+from services.points.rules.ruleset import RuleSet
+from services.points.store import accounts, births, limits, loading, notices, rules
+from services.points.store.loading import Wanted
+from services.points.store.notices import Ending
+from shared.contracts.envelope import Cause, Publication, publication
+from shared.contracts.values import format_instant
+from shared.messaging import outbox
+from shared.postgres.pool import Connection, Pool
+
+_CUSTOMERS: Final = 1000
+"""How many customers one transaction sweeps."""
+_AT_ONCE: Final = 2
+"""How many transactions sweep at the same time: one decides while the other writes."""
+_MOST_DAYS_LATE: Final = 7
+
+Counts = Counter[str]
+"""What a run did, by words."""
+
+
+async def sweep_up(pool: Pool, now: datetime) -> None:
+    """The job: sweep what is due, and do what is done once a day when a new day of the program has begun."""
+    await sweep(pool, now)
+    async with pool.acquire() as connection:
+        today = dates.day_of(now, (await rules.in_force(connection, now)).zone)
+        done = await notices.days_done(connection)
+    if done.get("expiring", date.min) < today:
+        await tell_endings(pool, now)
+    if done.get("birthdays", date.min) < today:
+        await keep_birthdays(pool, now)
+
+
+async def run(pool: Pool, now: datetime) -> Counts:
+    """The whole pipeline as of an instant."""
+    counts = await sweep(pool, now)
+    counts["endings told"] = await tell_endings(pool, now)
+    counts["birthdays"] = await keep_birthdays(pool, now)
+    return counts
+
+
+async def sweep(pool: Pool, now: datetime) -> Counts:
+    """Apply everything that has fallen due by now."""
+    counts: Counts = Counter()
+
+    async def work() -> None:
+        while (found := await _sweep_some(pool, now)) is not None:
+            counts.update(found)
+
+    await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
+    return counts
+
+
+async def _sweep_some(pool: Pool, now: datetime) -> Counts | None:
+    async with pool.acquire() as connection, connection.transaction():
+        customers = await accounts.lock_due(connection, now, _CUSTOMERS)
+        if not customers:
+            return None
+        state = State(accounts=await accounts.lock(connection, customers))
+        await loading.load_due(connection, state, customers, now)
+        versions = {order.rules_version for order in state.orders.values()}
+        books = Books(state, await rules.book(connection, now, now, versions), now, new_ids())
+        apply_due(books, customers)
+        await save_and_announce(connection, state, books.changes)
+    counts: Counts = Counter(customers=len(customers))
+    for transaction in books.changes.transactions:
+        counts[f"points {transaction.kind}"] += abs(transaction.points)
+    return counts
+
+
+async def tell_endings(pool: Pool, now: datetime) -> int:
+    """Tell customers what will expire within 30, 7 and 1 days, each once; returns how many were told."""
+    told = 0
+    after = ("", datetime.min.replace(tzinfo=now.tzinfo))
+    async with pool.acquire() as connection:
+        zone = (await rules.in_force(connection, now)).zone
+        today = dates.day_of(now, zone)
+        ends = tuple(dates.midnight(dates.after(today, days), zone) for days in notices.DAYS)
+        while True:
+            async with connection.transaction():
+                found = await notices.endings(connection, now, ends, after)
+                if found:
+                    told += await _tell(connection, found, now)
+            if len(found) < notices.MOST:
+                break
+            after = (found[-1].customer_id, found[-1].expires_at)
+        await notices.done(connection, "expiring", today)
+    return told
+
+
+async def _tell(connection: Connection, found: Sequence[Ending], now: datetime) -> int:
+    known = await accounts.lock(connection, {one.customer_id for one in found})
+    new = await notices.keep(connection, found)
+    told = [one for one in found if (one.customer_id, one.expires_at, one.days) in new]
+    await outbox.announce(connection, [_ending(one, known[one.customer_id], now) for one in told])
+    return len(told)
+
+
+def _ending(ending: Ending, account: Account, now: datetime) -> Publication:
+    data = {
+        "customer_id": ending.customer_id,
+        "transaction_id": str(ending.transaction_id),
+        "points": ending.points,
+        "reason": {"kind": "expiry"},
+        "qualifying_points": 0,
+        "expires_at": format_instant(ending.expires_at),
+        "balance": {
+            "available": account.available,
+            "pending": account.pending,
+            "held": account.held,
+            "debt": account.debt,
+        },
+    }
+    root = str(ending.transaction_id)
+    return publication("loyalty.points.expiring.v1", now, data, Cause(root, root), SOURCE)
+
+
+async def keep_birthdays(pool: Pool, now: datetime) -> int:
+    """Award the birthdays of the days that were not done yet, at most a week late; returns how many were."""
+    kept = 0
+    async with pool.acquire() as connection:
+        in_force = await rules.in_force(connection, now)
+        today = dates.day_of(now, in_force.zone)
+        done = (await notices.days_done(connection)).get("birthdays", today - timedelta(days=1))
+        first = min(today, max(done + timedelta(days=1), today - timedelta(days=_MOST_DAYS_LATE)))
+        for count in range((today - first).days + 1):
+            kept += await _keep_birthdays(connection, first + timedelta(days=count), in_force, now)
+        await notices.done(connection, "birthdays", today)
+    return kept
+
+
+async def _keep_birthdays(connection: Connection, day: date, in_force: RuleSet, now: datetime) -> int:
+    starts = dates.midnight(day, in_force.zone)
+    if not (await rules.in_force(connection, starts)).on("birthday"):
+        return 0
+    kept, after = 0, ""
+    born_on = [(day.month, day.day)]
+    if dates.birthday_in(day.year, date(2024, 2, 29)) == day:
+        born_on.append((2, 29))
+    while True:
+        async with connection.transaction():
+            born = await births.born_on(connection, born_on, after, _CUSTOMERS)
+            celebrating = sorted(name for name, birth in born.items() if birth < day)
+            if celebrating:
+                kept += await _award(connection, celebrating, f"birthday/{day.year}", starts, now)
+        if len(born) < _CUSTOMERS:
+            return kept
+        after = max(born)
+
+
+async def _award(connection: Connection, customers: Sequence[str], origin: str, starts: datetime, now: datetime) -> int:
+    wanted = Wanted(customers=set(customers), accruals={(customer, origin) for customer in customers})
+    state = await loading.load(connection, wanted, now)
+    versions = {order.rules_version for order in state.orders.values()}
+    book = await rules.book(connection, min(starts, now), max(starts, now), versions)
+    cases = [AccrualCase(book.in_force(starts), customer, "birthday", starts, {}, None) for customer in customers]
+    keys = {key for case in cases for key in accruals.use_keys(case)}
+    if keys:
+        state.uses.update(await limits.load(connection, keys))
+    books = Books(state, book, now, new_ids())
+    apply_due(books, customers)
+    new = [customer for customer in customers if (customer, origin) not in state.accruals]
+    for customer in new:
+        Occasions(books).judge(customer, "birthday", origin, {}, Trigger(starts, now, Cause(origin, origin)))
+    await save_and_announce(connection, state, books.changes)
+    return len(new)

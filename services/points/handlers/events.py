@@ -1,0 +1,113 @@
+"""A batch of events: what it is about is loaded once, folded, and written once."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from services.points.handlers.announcing import new_ids, save_and_announce
+from services.points.rules import accruals, orders
+from services.points.rules.accruals import AccrualCase
+from services.points.rules.books import Books
+from services.points.rules.fold import fold
+from services.points.rules.known import State
+from services.points.rules.limits import UseKey
+from services.points.rules.occasions import told_by
+from services.points.rules.receipts import case_of
+from services.points.rules.ruleset import RuleBook
+from services.points.rules.settling import about_order
+from services.points.store import limits, loading, rules
+from services.points.store.loading import Wanted
+from shared import telemetry
+from shared.contracts.envelope import Event
+from shared.contracts.loyalty import ReferralChanged, TierChanged
+from shared.contracts.outcomes import Refusal
+from shared.contracts.shop import (
+    CustomerErased,
+    CustomerProfile,
+    PurchaseCompleted,
+    PurchaseDelivered,
+    PurchaseRefunded,
+    ReviewPublished,
+    ReviewWithdrawn,
+)
+from shared.postgres.pool import Connection
+
+
+async def handle(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
+    """Apply events to the books of their customers; returns what the rules refused."""
+    state = await loading.load(connection, wanted_by(events), now)
+    book = await _rules(connection, state, events)
+    if keys := set(_uses(events, state, book)):
+        state.uses.update(await limits.load(connection, keys))
+    changes = fold(Books(state, book, now, new_ids()), events)
+    await save_and_announce(connection, state, changes)
+    telemetry.DUPLICATES.labels("natural_key").inc(changes.repeats)
+    telemetry.DUPLICATES.labels("repeat_differs").inc(changes.repeats_that_differ)
+    return changes.refusals
+
+
+async def _rules(connection: Connection, state: State, events: Sequence[Event]) -> RuleBook:
+    """The versions in force at the times of the events, and those that orders and occasions were judged by."""
+    times = [event.time for event in events]
+    times += [one.event.time for waiting in state.waiting.values() for one in waiting]
+    judged = {order.rules_version for order in state.orders.values()}
+    judged |= {accrual.rules_version for accrual in state.accruals.values()}
+    return await rules.book(connection, min(times), max(times), judged)
+
+
+def _uses(events: Sequence[Event], state: State, book: RuleBook) -> Iterator[UseKey]:
+    """Every use of a limit that the events may go by, or free."""
+    for event in events:
+        in_force = book.in_force(event.time)
+        if isinstance(event.data, PurchaseCompleted):
+            if in_force.limits_purchases:
+                yield from orders.use_keys(in_force, event.data, event.time)
+        elif (found := told_by(event)) is not None:
+            on, _, told = found
+            yield from accruals.use_keys(AccrualCase(in_force, event.customer_id, on, event.time, told, None))
+    for (customer, _), accrual in state.accruals.items():
+        version = book.version(accrual.rules_version)
+        yield from accruals.use_keys(case_of(accrual, version, customer, accrual.tier))
+
+
+def wanted_by(events: Iterable[Event]) -> Wanted:
+    """What has to be loaded for events."""
+    wanted = Wanted()
+    for event in events:
+        wanted.customers.add(event.customer_id)
+        match event.data:
+            case PurchaseCompleted(order_id=order_id):
+                key = (event.customer_id, order_id)
+                wanted.orders.add(key)
+                wanted.changed.add(key)
+                wanted.waited_for.add((event.customer_id, about_order(order_id)))
+            case PurchaseRefunded(order_id=order_id) | PurchaseDelivered(order_id=order_id):
+                key = (event.customer_id, order_id)
+                wanted.orders.add(key)
+                wanted.changed.add(key)
+            case _:
+                _want_besides(wanted, event)
+    return wanted
+
+
+def _want_besides(wanted: Wanted, event: Event) -> None:
+    """What has to be loaded for an event that is about no order."""
+    customer = event.customer_id
+    if (found := told_by(event)) is not None:
+        wanted.accruals.add((customer, found[1]))
+    match event.data:
+        case ReviewPublished(review_id=review_id):
+            wanted.waited_for.add((customer, f"review/{review_id}"))
+        case ReviewWithdrawn(review_id=review_id):
+            wanted.accruals.add((customer, f"review/{review_id}"))
+        case TierChanged(effective_at=effective_at):
+            wanted.retold[customer] = min(effective_at, wanted.retold.get(customer, effective_at))
+        case ReferralChanged(friend_id=friend, referral_id=referral_id):
+            wanted.customers.add(friend)
+            wanted.payments.update(((customer, referral_id), (friend, referral_id)))
+            wanted.accruals.add((customer, f"referral/{referral_id}"))
+        case CustomerErased():
+            wanted.births.add(customer)
+        case CustomerProfile() as data if "birth_date" in data.model_fields_set:
+            wanted.births.add(customer)
+        case _:
+            pass

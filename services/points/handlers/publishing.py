@@ -1,0 +1,67 @@
+"""Earning rules: drafts are written and checked, then published to take effect."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from services.points.rules import document as documents
+from services.points.rules.document import Document, Fault
+from services.points.rules.lint import lint
+from services.points.store import rules
+from services.points.store.rules import Version
+from shared.postgres.pool import Connection
+
+
+class PublishedError(Exception):
+    """The version is published: it never changes."""
+
+
+class PastError(Exception):
+    """A version cannot take effect in the past: what was judged by then was judged."""
+
+
+class Written(NamedTuple):
+    """A version as it is now, and doubts about it."""
+
+    version: Version
+    warnings: Sequence[Fault]
+
+
+async def draft(connection: Connection, document: Document, now: datetime) -> Written:
+    """Keep a document as the next version.
+
+    Raises:
+        DocumentError: its parts do not go together.
+    """
+    documents.check(document)
+    return Written(await rules.insert(connection, documents.dump(document), now), lint(document, now))
+
+
+async def rewrite(connection: Connection, known: Version, document: Document, now: datetime) -> Written:
+    """Write a locked draft anew.
+
+    Raises:
+        PublishedError: it is no draft any more.
+        DocumentError: the document's parts do not go together.
+    """
+    if known.effective_at is not None:
+        raise PublishedError
+    documents.check(document)
+    return Written(await rules.update(connection, known.version, documents.dump(document)), lint(document, now))
+
+
+async def publish(connection: Connection, known: Version, effective_at: datetime | None, now: datetime) -> Written:
+    """Let a locked draft take effect at an instant, now unless told.
+
+    Raises:
+        PublishedError: it was published before.
+        PastError: the instant is over.
+        DocumentError: the document's parts do not go together.
+    """
+    if known.effective_at is not None:
+        raise PublishedError
+    if effective_at is not None and effective_at < now:
+        raise PastError
+    document = documents.parse(known.document)
+    starts = effective_at or now
+    return Written(await rules.publish(connection, known.version, now, starts), lint(document, starts))

@@ -1,0 +1,109 @@
+"""The books checked against each other, and a sample of decisions against what they were made from."""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from services.points.rules import receipts
+from services.points.rules.books import lost_of
+from services.points.rules.known import Order
+from services.points.rules.ledger import Account, Lot
+from services.points.rules.receipts import Basis
+from services.points.rules.ruleset import RuleBook
+from services.points.rules.settling import about_order, due_for
+from services.points.store import accounts, auditing, loading, lots, rules, statement
+from services.points.store.statement import Entry
+from shared.postgres.pool import Connection, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check of the books, with the ids that it found wrong."""
+
+    name: str
+    offenders: list[str]
+
+
+async def verify(pool: Pool, sample: int) -> AsyncIterator[Check]:
+    """Check the books in one pass, from one snapshot; `sample` orders and receipts are judged anew."""
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        await auditing.take_time(connection)
+        balance = await accounts.trial_balance(connection)
+        yield Check(
+            "trial balance 0", [f"{kind} {points}" for kind, points in balance.items()] if sum(balance.values()) else []
+        )
+        for name, query in auditing.CHECKS:
+            yield Check(name, await auditing.offenders(connection, query))
+        yield Check("given = due", await _wrongly_given(connection, sample))
+        yield Check("receipts rebuild to their digest", await _broken_receipts(connection, sample))
+
+
+async def _wrongly_given(connection: Connection, sample: int) -> list[str]:
+    keys = await auditing.sample_orders(connection, sample)
+    orders = await loading.orders_by_key(connection, keys)
+    refunds = await loading.refunds(connection, keys)
+    customers = {key[0] for key in keys}
+    timelines = await loading.timelines(connection, customers)
+    known = await accounts.read(connection, customers)
+    book = await _book(connection, (order.rules_version for order in orders.values()))
+    own: dict[tuple[str, str], list[Lot]] = {}
+    for lot in await lots.of_origins(connection, [(key[0], about_order(key[1])) for key in keys]):
+        own.setdefault((lot.customer_id, lot.origin), []).append(lot)
+    wrong: list[str] = []
+    for key, order in orders.items():
+        judged = due_for(order, refunds.get(key, {}), timelines.get(key[0], ()), book, _applied_by(known[key[0]]))
+        if not _is_settled(order, judged.due, own.get((key[0], about_order(key[1])), [])):
+            wrong.append(f"{key[0]}/{key[1]}")
+    return wrong[: auditing.MOST_SHOWN]
+
+
+def _applied_by(account: Account) -> datetime:
+    """Up to when all that fell due for a customer has been applied."""
+    now = datetime.now(UTC)
+    if account.due_at is not None and account.due_at <= now:
+        return account.due_at - timedelta.resolution
+    return max(now, account.recorded_at)
+
+
+def _is_settled(order: Order, due: dict[str, int], own: list[Lot]) -> bool:
+    """Whether what was given is what is due; what a rule's own lots lost to expiry counts as taken back."""
+    lost = lost_of(own)
+    for rule in {*due, *order.given}:
+        over = order.given.get(rule, 0) - due.get(rule, 0)
+        if not 0 <= over <= lost.get(rule, 0):
+            return False
+    return True
+
+
+async def _broken_receipts(connection: Connection, sample: int) -> list[str]:
+    found = await statement.entries(connection, await auditing.sample_transactions(connection, sample))
+    book = await _book(connection, (one.rules_version for one in found))
+    bases = await statement.bases(connection, found, book)
+    return [str(entry.line.id) for entry, basis in zip(found, bases, strict=True) if not _rebuilds(entry, basis)][
+        : auditing.MOST_SHOWN
+    ]
+
+
+async def rebuilt(connection: Connection, entry: Entry) -> tuple[dict[str, Any], bool]:
+    """A transaction's receipt, made again from what is stored, and whether it is the one of the time.
+
+    Raises:
+        LookupError: what it is about is not stored any more.
+    """
+    book = await _book(connection, [entry.rules_version])
+    [basis] = await statement.bases(connection, [entry], book)
+    receipt = receipts.rebuild(basis)
+    return receipt, receipts.digest(receipt) == entry.receipt_digest
+
+
+def _rebuilds(entry: Entry, basis: Basis) -> bool:
+    try:
+        return receipts.digest(receipts.rebuild(basis)) == entry.receipt_digest
+    except LookupError:
+        return False
+
+
+async def _book(connection: Connection, versions: Iterable[int | None]) -> RuleBook:
+    since = datetime(1, 1, 1, tzinfo=UTC)
+    return await rules.book(connection, since, since, {version for version in versions if version is not None})
