@@ -1,0 +1,71 @@
+"""Quotes: what a cart would earn."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
+
+from services.points.handlers import quoting
+from shared.contracts.shop import Line, PurchaseCompleted, check_lines
+from shared.contracts.values import Currency, Id, Instant, Money, Text
+from shared.http.auth import Kind, Principal, require
+from shared.http.problems import Problem
+from shared.postgres.pool import Pool
+
+_SOMEBODY = "/"
+"""No customer's id: none has a slash."""
+
+
+class Cart(BaseModel):
+    """What somebody might buy, as a purchase tells it; with lines, their amounts add up to `total`."""
+
+    customer_id: Annotated[Id | None, Field(description="For whom; somebody new unless told.")] = None
+    currency: Currency
+    total: Money
+    lines: Annotated[tuple[Line, ...] | None, Field(max_length=10_000)] = None
+    channel: Text | None = None
+    store_id: Text | None = None
+    coupon_codes: Annotated[tuple[Text, ...] | None, Field(max_length=100)] = None
+    at: Annotated[Instant | None, Field(description="When; now unless told.")] = None
+
+    @field_validator("lines")
+    @classmethod
+    def _lines_are_the_order(cls, lines: tuple[Line, ...] | None, info: ValidationInfo) -> tuple[Line, ...] | None:
+        if "total" in info.data:
+            check_lines(lines or (), info.data["total"])
+        return lines
+
+
+class Quote(BaseModel):
+    """What a cart would earn, and why."""
+
+    points: int
+    receipt: dict[str, Any]
+
+
+def routes(pool: Pool) -> APIRouter:
+    """The routes of quotes."""
+    router = APIRouter(tags=["points"])
+
+    @router.post("/v1/points/quotes")
+    async def quote_cart(cart: Cart, principal: Annotated[Principal, Depends(require("customer", "read"))]) -> Quote:
+        customer = cart.customer_id
+        if principal.kind is Kind.CUSTOMER:
+            customer = customer or principal.id
+            if not principal.is_customer(customer):
+                raise Problem(404, "not_found", "There is no such customer.")
+        bought = PurchaseCompleted.model_construct(
+            customer_id=customer or _SOMEBODY,
+            order_id="quote",
+            currency=cart.currency,
+            total=cart.total,
+            lines=cart.lines or (),
+            channel=cart.channel,
+            store_id=cart.store_id,
+            coupon_codes=cart.coupon_codes or (),
+        )
+        points, receipt = await quoting.quote(pool, bought, customer, cart.at or datetime.now(UTC))
+        return Quote(points=points, receipt=receipt)
+
+    return router
