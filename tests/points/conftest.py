@@ -42,6 +42,16 @@ def support(key: Key) -> Headers:
 
 
 @pytest.fixture
+def shop(key: Key) -> Headers:
+    return key("redeem")
+
+
+@pytest.fixture
+def marketing(key: Key) -> Headers:
+    return key("marketing")
+
+
+@pytest.fixture
 async def client(points_pool: Pool, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     app = build(Settings(api_keys_file=tmp_path / "keys.json", jwt_key=SecretStr(SECRET)), points_pool)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://wafa.example") as opened:

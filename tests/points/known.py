@@ -1,17 +1,43 @@
 """What is known of customers, in memory: events folded as a batch is, without a database."""
 
 import itertools
+import json
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+from services.points.rules.books import Books
+from services.points.rules.document import parse
 from services.points.rules.fold import fold
 from services.points.rules.known import Changes, State
 from services.points.rules.ledger import Account, Lot, Occasion
+from services.points.rules.ruleset import RuleBook, RuleSet
 from shared.contracts.envelope import Event
 from tests.points.shop import NOON
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+SINCE_EVER = datetime(1, 1, 1, tzinfo=UTC)
+
+_MIGRATION = Path("services/points/migrations/0002_programs.sql")
+DEFAULT: Any = json.loads(
+    re.search(r"VALUES \(1, '(.*?)', '0001", _MIGRATION.read_text(encoding="utf-8"), re.DOTALL)[1]
+)
+"""The document of version 1, as the migration has it."""
+
+
+def ruleset(*rules: dict[str, Any], version: int = 1, **fields: Any) -> RuleSet:
+    """A version of the rules: the default one, with other rules or fields where they are given."""
+    return RuleSet.of(version, parse(DEFAULT | ({"rules": rules} if rules else {}) | fields))
+
+
+def rulebook(*versions: tuple[datetime, RuleSet]) -> RuleBook:
+    """Versions with the instants from which they are in force; the default one where none is given."""
+    return RuleBook(versions or [(SINCE_EVER, ruleset())])
 
 
 def numbered() -> Iterator[UUID]:
@@ -28,12 +54,12 @@ def account(available: int = 0, *, pending: int = 0, debt: int = 0) -> Account:
 def strangers(*customers: str) -> State:
     """Customers of whom nothing is known."""
     accounts = {name: Account(name, 0, 0, 0, 0, 0, 0, 0, 0, datetime(1, 1, 1, tzinfo=UTC)) for name in customers}
-    return State(accounts, {}, {}, {}, {}, set(), {}, {}, {})
+    return State(accounts)
 
 
-def tell(state: State, *events: Event) -> Changes:
+def tell(state: State, *events: Event, rules: RuleBook | None = None, now: datetime = NOW) -> Changes:
     """Fold events in; the state is up to date after it."""
-    return fold(state, events, NOW, _IDS)
+    return fold(Books(state, rules or rulebook(), now, _IDS), events)
 
 
 _IDS = numbered()
@@ -63,11 +89,14 @@ def lot(
         rule=rule,
         granted=remaining,
         remaining=remaining,
-        reversed=0,
+        held=0,
         spent=0,
+        reversed=0,
+        expired=0,
         pending=pending,
         occurred_at=occurred_at,
         activates_at=None,
+        cancels_at=None,
         expires_at=expires_at,
     )
 

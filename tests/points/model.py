@@ -124,6 +124,11 @@ class Model:
 
 def kept_of(order: Any, refunds: Sequence[Event]) -> Fraction:
     """The money that is kept of an order."""
+    return sum(parts_kept(order, refunds).values(), Fraction(0))
+
+
+def parts_kept(order: Any, refunds: Sequence[Event]) -> dict[str, Fraction]:
+    """The money that is kept of each line of an order; of one without lines, under no name."""
     parts = {line.line_id: Fraction(line.amount) for line in order.lines} or {"": Fraction(order.total)}
     for event in sorted(refunds, key=lambda one: (one.time, one.data.refund_id)):
         data: Any = event.data
@@ -134,4 +139,4 @@ def kept_of(order: Any, refunds: Sequence[Event]) -> Fraction:
         elif whole:
             share = max(Fraction(0), 1 - Fraction(data.amount) / whole)
             parts = {name: part * share for name, part in parts.items()}
-    return sum(parts.values(), Fraction(0))
+    return parts

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from services.points.handlers import InsufficientPointsError
-from services.points.store.statement import Balances
+from services.points.handlers.commands import InsufficientPointsError
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool
 from tests.points import books
+from tests.points.books import Balances
 from tests.points.histories import CUSTOMERS, adjustments, arrivals, facts, histories
 from tests.points.model import Model
 

@@ -4,28 +4,23 @@ Planted and caught here: floats in `judge_order`; the multiplier at an instant i
 one below 1 that takes points; a timeline that keeps its old entry at the instant of the new.
 """
 
-from dataclasses import replace
-from decimal import Decimal
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.points.rules.earning import (
-    BASE,
-    DEFAULT,
-    NO_RATE,
-    NOT_VERIFIED,
-    SKU_LIMIT,
-    TierEntry,
-    judge_order,
-    judge_review,
-    multiplier_before,
-    revised,
-)
-from services.points.rules.fold import differences
+from services.points.rules import orders
+from services.points.rules.books import after, differences
+from services.points.rules.judgement import NO_RATE, TIER
+from services.points.rules.limits import words
+from services.points.rules.tiers import Standing, TierEntry, revised, standing_before
+from shared.contracts.kept import Kept
+from tests.points.judging import case, judged, judged_review
+from tests.points.known import ruleset
 from tests.points.shop import hour
+
+SKU_LIMIT = words(ruleset().on("review")[0].limits[0])
 
 
 @pytest.mark.parametrize(
@@ -51,17 +46,16 @@ from tests.points.shop import hour
     ],
 )
 def test_an_order_is_due_whole_points_and_its_tiers_extra(kept: str, multiplier: str, base: int, extra: int):
-    judgement = judge_order("USD", Decimal(kept), multiplier, DEFAULT)
+    judgement = judged(kept, multiplier)
     assert ([line.awarded for line in judgement.rules], judgement.extra) == ([base], extra)
-    assert judgement == judge_order("USD", Fraction(kept), multiplier, DEFAULT)
-    assert judgement.due == {rule: points for rule, points in {"base": base, "tier": extra}.items() if points}
+    assert judgement.due == {rule: points for rule, points in {"base": base, TIER: extra}.items() if points}
 
 
 def test_an_order_without_a_rate_is_due_nothing_and_says_so():
-    judgement = judge_order("EUR", Decimal("100.00"), "1.5", DEFAULT)
+    judgement = judged("100.00", "1.5", currency="EUR")
     assert judgement.due == {}
     [line] = judgement.rules
-    assert (line.rule, line.matched, line.why, line.requested, line.awarded) == (BASE, False, NO_RATE, 0, 0)
+    assert (line.rule, line.matched, line.why, line.requested, line.awarded) == ("base", False, NO_RATE, 0, 0)
 
 
 @given(
@@ -71,17 +65,23 @@ def test_an_order_without_a_rate_is_due_nothing_and_says_so():
 )
 def test_what_is_due_is_exact(units: int, parts: int, multiplier: int):
     # `units` are ten-thousandths of the money; a part of it, as a fraction has no end in decimals.
-    kept = Fraction(units, 10_000 * parts)
-    judgement = judge_order("USD", kept, f"{multiplier // 10**9}.{multiplier % 10**9:09}", DEFAULT)
+    bought = case(f"{units // 10_000}.{units % 10_000:04}", standing=_standing(multiplier))
+    kept = Kept(Fraction(units, 10_000 * parts), (), (), gone=False)
+    judgement = orders.judge_kept(bought, kept, {}, frozenset())
     base = units // (10_000 * parts)
     assert judgement.rules[0].awarded == base
     assert judgement.extra == max(0, base * (multiplier - 10**9) // 10**9)
 
 
-@given(units=st.integers(0, 10**16 - 1), amount=st.integers(1, 10**8), points=st.integers(0, 1000))
+def _standing(multiplier: int) -> Standing:
+    return Standing(None, f"{multiplier // 10**9}.{multiplier % 10**9:09}")
+
+
+@given(units=st.integers(0, 10**16 - 1), amount=st.integers(1, 10**8), points=st.integers(1, 1000))
 def test_any_rate_is_exact(units: int, amount: int, points: int):
-    rules = replace(DEFAULT, points=points, amount=Decimal(amount).scaleb(-4))
-    judgement = judge_order("USD", Decimal(units).scaleb(-4), "1", rules)
+    award = {"kind": "per_amount", "points": points, "amount": f"{amount // 10_000}.{amount % 10_000:04}"}
+    rules = ruleset({"id": "base", "on": "purchase", "award": award})
+    judgement = judged(f"{units // 10_000}.{units % 10_000:04}", rules=rules)
     assert judgement.rules[0].awarded == units // amount * points
 
 
@@ -90,14 +90,14 @@ def test_any_rate_is_exact(units: int, amount: int, points: int):
     [
         (True, False, 50, None, None),
         (True, True, 0, SKU_LIMIT, None),
-        (False, False, 0, None, NOT_VERIFIED),
-        (False, True, 0, None, NOT_VERIFIED),
+        (False, False, 0, None, "verified_purchase"),
+        (False, True, 0, None, "verified_purchase"),
     ],
 )
 def test_a_review_is_due_once_per_sku_where_the_purchase_is_verified(
     verified: bool, rewarded: bool, awarded: int, limit: str | None, why: str | None
 ):
-    line = judge_review(verified=verified, sku_was_rewarded=rewarded, rules=DEFAULT)
+    [line] = judged_review(verified=verified, rewarded=rewarded).rules
     assert (line.awarded, line.limit, line.why, line.matched) == (awarded, limit, why, verified)
 
 
@@ -108,11 +108,11 @@ TIMELINE = (TierEntry(hour(0), "silver", "1.25"), TierEntry(hour(5), "gold", "1.
     "hours, multiplier", [(-1, "1"), (0, "1"), (1, "1.25"), (5, "1.25"), (5.0001, "1.5"), (9, "1.5")]
 )
 def test_the_multiplier_is_the_one_strictly_before(hours: float, multiplier: str):
-    assert multiplier_before(TIMELINE, hour(hours)) == multiplier
+    assert standing_before(TIMELINE, hour(hours)).multiplier == multiplier
 
 
 def test_without_tiers_the_multiplier_is_one():
-    assert multiplier_before((), hour(0)) == "1"
+    assert standing_before((), hour(0)) == (None, "1")
 
 
 @pytest.mark.parametrize(
@@ -136,10 +136,17 @@ def test_a_timeline_is_replaced_from_its_first_instant_on(
 _RULES = st.dictionaries(st.sampled_from(("base", "tier", "review")), st.integers(1, 100))
 
 
-@given(due=_RULES, given_=_RULES)
-def test_the_difference_leads_from_what_was_given_to_what_is_due(due: dict[str, int], given_: dict[str, int]):
-    more, less = differences(due, given_)
+@given(due=_RULES, given_=_RULES, lost=_RULES)
+def test_the_difference_leads_from_what_was_given_to_what_is_due(
+    due: dict[str, int], given_: dict[str, int], lost: dict[str, int]
+):
+    lost = {rule: min(points, given_.get(rule, 0)) for rule, points in lost.items()}
+    more, less = differences(due, given_, lost)
     assert all(points > 0 for points in (*more.values(), *less.values()))
     assert not more.keys() & less.keys()
-    after = {rule: given_.get(rule, 0) + more.get(rule, 0) - less.get(rule, 0) for rule in {*due, *given_}}
-    assert {rule: points for rule, points in after.items() if points} == due
+    settled = after(given_, more, less)
+    for rule in {*due, *given_}:
+        over = settled.get(rule, 0) - due.get(rule, 0)
+        # What was lost to expiry counts as taken back, and is never paid again.
+        assert 0 <= over <= lost.get(rule, 0)
+        assert less.get(rule, 0) == max(0, given_.get(rule, 0) - lost.get(rule, 0) - due.get(rule, 0))

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.points.rules.fold import due_for
 from services.points.rules.known import Changes, State
+from services.points.rules.settling import due_for
 from shared.contracts.reasons import Reason
-from shared.contracts.shop import CustomerErased
-from tests.points.known import moved, strangers, tell
+from shared.contracts.shop import ReferralSignedUp
+from tests.points.known import NOW, moved, rulebook, strangers, tell
 from tests.points.shop import again, event, hour, purchase, referral, refund, review, tier, withdrawal
 
 
@@ -41,7 +41,7 @@ def test_a_purchase_earns_in_one_transaction_at_the_multiplier_before_it(ann: St
     assert qualifying(changes) == [100, 100]
     assert ann.accounts["ann"].orders == 2
     assert [order.ordinal for order in ann.orders.values()] == [1, 2]
-    assert ann.orders["ann", "1"].given == {"base": 100, "tier": 25}
+    assert ann.orders["ann", "1"].given == {"base": 100, "tier:extra": 25}
 
 
 def test_an_order_of_nothing_makes_a_transaction_and_tells_nothing(ann: State):
@@ -196,7 +196,7 @@ def test_settling_again_follows_the_time_of_the_orders(ann: State):
 def test_a_multiplier_in_other_words_settles_nothing(ann: State):
     tell(ann, purchase("1", "100.00", hour(1)))
     changes = tell(ann, tier([(hour(0), "1.00")]))
-    assert (moved(changes), ann.orders["ann", "1"].multiplier) == ([], "1.00")
+    assert (moved(changes), ann.orders["ann", "1"].standing.multiplier) == ([], "1.00")
 
 
 def test_what_is_taken_back_beyond_what_is_there_is_owed_and_paid_by_the_next_earning(ann: State):
@@ -210,8 +210,8 @@ def test_what_is_taken_back_beyond_what_is_there_is_owed_and_paid_by_the_next_ea
 
 
 def test_an_event_of_no_place_is_a_bug(ann: State):
-    with pytest.raises(TypeError, match=r"shop\.customer\.erased\.v1"):
-        tell(ann, event("shop.customer.erased.v1", hour(0), CustomerErased(customer_id="ann")))
+    with pytest.raises(TypeError, match=r"shop\.referral\.signed_up\.v1"):
+        tell(ann, event("shop.referral.signed_up.v1", hour(0), ReferralSignedUp(customer_id="ann", code="x")))
 
 
 _PARTS = st.lists(st.integers(0, 400_000), min_size=1, max_size=6)
@@ -234,7 +234,7 @@ def test_partial_refunds_equal_one_full_one(parts: Sequence[int], rest: int, shu
     assert partly.orders["ann", "1"].given == fully.orders["ann", "1"].given
     assert available(partly) == available(fully)
     order = partly.orders["ann", "1"]
-    assert due_for(order, partly.refunds["ann", "1"], partly.timelines["ann"]) == order.given
+    assert due_for(order, partly.refunds["ann", "1"], partly.timelines["ann"], rulebook(), NOW).due == order.given
     assert order.given.get("base", 0) == rest // 10_000
 
 

@@ -11,16 +11,15 @@ from typing import Any
 
 import pytest
 
-from services.points import handlers
-from services.points.handlers import InsufficientPointsError
-from services.points.store.statement import Balances
+from services.points.handlers import events as handlers
+from services.points.handlers.commands import InsufficientPointsError
 from shared import telemetry
 from shared.contracts.envelope import Event
 from shared.contracts.shop import Line, PurchaseCompleted, PurchaseRefunded, RefundLine
 from shared.contracts.values import format_instant
 from shared.postgres.pool import Connection, Pool
 from tests.points import books
-from tests.points.books import NOW, adjust, balances, check_books, deliver, published, transactions
+from tests.points.books import NOW, Balances, adjust, balances, check_books, deliver, published, transactions
 from tests.points.model import Model
 from tests.points.shop import (
     again,
@@ -43,7 +42,7 @@ async def test_a_purchase_is_written_and_told(points_pool: Pool):
     [row] = await transactions(points_pool)
     assert (row["sequence"], row["kind"], row["points"], row["available_after"]) == (1, "earned", 125, 125)
     assert (row["occurred_at"], row["recorded_at"], row["rules_version"]) == (hour(3), NOW, 1)
-    assert row["inputs"] == {"multiplier": "1.25"}
+    assert row["inputs"] == {"multiplier": "1.25", "tier": "x1.25"}
     [told] = await published(points_pool)
     assert told | {"id": "", "data": {}} == {
         "specversion": "1.0",
@@ -230,8 +229,8 @@ async def _statements(pool: Pool, events: Sequence[Event]) -> int:
 async def test_a_batch_takes_a_few_statements_whatever_it_holds(points_pool: Pool):
     numbers = range(500, 1000)
     bought = [purchase(str(number), "100.00", customer_id=f"customer-{number % 99}") for number in numbers]
-    assert await _statements(points_pool, bought[:1]) <= 13
-    assert await _statements(points_pool, bought[1:]) <= 13
+    assert await _statements(points_pool, bought[:1]) <= 14
+    assert await _statements(points_pool, bought[1:]) <= 14
     stream = [mixed(number, 99) for number in range(1000, 1500)]
     assert await _statements(points_pool, stream) <= 22
     everything = [

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.points.rules import ledger
-from services.points.rules.ledger import Account, Lot, Movement
+from services.points.rules import movements
+from services.points.rules.ledger import Account, Grant, Lot, Movement
 from tests.points.known import NOW, account, lot, numbered, occasion
 from tests.points.shop import hour
 
@@ -25,8 +25,12 @@ def flows(movement: Movement) -> list[tuple[str, str, int, int | None]]:
     ]
 
 
+def granted(points: Mapping[str, int]) -> list[Grant]:
+    return [Grant(rule, count) for rule, count in points.items()]
+
+
 def test_earning_makes_a_lot_per_rule_available_at_once():
-    movement = ledger.earn(account(7), {"base": 100, "tier": 25, "none": 0}, occasion(), numbered())
+    movement = movements.earn(account(7), granted({"base": 100, "tier": 25, "none": 0}), occasion(), numbered())
     after = movement.transaction.account
     assert (after.available, after.debt, after.earned, after.sequence) == (132, 0, 132, 1)
     assert (movement.transaction.kind, movement.transaction.points) == ("earned", 125)
@@ -38,7 +42,7 @@ def test_earning_makes_a_lot_per_rule_available_at_once():
 
 
 def test_earning_pays_debt_first():
-    movement = ledger.earn(account(debt=120), {"base": 100, "tier": 25}, occasion(), numbered())
+    movement = movements.earn(account(debt=120), granted({"base": 100, "tier": 25}), occasion(), numbered())
     after = movement.transaction.account
     assert (after.available, after.debt, after.earned) == (5, 0, 5)
     assert flows(movement) == [
@@ -50,12 +54,12 @@ def test_earning_pays_debt_first():
 
 
 def test_what_does_not_pay_the_whole_debt_leaves_the_rest():
-    after = ledger.earn(account(debt=120), {"base": 100}, occasion(), numbered()).transaction.account
+    after = movements.earn(account(debt=120), granted({"base": 100}), occasion(), numbered()).transaction.account
     assert (after.available, after.debt) == (0, 20)
 
 
 def test_earning_nothing_is_a_transaction_too():
-    movement = ledger.earn(account(), {"base": 0}, occasion(), numbered())
+    movement = movements.earn(account(), granted({"base": 0}), occasion(), numbered())
     assert (movement.transaction.points, movement.transaction.postings, movement.made) == (0, (), ())
     assert movement.transaction.account.sequence == 1
 
@@ -87,7 +91,7 @@ LOTS = (
 def test_what_is_taken_back_comes_from_its_own_lots_then_from_the_soonest_to_expire(
     wanted: Mapping[str, int], taken: list[tuple[int, int]]
 ):
-    movement = ledger.take_back(account(158, pending=5), wanted, LOTS[::-1], occasion(), numbered())
+    movement = movements.take_back(account(158, pending=5), wanted, LOTS[::-1], occasion(), numbered())
     assert [(one.lot_id and one.lot_id.int, one.points) for one in movement.transaction.postings] == taken
     pending = sum(points for number, points in taken if number == 2)
     after = movement.transaction.account
@@ -98,21 +102,21 @@ def test_what_is_taken_back_comes_from_its_own_lots_then_from_the_soonest_to_exp
 
 
 def test_what_is_not_there_becomes_debt():
-    movement = ledger.take_back(account(10), {"base": 25}, LOTS[:1], occasion(), numbered())
+    movement = movements.take_back(account(10), {"base": 25}, LOTS[:1], occasion(), numbered())
     after = movement.transaction.account
     assert (after.available, after.debt, after.earned) == (0, 15, -15)
     assert flows(movement) == [("available", "reversed", 10, 1), ("debt", "reversed", 15, None)]
 
 
 def test_an_adjustment_up_pays_debt_and_does_not_count_as_earned():
-    movement = ledger.adjust(account(debt=30), 50, (), occasion("adjustment/1"), numbered())
+    movement = movements.adjust(account(debt=30), 50, (), occasion("adjustment/1"), numbered())
     after = movement.transaction.account
     assert (after.available, after.debt, after.earned) == (20, 0, -30)
     assert flows(movement) == [("adjusted", "debt", 30, 2), ("adjusted", "available", 20, 2)]
 
 
 def test_an_adjustment_down_spends_available_lots_by_their_expiry():
-    movement = ledger.adjust(account(158, pending=5), -75, LOTS, occasion("adjustment/1"), numbered())
+    movement = movements.adjust(account(158, pending=5), -75, LOTS, occasion("adjustment/1"), numbered())
     assert flows(movement) == [
         ("available", "adjusted", 40, 6),
         ("available", "adjusted", 30, 5),
@@ -124,15 +128,17 @@ def test_an_adjustment_down_spends_available_lots_by_their_expiry():
 
 def test_no_more_can_be_adjusted_away_than_is_available():
     with pytest.raises(ValueError, match="11 points are more than the 10"):
-        ledger.adjust(account(10, pending=50), -11, LOTS, occasion(), numbered())
-    assert ledger.adjust(account(10), -10, LOTS, occasion(), numbered()).transaction.account.available == 0
+        movements.adjust(account(10, pending=50), -11, LOTS, occasion(), numbered())
+    assert movements.adjust(account(10), -10, LOTS, occasion(), numbered()).transaction.account.available == 0
 
 
 def test_a_statement_never_runs_back_when_clocks_do():
-    later = ledger.earn(account(), {"base": 1}, occasion(), numbered()).transaction.account
+    later = movements.earn(account(), granted({"base": 1}), occasion(), numbered()).transaction.account
     assert later.recorded_at == NOW
     ahead = later._replace(recorded_at=hour(10**5))
-    assert ledger.earn(ahead, {"base": 1}, occasion(), numbered()).transaction.account.recorded_at == hour(10**5)
+    assert movements.earn(ahead, granted({"base": 1}), occasion(), numbered()).transaction.account.recorded_at == hour(
+        10**5
+    )
 
 
 _POINTS = st.integers(0, 60)
@@ -174,10 +180,10 @@ def _move(
 ) -> tuple[Account, Movement]:
     verb, origin, what = step
     if verb == "earn":
-        movement = ledger.earn(state, what, occasion(origin), ids)
+        movement = movements.earn(state, granted(what), occasion(origin), ids)
     elif verb == "take":
-        movement = ledger.take_back(state, what, list(lots.values()), occasion(origin), ids)
+        movement = movements.take_back(state, what, list(lots.values()), occasion(origin), ids)
     else:
         points = max(what, -state.available)
-        movement = ledger.adjust(state, points, list(lots.values()), occasion(origin), ids)
+        movement = movements.adjust(state, points, list(lots.values()), occasion(origin), ids)
     return movement.transaction.account, movement

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 
 from services.points.rules import receipts
-from services.points.rules.earning import DEFAULT, judge_order, judge_review
 from services.points.rules.known import State
 from services.points.rules.ledger import Transaction
 from services.points.rules.receipts import Basis
 from shared.contracts.envelope import Event
 from tests.points.histories import CUSTOMERS, facts
-from tests.points.known import strangers, tell
+from tests.points.judging import judged, judged_review
+from tests.points.known import rulebook, strangers, tell
 from tests.points.shop import hour, purchase, refund, review, tier, withdrawal
 
 
@@ -43,20 +43,19 @@ def test_an_amount_has_two_decimals_or_four(amount: Fraction, text: str):
 
 
 def test_the_receipt_of_an_order_shows_each_rule_and_the_tiers_extra_apart():
-    assert receipts.of_order(1, judge_order("USD", Fraction(100), "1.25", DEFAULT)) == {
+    assert receipts.of_order(1, judged("100.00", "1.25")) == {
         "rules_version": 1,
         "engine": 1,
         "rules": [{"rule": "base", "matched": True, "requested": 100, "awarded": 100}],
         "tier": {"multiplier": "1.25", "extra": 25},
     }
-    assert receipts.of_order(1, judge_order("EUR", Fraction(100), "1", DEFAULT))["rules"] == [
+    assert receipts.of_order(1, judged("100.00", currency="EUR"))["rules"] == [
         {"rule": "base", "matched": False, "why": "no_rate", "requested": 0, "awarded": 0}
     ]
 
 
 def test_the_receipt_of_a_review_names_the_limit_that_cut_it():
-    line = judge_review(verified=True, sku_was_rewarded=True, rules=DEFAULT)
-    [shown] = receipts.of_rules(1, (line,))["rules"]
+    [shown] = receipts.of_rules(1, judged_review(verified=True, rewarded=True).rules)["rules"]
     assert shown == {
         "rule": "review",
         "matched": True,
@@ -67,7 +66,7 @@ def test_the_receipt_of_a_review_names_the_limit_that_cut_it():
 
 
 def test_a_digest_is_over_the_very_text_of_the_receipt():
-    receipt = receipts.of_order(1, judge_order("USD", Fraction(100), "1.25", DEFAULT))
+    receipt = receipts.of_order(1, judged("100.00", "1.25"))
     # Stored digests are compared with it for ever: a change here needs a new ENGINE.
     assert receipts.digest(receipt).hex() == "bd2b2c598180fd40aaee7fff6cd42c632a0966be43f011f07e4df9412bb6c130"
     assert receipts.digest(receipt | {"engine": 2}) != receipts.digest(receipt)
@@ -77,14 +76,15 @@ def basis_of(state: State, transaction: Transaction) -> Basis:
     """What the store finds for a transaction, out of all that is known by now."""
     reason, customer = transaction.occasion.reason, transaction.account.customer_id
     order = state.orders.get((customer, reason.get("order_id", "")))
-    known = state.reviews.get((customer, reason.get("review_id", "")))
+    inputs, version = transaction.occasion.inputs, transaction.occasion.rules_version
     return Basis(
+        customer_id=customer,
         reason=reason,
-        rules_version=transaction.occasion.rules_version,
-        inputs=transaction.occasion.inputs,
-        order=order and order.bought,
+        rules=None if version is None else rulebook().version(version),
+        inputs=inputs,
+        order=order,
         refunds=state.refunds.get((customer, reason.get("order_id", "")), {}),
-        verified=known and known.verified,
+        accrual=state.accruals.get((customer, inputs.get("origin", ""))),
     )
 
 
@@ -135,6 +135,6 @@ def test_what_is_not_stored_any_more_cannot_be_rebuilt(kind: str):
     events: dict[str, Any] = {"purchase": purchase("1", "1.00"), "review": review("v", "s")}
     state = strangers("ann")
     [transaction] = tell(state, events[kind]).transactions
-    gone = replace(basis_of(state, transaction), order=None, verified=None)
+    gone = replace(basis_of(state, transaction), order=None, accrual=None)
     with pytest.raises(LookupError):
         receipts.rebuild(gone)

@@ -1,0 +1,57 @@
+"""Judgements in a word: of an order of some total, of a review."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from services.points.rules import accruals, orders
+from services.points.rules.accruals import AccrualCase
+from services.points.rules.judgement import Judgement
+from services.points.rules.limits import Use, UseKey
+from services.points.rules.orders import OrderCase
+from services.points.rules.ruleset import RuleSet
+from services.points.rules.tiers import Standing
+from shared.contracts.shop import PurchaseCompleted
+from tests.points.known import ruleset
+from tests.points.shop import NOON
+
+
+def case(
+    total: str,
+    rules: RuleSet | None = None,
+    standing: Standing | None = None,
+    *,
+    at: datetime = NOON,
+    ordinal: int = 1,
+    **fields: Any,
+) -> OrderCase:
+    """An order of ann's as it is judged; `fields` are of the purchase."""
+    bought = PurchaseCompleted.model_validate(
+        {"customer_id": "ann", "order_id": "1", "currency": "USD", "total": total} | fields
+    )
+    return OrderCase(rules or ruleset(), bought, at, ordinal, standing or Standing())
+
+
+def judged(total: str, multiplier: str = "1", rules: RuleSet | None = None, **fields: Any) -> Judgement:
+    """The first judgement of an order, with all limits free."""
+    return orders.judge_bought(case(total, rules, Standing(None, multiplier), **fields), {}).judgement
+
+
+def awarded(total: str, rules: RuleSet, standing: Standing | None = None, **fields: Any) -> dict[str, int]:
+    """What an order is due at first, by rule; `fields` as in `case`."""
+    return orders.judge_bought(case(total, rules, standing, **fields), {}).judgement.due
+
+
+def lines(*parts: tuple[str, str, str]) -> Sequence[Mapping[str, Any]]:
+    """Lines of an order, of sku, category and amount."""
+    return [
+        {"line_id": str(number), "sku": sku, "category": category, "quantity": 1, "amount": amount}
+        for number, (sku, category, amount) in enumerate(parts, start=1)
+    ]
+
+
+def judged_review(*, verified: bool, rewarded: bool = False) -> Judgement:
+    """The first judgement of a review by the default rules; its sku may have been rewarded before."""
+    told = AccrualCase(ruleset(), "ann", "review", NOON, {"sku": "s", "verified": verified}, None)
+    uses = {UseKey("ann", "review", "customer_sku/ever/s"): Use(1, 50)} if rewarded else {}
+    return accruals.judge(told, uses)[0]

@@ -1,0 +1,332 @@
+"""Awards and how they combine: by amount, fixed, multiplied, one of a group, in other currencies, on what is kept.
+
+Planted and caught here: floats; multipliers that compound, that go by the whole base, or by their whole factor; the
+tier's extra on fixed points; a floor for each line; a group that excludes nothing, that a rule which does not match
+takes, or that is capped rule by rule or not at all; a refund by today's rules; a version from after its instant on;
+an amount rounded after its rate.
+"""
+
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from services.points.rules import orders
+from services.points.rules.judgement import AS_AT_FIRST, EXCLUDED, NO_RATE, TIER, Judgement
+from services.points.rules.orders import OrderCase
+from services.points.rules.ruleset import RuleSet
+from services.points.rules.tiers import Standing
+from shared.contracts.kept import Purchase, Refund, keep
+from shared.contracts.shop import RefundLine
+from tests.points.judging import awarded, case, judged, lines
+from tests.points.known import moved, rulebook, ruleset, strangers, tell
+from tests.points.shop import NOON, event, hour, purchase, refund
+from tests.points.written import Json, at_least, fixed, is_in, limit, per_amount, rule, times
+
+BASE = rule("base", per_amount())
+COFFEE = is_in("category", "coffee")
+TEA = is_in("category", "tea")
+BASKET = lines(("bean", "coffee", "6.70"), ("leaf", "tea", "4.50"), ("cup", "coffee", "0.60"))
+"""11.80 together, 7.30 of it coffee."""
+
+
+def due(*rules: Json, **fields: Any) -> dict[str, int]:
+    return awarded("11.80", ruleset(*rules), lines=BASKET, **fields)
+
+
+def taken(amount: str, *parts: tuple[str, str], name: str = "r") -> Refund:
+    return Refund(name, NOON, "USD", amount, tuple(RefundLine(line, 1, part) for line, part in parts))
+
+
+def kept(bought: OrderCase, *refunds: Refund) -> Judgement:
+    return orders.judge_kept(bought, keep(Purchase.of(bought.bought), refunds), {}, frozenset())
+
+
+@pytest.mark.parametrize(
+    "award, when, points",
+    [
+        (per_amount("1.00"), [], 11),
+        (per_amount("1.00"), [COFFEE], 7),
+        (per_amount("1.00"), [TEA], 4),
+        (per_amount("2.50", 3), [], 12),
+        (per_amount("2.50", 3), [COFFEE], 6),
+        (per_amount("7.30"), [COFFEE], 1),
+        (per_amount("7.3001"), [COFFEE], 0),
+        (per_amount("0.0001"), [COFFEE], 73_000),
+        # 0.60 of the cup alone is no whole; the lines are added before the floor.
+        (per_amount("1.00"), [is_in("sku", "cup")], 0),
+        (per_amount("1.00"), [is_in("sku", "cup", "leaf")], 5),
+        (per_amount("1.00"), [COFFEE, is_in("sku", "cup", "leaf", "bean")], 7),
+        (per_amount("1.00"), [at_least("11.80")], 11),
+        (per_amount("1.00"), [at_least("11.80"), TEA], 4),
+        (fixed(15), [], 15),
+        (fixed(15), [COFFEE], 15),
+        (fixed(15), [is_in("category", "juice")], 0),
+    ],
+)
+def test_points_go_by_the_matching_lines_and_fixed_ones_once(award: Json, when: list[Json], points: int):
+    assert due(rule("only", award, *when)).get("only", 0) == points
+
+
+@pytest.mark.parametrize(
+    "multiplier, extra",
+    [
+        (rule("m", times("2")), 11),
+        (rule("m", times("1.5")), 5),
+        (rule("m", times("1")), 0),
+        (rule("m", times("1.0001")), 0),
+        (rule("m", times("9999.9999")), 11 * 9998 + 10),
+        # Of its lines alone, added before the floor, and floored before they are multiplied.
+        (rule("m", times("2"), COFFEE), 7),
+        (rule("m", times("3"), TEA), 8),
+        (rule("m", times("1.5"), TEA), 2),
+        (rule("m", times("2"), is_in("sku", "cup")), 0),
+        (rule("m", times("2"), is_in("category", "juice")), 0),
+        (rule("m", times("2"), at_least("11.80"), COFFEE), 7),
+        (rule("m", times("2"), at_least("11.81")), 0),
+    ],
+)
+def test_a_multiplier_adds_to_what_is_given_for_its_lines_alone(multiplier: Json, extra: int):
+    for rules in ((BASE, multiplier), (multiplier, BASE)):
+        assert due(*rules) == {"base": 11} | ({"m": extra} if extra else {})
+
+
+def test_a_multiplier_goes_by_every_rule_per_amount_that_matches_and_by_nothing_else():
+    tea, big = rule("tea", per_amount("0.50"), TEA), rule("big", per_amount("0.01"), at_least("99.00"))
+    others = (BASE, tea, big, rule("fixed", fixed(1000)))
+    assert due(*others, rule("m", times("2"))) == {"base": 11, "tea": 9, "fixed": 1000, "m": 20}
+    assert due(*others, rule("m", times("2"), COFFEE)) == {"base": 11, "tea": 9, "fixed": 1000, "m": 7}
+    assert due(*others, rule("m", times("2"), TEA)) == {"base": 11, "tea": 9, "fixed": 1000, "m": 4 + 9}
+    # Without a rule per amount there is nothing to multiply.
+    assert due(rule("fixed", fixed(1000)), rule("m", times("2"))) == {"fixed": 1000}
+
+
+def test_multipliers_and_the_tiers_extra_add_up_on_the_base_each_floored():
+    rules = ruleset(BASE, rule("half", times("1.5")), rule("quarter", times("1.25")), rule("gift", fixed(7)))
+    found = awarded("101.99", rules, Standing("silver", "1.1"))
+    assert found == {"base": 101, "half": 50, "quarter": 25, "gift": 7, TIER: 10}
+    # Each floored: 1 and 1 and 1 of 3, not 4 of 3 x 1.5.
+    twice = ruleset(BASE, rule("a", times("1.5")), rule("b", times("1.5")))
+    assert awarded("3.00", twice, Standing("gold", "1.5")) == {"base": 3, "a": 1, "b": 1, TIER: 1}
+
+
+def test_the_first_that_matches_of_a_group_counts():
+    steps = [
+        rule(name, fixed(points), at_least(least), exclusive_group="basket")
+        for name, points, least in (("high", 25, "50.00"), ("middle", 10, "25.00"), ("low", 5, "0.00"))
+    ]
+    rules = ruleset(*steps, rule("free", fixed(1)))
+    assert awarded("50.00", rules) == {"high": 25, "free": 1}
+    assert awarded("49.99", rules) == {"middle": 10, "free": 1}
+    assert awarded("1.00", rules) == {"low": 5, "free": 1}
+    assert [line.why for line in judged("30.00", rules=rules).rules] == ["amount_at_least", None, EXCLUDED, None]
+    # By the document's order, not by what they give.
+    assert awarded("50.00", ruleset(*reversed(steps))) == {"low": 5}
+
+
+def test_what_a_group_excludes_is_no_base_and_multiplies_nothing():
+    first = rule("first", per_amount(), exclusive_group="g")
+    second = rule("second", per_amount("0.10"), exclusive_group="g")
+    assert due(first, second, rule("m", times("2"))) == {"first": 11, "m": 11}
+    better = rule("better", times("3"), COFFEE, exclusive_group="x")
+    worse = rule("worse", times("2"), exclusive_group="x")
+    assert due(BASE, better, worse) == {"base": 11, "better": 14}
+    assert due(BASE, worse, better) == {"base": 11, "worse": 11}
+
+
+def test_a_group_gives_no_more_on_what_is_kept_than_at_first():
+    rules = ruleset(
+        rule("high", fixed(10), at_least("50.00"), exclusive_group="g"), rule("low", fixed(25), exclusive_group="g")
+    )
+    bought = case("60.00", rules)
+    assert kept(bought, taken("10.00")).due == {"high": 10}
+    found = kept(bought, taken("10.01"))
+    assert found.due == {"low": 10}
+    assert [(line.why, line.requested, line.limit) for line in found.rules] == [
+        ("amount_at_least", 0, None),
+        (None, 25, AS_AT_FIRST),
+    ]
+    down = ruleset(
+        rule("high", fixed(25), at_least("50.00"), exclusive_group="g"), rule("low", fixed(10), exclusive_group="g")
+    )
+    assert kept(case("60.00", down), taken("10.01")).due == {"low": 10}
+
+
+@pytest.mark.parametrize(
+    "total, currency, points",
+    [
+        ("374.95", "SAR", 99),
+        ("374.9531", "SAR", 99),
+        ("374.96", "SAR", 100),
+        ("3.7495", "SAR", 0),
+        ("9999.9999", "IRR", 0),
+        ("10000.00", "IRR", 1),
+        ("999999999999.9999", "KWD", 3_249_999_999_999),
+        ("100.00", "USD", 100),
+    ],
+)
+def test_another_currency_counts_exactly_until_the_floor(total: str, currency: str, points: int):
+    rates = {"SAR": "0.2667", "IRR": "0.0001", "KWD": "3.25"}
+    exact = Fraction(total) * Fraction((rates | {"USD": "1"})[currency])
+    assert points == exact // 1
+    # Alone (the total decides) as beside another rule.
+    for rules in (ruleset(BASE, rates=rates), ruleset(BASE, rule("gift", fixed(1)), rates=rates)):
+        assert judged(total, rules=rules, currency=currency).rules[0].awarded == points
+
+
+@given(
+    units=st.integers(0, 10**16 - 1), rate=st.integers(1, 10**8), amount=st.integers(1, 10**8), points=st.integers(1, 9)
+)
+@example(units=10**16 - 1, rate=10**8 - 1, amount=1, points=1)
+def test_any_amount_at_any_rate_is_exact(units: int, rate: int, amount: int, points: int):
+    award = per_amount(_decimal(amount), points)
+    for others in ((), (rule("gift", fixed(1)),)):
+        rules = ruleset(rule("base", award), *others, rates={"SAR": _decimal(rate)})
+        found = judged(_decimal(units), rules=rules, currency="SAR").rules[0].awarded
+        assert found == units * rate // (amount * 10_000) * points
+
+
+def _decimal(units: int) -> str:
+    return f"{units // 10_000}.{units % 10_000:04}"
+
+
+def test_lines_of_another_currency_are_added_before_the_floor():
+    rules = ruleset(rule("coffee", per_amount(), COFFEE), rule("m", times("2"), COFFEE), rates={"SAR": "0.25"})
+    basket = lines(("a", "coffee", "3.99"), ("b", "coffee", "0.01"), ("c", "tea", "400.00"))
+    assert awarded("404.00", rules, currency="SAR", lines=basket) == {"coffee": 1, "m": 1}
+
+
+def test_without_a_rate_no_rule_matches_and_each_says_so():
+    rules = ruleset(BASE, rule("gift", fixed(5)), rule("m", times("2"), COFFEE, exclusive_group="g"))
+    judgement = judged("100.00", "1.5", rules=rules, currency="EUR")
+    assert [(line.why, line.matched, line.requested, line.awarded) for line in judgement.rules] == [
+        (NO_RATE, False, 0, 0)
+    ] * 3
+    assert (judgement.due, judgement.extra) == ({}, 0)
+    assert kept(case("100.00", rules, currency="EUR")).due == {}
+
+
+def test_the_worked_example_of_the_issue():
+    gifts = (rule(f"gift-{sku}", fixed(15), is_in("sku", sku)) for sku in ("A", "B"))
+    rules = rulebook((datetime(1, 1, 1, tzinfo=UTC), ruleset(BASE, *gifts)))
+    ann = strangers("ann")
+    basket = lines(("A", "x", "10.00"), ("B", "x", "10.00"), ("C", "x", "20.00"))
+    bought = case("40.00", lines=basket).bought
+    made = tell(ann, event("shop.purchase.completed.v1", NOON, bought), rules=rules)
+    assert moved(made) == [("earned", 70)]
+    assert moved(tell(ann, refund("1", "c", "20.00", hour(1), lines=[("3", "20.00")]), rules=rules)) == [
+        ("reversed", -20)
+    ]
+    assert moved(tell(ann, refund("1", "a", "10.00", hour(2), lines=[("1", "10.00")]), rules=rules)) == [
+        ("reversed", -25)
+    ]
+    assert ann.accounts["ann"].available == 25
+
+
+def test_the_version_in_force_at_the_events_time_judges_and_stays():
+    one, two = (ruleset(rule("base", per_amount("1.00", points)), version=points) for points in (1, 2))
+    rules = rulebook((datetime(1, 1, 1, tzinfo=UTC), one), (hour(5), two))
+    ann = strangers("ann")
+    told = [purchase("late", "100.00", hour(5)), purchase("early", "100.00", hour(4.9999)), purchase("old", "9", NOON)]
+    assert [points for _, points in moved(tell(ann, *told, rules=rules))] == [200, 100, 9]
+    assert [order.rules_version for order in ann.orders.values()] == [2, 1, 1]
+    # A refund after the change goes by the rules of the purchase.
+    assert moved(tell(ann, refund("early", "r", "50.00", hour(9)), rules=rules)) == [("reversed", -50)]
+    assert moved(tell(ann, refund("late", "r", "50.00", hour(9)), rules=rules)) == [("reversed", -100)]
+
+
+def test_of_versions_with_one_instant_the_last_published_counts():
+    one, two = (ruleset(version=version) for version in (1, 2))
+    assert rulebook((hour(0), two), (hour(0), one)).in_force(hour(0)).version == 2
+    late = rulebook((hour(5), one), (hour(0), two))
+    assert [late.in_force(hour(at)).version for at in (0, 4.9999, 5, 9)] == [2, 2, 1, 1]
+
+
+_WHEN = st.lists(
+    st.one_of(
+        st.sampled_from([COFFEE, TEA, is_in("sku", "a", "b"), is_in("sku", "c")]),
+        st.integers(0, 6000).map(lambda cents: at_least(f"{cents // 100}.{cents % 100:02}")),
+    ),
+    max_size=2,
+)
+_AWARD = st.one_of(
+    st.builds(per_amount, st.sampled_from(["0.30", "1.00", "7.77"]), st.integers(1, 9)),
+    st.integers(1, 50).map(fixed),
+    st.sampled_from(["1", "1.3", "2", "3.5"]).map(times),
+)
+_RULES = st.lists(
+    st.builds(
+        lambda award, when, group, limits: (
+            rule("?", award, *when, limits=limits) | ({"exclusive_group": group} if group else {})
+        ),
+        _AWARD,
+        _WHEN,
+        st.sampled_from([None, None, "g", "h"]),
+        st.sampled_from([[], [], [limit("order", points=12)], [limit("day", points=20)], [limit(count=1)]]),
+    ),
+    min_size=1,
+    max_size=6,
+).map(lambda rules: ruleset(*({**one, "id": f"rule-{at}"} for at, one in enumerate(rules))))
+_BASKET = st.lists(
+    st.tuples(st.sampled_from("abc"), st.sampled_from(["coffee", "tea"]), st.integers(1, 3000)), min_size=1, max_size=4
+)
+_Basket = list[tuple[str, str, int]]
+
+
+def _money(cents: int) -> str:
+    return f"{cents // 100}.{cents % 100:02}"
+
+
+def _case(rules: RuleSet, basket: _Basket) -> OrderCase:
+    parts = [(sku, category, _money(cents)) for sku, category, cents in basket]
+    total = _money(sum(cents for *_, cents in basket))
+    return case(total, rules, Standing("silver", "1.3"), lines=lines(*parts))
+
+
+@given(rules=_RULES, basket=_BASKET, data=st.data())
+def test_partial_refunds_by_lines_equal_one_full_one(rules: RuleSet, basket: _Basket, data: st.DataObject):
+    bought = event("shop.purchase.completed.v1", NOON, _case(rules, basket).bought)
+    back = data.draw(st.sets(st.integers(1, len(basket)), min_size=1))
+    whole = [(str(number), basket[number - 1][2]) for number in sorted(back)]
+    parts: list[tuple[str, int]] = []
+    for number, cents in whole:
+        first = data.draw(st.integers(0, cents))
+        parts += [(number, part) for part in (first, cents - first) if part]
+    told = [
+        refund("1", f"r{at}", _money(cents), hour(at), lines=[(line, _money(cents))])
+        for at, (line, cents) in enumerate(data.draw(st.permutations(parts)))
+    ]
+    once = refund("1", "r", _money(sum(cents for _, cents in whole)), lines=[(a, _money(b)) for a, b in whole])
+    book = rulebook((datetime(1, 1, 1, tzinfo=UTC), rules))
+    partly, fully = strangers("ann"), strangers("ann")
+    tell(partly, bought, *told, rules=book)
+    tell(fully, bought, once, rules=book)
+    assert partly.orders["ann", "1"].given == fully.orders["ann", "1"].given
+    assert partly.accounts["ann"].available == fully.accounts["ann"].available
+    assert partly.accounts["ann"].debt == 0
+    assert partly.accounts["ann"].available == sum(partly.orders["ann", "1"].given.values())
+
+
+@given(rules=_RULES, basket=_BASKET, data=st.data())
+def test_nothing_gives_more_on_what_is_kept_than_at_first(rules: RuleSet, basket: _Basket, data: st.DataObject):
+    bought = _case(rules, basket)
+    first, found, _ = orders.judge_bought(bought, {})
+    refunds: list[Refund] = []
+    for at in range(data.draw(st.integers(0, 3))):
+        cents = data.draw(st.integers(1, 4000))
+        line = data.draw(st.none() | st.integers(1, len(basket)))
+        refunds.append(taken(_money(cents), *([(str(line), _money(cents))] if line else []), name=str(at)))
+    kept = keep(Purchase.of(bought.bought), refunds)
+    later = orders.judge_kept(bought, kept if refunds else None, found, frozenset())
+    assert later == first or refunds
+    assert later.extra <= first.extra
+    by_group: dict[str, list[int]] = {}
+    for one, before, after in zip(rules.on("purchase"), first.rules, later.rules, strict=True):
+        assert 0 <= after.awarded <= after.requested
+        sums = by_group.setdefault(one.group or one.id, [0, 0])
+        sums[0] += before.awarded
+        sums[1] += after.awarded
+    assert all(after <= before for before, after in by_group.values())

@@ -1,0 +1,159 @@
+"""The daily pipeline: what is swept, who is told what ends, whose birthday it is; twice is once.
+
+Planted and caught here: an ending told again every day; no notice of its own for the last week; birthdays awarded
+again by another worker; who was born on 29 February forgotten in other years.
+"""
+
+import asyncio
+from argparse import Namespace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from services.points import __main__
+from services.points.handlers import day
+from services.points.settings import Settings
+from shared.contracts.shop import CustomerErased, CustomerRegistered, CustomerUpdated
+from shared.contracts.values import parse_instant
+from shared.postgres.pool import Pool, open_pool
+from tests.points.asking import enact
+from tests.points.books import balances, check_books, deliver, published, transactions
+from tests.points.shop import event, hour, purchase
+from tests.support import postgres
+
+RIYADH = ZoneInfo("Asia/Riyadh")
+YEAR = {"kind": "after_months", "months": 12}
+BASE = {"id": "base", "on": "purchase", "award": {"kind": "per_amount", "points": 1, "amount": "1.00"}, "expire": YEAR}
+GIFT = {"id": "gift", "on": "birthday", "award": {"kind": "fixed", "points": 70}}
+
+
+def at(text: str) -> datetime:
+    """A local instant of Riyadh."""
+    return datetime.fromisoformat(text).replace(tzinfo=RIYADH).astimezone(UTC)
+
+
+def registered(customer: str, born: str | None) -> Any:
+    data = CustomerRegistered.model_validate({"customer_id": customer, "birth_date": born})
+    return event("shop.customer.registered.v1", hour(0), data)
+
+
+def updated(customer: str, time: datetime, **fields: Any) -> Any:
+    data = CustomerUpdated.model_validate({"customer_id": customer} | fields)
+    # As read: what is published here leaves null out, which clears.
+    return event("shop.customer.updated.v1", time, data)._replace(data=data)
+
+
+async def endings(pool: Pool) -> list[tuple[str, int, str]]:
+    return [
+        (one["data"]["customer_id"], one["data"]["points"], one["data"]["expires_at"])
+        for one in await published(pool)
+        if one["type"] == "loyalty.points.expiring.v1"
+    ]
+
+
+async def test_what_ends_is_told_thirty_seven_and_one_day_before_once_each(points_pool: Pool):
+    await enact(points_pool, BASE, time_zone="Asia/Riyadh")
+    await deliver(points_pool, purchase("1", "100.00"), purchase("2", "20.00"), now=hour(1))
+    await deliver(points_pool, purchase("3", "5.00", hour(48)), now=hour(48))
+    # 1 March and a year: gone on 2 March at 00:00 in Riyadh.
+    ends = at("2027-03-02T00:00")
+    told: list[int] = []
+    for days in range(40, 0, -1):
+        now = ends - timedelta(days=days, hours=-9)
+        counts = [await day.tell_endings(points_pool, now) for _ in range(2)]
+        if sum(counts):
+            told.append(days)
+    # The third order ends two days later.
+    assert told == [30, 28, 7, 5, 1]
+    found = await endings(points_pool)
+    assert found.count(("ann", 120, "2027-03-01T21:00:00Z")) == 3
+    assert found.count(("ann", 5, "2027-03-03T21:00:00Z")) == 2
+    await check_books(points_pool)
+
+
+async def test_points_that_are_given_late_are_told_of_by_the_nearest_notice_only(points_pool: Pool):
+    await enact(points_pool, BASE, time_zone="Asia/Riyadh")
+    now = at("2027-02-27T09:00")
+    await deliver(points_pool, purchase("1", "100.00"), now=now)
+    assert [await day.tell_endings(points_pool, now + timedelta(days=days)) for days in range(3)] == [1, 0, 1]
+
+
+async def test_two_workers_at_once_tell_and_award_once(points_pool: Pool):
+    await enact(points_pool, BASE, GIFT, time_zone="Asia/Riyadh")
+    names = [f"customer-{number}" for number in range(30)]
+    await deliver(points_pool, *(registered(name, "1990-04-01") for name in names), now=hour(0))
+    await deliver(points_pool, *(purchase("1", "10.00", customer_id=name) for name in names), now=hour(1))
+    birthday, ending = at("2026-04-01T00:05"), at("2027-03-01T09:00")
+    for now in (birthday, ending):
+        await asyncio.gather(*(day.run(points_pool, now) for _ in range(3)))
+    assert len(await endings(points_pool)) == 30
+    rows = [row for row in await transactions(points_pool) if row["reason"]["kind"] == "birthday"]
+    assert [(row["customer_id"], row["points"]) for row in rows] == [(name, 70) for name in sorted(names)]
+    assert {row["occurred_at"] for row in rows} == {at("2026-04-01T00:00")}
+    await check_books(points_pool)
+
+
+@pytest.mark.parametrize(
+    ("born", "celebrated"),
+    [
+        ("1990-04-01", ["2026-04-01", "2027-04-01"]),
+        ("2000-02-29", ["2027-02-28", "2028-02-29"]),
+        ("2026-04-01", ["2027-04-01"]),
+        (None, []),
+    ],
+)
+async def test_a_birthday_is_kept_once_a_year(points_pool: Pool, born: str | None, celebrated: list[str]):
+    await enact(points_pool, GIFT, time_zone="Asia/Riyadh")
+    await deliver(points_pool, registered("ann", born), now=hour(0))
+    for date in ("2026-03-31", "2026-04-01", "2026-04-02", "2027-02-28", "2027-03-01", "2027-04-01", "2028-02-28"):
+        await day.run(points_pool, at(f"{date}T08:00"))
+    await day.run(points_pool, at("2028-02-29T08:00"))
+    rows = [row for row in await transactions(points_pool) if row["reason"]["kind"] == "birthday"]
+    assert [f"{row['occurred_at'].astimezone(RIYADH):%Y-%m-%d}" for row in rows] == celebrated
+
+
+async def test_the_newest_word_on_a_birth_date_counts_and_an_erased_one_is_forgotten(points_pool: Pool):
+    await enact(points_pool, GIFT, time_zone="Asia/Riyadh")
+    await deliver(
+        points_pool,
+        *(registered(name, "1990-05-01") for name in ("ann", "bob", "eve")),
+        updated("ann", hour(2), birth_date="1990-04-01"),
+        updated("ann", hour(1), birth_date="1990-06-01"),
+        updated("bob", hour(1), birth_date=None),
+        updated("eve", hour(1), name="Eve"),
+        event("shop.customer.erased.v1", hour(2), CustomerErased(customer_id="eve")),
+    )
+    for date in ("2026-04-01", "2026-05-01", "2026-06-01"):
+        await day.run(points_pool, at(f"{date}T00:00"))
+    rows = [row for row in await transactions(points_pool) if row["reason"]["kind"] == "birthday"]
+    assert [(row["customer_id"], row["occurred_at"]) for row in rows] == [("ann", at("2026-04-01T00:00"))]
+
+
+async def test_days_that_no_worker_saw_are_made_up_for(points_pool: Pool):
+    await enact(points_pool, GIFT, time_zone="Asia/Riyadh")
+    born = {"ann": "1990-04-02", "bob": "1990-04-05", "eve": "1990-04-20"}
+    await deliver(points_pool, *(registered(name, date) for name, date in born.items()), now=hour(0))
+    await day.sweep_up(points_pool, at("2026-04-01T00:00"))
+    await day.sweep_up(points_pool, at("2026-04-05T00:00"))
+    # A fortnight later one week is made up for.
+    await day.sweep_up(points_pool, at("2026-04-26T00:00"))
+    await day.sweep_up(points_pool, at("2026-04-26T12:00"))
+    rows = [row for row in await transactions(points_pool) if row["reason"]["kind"] == "birthday"]
+    assert [(row["customer_id"], row["points"]) for row in rows] == [("ann", 70), ("bob", 70), ("eve", 70)]
+
+
+async def test_the_command_runs_it_as_of_an_instant(postgres_url: str, capsys: pytest.CaptureFixture[str]):
+    settings = Settings(database_url=await postgres.make_database(postgres_url, "points"))
+    async with await open_pool(settings.database_url, application="wafa-test") as pool:
+        await enact(pool, BASE, time_zone="Asia/Riyadh")
+        await deliver(pool, purchase("1", "100.00"), now=hour(1))
+        before = Namespace(at=parse_instant("2027-03-01T23:59:59+03:00"))
+        assert await __main__._day(before, settings) == 0
+        assert (await balances(pool, now=hour(2))).available == 100
+        assert "endings told: 1" in capsys.readouterr().out.splitlines()
+        assert await __main__._day(Namespace(at=parse_instant("2027-03-02T00:00:00+03:00")), settings) == 0
+        assert "points expired: 100" in capsys.readouterr().out.splitlines()
+        assert (await balances(pool, now=hour(2))).available == 0
+        await check_books(pool)

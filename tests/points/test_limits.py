@@ -1,0 +1,280 @@
+"""Limits: what they count, per what, of whom; what they cut, what gives their use back, and what goes past them.
+
+Planted and caught here: periods of UTC; weeks from Monday on whatever the document says; a month of any year; awards
+of 0 counted; the tier's extra cut with the base; uses by version; a withdrawn review that frees what it asked for, or
+its points alone; the sku that is used least taken to bind; lines that a rule does not name counted for their sku; the
+last of two limits named; a refund judged with free limits.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.points.rules import orders
+from services.points.rules.document import Limit
+from services.points.rules.judgement import NO_USE, TIER, RuleLine
+from services.points.rules.known import State
+from services.points.rules.limits import Use, UseKey, words
+from services.points.rules.orders import OrderCase
+from services.points.rules.ruleset import RuleSet
+from services.points.rules.tiers import Standing
+from shared.contracts.kept import Purchase, Refund, keep
+from shared.contracts.values import parse_instant
+from tests.points.judging import case, lines
+from tests.points.known import SINCE_EVER, moved, rulebook, ruleset, strangers, tell
+from tests.points.shop import NOON, hour, purchase, refund, review, tier, withdrawal
+from tests.points.written import Json, at_least, fixed, is_in, limit, per_amount, rule, times
+
+
+def limited(*limits: Json, award: Json | None = None, **fields: Any) -> RuleSet:
+    """The rules where one gives 10 (or what is asked for) within limits."""
+    return ruleset(rule("only", award or fixed(10), limits=list(limits)), **fields)
+
+
+def points_of(rules: RuleSet, *cases: OrderCase) -> list[int]:
+    """What the one rule gives for orders that are judged one after the other."""
+    uses: dict[UseKey, Use] = {}
+    found: list[int] = []
+    for one in cases:
+        judgement, _, used = orders.judge_bought(one._replace(rules=rules), uses)
+        uses |= used
+        found.append(judgement.rules[0].awarded)
+    return found
+
+
+def at(*instants: str) -> list[OrderCase]:
+    return [case("10.00", at=parse_instant(one)) for one in instants]
+
+
+def of(customer: str, *skus: str) -> OrderCase:
+    basket = lines(*((sku, "coffee", "1.00") for sku in skus))
+    return case(f"{len(skus)}.00", customer_id=customer, lines=basket)
+
+
+@pytest.mark.parametrize(
+    "limits, expected",
+    [
+        ([limit(count=2)], [10, 10, 0, 0]),
+        ([limit(points=25)], [10, 10, 5, 0]),
+        ([limit(points=20)], [10, 10, 0, 0]),
+        ([limit(points=1)], [1, 0, 0, 0]),
+        ([limit("order", points=4)], [4, 4, 4, 4]),
+        ([limit("order", count=1)], [10, 10, 10, 10]),
+        ([limit(count=3), limit(points=25)], [10, 10, 5, 0]),
+        ([limit("order", points=4), limit(points=10)], [4, 4, 2, 0]),
+        ([limit("order", points=9), limit(count=2)], [9, 9, 0, 0]),
+        ([], [10, 10, 10, 10]),
+    ],
+)
+def test_an_award_is_cut_to_what_its_limits_leave(limits: list[Json], expected: list[int]):
+    assert points_of(limited(*limits), *[case("10.00")] * 4) == expected
+
+
+def test_the_receipt_says_what_was_requested_awarded_and_which_limit_cut():
+    rules = limited(limit(points=15), limit("month", points=12), limit("week", count=9), award=per_amount())
+    [first] = orders.judge_bought(case("12.00", rules), {}).judgement.rules
+    assert first == RuleLine("only", matched=True, requested=12, awarded=12)
+    uses = orders.judge_bought(case("8.00", rules), {}).used
+    [cut] = orders.judge_bought(case("8.00", rules), uses).judgement.rules
+    assert cut == RuleLine("only", matched=True, requested=8, awarded=4, limit="12 points per customer and month")
+    # In April the month is free, and what was ever given binds.
+    [later] = orders.judge_bought(case("8.00", rules, at=parse_instant("2026-04-01T00:00:00Z")), uses).judgement.rules
+    assert (later.requested, later.awarded, later.limit) == (8, 7, "15 points per customer")
+    # Of two that cut alike the first is named.
+    alike = limited(limit("order", points=5), limit(points=5), award=per_amount())
+    assert orders.judge_bought(case("9.00", alike), {}).judgement.rules[0].limit == "5 points per order"
+
+
+@pytest.mark.parametrize(
+    "written, expected",
+    [
+        (limit(count=1), "once per customer"),
+        (limit("year", count=3), "3 times per customer and year"),
+        (limit("order", points=5), "5 points per order"),
+        (limit("order", "program", count=2), "2 times per order"),
+        (limit("ever", "program", points=9), "9 points in the program"),
+        (limit("day", "program", count=1), "once in the program per day"),
+        (limit("week", "customer_sku", points=9), "9 points per customer and sku and week"),
+    ],
+)
+def test_a_limit_in_words(written: Json, expected: str):
+    assert words(Limit.model_validate(written)) == expected
+
+
+@pytest.mark.parametrize(
+    "per, zone, week_start, instants, expected",
+    [
+        ("day", "UTC", "mon", "2026-03-05T00:00:00Z 2026-03-05T23:59:59Z 2026-03-06T00:00:00Z", [10, 0, 10]),
+        ("day", "Asia/Riyadh", "mon", "2026-03-05T20:59:59Z 2026-03-05T21:00:00Z 2026-03-06T20:59:59Z", [10, 10, 0]),
+        # The days of 23 and of 25 hours.
+        ("day", "Europe/Berlin", "mon", "2026-03-28T23:00:00Z 2026-03-29T21:59:59Z 2026-03-29T22:00:00Z", [10, 0, 10]),
+        ("day", "Europe/Berlin", "mon", "2026-10-24T22:00:00Z 2026-10-25T22:59:59Z 2026-10-25T23:00:00Z", [10, 0, 10]),
+        # 1 March 2026 is a Sunday.
+        ("week", "UTC", "mon", "2026-02-28T12:00:00Z 2026-03-01T23:59:59Z 2026-03-02T00:00:00Z", [10, 0, 10]),
+        ("week", "UTC", "sun", "2026-02-28T12:00:00Z 2026-03-01T00:00:00Z 2026-03-07T23:59:59Z", [10, 10, 0]),
+        ("week", "UTC", "sat", "2026-02-27T12:00:00Z 2026-02-28T00:00:00Z 2026-03-06T23:59:59Z", [10, 10, 0]),
+        # A week may belong to two years.
+        ("week", "UTC", "mon", "2026-12-28T00:00:00Z 2027-01-03T23:59:59Z 2027-01-04T00:00:00Z", [10, 0, 10]),
+        ("month", "UTC", "mon", "2028-02-01T00:00:00Z 2028-02-29T23:59:59Z 2028-03-01T00:00:00Z", [10, 0, 10]),
+        ("month", "Asia/Riyadh", "mon", "2026-03-31T20:59:59Z 2026-03-31T21:00:00Z 2026-04-30T20:59:59Z", [10, 10, 0]),
+        ("month", "UTC", "mon", "2026-03-15T00:00:00Z 2027-03-15T00:00:00Z 2027-03-31T00:00:00Z", [10, 10, 0]),
+        ("year", "UTC", "mon", "2026-01-01T00:00:00Z 2026-12-31T23:59:59Z 2027-01-01T00:00:00Z", [10, 0, 10]),
+        ("year", "Asia/Riyadh", "mon", "2026-12-31T20:59:59Z 2026-12-31T21:00:00Z 2027-12-31T20:59:59Z", [10, 10, 0]),
+        ("ever", "UTC", "mon", "2001-01-01T00:00:00Z 2026-12-31T23:59:59Z 2099-01-01T00:00:00Z", [10, 0, 0]),
+        # By the time of the event, in whatever order it is told.
+        ("day", "UTC", "mon", "2026-03-06T00:00:00Z 2026-03-05T00:00:00Z 2026-03-06T12:00:00Z", [10, 10, 0]),
+    ],
+)
+def test_periods_are_those_of_the_programs_zone(
+    per: str, zone: str, week_start: str, instants: str, expected: list[int]
+):
+    rules = limited(limit(per, count=1), time_zone=zone, week_start=week_start)
+    assert points_of(rules, *at(*instants.split())) == expected
+
+
+def test_limits_are_of_a_customer_of_its_skus_or_of_the_whole_program():
+    told = [of("ann", "a"), of("bob", "a"), of("ann", "a"), of("ann", "b")]
+    assert points_of(limited(limit(count=1)), *told) == [10, 10, 0, 0]
+    assert points_of(limited(limit(scope="customer_sku", count=1)), *told) == [10, 10, 0, 10]
+    assert points_of(limited(limit(scope="program", count=1)), *told) == [10, 0, 0, 0]
+    assert points_of(limited(limit(scope="program", points=25)), *told) == [10, 10, 5, 0]
+
+
+def test_of_several_skus_the_one_that_is_used_up_most_binds():
+    each = limited(limit(scope="customer_sku", points=15))
+    told = [("a",), ("a", "b"), ("b", "c"), ("a", "c"), ("c",), ("d",)]
+    assert points_of(each, *(of("ann", *skus) for skus in told)) == [10, 5, 10, 0, 5, 10]
+
+
+def test_only_the_lines_that_a_rule_names_use_its_limit_per_sku():
+    rules = ruleset(rule("only", fixed(10), is_in("sku", "a", "b"), limits=[limit(scope="customer_sku", count=1)]))
+    assert points_of(rules, of("ann", "a", "x"), of("ann", "b", "x"), of("ann", "a", "b"), of("ann", "x")) == [
+        10,
+        10,
+        0,
+        0,
+    ]
+
+
+def test_a_count_counts_awards_above_0():
+    rules = limited(limit(count=2), award=per_amount())
+    told = [case(total) for total in ("0.99", "5.00", "0.00", "7.00", "9.00")]
+    assert points_of(rules, *told) == [0, 5, 0, 7, 0]
+    # An award that another limit cuts to nothing is none.
+    both = limited(limit("day", points=10), limit(count=2))
+    assert points_of(both, *at("2026-03-01T00:00:00Z", "2026-03-01T01:00:00Z", "2026-03-02T00:00:00Z")) == [10, 0, 10]
+
+
+def test_what_does_not_match_uses_nothing():
+    rules = ruleset(rule("only", fixed(10), at_least("5.00"), limits=[limit(count=1)]))
+    assert points_of(rules, case("4.99"), case("5.00"), case("5.00")) == [0, 10, 0]
+
+
+def test_multipliers_and_the_tiers_extra_go_by_the_points_before_limits():
+    rules = ruleset(
+        rule("base", per_amount(), limits=[limit("order", points=40)]),
+        rule("m", times("2"), limits=[limit("order", points=70)]),
+    )
+    found = orders.judge_bought(case("100.00", rules, Standing("gold", "1.5")), {})
+    assert found.judgement.due == {"base": 40, "m": 70, TIER: 50}
+    bought = case("100.00", rules, Standing("gold", "1.5"))
+    kept = keep(Purchase.of(bought.bought), [Refund("r", NOON, "USD", "50.00")])
+    # Of 50: still 40 within the limit, 50 more by the multiplier, 25 by the tier.
+    assert orders.judge_kept(bought, kept, found.found, frozenset()).due == {"base": 40, "m": 50, TIER: 25}
+
+
+@pytest.fixture
+def ann() -> State:
+    return strangers("ann", "bob")
+
+
+def told(state: State, rules: RuleSet, *events: Any) -> Sequence[tuple[str, int]]:
+    return moved(tell(state, *events, rules=rulebook((SINCE_EVER, rules))))
+
+
+def test_refunds_never_return_the_use_of_a_limit(ann: State):
+    rules = limited(limit(count=1), limit(points=100), award=per_amount())
+    assert told(ann, rules, purchase("1", "60.00"), refund("1", "r", "60.00")) == [("earned", 60), ("reversed", -60)]
+    assert told(ann, rules, purchase("2", "50.00")) == [("earned", 0)]
+    by_points = limited(limit("month", points=100), award=per_amount())
+    bob = strangers("ann")
+    told(bob, by_points, purchase("1", "60.00"), refund("1", "r", "30.00"))
+    assert told(bob, by_points, purchase("2", "60.00")) == [("earned", 40)]
+    # What the limit cut is the first to go: 60 were asked for, 40 given, 45 are asked for now.
+    assert told(bob, by_points, refund("2", "s", "15.00")) == []
+    assert told(bob, by_points, refund("2", "t", "10.00")) == [("reversed", -5)]
+
+
+def test_a_limit_belongs_to_its_rule_across_versions(ann: State):
+    first = ruleset(rule("base", per_amount(), limits=[limit(points=50)]), version=1)
+    other = rule("other", fixed(7), limits=[limit(points=50)])
+    second = ruleset(rule("base", per_amount(), limits=[limit(points=80)]), other, version=2)
+    rules = rulebook((SINCE_EVER, first), (hour(5), second))
+    orders_told = [purchase("1", "60.00", hour(1)), purchase("2", "60.00", hour(6)), purchase("3", "9.00", hour(2))]
+    assert [points for _, points in moved(tell(ann, *orders_told, rules=rules))] == [50, 30 + 7, 0]
+
+
+def test_a_withdrawn_review_frees_its_own_use(ann: State):
+    rules = ruleset(
+        rule("review", fixed(50), on="review", limits=[limit("month", points=80), limit(scope="customer_sku", count=1)])
+    )
+    assert told(ann, rules, review("1", "s"), review("2", "t"), review("3", "u")) == [
+        ("earned", 50),
+        ("earned", 30),
+        ("earned", 0),
+    ]
+    # The second had 30: they are free again, and so is its sku, but not the first one's.
+    assert told(ann, rules, withdrawal("2"), review("4", "s"), review("5", "t"), review("6", "u")) == [
+        ("reversed", -30),
+        ("earned", 0),
+        ("earned", 30),
+        ("earned", 0),
+    ]
+    # The third was given nothing, and frees nothing.
+    assert told(ann, rules, withdrawal("3"), withdrawal("2"), review("7", "v")) == [("earned", 0)]
+    assert told(ann, rules, withdrawal("1"), review("8", "s")) == [("reversed", -50), ("earned", 50)]
+
+
+def test_a_limit_of_the_program_is_one_for_all(ann: State):
+    rules = limited(limit("ever", "program", points=15))
+    events = [purchase("1", "5.00"), purchase("2", "5.00", customer_id="bob"), purchase("3", "5.00")]
+    assert [points for _, points in told(ann, rules, *events)] == [10, 5, 0]
+
+
+def test_a_tier_told_late_gives_nothing_to_a_rule_that_used_no_limit_at_first(ann: State):
+    gold = is_in("tier", "x2")
+    rules = ruleset(rule("free", fixed(3), gold), rule("counted", fixed(10), gold, limits=[limit(count=5)]))
+    told(ann, rules, purchase("1", "5.00", hour(1)))
+    assert told(ann, rules, tier([(hour(0), "2")], verb="corrected")) == [("earned", 3)]
+    order = ann.orders["ann", "1"]
+    case_now = OrderCase(rules, order.bought, order.occurred_at, order.ordinal, order.standing)
+    found = orders.judge_kept(case_now, None, order.found, frozenset()).rules
+    assert found[1] == RuleLine("counted", matched=True, requested=10, awarded=0, limit=NO_USE)
+
+
+_DAYS = st.integers(1, 28)
+_ORDERS = st.lists(st.tuples(st.sampled_from(["ann", "bob"]), _DAYS, st.integers(0, 60)), max_size=25)
+
+
+@given(told=_ORDERS, most=st.integers(1, 80), times=st.integers(1, 5), scope=st.sampled_from(["customer", "program"]))
+def test_no_period_gives_more_than_its_limits_and_nothing_less_than_they_leave(
+    told: list[tuple[str, int, int]], most: int, times: int, scope: str
+):
+    rules = limited(limit("week", scope, points=most), limit("day", scope, count=times), award=per_amount())
+    cases = [
+        case(f"{points}.00", at=datetime(2026, 2, day, 12, tzinfo=UTC), customer_id=customer)
+        for customer, day, points in told
+    ]
+    weeks: dict[tuple[str, int], int] = {}
+    days: dict[tuple[str, int], int] = {}
+    for (customer, day, asked), awarded in zip(told, points_of(rules, *cases), strict=True):
+        owner = customer if scope == "customer" else ""
+        week = owner, (day + 5) // 7  # 2 February 2026 is a Monday
+        free = most - weeks.get(week, 0) if days.get((owner, day), 0) < times else 0
+        assert awarded == min(asked, free)
+        weeks[week] = weeks.get(week, 0) + awarded
+        days[owner, day] = days.get((owner, day), 0) + (awarded > 0)

@@ -1,0 +1,77 @@
+"""Whatever a customer and time do to points, in any order and two at once: the ledger shows what the mirror has."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from services.points.handlers import holding, spending
+from services.points.handlers.commands import InsufficientPointsError
+from services.points.handlers.holding import Reservation
+from services.points.handlers.spending import ForReference
+from shared.postgres.pool import Pool
+from tests.points import books
+from tests.points.books import Balances
+from tests.points.machine import Machine, Step, steps
+
+
+# A failure is worth the minutes that it takes to make its example small.
+@pytest.mark.timeout(600)
+@given(happened=steps)
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+async def test_the_ledger_shows_what_the_mirror_has(points_pool: Pool, happened: Sequence[Step]):
+    await Machine(points_pool).run(happened)
+
+
+DAY = timedelta(1)
+NOW = timedelta()
+SPENT = [("tell", [("buy", 0, (("", "45.00"),), 4 * DAY)]), ("redeem", 4, NOW)]
+DRAINED = [*SPENT, ("tell", [("refund", 0, 0, "20.00", "", NOW)])]
+ONCE = {
+    # A lot stood in the queue of what is due once more for each activation before its end, and expired as often.
+    "over after another's activation": [
+        ("tell", [("buy", 0, (("", "7.77"),), 20 * DAY), ("buy", 1, (("", "45.00"),), NOW)]),
+        ("pass", 35 * DAY),
+    ],
+    # A refund took what waited for a delivery: then nobody took back what that had given when it never came.
+    "drained, never delivered": [*DRAINED, ("pass", 11 * DAY)],
+    "drained, then delivered": [*DRAINED, ("tell", [("deliver", 0, NOW)]), ("pass", 11 * DAY)],
+    # Points that were over when they came paid for a refund, if it came in the same batch.
+    "over within its batch": [
+        ("tell", [("buy", 0, (("", "19.9999"),), 4 * DAY)]),
+        ("redeem", 4, NOW),
+        ("tell", [("buy", 1, (("", "19.9999"),), 50 * DAY), ("refund", 0, 0, "10.00", "", NOW)]),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", ONCE)
+async def test_what_once_went_wrong(points_pool: Pool, name: str):
+    await Machine(points_pool).run(ONCE[name])
+
+
+async def spend(pool: Pool, number: int) -> bool:
+    """One point, as a redemption or as a hold; whether there was one left."""
+    async with pool.acquire() as connection, connection.transaction():
+        try:
+            if number % 2:
+                await spending.redeem_for_reference(connection, books.call(), ForReference(1, f"r{number}"))
+            else:
+                await holding.reserve(connection, books.call(), Reservation(1, f"h{number}", timedelta(hours=1)))
+        except InsufficientPointsError:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("time", range(10))
+async def test_of_100_that_want_one_of_50_points_at_once_50_get_it(points_pool: Pool, time: int):
+    await books.adjust(points_pool, "ann", 50)
+    got = await asyncio.gather(*(spend(points_pool, number) for number in range(100)))
+    found = await books.balances(points_pool)
+    assert sum(got) == 50
+    assert found == Balances(held=sum(got[::2]), lifetime_redeemed=sum(got[1::2]))
+    await books.check_books(points_pool)

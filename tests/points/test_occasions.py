@@ -1,0 +1,126 @@
+"""What earns besides orders: each occasion once, by the rules of its time, and back when it is taken back.
+
+Planted and caught here: a void that leaves what the rules gave; a promotion judged at the tier before it; a tier told
+late that settles no review; an occasion that is told again awarded again.
+"""
+
+from typing import Any
+
+import pytest
+
+from services.points.rules.known import State
+from services.points.rules.ruleset import RuleBook
+from shared.contracts.envelope import Event
+from shared.contracts.shop import ActivityPerformed, CustomerRegistered, SurveyAnswered
+from tests.points.known import SINCE_EVER, moved, rulebook, ruleset, strangers, tell
+from tests.points.shop import again, event, hour, referral, review, tier, withdrawal
+
+
+def rule(on: str, points: int, *when: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"id": on, "on": on, "when": list(when), "award": {"kind": "fixed", "points": points}} | fields
+
+
+RULES = rulebook(
+    (
+        SINCE_EVER,
+        ruleset(
+            rule("registration", 100),
+            rule(
+                "activity",
+                20,
+                {"kind": "activity_is", "activity": "app_install"},
+                limits=[{"count": 1, "per": "ever", "scope": "customer"}],
+            ),
+            rule("survey", 10, {"kind": "survey_is", "survey": "nps"}, {"kind": "score_at_least", "score": 9}),
+            rule("referral", 30),
+            rule("tier_promotion", 200, {"kind": "tier_in", "values": ["x2"]}),
+            rule("review", 50, {"kind": "tier_in", "values": ["x2"]}),
+        ),
+    )
+)
+
+
+@pytest.fixture
+def ann() -> State:
+    return strangers("ann", "bob")
+
+
+def told(state: State, *events: Event, rules: RuleBook = RULES) -> list[tuple[str, int]]:
+    return moved(tell(state, *events, rules=rules))
+
+
+def registered(source: str = "/shop/web") -> Event:
+    return event("shop.customer.registered.v1", hour(0), CustomerRegistered(customer_id="ann"), source)
+
+
+def activity(activity_id: str, name: str = "app_install") -> Event:
+    data = ActivityPerformed(customer_id="ann", activity_id=activity_id, activity=name)
+    return event("shop.activity.performed.v1", hour(0), data)
+
+
+def answer(answer_id: str, survey: Any, score: int) -> Event:
+    data = SurveyAnswered(customer_id="ann", answer_id=answer_id, survey=survey, score=score)
+    return event("shop.survey.answered.v1", hour(0), data)
+
+
+def test_a_registration_is_awarded_once_whoever_tells_it(ann: State):
+    changes = tell(ann, registered(), registered("/shop/app"), rules=RULES)
+    assert (moved(changes), changes.repeats) == ([("earned", 100)], 1)
+    assert changes.transactions[0].occasion.reason == {"kind": "registration"}
+
+
+def test_an_activity_is_judged_once_by_its_name_and_its_limit(ann: State):
+    first = activity("1")
+    assert told(ann, first, again(first), activity("2", "quiz"), activity("3")) == [
+        ("earned", 20),
+        ("earned", 0),
+        ("earned", 0),
+    ]
+
+
+def test_a_survey_is_judged_by_its_kind_and_score(ann: State):
+    answers = (answer("1", "nps", 9), answer("2", "nps", 8), answer("3", "csat", 5))
+    changes = tell(ann, *answers, rules=RULES)
+    assert moved(changes) == [("earned", 10), ("earned", 0), ("earned", 0)]
+    assert changes.transactions[0].occasion.reason == {"kind": "survey", "answer_id": "1"}
+
+
+def test_a_referrals_rule_pays_the_advocate_besides_and_a_void_takes_all_back(ann: State):
+    changes = tell(ann, referral("approved", "f"), rules=RULES)
+    assert [(one.account.customer_id, one.points) for one in changes.transactions] == [
+        ("ann", 500),
+        ("bob", 200),
+        ("ann", 30),
+    ]
+    assert told(ann, referral("voided", "f")) == [("reversed", -500), ("reversed", -200), ("reversed", -30)]
+    assert told(ann, referral("voided", "g"), referral("approved", "g")) == []
+    assert [ann.accounts[name].available for name in ("ann", "bob")] == [0, 0]
+
+
+def test_a_promotion_is_judged_at_the_new_tier_once_for_each_instant(ann: State):
+    first = tier([(hour(0), "1.5")])
+    second = tier([(hour(1), "2")])
+    assert told(ann, first, second, again(second)) == [("earned", 0), ("earned", 200)]
+    assert told(ann, tier([(hour(1), "2")], verb="corrected")) == []
+    assert told(ann, tier([(hour(0.5), "1"), (hour(1), "2")], verb="corrected")) == []
+    assert told(ann, tier([(hour(5), "2")])) == [("earned", 200)]
+
+
+def test_a_review_follows_the_tier_before_it_also_when_that_is_told_late(ann: State):
+    assert told(ann, review("1", "s", hour(2)), review("2", "t", hour(4))) == [("earned", 0), ("earned", 0)]
+    late = told(ann, tier([(hour(3), "2")], verb="corrected"))
+    assert late == [("earned", 50)]
+    assert told(ann, tier([(hour(3), "1")], verb="corrected")) == [("reversed", -50)]
+    assert told(ann, tier([(hour(0), "2")], verb="corrected"), withdrawal("1")) == [
+        ("earned", 50),
+        ("earned", 50),
+        ("reversed", -50),
+    ]
+
+
+def test_where_no_rule_is_about_an_event_there_is_no_transaction_and_the_occasion_is_kept(ann: State):
+    nothing = rulebook((SINCE_EVER, ruleset(rule("birthday", 5))))
+    assert (
+        told(ann, registered(), activity("1"), review("1", "s"), referral("approved", "f", (0, 0)), rules=nothing) == []
+    )
+    assert tell(ann, again(activity("1")), rules=nothing).repeats == 1
