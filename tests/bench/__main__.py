@@ -2,7 +2,7 @@
 
 `BENCH_JSON=file` writes them, `BENCH_BROKER=embedded` takes the embedded broker instead of Apache Kafka,
 `BENCH_FORCE=1` measures on a busy machine too, `BENCH_ROUNDS` are 5 unless told, and `BENCH_ONLY` (drain,
-read, memory) measures a part.
+read, memory, volume) measures a part.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import draining, figures, machine, memory, reading, stream
+from tests.bench import draining, figures, machine, memory, reading, stream, volume
 from tests.bench.figures import Figure
 from tests.bench.testbed import Testbed
 
-PARTS = ("drain", "read", "memory")
+PARTS = ("drain", "read", "memory", "volume")
 
 
 def say(line: str) -> None:
@@ -36,6 +36,8 @@ async def measure(bed: Testbed, parts: tuple[str, ...], rounds: int) -> list[Fig
         found += await reading.measure(bed, year, rounds, say)
     if "memory" in parts:
         found += await memory.measure(bed, year, say)
+    if "volume" in parts:
+        found += await volume.measure(bed, say)
     return found
 
 

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from services.points import handlers, worker
+from services.points import worker
+from services.points.handlers import events
 from services.points.settings import Settings
 from shared.messaging import kafka
 from shared.messaging.batch import Batch
@@ -85,7 +86,7 @@ async def record(bed: Testbed, pool: Pool, total: int) -> list[Take]:
 
     async def offer(batch: Batch) -> None:
         recording = _RecordingPool(pool)
-        delivery = Delivery(recording, group, handlers.handle)  # type: ignore[arg-type] the part of a pool that it uses
+        delivery = Delivery(recording, group, events.handle)  # type: ignore[arg-type] the part of a pool that it uses
         async with inflow.in_flight:
             await delivery.deliver(batch, inflow.is_stale)
         takes.append(Take(recording.calls, batch.size))

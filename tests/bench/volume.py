@@ -1,0 +1,118 @@
+"""A million of each: lots that fall due on one day, and transactions that are verified."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from services.points.handlers import day, verifying
+from services.points.rules import orders, receipts
+from services.points.rules.orders import OrderCase
+from services.points.rules.tiers import NEWCOMER
+from services.points.store import rules
+from shared.contracts.shop import PurchaseCompleted
+from shared.postgres.pool import Pool
+from tests.bench.figures import Figure
+from tests.bench.testbed import Testbed
+
+TRANSACTIONS: Final = 1_000_000
+_CUSTOMERS: Final = 100_000
+_ENDS: Final = datetime(2026, 3, 1, tzinfo=UTC)
+_LATER: Final = datetime(2026, 4, 1, tzinfo=UTC)
+
+# Each customer bought ten times for 10.00; all points end on one day, as at the end of a year.
+FILL_SQL: Final = (
+    (
+        """
+INSERT INTO account (customer_id, available, earned, sequence, orders, recorded_at, due_at)
+SELECT 'customer-' || number, 100, 100, 10, 10, '2026-01-11Z', $1::timestamptz
+FROM generate_series(1, $2::int) AS number
+""",
+        ("ends", "customers"),
+    ),
+    (
+        """
+INSERT INTO transaction (id, customer_id, sequence, kind, points, available_after, pending_after, held_after,
+                         debt_after, earned_after, redeemed_after, occurred_at, recorded_at, reason, expires_at,
+                         rules_version, inputs, receipt_digest)
+SELECT ('00000000-0000-7000-8000-' || lpad(to_hex(number * 16 + nth), 12, '0'))::uuid, 'customer-' || number, nth,
+       'earned', 10, nth * 10, 0, 0, 0, nth * 10, 0, '2026-01-01Z'::timestamptz + nth * interval '1 day',
+       '2026-01-01Z'::timestamptz + nth * interval '1 day',
+       json_build_object('kind', 'purchase', 'order_id', nth::text), $1::timestamptz, 1, '{"multiplier": "1"}',
+       $3::bytea
+FROM generate_series(1, $2::int) AS number, generate_series(1, 10) AS nth
+""",
+        ("ends", "customers", "digest"),
+    ),
+    (
+        """
+INSERT INTO posting (transaction_id, number, source, target, points, lot_id)
+SELECT id, 0, 'issued', 'available', 10, id FROM transaction
+""",
+        (),
+    ),
+    (
+        """
+INSERT INTO lot (id, customer_id, transaction_id, origin, rule, granted, remaining, pending, occurred_at, expires_at)
+SELECT id, customer_id, id, 'order/' || sequence, 'base', 10, 10, false, occurred_at, expires_at FROM transaction
+""",
+        (),
+    ),
+    (
+        """
+INSERT INTO purchase (customer_id, order_id, source, occurred_at, ordinal, rules_version, body, given, multiplier,
+                      transaction_ids)
+SELECT customer_id, sequence::text, '/shop', occurred_at, sequence, 1, '{"currency": "USD", "total": "10.00"}',
+       '{"base": 10}', '1', ARRAY[id]
+FROM transaction
+""",
+        (),
+    ),
+    (
+        """
+INSERT INTO program_account (kind, shard, balance) SELECT 'issued', 0, -sum(points) FROM posting
+""",
+        (),
+    ),
+    ("ANALYZE", ()),
+)
+
+
+async def measure(bed: Testbed, say: Callable[[str], None]) -> list[Figure]:
+    """Seconds to verify a million transactions, and to expire the million lots that they made."""
+    async with bed.database() as (_, pool):
+        say(f"filling {TRANSACTIONS:,} transactions of {_CUSTOMERS:,} customers")
+        await _fill(pool)
+        began = time.perf_counter()
+        wrong = [check.name async for check in verifying.verify(pool, sample=10_000) if check.offenders]
+        verified = time.perf_counter() - began
+        say(f"verified in {verified:.1f} s: {wrong or 'all is well'}")
+        began = time.perf_counter()
+        counts = await day.sweep(pool, _LATER)
+        swept = time.perf_counter() - began
+        say(f"swept in {swept:.1f} s: {dict(counts)}")
+        left = await pool.fetchval("SELECT sum(available) FROM account")
+    if wrong or counts["points expired"] != TRANSACTIONS * 10 or left:
+        raise RuntimeError(f"the books are wrong: {wrong}, {dict(counts)}, {left} left")
+    return [
+        Figure(f"verify {TRANSACTIONS:,} transactions", [verified], "s", at_most=30),
+        Figure(f"expire {TRANSACTIONS:,} due lots", [swept], "s", at_most=60),
+    ]
+
+
+async def _fill(pool: Pool) -> None:
+    digest = await _digest(pool)
+    async with pool.acquire() as connection:
+        await connection.execute("SET statement_timeout = 0")
+        for statement, wanted in FILL_SQL:
+            values = {"ends": _ENDS, "customers": _CUSTOMERS, "digest": digest}
+            await connection.execute(statement, *(values[name] for name in wanted))
+
+
+async def _digest(pool: Pool) -> bytes:
+    """The digest of the receipt of such an order."""
+    async with pool.acquire() as connection:
+        in_force = await rules.in_force(connection, _ENDS)
+    bought = PurchaseCompleted(customer_id="customer-1", order_id="1", currency="USD", total="10.00")
+    judgement = orders.judge_bought(OrderCase(in_force, bought, _ENDS, 1, NEWCOMER), {}).judgement
+    return receipts.digest_of_order(in_force.version, judgement)
