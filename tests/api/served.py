@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,16 @@ import services.referrals.settings
 import services.tiers.api
 import services.tiers.settings
 from deploy.keys import create_key
+from services.points.handlers import holding, spending
+from services.points.handlers.holding import Reservation
+from services.points.handlers.spending import ForReward
+from services.points.rules.rewards import Reward
+from services.points.store import rewards, rules
 from shared.postgres.pool import Pool
 from tests.notifications import world
 from tests.points import books
 from tests.points import shop as points_shop
+from tests.points.known import DEFAULT
 from tests.referrals.conftest import ADA, apply_to, give_codes
 from tests.referrals.shop import bought, signed_up
 from tests.support import postgres
@@ -42,7 +49,21 @@ async def _seed_points(pool: Pool) -> Known:
     await books.deliver(pool, points_shop.purchase("order-1", "100.00"), points_shop.refund("order-1", "r", "30.50"))
     await books.deliver(pool, points_shop.review("v", "s"), points_shop.referral("approved", "f"))
     newest = (await books.transactions(pool))[-1]
-    return {"customers": "ann", "transactions": str(newest["id"])}
+    document = DEFAULT | {"rules": DEFAULT["rules"][:1]}
+    tea = Reward("tea", {"en": "Tea"}, 5, "gift", 1000, None, None, None, None, 1, books.NOW)
+    async with pool.acquire() as connection, connection.transaction():
+        draft = await rules.insert(connection, document, books.NOW)
+        await rewards.insert(connection, tea)
+        redeemed = await spending.redeem_for_reward(connection, books.call(), ForReward("tea", 1))
+        held = await holding.reserve(connection, books.call(), Reservation(20, "cart", timedelta(days=36_500)))
+    return {
+        "customers": "ann",
+        "transactions": str(newest["id"]),
+        "rewards": "tea",
+        "earning-rules": str(draft.version),
+        "redemptions": str(redeemed.id),
+        "holds": str(held.id),
+    }
 
 
 async def _seed_tiers(pool: Pool) -> Known:

@@ -18,7 +18,8 @@ from deploy.local.broker import EmbeddedBroker
 from deploy.sample.cloudevent import CloudEvent
 from deploy.sample.grocer import Year, purchase
 from deploy.sample.publisher import connect
-from services.points import handlers as points
+from services.points.handlers import events as points
+from services.points.handlers.verifying import verify
 from services.tiers import handlers as tiers
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool, open_pool
@@ -55,7 +56,7 @@ async def check_points(points_pool: Pool, expected: Mapping[str, Standing]) -> N
     """Each household's balance is what the files say, and the books hold together."""
     balances = dict(await points_pool.fetch(BALANCES_SQL, list(expected)))
     assert balances == {household: standing.balance for household, standing in expected.items()}
-    assert [check.name async for check in points.verify(points_pool, 20_000) if check.offenders] == []
+    assert [check.name async for check in verify(points_pool, 20_000) if check.offenders] == []
 
 
 async def check_tiers(tiers_pool: Pool, expected: Mapping[str, Standing]) -> None:
