@@ -41,12 +41,12 @@ def _instant(text: str) -> datetime:
 
 
 async def _day(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Run the daily pipeline as of an instant, and print what it did."""
+    """Run the daily pipeline as of an instant, and print what it did; 1 when a customer's books refused it."""
     async with await open_pool(settings.database_url, application="wafa-points-day", max_size=4) as pool:
         counts = await day.run(pool, arguments.at or datetime.now(UTC))
     for what, count in counts.items():
         print(f"{what}: {count}")  # noqa: T201 a command line prints
-    return 0
+    return int(counts[day.LEFT] > 0)
 
 
 if __name__ == "__main__":

@@ -144,6 +144,18 @@ async def test_days_that_no_worker_saw_are_made_up_for(points_pool: Pool):
     assert [(row["customer_id"], row["points"]) for row in rows] == [("ann", 70), ("bob", 70), ("eve", 70)]
 
 
+async def test_a_customer_whose_books_are_broken_holds_up_nobody_else(points_pool: Pool):
+    await enact(points_pool, BASE, time_zone="Asia/Riyadh")
+    names = [f"customer-{number}" for number in range(9)]
+    await deliver(points_pool, *(purchase("1", "10.00", customer_id=name) for name in names), now=hour(1))
+    # More ends than is there.
+    await points_pool.execute("UPDATE account SET available = 3 WHERE customer_id = 'customer-4'")
+    counts = await day.sweep(points_pool, at("2027-04-01T00:00"))
+    assert counts == {"customers": 8, "points expired": 80, "customers left as they are": 1}
+    left = await points_pool.fetch("SELECT customer_id, available FROM account WHERE available > 0")
+    assert [tuple(row) for row in left] == [("customer-4", 3)]
+
+
 async def test_the_command_runs_it_as_of_an_instant(postgres_url: str, capsys: pytest.CaptureFixture[str]):
     settings = Settings(database_url=await postgres.make_database(postgres_url, "points"))
     async with await open_pool(settings.database_url, application="wafa-test") as pool:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
+import structlog
+
 from services.points.handlers.announcing import SOURCE, new_ids, save_and_announce
 from services.points.rules import accruals, dates
 from services.points.rules.accruals import AccrualCase
@@ -25,13 +27,17 @@ from services.points.store.notices import Ending
 from shared.contracts.envelope import Cause, Publication, publication
 from shared.contracts.values import format_instant
 from shared.messaging import outbox
-from shared.postgres.pool import Connection, Pool
+from shared.postgres.pool import Connection, Pool, is_transient
+
+_log = structlog.stdlib.get_logger(__name__)
 
 _CUSTOMERS: Final = 1000
 """How many customers one transaction sweeps."""
 _AT_ONCE: Final = 2
 """How many transactions sweep at the same time: one decides while the other writes."""
 _MOST_DAYS_LATE: Final = 7
+
+LEFT: Final = "customers left as they are"
 
 Counts = Counter[str]
 """What a run did, by words."""
@@ -58,28 +64,51 @@ async def run(pool: Pool, now: datetime) -> Counts:
 
 
 async def sweep(pool: Pool, now: datetime) -> Counts:
-    """Apply everything that has fallen due by now."""
+    """Apply everything that has fallen due by now; a customer with whom that fails is logged and left as it is."""
     counts: Counts = Counter()
+    broken: set[str] = set()
 
     async def work() -> None:
-        while (found := await _sweep_some(pool, now)) is not None:
+        while (found := await _sweep_some(pool, now, broken)) is not None:
             counts.update(found)
 
-    await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(_AT_ONCE):
+            group.create_task(work())
     return counts
 
 
-async def _sweep_some(pool: Pool, now: datetime) -> Counts | None:
+async def _sweep_some(pool: Pool, now: datetime, broken: set[str]) -> Counts | None:
     async with pool.acquire() as connection, connection.transaction():
-        customers = await accounts.lock_due(connection, now, _CUSTOMERS)
-        if not customers:
-            return None
-        state = State(accounts=await accounts.lock(connection, customers))
-        await loading.load_due(connection, state, customers, now)
-        versions = {order.rules_version for order in state.orders.values()}
-        books = Books(state, await rules.book(connection, now, now, versions), now, new_ids())
-        apply_due(books, customers)
-        await save_and_announce(connection, state, books.changes)
+        customers = await accounts.lock_due(connection, now, _CUSTOMERS, broken)
+        return await _apply(connection, customers, now, broken) if customers else None
+
+
+async def _apply(connection: Connection, customers: Sequence[str], now: datetime, broken: set[str]) -> Counts:
+    """Apply what is due for locked customers; where that fails, in halves, until the culprit stands alone."""
+    try:
+        async with connection.transaction():
+            return await _apply_together(connection, customers, now)
+    except Exception as error:
+        if is_transient(error):
+            raise
+        if len(customers) == 1:
+            _log.exception("sweep_refused", customer_id=customers[0])
+            broken.add(customers[0])
+            return Counter({LEFT: 1})
+    middle = len(customers) // 2
+    return await _apply(connection, customers[:middle], now, broken) + await _apply(
+        connection, customers[middle:], now, broken
+    )
+
+
+async def _apply_together(connection: Connection, customers: Sequence[str], now: datetime) -> Counts:
+    state = State(accounts=await accounts.lock(connection, customers))
+    await loading.load_due(connection, state, customers, now)
+    versions = {order.rules_version for order in state.orders.values()}
+    books = Books(state, await rules.book(connection, now, now, versions), now, new_ids())
+    apply_due(books, customers)
+    await save_and_announce(connection, state, books.changes)
     counts: Counts = Counter(customers=len(customers))
     for transaction in books.changes.transactions:
         counts[f"points {transaction.kind}"] += abs(transaction.points)

@@ -66,13 +66,17 @@ def unknown(customer: str) -> Account:
 
 
 DUE_SQL = """
-SELECT customer_id FROM account WHERE due_at <= $1 ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+SELECT customer_id FROM account
+WHERE due_at <= $1 AND customer_id <> ALL ($3::text[])
+ORDER BY due_at
+LIMIT $2
+FOR UPDATE SKIP LOCKED
 """
 
 
-async def lock_due(connection: Connection, now: datetime, limit: int) -> list[str]:
+async def lock_due(connection: Connection, now: datetime, limit: int, without: Collection[str]) -> list[str]:
     """Customers for whom something is due, locked; those whom somebody else has at the moment are left out."""
-    return [row["customer_id"] for row in await connection.fetch(DUE_SQL, now, limit)]
+    return [row["customer_id"] for row in await connection.fetch(DUE_SQL, now, limit, list(without))]
 
 
 UPDATE_SQL = """
