@@ -45,7 +45,7 @@ def test_an_amount_has_two_decimals_or_four(amount: Fraction, text: str):
 def test_the_receipt_of_an_order_shows_each_rule_and_the_tiers_extra_apart():
     assert receipts.of_order(1, judged("100.00", "1.25")) == {
         "rules_version": 1,
-        "engine": 1,
+        "engine": 2,
         "rules": [{"rule": "base", "matched": True, "requested": 100, "awarded": 100}],
         "tier": {"multiplier": "1.25", "extra": 25},
     }
@@ -68,8 +68,10 @@ def test_the_receipt_of_a_review_names_the_limit_that_cut_it():
 def test_a_digest_is_over_the_very_text_of_the_receipt():
     receipt = receipts.of_order(1, judged("100.00", "1.25"))
     # Stored digests are compared with it for ever: a change here needs a new ENGINE.
-    assert receipts.digest(receipt).hex() == "bd2b2c598180fd40aaee7fff6cd42c632a0966be43f011f07e4df9412bb6c130"
-    assert receipts.digest(receipt | {"engine": 2}) != receipts.digest(receipt)
+    assert receipts.digest(receipt).hex() == "ff245590f4d2b8703c16fca94edf7092cb3e0164c2b5379f11cff8cd2127d872"
+    first = receipts.digest(receipt | {"engine": 1})
+    assert first.hex() == "bd2b2c598180fd40aaee7fff6cd42c632a0966be43f011f07e4df9412bb6c130"
+    assert receipts.digest(receipt | {"engine": 3}) != receipts.digest(receipt)
 
 
 def basis_of(state: State, transaction: Transaction) -> Basis:
@@ -127,7 +129,7 @@ def test_a_receipt_after_a_new_timeline_tells_its_multiplier():
 
 def test_a_withdrawn_review_has_a_receipt_without_rules():
     *_, last = receipts_after(review("v", "s"), withdrawal("v"))
-    assert last == {"rules_version": 1, "engine": 1, "rules": []}
+    assert last == {"rules_version": 1, "engine": 2, "rules": []}
 
 
 @pytest.mark.parametrize("kind", ["purchase", "review"])
@@ -138,3 +140,39 @@ def test_what_is_not_stored_any_more_cannot_be_rebuilt(kind: str):
     gone = replace(basis_of(state, transaction), order=None, accrual=None)
     with pytest.raises(LookupError):
         receipts.rebuild(gone)
+
+
+def first_engine(receipt: receipts.Receipt, *lines: dict[str, Any]) -> bytes:
+    """The digest of a receipt as the first engine made it."""
+    return receipts.digest(receipt | {"engine": 1, "rules": list(lines)})
+
+
+@pytest.mark.parametrize(
+    "events, line",
+    [
+        ([purchase("1", "10.00")], {"rule": "base", "matched": True, "requested": 10, "awarded": 10}),
+        (
+            [purchase("1", "10.00"), refund("1", "r", "10.00")],
+            {"rule": "base", "matched": True, "requested": 0, "awarded": 0},
+        ),
+        (
+            [review("v", "s", verified=False)],
+            {
+                "rule": "review",
+                "matched": False,
+                "why": "not_verified_purchase",
+                "requested": 0,
+                "awarded": 0,
+            },
+        ),
+    ],
+    ids=["bought", "refunded", "not verified"],
+)
+def test_a_receipt_of_the_first_engine_is_proved_in_its_words(events: Sequence[Event], line: dict[str, Any]):
+    state = strangers("ann")
+    basis = basis_of(state, tell(state, *events).transactions[-1])
+    now = receipts.rebuild(basis)
+    then, proved = receipts.prove(basis, first_engine(now, line))
+    assert (proved, then["engine"], then["rules"]) == (True, 1, [line])
+    assert receipts.prove(basis, receipts.digest(now)) == (now, True)
+    assert receipts.prove(basis, b"another") == (now, False)

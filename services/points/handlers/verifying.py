@@ -93,13 +93,12 @@ async def rebuilt(connection: Connection, entry: Entry) -> tuple[dict[str, Any],
     """
     book = await _book(connection, [entry.rules_version])
     [basis] = await statement.bases(connection, [entry], book)
-    receipt = receipts.rebuild(basis)
-    return receipt, receipts.digest(receipt) == entry.receipt_digest
+    return receipts.prove(basis, entry.receipt_digest)
 
 
 def _rebuilds(entry: Entry, basis: Basis) -> bool:
     try:
-        return receipts.digest(receipts.rebuild(basis)) == entry.receipt_digest
+        return receipts.prove(basis, entry.receipt_digest)[1]
     except LookupError:
         return False
 

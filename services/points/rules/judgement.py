@@ -14,10 +14,11 @@ from services.points.rules.limits import Cut, cut, words
 from services.points.rules.ruleset import TIER, UNITS, Basket, CompiledRule, Facts, extra_of
 from services.points.rules.tiers import ONE
 
-ENGINE: Final = 1
+ENGINE: Final = 2
 """The version of this code's judgements; a receipt names the one that made it."""
 
 NO_RATE: Final = "no_rate"
+REFUNDED: Final = "refunded"
 EXCLUDED: Final = "exclusive_group"
 NOT_DELIVERED: Final = "not_delivered"
 AS_AT_FIRST: Final = "no more than the order gave at first"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from services.points.rules import dates, limits
 from services.points.rules.judgement import (
     NO_RATE,
+    REFUNDED,
     Found,
     Judgement,
     Requests,
@@ -101,7 +102,7 @@ def judge_kept(case: OrderCase, kept: Kept | None, found: Found, undelivered: fr
         return bought
     if kept is not None:
         if kept.gone:
-            return nothing(rules, "refunded", case.standing.multiplier)
+            return nothing(rules, REFUNDED, case.standing.multiplier)
         asked = request(rules, facts, _basket_kept(kept, case))
     return judge_again(rules, bought, asked, found, undelivered)
 

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from services.points.rules import accruals, orders
 from services.points.rules.accruals import AccrualCase
-from services.points.rules.judgement import ENGINE, Judgement, RuleLine
+from services.points.rules.judgement import ENGINE, REFUNDED, Judgement, RuleLine
 from services.points.rules.known import Accrual, Order
 from services.points.rules.ruleset import RuleSet
 from services.points.rules.tiers import Standing
@@ -54,6 +54,35 @@ def rebuild(basis: Basis) -> Receipt:
         raise LookupError("what it was given for is not stored")
     case = case_of(basis.accrual, basis.rules, basis.customer_id, basis.inputs.get("tier"))
     return of_rules(basis.rules.version, accruals.judge_again(case, basis.accrual.found).rules)
+
+
+def prove(basis: Basis, digest_then: bytes) -> tuple[Receipt, bool]:
+    """The receipt again, as the engine of its time made it, and whether it has the digest of the time.
+
+    Raises:
+        LookupError: what the transaction is about is not stored any more.
+    """
+    receipt = rebuild(basis)
+    if digest(receipt) == digest_then:
+        return receipt, True
+    older = _by_engine_1(receipt)
+    return (older, True) if digest(older) == digest_then else (receipt, False)
+
+
+def _by_engine_1(receipt: Receipt) -> Receipt:
+    """What the first engine would have said: it knew the default rules only, and judged them alike.
+
+    A review without a verified purchase had another word for it, and an order of which nothing is kept matched.
+    """
+    lines: list[dict[str, Any]] = []
+    for line in receipt["rules"]:
+        known = dict(line)
+        if known.get("why") == REFUNDED:
+            known = {"rule": known["rule"], "matched": True, "requested": 0, "awarded": 0}
+        elif known.get("why") == "verified_purchase":
+            known["why"] = "not_verified_purchase"
+        lines.append(known)
+    return receipt | {"engine": 1, "rules": lines}
 
 
 def _rebuild_order(basis: Basis, rules: RuleSet) -> Receipt:
