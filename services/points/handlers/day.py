@@ -80,30 +80,30 @@ async def sweep(pool: Pool, now: datetime) -> Counts:
 
 async def _sweep_some(pool: Pool, now: datetime, broken: set[str]) -> Counts | None:
     async with pool.acquire() as connection, connection.transaction():
-        customers = await accounts.lock_due(connection, now, _CUSTOMERS, broken)
-        return await _apply(connection, customers, now, broken) if customers else None
+        due = await accounts.lock_due(connection, now, _CUSTOMERS, broken)
+        return await _apply(connection, due, now, broken) if due else None
 
 
-async def _apply(connection: Connection, customers: Sequence[str], now: datetime, broken: set[str]) -> Counts:
-    """Apply what is due for locked customers; where that fails, in halves, until the culprit stands alone."""
+async def _apply(connection: Connection, due: Sequence[Account], now: datetime, broken: set[str]) -> Counts:
+    """Apply what is due for locked accounts; where that fails, in halves, until the culprit stands alone."""
     try:
         async with connection.transaction():
-            return await _apply_together(connection, customers, now)
+            return await _apply_together(connection, due, now)
     except Exception as error:
         if is_transient(error):
             raise
-        if len(customers) == 1:
-            _log.exception("sweep_refused", customer_id=customers[0])
-            broken.add(customers[0])
+        if len(due) == 1:
+            _log.exception("sweep_refused", customer_id=due[0].customer_id)
+            broken.add(due[0].customer_id)
             return Counter({LEFT: 1})
-    middle = len(customers) // 2
-    return await _apply(connection, customers[:middle], now, broken) + await _apply(
-        connection, customers[middle:], now, broken
-    )
+    middle = len(due) // 2
+    first = await _apply(connection, due[:middle], now, broken)
+    return first + await _apply(connection, due[middle:], now, broken)
 
 
-async def _apply_together(connection: Connection, customers: Sequence[str], now: datetime) -> Counts:
-    state = State(accounts=await accounts.lock(connection, customers))
+async def _apply_together(connection: Connection, due: Sequence[Account], now: datetime) -> Counts:
+    state = State(accounts={account.customer_id: account for account in due})
+    customers = list(state.accounts)
     await loading.load_due(connection, state, customers, now)
     versions = {order.rules_version for order in state.orders.values()}
     books = Books(state, await rules.book(connection, now, now, versions), now, new_ids())
