@@ -1,4 +1,4 @@
-"""A million of each: lots that fall due on one day, and transactions that are verified."""
+"""A million of each: transactions that are verified, and lots that fall due on one day, of few customers or of many."""
 
 import time
 from collections.abc import Callable
@@ -16,19 +16,20 @@ from tests.bench.figures import Figure
 from tests.bench.testbed import Testbed
 
 TRANSACTIONS: Final = 1_000_000
-_CUSTOMERS: Final = 100_000
+_SPREADS: Final = (10, 1)
+"""How many orders each customer has: the sweep makes a transaction for each customer, so the second is the harder."""
 _ENDS: Final = datetime(2026, 3, 1, tzinfo=UTC)
 _LATER: Final = datetime(2026, 4, 1, tzinfo=UTC)
 
-# Each customer bought ten times for 10.00; all points end on one day, as at the end of a year.
+# Each order is of 10.00; all points end on one day, as at the end of a year.
 FILL_SQL: Final = (
     (
         """
 INSERT INTO account (customer_id, available, earned, sequence, orders, recorded_at, due_at)
-SELECT 'customer-' || number, 100, 100, 10, 10, '2026-01-11Z', $1::timestamptz
+SELECT 'customer-' || number, 10 * $3::int, 10 * $3::int, $3::int, $3::int, '2026-01-11Z', $1::timestamptz
 FROM generate_series(1, $2::int) AS number
 """,
-        ("ends", "customers"),
+        ("ends", "customers", "orders"),
     ),
     (
         """
@@ -39,10 +40,10 @@ SELECT ('00000000-0000-7000-8000-' || lpad(to_hex(number * 16 + nth), 12, '0')):
        'earned', 10, nth * 10, 0, 0, 0, nth * 10, 0, '2026-01-01Z'::timestamptz + nth * interval '1 day',
        '2026-01-01Z'::timestamptz + nth * interval '1 day',
        json_build_object('kind', 'purchase', 'order_id', nth::text), $1::timestamptz, 1, '{"multiplier": "1"}',
-       $3::bytea
-FROM generate_series(1, $2::int) AS number, generate_series(1, 10) AS nth
+       $4::bytea
+FROM generate_series(1, $2::int) AS number, generate_series(1, $3::int) AS nth
 """,
-        ("ends", "customers", "digest"),
+        ("ends", "customers", "orders", "digest"),
     ),
     (
         """
@@ -80,9 +81,17 @@ INSERT INTO program_account (kind, shard, balance) SELECT 'issued', 0, -sum(poin
 
 async def measure(bed: Testbed, say: Callable[[str], None]) -> list[Figure]:
     """Seconds to verify a million transactions, and to expire the million lots that they made."""
+    found: list[Figure] = []
+    for orders_each in _SPREADS:
+        found += await _measure(bed, orders_each, say)
+    return found
+
+
+async def _measure(bed: Testbed, orders_each: int, say: Callable[[str], None]) -> list[Figure]:
+    customers = TRANSACTIONS // orders_each
     async with bed.database() as (_, pool):
-        say(f"filling {TRANSACTIONS:,} transactions of {_CUSTOMERS:,} customers")
-        await _fill(pool)
+        say(f"filling {TRANSACTIONS:,} transactions of {customers:,} customers")
+        await _fill(pool, customers, orders_each)
         began = time.perf_counter()
         wrong = [check.name async for check in verifying.verify(pool, sample=10_000) if check.offenders]
         verified = time.perf_counter() - began
@@ -95,17 +104,16 @@ async def measure(bed: Testbed, say: Callable[[str], None]) -> list[Figure]:
     if wrong or counts["points expired"] != TRANSACTIONS * 10 or left:
         raise RuntimeError(f"the books are wrong: {wrong}, {dict(counts)}, {left} left")
     return [
-        Figure(f"verify {TRANSACTIONS:,} transactions", [verified], "s", at_most=30),
-        Figure(f"expire {TRANSACTIONS:,} due lots", [swept], "s", at_most=60),
+        Figure(f"verify {TRANSACTIONS:,} transactions of {customers:,} customers", [verified], "s", at_most=30),
+        Figure(f"expire {TRANSACTIONS:,} due lots of {customers:,} customers", [swept], "s", at_most=60),
     ]
 
 
-async def _fill(pool: Pool) -> None:
-    digest = await _digest(pool)
+async def _fill(pool: Pool, customers: int, orders_each: int) -> None:
+    values = {"ends": _ENDS, "customers": customers, "orders": orders_each, "digest": await _digest(pool)}
     async with pool.acquire() as connection:
         await connection.execute("SET statement_timeout = 0")
         for statement, wanted in FILL_SQL:
-            values = {"ends": _ENDS, "customers": _CUSTOMERS, "digest": digest}
             await connection.execute(statement, *(values[name] for name in wanted))
 
 
