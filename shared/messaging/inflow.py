@@ -2,10 +2,14 @@
 
 It reads, decodes and offers one batch while the one before is being applied. A rebalance or a
 position that somebody else moved starts a new generation: batches of older ones are stale.
+
+Its partitions are dealt out to lanes. Each lane reads and is applied in order and by itself, so that one
+has the processor while another waits for the database.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
@@ -26,6 +30,9 @@ from shared.messaging.batch import Batch, Partition, Span
 from shared.messaging.kafka import Broker
 from shared.messaging.positions import Group
 from shared.postgres.pool import Pool, is_transient
+
+Offer = Callable[[Batch], Awaitable[Any]]
+"""Takes a batch, when there is room for it."""
 
 _POLL_MS: Final = 200
 _PAUSE: Final = 0.5
@@ -60,8 +67,10 @@ class Inflow(ConsumerRebalanceListener):
         self._must_seek = True
         self._generation = 0
         self._handled: dict[TopicPartition, int] = {}
-        self.in_flight = asyncio.Lock()
-        """Held by whoever applies a batch; a revocation waits for it."""
+        self._seeking = asyncio.Lock()
+        self._applying = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.stopping = False
 
     @property
@@ -81,16 +90,40 @@ class Inflow(ConsumerRebalanceListener):
         """
         await self._consumer.start()
 
-    async def run(self, topics: Iterable[str], offer: Callable[[Batch], Awaitable[Any]]) -> None:
-        """Read until told to stop, offering each batch; waits while the offer is not taken.
+    @contextmanager
+    def applying(self) -> Iterator[None]:
+        """Whoever applies a batch does it in here: a revocation waits for it, and so does a search for positions."""
+        self._applying += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._applying -= 1
+            if not self._applying:
+                self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until no batch is being applied."""
+        await self._idle.wait()
+
+    async def run(self, topics: Iterable[str], *offers: Offer) -> None:
+        """Read until told to stop, offering each batch to its partitions' lane; waits while an offer is not taken.
 
         Raises:
             PositionLostError, ClusterChangedError: see there.
         """
         self._consumer.subscribe(list(topics), listener=self)
+        readers = [asyncio.create_task(self._read((lane, len(offers)), offer)) for lane, offer in enumerate(offers)]
+        try:
+            await asyncio.gather(*readers)
+        finally:
+            for reader in readers:
+                reader.cancel()
+
+    async def _read(self, lane: tuple[int, int], offer: Offer) -> None:
         while not self.stopping:
             try:
-                await self._step(offer)
+                await self._step(lane, offer)
             except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
                 # Before a position is sought, aiokafka begins where the group last committed to Kafka, which may
                 # be nowhere, or long gone: what PostgreSQL says is all that counts.
@@ -103,12 +136,12 @@ class Inflow(ConsumerRebalanceListener):
                 _log.warning("fetch_is_retried", failure=type(error).__name__, error=str(error))
                 await asyncio.sleep(_PAUSE)
 
-    async def _step(self, offer: Callable[[Batch], Awaitable[Any]]) -> None:
-        if self._must_seek and self._joined:
-            await self._seek()
+    async def _step(self, lane: tuple[int, int], offer: Offer) -> None:
+        async with self._seeking:
+            if self._must_seek and self._joined:
+                await self._seek()
         generation = self._generation
-        polled = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=self._batch_size)
-        fetched = {(tp.topic, tp.partition): found for tp, found in polled.items() if found}
+        fetched = await self._fetch(*lane)
         # In a rebalance aiokafka has the new partitions a moment before it says so, and reads them from where
         # the group last committed to Kafka: nothing that comes before `_seek` counts.
         if not fetched or self._must_seek or generation != self._generation:
@@ -119,9 +152,19 @@ class Inflow(ConsumerRebalanceListener):
         events, malformed = await batch.read(records, self._wanted)
         await offer(Batch(spans, events, malformed, generation))
 
+    async def _fetch(self, lane: int, lanes: int) -> dict[Partition, list[Any]]:
+        """What there is of a lane's partitions: those of the same numbers of every topic, since they share customers."""
+        mine = [tp for tp in self._consumer.assignment() if tp.partition % lanes == lane] if lanes > 1 else []
+        if lanes > 1 and not mine:  # the client would read all of them
+            await asyncio.sleep(_POLL_MS / 1000 if self._joined else _SOUGHT_SOON)
+            return {}
+        polled = await self._consumer.getmany(*mine, timeout_ms=_POLL_MS, max_records=self._batch_size)
+        return {(tp.topic, tp.partition): found for tp, found in polled.items() if found}
+
     async def _seek(self) -> None:
         """Go to the stored positions; where there is none, to the earliest record."""
         generation = self._generation
+        await self.idle()  # what commits now moves a position
         await self._check_cluster()
         stored = await positions.load(self._pool, self._group)
         assigned = self._consumer.assignment()
@@ -151,8 +194,8 @@ class Inflow(ConsumerRebalanceListener):
         """Stop at once to offer what was read, and wait for the transaction in flight."""
         self.rewind()
         self._joined = False
-        async with self.in_flight:
-            _log.info("partitions_revoked", count=len(list(revoked)))
+        await self.idle()
+        _log.info("partitions_revoked", count=len(list(revoked)))
 
     async def on_partitions_assigned(  # pyright: ignore[reportIncompatibleMethodOverride] see above
         self, assigned: Iterable[TopicPartition]

@@ -109,23 +109,24 @@ class _App(faust.App):
 
 @dataclass(slots=True)
 class Worker:
-    """A running worker; `batch_size` is the most records of one transaction."""
+    """A running worker; `batch_size` is the most records of one transaction, `lanes` the most transactions at once."""
 
     spec: WorkerSpec
     pool: Pool
     broker: Broker
     batch_size: int = 500
+    lanes: int = 2
     stopped: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _decision: str | None = field(default=None, init=False)
     _inflow: Inflow | None = field(default=None, init=False)
-    _delivery: Delivery | None = field(default=None, init=False)
+    _deliveries: list[Delivery] = field(default_factory=list[Delivery], init=False)
     _relay: Relay | None = field(default=None, init=False)
 
     async def is_ready(self) -> bool:
         """Whether it has joined its group and neither a batch nor the relay is being tried again."""
-        if self._inflow is None or self._delivery is None or self._relay is None:
+        if self._inflow is None or self._relay is None:
             return False
-        return self._inflow.is_assigned and self._delivery.healthy and self._relay.healthy
+        return self._inflow.is_assigned and self._relay.healthy and all(one.healthy for one in self._deliveries)
 
     def stop(self) -> None:
         """Finish the batch in flight and end."""
@@ -140,17 +141,17 @@ class Worker:
         group = Group(await kafka.cluster_id(self.broker), self.spec.group)
         inflow = Inflow(self.broker, self.pool, group, self.spec.wanted, self.batch_size)
         await inflow.start()
-        delivery = Delivery(self.pool, group, self.spec.handle)
+        self._deliveries = [Delivery(self.pool, group, self.spec.handle) for _ in range(self.lanes)]
         relay = Relay(self.pool, lambda: kafka.producer(self.broker))
-        self._inflow, self._delivery, self._relay = inflow, delivery, relay
-        app, batches = self._host(inflow, delivery, relay)
+        self._inflow, self._relay = inflow, relay
+        app, lanes = self._host(inflow, relay)
         gc.collect()
         gc.freeze()
         gc.set_threshold(_GARBAGE_THRESHOLD)
         await app.start()
         running = [
             self._guard("relay", relay.run()),
-            self._guard("inflow", inflow.run(self.spec.topics, batches.put)),
+            self._guard("inflow", inflow.run(self.spec.topics, *(lane.put for lane in lanes))),
         ]
         _log.info("worker_started", cluster_id=group.cluster_id, group=group.name, topics=self.spec.topics)
         await self.stopped.wait()
@@ -161,23 +162,29 @@ class Worker:
         _log.critical("worker_needs_a_decision", decision=self._decision)
         return EXIT_DECIDE
 
-    def _host(self, inflow: Inflow, delivery: Delivery, relay: Relay) -> tuple[faust.App, Any]:
-        """The Faust app: an agent with one batch in its channel, and a timer for each job."""
+    def _host(self, inflow: Inflow, relay: Relay) -> tuple[faust.App, list[Any]]:
+        """The Faust app: for each lane an agent with one batch in its channel, and a timer for each job."""
         app = _App(f"wafa-{self.spec.service}", store="memory://", web_enabled=False, autodiscover=False)
         app.boot_strategy = _Boot(app, enable_web=False)
-        batches = app.channel(maxsize=1)
-
-        async def apply(stream: Any) -> None:  # noqa: ANN401 a Faust stream has no types
-            async for one in stream:
-                await self._survive("agent", _apply(one, inflow, delivery, relay))
-
-        app.agent(batches, name=f"{self.spec.service}.batches", concurrency=1)(apply)
+        channels = [self._lane(app, number, inflow, relay) for number in range(self.lanes)]
         for job in (*_PLATFORM_JOBS, *self.spec.jobs):
             app.timer(interval=job.every.total_seconds(), on_leader=False, name=job.name)(self._job(job))
         app.timer(interval=_REPORT_SECONDS, on_leader=False, name="report positions")(inflow.report)
         # Nobody else does without Faust's consumer: agents would wait for ever.
         app.flow_control.resume()
-        return app, batches
+        return app, channels
+
+    def _lane(self, app: faust.App, number: int, inflow: Inflow, relay: Relay) -> Any:  # noqa: ANN401 Faust's, untyped
+        """A channel for one batch, and the agent that applies what comes through it."""
+        channel = app.channel(maxsize=1)
+        delivery = self._deliveries[number]
+
+        async def apply(stream: Any) -> None:  # noqa: ANN401 see above
+            async for one in stream:
+                await self._survive("agent", _apply(one, inflow, delivery, relay))
+
+        app.agent(channel, name=f"{self.spec.service}.batches.{number}", concurrency=1)(apply)
+        return channel
 
     def _job(self, job: Job) -> Callable[[], Coroutine[Any, Any, None]]:
         async def run() -> None:
@@ -216,8 +223,7 @@ class Worker:
         try:
             async with asyncio.timeout(_STOP_SECONDS):
                 inflow.rewind()  # what is queued or tried again is stale now: the next worker reads it
-                async with inflow.in_flight:
-                    pass
+                await inflow.idle()
                 await asyncio.wait(running)
         except TimeoutError:
             _log.warning("worker_stopped_late", seconds=_STOP_SECONDS)
@@ -231,7 +237,7 @@ class Worker:
 
 
 async def _apply(one: Batch, inflow: Inflow, delivery: Delivery, relay: Relay) -> None:
-    async with inflow.in_flight:
+    with inflow.applying():
         try:
             applied = await delivery.deliver(one, inflow.is_stale)
         except PositionMovedError as error:

@@ -54,6 +54,9 @@ class ServiceSettings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535, description="The API's port.")
     probe_port: int = Field(default=9000, ge=0, le=65535, description="The port of a worker's probes and metrics.")
     batch_size: int = Field(default=500, ge=1, le=5000, description="The most records of one transaction.")
+    lanes: int = Field(
+        default=2, ge=1, le=16, description="The most transactions of a worker at once, each of partitions of its own."
+    )
     pool_size: int = Field(default=8, ge=3, le=100, description="The most database connections of a process.")
 
     @classmethod

@@ -87,7 +87,7 @@ async def record(bed: Testbed, pool: Pool, total: int) -> list[Take]:
     async def offer(batch: Batch) -> None:
         recording = _RecordingPool(pool)
         delivery = Delivery(recording, group, events.handle)  # type: ignore[arg-type] the part of a pool that it uses
-        async with inflow.in_flight:
+        with inflow.applying():
             await delivery.deliver(batch, inflow.is_stale)
         takes.append(Take(recording.calls, batch.size))
         inflow.stopping = sum(take.events for take in takes) >= total

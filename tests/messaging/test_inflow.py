@@ -39,6 +39,8 @@ class Consumer:
     """Does as the client does: `answers` are what `getmany` returns or raises in turn, then nothing more comes."""
 
     answers: list[Callable[[], Any]] = field(default_factory=list)
+    waiting: dict[TopicPartition, list[int]] = field(default_factory=dict)
+    """The offsets of the records that whoever asks for their partition finds."""
     assigned: set[TopicPartition] = field(default_factory=lambda: {ZERO, ONE})
     beginnings: dict[TopicPartition, int] = field(default_factory=dict)
     sought: list[tuple[TopicPartition, int]] = field(default_factory=list)
@@ -47,8 +49,11 @@ class Consumer:
     def subscribe(self, _topics: Iterable[str], listener: ConsumerRebalanceListener) -> None:
         self.listener = listener
 
-    async def getmany(self, **_: object) -> Any:
+    async def getmany(self, *places: TopicPartition, **_: object) -> Any:
         await asyncio.sleep(0)
+        for place in places:
+            if self.waiting.get(place):
+                return fetched(place, self.waiting[place].pop(0))
         if not self.answers:
             await asyncio.sleep(0.01)
             return {}
@@ -163,11 +168,64 @@ async def test_a_rebalance_makes_stale_what_was_offered(reading: Reading):
 
 async def test_a_revocation_waits_for_the_transaction_in_flight(reading: Reading):
     async with reading.joined():
-        async with reading.inflow.in_flight:
+        with reading.inflow.applying():
             revoking = asyncio.create_task(reading.inflow.on_partitions_revoked({ZERO}))
             await asyncio.sleep(0.02)
             assert not revoking.done()
         await asyncio.wait_for(revoking, 1)
+
+
+async def test_each_lane_reads_its_own_partitions_and_waits_for_none_of_the_others(reading: Reading):
+    taken: list[list[tuple[int, int]]] = [[], []]
+    full = asyncio.Event()
+
+    def lane(number: int) -> Callable[[Batch], Any]:
+        async def take(one: Batch) -> None:
+            taken[number] += [(partition, span.end) for (_, partition), span in one.spans.items()]
+            if number == 0:
+                await full.wait()
+
+        return take
+
+    places = [TopicPartition(TOPIC, number) for number in range(4)]
+    reading.consumer.assigned = set(places)
+    task = asyncio.create_task(reading.inflow.run([TOPIC], lane(0), lane(1)))
+    await wait_until(lambda: reading.consumer.listener is not None)
+    await reading.consumer.join()
+    await wait_until(lambda: len(reading.consumer.sought) == 4)
+    reading.consumer.waiting = {place: [0, 1] for place in places}
+    await wait_until(lambda: len(taken[1]) == 4)
+    assert sorted(taken[1]) == [(1, 1), (1, 2), (3, 1), (3, 2)]
+    assert len(taken[0]) == 1, "its first batch is not taken yet"
+    full.set()
+    await wait_until(lambda: len(taken[0]) == 4)
+    assert sorted(taken[0]) == [(0, 1), (0, 2), (2, 1), (2, 2)]
+    reading.inflow.stopping = True
+    await asyncio.wait_for(task, 5)
+
+
+async def test_positions_are_read_when_no_batch_is_being_applied(reading: Reading, platform_pool: Pool):
+    """A transaction in flight moves the position of its partition when it commits."""
+    async with reading.joined():
+        await wait_until(lambda: len(reading.consumer.sought) == 2)
+        reading.consumer.sought.clear()
+        with reading.inflow.applying():
+            reading.inflow.rewind()
+            await asyncio.sleep(0.05)
+            assert reading.consumer.sought == []
+            await store(platform_pool, ZERO, 9)
+        await wait_until(lambda: len(reading.consumer.sought) == 2)
+    assert (ZERO, 9) in reading.consumer.sought
+
+
+async def test_what_breaks_one_lane_ends_all(reading: Reading):
+    task = asyncio.create_task(reading.inflow.run([TOPIC], reading.take, reading.take))
+    await wait_until(lambda: reading.consumer.listener is not None)
+    await reading.consumer.join()
+    await wait_until(lambda: len(reading.consumer.sought) == 2)
+    reading.consumer.answers.append(GroupAuthorizationFailedError)
+    with pytest.raises(GroupAuthorizationFailedError):
+        await asyncio.wait_for(task, 5)
 
 
 async def test_a_position_before_the_log_needs_a_person(reading: Reading, platform_pool: Pool):
