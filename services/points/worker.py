@@ -35,6 +35,7 @@ def spec(_settings: Settings) -> WorkerSpec:
             ),
         ),
         handle=events.handle,
+        decodes_apart=True,
         jobs=(
             Job("measure the ledger", timedelta(minutes=1), auditing.measure_imbalance),
             Job("sweep up what is due", timedelta(minutes=1), day.sweep_up),

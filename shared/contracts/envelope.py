@@ -124,7 +124,7 @@ def decode(record: Record, wanted: frozenset[str]) -> Event | None:
     Raises:
         Malformed: the record is not an event as the contract has it; tells the reason.
     """
-    if quick.PURCHASE in wanted and (event := _decode_quickly(record)) is not None:
+    if quick.PURCHASE in wanted and (event := decode_purchase(record)) is not None:
         return event
     attributes, data = _open(record)
     type_ = _text(attributes, "type")
@@ -145,8 +145,12 @@ def _event(record: Record, known: EventType, attributes: Mapping[str, Any], data
     return _made(record, known, attributes, identity, _validate(known.model, data))
 
 
-def _decode_quickly(record: Record) -> Event | None:
-    """A well-formed purchase; None for whatever else."""
+def decode_purchase(record: Record) -> Event | None:
+    """The event in a record that is a well-formed purchase in structured mode; None for whatever else.
+
+    Raises:
+        Malformed: see `decode`.
+    """
     if record.value is None or record.topic != PURCHASES or not _is_structured(record):
         return None
     found = quick.read(record.value)

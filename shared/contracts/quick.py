@@ -82,19 +82,34 @@ def read(value: bytes) -> tuple[Envelope, PurchaseCompleted] | None:
         and _quantities_fit(quantities)
         and _texts_fit(found, categories)
     )
-    return (envelope, _purchase(found, lines)) if fits else None
+    if not fits:
+        return None
+    fields = {
+        "customer_id": found.customer_id,
+        "order_id": found.order_id,
+        "currency": found.currency,
+        "total": found.total,
+        "lines": lines,
+        "channel": found.channel,
+        "store_id": found.store_id,
+        "coupon_codes": found.coupon_codes or (),
+    }
+    return envelope, made(fields)
 
 
 def _ids_fit(ids: tuple[str, ...]) -> bool:
     # Letters, digits and hyphens, as nearly every id is made of, are told by one look each.
     if "".join(ids).replace("-", "").isalnum():
         return all(ids) and len(max(ids, key=len)) <= _LONGEST_ID
-    return _IDS.fullmatch("\x00".join(ids) + "\x00") is not None
+    text = "\x00".join(ids) + "\x00"
+    return text.count("\x00") == len(ids) and _IDS.fullmatch(text) is not None
 
 
 def _amounts_fit(total: str, amounts: tuple[str, ...]) -> bool:
     """Whether all are money, and the amounts, where there are any, add up to the total."""
     text = "\x00".join(amounts) + f"\x00{total}\x00" if amounts else f"{total}\x00"
+    if text.count("\x00") != len(amounts) + 1:  # one that holds NUL would count as two
+        return False
     if not amounts or _IN_CENTS.fullmatch(text) is None:
         return _AMOUNTS.fullmatch(text) is not None and (not amounts or sum(map(Decimal, amounts)) == Decimal(total))
     cents = [int(amount) for amount in text.replace(".", "").split("\x00")[:-1]]
@@ -123,25 +138,12 @@ def _texts_fit(found: _Purchase, categories: tuple[str | None, ...]) -> bool:
 _FIELDS: Final = set(PurchaseCompleted.model_fields)
 
 
-def _purchase(found: _Purchase, lines: tuple[Line, ...]) -> PurchaseCompleted:
-    """The model of what was checked, made as pydantic makes it after its checks."""
-    made = PurchaseCompleted.__new__(PurchaseCompleted)
+def made(fields: dict[str, Any]) -> PurchaseCompleted:
+    """The model of fields that were checked, made as pydantic makes it after its checks."""
+    model = PurchaseCompleted.__new__(PurchaseCompleted)
     put = object.__setattr__
-    put(
-        made,
-        "__dict__",
-        {
-            "customer_id": found.customer_id,
-            "order_id": found.order_id,
-            "currency": found.currency,
-            "total": found.total,
-            "lines": lines,
-            "channel": found.channel,
-            "store_id": found.store_id,
-            "coupon_codes": found.coupon_codes or (),
-        },
-    )
-    put(made, "__pydantic_fields_set__", _FIELDS)
-    put(made, "__pydantic_extra__", None)
-    put(made, "__pydantic_private__", None)
-    return made
+    put(model, "__dict__", fields)
+    put(model, "__pydantic_fields_set__", _FIELDS)
+    put(model, "__pydantic_extra__", None)
+    put(model, "__pydantic_private__", None)
+    return model

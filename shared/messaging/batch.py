@@ -1,7 +1,8 @@
 """A batch: what is read from Kafka in one go, decoded, with the positions that it moves."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from shared import telemetry
 from shared.contracts.envelope import Event, Record, decode
@@ -45,26 +46,53 @@ class Batch:
         return len(self.events) + len(self.malformed)
 
 
-async def read(records: Sequence[Record], wanted: frozenset[str]) -> tuple[list[Event], list[Malformation]]:
-    """Decode records; between them the statements of the batch before go on."""
+Decoded = tuple[list[Event], list[Malformation]]
+"""The events in records, in their order, and what is none."""
+
+
+class Decoder(Protocol):
+    """Makes events of records; between them the statements of the batch before go on."""
+
+    async def read(self, records: Sequence[Record]) -> Decoded:
+        """The events of the wanted types in records, and the malformed ones."""
+        ...
+
+    async def close(self) -> None:
+        """Nothing will be read any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Decodes in this process."""
+
+    wanted: frozenset[str]
+
+    async def read(self, records: Sequence[Record]) -> Decoded:
+        """See `Decoder`."""
+        return sort(await map_in_turns(self.decode, records))
+
+    def decode(self, record: Record) -> Event | Malformation | None:
+        """What is in a record; None for an event of another type than the wanted ones, which is counted."""
+        try:
+            event = decode(record, self.wanted)
+        except Malformed as error:
+            return Malformation(record, error.reason, error.detail, error.type)
+        if event is None:
+            telemetry.SKIPPED.labels(record.topic).inc()
+        return event
+
+    async def close(self) -> None:
+        """See `Decoder`."""
+
+
+def sort(found: Iterable[Event | Malformation | None]) -> Decoded:
+    """Events and malformed records apart, in their order."""
     events: list[Event] = []
     malformed: list[Malformation] = []
-    for found in await map_in_turns(lambda record: _decode(record, wanted), records):
-        match found:
-            case Event():
-                events.append(found)
-            case Malformation():
-                malformed.append(found)
-            case None:
-                pass
+    for one in found:
+        if isinstance(one, Event):
+            events.append(one)
+        elif one is not None:
+            malformed.append(one)
     return events, malformed
-
-
-def _decode(record: Record, wanted: frozenset[str]) -> Event | Malformation | None:
-    try:
-        event = decode(record, wanted)
-    except Malformed as error:
-        return Malformation(record, error.reason, error.detail, error.type)
-    if event is None:
-        telemetry.SKIPPED.labels(record.topic).inc()
-    return event

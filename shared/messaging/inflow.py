@@ -8,7 +8,7 @@ has the processor while another waits for the database.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -25,8 +25,8 @@ from aiokafka.errors import (
 
 from shared import telemetry
 from shared.contracts.envelope import Record, from_milliseconds
-from shared.messaging import batch, kafka, positions
-from shared.messaging.batch import Batch, Partition, Span
+from shared.messaging import kafka, positions
+from shared.messaging.batch import Batch, Decoder, Partition, Span
 from shared.messaging.kafka import Broker
 from shared.messaging.positions import Group
 from shared.postgres.pool import Pool, is_transient
@@ -52,14 +52,14 @@ class ClusterChangedError(Exception):
 
 
 class Inflow(ConsumerRebalanceListener):
-    """Reads batches of up to `batch_size` records of the wanted types from a group's partitions."""
+    """Reads batches of up to `batch_size` records from a group's partitions, decoded."""
 
-    def __init__(self, broker: Broker, pool: Pool, group: Group, wanted: frozenset[str], batch_size: int) -> None:
+    def __init__(self, broker: Broker, pool: Pool, group: Group, decoder: Decoder, batch_size: int) -> None:
         self._broker = broker
         self._consumer = kafka.consumer(broker, group.name)
         self._pool = pool
         self._group = group
-        self._wanted = wanted
+        self._decoder = decoder
         self._batch_size = batch_size
         self._next: dict[Partition, int | None] = {}
         self._joined = False
@@ -91,7 +91,7 @@ class Inflow(ConsumerRebalanceListener):
         await self._consumer.start()
 
     @contextmanager
-    def applying(self) -> Iterator[None]:
+    def applying(self) -> Generator[None]:
         """Whoever applies a batch does it in here: a revocation waits for it, and so does a search for positions."""
         self._applying += 1
         self._idle.clear()
@@ -149,11 +149,11 @@ class Inflow(ConsumerRebalanceListener):
         spans = {tp: Span(self._next[tp], found[-1].offset + 1) for tp, found in fetched.items()}
         self._next.update({tp: span.end for tp, span in spans.items()})
         records = [_record(one) for found in fetched.values() for one in found]
-        events, malformed = await batch.read(records, self._wanted)
+        events, malformed = await self._decoder.read(records)
         await offer(Batch(spans, events, malformed, generation))
 
     async def _fetch(self, lane: int, lanes: int) -> dict[Partition, list[Any]]:
-        """What there is of a lane's partitions: those of the same numbers of every topic, since they share customers."""
+        """What there is of a lane's partitions: those of the same numbers of every topic, which share customers."""
         mine = [tp for tp in self._consumer.assignment() if tp.partition % lanes == lane] if lanes > 1 else []
         if lanes > 1 and not mine:  # the client would read all of them
             await asyncio.sleep(_POLL_MS / 1000 if self._joined else _SOUGHT_SOON)

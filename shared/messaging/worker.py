@@ -20,7 +20,8 @@ from faust.app.base import BootStrategy
 
 from shared.http import idempotency
 from shared.messaging import inbox, kafka, outbox
-from shared.messaging.batch import Batch
+from shared.messaging.apart import Apart
+from shared.messaging.batch import Batch, Here
 from shared.messaging.delivery import Delivery, Handle, HandlerBrokenError
 from shared.messaging.inflow import Inflow, PositionLostError
 from shared.messaging.kafka import Broker
@@ -61,12 +62,17 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """What a service's worker does: which events go to its handler, and its jobs."""
+    """What a service's worker does: which events go to its handler, and its jobs.
+
+    `decodes_apart`: purchases of large batches are decoded in a process of their own, which pays where a purchase
+    costs much else besides.
+    """
 
     service: str
     subscriptions: tuple[Subscription, ...]
     handle: Handle
     jobs: tuple[Job, ...] = ()
+    decodes_apart: bool = False
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -139,7 +145,8 @@ class Worker:
             OSError, aiokafka.errors.KafkaError, asyncpg.PostgresError: not even the start succeeded.
         """
         group = Group(await kafka.cluster_id(self.broker), self.spec.group)
-        inflow = Inflow(self.broker, self.pool, group, self.spec.wanted, self.batch_size)
+        decoder = Apart(self.spec.wanted) if self.spec.decodes_apart else Here(self.spec.wanted)
+        inflow = Inflow(self.broker, self.pool, group, decoder, self.batch_size)
         await inflow.start()
         self._deliveries = [Delivery(self.pool, group, self.spec.handle) for _ in range(self.lanes)]
         relay = Relay(self.pool, lambda: kafka.producer(self.broker))
@@ -156,6 +163,7 @@ class Worker:
         _log.info("worker_started", cluster_id=group.cluster_id, group=group.name, topics=self.spec.topics)
         await self.stopped.wait()
         await self._shut_down(app, inflow, relay, running)
+        await decoder.close()
         if self._decision is None:
             _log.info("worker_stopped")
             return 0

@@ -15,6 +15,7 @@ from services.points import worker
 from services.points.handlers import events
 from services.points.settings import Settings
 from shared.messaging import kafka
+from shared.messaging.apart import Apart
 from shared.messaging.batch import Batch
 from shared.messaging.delivery import Delivery
 from shared.messaging.inflow import Inflow
@@ -80,7 +81,8 @@ async def record(bed: Testbed, pool: Pool, total: int) -> list[Take]:
     )
     broker, spec = settings.broker(), worker.spec(settings)
     group = Group(await kafka.cluster_id(broker), spec.group)
-    inflow = Inflow(broker, pool, group, spec.wanted, _BATCH)
+    decoder = Apart(spec.wanted)
+    inflow = Inflow(broker, pool, group, decoder, _BATCH)
     await inflow.start()
     takes: list[Take] = []
 
@@ -96,6 +98,7 @@ async def record(bed: Testbed, pool: Pool, total: int) -> list[Take]:
         await inflow.run(spec.topics, offer)
     finally:
         await inflow.close()
+        await decoder.close()
     return takes
 
 

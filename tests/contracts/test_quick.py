@@ -74,6 +74,21 @@ def test_lines_are_added_up_and_told_apart(lines: list[dict[str, Any]], total: s
 @pytest.mark.parametrize(
     "changes",
     [
+        {"customer_id": "c\x00d"},
+        {"order_id": "o\x00p"},
+        {"total": "1\x002"},
+        {"total": "3.00", "lines": [{"line_id": "1", "sku": "s", "quantity": 1, "amount": "1.00\x002.00"}]},
+    ],
+)
+def test_what_holds_nul_is_never_two(changes: dict[str, Any]):
+    event = about(**changes)
+    assert quick.read(json.dumps(event).encode()) is None
+    check(event)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
         {},
         {"lines": None},
         {"lines": []},

@@ -10,7 +10,7 @@ from typing import Any
 from shared.contracts.envelope import Event, Record, decode
 from shared.contracts.outcomes import Refusal
 from shared.contracts.reasons import Reason
-from shared.messaging.batch import Batch, Malformation, Span, read
+from shared.messaging.batch import Batch, Here, Malformation, Span
 from shared.messaging.delivery import Delivery
 from shared.messaging.positions import Group
 from shared.postgres.pool import Connection, Pool
@@ -52,7 +52,7 @@ def event(value: dict[str, Any], offset: int = 0) -> Event:
 async def batch(values: Iterable[dict[str, Any] | bytes], start: int | None = None, partition: int = 0) -> Batch:
     """A batch of one partition from `start` on (None: its first)."""
     records = [record(value, (start or 0) + index, partition) for index, value in enumerate(values)]
-    events, malformed = await read(records, EVERY_TYPE)
+    events, malformed = await Here(EVERY_TYPE).read(records)
     return Batch({(TOPIC, partition): Span(start, (start or 0) + len(records))}, events, malformed, 0)
 
 

@@ -17,7 +17,7 @@ from aiokafka.errors import (
 )
 
 from shared.messaging import kafka, positions
-from shared.messaging.batch import Batch, Span
+from shared.messaging.batch import Batch, Here, Span
 from shared.messaging.inflow import ClusterChangedError, Inflow, PositionLostError
 from shared.messaging.kafka import Broker
 from shared.postgres.pool import Pool
@@ -112,7 +112,7 @@ async def reading(platform_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Readi
 
     monkeypatch.setattr(kafka, "consumer", lambda _broker, _group: consumer)
     monkeypatch.setattr(kafka, "cluster_id", cluster_id)
-    return Reading(Inflow(Broker("nowhere:1", "test"), platform_pool, GROUP, EVERY_TYPE, 500), consumer)
+    return Reading(Inflow(Broker("nowhere:1", "test"), platform_pool, GROUP, Here(EVERY_TYPE), 500), consumer)
 
 
 async def store(pool: Pool, place: TopicPartition, offset: int) -> None:

@@ -1,19 +1,19 @@
 """How orders and refunds are kept as JSON: lines as arrays, since a basket has many."""
 
-from operator import attrgetter
-from typing import Any, Final
+from typing import Any
+
+import msgspec
 
 from shared.contracts.kept import Refund
+from shared.contracts.packed import pack_lines
 from shared.contracts.shop import Line, PurchaseCompleted, RefundLine
-
-_LINE: Final = attrgetter("line_id", "sku", "quantity", "amount", "category")
 
 
 def order_to_json(order: PurchaseCompleted) -> dict[str, Any]:
     """What is kept of an order as bought."""
     body: dict[str, Any] = {"currency": order.currency, "total": order.total}
     if order.lines:
-        body["lines"] = list(map(_LINE, order.lines))
+        body["lines"] = msgspec.Raw(pack_lines(order.lines))
     for name in ("channel", "store_id", "coupon_codes"):
         value: Any = getattr(order, name)
         if value not in (None, ()):

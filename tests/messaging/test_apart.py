@@ -1,0 +1,125 @@
+"""Decoding in a process apart: the same events as here, and a process that ends when it has to."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shared.contracts.envelope import Record
+from shared.contracts.packed import PackedLines
+from shared.messaging.apart import Apart, DecoderGoneError
+from shared.messaging.batch import Here
+from tests.contracts.records import EVERY_TYPE
+from tests.messaging.log import ARRIVED, TOPIC, purchase, record, wait_until
+
+LINE = {"line_id": "1", "sku": "tea", "quantity": 1, "amount": "10.00"}
+
+
+def many(count: int = 200) -> list[Record]:
+    """Records of every sort that a batch may hold."""
+    sorts = [
+        lambda number: record(purchase(f"e{number}"), number),
+        lambda number: record(purchase(f"e{number}", lines=[LINE]), number),
+        lambda number: record(purchase(f"e{number}", total="-1"), number),
+        lambda number: record(b"{", number),
+        lambda number: record(None, number),
+        lambda number: record({**purchase(f"e{number}"), "type": "shop.unheard.of.v1"}, number),
+        lambda number: record(purchase(f"e{number}"), number)._replace(key=b"another"),
+        lambda number: record(json.dumps(purchase(f"e{number}")).encode(), number)._replace(headers=()),
+    ]
+    return [sorts[number % len(sorts)](number) for number in range(count)]
+
+
+@pytest.fixture
+async def apart() -> AsyncIterator[Apart]:
+    made = Apart(EVERY_TYPE)
+    yield made
+    await made.close()
+
+
+def process_of(apart: Apart) -> psutil.Process:
+    assert apart._process is not None
+    return psutil.Process(apart._process.pid)
+
+
+async def test_it_finds_the_same_as_here(apart: Apart):
+    events, malformed = await apart.read(many())
+    expected = await Here(EVERY_TYPE).read(many())
+    assert (events, malformed) == expected
+    assert any(isinstance(event.data.lines, PackedLines) for event in events if event.data.lines), "it went the way"
+    assert len(malformed) == 4 * 25
+
+
+async def test_two_at_once_get_what_is_theirs(apart: Apart):
+    batches = [[record(purchase(f"e{number}-{index}"), index) for index in range(150)] for number in range(4)]
+    for number, (events, _) in enumerate(await asyncio.gather(*map(apart.read, batches))):
+        assert [event.id for event in events] == [f"e{number}-{index}" for index in range(150)]
+
+
+async def test_a_small_batch_needs_no_process(apart: Apart):
+    events, _ = await apart.read(many(40))
+    assert len(events) == 3 * 5
+    assert apart._process is None
+
+
+async def test_a_batch_of_other_types_needs_no_process():
+    apart = Apart(frozenset({"shop.review.published.v1"}))
+    assert await apart.read(many()) == await Here(apart.wanted).read(many())
+    assert apart._process is None
+
+
+async def test_a_process_that_was_killed_is_told_of(apart: Apart):
+    await apart.read(many())
+    process_of(apart).kill()
+    with pytest.raises(DecoderGoneError):
+        await apart.read(many())
+
+
+async def test_ctrl_c_in_the_terminal_leaves_it_to_the_worker_to_end_it(apart: Apart):
+    await apart.read(many())
+    process = process_of(apart)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    assert (await apart.read(many()))[0]
+    await apart.close()
+    await wait_until(lambda: not process.is_running())
+
+
+_WORKER = """
+import asyncio, os
+from tests.messaging.test_apart import EVERY_TYPE, Apart, many
+async def main():
+    apart = Apart(EVERY_TYPE)
+    await apart.read(many())
+    print(apart._process.pid, flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+async def test_it_ends_with_a_worker_that_was_killed():
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _WORKER, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    assert worker.stdout is not None
+    pid = int(await asyncio.wait_for(worker.stdout.readline(), 30))
+    os.kill(worker.pid, signal.SIGKILL)
+    await worker.wait()
+    deadline = time.monotonic() + 5
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "it outlives its worker"
+        await asyncio.sleep(0.02)
+
+
+async def test_what_it_read_has_the_records_as_they_came(apart: Apart):
+    records = [record(purchase(f"e{number}"), number) for number in range(120)]
+    events, _ = await apart.read(records)
+    assert [event.record for event in events] == records
+    assert {(one.record.topic, one.record.timestamp) for one in events} == {(TOPIC, ARRIVED)}
