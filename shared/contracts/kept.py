@@ -1,7 +1,8 @@
 """What is kept of an order: one pure fold over the set of its refunds, for every service alike.
 
 Refunds count in the order of (time, refund id), whenever they arrive. Amounts are exact
-fractions, since a refund without lines lowers every line by the same fraction.
+fractions, since a refund without lines lowers every line by the same fraction: whole numbers over one
+denominator, which cost a tenth of fractions by themselves.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,10 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Self
+from math import gcd
+from typing import Final, Self
 
 from shared.contracts.reasons import Reason
 from shared.contracts.shop import Line, PurchaseCompleted, PurchaseRefunded, RefundLine
+
+UNITS: Final = 10_000
+"""Money is counted in ten-thousandths: it has at most 4 decimals."""
+
+
+def units(amount: str) -> int:
+    """A decimal string of at most 4 decimals in ten-thousandths."""
+    whole, _, part = amount.partition(".")
+    return int(whole) * UNITS + (int(part.ljust(4, "0")) if part else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +58,10 @@ class Refund:
 
 @dataclass(frozen=True, slots=True)
 class KeptLine:
-    """A line of which something is kept; `amount` is what is kept of its money."""
+    """A line of which something is kept: `numerator` of its money over the order's `scale`."""
 
     line: Line
-    amount: Fraction
+    numerator: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +75,26 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is kept of an order after a set of refunds.
+    """What is kept of an order after a set of refunds: `numerator` of its money over `scale`.
 
     `gone` tells an order of which nothing is kept, not even a free line.
     """
 
-    total: Fraction
+    numerator: int
+    scale: int
     lines: tuple[KeptLine, ...]
     refunds: tuple[Taken, ...]
     gone: bool
+
+    @property
+    def total(self) -> Fraction:
+        """What is kept of the order's money."""
+        return Fraction(self.numerator, self.scale)
+
+    @property
+    def amounts(self) -> tuple[Fraction, ...]:
+        """What is kept of each line's money."""
+        return tuple(Fraction(one.numerator, self.scale) for one in self.lines)
 
 
 def misfit(purchase: Purchase, refund: Refund) -> tuple[Reason, str] | None:
@@ -92,24 +114,30 @@ def keep(purchase: Purchase, refunds: Iterable[Refund]) -> Kept:
     order = _Order.of(purchase)
     taken = [order.take(refund) for refund in sorted(refunds, key=lambda one: (one.time, one.refund_id))]
     return Kept(
-        total=order.total(),
-        lines=tuple(KeptLine(state.line, state.amount) for state in order.lines if not state.gone),
+        numerator=order.total(),
+        scale=order.scale,
+        lines=tuple([KeptLine(state.line, state.amount) for state in order.lines if not state.gone]),
         refunds=tuple(taken),
         gone=order.gone,
     )
 
 
+_NOTHING: Final = Decimal(0)
+
+
 @dataclass(slots=True)
 class _LineState:
+    """A line in the fold; `amount` is over the order's scale."""
+
     line: Line
-    amount: Fraction
-    returned: Decimal
+    amount: int
+    returned: Decimal = _NOTHING
     gone: bool = False
 
-    def lower(self, refund: RefundLine) -> Fraction:
+    def lower(self, refund: RefundLine, scale: int) -> int:
         """Take a refund's line; a free line goes when its quantity has come back."""
-        taken = min(Fraction(refund.amount), self.amount)
-        free = Decimal(self.line.amount) == 0
+        taken = min(units(refund.amount) * (scale // UNITS), self.amount)
+        free = units(self.line.amount) == 0
         self.amount -= taken
         self.returned += Decimal(refund.quantity)
         back = self.returned >= Decimal(self.line.quantity) if free else self.amount == 0
@@ -119,41 +147,50 @@ class _LineState:
 
 @dataclass(slots=True)
 class _Order:
-    """The fold's state; `rest` is the money of an order without lines."""
+    """The fold's state, over `scale` (a multiple of `UNITS`); `rest` is the money of an order without lines."""
 
     lines: Sequence[_LineState]
-    rest: Fraction
+    rest: int
+    scale: int = UNITS
     gone: bool = False
 
     @classmethod
     def of(cls, purchase: Purchase) -> Self:
-        states = [_LineState(line, Fraction(line.amount), Decimal(0)) for line in purchase.lines]
-        return cls(states, Fraction(0) if states else Fraction(purchase.total))
+        states = [_LineState(line, units(line.amount)) for line in purchase.lines]
+        return cls(states, 0 if states else units(purchase.total))
 
-    def total(self) -> Fraction:
-        return sum((state.amount for state in self.lines), self.rest)
+    def total(self) -> int:
+        return sum([state.amount for state in self.lines], self.rest)
 
     def take(self, refund: Refund) -> Taken:
-        asked = Fraction(refund.amount)
+        asked = units(refund.amount)
         taken = self._by_line(refund.lines) if refund.lines and self.lines else self._by_fraction(asked)
-        return Taken(refund.refund_id, asked, taken)
+        return Taken(refund.refund_id, Fraction(asked, UNITS), Fraction(taken, self.scale))
 
-    def _by_line(self, lines: tuple[RefundLine, ...]) -> Fraction:
+    def _by_line(self, lines: tuple[RefundLine, ...]) -> int:
         by_id = {state.line.line_id: state for state in self.lines}
-        taken = sum((by_id[line.line_id].lower(line) for line in lines), Fraction(0))
+        taken = sum([by_id[line.line_id].lower(line, self.scale) for line in lines])
         self.gone = all(state.gone for state in self.lines)
         return taken
 
-    def _by_fraction(self, asked: Fraction) -> Fraction:
+    def _by_fraction(self, asked: int) -> int:
+        """Lower all by the same fraction; returns what was taken, over the scale there is afterwards."""
         whole = self.total()
-        if asked >= whole:
+        taken = asked * (self.scale // UNITS)
+        if taken >= whole:
             # All the money is taken, and the free lines with it.
             for state in self.lines:
-                state.amount, state.gone = Fraction(0), True
-            self.rest, self.gone = Fraction(0), True
+                state.amount, state.gone = 0, True
+            self.rest, self.gone = 0, True
             return whole
-        share = 1 - asked / whole
-        for state in self.lines:
-            state.amount *= share
-        self.rest *= share
-        return asked
+        common = gcd(whole, taken)
+        kept, part = (whole - taken) // common, whole // common
+        # What is kept of each is its amount times kept / part: exact once everything is over part times the scale.
+        # What the parts before it had in common with this one goes, or a row of refunds would make ever longer numbers.
+        amounts = [state.amount * kept for state in self.lines]
+        rest, scale, taken = self.rest * kept, self.scale * part, taken * part
+        common = gcd(scale // UNITS, rest, taken, *amounts)
+        for state, amount in zip(self.lines, amounts, strict=True):
+            state.amount = amount // common
+        self.rest, self.scale = rest // common, scale // common
+        return taken // common

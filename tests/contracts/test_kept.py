@@ -31,7 +31,7 @@ def by_lines(name: str, *lines: tuple[str, str, str], after: int = 0) -> Refund:
 
 
 def amounts(kept: Kept) -> dict[str, Fraction]:
-    return {one.line.line_id: one.amount for one in kept.lines}
+    return {one.line.line_id: amount for one, amount in zip(kept.lines, kept.amounts, strict=True)}
 
 
 TWO = order(("a", "2", "60.00"), ("b", "1", "40.00"))

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.points.rules.document import Document, DocumentError, dump, parse
-from services.points.rules.ruleset import units
+from shared.contracts.kept import units
 from shared.http.problems import _pointer
 from tests.points.known import DEFAULT
 from tests.points.written import (

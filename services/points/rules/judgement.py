@@ -11,8 +11,9 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from services.points.rules.limits import Cut, cut, words
-from services.points.rules.ruleset import TIER, UNITS, Basket, CompiledRule, Facts, extra_of
+from services.points.rules.ruleset import TIER, Basket, CompiledRule, Facts, extra_of
 from services.points.rules.tiers import ONE
+from shared.contracts.kept import UNITS
 
 ENGINE: Final = 2
 """The version of this code's judgements; a receipt names the one that made it."""

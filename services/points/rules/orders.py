@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
-from math import lcm
 from typing import NamedTuple
 
 from services.points.rules import dates, limits
@@ -21,9 +20,9 @@ from services.points.rules.judgement import (
 )
 from services.points.rules.ledger import Grant
 from services.points.rules.limits import Cut, Use, UseKey
-from services.points.rules.ruleset import UNITS, Basket, BasketLine, CompiledRule, Facts, RuleSet, units
+from services.points.rules.ruleset import Basket, BasketLine, CompiledRule, Facts, RuleSet
 from services.points.rules.tiers import Standing
-from shared.contracts.kept import Kept
+from shared.contracts.kept import UNITS, Kept, units
 from shared.contracts.shop import PurchaseCompleted
 
 
@@ -173,11 +172,11 @@ def basket_of(bought: PurchaseCompleted, rules: RuleSet) -> Basket | None:
 
 
 def _basket_kept(kept: Kept, case: OrderCase) -> Basket:
-    """What is kept, over one denominator: whole numbers, since fractions cost ten times as much."""
-    scale = lcm(kept.total.denominator, *(line.amount.denominator for line in kept.lines))
+    """What is kept, in the program's currency."""
     rate = case.rules.rates[case.bought.currency]
-    lines = tuple(
-        BasketLine(one.line.sku, one.line.category, one.amount.numerator * (scale // one.amount.denominator) * rate)
-        for one in kept.lines
+    lines = (
+        tuple([BasketLine(one.line.sku, one.line.category, one.numerator * rate) for one in kept.lines])
+        if case.rules.looks_at_lines
+        else ()
     )
-    return Basket(kept.total.numerator * (scale // kept.total.denominator) * rate, lines, scale * UNITS)
+    return Basket(kept.numerator * rate, lines, kept.scale * UNITS)

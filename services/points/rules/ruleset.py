@@ -20,18 +20,10 @@ from services.points.rules.document import (
     PerAmount,
     Rule,
 )
+from shared.contracts.kept import UNITS, units
 
 TIER: Final = "tier:extra"
 """What the tier's extra is booked under: no rule's id has a colon."""
-
-UNITS: Final = 10_000
-"""Amounts are counted in ten-thousandths: money has at most 4 decimals."""
-
-
-def units(amount: str) -> int:
-    """A decimal string of at most 4 decimals in ten-thousandths."""
-    whole, _, part = amount.partition(".")
-    return int(whole) * UNITS + (int(part.ljust(4, "0")) if part else 0)
 
 
 class Facts(NamedTuple):
