@@ -144,6 +144,19 @@ def fold(program: Program, standing: Standing, past: Past, steps: Iterable[Step]
     return judge_.result(changes)
 
 
+def replay(program: Program, customer_id: str, orders: Iterable[Order]) -> tuple[Standing, Timeline]:
+    """Where all orders of a customer lead, whatever came when; those in other currencies count nothing."""
+    counted = [order for order in orders if order.purchase.currency == program.currency]
+    if not counted:
+        return Standing(customer_id), ()
+    window = Window()
+    timeline = judge(program, window, (), chain.from_iterable(order.movements() for order in counted))
+    judged_at = max(order.latest for order in counted)
+    window.move(judged_at.toordinal())
+    last = timeline[-1] if timeline else None
+    return Standing(customer_id, judged_at, max(order.at for order in counted), window.spend, last), timeline
+
+
 def _is_late(program: Program, standing: Standing, last: Entry | None, step: Step) -> bool:
     """Whether a step can change what was judged, where the timeline ends with `last`."""
     # A tier once reached stays: after the highest there is nothing to judge.
