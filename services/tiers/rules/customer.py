@@ -126,7 +126,9 @@ def reading(program: Program, standing: Standing, steps: Iterable[Step]) -> Leav
             late.append(step.since)
         standing = standing.after(step)
     if late:
-        return Rejudging(standing.customer_id, start_of(first_day(min(late).toordinal())))
+        # The steps in order before the first late one move the window on from where it was.
+        earliest = min(late) if before is None else min(before, *late)
+        return Rejudging(standing.customer_id, start_of(first_day(earliest.toordinal())))
     if before is None or standing.judged_at is None:
         return None
     start, end = (start_of(first_day(moment.toordinal())) for moment in (before, standing.judged_at))
