@@ -200,5 +200,5 @@ async def test_what_any_events_leave_is_sound(pool: Pool, mail_server: MailServe
         if start % 100 == 0:
             assert await found(pool, now) == {}
     assert await found(pool, now) == {}
-    states = await pool.fetch("SELECT DISTINCT state, reason FROM message WHERE channel = 'email'")
-    assert len(states) >= 8
+    reached = await pool.fetch("SELECT DISTINCT state FROM message WHERE channel = 'email'")
+    assert {row["state"] for row in reached} >= {"held", "sent", "skipped", "failed"}

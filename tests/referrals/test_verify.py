@@ -122,7 +122,7 @@ async def found(pool: Pool) -> dict[str, list[str]]:
         friends = {str(row[0]): row[1] for row in await connection.fetch("SELECT referral_id, friend_id FROM referral")}
     return {
         check.name: sorted(friends.get(one, one) for one in check.offenders)
-        async for check in verify(pool, 100)
+        async for check in verify(pool, 1000)
         if check.offenders
     }
 

@@ -88,7 +88,7 @@ BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
 
 async def found(pool: Pool) -> dict[str, list[str]]:
     """The offenders by check, where there are any."""
-    return {check.name: check.offenders async for check in verify(pool, 100, NOW) if check.offenders}
+    return {check.name: check.offenders async for check in verify(pool, 1000, NOW) if check.offenders}
 
 
 async def test_what_is_broken_is_found(tiers_pool: Pool):
