@@ -1,11 +1,26 @@
-"""The door: `python -m services.notifications {api|worker|migrate|dead-letters|positions}`."""
+"""The door: `python -m services.notifications {api|worker|migrate|verify|dead-letters|positions}`."""
 
 import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Final
 
+from services.notifications import handlers
 from services.notifications.api import build
+from services.notifications.rendering import Templates
 from services.notifications.settings import Settings
 from services.notifications.worker import spec
+from shared.postgres.checks import Check
+from shared.postgres.pool import Pool
+from shared.process import verify
 from shared.process.door import Door
 
+
+def _verify(settings: Settings, pool: Pool, sample: int) -> AsyncIterator[Check]:
+    return handlers.verify(Templates(settings.program), pool, sample, datetime.now(UTC))
+
+
+DOOR: Final = Door(Settings, spec, build, (verify.command(_verify, "mails", sample=1000),))
+
 if __name__ == "__main__":
-    sys.exit(Door(Settings, spec, build).open())
+    sys.exit(DOOR.open())

@@ -1,7 +1,8 @@
-"""From events to messages, and from mails sent to what is told about it."""
+"""From events to messages, from mails sent to what is told about it, and how what is stored is verified."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -12,7 +13,8 @@ from services.notifications.rules import gate, notice, profile
 from services.notifications.rules.gate import Hold, Send, Skip
 from services.notifications.rules.notice import Channel, Notice
 from services.notifications.rules.profile import Profile
-from services.notifications.store import customers, mails, messages
+from services.notifications.store import auditing, customers, mails, messages
+from services.notifications.store.auditing import Content
 from services.notifications.store.mails import Settled
 from services.notifications.store.messages import Message, State
 from shared import telemetry
@@ -20,7 +22,9 @@ from shared.contracts.envelope import Cause, Event, Publication, publication
 from shared.contracts.loyalty import MessageChanged
 from shared.contracts.outcomes import Refusal
 from shared.messaging import outbox
-from shared.postgres.pool import Connection
+from shared.postgres import checks
+from shared.postgres.checks import Check
+from shared.postgres.pool import Connection, Pool
 
 _SOURCE: Final = "/wafa/notifications"
 _TYPES: Final = {
@@ -55,6 +59,28 @@ async def settle(connection: Connection, outcomes: Sequence[Settled]) -> None:
     news = await mails.settle(connection, outcomes)
     final = [one for one in outcomes if one.mail.id in news and one.due_at is None]
     await outbox.announce(connection, [_of_outcome(one) for one in final])
+
+
+async def verify(templates: Templates, pool: Pool, sample: int, now: datetime) -> AsyncIterator[Check]:
+    """Check what is stored as of `now`, from one snapshot; `sample` mails are rendered anew."""
+    async with checks.snapshot(pool) as connection:
+        async for check in checks.ask(connection, auditing.queries(now)):
+            yield check
+        chosen = await auditing.sample(connection, sample, TEMPLATE_VERSION)
+        yield await checks.judge("mails can be rendered", chosen, partial(_not_rendered, connection, templates))
+
+
+async def _not_rendered(connection: Connection, templates: Templates, ids: Sequence[UUID]) -> list[str]:
+    return [str(one.id) for one in await auditing.load(connection, ids) if not _renders(templates, one)]
+
+
+def _renders(templates: Templates, content: Content) -> bool:
+    reader = Reader(content.profile.name, content.profile.locale, content.profile.time_zone)
+    try:
+        templates.mail(content.trigger, content.facts, reader)
+    except Exception:  # noqa: BLE001 whatever it is that fails, the mail cannot be made
+        return False
+    return True
 
 
 def _learn(before: Mapping[str, Profile], events: Iterable[Event]) -> dict[str, Profile]:

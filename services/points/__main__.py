@@ -2,29 +2,22 @@
 
 import argparse
 import sys
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Final
 
 from services.points import api, worker
 from services.points.handlers import day, verifying
 from services.points.settings import Settings
 from shared.contracts.values import parse_instant
-from shared.postgres.pool import open_pool
+from shared.postgres.checks import Check
+from shared.postgres.pool import Pool, open_pool
+from shared.process import verify
 from shared.process.door import Command, Door
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--sample", type=int, default=10_000, metavar="N", help="orders and receipts judged anew")
-
-
-async def _verify(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Print a line for each check; 1 when one fails."""
-    failed = False
-    async with await open_pool(settings.database_url, application="wafa-points-verify", max_size=1) as pool:
-        async for check in verifying.verify(pool, arguments.sample):
-            failed |= bool(check.offenders)
-            found = f"FAILED: {', '.join(check.offenders)}" if check.offenders else "ok"
-            print(f"{check.name}: {found}")  # noqa: T201 a command line prints
-    return int(failed)
+def _verify(_settings: Settings, pool: Pool, sample: int) -> AsyncIterator[Check]:
+    return verifying.verify(pool, sample)
 
 
 def _add_instant(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +42,15 @@ async def _day(arguments: argparse.Namespace, settings: Settings) -> int:
     return int(counts[day.LEFT] > 0)
 
 
+DOOR: Final = Door(
+    Settings,
+    worker.spec,
+    api.build,
+    (
+        verify.command(_verify, "orders and receipts"),
+        Command("day", "run the daily pipeline: what is due, what will expire, birthdays", _add_instant, _day),
+    ),
+)
+
 if __name__ == "__main__":
-    verify = Command("verify", "check the books in one pass", _add_arguments, _verify)
-    pipeline = Command("day", "run the daily pipeline: what is due, what will expire, birthdays", _add_instant, _day)
-    sys.exit(Door(Settings, worker.spec, api.build, (verify, pipeline)).open())
+    sys.exit(DOOR.open())

@@ -1,18 +1,20 @@
-"""What the service does with a batch of events, and with a call."""
+"""What the service does with a batch of events, and with a call, and how it verifies what it stored."""
 
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Final, Self
+from uuid import UUID
 
 from services.referrals.rules.code import ALPHABET, LENGTH, parse
 from services.referrals.rules.fold import Known, OrderKey, Outcome, Step, about, fold
 from services.referrals.rules.order import Order, is_same_purchase
-from services.referrals.rules.program import program_at
-from services.referrals.rules.referral import Referral, State, referral_id_of
-from services.referrals.store import codes, locks, programs, purchases, referrals
+from services.referrals.rules.program import Program, program_at
+from services.referrals.rules.referral import Referral, State, is_explained, referral_id_of
+from services.referrals.store import auditing, codes, locks, programs, purchases, referrals
 from shared import telemetry
 from shared.contracts.envelope import Cause, Event, Publication, publication
 from shared.contracts.loyalty import ReferralChanged
@@ -20,6 +22,8 @@ from shared.contracts.outcomes import Refusal
 from shared.contracts.reasons import Reason
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded, ReferralSignedUp
 from shared.messaging import outbox, waiting
+from shared.postgres import checks
+from shared.postgres.checks import Check
 from shared.postgres.pool import Connection, Pool
 
 SOURCE: Final = "/wafa/referrals"
@@ -58,6 +62,41 @@ async def follow(pool: Pool, text: str, now: datetime) -> str | None:
         return None
     is_known = await codes.count_click(pool, code, now.date(), secrets.randbelow(CLICK_SHARDS))
     return code if is_known else None
+
+
+async def verify(pool: Pool, sample: int) -> AsyncIterator[Check]:
+    """Check what is stored, from one snapshot; `sample` referrals are judged anew."""
+    async with checks.snapshot(pool) as connection:
+        async for check in checks.ask(connection, auditing.QUERIES):
+            yield check
+        versions = {program.version: program for program in await programs.load_published(connection)}
+        chosen = await auditing.sample(connection, sample)
+        yield await checks.judge(
+            "referrals stand where their facts lead", chosen, partial(_misjudged, connection, versions)
+        )
+
+
+async def _misjudged(connection: Connection, versions: Mapping[int, Program], ids: Sequence[UUID]) -> list[str]:
+    """Those of the referrals whose state nothing that is stored explains."""
+    found = await referrals.read(connection, ids)
+    keys = await auditing.orders_of(connection, {referral.friend_id for referral, _ in found})
+    orders: defaultdict[str, list[Order]] = defaultdict(list)
+    for (friend_id, _), order in (await purchases.load_orders(connection, keys)).items():
+        orders[friend_id].append(order)
+    return [
+        str(referral.referral_id)
+        for referral, referred in found
+        if not _is_explained(referral, versions, orders[referral.friend_id], referred=referred)
+    ]
+
+
+def _is_explained(
+    referral: Referral, versions: Mapping[int, Program], orders: Sequence[Order], *, referred: bool
+) -> bool:
+    try:
+        return is_explained(referral, versions[referral.program_version], orders, referred=referred)
+    except LookupError:
+        return False  # a version that is not published, or a refund of a line that the order has not
 
 
 @dataclass(slots=True)

@@ -1,11 +1,25 @@
-"""The door: `python -m services.tiers {api|worker|migrate|dead-letters|positions}`."""
+"""The door: `python -m services.tiers {api|worker|migrate|verify|dead-letters|positions}`."""
 
 import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Final
 
+from services.tiers import handlers
 from services.tiers.api import build
 from services.tiers.settings import Settings
 from services.tiers.worker import spec
+from shared.postgres.checks import Check
+from shared.postgres.pool import Pool
+from shared.process import verify
 from shared.process.door import Door
 
+
+def _verify(_settings: Settings, pool: Pool, sample: int) -> AsyncIterator[Check]:
+    return handlers.verify(pool, sample, datetime.now(UTC))
+
+
+DOOR: Final = Door(Settings, spec, build, (verify.command(_verify, "customers"),))
+
 if __name__ == "__main__":
-    sys.exit(Door(Settings, spec, build).open())
+    sys.exit(DOOR.open())

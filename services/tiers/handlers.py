@@ -1,19 +1,21 @@
-"""What the service does with a batch of events, and how it reads a customer's tier."""
+"""What the service does with a batch of events, how it reads a customer's tier, and how it verifies what it stored."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from functools import partial
 from typing import Final
 
 from services.tiers.rules import amount
 from services.tiers.rules.admission import Admission, Key, Step, about, admit, key_of
-from services.tiers.rules.customer import Change, Folded, Leaving, Past, Rejudging, Standing, fold, reading
+from services.tiers.rules.customer import Change, Folded, Leaving, Past, Rejudging, Standing, fold, reading, replay
+from services.tiers.rules.order import Order
 from services.tiers.rules.program import Program, Tier
-from services.tiers.rules.timeline import tier_at
+from services.tiers.rules.timeline import Timeline, tier_at
 from services.tiers.rules.window import Window, first_day, start_of
-from services.tiers.store import customers, orders, timelines
+from services.tiers.store import auditing, customers, orders, timelines
 from services.tiers.store.programs import load_program
 from shared import telemetry
 from shared.contracts.envelope import Cause, Event, Publication, publication
@@ -21,6 +23,8 @@ from shared.contracts.loyalty import Progress, TierChanged, TimelineEntry
 from shared.contracts.outcomes import Refusal
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded
 from shared.messaging import outbox, waiting
+from shared.postgres import checks
+from shared.postgres.checks import Check
 from shared.postgres.pool import Connection, Pool
 
 SOURCE: Final = "/wafa/tiers"
@@ -62,6 +66,45 @@ async def read_status(pool: Pool, customer_id: str, now: datetime) -> Status:
         spend = await _spend(connection, program, standing, now)
     tier, since = tier_at(program, timeline, now)
     return Status(program, tier, since, spend)
+
+
+async def verify(pool: Pool, sample: int, now: datetime) -> AsyncIterator[Check]:
+    """Check what is stored, from one snapshot; `sample` customers are judged anew, from nothing."""
+    async with checks.snapshot(pool) as connection:
+        program = await load_program(connection, now)
+        async for check in checks.ask(connection, auditing.queries(program)):
+            yield check
+        chosen = await auditing.sample(connection, sample)
+        yield await checks.judge(
+            "timeline, spend and what is kept = a replay of the events",
+            chosen,
+            partial(_misjudged, connection, program),
+        )
+
+
+async def _misjudged(connection: Connection, program: Program, customer_ids: Sequence[str]) -> list[str]:
+    """Those of the customers whom their orders and refunds lead elsewhere."""
+    standings = await customers.read(connection, customer_ids)
+    known = await timelines.load(connection, customer_ids)
+    kept = await auditing.load_kept(connection, customer_ids)
+    found: defaultdict[str, list[Order]] = defaultdict(list)
+    for (customer_id, _), order in (await orders.load_known(connection, kept, kept)).items():
+        found[customer_id].append(order)
+    return [
+        one for one in customer_ids if not _is_replayed(program, (standings[one], known.get(one, ())), found[one], kept)
+    ]
+
+
+def _is_replayed(
+    program: Program, stands: tuple[Standing, Timeline], orders: Sequence[Order], kept: Mapping[Key, Fraction]
+) -> bool:
+    customer_id = stands[0].customer_id
+    try:
+        return stands == replay(program, customer_id, orders) and all(
+            one.kept == kept[customer_id, one.order_id] for one in orders
+        )
+    except LookupError:
+        return False  # a refund of a line that the order has not
 
 
 async def _admit(connection: Connection, events: Sequence[Event]) -> Admission:

@@ -60,11 +60,12 @@ async def check_points(points_pool: Pool, expected: Mapping[str, Standing]) -> N
 
 
 async def check_tiers(tiers_pool: Pool, expected: Mapping[str, Standing]) -> None:
-    """Each household's tier and spend is what the files say."""
+    """Each household's tier and spend is what the files say, and what is stored holds together."""
     now = datetime.now(UTC)
     for household, standing in expected.items():
         status = await tiers.read_status(tiers_pool, household, now)
         assert (household, status.tier.id, status.spend) == (household, standing.tier, Fraction(standing.spend))
+    assert [check.name async for check in tiers.verify(tiers_pool, 20_000, now) if check.offenders] == []
 
 
 @pytest.mark.timeout(1200)

@@ -1,16 +1,11 @@
 """`verify` finds each way in which books can be broken."""
 
-from argparse import Namespace
-
 import pytest
 
-from services.points import __main__
-from services.points.settings import Settings
-from shared.postgres.pool import Pool, open_pool
+from shared.postgres.pool import Pool
 from tests.points import books
 from tests.points.books import deliver
 from tests.points.shop import purchase, refund, review
-from tests.support import postgres
 
 BROKEN = {
     "UPDATE program_account SET balance = balance + 1 WHERE kind = 'issued'": {
@@ -49,17 +44,3 @@ async def test_broken_books_are_found(points_pool: Pool, statement: str):
     assert await books.offenders(points_pool) == {}
     await points_pool.execute(statement)
     assert set(await books.offenders(points_pool)) == BROKEN[statement]
-
-
-async def test_the_command_says_what_is_wrong(postgres_url: str, capsys: pytest.CaptureFixture[str]):
-    settings = Settings(database_url=await postgres.make_database(postgres_url, "points"))
-    asked = Namespace(sample=100)
-    assert await __main__._verify(asked, settings) == 0
-    found = capsys.readouterr().out.splitlines()
-    assert len(found) == 10
-    assert all(line.endswith(": ok") for line in found)
-    async with await open_pool(settings.database_url, application="wafa-test") as pool:
-        await deliver(pool, purchase("1", "100.00"))
-        await pool.execute("UPDATE account SET earned = 7")
-    assert await __main__._verify(asked, settings) == 1
-    assert "the last statement line = the balance: FAILED: ann" in capsys.readouterr().out

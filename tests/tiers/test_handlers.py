@@ -211,6 +211,22 @@ async def test_a_step_in_order_before_a_late_one_of_its_batch_is_judged_by_its_o
     assert event["causationid"] == in_order.id
 
 
+async def test_what_left_the_window_before_a_late_step_of_the_batch_no_longer_counts(tiers_pool: Pool):
+    await apply(tiers_pool, purchase("old", "400.00"))
+    in_order, last = purchase("new", "200.00", day(400)), purchase("last", "1.00", day(500))
+    await apply(tiers_pool, in_order, last, purchase("late", "1.00", day(450)))
+    assert await timeline(tiers_pool) == []
+    assert (await read_status(tiers_pool, "ann", day(500))).spend == Fraction("202.00")
+
+
+async def test_what_left_the_window_of_the_highest_tier_is_not_shown(tiers_pool: Pool):
+    await apply(tiers_pool, purchase("old", "1000.00"))
+    highest, last = purchase("gold", "500.00", day(300)), purchase("last", "3.00", day(800))
+    # Nothing is late any more when the refund comes, since the batch has reached the highest tier by then.
+    await apply(tiers_pool, highest, last, refund("gold", "r", "5.00", day(600)))
+    assert (await read_status(tiers_pool, "ann", day(800))).spend == Fraction("3.00")
+
+
 async def test_the_first_day_of_the_calendar_is_welcome(tiers_pool: Pool):
     begin = datetime(1, 1, 1, tzinfo=UTC)
     await apply(tiers_pool, purchase("1", "500.00", begin))

@@ -1,7 +1,6 @@
 """The books checked against each other, and a sample of decisions against what they were made from."""
 
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,27 +13,20 @@ from services.points.rules.ruleset import RuleBook
 from services.points.rules.settling import about_order, due_for
 from services.points.store import accounts, auditing, loading, lots, rules, statement
 from services.points.store.statement import Entry
+from shared.postgres import checks
+from shared.postgres.checks import MOST_SHOWN, Check
 from shared.postgres.pool import Connection, Pool
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A check of the books, with the ids that it found wrong."""
-
-    name: str
-    offenders: list[str]
 
 
 async def verify(pool: Pool, sample: int) -> AsyncIterator[Check]:
     """Check the books in one pass, from one snapshot; `sample` orders and receipts are judged anew."""
-    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        await auditing.take_time(connection)
+    async with checks.snapshot(pool) as connection:
         balance = await accounts.trial_balance(connection)
         yield Check(
             "trial balance 0", [f"{kind} {points}" for kind, points in balance.items()] if sum(balance.values()) else []
         )
-        for name, query in auditing.CHECKS:
-            yield Check(name, await auditing.offenders(connection, query))
+        async for check in checks.ask(connection, auditing.CHECKS):
+            yield check
         yield Check("given = due", await _wrongly_given(connection, sample))
         yield Check("receipts rebuild to their digest", await _broken_receipts(connection, sample))
 
@@ -55,7 +47,7 @@ async def _wrongly_given(connection: Connection, sample: int) -> list[str]:
         judged = due_for(order, refunds.get(key, {}), timelines.get(key[0], ()), book, _applied_by(known[key[0]]))
         if not _is_settled(order, judged.due, own.get((key[0], about_order(key[1])), [])):
             wrong.append(f"{key[0]}/{key[1]}")
-    return wrong[: auditing.MOST_SHOWN]
+    return wrong[:MOST_SHOWN]
 
 
 def _applied_by(account: Account) -> datetime:
@@ -81,7 +73,7 @@ async def _broken_receipts(connection: Connection, sample: int) -> list[str]:
     book = await _book(connection, (one.rules_version for one in found))
     bases = await statement.bases(connection, found, book)
     return [str(entry.line.id) for entry, basis in zip(found, bases, strict=True) if not _rebuilds(entry, basis)][
-        : auditing.MOST_SHOWN
+        :MOST_SHOWN
     ]
 
 

@@ -1,15 +1,13 @@
 """The books checked against each other: each statement finds offenders, and there should be none."""
 
 from datetime import datetime
-from typing import Final, LiteralString
+from typing import Final
 from uuid import UUID
 
 from services.points.store import accounts
 from shared import telemetry
+from shared.postgres.checks import Query
 from shared.postgres.pool import Connection, Pool
-
-MOST_SHOWN: Final = 20
-"""How many offenders a check names."""
 
 PROGRAM_SQL = """
 WITH posted AS (
@@ -105,28 +103,15 @@ WHERE (available, pending, held, debt, earned, redeemed)
 LIMIT $1
 """
 
-CHECKS: Final[tuple[tuple[str, LiteralString], ...]] = (
-    ("program accounts = postings", PROGRAM_SQL),
-    ("balances = postings", BALANCES_SQL),
-    ("lots conserve and add up to the balances", LOTS_SQL),
-    ("open holds add up to what is held", HOLDS_SQL),
-    ("no lot and no balance below 0", NEGATIVE_SQL),
-    ("sequences are gapless", SEQUENCES_SQL),
-    ("the last statement line = the balance", LAST_SQL),
+CHECKS: Final = (
+    Query("program accounts = postings", PROGRAM_SQL),
+    Query("balances = postings", BALANCES_SQL),
+    Query("lots conserve and add up to the balances", LOTS_SQL),
+    Query("open holds add up to what is held", HOLDS_SQL),
+    Query("no lot and no balance below 0", NEGATIVE_SQL),
+    Query("sequences are gapless", SEQUENCES_SQL),
+    Query("the last statement line = the balance", LAST_SQL),
 )
-
-
-UNBOUNDED_SQL = "SET LOCAL statement_timeout = 0"
-
-
-async def take_time(connection: Connection) -> None:
-    """Let the statements of this transaction take as long as they need."""
-    await connection.execute(UNBOUNDED_SQL)
-
-
-async def offenders(connection: Connection, statement: LiteralString) -> list[str]:
-    """The ids that a check finds, up to MOST_SHOWN."""
-    return [row["id"] for row in await connection.fetch(statement, MOST_SHOWN)]
 
 
 SAMPLE_TRANSACTIONS_SQL = """

@@ -90,15 +90,7 @@ def referral_id_of(event: Event) -> UUID:
 
 def sign_up(asked: SignUp, program: Program, orders: Sequence[Order], *, referred: bool) -> list[Referral]:
     """The steps of a new referral, given the friend's known orders and whether somebody referred the friend before."""
-    opened = Referral(
-        referral_id=asked.referral_id,
-        advocate_id=asked.advocate_id,
-        friend_id=asked.friend_id,
-        code=asked.code,
-        program_version=program.version,
-        state=State.SIGNED_UP,
-        signed_up_at=asked.time,
-    )
+    opened = _open(asked, program)
     if asked.advocate_id == asked.friend_id:
         return [_reject(opened, Ground.SELF_REFERRAL)]
     if referred:
@@ -126,6 +118,50 @@ def judge_refunds(referral: Referral, order: Order, program: Program) -> list[Re
         return []
     fell_at = order.fell_below(program.minimum)
     return [] if fell_at is None else [_void(referral, fell_at)]
+
+
+def is_explained(referral: Referral, program: Program, orders: Sequence[Order], *, referred: bool) -> bool:
+    """Whether a referral stands where these facts lead in one order of arrival or another.
+
+    `orders` are all orders of the friend that are known now, whenever they arrived.
+    """
+    asked = SignUp(
+        *(referral.referral_id, referral.friend_id, referral.advocate_id, referral.code, referral.signed_up_at)
+    )
+    opened = _open(asked, program)
+    if asked.advocate_id == asked.friend_id or referred:
+        return [referral] == sign_up(asked, program, (), referred=referred)
+    # After an approval an order from before the sign-up changes nothing, so it need not have rejected.
+    is_late = any(order.time < asked.time for order in orders)
+    if referral.state is State.REJECTED:
+        return is_late and referral == _reject(opened, Ground.BOUGHT_BEFORE)
+    if referral.state is State.SIGNED_UP:
+        return not is_late and referral == opened and not any(_qualifies(opened, one, program) for one in orders)
+    order = next((one for one in orders if one.order_id == referral.order_id), None)
+    return order is not None and _qualifies(opened, order, program) and _is_settled(referral, opened, order, program)
+
+
+def _open(asked: SignUp, program: Program) -> Referral:
+    return Referral(
+        referral_id=asked.referral_id,
+        advocate_id=asked.advocate_id,
+        friend_id=asked.friend_id,
+        code=asked.code,
+        program_version=program.version,
+        state=State.SIGNED_UP,
+        signed_up_at=asked.time,
+    )
+
+
+def _is_settled(referral: Referral, opened: Referral, order: Order, program: Program) -> bool:
+    """Whether a referral that qualified by the order is approved while enough of it is kept, and void otherwise."""
+    qualified, approved = _qualify(opened, replace(order, refunds=()), program)
+    fell_at = order.fell_below(program.minimum)
+    if fell_at is None or referral.closed_at is None:
+        return fell_at is None and referral == approved
+    # A refund that arrived after the void can have an earlier time; the void keeps its own.
+    is_void = replace(referral, closed_at=fell_at) in {_void(qualified, fell_at), _void(approved, fell_at)}
+    return is_void and referral.closed_at >= fell_at
 
 
 def _qualifies(referral: Referral, order: Order, program: Program) -> bool:

@@ -43,6 +43,24 @@ async def load_recorded(connection: Connection, ids: Collection[UUID]) -> frozen
     return frozenset(row["referral_id"] for row in await connection.fetch(LOAD_RECORDED_SQL, ids))
 
 
+READ_SQL = """
+SELECT referral_id, advocate_id, friend_id, code, program_version, state, reason, signed_up_at,
+       order_id, qualified_at, approved_at, closed_at, advocate_points, friend_points,
+       EXISTS (
+           SELECT FROM referral AS earlier
+           WHERE earlier.friend_id = referral.friend_id AND earlier.number < referral.number
+             AND earlier.advocate_id <> earlier.friend_id
+       ) AS referred
+FROM referral
+WHERE referral_id = ANY($1::uuid[])
+"""
+
+
+async def read(connection: Connection, ids: Collection[UUID]) -> list[tuple[Referral, bool]]:
+    """Referrals as they stand, each with whether another customer had referred the friend before."""
+    return [(_referral(row), row["referred"]) for row in await connection.fetch(READ_SQL, ids)]
+
+
 SAVE_SQL = """
 INSERT INTO referral (referral_id, advocate_id, friend_id, code, program_version, state, reason, signed_up_at,
                       order_id, qualified_at, approved_at, closed_at, advocate_points, friend_points, recorded_at)

@@ -126,7 +126,9 @@ def reading(program: Program, standing: Standing, steps: Iterable[Step]) -> Leav
             late.append(step.since)
         standing = standing.after(step)
     if late:
-        return Rejudging(standing.customer_id, start_of(first_day(min(late).toordinal())))
+        # The steps in order before the first late one move the window on from where it was.
+        earliest = min(late) if before is None else min(before, *late)
+        return Rejudging(standing.customer_id, start_of(first_day(earliest.toordinal())))
     if before is None or standing.judged_at is None:
         return None
     start, end = (start_of(first_day(moment.toordinal())) for moment in (before, standing.judged_at))
@@ -142,6 +144,19 @@ def fold(program: Program, standing: Standing, past: Past, steps: Iterable[Step]
     judge_ = _Judge.of(program, standing, past)
     changes = [change for change in map(judge_.apply, steps) if change is not None]
     return judge_.result(changes)
+
+
+def replay(program: Program, customer_id: str, orders: Iterable[Order]) -> tuple[Standing, Timeline]:
+    """Where all orders of a customer lead, whatever came when; those in other currencies count nothing."""
+    counted = [order for order in orders if order.purchase.currency == program.currency]
+    if not counted:
+        return Standing(customer_id), ()
+    window = Window()
+    timeline = judge(program, window, (), chain.from_iterable(order.movements() for order in counted))
+    judged_at = max(order.latest for order in counted)
+    window.move(judged_at.toordinal())
+    last = timeline[-1] if timeline else None
+    return Standing(customer_id, judged_at, max(order.at for order in counted), window.spend, last), timeline
 
 
 def _is_late(program: Program, standing: Standing, last: Entry | None, step: Step) -> bool:

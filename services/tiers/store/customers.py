@@ -53,6 +53,18 @@ async def find(connection: Connection, customer_id: str) -> Standing:
     return _standing(row) if row else Standing(customer_id)
 
 
+READ_SQL = """
+SELECT customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since
+FROM customer
+WHERE customer_id = ANY($1::text[])
+"""
+
+
+async def read(connection: Connection, customer_ids: Sequence[str]) -> dict[str, Standing]:
+    """The standings of those customers who are known, not locked."""
+    return {row["customer_id"]: _standing(row) for row in await connection.fetch(READ_SQL, customer_ids)}
+
+
 SAVE_SQL = """
 UPDATE customer
 SET judged_at = new.judged_at,

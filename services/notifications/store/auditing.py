@@ -1,0 +1,146 @@
+"""What is stored, held against itself: each statement finds offenders, and there should be none."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from services.notifications.rules.gate import LONGEST_RETRY, OLDEST, PATIENCE, Reason
+from services.notifications.rules.notice import Fact, Trigger
+from services.notifications.rules.profile import Profile
+from services.notifications.store.customers import to_profile
+from shared.postgres.checks import Query
+from shared.postgres.pool import Connection
+
+OVERDUE: Final = timedelta(minutes=10)
+"""How late a mail may be looked at: workers look every second, and take over from one that died when its lease ends."""
+
+_SKIPPED: Final = (Reason.NO_PROFILE, Reason.TOO_OLD, Reason.NO_ADDRESS, Reason.BAD_ADDRESS, Reason.NO_CONSENT)
+_FAILED: Final = (Reason.REJECTED, Reason.GIVEN_UP, Reason.TEMPLATE_FAILED)
+
+NOTICES_SQL = """
+SELECT customer_id || '/' || trigger || '/' || occasion AS id
+FROM message
+GROUP BY customer_id, trigger, occasion
+HAVING count(*) FILTER (WHERE channel = 'in_app') <> 1 OR count(*) FILTER (WHERE channel = 'email') <> 1
+LIMIT $1
+"""
+
+# An event tells a customer one thing, so two messages on a channel are two occasions made of one event.
+EVENTS_SQL = """
+SELECT customer_id || '/' || causation_id AS id
+FROM message
+GROUP BY customer_id, channel, trigger, causation_id
+HAVING count(*) > 1
+LIMIT $1
+"""
+
+STATES_SQL = """
+SELECT id::text AS id
+FROM message
+WHERE NOT coalesce(trigger = ANY($2::text[]) AND (due_at IS NOT NULL) = (state IN ('held', 'queued')) AND CASE channel
+    WHEN 'in_app' THEN state = 'sent' AND reason IS NULL AND attempts = 0 AND title <> '' AND body <> ''
+    WHEN 'email' THEN json_typeof(facts) = 'object' AND read_at IS NULL AND CASE state
+        WHEN 'held' THEN reason = 'no_profile'
+        WHEN 'queued' THEN reason IS NULL
+        WHEN 'sent' THEN reason IS NULL AND attempts > 0
+        WHEN 'skipped' THEN reason = ANY($3::text[])
+        WHEN 'failed' THEN reason = ANY($4::text[]) AND attempts > 0
+    END
+END, false)
+LIMIT $1
+"""
+
+OLD_SQL = """
+SELECT id::text AS id
+FROM message
+WHERE channel = 'email' AND created_at - occurred_at > $2::interval AND (state, reason) IS DISTINCT FROM ('skipped', $3)
+LIMIT $1
+"""
+
+# Who was erased since was known before; the address itself can have changed or be gone by now.
+TRIED_SQL = """
+SELECT message.id::text AS id
+FROM message LEFT JOIN customer USING (customer_id)
+WHERE customer.customer_id IS NULL
+   OR (channel = 'email' AND state IN ('sent', 'failed') AND seen_at IS NULL AND erased_at IS NULL)
+LIMIT $1
+"""
+
+ERASED_SQL = """
+SELECT message.id::text AS id
+FROM message JOIN customer USING (customer_id)
+WHERE occurred_at <= erased_at
+UNION ALL
+SELECT customer_id
+FROM customer
+WHERE seen_at <= erased_at
+   OR ((seen_at IS NULL OR erased_at IS NOT NULL) AND EXISTS (
+       SELECT FROM json_each(details) AS detail
+       WHERE seen_at IS NULL OR (detail.value->>'at')::timestamptz <= erased_at
+   ))
+LIMIT $1
+"""
+
+HANGING_SQL = """
+SELECT id::text AS id
+FROM message
+WHERE state IN ('held', 'queued')
+  AND (due_at NOT BETWEEN $2 AND $3 OR occurred_at < $4 OR (state = 'held' AND created_at < $5))
+LIMIT $1
+"""
+
+
+def queries(now: datetime) -> tuple[Query, ...]:
+    """The checks of everything, as of an instant."""
+    soonest, latest = now - OVERDUE, now + LONGEST_RETRY + OVERDUE
+    # What is too old, or held for too long, is given up the next time that it is looked at.
+    oldest, longest_held = soonest - OLDEST - LONGEST_RETRY, soonest - PATIENCE
+    return (
+        Query("a notice is one message on each channel", NOTICES_SQL),
+        Query("an event is one message on a channel", EVENTS_SQL),
+        Query("states are legal", STATES_SQL, (list(Trigger), list(_SKIPPED), list(_FAILED))),
+        Query("what was too old was not mailed", OLD_SQL, (OLDEST, Reason.TOO_OLD)),
+        Query("messages have their customer, whom mails knew", TRIED_SQL),
+        Query("of nobody erased anything is left", ERASED_SQL),
+        Query("no mail hangs", HANGING_SQL, (soonest, latest, oldest, longest_held)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a mail is rendered from, with its customer's profile of now."""
+
+    id: UUID
+    trigger: Trigger
+    facts: Mapping[str, Fact]
+    profile: Profile
+
+
+# Half of the messages are mails.
+SAMPLE_SQL = """
+SELECT id
+FROM message TABLESAMPLE SYSTEM (least(100, 200.0 * $1 / greatest(1, (SELECT count(*) FROM message))))
+WHERE channel = 'email' AND trigger = ANY($2::text[]) AND json_typeof(facts) = 'object'
+  AND (template_version = $3 OR state IN ('held', 'queued'))
+LIMIT $1
+"""
+
+
+async def sample(connection: Connection, count: int, template_version: int) -> list[UUID]:
+    """The ids of about `count` mails that this version of the templates renders, all of them where there are fewer."""
+    return [row["id"] for row in await connection.fetch(SAMPLE_SQL, count, list(Trigger), template_version)]
+
+
+CONTENTS_SQL = """
+SELECT id, trigger, facts, customer_id, details, seen_at, erased_at
+FROM message JOIN customer USING (customer_id)
+WHERE id = ANY($1::uuid[])
+"""
+
+
+async def load(connection: Connection, ids: Sequence[UUID]) -> list[Content]:
+    """What these mails are rendered from."""
+    rows: Sequence[Any] = await connection.fetch(CONTENTS_SQL, ids)
+    return [Content(row["id"], Trigger(row["trigger"]), row["facts"], to_profile(row)) for row in rows]

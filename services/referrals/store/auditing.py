@@ -1,0 +1,144 @@
+"""What is stored, held against itself: each statement finds offenders, and there should be none."""
+
+from collections.abc import Collection
+from typing import Final
+from uuid import UUID
+
+from services.referrals.rules.code import ALPHABET, LENGTH
+from services.referrals.rules.fold import OrderKey
+from services.referrals.rules.referral import Ground, State
+from shared.postgres.checks import Query
+from shared.postgres.pool import Connection
+
+CODES_SQL = """
+SELECT code AS id FROM referral_code GROUP BY code HAVING count(*) > 1
+UNION
+SELECT customer_id FROM referral_code GROUP BY customer_id HAVING count(*) > 1
+UNION
+SELECT code FROM referral_code WHERE length(code) <> $3 OR translate(code, $2, '') <> ''
+LIMIT $1
+"""
+
+ADVOCATES_SQL = """
+SELECT referral_id::text AS id
+FROM referral
+WHERE NOT EXISTS (
+    SELECT FROM referral_code
+    WHERE referral_code.code = referral.code AND referral_code.customer_id = referral.advocate_id
+)
+LIMIT $1
+"""
+
+FRIENDS_SQL = """
+SELECT friend_id AS id
+FROM referral
+GROUP BY friend_id
+HAVING count(*) FILTER (WHERE state <> 'rejected') > 1 OR count(approved_at) > 1
+LIMIT $1
+"""
+
+# Nothing rests in qualified or flagged: the order that qualifies a referral approves it, or is void already.
+STATES_SQL = """
+SELECT referral_id::text AS id
+FROM referral
+WHERE NOT coalesce(CASE state
+    WHEN 'signed_up' THEN num_nonnulls(order_id, qualified_at, approved_at, closed_at, reason) = 0
+    WHEN 'rejected' THEN num_nonnulls(order_id, qualified_at, approved_at) = 0 AND closed_at = signed_up_at
+                         AND reason IN ('self_referral', 'referred_before', 'bought_before')
+    WHEN 'approved' THEN order_id IS NOT NULL AND signed_up_at <= qualified_at AND approved_at = qualified_at
+                         AND num_nonnulls(closed_at, reason) = 0
+    WHEN 'voided' THEN order_id IS NOT NULL AND signed_up_at <= qualified_at AND qualified_at <= closed_at
+                       AND coalesce(approved_at, qualified_at) = qualified_at AND reason = 'refunded'
+END, false)
+   OR num_nonnulls(approved_at, advocate_points, friend_points) NOT IN (0, 3)
+LIMIT $1
+"""
+
+QUALIFIED_SQL = """
+SELECT referral_id::text AS id
+FROM referral
+LEFT JOIN referral_program AS program ON program.version = program_version AND program.state = 'published'
+LEFT JOIN purchase ON purchase.customer_id = friend_id AND purchase.order_id = referral.order_id
+WHERE (referral.order_id IS NOT NULL OR referral.state IN ('qualified', 'flagged', 'approved', 'voided'))
+  AND NOT coalesce(
+      currency = document->>'currency'
+      AND total >= (document->>'minimum')::numeric
+      AND purchased_at = qualified_at
+      AND purchased_at BETWEEN signed_up_at
+                           AND signed_up_at + make_interval(hours => (document->>'within_hours')::int),
+      false)
+LIMIT $1
+"""
+
+PAID_SQL = """
+SELECT referral_id::text AS id
+FROM referral LEFT JOIN referral_program AS program ON program.version = program_version
+WHERE (advocate_points, friend_points) IS DISTINCT FROM (
+    CASE WHEN approved_at IS NOT NULL THEN (document->>'advocate_points')::int END,
+    CASE WHEN approved_at IS NOT NULL THEN (document->>'friend_points')::int END
+) OR (referral.state = 'approved' AND approved_at IS NULL)
+LIMIT $1
+"""
+
+# A refund by lines takes no more of a line than it has: with one, more can be kept, never less.
+VOIDED_SQL = """
+WITH returned AS (
+    SELECT customer_id, order_id, sum(amount) AS amount, bool_or(lines IS NOT NULL) AS by_line
+    FROM refund
+    GROUP BY customer_id, order_id
+)
+SELECT referral_id::text AS id
+FROM referral
+JOIN referral_program AS program ON program.version = program_version
+JOIN purchase ON purchase.customer_id = friend_id AND purchase.order_id = referral.order_id
+LEFT JOIN returned ON returned.customer_id = friend_id AND returned.order_id = referral.order_id
+WHERE CASE referral.state
+    WHEN 'voided' THEN total - coalesce(returned.amount, 0) >= (document->>'minimum')::numeric
+    ELSE total - returned.amount < (document->>'minimum')::numeric AND NOT (by_line AND purchase.lines IS NOT NULL)
+END
+LIMIT $1
+"""
+
+REFUNDS_SQL = """
+SELECT refund.customer_id || '/' || refund.order_id || '/' || refund_id AS id
+FROM refund LEFT JOIN purchase USING (customer_id, order_id)
+WHERE purchase.order_id IS NULL
+UNION ALL
+SELECT waiting.customer_id || '/' || purchase.order_id || '/' || waiting.natural_id
+FROM waiting JOIN purchase
+  ON purchase.customer_id = waiting.customer_id AND waiting.about = 'order/' || purchase.order_id
+LIMIT $1
+"""
+
+QUERIES: Final = (
+    Query("codes are one per customer, unique and well formed", CODES_SQL, (ALPHABET, LENGTH)),
+    Query("referrals have their advocate's code", ADVOCATES_SQL),
+    Query("a friend stands in one referral and is rewarded once", FRIENDS_SQL),
+    Query("states are legal, and their instants in order", STATES_SQL),
+    Query("what qualified did by an order of the program's", QUALIFIED_SQL),
+    Query("paid = approved, as the program says", PAID_SQL),
+    Query("void = too little is kept of the order", VOIDED_SQL),
+    Query("refunds have their order, and none waits for one that is here", REFUNDS_SQL),
+)
+
+
+SAMPLE_SQL = """
+SELECT referral_id
+FROM referral TABLESAMPLE SYSTEM (least(100, 100.0 * $1 / greatest(1, (SELECT count(*) FROM referral))))
+WHERE state = ANY($2::text[]) AND (reason IS NULL OR reason = ANY($3::text[]))
+LIMIT $1
+"""
+
+
+async def sample(connection: Connection, count: int) -> list[UUID]:
+    """The ids of about `count` referrals that the rules can read, all of them where there are fewer."""
+    rows = await connection.fetch(SAMPLE_SQL, count, list(State), list(Ground))
+    return [row["referral_id"] for row in rows]
+
+
+ORDERS_OF_SQL = "SELECT customer_id, order_id FROM purchase WHERE customer_id = ANY($1::text[])"
+
+
+async def orders_of(connection: Connection, customer_ids: Collection[str]) -> list[OrderKey]:
+    """The keys of every order of customers."""
+    return [(row["customer_id"], row["order_id"]) for row in await connection.fetch(ORDERS_OF_SQL, customer_ids)]

@@ -1,0 +1,45 @@
+"""`verify`: what is stored, checked in one pass, a line for each check."""
+
+import argparse
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
+
+from shared.postgres.checks import Check
+from shared.postgres.pool import Pool, open_pool
+from shared.process.door import Command
+from shared.process.settings import ServiceSettings
+
+S = TypeVar("S", bound=ServiceSettings)
+
+Verify = Callable[[S, Pool, int], AsyncIterator[Check]]
+"""The checks of a service; the number says how many things of a sample it judges anew."""
+
+
+def command(verify: Verify[S], judged: str, *, sample: int = 10_000) -> Command[S]:
+    """The command of a service; `judged` says what a sample is of, `sample` how large it is unless told."""
+
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--sample", type=_count, default=sample, metavar="N", help=f"{judged} judged anew; {sample:,} unless told"
+        )
+
+    async def run(arguments: argparse.Namespace, settings: S) -> int:
+        """Print a line for each check; 1 when one fails."""
+        failed = False
+        async with await open_pool(
+            settings.database_url, application=f"wafa-{settings.service}-verify", max_size=1
+        ) as pool:
+            async for check in verify(settings, pool, arguments.sample):
+                failed |= bool(check.offenders)
+                found = f"FAILED: {', '.join(check.offenders)}" if check.offenders else "ok"
+                print(f"{check.name}: {found}", flush=True)  # noqa: T201 a command line prints
+        return int(failed)
+
+    return Command("verify", "check what is stored, in one pass", add_arguments, run)
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"{text}: 0 or more")
+    return count

@@ -1,0 +1,204 @@
+"""`verify` finds each way in which what is stored can be wrong, and nothing wrong with what any events leave."""
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from services.notifications.handlers import verify
+from services.notifications.sending import Sender
+from shared.contracts.envelope import Event
+from shared.postgres.pool import Pool
+from tests.notifications.mail_server import MailServer
+from tests.notifications.world import (
+    NOW,
+    ago,
+    earned,
+    erased,
+    handle,
+    referral,
+    registered,
+    reversed_,
+    templates,
+    tier,
+    updated,
+)
+from tests.support.broken import broken
+
+NOTICES = "a notice is one message on each channel"
+EVENTS = "an event is one message on a channel"
+STATES = "states are legal"
+OLD = "what was too old was not mailed"
+CUSTOMERS = "messages have their customer, whom mails knew"
+ERASED = "of nobody erased anything is left"
+HANGING = "no mail hangs"
+RENDERED = "mails can be rendered"
+ALL = [NOTICES, EVENTS, STATES, OLD, CUSTOMERS, ERASED, HANGING, RENDERED]
+
+MAIL = "channel = 'email' AND customer_id ="
+INBOX = "channel = 'in_app' AND customer_id ="
+
+# What breaks it, and which checks name whom.
+BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
+    f"DELETE FROM message WHERE {INBOX} 'sent'": {NOTICES: ["sent/points_earned/transaction/sent"]},
+    f"DELETE FROM message WHERE {MAIL} 'sent'": {NOTICES: ["sent/points_earned/transaction/sent"]},
+    f"""ALTER TABLE message DROP CONSTRAINT message_once;
+        INSERT INTO message OVERRIDING SYSTEM VALUE
+        SELECT (json_populate_record(message, json_build_object('id', gen_random_uuid()))).*
+        FROM message WHERE {MAIL} 'skipped'""": {
+        NOTICES: ["skipped/points_earned/transaction/skipped"],
+        EVENTS: ["skipped/event-skipped"],
+    },
+    """INSERT INTO message OVERRIDING SYSTEM VALUE
+       SELECT (json_populate_record(message, json_build_object('id', gen_random_uuid(), 'occasion', 'transaction/2'))).*
+       FROM message WHERE customer_id = 'failed'""": {EVENTS: ["failed/event-failed", "failed/event-failed"]},
+    f"UPDATE message SET trigger = 'gossip' WHERE {MAIL} 'sent'": {
+        NOTICES: ["sent/gossip/transaction/sent", "sent/points_earned/transaction/sent"],
+        STATES: ["sent"],
+    },
+    f"""ALTER TABLE message DROP CONSTRAINT message_inbox_is_there, DROP CONSTRAINT message_due_at;
+        UPDATE message SET state = 'queued' WHERE {INBOX} 'sent'""": {STATES: ["sent"]},
+    f"UPDATE message SET title = '' WHERE {INBOX} 'sent'": {STATES: ["sent"]},
+    f"UPDATE message SET attempts = 0 WHERE {MAIL} 'sent'": {STATES: ["sent"]},
+    f"UPDATE message SET attempts = 0 WHERE {MAIL} 'failed'": {STATES: ["failed"]},
+    f"UPDATE message SET reason = 'no_profile' WHERE {MAIL} 'failed'": {STATES: ["failed"]},
+    f"UPDATE message SET reason = 'rejected' WHERE {MAIL} 'skipped'": {STATES: ["skipped"]},
+    f"UPDATE message SET reason = 'no_address' WHERE {MAIL} 'held'": {STATES: ["held"]},
+    f"""ALTER TABLE message DROP CONSTRAINT message_reason;
+        UPDATE message SET reason = 'given_up' WHERE {MAIL} 'queued'""": {STATES: ["queued"]},
+    f"""ALTER TABLE message DROP CONSTRAINT message_due_at;
+        UPDATE message SET due_at = NULL WHERE {MAIL} 'queued'""": {STATES: ["queued"]},
+    f"""ALTER TABLE message DROP CONSTRAINT message_due_at;
+        UPDATE message SET due_at = created_at WHERE {MAIL} 'sent'""": {STATES: ["sent"]},
+    f"""ALTER TABLE message DROP CONSTRAINT message_renderable;
+        UPDATE message SET facts = NULL WHERE {MAIL} 'sent'""": {STATES: ["sent"]},
+    f"UPDATE message SET facts = 'null' WHERE {MAIL} 'sent'": {STATES: ["sent"]},
+    f"""ALTER TABLE message DROP CONSTRAINT message_state_check, DROP CONSTRAINT message_reason;
+        UPDATE message SET state = 'lost' WHERE {MAIL} 'sent'""": {STATES: ["sent"]},
+    f"UPDATE message SET occurred_at = created_at - interval '2 days 1 second' WHERE {MAIL} 'sent'": {OLD: ["sent"]},
+    f"UPDATE message SET reason = 'no_address' WHERE {MAIL} 'old'": {OLD: ["old"]},
+    "DELETE FROM customer WHERE customer_id = 'held'": {CUSTOMERS: ["held", "held"]},
+    "UPDATE customer SET seen_at = NULL, details = '{}' WHERE customer_id = 'sent'": {CUSTOMERS: ["sent"]},
+    "UPDATE customer SET seen_at = NULL WHERE customer_id = 'queued'": {ERASED: ["queued"]},
+    "UPDATE customer SET erased_at = seen_at, details = '{}' WHERE customer_id = 'skipped'": {ERASED: ["skipped"]},
+    """UPDATE customer SET erased_at = seen_at, seen_at = seen_at + interval '1 day'
+       WHERE customer_id = 'skipped'""": {ERASED: ["skipped"]},
+    "UPDATE customer SET erased_at = '2026-03-01 12:00Z' WHERE customer_id = 'erased'": {
+        ERASED: ["erased", "erased", "erased"]
+    },
+    f"UPDATE message SET due_at = due_at - interval '21 minutes' WHERE {MAIL} 'held'": {HANGING: ["held"]},
+    f"UPDATE message SET due_at = due_at - interval '20 minutes' WHERE {MAIL} 'queued'": {HANGING: ["queued"]},
+    f"UPDATE message SET due_at = due_at + interval '5 hours' WHERE {MAIL} 'queued'": {HANGING: ["queued"]},
+    f"UPDATE message SET due_at = 'infinity' WHERE {MAIL} 'queued'": {HANGING: ["queued"]},
+    f"UPDATE message SET created_at = created_at - interval '21 minutes' WHERE {MAIL} 'held'": {HANGING: ["held"]},
+    f"""UPDATE message SET (occurred_at, created_at) = (occurred_at - interval '3 days', created_at - interval '3 days')
+        WHERE {MAIL} 'queued'""": {HANGING: ["queued"]},
+    f"UPDATE message SET facts = '{{}}' WHERE {MAIL} 'sent'": {RENDERED: ["sent"]},
+    f"""UPDATE message SET facts = '{{"points": "many", "reason": "", "order_id": null, "available": 1,
+        "activates_at": null, "expires_at": null}}', template_version = 0 WHERE {MAIL} 'queued'""": {
+        RENDERED: ["queued"]
+    },
+}
+
+
+def sender(mail_server: MailServer) -> Sender:
+    return Sender(templates(), mail_server.at(), "Wafa <loyalty@example.org>", 50, 3, random=lambda: 0.5)
+
+
+@pytest.fixture
+async def life(pool: Pool, mail_server: MailServer) -> Pool:
+    """A mail in each of its states, to customers of that name."""
+    await handle(pool, *(registered(one, ago(days=30), email=f"{one}@example.org") for one in ("sent", "failed")))
+    await handle(pool, registered("queued", ago(days=30), email="queued@example.org", name="Q"))
+    await handle(pool, registered("skipped", ago(days=30), name="S"), registered("erased", ago(days=30)))
+    await pool.execute("DELETE FROM message")
+    answers = {"failed@example.org": "550 no such user", "queued@example.org": "451 later"}
+    mail_server.at_recipient = answers.get
+    await handle(pool, *(happened(one) for one in ("sent", "failed", "queued", "skipped", "held")))
+    await handle(pool, happened("old", ago(days=3)), happened("erased", ago(days=1)), erased("erased", ago(hours=9)))
+    await handle(pool, happened("erased", ago(hours=1)), updated("erased", ago(hours=1), name="E"))
+    await sender(mail_server).run(pool, NOW)
+    await pool.execute("UPDATE message SET causation_id = 'event-' || customer_id")
+    return pool
+
+
+def happened(customer_id: str, time: datetime = NOW) -> Event:
+    return earned(customer_id, 5, time, transaction_id=customer_id)
+
+
+async def found(pool: Pool, now: datetime = NOW) -> dict[str, list[str]]:
+    """The offenders by check, where there are any; messages by their customers."""
+    async with pool.acquire() as connection:
+        rows = await connection.fetch("SELECT id, customer_id FROM message")
+    customers = {str(row["id"]): row["customer_id"] for row in rows}
+    return {
+        check.name: sorted(customers.get(one, one) for one in check.offenders)
+        async for check in verify(templates(), pool, 1000, now)
+        if check.offenders
+    }
+
+
+async def test_what_is_broken_is_found(life: Pool):
+    assert await found(life) == {}
+    reached = await life.fetch("SELECT DISTINCT state FROM message WHERE channel = 'email'")
+    assert {row["state"] for row in reached} == {"held", "queued", "sent", "skipped", "failed"}
+    named: dict[str, Mapping[str, Sequence[str]]] = {}
+    for statements in BROKEN:
+        async with broken(life, statements) as pool:
+            named[statements] = await found(pool)
+    assert named == BROKEN
+    assert await found(life) == {}
+
+
+def test_every_check_can_fail():
+    assert {name for named in BROKEN.values() for name in named} == set(ALL)
+
+
+async def test_what_nobody_sends_hangs_after_a_while(life: Pool):
+    assert await found(life, NOW + timedelta(minutes=10)) == {}
+    assert await found(life, NOW + timedelta(minutes=11)) == {HANGING: ["queued"]}
+    assert await found(life, NOW + timedelta(minutes=21)) == {HANGING: ["held", "queued"]}
+
+
+async def test_an_empty_database_is_sound(pool: Pool):
+    assert [(one.name, one.offenders) async for one in verify(templates(), pool, 100, NOW)] == [
+        (name, []) for name in ALL
+    ]
+
+
+def history(chance: random.Random, customer_id: str) -> list[Event]:
+    """What is heard of a customer, in any order, with repeats."""
+    makers = (
+        lambda time: registered(
+            customer_id, time, email=chance.choice((f"{customer_id}@example.org", "none")), name="N"
+        ),
+        lambda time: updated(customer_id, time, email=None, locale="ar-EG"),
+        lambda time: erased(customer_id, time),
+        lambda time: earned(customer_id, 5, time),
+        lambda time: reversed_(customer_id, 5, time),
+        lambda time: tier("promoted", customer_id, "gold", time),
+        lambda time: referral("approved", customer_id, f"friend-of-{customer_id}", time),
+    )
+    return [
+        event
+        for _ in range(chance.randint(1, 8))
+        for event in [chance.choice(makers)(ago(hours=chance.uniform(0, 72)))] * chance.choice((1, 1, 2))
+    ]
+
+
+async def test_what_any_events_leave_is_sound(pool: Pool, mail_server: MailServer):
+    chance = random.Random(3)
+    events = [event for number in range(40) for event in history(chance, f"c{number}")]
+    chance.shuffle(events)
+    mail_server.at_recipient = lambda _: chance.choice((None, None, "451 later", "550 never"))
+    now = NOW
+    for start in range(0, len(events), 20):
+        now = NOW + timedelta(minutes=start / 20)
+        await handle(pool, *events[start : start + 20], now=now)
+        await sender(mail_server).run(pool, now)
+        if start % 100 == 0:
+            assert await found(pool, now) == {}
+    assert await found(pool, now) == {}
+    reached = await pool.fetch("SELECT DISTINCT state FROM message WHERE channel = 'email'")
+    assert {row["state"] for row in reached} >= {"held", "sent", "skipped", "failed"}

@@ -1,0 +1,70 @@
+"""`verify` at the terminal: a line for each check, and an exit code."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.notifications.__main__ import DOOR as NOTIFICATIONS
+from services.points.__main__ import DOOR as POINTS
+from services.referrals.__main__ import DOOR as REFERRALS
+from services.tiers.__main__ import DOOR as TIERS
+from shared.process import door
+from shared.process.door import Door
+from tests.support.postgres import make_database
+
+# How many checks each has, what breaks its database, and what it says of that.
+SERVICES: dict[str, tuple[Door[Any], int, str, str]] = {
+    "points": (
+        *(POINTS, 10, "INSERT INTO account (customer_id, earned, sequence) VALUES ('ann', 7, 1)"),
+        "sequences are gapless: FAILED: ann",
+    ),
+    "tiers": (
+        *(TIERS, 9, "INSERT INTO timeline VALUES ('ann', now(), 'member'), ('bob', now(), 'tin')"),
+        "timelines climb, an entry an instant: FAILED: ann, bob",
+    ),
+    "referrals": (
+        *(REFERRALS, 9, "INSERT INTO referral_code VALUES ('ann', 'SHORT', now())"),
+        "codes are one per customer, unique and well formed: FAILED: SHORT",
+    ),
+    "notifications": (
+        *(NOTIFICATIONS, 8, "INSERT INTO customer VALUES ('ann', '{}', now(), now())"),
+        "of nobody erased anything is left: FAILED: ann",
+    ),
+}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_it_says_a_line_for_each_check_and_names_what_is_wrong(
+    service: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    opened, count, statement, line = SERVICES[service]
+    url = asyncio.run(make_database(postgres_url, service))
+    monkeypatch.setenv(f"WAFA_DATABASE_URL_{service.upper()}", url)
+    monkeypatch.setattr(door, "_log", lambda _service, _level: None)
+    assert opened.open(["verify"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == count
+    assert all(one.endswith(": ok") for one in said)
+    asyncio.run(_execute(url, statement))
+    assert opened.open(["verify", "--sample", "5"]) == 1
+    found = capsys.readouterr().out.splitlines()
+    assert len(found) == count
+    assert line in found
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("sample", ["-1", "many"])
+def test_a_sample_is_a_number_of_things(sample: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        TIERS.open(["verify", "--sample", sample])
+    assert ended.value.code == door.EXIT_USAGE
+    assert "--sample" in capsys.readouterr().err

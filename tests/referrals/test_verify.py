@@ -1,0 +1,174 @@
+"""`verify` finds each way in which what is stored can be wrong, and nothing wrong with what any events leave."""
+
+import random
+from collections.abc import Mapping, Sequence
+
+from services.referrals.handlers import verify
+from shared.contracts.envelope import Event
+from shared.postgres.pool import Pool
+from tests.referrals.conftest import ADA, BEN, Apply
+from tests.referrals.shop import bought, refunded, signed_up
+from tests.support.broken import broken
+
+CODES = "codes are one per customer, unique and well formed"
+ADVOCATES = "referrals have their advocate's code"
+FRIENDS = "a friend stands in one referral and is rewarded once"
+STATES = "states are legal, and their instants in order"
+QUALIFIED = "what qualified did by an order of the program's"
+PAID = "paid = approved, as the program says"
+VOIDED = "void = too little is kept of the order"
+REFUNDS = "refunds have their order, and none waits for one that is here"
+JUDGED = "referrals stand where their facts lead"
+ALL = [CODES, ADVOCATES, FRIENDS, STATES, QUALIFIED, PAID, VOIDED, REFUNDS, JUDGED]
+
+# One referral in each of its states, named by the friend.
+LIFE = (
+    *(signed_up("new", ADA), bought("new", "o1", 1, "19.99"), bought("new", "o2", 1, currency="EUR")),
+    *(signed_up("paid", ADA), bought("paid", "o1", 719), refunded("paid", "o1", "r1", 730, "5.00")),
+    *(signed_up("void", BEN), bought("void", "o1", 5, lines=[("a", "5.00"), ("b", "20.00")])),
+    refunded("void", "o1", "r1", 7, "5.01", lines=[("a", "5.00"), ("b", "0.01")]),
+    refunded("early", "o1", "r1", 7, "9.00"),
+    *(signed_up("early", BEN), bought("early", "o1", 5)),
+    *(bought("late", "o0", -1, "1.00"), signed_up("late", BEN), bought("late", "o1", 9)),
+    *(signed_up("twice", BEN), signed_up("twice", ADA, 1)),
+    signed_up("ada", ADA),
+    refunded("new", "o9", "r9", 3),
+)
+
+# What breaks it, and which checks name whom.
+BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
+    """ALTER TABLE referral_code DROP CONSTRAINT referral_code_code_key;
+       INSERT INTO referral_code VALUES ('cy', 'CDFGHJKM', now())""": {CODES: ["CDFGHJKM"]},
+    """ALTER TABLE referral_code DROP CONSTRAINT referral_code_pkey;
+       INSERT INTO referral_code VALUES ('ada', '23456789', now())""": {CODES: ["ada"]},
+    "INSERT INTO referral_code VALUES ('cy', 'CDFGHJK', now())": {CODES: ["CDFGHJK"]},
+    "INSERT INTO referral_code VALUES ('cy', 'CDFGHJK0', now())": {CODES: ["CDFGHJK0"]},
+    "UPDATE referral SET code = '23456789' WHERE friend_id = 'new'": {ADVOCATES: ["new"]},
+    "UPDATE referral SET advocate_id = 'ben' WHERE friend_id = 'new'": {ADVOCATES: ["new"]},
+    "DELETE FROM referral_code WHERE customer_id = 'ada'": {ADVOCATES: ["ada", "new", "paid", "twice"]},
+    """DROP INDEX referral_standing;
+       UPDATE referral SET state = 'signed_up', reason = NULL, closed_at = NULL
+       WHERE friend_id = 'twice' AND advocate_id = 'ada'""": {FRIENDS: ["twice"], JUDGED: ["twice"]},
+    """INSERT INTO referral OVERRIDING SYSTEM VALUE
+       SELECT gen_random_uuid(), 99, advocate_id, friend_id, code, program_version, 'rejected',
+              'bought_before', signed_up_at, order_id, qualified_at, approved_at, signed_up_at, 500, 200, recorded_at
+       FROM referral WHERE friend_id = 'paid'""": {
+        FRIENDS: ["paid"],
+        STATES: ["paid"],
+        JUDGED: ["paid"],
+    },
+    "UPDATE referral SET state = 'qualified' WHERE friend_id = 'paid'": {STATES: ["paid"], JUDGED: ["paid"]},
+    "UPDATE referral SET state = 'flagged' WHERE friend_id = 'paid'": {STATES: ["paid"], JUDGED: ["paid"]},
+    "UPDATE referral SET state = 'signed_up' WHERE friend_id = 'paid'": {STATES: ["paid"], JUDGED: ["paid"]},
+    """ALTER TABLE referral DROP CONSTRAINT referral_state_check;
+       UPDATE referral SET state = 'paid' WHERE friend_id = 'paid'""": {STATES: ["paid"]},
+    "UPDATE referral SET reason = 'refunded' WHERE friend_id = 'late'": {STATES: ["late"], JUDGED: ["late"]},
+    "UPDATE referral SET closed_at = closed_at + interval '1 hour' WHERE friend_id = 'late'": {
+        STATES: ["late"],
+        JUDGED: ["late"],
+    },
+    "UPDATE referral SET closed_at = qualified_at - interval '1 hour' WHERE friend_id = 'void'": {
+        STATES: ["void"],
+        JUDGED: ["void"],
+    },
+    """ALTER TABLE referral DROP CONSTRAINT referral_approved;
+       UPDATE referral SET advocate_points = NULL WHERE friend_id = 'paid'""": {
+        STATES: ["paid"],
+        PAID: ["paid"],
+        JUDGED: ["paid"],
+    },
+    "UPDATE referral SET order_id = 'o9' WHERE friend_id = 'paid'": {QUALIFIED: ["paid"], JUDGED: ["paid"]},
+    "UPDATE purchase SET total = 19.99 WHERE customer_id = 'early'": {QUALIFIED: ["early"], JUDGED: ["early"]},
+    "UPDATE purchase SET currency = 'EUR' WHERE customer_id = 'paid'": {QUALIFIED: ["paid"], JUDGED: ["paid"]},
+    """UPDATE purchase SET purchased_at = purchased_at + interval '2 hours' WHERE customer_id = 'paid';
+       UPDATE referral SET (qualified_at, approved_at) =
+           (qualified_at + interval '2 hours', approved_at + interval '2 hours')
+       WHERE friend_id = 'paid'""": {QUALIFIED: ["paid"], JUDGED: ["paid"]},
+    """UPDATE referral SET (qualified_at, approved_at) =
+           (qualified_at - interval '1 hour', approved_at - interval '1 hour')
+       WHERE friend_id = 'paid'""": {QUALIFIED: ["paid"], JUDGED: ["paid"]},
+    "DELETE FROM purchase WHERE customer_id = 'void'": {
+        QUALIFIED: ["void"],
+        REFUNDS: ["void/o1/r1"],
+        JUDGED: ["void"],
+    },
+    "UPDATE referral SET advocate_points = 600 WHERE friend_id = 'paid'": {PAID: ["paid"], JUDGED: ["paid"]},
+    """UPDATE referral SET (approved_at, advocate_points, friend_points) = (qualified_at, 500, 201)
+       WHERE friend_id = 'early'""": {PAID: ["early"], JUDGED: ["early"]},
+    "UPDATE referral SET program_version = 2 WHERE friend_id = 'paid'": {
+        QUALIFIED: ["paid"],
+        PAID: ["paid"],
+        JUDGED: ["paid"],
+    },
+    "UPDATE refund SET amount = 5.01 WHERE customer_id = 'paid'": {VOIDED: ["paid"], JUDGED: ["paid"]},
+    "UPDATE refund SET amount = 5.00 WHERE customer_id = 'void'": {VOIDED: ["void"]},
+    """UPDATE refund SET lines = '{"a": "5.01"}' WHERE customer_id = 'void'""": {JUDGED: ["void"]},
+    """UPDATE refund SET lines = '{"c": "5.01"}' WHERE customer_id = 'void'""": {JUDGED: ["void"]},
+    "DELETE FROM refund WHERE customer_id = 'early'": {VOIDED: ["early"], JUDGED: ["early"]},
+    "UPDATE refund SET refunded_at = refunded_at + interval '1 second' WHERE customer_id = 'void'": {JUDGED: ["void"]},
+    "UPDATE waiting SET about = 'order/o1'": {REFUNDS: ["new/o1/refund/r9"]},
+    "UPDATE purchase SET total = 20 WHERE customer_id = 'new' AND currency = 'USD'": {JUDGED: ["new"]},
+    "UPDATE purchase SET purchased_at = purchased_at - interval '2 hours' WHERE customer_id = 'new'": {JUDGED: ["new"]},
+    "DELETE FROM purchase WHERE customer_id = 'late' AND order_id = 'o0'": {JUDGED: ["late"]},
+    "UPDATE referral SET number = DEFAULT WHERE friend_id = 'twice' AND advocate_id = 'ben'": {
+        JUDGED: ["twice", "twice"]
+    },
+}
+
+
+async def found(pool: Pool) -> dict[str, list[str]]:
+    """The offenders by check, where there are any; referrals by their friends."""
+    async with pool.acquire() as connection:
+        friends = {str(row[0]): row[1] for row in await connection.fetch("SELECT referral_id, friend_id FROM referral")}
+    return {
+        check.name: sorted(friends.get(one, one) for one in check.offenders)
+        async for check in verify(pool, 1000)
+        if check.offenders
+    }
+
+
+async def test_what_is_broken_is_found(pool: Pool, apply: Apply):
+    await apply(*([event] for event in LIFE))
+    assert await found(pool) == {}
+    named: dict[str, Mapping[str, Sequence[str]]] = {}
+    for statements in BROKEN:
+        async with broken(pool, statements) as one:
+            named[statements] = await found(one)
+    assert named == BROKEN
+    assert await found(pool) == {}
+
+
+def test_every_check_can_fail():
+    assert {name for named in BROKEN.values() for name in named} == set(ALL)
+
+
+async def test_an_empty_database_is_sound(referrals_pool: Pool):
+    assert [(check.name, check.offenders) async for check in verify(referrals_pool, 100)] == [
+        (name, []) for name in ALL
+    ]
+
+
+def history(chance: random.Random, friend: str) -> list[Event]:
+    """A friend's sign-ups, orders and refunds, by lines and by share, in any order of arrival."""
+    events = [signed_up(friend, chance.choice((ADA, BEN, "23456789")), hours) for hours in range(chance.randint(0, 2))]
+    for number in range(chance.randint(0, 3)):
+        order, hours = f"o{number}", chance.choice((-1, 0, 1, 719, 720, 720.01, chance.uniform(0, 720)))
+        lines = chance.choice(((), (("a", "5.00"), ("b", "17.00")), (("a", "40.00"),)))
+        total = f"{sum(float(amount) for _, amount in lines):.2f}" if lines else chance.choice(("19.99", "20.00", "50"))
+        events.append(bought(friend, order, hours, total, lines=lines, currency=chance.choice(("USD", "USD", "EUR"))))
+        for nth in range(chance.choice((0, 0, 1, 3))):
+            amount = chance.choice(("1.00", "2.01", "16.00"))
+            by_line = (("a", amount),) if lines and chance.random() < 0.5 else ()
+            later = hours + chance.uniform(-10, 900)
+            events.append(refunded(friend, order, f"r{nth}", later, amount, lines=by_line))
+    return chance.sample(events, len(events))
+
+
+async def test_what_any_events_leave_is_sound(pool: Pool, apply: Apply):
+    chance = random.Random(7)
+    events = [event for number in range(400) for event in history(chance, f"c{number}")]
+    await apply(*(events[start : start + 50] for start in range(0, len(events), 50)))
+    await apply([signed_up("ada", ADA)])
+    reached = await pool.fetch("SELECT DISTINCT state, reason, approved_at IS NULL FROM referral")
+    assert len(reached) == 7
+    assert await found(pool) == {}
