@@ -1,14 +1,11 @@
 """Account rows: locked in sorted order, then balances set in one statement."""
 
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
 from services.points.rules.ledger import PROGRAM, Account, Transaction
 from shared.postgres.pool import Connection, Pool
-
-_SHARDS = 16
 
 LOCK_SQL = """
 SELECT customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at, due_at
@@ -100,13 +97,13 @@ async def update(connection: Connection, accounts: Collection[Account]) -> None:
 
 ADD_PROGRAM_SQL = """
 INSERT INTO program_account (kind, shard, balance)
-SELECT kind, $3, points FROM unnest($1::text[], $2::bigint[]) AS flow (kind, points) ORDER BY kind
+SELECT kind, pg_backend_pid() % 16, points FROM unnest($1::text[], $2::bigint[]) AS flow (kind, points) ORDER BY kind
 ON CONFLICT (kind, shard) DO UPDATE SET balance = program_account.balance + excluded.balance
 """
 
 
 async def add_to_program(connection: Connection, transactions: Iterable[Transaction]) -> None:
-    """Add what transactions moved to the program's side, in this process's shard."""
+    """Add what transactions moved to the program's side, in this session's shard: two at once rarely meet there."""
     flows: Counter[str] = Counter()
     for transaction in transactions:
         for posting in transaction.postings:
@@ -114,7 +111,7 @@ async def add_to_program(connection: Connection, transactions: Iterable[Transact
             flows[posting.target] += posting.points
     kinds = [kind for kind in PROGRAM if flows[kind]]
     if kinds:
-        await connection.execute(ADD_PROGRAM_SQL, kinds, [flows[kind] for kind in kinds], os.getpid() % _SHARDS)
+        await connection.execute(ADD_PROGRAM_SQL, kinds, [flows[kind] for kind in kinds])
 
 
 TRIAL_BALANCE_SQL = """
