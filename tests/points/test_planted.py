@@ -5,7 +5,7 @@ instead of expiry; reversal by today's rules instead of the recorded version; a 
 what earlier ones took; a limit that is read without its lock; a hold that leaves its points spendable; activation
 twice, since the lot stays pending; a refund of points that have expired, which takes them again; points spent that
 are over; points of an undelivered order that stay because a refund had drained their lot; a cancelled redemption
-that gives points back without their date.
+that gives points back without their date; a sweep that activates twice, or overlooks a hold.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from services.points.rules.movements import _Flow
 from services.points.rules.orders import OrderCase
 from services.points.rules.ruleset import RuleBook
 from services.points.rules.tiers import Standing
-from services.points.store import limits, lots, saving
+from services.points.store import limits, lots, saving, sweeping
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool
 from tests.points import books, shop
@@ -155,6 +155,26 @@ async def available_once(pool: Pool) -> None:
     await holds(pool, later(8), available=150, lifetime_earned=150)
 
 
+async def available_once_by_writes(pool: Pool) -> None:
+    await rules(pool, rule(activate=FIVE_DAYS))
+    await deliver(pool, buy("o", "100.00"), buy("p", "50.00", later(2)), now=START)
+    await books.adjust(pool, "ann", 1, later(6))
+    await holds(pool, later(6), available=101, pending=50, lifetime_earned=150)
+    await books.adjust(pool, "ann", 1, later(8))
+    await holds(pool, later(8), available=152, lifetime_earned=150)
+
+
+async def given_back(pool: Pool) -> None:
+    await rules(pool, rule(expire=FIVE_DAYS))
+    await deliver(pool, buy("o", "100.00"), now=START)
+    async with pool.acquire() as connection, connection.transaction():
+        await holding.reserve(connection, books.call(now=START), Reservation(30, "h", timedelta(8)))
+    await day.sweep(pool, later(7))
+    await holds(pool, later(7), held=30, lifetime_earned=100)
+    await day.sweep(pool, later(9))
+    await holds(pool, later(9), lifetime_earned=100)
+
+
 async def refunded_when_over(pool: Pool) -> None:
     await rules(pool, rule(expire=FIVE_DAYS))
     await deliver(pool, buy("o", "100.00"), now=START)
@@ -243,8 +263,16 @@ PLANTS: dict[str, tuple[Scenario, list[Plant]]] = {
     "limits are read without their lock": (the_last_one, [(limits, "load", partial(limits.load, lock=False))]),
     "holds are ignored": (held_is_not_spent, [(movements, "hold", hold_nothing)]),
     "activation twice": (
-        available_once,
+        available_once_by_writes,
         [(saving, "UPDATE_LOTS_SQL", saving.UPDATE_LOTS_SQL.replace("pending = new.pending, ", ""))],
+    ),
+    "a sweep activates twice": (
+        available_once,
+        [(sweeping, "SWEEP_SQL", sweeping.SWEEP_SQL.replace("SET pending = false,", "SET"))],
+    ),
+    "a sweep overlooks holds": (
+        given_back,
+        [(sweeping, "SWEEP_SQL", sweeping.SWEEP_SQL.replace("FROM hold WHERE", "FROM hold WHERE false AND"))],
     ),
     "expired points are taken back": (refunded_when_over, [(settling, "lost_of", lambda _: {})]),
     "what is due waits for the night": (too_late, [(commands, "apply_due", lambda *_: None)]),

@@ -13,15 +13,15 @@ from typing import Final
 import structlog
 
 from services.points.handlers.announcing import SOURCE, new_ids, save_and_announce
-from services.points.rules import accruals, dates
+from services.points.rules import accruals, dates, receipts
 from services.points.rules.accruals import AccrualCase
 from services.points.rules.books import Books, Trigger
-from services.points.rules.due import apply_due
+from services.points.rules.due import REASONS, apply_due
 from services.points.rules.known import State
 from services.points.rules.ledger import Account
 from services.points.rules.occasions import Occasions
 from services.points.rules.ruleset import RuleSet
-from services.points.store import accounts, births, limits, loading, notices, rules
+from services.points.store import accounts, births, limits, loading, notices, rules, sweeping
 from services.points.store.loading import Wanted
 from services.points.store.notices import Ending
 from shared.contracts.envelope import Cause, Publication, publication
@@ -34,7 +34,7 @@ _log = structlog.stdlib.get_logger(__name__)
 _CUSTOMERS: Final = 1000
 """How many customers one transaction sweeps."""
 _AT_ONCE: Final = 2
-"""How many transactions sweep at the same time: one decides while the other writes."""
+"""How many transactions sweep at the same time."""
 _MOST_DAYS_LATE: Final = 7
 
 LEFT: Final = "customers left as they are"
@@ -81,7 +81,30 @@ async def sweep(pool: Pool, now: datetime) -> Counts:
 async def _sweep_some(pool: Pool, now: datetime, broken: set[str]) -> Counts | None:
     async with pool.acquire() as connection, connection.transaction():
         due = await accounts.lock_due(connection, now, _CUSTOMERS, broken)
-        return await _apply(connection, due, now, broken) if due else None
+        if not due:
+            return None
+        counts, left = await _apply_plainly(connection, due, now)
+        if left:
+            known = await accounts.read(connection, left)
+            counts += await _apply(connection, list(known.values()), now, broken)
+        return counts
+
+
+async def _apply_plainly(connection: Connection, due: Sequence[str], now: datetime) -> tuple[Counts, Sequence[str]]:
+    """Apply what is plainly due for locked customers, all at once; returns for whom it was not, or could not be."""
+    try:
+        async with connection.transaction():
+            swept = await sweeping.sweep(connection, due, now, REASONS, receipts.digest_without_rules())
+    except Exception as error:
+        if is_transient(error):
+            raise
+        # One customer's books are enough: who it is shows where they are swept by rules/due.py.
+        _log.warning("sweep_at_once_refused", exc_info=True)
+        return Counter(), due
+    moved = {"points activated": swept.activated, "points expired": swept.expired}
+    counts: Counts = Counter({name: points for name, points in moved.items() if points})
+    counts["customers"] = len(due) - len(swept.left)
+    return counts, swept.left
 
 
 async def _apply(connection: Connection, due: Sequence[Account], now: datetime, broken: set[str]) -> Counts:

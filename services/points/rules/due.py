@@ -3,6 +3,9 @@
 A customer's dues are applied in the order of their instants; of one instant holds are released first, then points
 are activated, then undelivered ones given up, then expired. Each is recorded as of its instant: nothing else of
 the customer was recorded since, and every balance read from then on has counted it already.
+
+The sweep does the plain part of it by a statement for many customers at once (store/sweeping.py): what changes here
+changes there too; tests hold one against the other.
 """
 
 from collections.abc import Iterable
@@ -176,18 +179,19 @@ def _cause_of(lot: Lot) -> Cause:
     return Cause(str(lot.transaction_id), str(lot.transaction_id))
 
 
-_IDS: Final = {
+REASONS: Final = {
     "order": ("purchase", "order_id"),
     "review": ("review", "review_id"),
     "activity": ("activity", "activity_id"),
     "survey": ("survey", "answer_id"),
     "referral": ("referral", "referral_id"),
 }
+"""By the kind of an origin: the kind of the reason, and the name of the id in it."""
 
 
 def _reason_of(origin: str) -> dict[str, str]:
     kind, _, id_ = origin.partition("/")
-    if kind in _IDS:
-        name, field = _IDS[kind]
+    if kind in REASONS:
+        name, field = REASONS[kind]
         return {"kind": name, field: id_}
     return {"kind": kind}

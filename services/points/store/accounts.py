@@ -63,7 +63,7 @@ def unknown(customer: str) -> Account:
 
 
 DUE_SQL = """
-SELECT customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at, due_at
+SELECT customer_id
 FROM account
 WHERE due_at <= $1 AND customer_id <> ALL ($3::text[])
 ORDER BY due_at
@@ -72,9 +72,9 @@ FOR UPDATE SKIP LOCKED
 """
 
 
-async def lock_due(connection: Connection, now: datetime, limit: int, without: Collection[str]) -> list[Account]:
-    """Accounts for which something is due, locked; those that somebody else has at the moment are left out."""
-    return [Account(*row) for row in await connection.fetch(DUE_SQL, now, limit, list(without))]
+async def lock_due(connection: Connection, now: datetime, limit: int, without: Collection[str]) -> list[str]:
+    """Customers for whom something is due, locked; those that somebody else has at the moment are left out."""
+    return [row["customer_id"] for row in await connection.fetch(DUE_SQL, now, limit, list(without))]
 
 
 UPDATE_SQL = """
@@ -103,7 +103,7 @@ ON CONFLICT (kind, shard) DO UPDATE SET balance = program_account.balance + excl
 
 
 async def add_to_program(connection: Connection, transactions: Iterable[Transaction]) -> None:
-    """Add what transactions moved to the program's side, in this connection's shard."""
+    """Add what transactions moved to the program's side, in this session's shard: two at once rarely meet there."""
     flows: Counter[str] = Counter()
     for transaction in transactions:
         for posting in transaction.postings:

@@ -1,0 +1,150 @@
+"""What falls due, set by set: lots that only have to be activated or to expire, for many customers at once."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from shared.postgres.pool import Connection
+
+
+class Swept(NamedTuple):
+    """The points that were activated and that expired, and the customers who were left as they are."""
+
+    activated: int
+    expired: int
+    left: Sequence[str]
+
+
+# No CTE is joined with another: the planner cannot know how many rows they have, and would read one for each row of
+# the other. `found` has a row for each open lot and hold, `made` one for each transaction; its rows without a kind only
+# say when something falls due next. The events are those of handlers/announcing.py, letter by letter.
+SWEEP_SQL = """
+WITH found AS MATERIALIZED (
+    SELECT account.customer_id, available, account.pending, account.held, debt, earned, redeemed, sequence,
+           recorded_at, part.id, transaction_id, origin, remaining, part.expires_at,
+           CASE WHEN falls_at <= $2 THEN falls_at END AS at,
+           CASE WHEN falls_at <= $2 THEN CASE WHEN waits THEN 'activated' ELSE 'expired' END END AS kind,
+           bool_and(plain) FILTER (WHERE falls_at <= $2) OVER of_customer AS all_plain,
+           min(CASE WHEN falls_at > $2 THEN falls_at WHEN falls_at <= $2 AND waits THEN part.expires_at END)
+               OVER of_customer AS next_at
+    FROM unnest($1::text[]) AS due (customer_id) JOIN account USING (customer_id) LEFT JOIN LATERAL (
+        SELECT id, transaction_id, origin, remaining, pending AS waits, expires_at,
+               CASE WHEN pending AND activates_at IS NULL THEN cancels_at
+                    WHEN remaining = 0 THEN NULL
+                    WHEN pending THEN activates_at
+                    ELSE expires_at END AS falls_at,
+               -- What becomes available pays no debt, and is not over already.
+               NOT pending OR (activates_at IS NOT NULL AND debt = 0 AND (expires_at <= $2) IS NOT TRUE) AS plain
+        FROM lot WHERE lot.customer_id = account.customer_id AND (remaining > 0 OR lot.held > 0)
+        UNION ALL
+        SELECT id, NULL, NULL, 0, true, NULL, cancels_at, false
+        FROM lot WHERE lot.customer_id = account.customer_id AND lot.pending AND remaining = 0 AND lot.held = 0
+                       AND activates_at IS NULL
+        UNION ALL
+        SELECT id, NULL, NULL, 0, false, NULL, expires_at, false
+        FROM hold WHERE hold.customer_id = account.customer_id AND state = 'held'
+    ) AS part ON true
+    WINDOW of_customer AS (PARTITION BY account.customer_id)
+), together AS (
+    SELECT customer_id, available, pending, held, debt, earned, redeemed, sequence, recorded_at, next_at, at, kind,
+           CASE WHEN kind = 'activated' THEN origin END AS origin,
+           coalesce(sum(remaining) FILTER (WHERE kind IS NOT NULL), 0)::bigint AS points,
+           min(expires_at) FILTER (WHERE kind = 'activated') AS expires_at,
+           array_agg(id ORDER BY found.origin COLLATE "C", id) AS lots,
+           array_agg(remaining ORDER BY found.origin COLLATE "C", id) AS parts,
+           (array_agg(transaction_id ORDER BY found.origin COLLATE "C", id))[1] AS cause
+    FROM found
+    WHERE all_plain IS NOT FALSE
+    GROUP BY customer_id, at, kind, CASE WHEN kind = 'activated' THEN origin END,
+             available, pending, held, debt, earned, redeemed, sequence, recorded_at, next_at
+), made AS MATERIALIZED (
+    SELECT uuidv7() AS id, customer_id, together.kind, points, at, expires_at, origin, lots, parts, cause, next_at,
+           CASE together.kind
+               WHEN 'expired' THEN '{"kind":"expiry"}'
+               WHEN 'activated' THEN concat(
+                   '{"kind":', to_json(coalesce(word.kind, split_part(origin, '/', 1))),
+                   ',' || to_json(word.field) || ':' || to_json(substr(origin, strpos(origin, '/') + 1)), '}')
+           END AS reason,
+           available + (sum(CASE together.kind WHEN 'activated' THEN points ELSE -points END) OVER up_to)::bigint
+               AS available,
+           pending - coalesce(sum(points) FILTER (WHERE together.kind = 'activated') OVER up_to, 0)::bigint AS pending,
+           held, debt, earned, redeemed, sequence + count(together.kind) OVER up_to AS sequence,
+           greatest(recorded_at, at) AS recorded_at
+    FROM together LEFT JOIN unnest($3::text[], $4::text[], $5::text[]) AS word (about, kind, field)
+                         ON about = split_part(origin, '/', 1)
+    WINDOW up_to AS (PARTITION BY customer_id ORDER BY at NULLS FIRST, together.kind, origin COLLATE "C")
+), lots AS (
+    UPDATE lot
+    SET pending = false,
+        remaining = CASE kind WHEN 'activated' THEN lot.remaining ELSE 0 END,
+        expired = expired + CASE kind WHEN 'activated' THEN 0 ELSE lot.remaining END
+    FROM found
+    WHERE lot.id = found.id AND all_plain AND kind IS NOT NULL
+), transactions AS (
+    INSERT INTO transaction (id, customer_id, sequence, kind, points, available_after, pending_after, held_after,
+                             debt_after, earned_after, redeemed_after, occurred_at, recorded_at, reason, inputs,
+                             receipt_digest, expires_at)
+    SELECT id, customer_id, sequence, kind, CASE kind WHEN 'activated' THEN points ELSE -points END, available, pending,
+           held, debt, earned, redeemed, at, recorded_at, reason::json, '{}', $6::bytea, expires_at
+    FROM made WHERE kind IS NOT NULL
+), postings AS (
+    INSERT INTO posting (transaction_id, number, source, target, points, lot_id)
+    SELECT made.id, number - 1, CASE kind WHEN 'activated' THEN 'pending' ELSE 'available' END,
+           CASE kind WHEN 'activated' THEN 'available' ELSE 'expired' END, part.points, lot_id
+    FROM made, unnest(lots, parts) WITH ORDINALITY AS part (lot_id, points, number)
+    WHERE kind IS NOT NULL
+), accounts AS (
+    UPDATE account
+    SET available = new.available, pending = new.pending, sequence = new.sequence, recorded_at = new.recorded_at,
+        due_at = new.next_at
+    FROM (SELECT DISTINCT ON (customer_id) * FROM made ORDER BY customer_id, sequence DESC) AS new
+    WHERE account.customer_id = new.customer_id
+), orders AS (
+    UPDATE purchase
+    SET transaction_ids = transaction_ids || new.ids
+    FROM (SELECT customer_id, origin, array_agg(id ORDER BY sequence) AS ids
+          FROM made WHERE origin LIKE 'order/%' GROUP BY customer_id, origin) AS new
+    WHERE purchase.customer_id = new.customer_id AND purchase.order_id = substr(new.origin, length('order/') + 1)
+), program AS (
+    INSERT INTO program_account (kind, shard, balance)
+    SELECT 'expired', pg_backend_pid() % 16, sum(points) FROM made WHERE kind = 'expired' HAVING count(*) > 0
+    ON CONFLICT (kind, shard) DO UPDATE SET balance = program_account.balance + excluded.balance
+), told AS (
+    INSERT INTO outbox (topic, key, value)
+    SELECT 'loyalty.points', convert_to(customer_id, 'UTF8'), convert_to(concat(
+        '{"specversion":"1.0","id":"', uuidv7(), '","source":"/wafa/points","type":"loyalty.points.', kind,
+        '.v1","time":"',
+        replace(to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z'),
+        '","subject":', to_json(customer_id), ',"datacontenttype":"application/json","correlationid":"', cause,
+        '","causationid":"', cause, '","data":{"customer_id":', to_json(customer_id), ',"transaction_id":"', id,
+        '","points":', points, ',"reason":', reason, ',"qualifying_points":0',
+        ',"expires_at":"' ||
+            replace(to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z') || '"',
+        ',"balance":{"available":', available, ',"pending":', pending, ',"held":', held, ',"debt":', debt, '}}}'
+    ), 'UTF8')
+    FROM made WHERE kind IS NOT NULL ORDER BY customer_id, sequence
+)
+SELECT coalesce(sum(points) FILTER (WHERE kind = 'activated'), 0)::bigint,
+       coalesce(sum(points) FILTER (WHERE kind = 'expired'), 0)::bigint,
+       ARRAY(SELECT customer_id FROM unnest($1::text[]) AS due (customer_id) EXCEPT SELECT customer_id FROM made)
+FROM made
+"""
+
+
+async def sweep(
+    connection: Connection,
+    customers: Sequence[str],
+    now: datetime,
+    reasons: Mapping[str, tuple[str, str]],
+    digest: bytes,
+) -> Swept:
+    """Activate and expire, for locked customers of whom nothing else is due, just as rules/due.py does.
+
+    A statement before has to have locked them: this one reads what was written until it began. Left are those of
+    whom a hold runs out or a delivery did not come, whose points pay a debt, or are over as soon as they are
+    activated. `reasons` are those of due.py, `digest` is that of a receipt in which no rule has a part.
+    """
+    words = zip(*((about, *words) for about, words in reasons.items()), strict=True)
+    row = await connection.fetchrow(SWEEP_SQL, customers, now, *map(list, words), digest)
+    assert row is not None, "an aggregate has a row"
+    return Swept(*row)
