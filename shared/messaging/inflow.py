@@ -154,7 +154,12 @@ class Inflow(ConsumerRebalanceListener):
 
     async def _fetch(self, lane: int, lanes: int) -> dict[Partition, list[Any]]:
         """What there is of a lane's partitions: those of the same numbers of every topic, which share customers."""
-        mine = [tp for tp in self._consumer.assignment() if tp.partition % lanes == lane] if lanes > 1 else []
+        mine: list[TopicPartition] = []
+        if lanes > 1:
+            assigned = self._consumer.assignment()
+            # Dealt out by their rank: of two workers one may have all the even numbers.
+            numbers = sorted({tp.partition for tp in assigned})[lane::lanes]
+            mine = [tp for tp in assigned if tp.partition in numbers]
         if lanes > 1 and not mine:  # the client would read all of them
             await asyncio.sleep(_POLL_MS / 1000 if self._joined else _SOUGHT_SOON)
             return {}
