@@ -5,6 +5,7 @@ import importlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import asyncpg
@@ -13,6 +14,7 @@ from shared.messaging.worker import WorkerSpec
 from shared.postgres.pool import Pool
 
 _LOOK: Final = 0.1
+_SOME_MORE: Final = 0.5
 MOST_SECONDS: Final = 90.0
 """A service that has not gone on by then needs a person."""
 
@@ -21,6 +23,7 @@ Partition = tuple[str, int]
 Places = dict[Partition, int]
 
 
+@cache
 def spec(service: str) -> WorkerSpec:
     """What a service's worker reads."""
     settings = importlib.import_module(f"services.{service}.settings").Settings()
@@ -50,36 +53,30 @@ class Progress:
         known = dict(self.acknowledged)
         return sum(max(0, end - handled.get(place, 0)) for place, end in known.items() if place[0] in topics)
 
-    async def mark(self, services: Sequence[str]) -> "Mark":
-        """What has to be behind the services, some time after now, for them to have gone on."""
-        before = {service: await self.handled(service) or {} for service in services}
-        return Mark(time.monotonic(), before, dict(self.acknowledged))
+    async def before(self, services: Sequence[str]) -> Mapping[str, Places]:
+        """Where services are, before a fault strikes."""
+        return {service: await self.handled(service) or {} for service in services}
 
-    async def gone_on(self, mark: "Mark") -> float | None:
-        """Seconds until every service moved and handled all that was there at the mark; None when it takes too long."""
-        waiting = set(mark.before)
+    async def gone_on(self, before: Mapping[str, Places], struck_at: float) -> float | None:
+        """Seconds from a fault until its services went on; None when that takes too long.
+
+        They went on when they moved, and have handled all that was published up to half a second from now: so
+        that partitions count that were idle at the instant of the fault.
+        """
+        await asyncio.sleep(_SOME_MORE)
+        ends, waiting = dict(self.acknowledged), set(before)
         while waiting:
             for service in sorted(waiting):
                 now = await self.handled(service)
-                if now is not None and mark.is_passed(service, now):
+                if now is not None and now != before[service] and _is_past(service, now, ends):
                     waiting.discard(service)
-            if time.monotonic() - mark.at > MOST_SECONDS:
+            if time.monotonic() - struck_at > MOST_SECONDS:
                 return None
             if waiting:
                 await asyncio.sleep(_LOOK)
-        return time.monotonic() - mark.at
+        return time.monotonic() - struck_at
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Where services and topics were at an instant."""
-
-    at: float
-    before: Mapping[str, Places]
-    ends: Places
-
-    def is_passed(self, service: str, now: Places) -> bool:
-        """Whether a service has moved since, and has handled all that had been published."""
-        topics = spec(service).topics
-        caught_up = all(now.get(place, 0) >= end for place, end in self.ends.items() if place[0] in topics)
-        return caught_up and now != self.before[service]
+def _is_past(service: str, now: Places, ends: Places) -> bool:
+    topics = spec(service).topics
+    return all(now.get(place, 0) >= end for place, end in ends.items() if place[0] in topics)

@@ -15,7 +15,7 @@ from typing import Final
 import httpx
 
 from tests.prove import findings, history, log, quiet
-from tests.prove.checks import applied, published, refused, replayed, verified
+from tests.prove.checks import applied, published, recovered, refused, replayed, verified
 from tests.prove.checks.check import Check, check
 from tests.prove.checks.oracle import Evidence, consult
 from tests.prove.earning import DOCUMENT, REWARD
@@ -103,7 +103,7 @@ class _Load:
                 self.publisher = Publisher(producer, self.told.items, self.outcome.began, self.plan.pace)
                 self.writer = Writer(self.client, Random(self.told.seed), self._customers)
                 progress = Progress(self.stage.pools, self.publisher.acknowledged)
-                nemesis = Nemesis(self.stage, progress, self.writer, Random(self.told.seed + 1), self.plan.faults)
+                nemesis = Nemesis(self.stage, progress, self.writer, Random(self.told.seed + 1), self.plan.faults, say)
                 writing = asyncio.create_task(self.writer.run(self.plan.writes, stopped))
                 striking = asyncio.create_task(nemesis.run())
                 await self.publisher.run(lambda count: self._may_go_on(nemesis, count))
@@ -152,7 +152,7 @@ async def _judge(stage: Stage, client: httpx.AsyncClient, told: History, load: _
     checks += await verified.checks(stage.direct_env())
     checks += [*replayed.checks(evidence, oracle), *published.checks(evidence)]
     checks += refused.checks(evidence, oracle, told.items)
-    checks.append(check(6, "no process needed a person", len(stage.fleet.ends), stage.fleet.wants_a_person()))
+    checks += recovered.checks(load.plan.faults, load.outcome.struck, stage.fleet)
     load.outcome.figures |= _figures(evidence, load)
     return checks
 

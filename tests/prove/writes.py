@@ -74,6 +74,11 @@ class Writer:
         while self._tasks:
             await asyncio.gather(*list(self._tasks))
 
+    @property
+    def on_their_way(self) -> int:
+        """How many writes are not answered yet."""
+        return sum(1 for one in self.writes[-64:] if one.status == 0)
+
     def _go(self, work: Any) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
