@@ -9,7 +9,6 @@ from typing import Final
 
 import asyncpg
 
-from deploy.local.layout import SERVICES
 from tests.prove.fleet import Member
 from tests.prove.plan import Fault
 from tests.prove.scene import Scene, until
@@ -91,8 +90,10 @@ async def rebalance(scene: Scene, service: str, name: str) -> Strike:
 
 async def kill_api(scene: Scene) -> Strike:
     """`kill -9` of the process that serves the APIs, with writes on their way."""
-    [api] = scene.stage.fleet.of("api")
-    on_their_way = scene.writer.on_their_way
+    [api] = scene.stage.fleet.of("api") or [None]
+    if api is None:
+        return Strike("api", None)
+    on_their_way = await scene.catch_writing()
     at = asyncio.get_running_loop().time()
     assert api.process is not None
     process = api.process
@@ -137,7 +138,7 @@ async def terminate(scene: Scene) -> Strike:
 
 async def reset(scene: Scene) -> Strike:
     """RST in the middle of a transaction of a worker."""
-    service = scene.random.choice(SERVICES)
+    service = scene.random.choice(scene.stage.cast.services)
     before = await scene.progress.before([service])
     link = await scene.catch_in_transaction(lambda one: one.application == f"wafa-{service}-worker", 5.0)
     if link is None:
@@ -148,9 +149,7 @@ async def reset(scene: Scene) -> Strike:
 
 async def reset_at_commit(scene: Scene) -> Strike:
     """RST after a COMMIT is done, before its answer: the client cannot know."""
-    application = scene.random.choice(
-        ("wafa-points-worker", "wafa-points-worker", "wafa-tiers-worker", "wafa-referrals-worker", "wafa-points-api")
-    )
+    application = f"wafa-{scene.random.choice(scene.commits_of)}"
     service = application.split("-")[1]
     before = await scene.progress.before([service])
     links = scene.stage.proxy.find(lambda one: one.application == application)
@@ -171,7 +170,7 @@ async def reset_at_commit(scene: Scene) -> Strike:
 
 async def restart_server(scene: Scene) -> Strike:
     """PostgreSQL ends at once, as in a crash, and recovers."""
-    before = await scene.progress.before(SERVICES)
+    before = await scene.progress.before(scene.stage.cast.services)
     busy = await scene.catch_in_transaction(lambda link: link.application.startswith("wafa-"))
     struck_at = time.monotonic()
     await scene.stage.restart_server()
@@ -181,7 +180,7 @@ async def restart_server(scene: Scene) -> Strike:
 
 async def kill_broker(scene: Scene) -> Strike:
     """`kill -9` of Kafka, and a start that recovers its log."""
-    before = await scene.progress.before(SERVICES)
+    before = await scene.progress.before(scene.stage.cast.services)
     struck_at = time.monotonic()
     await scene.stage.restart_broker()
     return Strike("Kafka", "killed under load", await scene.progress.gone_on(before, struck_at))

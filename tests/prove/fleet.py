@@ -104,9 +104,7 @@ class Fleet:
 
     def add_worker(self, service: str, name: str) -> Member:
         """Start a worker of a service."""
-        entry = (f"services.{service}", "worker")
-        if self.planted is not None:
-            entry = ("tests.prove.planted", self.planted, *entry)
+        entry = planted(self.planted, (f"services.{service}", "worker"))
         probes = {f"WAFA_{service.upper()}_PROBE_PORT": str(free_port())}
         return self.add(name, service, entry, probes)
 
@@ -147,3 +145,8 @@ class Fleet:
     def wants_a_person(self) -> list[str]:
         """The ends that nobody asked for and that a supervisor cannot mend."""
         return [f"{name} ended with {code}" for name, code in self.ends if code not in NO_PERSON]
+
+
+def planted(bug: str | None, entry: tuple[str, ...]) -> tuple[str, ...]:
+    """What is run to run an entry with a bug in it."""
+    return entry if bug is None else ("tests.prove.planted", bug, *entry)

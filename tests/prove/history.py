@@ -7,6 +7,7 @@ relative to it, so periods of limits (days, months) are those of the day of the 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from random import Random
 from typing import Final
 
@@ -21,6 +22,8 @@ LATE: Final = 0.01
 MALFORMED: Final = 0.002
 UNFIT: Final = 0.001
 
+_OF_ABLE: Final = DISPLACED * 1.15
+"""Not every event can be displaced: the last one of a customer, say, cannot."""
 _DAY: Final = 86_400.0
 _FAR: Final = 2_000  # records between an event and its duplicate, at most
 
@@ -45,6 +48,8 @@ class Size:
     records: int
     customers: int
     rate: float = 300.0
+    malformed: float = MALFORMED
+    """The share of malformed records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +75,13 @@ def make(seed: int, size: Size) -> History:
     random = Random(seed)
     customers = tuple(_name(number) for number in range(size.customers))
     advocates = customers[: max(3, size.customers // 16)]
-    twice, repeats, spoilt, unfit = (round(size.records * share) for share in (DUPLICATES, REPEATS, MALFORMED, UNFIT))
+    twice, repeats, spoilt, unfit = (round(size.records * share) for share in (DUPLICATES, REPEATS, size.malformed, UNFIT))
     told = _tell(random, size, customers, advocates, size.records - twice - repeats - spoilt - unfit)
     placed = _place(random, told)
     events = [item for _, item in placed]
-    placed += _again(random, events, twice, Role.DUPLICATE)
-    placed += _again(random, events, repeats, Role.REPEAT)
+    first = list(placed)
+    placed += _again(random, first, twice, Role.DUPLICATE)
+    placed += _again(random, first, repeats, Role.REPEAT)
     placed += _spoilt(random, events, spoilt)
     placed += _unfit(random, events, unfit)
     ordered = sorted(placed, key=lambda one: one[0])
@@ -111,24 +117,28 @@ def _place(random: Random, told: Sequence[tuple[Told, Turn]]) -> list[_Placed]:
     places: defaultdict[str, list[int]] = defaultdict(list)
     for place, (one, _) in enumerate(told):
         places[one.customer].append(place)
-    following = {place: after for own in places.values() for place, after in zip(own, own[1:], strict=False)}
+    following = {place: after for own in places.values() for place, after in pairwise(own)}
+    fixed: set[int] = set()
     placed: list[_Placed] = []
     for place, (one, turn) in enumerate(told):
-        if place in following and turn is Turn.IN_ORDER and random.random() < DISPLACED * 1.1:
-            placed.append((following[place] + 0.5, Item(place, one, turn=Turn.DISPLACED)))
+        after = following.get(place)
+        is_able = after is not None and place not in fixed and {turn, told[after][1]} == {Turn.IN_ORDER}
+        if after is not None and is_able and random.random() < _OF_ABLE:
+            fixed.add(after)  # it has to stay before this one
+            placed.append((after + 0.5, Item(place, one, turn=Turn.DISPLACED)))
         else:
             placed.append((float(place), Item(place, one, turn=turn)))
     return placed
 
 
-def _again(random: Random, events: Sequence[Item], count: int, role: Role) -> list[_Placed]:
+def _again(random: Random, first: Sequence[_Placed], count: int, role: Role) -> list[_Placed]:
     """Events that come again: as they came, or under another id."""
-    able = [item for item in events if role is Role.DUPLICATE or item.told.type in NATURAL]
+    able = [one for one in first if role is Role.DUPLICATE or one[1].told.type in NATURAL]
     found: list[_Placed] = []
     for number in range(count):
-        item = random.choice(able)
+        origin, item = random.choice(able)
         told = item.told if role is Role.DUPLICATE else replace(item.told, id=f"{item.told.id}-again-{number}")
-        place = item.number + min(1.0 + random.expovariate(1 / 200), _FAR)
+        place = origin + min(1.0 + random.expovariate(1 / 200), _FAR)
         found.append((place, replace(item, told=told, role=role)))
     return found
 

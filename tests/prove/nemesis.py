@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.prove import faults
 from tests.prove.faults import Strike
-from tests.prove.plan import Fault
+from tests.prove.plan import Fault, Plan
 from tests.prove.progress import Progress
 from tests.prove.scene import Gate, Scene
 from tests.prove.stage import Stage
@@ -17,7 +17,6 @@ from tests.prove.writes import Writer
 _TRIES: Final = 6
 """So often a fault is tried until it takes effect."""
 
-_OTHERS: Final = ("tiers", "referrals", "notifications")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Nemesis:
     progress: Progress
     writer: Writer
     random: Random
-    planned: Mapping[Fault, int]
+    plan: Plan
     say: Callable[[str], None]
     struck: list[Struck] = field(default_factory=list)
     _gate: Gate = field(default_factory=Gate)
@@ -53,7 +52,7 @@ class Nemesis:
     def share_done(self) -> float:
         """How much of the plan has been done, from 0 to 1."""
         done = self._given_up + sum(1 for one in self.struck if one.counts)
-        whole = sum(self.planned.values())
+        whole = sum(self.plan.faults.values())
         return done / whole if whole else 1.0
 
     async def run(self) -> None:
@@ -61,13 +60,13 @@ class Nemesis:
         self._began = asyncio.get_running_loop().time()
         await asyncio.sleep(3.0)  # until there is work
         on_points, on_others = self._of_workers()
-        sessions = [one for fault in faults.SESSIONS for one in [fault] * self.planned.get(fault, 0)]
-        apis = [Fault.KILL_API] * self.planned.get(Fault.KILL_API, 0)
+        sessions = [one for fault in faults.SESSIONS for one in [fault] * self.plan.faults.get(fault, 0)]
+        apis = [Fault.KILL_API] * self.plan.faults.get(Fault.KILL_API, 0)
         async with asyncio.TaskGroup() as lanes:
             lanes.create_task(self._lane(self._shuffled(on_points), lambda fault: self._worker(fault, "points"), 0.5))
             others = self._shuffled(on_others)
             lanes.create_task(
-                self._lane(others, lambda fault: self._worker(fault, self.random.choice(_OTHERS)), 0.5)
+                self._lane(others, lambda fault: self._worker(fault, self.random.choice(self._others)), 0.5)
             )
             lanes.create_task(self._lane(self._shuffled(sessions), self._session, 6.0))
             lanes.create_task(self._lane(apis, lambda _: faults.kill_api(self._scene), 25.0))
@@ -75,13 +74,17 @@ class Nemesis:
 
     @property
     def _scene(self) -> Scene:
-        return Scene(self.stage, self.progress, self.writer, self.random)
+        return Scene(self.stage, self.progress, self.writer, self.random, self.plan.commits_of)
 
     def _of_workers(self) -> tuple[list[Fault], list[Fault]]:
         """The faults of workers, for points (which has two) and for the other services."""
         of_workers = (Fault.KILL_WORKER, Fault.STOP_WORKER, Fault.REBALANCE)
-        every = [one for fault in of_workers for one in [fault] * self.planned.get(fault, 0)]
-        return every[::2], every[1::2]
+        every = [one for fault in of_workers for one in [fault] * self.plan.faults.get(fault, 0)]
+        return (every[::2], every[1::2]) if self._others else (every, [])
+
+    @property
+    def _others(self) -> list[str]:
+        return [service for service in self.stage.cast.services if service != "points"]
 
     def _shuffled(self, some: Iterable[Fault]) -> list[Fault]:
         mixed = list(some)
@@ -124,8 +127,8 @@ class Nemesis:
 
     async def _servers(self) -> None:
         """Strike the servers one after another, spread over what the others do."""
-        some = self._shuffled(one for fault in faults.ALONE for one in [fault] * self.planned.get(fault, 0))
-        others = sum(self.planned.values()) - len(some)
+        some = self._shuffled(one for fault in faults.ALONE for one in [fault] * self.plan.faults.get(fault, 0))
+        others = sum(self.plan.faults.values()) - len(some)
         for number, fault in enumerate(some, start=1):
             while others and self._done_by_others() < others * number / (len(some) + 1):
                 await asyncio.sleep(0.5)

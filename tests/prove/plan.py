@@ -8,6 +8,7 @@ from typing import Final
 
 from tests.prove.history import Size
 from tests.prove.publishing import Pace
+from tests.prove.writes import Kind
 
 
 class Fault(StrEnum):
@@ -32,6 +33,12 @@ class Plan:
     pace: Pace = field(default_factory=Pace)
     writes: float = 6.0
     faults: Mapping[Fault, int] = field(default_factory=dict)
+    mix: Mapping[Kind, int] = field(
+        default_factory=lambda: {Kind.ADJUST: 3, Kind.REDEEM: 3, Kind.REWARD: 1, Kind.HOLD: 4}
+    )
+    """How often each kind of write begins."""
+    commits_of: tuple[str, ...] = ("points-worker", "points-worker", "tiers-worker", "referrals-worker", "points-api")
+    """Whose COMMITs are not answered."""
     quiet_seconds: float = 300.0
     """How long the services may take to handle what is left when the last record is published."""
 

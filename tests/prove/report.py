@@ -55,7 +55,7 @@ def document(plan: Plan, outcome: Outcome, caught: Sequence[Caught]) -> dict[str
         "figures": outcome.figures,
         "bound": _bound_of(outcome),
         "planted": [asdict(one) for one in caught],
-        "passed": not outcome.violated and all(one.by for one in caught),
+        "passed": not outcome.violated and all(one.right for one in caught),
     }
 
 
@@ -113,7 +113,8 @@ def show_caught(caught: Sequence[Caught]) -> None:
     """Print which planted bugs were caught, and by which checks."""
     table = Table("planted bug", "seconds", "caught by", box=None, title="Planted bugs")
     for one in caught:
-        table.add_row(one.plant, f"{one.seconds:.0f}", one.by or "[red]nothing[/red]")
+        words = "; ".join(one.found_by) or "nothing"
+        table.add_row(one.plant, f"{one.seconds:.0f}", words if one.right else f"[red]{words}[/red]")
     Console().print(table)
 
 

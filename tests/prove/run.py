@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -25,7 +24,7 @@ from tests.prove.nemesis import Nemesis, Struck
 from tests.prove.plan import Plan
 from tests.prove.progress import Progress
 from tests.prove.publishing import Publisher, connected
-from tests.prove.stage import Stage, staged
+from tests.prove.stage import Cast, Ground, Stage, staged
 from tests.prove.writes import Writer
 
 _AHEAD: Final = 0.08
@@ -56,12 +55,12 @@ def say(words: str) -> None:
     print(f"{datetime.now(UTC):%H:%M:%S} {words}", file=sys.stderr, flush=True)  # noqa: T201 a command line prints
 
 
-async def run(seed: int, plan: Plan, folder: Path) -> Outcome:
+async def run(seed: int, plan: Plan, ground: Ground, cast: Cast | None = None) -> Outcome:
     """Run a plan on the history of a seed."""
     started = time.monotonic()
     say(f"seed {seed}: making {plan.size.records:,} records of {plan.size.customers:,} customers")
     told = await asyncio.to_thread(history.make, seed, plan.size)
-    async with staged(folder) as stage:
+    async with staged(ground, cast or Cast()) as stage:
         headers = {"Authorization": f"Bearer {stage.token}"}
         async with httpx.AsyncClient(base_url=stage.api_url, headers=headers) as client:
             await _prepare(stage, client, told)
@@ -101,9 +100,9 @@ class _Load:
         try:
             async with connected(self.stage.broker.bootstrap) as producer:
                 self.publisher = Publisher(producer, self.told.items, self.outcome.began, self.plan.pace)
-                self.writer = Writer(self.client, Random(self.told.seed), self._customers)
+                self.writer = Writer(self.client, Random(self.told.seed), self._customers, self.plan.mix)
                 progress = Progress(self.stage.pools, self.publisher.acknowledged)
-                nemesis = Nemesis(self.stage, progress, self.writer, Random(self.told.seed + 1), self.plan.faults, say)
+                nemesis = Nemesis(self.stage, progress, self.writer, Random(self.told.seed + 1), self.plan, say)
                 writing = asyncio.create_task(self.writer.run(self.plan.writes, stopped))
                 striking = asyncio.create_task(nemesis.run())
                 await self.publisher.run(lambda count: self._may_go_on(nemesis, count))
@@ -130,7 +129,7 @@ class _Load:
         say("everything is published; waiting until it is handled")
         began = time.monotonic()
         try:
-            await quiet.settle(self.stage, self.plan.quiet_seconds)
+            await quiet.settle(self.stage, self.plan.quiet_seconds, self.stage.cast.services)
         except quiet.NotQuietError as error:
             self.outcome.checks.append(check(6, "everything is handled in the end", 1, [error]))
         else:
@@ -144,15 +143,15 @@ async def _judge(stage: Stage, client: httpx.AsyncClient, told: History, load: _
     customers = sorted({event.customer_id for one in read.all() if (event := one.event) is not None})
     balances = await findings.balances(client, customers)
     found = await findings.read(stage.pools, await findings.earning_rules(client))
-    evidence = Evidence(read, load.writer.writes, found, balances, customers, told.advocates)
+    evidence = Evidence(stage.cast.services, read, load.writer.writes, found, balances, customers, told.advocates)
     say("replaying")
     oracle = await asyncio.to_thread(consult, evidence)
     say("checking")
     checks = [*applied.checks(evidence, oracle, told.items)]
-    checks += await verified.checks(stage.direct_env())
+    checks += await verified.checks(stage.direct_env(), stage.cast.services)
     checks += [*replayed.checks(evidence, oracle), *published.checks(evidence)]
     checks += refused.checks(evidence, oracle, told.items)
-    checks += recovered.checks(load.plan.faults, load.outcome.struck, stage.fleet)
+    checks += recovered.checks(load.plan.faults, load.outcome.struck, stage)
     load.outcome.figures |= _figures(evidence, load)
     return checks
 

@@ -29,6 +29,7 @@ class Scene:
     progress: Progress
     writer: Writer
     random: Random
+    commits_of: tuple[str, ...]
 
     def links_of(self, member: Member) -> Callable[[Link], bool]:
         """Which connections are a process's own."""
@@ -48,6 +49,13 @@ class Scene:
                     return link
             await asyncio.sleep(_CLOSELY)
         return None
+
+    async def catch_writing(self, seconds: float = 3.0) -> int:
+        """How many writes are on their way, at the first instant that any is; 0 when none is for so long."""
+        deadline = time.monotonic() + seconds
+        while not (count := self.writer.on_their_way) and time.monotonic() < deadline:
+            await asyncio.sleep(_CLOSELY)
+        return count
 
     async def said(self, member: Member, since: int, words: frozenset[str], seconds: float) -> str | None:
         """The first of some words that a process logs after a position; None when it does not in time."""

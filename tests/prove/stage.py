@@ -3,14 +3,16 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy import topics
 from deploy.keys import create_key
@@ -18,12 +20,13 @@ from deploy.local.kafka import ApacheKafka
 from deploy.local.layout import SERVICES
 from deploy.local.ports import LOOPBACK, answers, free_port
 from deploy.local.postgres import Postgres
+from shared.contracts.topics import ALL
 from shared.postgres.migrate import migrate
 from shared.postgres.pool import Pool, open_pool
-from tests.prove.fleet import Fleet
+from tests.prove.fleet import Fleet, planted
+from tests.prove.plants.plant import FOLDER
 from tests.prove.proxy import Proxy
 
-WORKERS: Final = (("points", 2), ("tiers", 1), ("referrals", 1), ("notifications", 1))
 SESSION_MS: Final = 6_000
 """The shortest that Kafka allows: so a dead worker's partitions wait no longer than they must."""
 
@@ -31,7 +34,7 @@ _READY_SECONDS: Final = 90.0
 
 # Rows leave the outbox when they are published. A copy of each, made in the transaction that made the row,
 # is how it is known afterwards what was committed.
-_KEEP_OUTBOX_SQL: Final = """
+KEEP_OUTBOX_SQL: Final = """
 CREATE TABLE proof_outbox (id bigint PRIMARY KEY, topic text NOT NULL, key bytea NOT NULL, value bytea NOT NULL);
 CREATE FUNCTION proof_keep() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -42,12 +45,37 @@ CREATE TRIGGER proof_keep AFTER INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION p
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A broker and a database server, which several stages may stand on, one after another."""
+
+    folder: Path
+    broker: ApacheKafka
+    server: Postgres
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Which workers there are, by service, and the bug that is planted in them (and in the APIs)."""
+
+    workers: Mapping[str, int] = field(
+        default_factory=lambda: {"points": 2, "tiers": 1, "referrals": 1, "notifications": 1}
+    )
+    planted: str | None = None
+    planted_api: bool = False
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services that handle events."""
+        return tuple(self.workers)
+
+
 @dataclass(slots=True)
 class Stage:
     """A running stage; `pools` go to PostgreSQL past the proxy, a pool for each service."""
 
-    broker: ApacheKafka
-    server: Postgres
+    ground: Ground
+    cast: Cast
     proxy: Proxy
     fleet: Fleet
     env: dict[str, str]
@@ -55,6 +83,24 @@ class Stage:
     api_url: str
     token: str
     pools: dict[str, Pool]
+    log_begins: int
+    """Where the server's log was, in bytes, when the stage was set."""
+
+    @property
+    def broker(self) -> ApacheKafka:
+        """The broker."""
+        return self.ground.broker
+
+    @property
+    def server(self) -> Postgres:
+        """The database server."""
+        return self.ground.server
+
+    def deadlocks(self) -> list[str]:
+        """What the server's log says of deadlocks since the stage was set."""
+        with self.server.log.open("rb") as file:
+            file.seek(self.log_begins)
+            return [line.decode(errors="replace").strip() for line in file if b"deadlock detected" in line]
 
     def direct_env(self) -> dict[str, str]:
         """The environment of commands that are run beside the services: their databases without the proxy."""
@@ -78,40 +124,63 @@ def database_url(server_url: str, service: str) -> str:
 
 
 @asynccontextmanager
-async def staged(folder: Path, planted: str | None = None) -> AsyncIterator[Stage]:
-    """Everything, running and ready; ended in the end, whatever happens. `planted` is a bug in the workers."""
-    broker, server = ApacheKafka(folder / "kafka"), Postgres(folder / "postgres", port=free_port())
-    fleet: Fleet | None = None
-    proxy = Proxy(free_port(), server.port)
-    pools: dict[str, Pool] = {}
+async def grounded(folder: Path) -> AsyncIterator[Ground]:
+    """Kafka and PostgreSQL, ended in the end, whatever happens."""
+    ground = Ground(folder, ApacheKafka(folder / "kafka"), Postgres(folder / "postgres", port=free_port()))
     try:
-        await asyncio.gather(asyncio.to_thread(broker.start), asyncio.to_thread(server.start))
-        await topics.create(broker.bootstrap)
+        await asyncio.gather(asyncio.to_thread(ground.broker.start), asyncio.to_thread(ground.server.start))
+        yield ground
+    finally:
+        await asyncio.to_thread(ground.broker.kill)
+        await asyncio.to_thread(lambda: ground.server.stop(immediate=True))
+
+
+@asynccontextmanager
+async def staged(ground: Ground, cast: Cast) -> AsyncIterator[Stage]:
+    """Everything, from empty topics and databases, running and ready; the processes are ended in the end."""
+    proxy = Proxy(free_port(), ground.server.port)
+    pools: dict[str, Pool] = {}
+    folder = Path(tempfile.mkdtemp(prefix="stage-", dir=ground.folder))
+    env, api_port, token = _environment(folder, ground, proxy)
+    fleet = Fleet(env, folder / "logs")
+    log_begins = ground.server.log.stat().st_size
+    try:
+        await _empty_topics(ground.broker.bootstrap)
+        await _empty_databases(ground.server)
         await proxy.start()
-        await _prepare(server)
         for service in SERVICES:
-            url = database_url(server.url(), service)
+            url = database_url(ground.server.url(), service)
             pools[service] = await open_pool(url, application="wafa-prove", min_size=0, max_size=4)
-        env, api_port, token = _environment(folder, broker, server, proxy)
-        fleet = Fleet(env, folder / "logs", planted=planted)
-        _start(fleet, env, api_port)
-        stage = Stage(broker, server, proxy, fleet, env, f"http://{LOOPBACK}:{api_port}", token, pools)
+        _start(fleet, cast, api_port)
+        stage = Stage(ground, cast, proxy, fleet, env, f"http://{LOOPBACK}:{api_port}", token, pools, log_begins)
         await _until_ready(fleet, api_port)
         yield stage
     finally:
-        if fleet is not None:
-            fleet.stop()
+        fleet.stop()
         for pool in pools.values():
             pool.terminate()
         await proxy.stop()
-        await asyncio.to_thread(broker.kill)
-        await asyncio.to_thread(lambda: server.stop(immediate=True))
 
 
-async def _prepare(server: Postgres) -> None:
+async def _empty_topics(bootstrap: str) -> None:
+    """Make the topics anew."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        while left := set(await admin.list_topics()) & set(ALL):
+            await admin.delete_topics(sorted(left))
+            await asyncio.sleep(0.3)
+    finally:
+        await admin.close()
+    await topics.create(bootstrap)
+
+
+async def _empty_databases(server: Postgres) -> None:
+    """Make the databases anew, each with the copy of its outbox."""
     connection = await asyncpg.connect(server.url())
     try:
         for service in SERVICES:
+            await connection.execute(f'DROP DATABASE IF EXISTS "wafa_{service}" WITH (FORCE)')
             await connection.execute(f'CREATE DATABASE "wafa_{service}"')
     finally:
         await connection.close()
@@ -120,7 +189,7 @@ async def _prepare(server: Postgres) -> None:
         await migrate(url, f"services.{service}")
         connection = await asyncpg.connect(url)
         try:
-            await connection.execute(_KEEP_OUTBOX_SQL)
+            await connection.execute(KEEP_OUTBOX_SQL)
         finally:
             await connection.close()
 
@@ -129,12 +198,13 @@ def _environment(folder: Path, broker: ApacheKafka, server: Postgres, proxy: Pro
     """The services' settings, the port of the APIs and an admin's key."""
     keys, api_port = folder / "api-keys.json", free_port()
     token = create_key(keys, ["admin"], "proof")
-    before_proxy = server.url().replace(f":{server.port}/", f":{proxy.port}/")
+    before_proxy = ground.server.url().replace(f":{ground.server.port}/", f":{proxy.port}/")
     env = {
-        "WAFA_KAFKA_BOOTSTRAP": broker.bootstrap,
+        "WAFA_KAFKA_BOOTSTRAP": ground.broker.bootstrap,
         "WAFA_KAFKA_IDEMPOTENCE": "true",
         "WAFA_KAFKA_SESSION_TIMEOUT_MS": str(SESSION_MS),
         "WAFA_API_KEYS_FILE": str(keys),
+        FOLDER: str(folder),
         "WAFA_JWT_KEY": secrets.token_urlsafe(48),
         "WAFA_NOTIFICATIONS_SMTP_HOST": LOOPBACK,
         "WAFA_NOTIFICATIONS_SMTP_PORT": str(free_port()),
@@ -143,11 +213,14 @@ def _environment(folder: Path, broker: ApacheKafka, server: Postgres, proxy: Pro
     return env, api_port, token
 
 
-def _start(fleet: Fleet, env: dict[str, str], api_port: int) -> None:
-    smtp, web = env["WAFA_NOTIFICATIONS_SMTP_PORT"], str(free_port())
-    fleet.add("mail", "mail", ("deploy.local.mail", smtp, web), {})
-    fleet.add("api", "api", ("deploy.local.gateway", str(api_port)), {})
-    for service, count in WORKERS:
+def _start(fleet: Fleet, cast: Cast, api_port: int) -> None:
+    smtp, web = fleet.env["WAFA_NOTIFICATIONS_SMTP_PORT"], str(free_port())
+    if "notifications" in cast.services:
+        fleet.add("mail", "mail", ("deploy.local.mail", smtp, web), {})
+    gateway = ("deploy.local.gateway", str(api_port))
+    fleet.add("api", "api", planted(cast.planted, gateway) if cast.planted_api else gateway, {})
+    fleet.planted = cast.planted
+    for service, count in cast.workers.items():
         for number in range(1, count + 1):
             fleet.add_worker(service, f"{service}-{number}")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -59,6 +59,7 @@ class Writer:
     random: Random
     customers: Callable[[], Sequence[str]]
     """Of whom something was published."""
+    mix: Mapping[Kind, int]
     writes: list[Write] = field(default_factory=list)
     answered: Counter[str] = field(default_factory=Counter)
     last_answer: float = 0.0
@@ -85,8 +86,7 @@ class Writer:
         task.add_done_callback(self._tasks.discard)
 
     async def _begin(self, customer: str) -> None:
-        kinds = (Kind.ADJUST, Kind.REDEEM, Kind.REWARD, Kind.HOLD)
-        [kind] = self.random.choices(kinds, (3, 3, 1, 4))
+        [kind] = self.random.choices(list(self.mix), list(self.mix.values()))
         number, home, draw = len(self.writes), f"/v1/customers/{quote(customer, safe='')}", self.random
         path, body = f"{home}/redemptions", {}
         match kind:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from deploy.local.layout import SERVICES
 from tests.prove.checks.check import Check, check
 from tests.prove.checks.oracle import Evidence, Oracle
 from tests.prove.items import Item
@@ -14,7 +13,7 @@ def checks(evidence: Evidence, oracle: Oracle, items: Sequence[Item]) -> Iterato
     there = {one.number for one in evidence.log.all()}
     lost = [f"item {item.number} ({item.told.id})" for item in items if item.number not in there]
     yield check(1, "what the broker acknowledged is in the log", len(items), lost)
-    for service in SERVICES:
+    for service in evidence.services:
         wanted, found = oracle.taken[service], evidence.found.inboxes[service]
         wrong = [f"missing {name}" for name in wanted - found] + [f"unknown {name}" for name in found - wanted]
         yield check(1, f"{service}: events taken = accepted events of the log", len(wanted), wrong)

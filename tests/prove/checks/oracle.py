@@ -32,6 +32,7 @@ _ORDERS: Final = frozenset({"shop.purchase.completed.v1", "shop.purchase.refunde
 class Evidence:
     """What is known after a run: the log, the API's answers, and what the services hold."""
 
+    services: Sequence[str]
     log: Log
     writes: Sequence[Write]
     found: Findings
@@ -64,12 +65,18 @@ def consult(evidence: Evidence) -> Oracle:
     oracle = Oracle()
     customers = sorted({*evidence.customers, *_known(evidence)})
     _points(oracle, evidence, customers)
-    _tiers_and_referrals(oracle, evidence, customers)
+    if {"tiers", "referrals"} & set(evidence.services):
+        _tiers_and_referrals(oracle, evidence, customers)
+    if "notifications" in evidence.services:
+        _messages(oracle, evidence)
+    return oracle
+
+
+def _messages(oracle: Oracle, evidence: Evidence) -> None:
     wanted = progress.spec("notifications")
     told = [event for topic in wanted.topics for event in evidence.log.events(topic) if event.type in wanted.wanted]
     oracle.messages, seen = messages.replay(told)
     oracle.note("notifications", seen, ())
-    return oracle
 
 
 def _known(evidence: Evidence) -> set[str]:

@@ -13,7 +13,8 @@ from tests.prove.log import Log
 
 def checks(evidence: Evidence) -> Iterator[Check]:
     """The checks of this group."""
-    for service, rows in evidence.found.outboxes.items():
+    for service in evidence.services:
+        rows = evidence.found.outboxes[service]
         topic = TOPICS[service]
         records = [one.record for one in evidence.log.by_topic.get(topic, ()) if _is_ours(one.record)]
         yield check(4, f"{service}: the outbox reached Kafka", len(rows), _missing(rows, records))

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from deploy.local.layout import SERVICES
 from shared.contracts.envelope import decode
 from shared.contracts.reasons import Malformed
 from tests.prove import progress
@@ -19,15 +18,20 @@ def checks(evidence: Evidence, oracle: Oracle, items: Sequence[Item]) -> Iterato
     """The checks of this group."""
     meant = [item for item in items if item.role is Role.MALFORMED]
     yield check(5, "malformed records of the log = those that were meant to be", len(meant), _misread(evidence, items))
-    for service in SERVICES:
+    for service in evidence.services:
         due, found = Counter(_due(evidence, oracle, service)), Counter(_found(evidence, service))
         wrong = [f"missing {one}" for one in due - found] + [f"unknown {one}" for one in found - due]
         yield check(5, f"{service}: dead letters = malformed and refused records", due.total(), wrong)
+    if "notifications" in evidence.services:
+        yield _messages(evidence, oracle)
+
+
+def _messages(evidence: Evidence, oracle: Oracle) -> Check:
     there = Counter(one[:4] for one in evidence.found.messages)
     wrong = [f"missing {one}" for one in oracle.messages - there.keys()]
     wrong += [f"unknown {one}" for one in there.keys() - oracle.messages]
     wrong += [f"{count} times {one}" for one, count in there.items() if count > 1]
-    yield check(5, "messages: one per event and channel", len(oracle.messages), wrong)
+    return check(5, "messages: one per event and channel", len(oracle.messages), wrong)
 
 
 def _misread(evidence: Evidence, items: Sequence[Item]) -> Iterator[str]:

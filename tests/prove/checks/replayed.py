@@ -14,9 +14,11 @@ def checks(evidence: Evidence, oracle: Oracle) -> Iterator[Check]:
     lines = sum(len(one) for one in evidence.found.points.statements.values())
     yield check(3, "statements line by line = the replay", lines, wrong)
     yield check(3, "balances (read over HTTP) = the replay", len(oracle.points), _balances(evidence, oracle))
-    yield check(3, "tiers = the replay", len(oracle.tiers), _tiers(evidence, oracle))
-    yield check(3, "points knows the tiers that tiers has", len(oracle.tiers), _known_tiers(evidence))
-    yield check(3, "referrals = a replay", len(evidence.found.referrals), _referrals(evidence, oracle))
+    if "tiers" in evidence.services:
+        yield check(3, "tiers = the replay", len(oracle.tiers), _tiers(evidence, oracle))
+        yield check(3, "points knows the tiers that tiers has", len(oracle.tiers), _known_tiers(evidence))
+    if "referrals" in evidence.services:
+        yield check(3, "referrals = a replay", len(evidence.found.referrals), _referrals(evidence, oracle))
     for rule in earning.OF_THE_PROGRAM:
         yield _limit(evidence, rule)
 

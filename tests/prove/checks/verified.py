@@ -3,21 +3,21 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from deploy.local.layout import REPOSITORY, SERVICES
+from deploy.local.layout import REPOSITORY
 from tests.prove.checks.check import Check, check
 
 _SECONDS: Final = 300
 _OPTIONS: Final = {"points": ("--sample", "1000000")}
 
 
-async def checks(env: Mapping[str, str]) -> list[Check]:
+async def checks(env: Mapping[str, str], services: Sequence[str]) -> list[Check]:
     """The checks of this group; `env` leads to the databases."""
-    done = await asyncio.gather(*(asyncio.to_thread(_verify, env, service) for service in SERVICES))
+    done = await asyncio.gather(*(asyncio.to_thread(_verify, env, service) for service in services))
     return [
-        check(2, f"verify of {service}", _lines(one), _wrong(one)) for service, one in zip(SERVICES, done, strict=True)
+        check(2, f"verify of {service}", _lines(one), _wrong(one)) for service, one in zip(services, done, strict=True)
     ]
 
 
