@@ -10,8 +10,9 @@ from typing import Final
 import asyncpg
 
 from tests.prove.fleet import Member
+from tests.prove.patience import until
 from tests.prove.plan import Fault
-from tests.prove.scene import Scene, until
+from tests.prove.scene import Scene
 from tests.prove.stage import SESSION_MS
 
 ASSIGNED: Final = frozenset({"partitions_assigned"})
@@ -36,7 +37,6 @@ class Strike:
 
 async def kill_worker(scene: Scene, member: Member) -> Strike:
     """`kill -9` of a worker, in a transaction where it can be caught in one."""
-    before = await scene.progress.before([member.service])
     link = await scene.catch_in_transaction(scene.links_of(member))
     process, since = member.process, member.log_size()
     assert process is not None
@@ -46,14 +46,13 @@ async def kill_worker(scene: Scene, member: Member) -> Strike:
     left = await scene.progress.left(member.service)
     if code != -signal.SIGKILL or (link is None and left == 0):
         return Strike(member.name, None)
-    recovery = await scene.progress.gone_on(before, struck_at)
+    recovery = await scene.progress.gone_on([member.service], struck_at)
     await scene.said(member, since, ASSIGNED, _STARTS)
     return Strike(member.name, "in a transaction" if link is not None else f"{left} records to handle", recovery)
 
 
 async def stop_worker(scene: Scene, member: Member) -> Strike:
     """SIGSTOP for longer than the session: others take over, and the sleeper must not write what they wrote."""
-    before = await scene.progress.before([member.service])
     link = await scene.catch_in_transaction(scene.links_of(member))
     since, struck_at = member.log_size(), time.monotonic()
     member.signal(signal.SIGSTOP)
@@ -65,22 +64,20 @@ async def stop_worker(scene: Scene, member: Member) -> Strike:
     if seen is None:
         return Strike(member.name, None)
     where = "in a transaction; " if link is not None else ""
-    return Strike(member.name, f"{where}then {seen}", await scene.progress.gone_on(before, struck_at))
+    return Strike(member.name, f"{where}then {seen}", await scene.progress.gone_on([member.service], struck_at))
 
 
 async def rebalance(scene: Scene, service: str, name: str) -> Strike:
     """A worker joins under load, gets a share, and leaves."""
-    joining = await scene.progress.before([service])
     guest = scene.stage.fleet.add_worker(service, name)
     joined = await scene.said(guest, 0, ASSIGNED, _STARTS)
     if joined is None:
         await scene.stage.fleet.end(guest)
         return Strike(name, None)
-    with_guest = await scene.progress.gone_on(joining, time.monotonic())
-    leaving = await scene.progress.before([service])
+    with_guest = await scene.progress.gone_on([service], time.monotonic())
     struck_at = time.monotonic()
     code = await scene.stage.fleet.end(guest)
-    without = await scene.progress.gone_on(leaving, struck_at)
+    without = await scene.progress.gone_on([service], struck_at)
     if code != 0:
         return Strike(name, None)
     # Of the two, leaving is what is timed: a join begins somewhere while its process starts.
@@ -121,7 +118,6 @@ async def terminate(scene: Scene) -> Strike:
         if row is None:
             return Strike("", None)
         service = row["application_name"].split("-")[1]
-        before = await scene.progress.before([service])
         struck_at = time.monotonic()
         was_there = await pool.fetchval(TERMINATE_SQL, row["pid"])
 
@@ -133,25 +129,23 @@ async def terminate(scene: Scene) -> Strike:
         return Strike("", None)
     if not seen:
         return Strike(row["application_name"], None)
-    return Strike(row["application_name"], f"it was {row['state']}", await scene.progress.gone_on(before, struck_at))
+    return Strike(row["application_name"], f"it was {row['state']}", await scene.progress.gone_on([service], struck_at))
 
 
 async def reset(scene: Scene) -> Strike:
     """RST in the middle of a transaction of a worker."""
     service = scene.random.choice(scene.stage.cast.services)
-    before = await scene.progress.before([service])
     link = await scene.catch_in_transaction(lambda one: one.application == f"wafa-{service}-worker", 5.0)
     if link is None:
         return Strike(service, None)
     link.reset()
-    return Strike(link.application, "in a transaction", await scene.progress.gone_on(before, time.monotonic()))
+    return Strike(link.application, "in a transaction", await scene.progress.gone_on([service], time.monotonic()))
 
 
 async def reset_at_commit(scene: Scene) -> Strike:
     """RST after a COMMIT is done, before its answer: the client cannot know."""
     application = f"wafa-{scene.random.choice(scene.commits_of)}"
     service = application.split("-")[1]
-    before = await scene.progress.before([service])
     links = scene.stage.proxy.find(lambda one: one.application == application)
     cuts = {link: scene.stage.proxy.cut_at_commit(link) for link in links}
     done: set[asyncio.Future[None]] = set()
@@ -164,26 +158,26 @@ async def reset_at_commit(scene: Scene) -> Strike:
     if application.endswith("-api"):
         recovery = await scene.api_answers(asyncio.get_running_loop().time())
     else:
-        recovery = await scene.progress.gone_on(before, time.monotonic())
+        recovery = await scene.progress.gone_on([service], time.monotonic())
     return Strike(application, "committed, answer kept back", recovery)
 
 
 async def restart_server(scene: Scene) -> Strike:
     """PostgreSQL ends at once, as in a crash, and recovers."""
-    before = await scene.progress.before(scene.stage.cast.services)
     busy = await scene.catch_in_transaction(lambda link: link.application.startswith("wafa-"))
     struck_at = time.monotonic()
     await scene.stage.restart_server()
-    recovery = await scene.progress.gone_on(before, struck_at)
+    recovery = await scene.progress.gone_on(scene.stage.cast.services, struck_at)
     return Strike("PostgreSQL", None if busy is None else "in a transaction", recovery)
 
 
 async def kill_broker(scene: Scene) -> Strike:
     """`kill -9` of Kafka, and a start that recovers its log."""
-    before = await scene.progress.before(scene.stage.cast.services)
     struck_at = time.monotonic()
     await scene.stage.restart_broker()
-    return Strike("Kafka", "killed under load", await scene.progress.gone_on(before, struck_at))
+    left = sum([await scene.progress.left(service) for service in scene.stage.cast.services])
+    recovery = await scene.progress.gone_on(scene.stage.cast.services, struck_at)
+    return Strike("Kafka", f"{left} records to handle" if left else None, recovery)
 
 
 ALONE: Final[dict[Fault, Callable[[Scene], Awaitable[Strike]]]] = {
@@ -199,4 +193,3 @@ WORKERS: Final[dict[Fault, Callable[[Scene, Member], Awaitable[Strike]]]] = {
     Fault.KILL_WORKER: kill_worker,
     Fault.STOP_WORKER: stop_worker,
 }
-

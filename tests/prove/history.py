@@ -75,7 +75,9 @@ def make(seed: int, size: Size) -> History:
     random = Random(seed)
     customers = tuple(_name(number) for number in range(size.customers))
     advocates = customers[: max(3, size.customers // 16)]
-    twice, repeats, spoilt, unfit = (round(size.records * share) for share in (DUPLICATES, REPEATS, size.malformed, UNFIT))
+    twice, repeats, spoilt, unfit = (
+        round(size.records * share) for share in (DUPLICATES, REPEATS, size.malformed, UNFIT)
+    )
     told = _tell(random, size, customers, advocates, size.records - twice - repeats - spoilt - unfit)
     placed = _place(random, told)
     events = [item for _, item in placed]

@@ -1,13 +1,14 @@
 """Strikes while work is going on: several kinds of faults beside each other, the servers by themselves."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
 from tests.prove import faults
 from tests.prove.faults import Strike
+from tests.prove.patience import until
 from tests.prove.plan import Fault, Plan
 from tests.prove.progress import Progress
 from tests.prove.scene import Gate, Scene
@@ -17,6 +18,8 @@ from tests.prove.writes import Writer
 _TRIES: Final = 6
 """So often a fault is tried until it takes effect."""
 
+_LONGEST: Final = 3600.0
+"""Seconds between two faults of the servers, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +94,7 @@ class Nemesis:
         self.random.shuffle(mixed)
         return mixed
 
-    async def _lane(
-        self, some: Iterable[Fault], strike: Callable[[Fault], Awaitable[Strike]], pause: float
-    ) -> None:
+    async def _lane(self, some: Iterable[Fault], strike: Callable[[Fault], Awaitable[Strike]], pause: float) -> None:
         for fault in some:
             await asyncio.sleep(pause * self.random.uniform(0.5, 1.5))
             await self._until_seen(fault, lambda fault=fault: strike(fault))
@@ -130,8 +131,7 @@ class Nemesis:
         some = self._shuffled(one for fault in faults.ALONE for one in [fault] * self.plan.faults.get(fault, 0))
         others = sum(self.plan.faults.values()) - len(some)
         for number, fault in enumerate(some, start=1):
-            while others and self._done_by_others() < others * number / (len(some) + 1):
-                await asyncio.sleep(0.5)
+            await until(lambda number=number: self._are_past(others * number / (len(some) + 1)), _LONGEST)
             for _ in range(_TRIES):
                 async with self._gate.alone():
                     if self._note(fault, await faults.ALONE[fault](self._scene)):
@@ -139,5 +139,7 @@ class Nemesis:
             else:
                 self._given_up += 1
 
-    def _done_by_others(self) -> int:
-        return self._given_up + sum(1 for one in self.struck if one.counts and one.fault not in faults.ALONE)
+    async def _are_past(self, count: float) -> bool:
+        """Whether so many other faults have been done."""
+        done = sum(1 for one in self.struck if one.counts and one.fault not in faults.ALONE)
+        return self._given_up + done >= count

@@ -3,7 +3,7 @@
 import asyncio
 import importlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -53,22 +53,18 @@ class Progress:
         known = dict(self.acknowledged)
         return sum(max(0, end - handled.get(place, 0)) for place, end in known.items() if place[0] in topics)
 
-    async def before(self, services: Sequence[str]) -> Mapping[str, Places]:
-        """Where services are, before a fault strikes."""
-        return {service: await self.handled(service) or {} for service in services}
-
-    async def gone_on(self, before: Mapping[str, Places], struck_at: float) -> float | None:
+    async def gone_on(self, services: Iterable[str], struck_at: float) -> float | None:
         """Seconds from a fault until its services went on; None when that takes too long.
 
-        They went on when they moved, and have handled all that was published up to half a second from now: so
-        that partitions count that were idle at the instant of the fault.
+        They went on when they have handled all that was published up to half a second from now: so partitions count
+        that were idle at the instant of the fault.
         """
         await asyncio.sleep(_SOME_MORE)
-        ends, waiting = dict(self.acknowledged), set(before)
+        ends, waiting = dict(self.acknowledged), set(services)
         while waiting:
             for service in sorted(waiting):
                 now = await self.handled(service)
-                if now is not None and now != before[service] and _is_past(service, now, ends):
+                if now is not None and _is_past(service, now, ends):
                     waiting.discard(service)
             if time.monotonic() - struck_at > MOST_SECONDS:
                 return None

@@ -139,6 +139,7 @@ class _Load:
 
 async def _judge(stage: Stage, client: httpx.AsyncClient, told: History, load: _Load) -> list[Check]:
     say("quiet; reading the log, the ledger and the balances")
+    verifying = asyncio.create_task(verified.checks(stage.direct_env(), stage.cast.services))
     read = await log.read(stage.broker.bootstrap)
     customers = sorted({event.customer_id for one in read.all() if (event := one.event) is not None})
     balances = await findings.balances(client, customers)
@@ -148,7 +149,7 @@ async def _judge(stage: Stage, client: httpx.AsyncClient, told: History, load: _
     oracle = await asyncio.to_thread(consult, evidence)
     say("checking")
     checks = [*applied.checks(evidence, oracle, told.items)]
-    checks += await verified.checks(stage.direct_env(), stage.cast.services)
+    checks += await verifying
     checks += [*replayed.checks(evidence, oracle), *published.checks(evidence)]
     checks += refused.checks(evidence, oracle, told.items)
     checks += recovered.checks(load.plan.faults, load.outcome.struck, stage)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -11,12 +11,12 @@ from typing import Any, Final
 import psutil
 
 from tests.prove.fleet import Member
+from tests.prove.patience import LOOK
 from tests.prove.progress import MOST_SECONDS, Progress
 from tests.prove.proxy import Link
 from tests.prove.stage import Stage
 from tests.prove.writes import Writer
 
-_LOOK: Final = 0.05
 _CLOSELY: Final = 0.002
 """Transactions are short: this often it is looked whether one is open."""
 
@@ -53,9 +53,11 @@ class Scene:
     async def catch_writing(self, seconds: float = 3.0) -> int:
         """How many writes are on their way, at the first instant that any is; 0 when none is for so long."""
         deadline = time.monotonic() + seconds
-        while not (count := self.writer.on_their_way) and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            if count := self.writer.on_their_way:
+                return count
             await asyncio.sleep(_CLOSELY)
-        return count
+        return 0
 
     async def said(self, member: Member, since: int, words: frozenset[str], seconds: float) -> str | None:
         """The first of some words that a process logs after a position; None when it does not in time."""
@@ -64,7 +66,7 @@ class Scene:
             for line in member.said_since(since):
                 if line.get("event") in words:
                     return _told(line)
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(LOOK)
         return None
 
     async def api_answers(self, since: float) -> float | None:
@@ -72,22 +74,12 @@ class Scene:
         while self.writer.last_answer <= since:
             if asyncio.get_running_loop().time() - since > MOST_SECONDS:
                 return None
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(LOOK)
         return self.writer.last_answer - since
 
 
 def _told(line: dict[str, Any]) -> str:
     return f"{line['event']} {line['count']}" if "count" in line else str(line["event"])
-
-
-async def until(true: Callable[[], Awaitable[bool]], seconds: float) -> bool:
-    """Ask again and again until the answer is yes; False when it is not in time."""
-    deadline = time.monotonic() + seconds
-    while not await true():
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(_LOOK)
-    return True
 
 
 @dataclass(slots=True)

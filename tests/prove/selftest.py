@@ -16,8 +16,8 @@ from tests.prove.stage import Cast, Ground
 from tests.prove.writes import Kind
 
 CONTROL: Final = "none (the product as it is)"
-_SIZE: Final = Size(1_500, 60, malformed=0.1)
-_PACE: Final = Pace(rate=400.0, burst=300, burst_every=300)
+_SIZE: Final = Size(2_500, 60, malformed=0.2)
+_PACE: Final = Pace(rate=600.0, burst=300, burst_every=600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,5 +55,5 @@ async def _one(ground: Ground, seed: int, plant: Plant) -> Caught:
         quiet_seconds=15.0,
     )
     cast = Cast({"points": plant.workers}, plant.name if plant.found_by else None, planted_api=of_api)
-    outcome = await run.run(seed + Random(plant.name).randrange(1000), directed, ground, cast)  # noqa: S311
+    outcome = await run.run(seed + Random(plant.name).randrange(1000), directed, ground, cast)
     return Caught(plant.name, time.monotonic() - began, plant.found_by, tuple(one.name for one in outcome.violated))

@@ -24,6 +24,7 @@ from shared.contracts.topics import ALL
 from shared.postgres.migrate import migrate
 from shared.postgres.pool import Pool, open_pool
 from tests.prove.fleet import Fleet, planted
+from tests.prove.patience import until
 from tests.prove.plants.plant import FOLDER
 from tests.prove.proxy import Proxy
 
@@ -194,7 +195,7 @@ async def _empty_databases(server: Postgres) -> None:
             await connection.close()
 
 
-def _environment(folder: Path, broker: ApacheKafka, server: Postgres, proxy: Proxy) -> tuple[dict[str, str], int, str]:
+def _environment(folder: Path, ground: Ground, proxy: Proxy) -> tuple[dict[str, str], int, str]:
     """The services' settings, the port of the APIs and an admin's key."""
     keys, api_port = folder / "api-keys.json", free_port()
     token = create_key(keys, ["admin"], "proof")
@@ -231,12 +232,13 @@ async def _until_ready(fleet: Fleet, api_port: int) -> None:
     Raises:
         TimeoutError: that takes too long.
     """
-    async with asyncio.timeout(_READY_SECONDS):
-        while not answers(api_port):
-            await asyncio.sleep(0.1)
-        for member in fleet.members:
-            while member.entry[-1] == "worker" and not _is_assigned(member.said_since(0)):
-                await asyncio.sleep(0.1)
+    workers = [member for member in fleet.members if member.entry[-1] == "worker"]
+
+    async def ready() -> bool:
+        return answers(api_port) and all(_is_assigned(member.said_since(0)) for member in workers)
+
+    if not await until(ready, _READY_SECONDS):
+        raise TimeoutError(f"not ready within {_READY_SECONDS:.0f} s; see {fleet.folder}")
 
 
 def _is_assigned(lines: list[dict[str, object]]) -> bool:

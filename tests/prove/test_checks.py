@@ -22,8 +22,8 @@ from tests.prove.writes import Kind, Write
 
 @pytest.fixture(scope="module")
 def rehearsed(postgres_url: str) -> tuple[History, Evidence]:
-    """450 records of 30 customers, handled by the services."""
-    return asyncio.run(rehearse(postgres_url, 21, Size(450, 30, malformed=0.04)))
+    """450 records of 15 customers, handled by the services."""
+    return asyncio.run(rehearse(postgres_url, 21, Size(450, 15, malformed=0.04)))
 
 
 def checks(told: History, evidence: Evidence) -> Iterator[Check]:
@@ -41,7 +41,9 @@ def test_the_services_agree_with_the_replay(rehearsed: tuple[History, Evidence])
 def test_the_rehearsal_is_about_something(rehearsed: tuple[History, Evidence]):
     _, evidence = rehearsed
     looked_at = {one.name: one.looked_at for one in checks(*rehearsed)}
-    assert {name for name, count in looked_at.items() if not count} <= {"acknowledged API writes = writes in the ledger"}
+    assert {name for name, count in looked_at.items() if not count} <= {
+        "acknowledged API writes = writes in the ledger"
+    }
     assert len({one[3] for one in evidence.found.referrals}) > 2
     assert any(len(timeline) > 1 for timeline in evidence.found.timelines.values())
 
@@ -79,7 +81,9 @@ def without_inbox_row(evidence: Evidence) -> Evidence:
 
 
 def with_inbox_row(evidence: Evidence) -> Evidence:
-    return found(evidence, inboxes=dict(evidence.found.inboxes) | {"points": evidence.found.inboxes["points"] | {uuid4()}})
+    return found(
+        evidence, inboxes=dict(evidence.found.inboxes) | {"points": evidence.found.inboxes["points"] | {uuid4()}}
+    )
 
 
 def without_line(evidence: Evidence) -> Evidence:

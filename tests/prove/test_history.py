@@ -86,7 +86,11 @@ def test_duplicates_and_repeats_come_after_what_they_repeat(made: History):
     for item in made.of_role(Role.REPEAT):
         origin = first[item.told.id.partition("-")[0]]
         assert origin.number < item.number
-        assert (origin.told.data, origin.told.source, origin.told.at) == (item.told.data, item.told.source, item.told.at)
+        assert (origin.told.data, origin.told.source, origin.told.at) == (
+            item.told.data,
+            item.told.source,
+            item.told.at,
+        )
 
 
 def test_every_flaw_is_on_every_topic_that_it_can_be_on():

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from deploy.local.ports import free_port
-from shared.postgres.pool import Pool, is_transient, server_settings
+from shared.postgres.pool import is_transient, server_settings
 from tests.prove import wire
 from tests.prove.proxy import Proxy
 from tests.prove.wire import Parser
@@ -74,7 +74,6 @@ async def connect(url: str, proxy: Proxy, application: str = "wafa-test") -> asy
     return await asyncpg.connect(through, server_settings=server_settings(application))
 
 
-
 async def test_it_passes_on_and_knows_who_does_what(proxy: Proxy, postgres_url: str):
     connection = await connect(postgres_url, proxy)
     [link] = proxy.find(lambda one: one.application == "wafa-test")
@@ -93,10 +92,12 @@ async def test_a_commit_whose_answer_is_kept_back_is_done(proxy: Proxy, postgres
     await connection.execute("CREATE TABLE told (number int)")
     [link] = proxy.find(lambda one: one.application == "wafa-test")
     cut = proxy.cut_at_commit(link)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("INSERT INTO told VALUES (1)")
+    assert not cut.done(), "only the COMMIT's answer is kept back"
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)) as caught:
-        async with connection.transaction():
-            await connection.execute("INSERT INTO told VALUES (1)")
-            assert not cut.done(), "only the COMMIT's answer is kept back"
+        await transaction.commit()
     assert is_transient(caught.value)
     assert cut.done()
     other = await connect(postgres_url, proxy)

@@ -43,7 +43,7 @@ def _misread(evidence: Evidence, items: Sequence[Item]) -> Iterator[str]:
 
 
 def _due(evidence: Evidence, oracle: Oracle, service: str) -> Iterator[Letter]:
-    """What a service has to refuse: malformed records of its topics, as far as its types tell, and its rules' misfits."""
+    """What a service has to refuse: malformed records of its topics and types, and what its rules refuse."""
     spec = progress.spec(service)
     for topic in spec.topics:
         for one in evidence.log.by_topic.get(topic, ()):

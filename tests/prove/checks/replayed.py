@@ -42,7 +42,7 @@ def _tiers(evidence: Evidence, oracle: Oracle) -> Iterator[str]:
 
 
 def _known_tiers(evidence: Evidence) -> Iterator[str]:
-    """A timeline that was told begins where it changed, if need be with the tier that went on: such an entry is dropped."""
+    """What points was told may begin with the tier that went on: such an entry is no change."""
     for customer in {*evidence.found.timelines, *evidence.found.points.tiers}:
         known = _changes(evidence.found.points.tiers.get(customer, ()), evidence.found.tier_program.first.id)
         there = list(evidence.found.timelines.get(customer, ()))

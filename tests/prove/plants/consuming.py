@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from services.points.rules import occasions as occasions_
+from services.points.rules.occasions import Occasions
 from shared.messaging import inbox, positions
 from shared.messaging.batch import Batch, Partition, Span
 from shared.messaging.delivery import Delivery
 from shared.messaging.inbox import Claimed
 from shared.messaging.positions import Group
-from services.points.rules.occasions import Occasions
-from services.points.rules import occasions as occasions_
 from tests.prove.plan import Fault
 from tests.prove.plants.plant import Plant, die_here
 
@@ -90,6 +90,6 @@ def no_dedupe() -> None:
 PLANTS: Final = (
     Plant("the position is committed first", position_first, (TAKEN,)),
     Plant("acknowledged at fetch, before the commit", ack_at_fetch, (TAKEN,)),
-    Plant("no compare-and-set", no_compare_and_set, (LETTERS,), (Fault.RESET_AT_COMMIT,) * 3),
+    Plant("no compare-and-set", no_compare_and_set, (LETTERS,), (Fault.RESET_AT_COMMIT,) * 5),
     Plant("no dedupe", no_dedupe, (LINES,)),
 )

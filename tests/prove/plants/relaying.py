@@ -95,9 +95,7 @@ async def _publish(told: list[Publication]) -> None:
         _producer = kafka.producer(Settings().broker())
         await _producer.start()
     sent, told[:] = list(told), []
-    acknowledgements = [
-        await _producer.send(one.topic, one.value, key=one.key, headers=_HEADERS) for one in sent
-    ]
+    acknowledgements = [await _producer.send(one.topic, one.value, key=one.key, headers=_HEADERS) for one in sent]
     await asyncio.gather(*acknowledgements)
 
 
