@@ -5,12 +5,13 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
+from shared.postgres.pool import Pool
 from tests.prove.fleet import Member
-from tests.prove.patience import until
+from tests.prove.patience import LOOK, until
 from tests.prove.plan import Fault
 from tests.prove.scene import Scene
 from tests.prove.stage import SESSION_MS
@@ -21,6 +22,7 @@ FOUND_OUT: Final = frozenset({"batch_was_handled_elsewhere", "partitions_revoked
 
 _PAST_SESSION: Final = SESSION_MS / 1000 + 2.5
 _STARTS: Final = 60.0
+_LOOKS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +105,27 @@ async def kill_api(scene: Scene) -> Strike:
 
 BACKENDS_SQL: Final = """
 SELECT pid, application_name, state FROM pg_stat_activity
-WHERE application_name ~ '^wafa-(points|tiers|referrals|notifications)-worker$'
-ORDER BY state = 'idle', random() LIMIT 1
+WHERE application_name ~ '^wafa-(points|tiers|referrals|notifications)-worker$' AND state <> 'idle'
+ORDER BY random() LIMIT 1
 """
 TERMINATE_SQL: Final = "SELECT pg_terminate_backend($1)"
 IS_THERE_SQL: Final = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)"
 
 
+async def _busy(pool: Pool) -> Any:
+    """A session that is doing something, the first that is seen; None when none is for a while."""
+    for _ in range(_LOOKS):
+        if (row := await pool.fetchrow(BACKENDS_SQL)) is not None:
+            return row
+        await asyncio.sleep(LOOK)
+    return None
+
+
 async def terminate(scene: Scene) -> Strike:
-    """`pg_terminate_backend` of a worker's session, of a busy one where there is one."""
+    """`pg_terminate_backend` of a worker's session that is doing something."""
     pool = scene.stage.pools["points"]
     try:
-        row = await pool.fetchrow(BACKENDS_SQL)
+        row = await _busy(pool)
         if row is None:
             return Strike("", None)
         service = row["application_name"].split("-")[1]

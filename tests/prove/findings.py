@@ -52,7 +52,14 @@ WRITTEN_SQL: Final = """
 SELECT 'redemption ' || id::text AS id FROM redemption WHERE hold_id IS NULL
 UNION ALL SELECT 'hold ' || id::text FROM hold
 """
-SPENT_SQL: Final = "SELECT count(*) FROM redemption WHERE reward_id = $1 AND cancelled_at IS NULL"
+REWARDS_SQL: Final = """
+SELECT reward.stock, coalesce(sum(had.quantity), 0)::bigint, coalesce(max(had.quantity), 0)::bigint
+FROM reward LEFT JOIN (
+    SELECT reward_id, customer_id, sum(quantity) AS quantity
+    FROM redemption WHERE cancelled_at IS NULL GROUP BY reward_id, customer_id
+) AS had ON had.reward_id = reward.id
+GROUP BY reward.id
+"""
 
 Timelines = Mapping[str, Sequence[tuple[datetime, str]]]
 
@@ -86,6 +93,8 @@ class Points:
     rules: RuleBook
     tiers: Timelines
     written: frozenset[str]
+    rewards: Sequence[tuple[int, int, int]]
+    """Of each reward: what is left of its stock, how many were redeemed, and how many by one customer at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +148,8 @@ async def _points(pool: Pool, versions: Iterable[Mapping[str, Any]], outbox: Seq
     uses = {row["rule"]: (row["count"], row["points"]) for row in await pool.fetch(USES_SQL)}
     written = frozenset(row[0] for row in await pool.fetch(WRITTEN_SQL))
     tiers = _timelines(await pool.fetch(ENTRIES_SQL))
-    return Points(statements, cuts, uses, _book(versions), tiers, written)
+    rewards = [tuple(row) for row in await pool.fetch(REWARDS_SQL)]
+    return Points(statements, cuts, uses, _book(versions), tiers, written, rewards)
 
 
 def _causes(outbox: Sequence[Published]) -> dict[str, str]:

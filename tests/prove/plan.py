@@ -56,7 +56,13 @@ _FAULTS: Final = {
 }
 
 FULL: Final = Plan(Size(100_000, 5_000), faults=_FAULTS)
-SOAK: Final = Plan(Size(1_000_000, 20_000), faults={fault: 9 * count for fault, count in _FAULTS.items()})
+SOAK: Final = Plan(
+    Size(360_000, 10_000, rate=120.0),
+    pace=Pace(rate=120.0),
+    faults={fault: 9 * count for fault, count in _FAULTS.items()},
+    quiet_seconds=900.0,
+)
+"""An hour."""
 QUICK: Final = Plan(
     Size(8_000, 600),
     pace=Pace(burst=1_000, burst_every=3_000),

@@ -24,16 +24,25 @@ GROUPS: Final = {
     5: "dead letters = the malformed and refused ones; one message per event and channel",
     6: "nobody was needed",
 }
+KILLS: Final = frozenset({Fault.KILL_WORKER, Fault.KILL_API})
 _OF_THREE: Final = 3
 """The rule of three: none in N means, at 95 %, at most 3 in N."""
 
 
-def bound(faults: int) -> str:
+def bound(outcome: Outcome) -> str:
     """What no failure in so many faults says, honestly."""
-    if faults == 0:
+    if outcome.violated:
+        return f"violated with seed {outcome.seed}: there is no bound"
+    seen = [one.fault for one in outcome.struck if one.counts]
+    kills = sum(1 for fault in seen if fault in KILLS)
+    if not seen:
         return "no fault took effect: this run says nothing about faults"
-    most = min(1.0, _OF_THREE / faults)
-    return f"0 failures in {faults} faults: at most {most:.1%} per fault at 95 % (3/{faults})"
+    words = f"in {len(seen)} faults of all kinds: at most {_most(len(seen)):.1%} per fault"
+    return f"0 failures in {kills} kills: at most {_most(kills):.1%} per kill at 95 %; {words}" if kills else words
+
+
+def _most(count: int) -> float:
+    return min(1.0, _OF_THREE / count)
 
 
 def seconds(struck: Sequence[Struck]) -> tuple[float, float] | None:
@@ -53,7 +62,7 @@ def document(plan: Plan, outcome: Outcome, caught: Sequence[Caught]) -> dict[str
         "struck": [asdict(one) for one in outcome.struck],
         "checks": [asdict(one) for one in outcome.checks],
         "figures": outcome.figures,
-        "bound": _bound_of(outcome),
+        "bound": bound(outcome),
         "planted": [asdict(one) for one in caught],
         "passed": not outcome.violated and all(one.right for one in caught),
     }
@@ -65,12 +74,6 @@ def _fault(fault: Fault, count: int, struck: Sequence[Struck]) -> dict[str, Any]
     observed = sum(1 for one in own if one.counts)
     told = {"fault": fault, "planned": count, "observed": observed, "tried": len(own)}
     return told | {"recovery_median": times and round(times[0], 2), "recovery_worst": times and round(times[1], 2)}
-
-
-def _bound_of(outcome: Outcome) -> str:
-    if outcome.violated:
-        return f"violated with seed {outcome.seed}: there is no bound"
-    return bound(sum(1 for one in outcome.struck if one.counts))
 
 
 def show(plan: Plan, outcome: Outcome, caught: Sequence[Caught]) -> None:
@@ -87,7 +90,7 @@ def show(plan: Plan, outcome: Outcome, caught: Sequence[Caught]) -> None:
         show_caught(caught)
     for what, count in outcome.figures.items():
         console.print(f"{what}: {count:,}", highlight=False)
-    console.print(f"seed {outcome.seed}, {outcome.seconds:.0f} s. {_bound_of(outcome)}", highlight=False)
+    console.print(f"seed {outcome.seed}, {outcome.seconds:.0f} s. {bound(outcome)}", highlight=False)
 
 
 def _faults(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -96,34 +96,45 @@ class _Load:
     async def run(self) -> None:
         """All of it, until everything is published and every service is quiet."""
         keeping = asyncio.create_task(self.stage.fleet.keep())
-        stopped = asyncio.Event()
         try:
             async with connected(self.stage.broker.bootstrap) as producer:
                 self.publisher = Publisher(producer, self.told.items, self.outcome.began, self.plan.pace)
-                self.writer = Writer(self.client, Random(self.told.seed), self._customers, self.plan.mix)
-                progress = Progress(self.stage.pools, self.publisher.acknowledged)
-                nemesis = Nemesis(self.stage, progress, self.writer, Random(self.told.seed + 1), self.plan, say)
-                writing = asyncio.create_task(self.writer.run(self.plan.writes, stopped))
-                striking = asyncio.create_task(nemesis.run())
-                await self.publisher.run(lambda count: self._may_go_on(nemesis, count))
-                await striking
-                self.outcome.struck = nemesis.struck
-                stopped.set()
-                await asyncio.wait_for(writing, self.plan.quiet_seconds)
+                await self._publish(keeping)
             await self._quiet()
         finally:
-            keeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeping
+            await _end(keeping)
+
+    async def _publish(self, keeping: asyncio.Task[None]) -> None:
+        """Publish, write and strike until all three are done."""
+        self.writer = Writer(self.client, Random(self.told.seed), self._customers, self.plan.mix)
+        progress = Progress(self.stage.pools, self.publisher.acknowledged)
+        nemesis = Nemesis(self.stage, progress, self.writer, Random(self.told.seed + 1), self.plan, say)
+        stopped = asyncio.Event()
+        writing = asyncio.create_task(self.writer.run(self.plan.writes, stopped))
+        striking = asyncio.create_task(nemesis.run())
+
+        def may_go_on(count: int) -> bool:
+            """Whether the faults have kept up with the history: none should find the system idle."""
+            for task in (keeping, writing, striking):
+                if task.done():
+                    task.result()  # what broke there ends the run
+            return count / len(self.told.items) <= nemesis.share_done + _AHEAD or nemesis.share_done >= 1
+
+        try:
+            await self.publisher.run(may_go_on)
+            await striking
+            self.outcome.struck = nemesis.struck
+            stopped.set()
+            with suppress(TimeoutError):  # what is never answered then is found by a check
+                await asyncio.wait_for(writing, self.plan.quiet_seconds)
+        finally:
+            await _end(striking)
+            await _end(writing)
 
     def _customers(self) -> Sequence[str]:
         """Those of whom something was published a while ago, as far as anybody can tell."""
         count = min(len(self.told.customers), self.publisher.published // 4)
         return self.told.customers[:count]
-
-    def _may_go_on(self, nemesis: Nemesis, published: int) -> bool:
-        """Whether the faults have kept up with the history: none should find the system idle."""
-        return nemesis.share_done >= 1 or published / len(self.told.items) <= nemesis.share_done + _AHEAD
 
     async def _quiet(self) -> None:
         say("everything is published; waiting until it is handled")
@@ -135,6 +146,13 @@ class _Load:
         else:
             self.outcome.checks.append(check(6, "everything is handled in the end", 1, []))
         self.outcome.figures["seconds until quiet"] = round(time.monotonic() - began, 1)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task, and wait for its end."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def _judge(stage: Stage, client: httpx.AsyncClient, told: History, load: _Load) -> list[Check]:

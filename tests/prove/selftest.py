@@ -38,10 +38,11 @@ class Caught:
 async def prove(ground: Ground, seed: int) -> list[Caught]:
     """Every bug, after a run without one through the same faults."""
     control = Plant(CONTROL, lambda: None, (), (Fault.KILL_WORKER,) * 2 + (Fault.RESET_AT_COMMIT,) * 2)
-    return [await _one(ground, seed, plant) for plant in (control, *PLANTS.values())]
+    return [await against(ground, seed, plant) for plant in (control, *PLANTS.values())]
 
 
-async def _one(ground: Ground, seed: int, plant: Plant) -> Caught:
+async def against(ground: Ground, seed: int, plant: Plant) -> Caught:
+    """A directed run with a bug in it."""
     run.say(f"planted: {plant.name}")
     began = time.monotonic()
     of_api = plant.of_api

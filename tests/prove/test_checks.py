@@ -42,7 +42,8 @@ def test_the_rehearsal_is_about_something(rehearsed: tuple[History, Evidence]):
     _, evidence = rehearsed
     looked_at = {one.name: one.looked_at for one in checks(*rehearsed)}
     assert {name for name, count in looked_at.items() if not count} <= {
-        "acknowledged API writes = writes in the ledger"
+        "acknowledged API writes = writes in the ledger",
+        "the reward's stock and its limit per customer",
     }
     assert len({one[3] for one in evidence.found.referrals}) > 1
     assert sum(map(len, evidence.found.timelines.values())) > 2
@@ -114,6 +115,14 @@ def over_the_limit(evidence: Evidence) -> Evidence:
     return points(evidence, uses=dict(evidence.found.points.uses) | {earning.LAUNCH: (count + 1, given)})
 
 
+def oversold(evidence: Evidence) -> Evidence:
+    return points(evidence, rewards=[(0, earning.REWARD["stock"] + 1, 1)])
+
+
+def greedy(evidence: Evidence) -> Evidence:
+    return points(evidence, rewards=[(97, 3, earning.REWARD["limit_per_customer"] + 1)])
+
+
 def told_twice(evidence: Evidence) -> Evidence:
     return found(evidence, messages=[*evidence.found.messages, evidence.found.messages[0]])
 
@@ -158,6 +167,8 @@ def unanswered(evidence: Evidence) -> Evidence:
         (demoted, "points knows the tiers that tiers has"),
         (another_state, "referrals = a replay"),
         (over_the_limit, f"limit of the program: {earning.LAUNCH}"),
+        (oversold, "the reward's stock and its limit per customer"),
+        (greedy, "the reward's stock and its limit per customer"),
         (lambda one: without_records(one, topics.POINTS), "points: the outbox reached Kafka"),
         (lambda one: without_records(one, topics.POINTS), "points: every movement has its event"),
         (uncommitted, "tiers: Kafka has nothing that was not committed"),

@@ -65,6 +65,7 @@ class Writer:
     last_answer: float = 0.0
     """When an answer below 500 came last, by the loop's clock."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _failures: list[BaseException] = field(default_factory=list)
 
     async def run(self, rate: float, stopped: asyncio.Event) -> None:
         """Send `rate` writes a second until stopped; then wait until all are answered."""
@@ -73,7 +74,9 @@ class Writer:
                 self._go(self._begin(known[int(len(known) * self.random.random())]))
             await asyncio.sleep(1 / rate)
         while self._tasks:
-            await asyncio.gather(*list(self._tasks))
+            await asyncio.wait(list(self._tasks))
+        for error in self._failures:
+            raise error
 
     @property
     def on_their_way(self) -> int:
@@ -83,7 +86,12 @@ class Writer:
     def _go(self, work: Any) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failures.append(error)
 
     async def _begin(self, customer: str) -> None:
         [kind] = self.random.choices(list(self.mix), list(self.mix.values()))

@@ -21,6 +21,10 @@ def checks(evidence: Evidence, oracle: Oracle) -> Iterator[Check]:
         yield check(3, "referrals = a replay", len(evidence.found.referrals), _referrals(evidence, oracle))
     for rule in earning.OF_THE_PROGRAM:
         yield _limit(evidence, rule)
+    stock, most = earning.REWARD["stock"], earning.REWARD["limit_per_customer"]
+    wrong_rewards = [one for one in evidence.found.points.rewards if one[0] + one[1] != stock or one[2] > most]
+    redeemed = sum(one[1] for one in evidence.found.points.rewards)
+    yield check(3, "the reward's stock and its limit per customer", redeemed, wrong_rewards)
 
 
 def _balances(evidence: Evidence, oracle: Oracle) -> Iterator[str]:
