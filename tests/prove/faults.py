@@ -158,7 +158,8 @@ async def reset_at_commit(scene: Scene) -> Strike:
     application = f"wafa-{scene.random.choice(scene.commits_of)}"
     service = application.split("-")[1]
     links = scene.stage.proxy.find(lambda one: one.application == application)
-    cuts = {link: scene.stage.proxy.cut_at_commit(link) for link in links}
+    is_api = application.endswith("-api")
+    cuts = {link: scene.stage.proxy.cut_at_commit(link, only_batches=not is_api) for link in links}
     done: set[asyncio.Future[None]] = set()
     if cuts:
         done, _ = await asyncio.wait(cuts.values(), timeout=10.0, return_when=asyncio.FIRST_COMPLETED)
@@ -166,7 +167,7 @@ async def reset_at_commit(scene: Scene) -> Strike:
         link.doomed = None
     if not done:
         return Strike(application, None)
-    if application.endswith("-api"):
+    if is_api:
         recovery = await scene.api_answers(asyncio.get_running_loop().time())
     else:
         recovery = await scene.progress.gone_on([service], time.monotonic())

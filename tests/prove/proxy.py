@@ -1,6 +1,7 @@
 """A TCP proxy before PostgreSQL that resets connections: anywhere, or between a COMMIT and its answer."""
 
 import asyncio
+import re
 import socket
 import struct
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from deploy.local.ports import LOOPBACK
 from tests.prove import wire
 from tests.prove.wire import Message, Parser
 
+_MOVES: Final = re.compile(rb"(?:UPDATE|INSERT INTO) position\b")
 _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER without a wait: closing sends RST instead of FIN."""
 
@@ -24,9 +26,14 @@ class Link:
     server: asyncio.StreamWriter
     application: str = ""
     in_transaction: bool = False
+    moves_position: bool = False
+    """Whether its transaction is a batch's: it moves a position."""
     doomed: asyncio.Future[None] | None = None
     """Done when the answer to a COMMIT was kept back and the connection was reset."""
+    only_batches: bool = False
     commit_sent: bool = False
+    movers: set[bytes] = field(default_factory=set)
+    """The prepared statements that move positions."""
     from_client: Parser = field(default_factory=lambda: Parser(starts=True))
     from_server: Parser = field(default_factory=Parser)
     negotiations: int = 0
@@ -69,8 +76,12 @@ class Proxy:
         """The open connections that are wanted."""
         return [link for link in self.links if link.is_open and wanted(link)]
 
-    def cut_at_commit(self, link: Link) -> asyncio.Future[None]:
-        """Reset a connection when its next COMMIT is done and not answered yet; the future tells that it was."""
+    def cut_at_commit(self, link: Link, *, only_batches: bool = False) -> asyncio.Future[None]:
+        """Reset a connection when its next COMMIT is done and not answered yet; the future tells that it was.
+
+        With `only_batches` it has to be that of a transaction that moves a position.
+        """
+        link.only_batches = only_batches
         link.doomed = asyncio.get_running_loop().create_future()
         return link.doomed
 
@@ -113,6 +124,10 @@ def _to_server(link: Link, data: bytes) -> bool:
             _started(link, message)
         elif wire.is_commit(message):
             link.commit_sent = True
+        elif (prepared := wire.prepares(message)) is not None:
+            (link.movers.add if _MOVES.search(prepared[1]) else link.movers.discard)(prepared[0])
+        elif wire.runs(message) in link.movers:
+            link.moves_position = True
     return True
 
 
@@ -129,10 +144,18 @@ def _to_client(link: Link, data: bytes) -> bool:
         link.negotiations -= 1
         messages = messages[1:]
     for message in link.from_server.feed(messages):
-        if link.commit_sent and wire.is_committed(message) and link.doomed is not None and not link.doomed.done():
-            link.reset()
-            link.doomed.set_result(None)
+        if link.commit_sent and wire.is_committed(message) and _is_due(link):
             return False
         if (state := wire.is_in_transaction(message)) is not None:
             link.in_transaction, link.commit_sent = state, False
+            link.moves_position = link.moves_position and state
+    return True
+
+
+def _is_due(link: Link) -> bool:
+    """Cut a connection whose COMMIT was waited for; whether it was."""
+    if link.doomed is None or link.doomed.done() or (link.only_batches and not link.moves_position):
+        return False
+    link.reset()
+    link.doomed.set_result(None)
     return True

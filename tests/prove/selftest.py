@@ -49,7 +49,7 @@ async def against(ground: Ground, seed: int, plant: Plant) -> Caught:
     directed = Plan(
         _SIZE,
         _PACE,
-        writes=20.0,
+        writes=30.0,
         faults=Counter(plant.faults),
         mix={Kind.ADJUST: 1} if of_api else {Kind.ADJUST: 2, Kind.HOLD: 1},
         commits_of=("points-api",) if of_api else ("points-worker",),

@@ -106,6 +106,26 @@ async def test_a_commit_whose_answer_is_kept_back_is_done(proxy: Proxy, postgres
     await other.close()
 
 
+async def test_the_commit_of_a_batch_can_be_told_from_others(proxy: Proxy, postgres_url: str):
+    other = await asyncpg.connect(postgres_url)
+    await other.execute("CREATE TABLE position (number int); INSERT INTO position VALUES (0)")
+    connection = await connect(postgres_url, proxy)
+    [link] = proxy.find(lambda one: one.application == "wafa-test")
+    cut = proxy.cut_at_commit(link, only_batches=True)
+    async with connection.transaction():
+        await connection.fetch("SELECT number + $1 FROM position", 1)
+    assert not cut.done()
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.fetch("UPDATE position SET number = $1", 7)
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        await transaction.commit()
+    assert cut.done()
+    assert await other.fetchval("SELECT number FROM position") == 7
+    await other.execute("DROP TABLE position")
+    await other.close()
+
+
 async def test_a_rollback_is_no_commit(proxy: Proxy, postgres_url: str):
     connection = await connect(postgres_url, proxy)
     [link] = proxy.find(lambda one: one.application == "wafa-test")

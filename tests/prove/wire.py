@@ -64,15 +64,24 @@ def application(startup: Message) -> str:
     return names.get(b"application_name", b"").decode()
 
 
+def prepares(message: Message) -> tuple[bytes, bytes] | None:
+    """The name and the text of the statement that a client's message prepares; None of any other message."""
+    if message.type != b"P":
+        return None
+    name, _, text = message.body.partition(b"\0")
+    return name, text.partition(b"\0")[0]
+
+
+def runs(message: Message) -> bytes | None:
+    """The name of the prepared statement that a client's message is to run; None of any other message."""
+    return message.body.split(b"\0", 2)[1] if message.type == b"B" else None
+
+
 def is_commit(message: Message) -> bool:
     """Whether a client's message asks for COMMIT, as a simple query or as one that is prepared."""
-    if message.type == b"Q":
-        text = message.body
-    elif message.type == b"P":
-        text = message.body.partition(b"\0")[2]
-    else:
-        return False
-    return text.partition(b"\0")[0].strip(b" ;\n").upper() == b"COMMIT"
+    prepared = prepares(message)
+    text = message.body.partition(b"\0")[0] if message.type == b"Q" else prepared[1] if prepared else b""
+    return text.strip(b" ;\n").upper() == b"COMMIT"
 
 
 def is_committed(message: Message) -> bool:

@@ -12,7 +12,7 @@ from shared.contracts.outcomes import Refusal
 from shared.http import idempotency
 from shared.messaging.delivery import _Application
 from tests.prove.plan import Fault
-from tests.prove.plants.consuming import LINES, TAKEN
+from tests.prove.plants.consuming import LINES
 from tests.prove.plants.plant import Plant
 
 _EVERY: Final = 5
@@ -65,7 +65,7 @@ def no_idempotency() -> None:
 
 
 PLANTS: Final = (
-    Plant("a handler's error is swallowed", swallow, (TAKEN,)),
+    Plant("a handler's error is swallowed", swallow, (LINES,)),
     Plant("unsorted locks", unsorted_locks, ("no transaction deadlocked",), workers=3),
     Plant(
         "a write's answer is not stored with its effect",

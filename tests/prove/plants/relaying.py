@@ -1,6 +1,7 @@
 """Bugs between the database and Kafka."""
 
 import asyncio
+import random
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ _CLEAN_SQL: Final = "DELETE FROM outbox WHERE id <= $1"
 
 
 def after_the_last() -> None:
-    """The relay polls `id > last` and cleans up behind itself; ids commit out of order. (Commits take a while.)"""
+    """The relay polls `id > last` and cleans up behind itself; ids commit out of order. (Some commits take a while.)"""
     last = 0
     announce = outbox.announce
 
@@ -36,7 +37,7 @@ def after_the_last() -> None:
 
     async def slow(connection: Any, publications: Sequence[Publication]) -> None:
         await announce(connection, publications)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(random.uniform(0.0, 0.2))
 
     outbox.announce = slow
     relay.publish_chunk = poll
