@@ -5,10 +5,10 @@ SAMPLE ?= 148
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kafka lint format bench generate lock clean
+.PHONY: help setup run test test-kafka lint format bench prove prove-selftest generate lock clean
 
 help: ## list what can be made
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## make .venv from the lock files (all the others do this first)
 	@$(PYTHON) deploy/setup.py
@@ -36,6 +36,12 @@ format: setup ## put the code in its form, with the fixes that are safe
 
 bench: setup ## measure the figures of the README (BENCH_JSON=file writes them)
 	$(BIN)/python -m tests.bench
+
+prove: setup ## try to break it on real Kafka and PostgreSQL, then plant bugs in it (PROVE_SEED=…, PROVE=soak: an hour)
+	$(BIN)/python -m tests.prove
+
+prove-selftest: setup ## plant bugs one at a time, and see each caught
+	$(BIN)/python -m tests.prove selftest
 
 generate: setup ## write the schemas and the generated pages of docs/ again
 	$(BIN)/python -m shared.contracts.generate

@@ -9,7 +9,7 @@ has the processor while another waits for the database.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final
 
 import structlog
@@ -68,9 +68,8 @@ class Inflow(ConsumerRebalanceListener):
         self._generation = 0
         self._handled: dict[TopicPartition, int] = {}
         self._seeking = asyncio.Lock()
-        self._applying = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._fetching = _Gauge()
+        self._applying = _Gauge()
         self.stopping = False
 
     @property
@@ -90,21 +89,13 @@ class Inflow(ConsumerRebalanceListener):
         """
         await self._consumer.start()
 
-    @contextmanager
-    def applying(self) -> Generator[None]:
+    def applying(self) -> AbstractContextManager[None]:
         """Whoever applies a batch does it in here: a revocation waits for it, and so does a search for positions."""
-        self._applying += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._applying -= 1
-            if not self._applying:
-                self._idle.set()
+        return self._applying.one()
 
     async def idle(self) -> None:
         """Wait until no batch is being applied."""
-        await self._idle.wait()
+        await self._applying.none()
 
     async def run(self, topics: Iterable[str], *offers: Offer) -> None:
         """Read until told to stop, offering each batch to its partitions' lane; waits while an offer is not taken.
@@ -137,11 +128,16 @@ class Inflow(ConsumerRebalanceListener):
                 await asyncio.sleep(_PAUSE)
 
     async def _step(self, lane: tuple[int, int], offer: Offer) -> None:
-        async with self._seeking:
-            if self._must_seek and self._joined:
-                await self._seek()
-        generation = self._generation
-        fetched = await self._fetch(*lane)
+        with ExitStack() as fetching:
+            async with self._seeking:
+                if self._must_seek and self._joined:
+                    # What another lane asks for now would be answered from where is sought, and dropped as stale:
+                    # nobody would ever read it again.
+                    await self._fetching.none()
+                    await self._seek()
+                fetching.enter_context(self._fetching.one())
+            generation = self._generation
+            fetched = await self._fetch(*lane)
         # In a rebalance aiokafka has the new partitions a moment before it says so, and reads them from where
         # the group last committed to Kafka: nothing that comes before `_seek` counts.
         if not fetched or self._must_seek or generation != self._generation:
@@ -253,6 +249,31 @@ class Inflow(ConsumerRebalanceListener):
             f"records are missing; look with `positions list` and decide with "
             f"`positions set {tp.topic} {tp.partition} OFFSET`"
         )
+
+
+class _Gauge:
+    """How many are at something; others can wait until nobody is."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    @contextmanager
+    def one(self) -> Generator[None]:
+        """Be at it."""
+        self._count += 1
+        self._none.clear()
+        try:
+            yield
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._none.set()
+
+    async def none(self) -> None:
+        """Wait until nobody is."""
+        await self._none.wait()
 
 
 def _look(leaving: asyncio.Task[None]) -> None:

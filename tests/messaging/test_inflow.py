@@ -204,6 +204,43 @@ async def test_each_lane_reads_its_own_partitions_and_waits_for_none_of_the_othe
     await asyncio.wait_for(task, 5)
 
 
+@dataclass
+class Slow(Consumer):
+    """Reads on from where it was sent, as the client does, a record at a time; answers of partition 0 take long."""
+
+    at: dict[TopicPartition, int] = field(default_factory=dict)
+
+    async def getmany(self, *places: TopicPartition, **_: object) -> Any:
+        await asyncio.sleep(0.1 if ZERO in places else 0.005)
+        for place in places:
+            if place in self.at:
+                self.at[place] += 1
+                return fetched(place, self.at[place] - 1)
+        return {}
+
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        super().seek(place, offset)
+        self.at[place] = offset
+
+
+async def test_what_a_lane_was_asking_for_while_another_sought_is_not_passed_over(reading: Reading):
+    """Its answer comes from the position that was sought meanwhile: dropped as stale, it would be lost for ever."""
+    consumer = reading.inflow._consumer = Slow()
+    task = asyncio.create_task(reading.inflow.run([TOPIC], reading.take, reading.take))
+    await wait_until(lambda: consumer.listener is not None)
+    await consumer.join()
+    for number in range(6):
+        count = len(reading.offered)
+        await wait_until(lambda count=count: any((TOPIC, 0) in one.spans for one in reading.offered[count:]))
+        await asyncio.sleep(0.015 * number)
+        reading.inflow.rewind()
+    reading.inflow.stopping = True
+    await asyncio.wait_for(task, 5)
+    for one in reading.offered:
+        [span] = one.spans.values()
+        assert len(one.events) == span.end - (span.start or 0), "a batch holds every record of its span"
+
+
 async def test_positions_are_read_when_no_batch_is_being_applied(reading: Reading, platform_pool: Pool):
     """A transaction in flight moves the position of its partition when it commits."""
     async with reading.joined():

@@ -1,0 +1,37 @@
+"""1. Every accepted event and every acknowledged write is applied once, and none is missing."""
+
+from collections.abc import Iterator, Sequence
+
+from tests.prove.checks.check import Check, check
+from tests.prove.checks.oracle import Evidence, Oracle
+from tests.prove.items import Item
+from tests.prove.writes import Kind
+
+
+def checks(evidence: Evidence, oracle: Oracle, items: Sequence[Item]) -> Iterator[Check]:
+    """The checks of this group."""
+    there = {one.number for one in evidence.log.all()}
+    lost = [f"item {item.number} ({item.told.id})" for item in items if item.number not in there]
+    yield check(1, "what the broker acknowledged is in the log", len(items), lost)
+    for service in evidence.services:
+        wanted, found = oracle.taken[service], evidence.found.inboxes[service]
+        wrong = [f"missing {name}" for name in wanted - found] + [f"unknown {name}" for name in found - wanted]
+        yield check(1, f"{service}: events taken = accepted events of the log", len(wanted), wrong)
+    yield _writes(evidence, oracle)
+
+
+def _writes(evidence: Evidence, oracle: Oracle) -> Check:
+    """Both ways: what was acknowledged stands in a statement, what stands in the tables was acknowledged.
+
+    (What stands in a statement was acknowledged, too: the replay knows no other writes.)
+    """
+    told = {
+        f"{'hold' if one.kind is Kind.HOLD else 'redemption'} {one.answer['id']}"
+        for one in evidence.writes
+        if one.done and one.kind in {Kind.HOLD, Kind.REDEEM, Kind.REWARD}
+    }
+    there = evidence.found.points.written
+    wrong = [f"{key} is in no statement" for key in oracle.unwritten]
+    wrong += [f"{one.key} was never answered" for one in evidence.writes if one.status == 0]
+    wrong += [f"{one} is not there" for one in told - there] + [f"{one}: nobody was told" for one in there - told]
+    return check(1, "acknowledged API writes = writes in the ledger", len(evidence.writes), wrong)

@@ -1,0 +1,132 @@
+"""Everything that the replays come to, of all customers."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from shared.contracts import topics
+from shared.contracts.envelope import Event
+from shared.contracts.outcomes import Refusal
+from tests.prove import progress
+from tests.prove.findings import Findings
+from tests.prove.lives import code_of
+from tests.prove.log import Log
+from tests.prove.replay import messages, referrals, tiers
+from tests.prove.replay.acts import Acts
+from tests.prove.replay.dedupe import Seen
+from tests.prove.replay.messages import Message
+from tests.prove.replay.points import Given, Replay
+from tests.prove.replay.points import Replayed as PointsReplayed
+from tests.prove.replay.referrals import Replayed as ReferralsReplayed
+from tests.prove.replay.referrals import Terms
+from tests.prove.replay.tiers import Replayed as TiersReplayed
+from tests.prove.writes import Write
+
+_ORDERS: Final = frozenset({"shop.purchase.completed.v1", "shop.purchase.refunded.v1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known after a run: the log, the API's answers, and what the services hold."""
+
+    services: Sequence[str]
+    log: Log
+    writes: Sequence[Write]
+    found: Findings
+    balances: Mapping[str, Mapping[str, Any]]
+    customers: Sequence[str]
+    advocates: Sequence[str]
+
+
+@dataclass(slots=True)
+class Oracle:
+    """By customer what has to be; by service what is taken (its inbox) and what is refused."""
+
+    points: dict[str, PointsReplayed] = field(default_factory=dict)
+    tiers: dict[str, TiersReplayed] = field(default_factory=dict)
+    referrals: dict[str, ReferralsReplayed] = field(default_factory=dict)
+    messages: set[Message] = field(default_factory=set)
+    taken: dict[str, set[UUID]] = field(default_factory=lambda: defaultdict(set))
+    refused: dict[str, list[Refusal]] = field(default_factory=lambda: defaultdict(list))
+    unwritten: list[str] = field(default_factory=list)
+    """Keys of acknowledged writes that no statement has."""
+
+    def note(self, service: str, taken: Seen, refused: Sequence[Refusal]) -> None:
+        """Note what a service has to have taken and refused of a customer."""
+        self.taken[service] |= taken.names
+        self.refused[service] += refused
+
+
+def consult(evidence: Evidence) -> Oracle:
+    """Replay everything."""
+    oracle = Oracle()
+    customers = sorted({*evidence.customers, *_known(evidence)})
+    _points(oracle, evidence, customers)
+    if {"tiers", "referrals"} & set(evidence.services):
+        _tiers_and_referrals(oracle, evidence, customers)
+    if "notifications" in evidence.services:
+        _messages(oracle, evidence)
+    return oracle
+
+
+def _messages(oracle: Oracle, evidence: Evidence) -> None:
+    wanted = progress.spec("notifications")
+    told = [event for topic in wanted.topics for event in evidence.log.events(topic) if event.type in wanted.wanted]
+    oracle.messages, seen = messages.replay(told)
+    oracle.note("notifications", seen, ())
+
+
+def _known(evidence: Evidence) -> set[str]:
+    """Everybody of whom the log tells."""
+    return {event.customer_id for topic in topics.SHOP for event in evidence.log.events(topic)}
+
+
+def _points(oracle: Oracle, evidence: Evidence, customers: Sequence[str]) -> None:
+    wanted = progress.spec("points")
+    writes: defaultdict[str, list[Write]] = defaultdict(list)
+    for write in evidence.writes:
+        writes[write.customer].append(write)
+    referred = _of_friends(evidence.log.events(topics.LOYALTY_REFERRALS))
+    found = evidence.found.points
+    for customer in customers:
+        own = {topic: evidence.log.of_customers(topic).get(customer, []) for topic in wanted.topics}
+        own |= {f"referred by {advocate}": events for advocate, events in referred.get(customer, {}).items()}
+        queues = {topic: [one for one in events if one.type in wanted.wanted] for topic, events in own.items()}
+        acts = Acts.of(writes[customer])
+        entries = found.statements.get(customer, ())
+        replay = Replay(Given(customer, queues, entries, acts, found.rules, found.cuts.get(customer, {})))
+        replayed = replay.run(datetime.fromisoformat(evidence.balances[customer]["as_of"]))
+        oracle.points[customer] = replayed
+        oracle.note("points", replayed.taken, _own(replayed.refused, customer))
+        oracle.unwritten += acts.missing()
+
+
+def _own(refused: Sequence[Refusal], customer: str) -> list[Refusal]:
+    return [one for one in refused if one.event.customer_id == customer]
+
+
+def _of_friends(events: Sequence[Event]) -> Mapping[str, Mapping[str, list[Event]]]:
+    """Events of referrals by friend and advocate: each advocate's are a log of its own."""
+    found: defaultdict[str, defaultdict[str, list[Event]]] = defaultdict(lambda: defaultdict(list))
+    for event in events:
+        data: Any = event.data
+        if data.friend_id != event.customer_id:
+            found[data.friend_id][event.customer_id].append(event)
+    return found
+
+
+def _tiers_and_referrals(oracle: Oracle, evidence: Evidence, customers: Sequence[str]) -> None:
+    codes = {code_of(advocate): advocate for advocate in evidence.advocates}
+    terms = Terms(evidence.found.referral_programs, codes)
+    purchases = evidence.log.of_customers(topics.PURCHASES)
+    sign_ups = evidence.log.of_customers(topics.REFERRALS)
+    for customer in customers:
+        orders = [event for event in purchases.get(customer, ()) if event.type in _ORDERS]
+        tier = tiers.replay(evidence.found.tier_program, orders)
+        referral = referrals.replay(terms, orders, sign_ups.get(customer, ()))
+        oracle.tiers[customer], oracle.referrals[customer] = tier, referral
+        oracle.note("tiers", tier.taken, tier.refused)
+        oracle.note("referrals", referral.taken, referral.refused)

@@ -1,0 +1,86 @@
+"""4. What was committed to an outbox reached Kafka, in order per customer; and nothing else did."""
+
+from collections.abc import Iterator, Sequence
+
+from pydantic_core import from_json
+
+from shared.contracts.envelope import Record
+from tests.prove.checks.check import Check, check
+from tests.prove.checks.oracle import Evidence
+from tests.prove.findings import Published
+from tests.prove.log import Log
+
+
+def checks(evidence: Evidence) -> Iterator[Check]:
+    """The checks of this group."""
+    for service in evidence.services:
+        rows = evidence.found.outboxes[service]
+        topic = TOPICS[service]
+        records = [one.record for one in evidence.log.by_topic.get(topic, ()) if _is_ours(one.record)]
+        yield check(4, f"{service}: the outbox reached Kafka", len(rows), _missing(rows, records))
+        yield check(4, f"{service}: Kafka has nothing that was not committed", len(records), _unknown(rows, records))
+        yield check(4, f"{service}: first occurrences in order per customer", len(rows), _disorder(rows, records))
+    yield check(4, "points: every movement has its event", len(evidence.found.points.statements), _untold(evidence))
+
+
+TOPICS = {
+    "points": "loyalty.points",
+    "tiers": "loyalty.tiers",
+    "referrals": "loyalty.referrals",
+    "notifications": "loyalty.messages",
+}
+_UNTOLD_KINDS = frozenset({"held", "released"})
+
+
+def repeats(evidence: Evidence) -> int:
+    """How many records Wafa published again: at least once is what is promised."""
+    found = 0
+    for topic in TOPICS.values():
+        values = [one.record.value for one in evidence.log.by_topic.get(topic, ()) if _is_ours(one.record)]
+        found += len(values) - len(set(values))
+    return found
+
+
+def _is_ours(record: Record) -> bool:
+    return b'"type":"loyalty.' in (record.value or b"")
+
+
+def _missing(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[str]:
+    there = {record.value for record in records}
+    return (f"outbox row {row.id} of {row.key.decode()}" for row in rows if row.value not in there)
+
+
+def _unknown(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[str]:
+    known = {row.value for row in rows}
+    return (f"{one.topic}/{one.partition}@{one.offset}" for one in records if one.value not in known)
+
+
+def _disorder(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[str]:
+    numbers = {row.value: row.id for row in rows}
+    last: dict[bytes, int] = {}
+    seen: set[bytes | None] = set()
+    for record in records:
+        if record.value in seen or record.value not in numbers or record.key is None:
+            continue
+        seen.add(record.value)
+        if numbers[record.value] < last.get(record.key, 0):
+            yield f"outbox row {numbers[record.value]} of {record.key.decode()} came after {last[record.key]}"
+        last[record.key] = max(numbers[record.value], last.get(record.key, 0))
+
+
+def _untold(evidence: Evidence) -> Iterator[str]:
+    """Transactions that moved points for the world outside, without an event on Kafka; and a second event of one."""
+    told: dict[str, set[str]] = {}
+    for one in _ours(evidence.log):
+        event = from_json(one.value or b"")
+        if not event["type"].endswith(".expiring.v1"):
+            told.setdefault(event["data"]["transaction_id"], set()).add(event["id"])
+    for entries in evidence.found.points.statements.values():
+        for entry in entries:
+            wanted = int(entry.line.points != 0 and entry.line.kind not in _UNTOLD_KINDS)
+            if len(told.get(entry.id, ())) != wanted:
+                yield f"transaction {entry.id} has {len(told.get(entry.id, ()))} events, should have {wanted}"
+
+
+def _ours(log: Log) -> Iterator[Record]:
+    return (one.record for one in log.by_topic.get(TOPICS["points"], ()) if _is_ours(one.record))

@@ -1,0 +1,91 @@
+"""3. Balances, tiers and referrals are those of the replay; limits of the program hold as totals."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from tests.prove import earning
+from tests.prove.checks.check import Check, check
+from tests.prove.checks.oracle import Evidence, Oracle
+
+
+def checks(evidence: Evidence, oracle: Oracle) -> Iterator[Check]:
+    """The checks of this group."""
+    wrong = [f"{customer}: {one.wrong}" for customer, one in oracle.points.items() if one.wrong]
+    lines = sum(len(one) for one in evidence.found.points.statements.values())
+    yield check(3, "statements line by line = the replay", lines, wrong)
+    yield check(3, "balances (read over HTTP) = the replay", len(oracle.points), _balances(evidence, oracle))
+    if "tiers" in evidence.services:
+        yield check(3, "tiers = the replay", len(oracle.tiers), _tiers(evidence, oracle))
+        yield check(3, "points knows the tiers that tiers has", len(oracle.tiers), _known_tiers(evidence))
+    if "referrals" in evidence.services:
+        yield check(3, "referrals = a replay", len(evidence.found.referrals), _referrals(evidence, oracle))
+    for rule in earning.OF_THE_PROGRAM:
+        yield _limit(evidence, rule)
+    stock, most = earning.REWARD["stock"], earning.REWARD["limit_per_customer"]
+    wrong_rewards = [one for one in evidence.found.points.rewards if one[0] + one[1] != stock or one[2] > most]
+    redeemed = sum(one[1] for one in evidence.found.points.rewards)
+    yield check(3, "the reward's stock and its limit per customer", redeemed, wrong_rewards)
+
+
+def _balances(evidence: Evidence, oracle: Oracle) -> Iterator[str]:
+    names = ("available", "pending", "held", "debt", "lifetime_earned", "lifetime_redeemed")
+    for customer, replayed in oracle.points.items():
+        one = replayed.account
+        due = (one.available, one.pending, one.held, one.debt, one.earned, one.redeemed)
+        told = tuple(evidence.balances[customer][name] for name in names)
+        if told != due:
+            yield f"{customer} has {told}, should have {due}"
+
+
+def _tiers(evidence: Evidence, oracle: Oracle) -> Iterator[str]:
+    for customer, replayed in oracle.tiers.items():
+        due = [(entry.effective_at, entry.tier) for entry in replayed.timeline]
+        there = list(evidence.found.timelines.get(customer, ()))
+        if there != due:
+            yield f"{customer} has {there}, should have {due}"
+
+
+def _known_tiers(evidence: Evidence) -> Iterator[str]:
+    """What points was told may begin with the tier that went on: such an entry is no change."""
+    for customer in {*evidence.found.timelines, *evidence.found.points.tiers}:
+        known = _changes(evidence.found.points.tiers.get(customer, ()), evidence.found.tier_program.first.id)
+        there = list(evidence.found.timelines.get(customer, ()))
+        if known != there:
+            yield f"{customer}: points knows {known}, tiers has {there}"
+
+
+def _changes(timeline: "list[tuple[object, str]] | object", first: str) -> list[tuple[object, str]]:
+    changes: list[tuple[object, str]] = []
+    for at, tier in timeline:  # type: ignore[attr-defined]
+        if tier != (changes[-1][1] if changes else first):
+            changes.append((at, tier))
+    return changes
+
+
+def _referrals(evidence: Evidence, oracle: Oracle) -> Iterator[str]:
+    there: defaultdict[str, set[tuple[object, ...]]] = defaultdict(set)
+    for one in evidence.found.referrals:
+        there[one[2]].add(one)
+    for friend in {*there, *oracle.referrals}:
+        possible = oracle.referrals[friend].outcomes if friend in oracle.referrals else frozenset({frozenset()})
+        if frozenset(there[friend]) not in possible:
+            yield f"{friend} has {sorted(map(str, there[friend]))}, should have one of {sorted(map(str, possible))}"
+
+
+def _limit(evidence: Evidence, rule: str) -> Check:
+    """All that was asked for was given until the limit was used up, and nothing beyond it."""
+    cuts = [
+        found[rule] for origins in evidence.found.points.cuts.values() for found in origins.values() if rule in found
+    ]
+    limit = earning.OF_THE_PROGRAM[rule]
+    given = Counter(times=sum(1 for cut in cuts if cut.awarded), points=sum(cut.awarded for cut in cuts))
+    asked = len(cuts)
+    wrong: list[str] = []
+    if "count" in limit and given["times"] != min(limit["count"], asked):
+        wrong.append(f"{given['times']} awards, {asked} asked for, {limit['count']} allowed")
+    if "points" in limit and given["points"] != min(limit["points"], 10 * asked):
+        wrong.append(f"{given['points']} points, {10 * asked} asked for, {limit['points']} allowed")
+    counted = evidence.found.points.uses.get(rule, (0, 0))
+    if counted != (given["times"], given["points"]):
+        wrong.append(f"{counted} counted, {given['times']} awards of {given['points']} points given")
+    return check(3, f"limit of the program: {rule}", asked, wrong)

@@ -1,0 +1,207 @@
+"""The faults: each strikes once, says whether it was seen to take effect, and how long until work went on."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+
+from shared.postgres.pool import Pool
+from tests.prove.fleet import Member
+from tests.prove.patience import LOOK, until
+from tests.prove.plan import Fault
+from tests.prove.scene import Scene
+from tests.prove.stage import SESSION_MS
+
+ASSIGNED: Final = frozenset({"partitions_assigned"})
+FOUND_OUT: Final = frozenset({"batch_was_handled_elsewhere", "partitions_revoked", "partitions_assigned"})
+"""What a worker says that was taken for dead: its write was refused, or it joins again."""
+
+_PAST_SESSION: Final = SESSION_MS / 1000 + 2.5
+_STARTS: Final = 60.0
+_LOOKS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """What a fault did: to what, what was seen of it (None: nothing, it does not count), seconds until work went on.
+
+    `recovery` is None where that took too long.
+    """
+
+    victim: str
+    seen: str | None
+    recovery: float | None = None
+
+
+async def kill_worker(scene: Scene, member: Member) -> Strike:
+    """`kill -9` of a worker, in a transaction where it can be caught in one."""
+    link = await scene.catch_in_transaction(scene.links_of(member))
+    process, since = member.process, member.log_size()
+    assert process is not None
+    process.kill()
+    struck_at = time.monotonic()
+    code = await asyncio.to_thread(process.wait)
+    left = await scene.progress.left(member.service)
+    if code != -signal.SIGKILL or (link is None and left == 0):
+        return Strike(member.name, None)
+    recovery = await scene.progress.gone_on([member.service], struck_at)
+    await scene.said(member, since, ASSIGNED, _STARTS)
+    return Strike(member.name, "in a transaction" if link is not None else f"{left} records to handle", recovery)
+
+
+async def stop_worker(scene: Scene, member: Member) -> Strike:
+    """SIGSTOP for longer than the session: others take over, and the sleeper must not write what they wrote."""
+    link = await scene.catch_in_transaction(scene.links_of(member))
+    since, struck_at = member.log_size(), time.monotonic()
+    member.signal(signal.SIGSTOP)
+    try:
+        await asyncio.sleep(_PAST_SESSION)
+    finally:
+        member.signal(signal.SIGCONT)
+    seen = await scene.said(member, since, FOUND_OUT, 30.0)
+    if seen is None:
+        return Strike(member.name, None)
+    where = "in a transaction; " if link is not None else ""
+    return Strike(member.name, f"{where}then {seen}", await scene.progress.gone_on([member.service], struck_at))
+
+
+async def rebalance(scene: Scene, service: str, name: str) -> Strike:
+    """A worker joins under load, gets a share, and leaves."""
+    guest = scene.stage.fleet.add_worker(service, name)
+    joined = await scene.said(guest, 0, ASSIGNED, _STARTS)
+    if joined is None:
+        await scene.stage.fleet.end(guest)
+        return Strike(name, None)
+    with_guest = await scene.progress.gone_on([service], time.monotonic())
+    struck_at = time.monotonic()
+    code = await scene.stage.fleet.end(guest)
+    without = await scene.progress.gone_on([service], struck_at)
+    if code != 0:
+        return Strike(name, None)
+    # Of the two, leaving is what is timed: a join begins somewhere while its process starts.
+    recovery = None if with_guest is None else without
+    return Strike(name, f"{joined}, left with 0", recovery)
+
+
+async def kill_api(scene: Scene) -> Strike:
+    """`kill -9` of the process that serves the APIs, with writes on their way."""
+    [api] = scene.stage.fleet.of("api") or [None]
+    if api is None:
+        return Strike("api", None)
+    on_their_way = await scene.catch_writing()
+    at = asyncio.get_running_loop().time()
+    assert api.process is not None
+    process = api.process
+    process.kill()
+    code = await asyncio.to_thread(process.wait)
+    if code != -signal.SIGKILL or on_their_way == 0:
+        return Strike("api", None)
+    return Strike("api", f"{on_their_way} writes on their way", await scene.api_answers(at))
+
+
+BACKENDS_SQL: Final = """
+SELECT pid, application_name, state FROM pg_stat_activity
+WHERE application_name ~ '^wafa-(points|tiers|referrals|notifications)-worker$' AND state <> 'idle'
+ORDER BY random() LIMIT 1
+"""
+TERMINATE_SQL: Final = "SELECT pg_terminate_backend($1)"
+IS_THERE_SQL: Final = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)"
+
+
+async def _busy(pool: Pool) -> Any:
+    """A session that is doing something, the first that is seen; None when none is for a while."""
+    for _ in range(_LOOKS):
+        if (row := await pool.fetchrow(BACKENDS_SQL)) is not None:
+            return row
+        await asyncio.sleep(LOOK)
+    return None
+
+
+async def terminate(scene: Scene) -> Strike:
+    """`pg_terminate_backend` of a worker's session that is doing something."""
+    pool = scene.stage.pools["points"]
+    try:
+        row = await _busy(pool)
+        if row is None:
+            return Strike("", None)
+        service = row["application_name"].split("-")[1]
+        struck_at = time.monotonic()
+        was_there = await pool.fetchval(TERMINATE_SQL, row["pid"])
+
+        async def gone() -> bool:
+            return not await pool.fetchval(IS_THERE_SQL, row["pid"])
+
+        seen = was_there and await until(gone, 5.0)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return Strike("", None)
+    if not seen:
+        return Strike(row["application_name"], None)
+    return Strike(row["application_name"], f"it was {row['state']}", await scene.progress.gone_on([service], struck_at))
+
+
+async def reset(scene: Scene) -> Strike:
+    """RST in the middle of a transaction of a worker."""
+    service = scene.random.choice(scene.stage.cast.services)
+    link = await scene.catch_in_transaction(lambda one: one.application == f"wafa-{service}-worker", 5.0)
+    if link is None:
+        return Strike(service, None)
+    link.reset()
+    return Strike(link.application, "in a transaction", await scene.progress.gone_on([service], time.monotonic()))
+
+
+async def reset_at_commit(scene: Scene) -> Strike:
+    """RST after a COMMIT is done, before its answer: the client cannot know."""
+    application = f"wafa-{scene.random.choice(scene.commits_of)}"
+    service = application.split("-")[1]
+    links = scene.stage.proxy.find(lambda one: one.application == application)
+    is_api = application.endswith("-api")
+    cuts = {link: scene.stage.proxy.cut_at_commit(link, only_batches=not is_api) for link in links}
+    done: set[asyncio.Future[None]] = set()
+    if cuts:
+        done, _ = await asyncio.wait(cuts.values(), timeout=10.0, return_when=asyncio.FIRST_COMPLETED)
+    for link in cuts:
+        link.doomed = None
+    if not done:
+        return Strike(application, None)
+    if is_api:
+        recovery = await scene.api_answers(asyncio.get_running_loop().time())
+    else:
+        recovery = await scene.progress.gone_on([service], time.monotonic())
+    return Strike(application, "committed, answer kept back", recovery)
+
+
+async def restart_server(scene: Scene) -> Strike:
+    """PostgreSQL ends at once, as in a crash, and recovers."""
+    busy = await scene.catch_in_transaction(lambda link: link.application.startswith("wafa-"))
+    struck_at = time.monotonic()
+    await scene.stage.restart_server()
+    recovery = await scene.progress.gone_on(scene.stage.cast.services, struck_at)
+    return Strike("PostgreSQL", None if busy is None else "in a transaction", recovery)
+
+
+async def kill_broker(scene: Scene) -> Strike:
+    """`kill -9` of Kafka, and a start that recovers its log."""
+    struck_at = time.monotonic()
+    await scene.stage.restart_broker()
+    left = sum([await scene.progress.left(service) for service in scene.stage.cast.services])
+    recovery = await scene.progress.gone_on(scene.stage.cast.services, struck_at)
+    return Strike("Kafka", f"{left} records to handle" if left else None, recovery)
+
+
+ALONE: Final[dict[Fault, Callable[[Scene], Awaitable[Strike]]]] = {
+    Fault.RESTART_SERVER: restart_server,
+    Fault.KILL_BROKER: kill_broker,
+}
+SESSIONS: Final[dict[Fault, Callable[[Scene], Awaitable[Strike]]]] = {
+    Fault.TERMINATE: terminate,
+    Fault.RESET: reset,
+    Fault.RESET_AT_COMMIT: reset_at_commit,
+}
+WORKERS: Final[dict[Fault, Callable[[Scene, Member], Awaitable[Strike]]]] = {
+    Fault.KILL_WORKER: kill_worker,
+    Fault.STOP_WORKER: stop_worker,
+}

@@ -1,0 +1,200 @@
+"""What the services hold after a run: read by statements of its own, and through the HTTP API."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import quote
+from uuid import UUID
+
+import httpx
+from pydantic_core import from_json
+
+from deploy.local.layout import SERVICES
+from services.points.rules.document import parse
+from services.points.rules.limits import Cut
+from services.points.rules.ruleset import RuleBook, RuleSet
+from services.referrals.rules.program import Program as ReferralProgram
+from services.referrals.rules.program import ProgramDocument as ReferralDocument
+from services.tiers.rules.program import Program as TierProgram
+from services.tiers.rules.program import ProgramDocument as TierDocument
+from shared.postgres.pool import Pool
+from tests.prove.replay.statement import Entry, Line
+
+_AT_ONCE: Final = 12
+
+STATEMENT_SQL: Final = """
+SELECT id::text, customer_id, sequence, kind, points, available_after, pending_after, held_after, debt_after,
+       earned_after, redeemed_after, reason, inputs, occurred_at, recorded_at
+FROM transaction ORDER BY customer_id, sequence
+"""
+CUTS_SQL: Final = """
+SELECT customer_id, 'order/' || order_id AS origin, found FROM purchase WHERE found::text <> '{}'
+UNION ALL SELECT customer_id, origin, found FROM accrual WHERE found::text <> '{}'
+"""
+OUTBOX_SQL: Final = "SELECT id, topic, key, value FROM proof_outbox ORDER BY id"
+INBOX_SQL: Final = "SELECT digest FROM inbox"
+DEAD_SQL: Final = 'SELECT topic, partition, "offset", reason, error FROM dead_letter'
+USES_SQL: Final = "SELECT rule, count, points FROM limit_use WHERE owner = ''"
+ENTRIES_SQL: Final = "SELECT customer_id, effective_at, tier FROM tier_entry ORDER BY customer_id, effective_at"
+TIMELINE_SQL: Final = "SELECT customer_id, effective_at, tier FROM timeline ORDER BY customer_id, effective_at"
+TIER_PROGRAM_SQL: Final = """
+SELECT version, document FROM tier_program WHERE state = 'published' ORDER BY effective_at DESC, version DESC LIMIT 1
+"""
+REFERRAL_PROGRAMS_SQL: Final = "SELECT version, effective_at, document FROM referral_program WHERE state = 'published'"
+REFERRALS_SQL: Final = """
+SELECT referral_id::text, advocate_id, friend_id, state, reason, order_id, advocate_points, friend_points FROM referral
+"""
+MESSAGES_SQL: Final = "SELECT customer_id, channel, trigger, occasion, state FROM message"
+WRITTEN_SQL: Final = """
+SELECT 'redemption ' || id::text AS id FROM redemption WHERE hold_id IS NULL
+UNION ALL SELECT 'hold ' || id::text FROM hold
+"""
+REWARDS_SQL: Final = """
+SELECT reward.stock, coalesce(sum(had.quantity), 0)::bigint, coalesce(max(had.quantity), 0)::bigint
+FROM reward LEFT JOIN (
+    SELECT reward_id, customer_id, sum(quantity) AS quantity
+    FROM redemption WHERE cancelled_at IS NULL GROUP BY reward_id, customer_id
+) AS had ON had.reward_id = reward.id
+GROUP BY reward.id
+"""
+
+Timelines = Mapping[str, Sequence[tuple[datetime, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A row that was committed to an outbox."""
+
+    id: int
+    topic: str
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A dead letter: where its record is, and why it was refused."""
+
+    place: tuple[str, int, int]
+    reason: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """The ledger: statements by customer, what limits of the program left by customer and origin, and their uses."""
+
+    statements: Mapping[str, Sequence[Entry]]
+    cuts: Mapping[str, Mapping[str, Mapping[str, Cut]]]
+    uses: Mapping[str, tuple[int, int]]
+    rules: RuleBook
+    tiers: Timelines
+    written: frozenset[str]
+    rewards: Sequence[tuple[int, int, int]]
+    """Of each reward: what is left of its stock, how many were redeemed, and how many by one customer at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything that is checked, from databases that nobody writes to any more."""
+
+    points: Points
+    timelines: Timelines
+    tier_program: TierProgram
+    referral_programs: Sequence[ReferralProgram]
+    referrals: Sequence[tuple[Any, ...]]
+    messages: Sequence[tuple[Any, ...]]
+    outboxes: Mapping[str, Sequence[Published]]
+    inboxes: Mapping[str, frozenset[UUID]]
+    dead: Mapping[str, Sequence[Dead]]
+
+
+async def read(pools: Mapping[str, Pool], versions: Iterable[Mapping[str, Any]]) -> Findings:
+    """Read it; `versions` are the earning rules as the API tells them."""
+    outboxes = {one: [Published(*row) for row in await pools[one].fetch(OUTBOX_SQL)] for one in SERVICES}
+    rows = await pools["tiers"].fetch(TIER_PROGRAM_SQL)
+    programs = await pools["referrals"].fetch(REFERRAL_PROGRAMS_SQL)
+    return Findings(
+        points=await _points(pools["points"], versions, outboxes["points"]),
+        timelines=_timelines(await pools["tiers"].fetch(TIMELINE_SQL)),
+        tier_program=TierProgram.of(rows[0]["version"], TierDocument.model_validate(rows[0]["document"])),
+        referral_programs=[
+            ReferralProgram(row["version"], row["effective_at"], ReferralDocument.model_validate(row["document"]))
+            for row in programs
+        ],
+        referrals=[tuple(row) for row in await pools["referrals"].fetch(REFERRALS_SQL)],
+        messages=[tuple(row) for row in await pools["notifications"].fetch(MESSAGES_SQL)],
+        outboxes=outboxes,
+        inboxes={one: frozenset(row[0] for row in await pools[one].fetch(INBOX_SQL)) for one in SERVICES},
+        dead={
+            one: [Dead(tuple(row)[:3], row[3], row[4]) for row in await pools[one].fetch(DEAD_SQL)] for one in SERVICES
+        },
+    )
+
+
+async def _points(pool: Pool, versions: Iterable[Mapping[str, Any]], outbox: Sequence[Published]) -> Points:
+    causes = _causes(outbox)
+    statements: defaultdict[str, list[Entry]] = defaultdict(list)
+    for row in await pool.fetch(STATEMENT_SQL):
+        id_, customer, sequence, *numbers = tuple(row)[:11]
+        told = (row["reason"], row["inputs"], row["occurred_at"], row["recorded_at"])
+        statements[customer].append(Entry(id_, sequence, Line(*numbers), *told, causes.get(id_)))
+    cuts: defaultdict[str, dict[str, Mapping[str, Cut]]] = defaultdict(dict)
+    for row in await pool.fetch(CUTS_SQL):
+        cuts[row["customer_id"]][row["origin"]] = {rule: Cut(*cut) for rule, cut in row["found"].items()}
+    uses = {row["rule"]: (row["count"], row["points"]) for row in await pool.fetch(USES_SQL)}
+    written = frozenset(row[0] for row in await pool.fetch(WRITTEN_SQL))
+    tiers = _timelines(await pool.fetch(ENTRIES_SQL))
+    rewards = [tuple(row) for row in await pool.fetch(REWARDS_SQL)]
+    return Points(statements, cuts, uses, _book(versions), tiers, written, rewards)
+
+
+def _causes(outbox: Sequence[Published]) -> dict[str, str]:
+    """By transaction: what its event says that it was caused by."""
+    found: dict[str, str] = {}
+    for one in outbox:
+        event = from_json(one.value)
+        if not event["type"].endswith(".expiring.v1"):
+            found[event["data"]["transaction_id"]] = event["causationid"]
+    return found
+
+
+def _book(versions: Iterable[Mapping[str, Any]]) -> RuleBook:
+    return RuleBook(
+        [
+            (datetime.fromisoformat(one["effective_at"]), RuleSet.of(one["version"], parse(one["document"])))
+            for one in versions
+            if one["status"] == "published"
+        ]
+    )
+
+
+def _timelines(rows: Iterable[Any]) -> Timelines:
+    found: defaultdict[str, list[tuple[datetime, str]]] = defaultdict(list)
+    for row in rows:
+        found[row["customer_id"]].append((row["effective_at"], row["tier"]))
+    return found
+
+
+async def balances(client: httpx.AsyncClient, customers: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Every customer's balance as the API tells it."""
+    found: dict[str, dict[str, Any]] = {}
+    left = iter(customers)
+
+    async def ask() -> None:
+        for customer in left:
+            answer = await client.get(f"/v1/customers/{quote(customer, safe='')}/points", timeout=30.0)
+            found[customer] = answer.raise_for_status().json()
+
+    await asyncio.gather(*(ask() for _ in range(_AT_ONCE)))
+    return found
+
+
+async def earning_rules(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    """The versions of the earning rules."""
+    answer = await client.get("/v1/earning-rules")
+    found: list[dict[str, Any]] = answer.raise_for_status().json()["data"]
+    return found

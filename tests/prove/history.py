@@ -1,0 +1,193 @@
+"""A random history from a seed: the same seed, the same history.
+
+What depends on nothing but the seed is everything except the instant at which a run begins: times are told
+relative to it, so periods of limits (days, months) are those of the day of the run.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from random import Random
+from typing import Final
+
+from tests.prove.items import Item, Role, Told, Turn
+from tests.prove.lives import TILL, WEB, Life
+from tests.prove.malformed import FLAWS
+
+DUPLICATES: Final = 0.02
+REPEATS: Final = 0.01
+DISPLACED: Final = 0.03
+LATE: Final = 0.01
+MALFORMED: Final = 0.002
+UNFIT: Final = 0.001
+
+_OF_ABLE: Final = DISPLACED * 1.15
+"""Not every event can be displaced: the last one of a customer, say, cannot."""
+_DAY: Final = 86_400.0
+_FAR: Final = 2_000  # records between an event and its duplicate, at most
+
+NATURAL: Final = frozenset(
+    {
+        "shop.purchase.completed.v1",
+        "shop.purchase.refunded.v1",
+        "shop.purchase.delivered.v1",
+        "shop.review.published.v1",
+        "shop.review.withdrawn.v1",
+        "shop.activity.performed.v1",
+        "shop.survey.answered.v1",
+    }
+)
+"""Types with a natural key: what comes again under another id has no effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How long a history is: records in all, customers, and records a second (which dates them)."""
+
+    records: int
+    customers: int
+    rate: float = 300.0
+    malformed: float = MALFORMED
+    """The share of malformed records."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is published, in order, and the customers who have a referral code."""
+
+    seed: int
+    size: Size
+    customers: tuple[str, ...]
+    advocates: tuple[str, ...]
+    items: tuple[Item, ...]
+
+    def of_role(self, role: Role) -> list[Item]:
+        """The records that are of a kind."""
+        return [item for item in self.items if item.role is role]
+
+
+_Placed = tuple[float, Item]
+
+
+def make(seed: int, size: Size) -> History:
+    """The history of a seed."""
+    random = Random(seed)
+    customers = tuple(_name(number) for number in range(size.customers))
+    advocates = customers[: max(3, size.customers // 16)]
+    twice, repeats, spoilt, unfit = (
+        round(size.records * share) for share in (DUPLICATES, REPEATS, size.malformed, UNFIT)
+    )
+    told = _tell(random, size, customers, advocates, size.records - twice - repeats - spoilt - unfit)
+    placed = _place(random, told)
+    events = [item for _, item in placed]
+    first = list(placed)
+    placed += _again(random, first, twice, Role.DUPLICATE)
+    placed += _again(random, first, repeats, Role.REPEAT)
+    placed += _spoilt(random, events, spoilt)
+    placed += _unfit(random, events, unfit)
+    ordered = sorted(placed, key=lambda one: one[0])
+    items = tuple(replace(item, number=number) for number, (_, item) in enumerate(ordered))
+    return History(seed, size, customers, advocates, items)
+
+
+def _name(number: int) -> str:
+    """A customer's id; every hundredth one is of another script, with what a URL has to escape."""
+    return f"زبون {number} %?#+é" if number % 100 == 50 else f"c{number}"
+
+
+def _tell(
+    random: Random, size: Size, customers: Sequence[str], advocates: tuple[str, ...], count: int
+) -> list[tuple[Told, Turn]]:
+    """What happens, one after another; some of it happened days ago."""
+    lives = {name: Life(name, random, advocates) for name in customers}
+    told: list[tuple[Told, Turn]] = []
+    for number in range(count):
+        # Everybody appears; later on some are there more often than others.
+        fresh = number < 3 * size.customers and number % 3 == 0
+        name = customers[number // 3] if fresh else customers[int(size.customers * random.random() ** 1.5)]
+        topic, type_, source, data = lives[name].next()
+        at, turn = number / size.rate, Turn.IN_ORDER
+        if random.random() < LATE and not type_.endswith("erased.v1"):
+            at, turn = at - random.uniform(1.0, 9.0) * _DAY, Turn.LATE
+        told.append((Told(topic, type_, f"e{number}", source, round(at, 3), data), turn))
+    return told
+
+
+def _place(random: Random, told: Sequence[tuple[Told, Turn]]) -> list[_Placed]:
+    """The events at their places; some right behind the next one of their customer."""
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for place, (one, _) in enumerate(told):
+        places[one.customer].append(place)
+    following = {place: after for own in places.values() for place, after in pairwise(own)}
+    fixed: set[int] = set()
+    placed: list[_Placed] = []
+    for place, (one, turn) in enumerate(told):
+        after = following.get(place)
+        is_able = after is not None and place not in fixed and {turn, told[after][1]} == {Turn.IN_ORDER}
+        if after is not None and is_able and random.random() < _OF_ABLE:
+            fixed.add(after)  # it has to stay before this one
+            placed.append((after + 0.5, Item(place, one, turn=Turn.DISPLACED)))
+        else:
+            placed.append((float(place), Item(place, one, turn=turn)))
+    return placed
+
+
+def _again(random: Random, first: Sequence[_Placed], count: int, role: Role) -> list[_Placed]:
+    """Events that come again: as they came, or under another id."""
+    able = [one for one in first if role is Role.DUPLICATE or one[1].told.type in NATURAL]
+    found: list[_Placed] = []
+    for number in range(count):
+        origin, item = random.choice(able)
+        told = item.told if role is Role.DUPLICATE else replace(item.told, id=f"{item.told.id}-again-{number}")
+        place = origin + min(1.0 + random.expovariate(1 / 200), _FAR)
+        found.append((place, replace(item, told=told, role=role)))
+    return found
+
+
+def _spoilt(random: Random, events: Sequence[Item], count: int) -> list[_Placed]:
+    """Malformed records: every flaw on every topic in turn."""
+    able: dict[tuple[str, str], list[Item]] = defaultdict(list)
+    for item in events:
+        for name, flaw in FLAWS.items():
+            if flaw.only in {None, item.told.type} and len(able[item.told.topic, name]) < 500:
+                able[item.told.topic, name].append(item)
+    kinds = sorted(able)
+    random.shuffle(kinds)
+    found: list[_Placed] = []
+    for number in range(count):
+        kind = kinds[number % len(kinds)]
+        told = replace(random.choice(able[kind]).told, id=f"spoilt-{number}")
+        place = random.uniform(0, len(events))
+        found.append((place, Item(0, told, Role.MALFORMED, flaw=kind[1])))
+    return found
+
+
+def _unfit(random: Random, events: Sequence[Item], count: int) -> list[_Placed]:
+    """Events that rules may refuse, whichever comes first."""
+    bought = [item for item in events if item.told.type == "shop.purchase.completed.v1"]
+    joined = [item for item in events if item.told.type == "shop.referral.signed_up.v1"]
+    found: list[_Placed] = []
+    for number in range(count):
+        kind = number % 4
+        item = random.choice(joined if kind == 3 and joined else bought)
+        told = replace(item.told, id=f"unfit-{number}")
+        if kind == 3 and joined:
+            told = replace(told, data=dict(told.data) | {"code": "22222222"})
+        elif kind == 0:
+            told = replace(told, source=TILL if told.source == WEB else WEB)
+        else:
+            told = _strange_refund(told, kind, number)
+        found.append((item.number + random.uniform(-300.0, 3000.0), Item(0, told, Role.UNFIT)))
+    return found
+
+
+def _strange_refund(told: Told, kind: int, number: int) -> Told:
+    """A refund in another currency, or of a line that is not there."""
+    data = {name: told.data[name] for name in ("customer_id", "order_id", "currency")}
+    data |= {"refund_id": f"strange{number}", "amount": "1.00"}
+    if kind == 1:
+        data["currency"] = "CHF"
+    else:
+        data["lines"] = [{"line_id": "no such line", "quantity": 1, "amount": "1.00"}]
+    return replace(told, type="shop.purchase.refunded.v1", data=data)

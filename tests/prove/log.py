@@ -1,0 +1,109 @@
+"""Reading back the log: every record of every topic, as consumers see it."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from deploy.topics import PARTITIONS
+from shared.contracts import topics
+from shared.contracts.envelope import Event, Record, decode, from_milliseconds
+from shared.contracts.reasons import Malformed, Reason
+from shared.contracts.registry import TYPES
+from tests.prove.items import MARK
+
+_EVERY: Final = frozenset(TYPES)
+_UNREAD: Final = frozenset({topics.MESSAGES})
+"""What no service of Wafa reads: only its bytes are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A record of the log as the contract has it: an event, the reason why it is none, or (a marker) neither."""
+
+    record: Record
+    event: Event | None
+    reason: Reason | None
+    number: int | None
+    """The item that it is, where the history published it."""
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Topic, partition, offset."""
+        return self.record.topic, self.record.partition, self.record.offset
+
+
+@dataclass(slots=True)
+class Log:
+    """All topics, each in the order of its partitions and offsets."""
+
+    by_topic: Mapping[str, Sequence[Read]]
+    _by_customer: dict[str, dict[str, list[Event]]] = field(default_factory=dict, init=False)
+
+    def all(self) -> Iterator[Read]:
+        """Every record."""
+        for found in self.by_topic.values():
+            yield from found
+
+    def events(self, topic: str) -> list[Event]:
+        """The events of a topic."""
+        return [one.event for one in self.by_topic.get(topic, ()) if one.event is not None]
+
+    def of_customers(self, topic: str) -> Mapping[str, list[Event]]:
+        """The events of a topic by customer, each in the order of the log."""
+        if topic not in self._by_customer:
+            found: defaultdict[str, list[Event]] = defaultdict(list)
+            for event in self.events(topic):
+                found[event.customer_id].append(event)
+            self._by_customer[topic] = found
+        return self._by_customer[topic]
+
+
+async def read(bootstrap: str) -> Log:
+    """Everything that consumers see now."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        max_partition_fetch_bytes=8 * 2**20,
+    )
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, number) for topic in topics.ALL for number in range(PARTITIONS)]
+        consumer.assign(places)
+        starts, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        for place in places:
+            consumer.seek(place, starts[place])
+        found: list[Any] = []
+        while [place for place in places if await consumer.position(place) < ends[place]]:
+            for records in (await consumer.getmany(timeout_ms=1000, max_records=20_000)).values():
+                found += records
+    finally:
+        await consumer.stop()
+    return arranged(_record(one) for one in found)
+
+
+def arranged(records: Iterator[Record]) -> Log:
+    """The log that records make up, in whatever order they are told."""
+    by_topic: defaultdict[str, list[Read]] = defaultdict(list)
+    for record in sorted(records, key=lambda one: (one.topic, one.partition, one.offset)):
+        by_topic[record.topic].append(_read(record))
+    return Log(by_topic)
+
+
+def _read(record: Record) -> Read:
+    if record.topic in _UNREAD:
+        return Read(record, None, None, None)
+    mark = dict(record.headers).get(MARK)
+    number = None if mark is None else int(mark)
+    try:
+        return Read(record, decode(record, _EVERY), None, number)
+    except Malformed as error:
+        return Read(record, None, error.reason, number)
+
+
+def _record(one: Any) -> Record:
+    headers, moment = tuple(one.headers), from_milliseconds(one.timestamp)
+    return Record(one.topic, one.partition, one.offset, one.key, one.value, headers, moment)

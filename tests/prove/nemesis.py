@@ -1,0 +1,145 @@
+"""Strikes while work is going on: several kinds of faults beside each other, the servers by themselves."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from tests.prove import faults
+from tests.prove.faults import Strike
+from tests.prove.patience import until
+from tests.prove.plan import Fault, Plan
+from tests.prove.progress import Progress
+from tests.prove.scene import Gate, Scene
+from tests.prove.stage import Stage
+from tests.prove.writes import Writer
+
+_TRIES: Final = 6
+"""So often a fault is tried until it takes effect."""
+
+_LONGEST: Final = 3600.0
+"""Seconds between two faults of the servers, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A fault that was tried: seconds after the beginning, what it did, and what was seen of it."""
+
+    fault: Fault
+    at: float
+    strike: Strike
+
+    @property
+    def counts(self) -> bool:
+        """Whether it was seen to take effect."""
+        return self.strike.seen is not None
+
+
+@dataclass(slots=True)
+class Nemesis:
+    """Strikes with each fault as often as is planned."""
+
+    stage: Stage
+    progress: Progress
+    writer: Writer
+    random: Random
+    plan: Plan
+    say: Callable[[str], None]
+    struck: list[Struck] = field(default_factory=list)
+    _gate: Gate = field(default_factory=Gate)
+    _given_up: int = 0
+    _began: float = 0.0
+
+    @property
+    def share_done(self) -> float:
+        """How much of the plan has been done, from 0 to 1."""
+        done = self._given_up + sum(1 for one in self.struck if one.counts)
+        whole = sum(self.plan.faults.values())
+        return done / whole if whole else 1.0
+
+    async def run(self) -> None:
+        """Do all of it."""
+        self._began = asyncio.get_running_loop().time()
+        await asyncio.sleep(3.0)  # until there is work
+        on_points, on_others = self._of_workers()
+        sessions = [one for fault in faults.SESSIONS for one in [fault] * self.plan.faults.get(fault, 0)]
+        apis = [Fault.KILL_API] * self.plan.faults.get(Fault.KILL_API, 0)
+        async with asyncio.TaskGroup() as lanes:
+            lanes.create_task(self._lane(self._shuffled(on_points), lambda fault: self._worker(fault, "points"), 0.5))
+            others = self._shuffled(on_others)
+            lanes.create_task(
+                self._lane(others, lambda fault: self._worker(fault, self.random.choice(self._others)), 0.5)
+            )
+            lanes.create_task(self._lane(self._shuffled(sessions), self._session, 6.0))
+            lanes.create_task(self._lane(apis, lambda _: faults.kill_api(self._scene), 25.0))
+            lanes.create_task(self._servers())
+
+    @property
+    def _scene(self) -> Scene:
+        return Scene(self.stage, self.progress, self.writer, self.random, self.plan.commits_of)
+
+    def _of_workers(self) -> tuple[list[Fault], list[Fault]]:
+        """The faults of workers, for points (which has two) and for the other services."""
+        of_workers = (Fault.KILL_WORKER, Fault.STOP_WORKER, Fault.REBALANCE)
+        every = [one for fault in of_workers for one in [fault] * self.plan.faults.get(fault, 0)]
+        return (every[::2], every[1::2]) if self._others else (every, [])
+
+    @property
+    def _others(self) -> list[str]:
+        return [service for service in self.stage.cast.services if service != "points"]
+
+    def _shuffled(self, some: Iterable[Fault]) -> list[Fault]:
+        mixed = list(some)
+        self.random.shuffle(mixed)
+        return mixed
+
+    async def _lane(self, some: Iterable[Fault], strike: Callable[[Fault], Awaitable[Strike]], pause: float) -> None:
+        for fault in some:
+            await asyncio.sleep(pause * self.random.uniform(0.5, 1.5))
+            await self._until_seen(fault, lambda fault=fault: strike(fault))
+
+    async def _until_seen(self, fault: Fault, strike: Callable[[], Awaitable[Strike]]) -> None:
+        for _ in range(_TRIES):
+            async with self._gate.shared():
+                if self._note(fault, await strike()):
+                    return
+            await asyncio.sleep(1.0)
+        self._given_up += 1
+
+    def _note(self, fault: Fault, strike: Strike) -> bool:
+        at = round(asyncio.get_running_loop().time() - self._began, 1)
+        self.struck.append(Struck(fault, at, strike))
+        effect = "without effect" if strike.seen is None else strike.seen
+        recovery = "" if strike.recovery is None else f", went on after {strike.recovery:.1f} s"
+        self.say(f"{fault}: {strike.victim}, {effect}{recovery}")
+        return strike.seen is not None
+
+    async def _worker(self, fault: Fault, service: str) -> Strike:
+        if fault is Fault.REBALANCE:
+            return await faults.rebalance(self._scene, service, f"{service}-guest-{len(self.struck)}")
+        running = [one for one in self.stage.fleet.of(service) if one.is_kept]
+        if not running:
+            return Strike(service, None)
+        return await faults.WORKERS[fault](self._scene, self.random.choice(running))
+
+    async def _session(self, fault: Fault) -> Strike:
+        return await faults.SESSIONS[fault](self._scene)
+
+    async def _servers(self) -> None:
+        """Strike the servers one after another, spread over what the others do."""
+        some = self._shuffled(one for fault in faults.ALONE for one in [fault] * self.plan.faults.get(fault, 0))
+        others = sum(self.plan.faults.values()) - len(some)
+        for number, fault in enumerate(some, start=1):
+            await until(lambda number=number: self._are_past(others * number / (len(some) + 1)), _LONGEST)
+            for _ in range(_TRIES):
+                async with self._gate.alone():
+                    if self._note(fault, await faults.ALONE[fault](self._scene)):
+                        break
+            else:
+                self._given_up += 1
+
+    async def _are_past(self, count: float) -> bool:
+        """Whether so many other faults have been done."""
+        done = sum(1 for one in self.struck if one.counts and one.fault not in faults.ALONE)
+        return self._given_up + done >= count

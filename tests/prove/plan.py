@@ -1,0 +1,86 @@
+"""How much of everything a run has."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from tests.prove.history import Size
+from tests.prove.publishing import Pace
+from tests.prove.writes import Kind
+
+
+class Fault(StrEnum):
+    """What is done to the system."""
+
+    KILL_WORKER = "SIGKILL of a worker with its relay"
+    KILL_API = "SIGKILL of the APIs"
+    STOP_WORKER = "SIGSTOP of a worker past its session"
+    TERMINATE = "database session terminated"
+    RESTART_SERVER = "PostgreSQL crashed and restarted"
+    KILL_BROKER = "broker killed and restarted"
+    REBALANCE = "worker joined and left"
+    RESET = "connection reset"
+    RESET_AT_COMMIT = "connection reset between COMMIT and its answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run: the history's size and pace, API writes a second, and how often each fault has to take effect."""
+
+    size: Size
+    pace: Pace = field(default_factory=Pace)
+    writes: float = 6.0
+    faults: Mapping[Fault, int] = field(default_factory=dict)
+    mix: Mapping[Kind, int] = field(
+        default_factory=lambda: {Kind.ADJUST: 3, Kind.REDEEM: 3, Kind.REWARD: 1, Kind.HOLD: 4}
+    )
+    """How often each kind of write begins."""
+    commits_of: tuple[str, ...] = ("points-worker", "points-worker", "tiers-worker", "referrals-worker", "points-api")
+    """Whose COMMITs are not answered."""
+    quiet_seconds: float = 300.0
+    """How long the services may take to handle what is left when the last record is published."""
+
+
+_FAULTS: Final = {
+    Fault.KILL_WORKER: 20,
+    Fault.KILL_API: 5,
+    Fault.STOP_WORKER: 5,
+    Fault.TERMINATE: 10,
+    Fault.RESTART_SERVER: 3,
+    Fault.KILL_BROKER: 2,
+    Fault.REBALANCE: 5,
+    Fault.RESET: 7,
+    Fault.RESET_AT_COMMIT: 3,
+}
+
+FULL: Final = Plan(Size(100_000, 5_000), faults=_FAULTS)
+SOAK: Final = Plan(
+    Size(360_000, 10_000, rate=120.0),
+    pace=Pace(rate=120.0),
+    faults={fault: 9 * count for fault, count in _FAULTS.items()},
+    quiet_seconds=900.0,
+)
+"""An hour."""
+QUICK: Final = Plan(
+    Size(8_000, 600),
+    pace=Pace(burst=1_000, burst_every=3_000),
+    faults={
+        **dict.fromkeys((Fault.KILL_WORKER, Fault.TERMINATE, Fault.RESET, Fault.RESET_AT_COMMIT), 1),
+        **dict.fromkeys((Fault.KILL_API, Fault.RESTART_SERVER), 1),
+    },
+)
+CALM: Final = Plan(Size(2_000, 200), pace=Pace(rate=500.0, burst=500, burst_every=800))
+"""No faults: the oracle agrees with a quiet run."""
+
+PLANS: Final = {"full": FULL, "soak": SOAK, "quick": QUICK, "calm": CALM}
+
+
+def chosen() -> Plan:
+    """The plan that the environment names (`PROVE=soak`); the full one unless told.
+
+    Raises:
+        KeyError: there is no such plan.
+    """
+    return PLANS[os.environ.get("PROVE", "full")]

@@ -1,0 +1,95 @@
+"""Bugs between Kafka and the database."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from services.points.rules import occasions as occasions_
+from services.points.rules.occasions import Occasions
+from shared.messaging import inbox, positions
+from shared.messaging.batch import Batch, Partition, Span
+from shared.messaging.delivery import Delivery
+from shared.messaging.inbox import Claimed
+from shared.messaging.positions import Group
+from tests.prove.plan import Fault
+from tests.prove.plants.plant import Plant, die_here
+
+TAKEN: Final = "points: events taken = accepted events of the log"
+LINES: Final = "statements line by line = the replay"
+LETTERS: Final = "points: dead letters = malformed and refused records"
+
+
+def position_first() -> None:
+    """The position is committed in a transaction of its own, before the effects."""
+    transact, advance = Delivery._transact, positions.advance
+
+    async def early(self: Delivery, batch: Batch, *, careful: bool) -> None:
+        async with self.pool.acquire() as connection, connection.transaction():
+            await advance(connection, self.group, batch.spans)
+        if batch.events:
+            die_here("position first")
+        await transact(self, batch, careful=careful)
+
+    positions.advance = _nothing
+    Delivery._transact = early
+
+
+def ack_at_fetch() -> None:
+    """The position moves when a batch is fetched, as with a client's automatic commits; it may not be applied yet."""
+    advance, deliver = positions.advance, Delivery.deliver
+
+    async def early(self: Delivery, batch: Batch, is_stale: Any) -> bool:
+        async with self.pool.acquire() as connection, connection.transaction():
+            await advance(connection, self.group, batch.spans)
+        if batch.events:
+            die_here("ack at fetch")
+        return await deliver(self, batch, is_stale)
+
+    positions.advance = _nothing
+    Delivery.deliver = early
+
+
+async def _nothing(_connection: Any, _group: Group, _spans: Mapping[Partition, Span]) -> None:
+    return
+
+
+_SET_SQL: Final = """
+INSERT INTO position (cluster_id, consumer_group, topic, partition, next_offset) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (cluster_id, consumer_group, topic, partition) DO UPDATE SET next_offset = excluded.next_offset
+"""
+
+
+def no_compare_and_set() -> None:
+    """The position is set to the batch's end, wherever it was."""
+
+    async def set_(connection: Any, group: Group, spans: Mapping[Partition, Span]) -> None:
+        for (topic, number), span in sorted(spans.items()):
+            await connection.execute(_SET_SQL, group.cluster_id, group.name, topic, number, span.end)
+
+    positions.advance = set_
+
+
+def no_dedupe() -> None:
+    """Neither an event's id nor the natural key of what is no order is remembered."""
+    claim = inbox.claim
+
+    async def forgetful(connection: Any, events: Any) -> Claimed:
+        await claim(connection, events)
+        return Claimed(list(events), [], 0)
+
+    def happened(self: Occasions, event: Any) -> str | None:
+        found = occasions_.told_by(event)
+        assert found is not None
+        on, origin, told = found
+        self.judge(event.customer_id, on, origin, told, self._trigger(event))
+        return origin
+
+    inbox.claim = forgetful
+    Occasions.happened = happened
+
+
+PLANTS: Final = (
+    Plant("the position is committed first", position_first, (TAKEN,)),
+    Plant("acknowledged at fetch, before the commit", ack_at_fetch, (TAKEN,)),
+    Plant("no compare-and-set", no_compare_and_set, (LETTERS,), (Fault.RESET_AT_COMMIT,) * 5),
+    Plant("no dedupe", no_dedupe, (LINES,)),
+)

@@ -1,0 +1,77 @@
+"""Bugs of handlers, of locks, and of the API."""
+
+import asyncio
+import random
+from collections.abc import Collection
+from typing import Any, Final
+
+from services.points.rules.ledger import Account
+from services.points.store import accounts
+from shared.contracts.envelope import Event
+from shared.contracts.outcomes import Refusal
+from shared.http import idempotency
+from shared.messaging.delivery import _Application
+from tests.prove.plan import Fault
+from tests.prove.plants.consuming import LINES
+from tests.prove.plants.plant import Plant
+
+_EVERY: Final = 5
+
+
+def swallow() -> None:
+    """An error of the handler is logged and forgotten. It fails now and then, as when a connection is lost."""
+    count = 0
+
+    async def handle(self: _Application, connection: Any, events: list[Event]) -> list[Refusal]:
+        nonlocal count
+        count += 1
+        try:
+            if count % _EVERY == 0:
+                raise TimeoutError("once in a while")  # noqa: TRY301 - the very thing that is swallowed
+            return await self.handle(connection, events, self.now)
+        except Exception:  # noqa: BLE001 - the bug
+            return []
+
+    _Application._handle = handle
+
+
+_ONE_SQL: Final = accounts.LOCK_SQL
+
+
+def unsorted_locks() -> None:
+    """Customers are locked one by one, as they come."""
+
+    async def lock(connection: Any, customers: Collection[str]) -> dict[str, Account]:
+        wanted = list(customers)
+        random.shuffle(wanted)
+        found: dict[str, Account] = {}
+        for one in wanted:
+            await connection.execute(accounts.OPEN_SQL, [one])
+            [row] = await connection.fetch(_ONE_SQL, [one])
+            found[one] = Account(*row)
+            await asyncio.sleep(0)
+        return found
+
+    accounts.lock = lock
+
+
+def no_idempotency() -> None:
+    """The answer of a write is not stored with its effect: a write that is sent again is done again."""
+
+    async def forgetful(_connection: Any, _attempt: Any, _status: int, _content: bytes) -> None:
+        return
+
+    idempotency._store = forgetful
+
+
+PLANTS: Final = (
+    Plant("a handler's error is swallowed", swallow, (LINES,)),
+    Plant("unsorted locks", unsorted_locks, ("no transaction deadlocked",), workers=3),
+    Plant(
+        "a write's answer is not stored with its effect",
+        no_idempotency,
+        (LINES,),
+        (Fault.RESET_AT_COMMIT,) * 3,
+        of_api=True,
+    ),
+)

@@ -1,0 +1,78 @@
+"""How far services are: positions as they are committed, and how long a service takes to go on after a fault."""
+
+import asyncio
+import importlib
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import asyncpg
+
+from shared.messaging.worker import WorkerSpec
+from shared.postgres.pool import Pool
+
+_LOOK: Final = 0.1
+_SOME_MORE: Final = 0.5
+MOST_SECONDS: Final = 90.0
+"""A service that has not gone on by then needs a person."""
+
+_POSITIONS_SQL: Final = "SELECT topic, partition, next_offset FROM position"
+Partition = tuple[str, int]
+Places = dict[Partition, int]
+
+
+@cache
+def spec(service: str) -> WorkerSpec:
+    """What a service's worker reads."""
+    settings = importlib.import_module(f"services.{service}.settings").Settings()
+    found: WorkerSpec = importlib.import_module(f"services.{service}.worker").spec(settings)
+    return found
+
+
+@dataclass(slots=True)
+class Progress:
+    """Looks at the databases past the proxy; `acknowledged` is how far the topics of shops are."""
+
+    pools: Mapping[str, Pool]
+    acknowledged: Mapping[Partition, int]
+
+    async def handled(self, service: str) -> Places | None:
+        """The next offset of each partition of a service; None while the database does not answer."""
+        try:
+            rows = await asyncio.wait_for(self.pools[service].fetch(_POSITIONS_SQL), 3.0)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            return None
+        return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+    async def left(self, service: str) -> int:
+        """How many records of shops a service has to handle."""
+        handled = await self.handled(service) or {}
+        topics = spec(service).topics
+        known = dict(self.acknowledged)
+        return sum(max(0, end - handled.get(place, 0)) for place, end in known.items() if place[0] in topics)
+
+    async def gone_on(self, services: Iterable[str], struck_at: float) -> float | None:
+        """Seconds from a fault until its services went on; None when that takes too long.
+
+        They went on when they have handled all that was published up to half a second from now: so partitions count
+        that were idle at the instant of the fault.
+        """
+        await asyncio.sleep(_SOME_MORE)
+        ends, waiting = dict(self.acknowledged), set(services)
+        while waiting:
+            for service in sorted(waiting):
+                now = await self.handled(service)
+                if now is not None and _is_past(service, now, ends):
+                    waiting.discard(service)
+            if time.monotonic() - struck_at > MOST_SECONDS:
+                return None
+            if waiting:
+                await asyncio.sleep(_LOOK)
+        return time.monotonic() - struck_at
+
+
+def _is_past(service: str, now: Places, ends: Places) -> bool:
+    topics = spec(service).topics
+    return all(now.get(place, 0) >= end for place, end in ends.items() if place[0] in topics)

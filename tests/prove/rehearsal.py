@@ -1,0 +1,112 @@
+"""A run without Kafka and without processes: handlers on real databases, one batch after another. For the tests."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from services.points.handlers import balances
+from shared.contracts.envelope import Event, Record, decode
+from shared.contracts.reasons import Malformed
+from shared.contracts.values import format_instant
+from shared.messaging.batch import Batch, Malformation
+from shared.messaging.delivery import Delivery
+from shared.messaging.positions import Group
+from shared.postgres.pool import Pool
+from tests.points.machine import publish
+from tests.prove import findings, history, log, progress
+from tests.prove.checks.oracle import Evidence
+from tests.prove.earning import DOCUMENT
+from tests.prove.history import History
+from tests.prove.items import STRUCTURED
+from tests.prove.lives import code_of
+from tests.prove.log import Log
+from tests.prove.stage import KEEP_OUTBOX_SQL
+from tests.support import postgres
+
+SERVICES: Final = ("tiers", "referrals", "points", "notifications")
+"""In the order in which they hear of each other."""
+
+_BATCH: Final = 100
+VERSIONS_SQL: Final = "SELECT version, 'published' AS status, document, effective_at FROM earning_rules"
+
+
+async def rehearse(url: str, seed: int, size: history.Size) -> tuple[History, Evidence]:
+    """Handle a history on new databases of a server, and gather what is checked."""
+    told = history.make(seed, size)
+    begin = datetime.now(UTC)
+    async with AsyncExitStack() as databases:
+        pools = {one: await databases.enter_async_context(postgres.database(url, one)) for one in SERVICES}
+        for pool in pools.values():
+            await pool.execute(KEEP_OUTBOX_SQL)
+        await publish(pools["points"], DOCUMENT, begin - timedelta(hours=1))
+        await pools["referrals"].executemany(
+            "INSERT INTO referral_code VALUES ($1, $2, now())", [(one, code_of(one)) for one in told.advocates]
+        )
+        records = _published(told, begin)
+        for service in SERVICES:
+            await _handle(pools[service], service, log.arranged(iter(records)))
+            records += await _announced(pools[service])
+        read = log.arranged(iter(records))
+        return told, await _evidence(pools, told, read)
+
+
+def _published(told: History, begin: datetime) -> list[Record]:
+    """The history as records of one partition."""
+    offsets: defaultdict[str, int] = defaultdict(int)
+    found: list[Record] = []
+    for item in told.items:
+        topic = item.told.topic
+        key, value, headers = item.record(begin)
+        found.append(Record(topic, 0, offsets[topic], key, value, headers, datetime.now(UTC)))
+        offsets[topic] += 1
+    return found
+
+
+async def _handle(pool: Pool, service: str, read: Log) -> None:
+    spec = progress.spec(service)
+    delivery = Delivery(pool, Group("rehearsal", spec.group), spec.handle)
+    records = [one.record for one in read.all() if one.record.topic in spec.topics]
+    for at in range(0, len(records), _BATCH):
+        events, malformed = _decoded(records[at : at + _BATCH], spec.wanted)
+        assert await delivery.deliver(Batch({}, events, malformed, 0), lambda _: False)
+
+
+def _decoded(records: Sequence[Record], wanted: frozenset[str]) -> tuple[list[Event], list[Malformation]]:
+    events: list[Event] = []
+    malformed: list[Malformation] = []
+    for record in records:
+        try:
+            event = decode(record, wanted)
+        except Malformed as error:
+            malformed.append(Malformation(record, error.reason, error.detail, error.type))
+        else:
+            events += [event] if event is not None else []
+    return events, malformed
+
+
+async def _announced(pool: Pool) -> list[Record]:
+    rows = await pool.fetch("WITH taken AS (DELETE FROM outbox RETURNING *) SELECT * FROM taken ORDER BY id")
+    return [
+        Record(row["topic"], 0, row["id"], row["key"], row["value"], (STRUCTURED,), datetime.now(UTC)) for row in rows
+    ]
+
+
+async def _evidence(pools: Mapping[str, Pool], told: History, read: Log) -> Evidence:
+    customers = sorted({one.event.customer_id for one in read.all() if one.event is not None})
+    known = {customer: await _balance(pools["points"], customer) for customer in customers}
+    versions = [
+        dict(row) | {"effective_at": format_instant(row["effective_at"])}
+        for row in await pools["points"].fetch(VERSIONS_SQL)
+    ]
+    found = await findings.read(pools, versions)
+    return Evidence(SERVICES, read, [], found, known, customers, told.advocates)
+
+
+async def _balance(pool: Pool, customer: str) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    account = (await balances.balance(pool, customer, now)).account
+    names = ("available", "pending", "held", "debt")
+    told = {name: getattr(account, name) for name in names}
+    return told | {"lifetime_earned": account.earned, "lifetime_redeemed": account.redeemed, "as_of": now.isoformat()}

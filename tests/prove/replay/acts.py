@@ -1,0 +1,166 @@
+"""Acknowledged API writes, put into a replayed customer's books: what was asked for and answered, and nothing else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from services.points.rules import due, movements
+from services.points.rules.books import Books, Trigger, plain_occasion
+from services.points.rules.due import apply_due
+from services.points.rules.known import Hold
+from services.points.rules.ledger import Lot, Movement, Occasion, Portion, earliest
+from shared.contracts.envelope import Cause
+from tests.prove.writes import Kind, Write
+
+Portions = Sequence[tuple[UUID, int]]
+
+_NOBODY = Cause("api", "api")
+
+
+@dataclass(slots=True)
+class Acts:
+    """A customer's acknowledged writes; `applied` are the keys of those that the ledger has."""
+
+    adjustments: dict[str, Write] = field(default_factory=dict)
+    """By note."""
+    redemptions: dict[str, Write] = field(default_factory=dict)
+    """By id; and so holds, captures, releases and cancellations."""
+    holds: dict[str, Write] = field(default_factory=dict)
+    captures: dict[str, Write] = field(default_factory=dict)
+    releases: dict[str, Write] = field(default_factory=dict)
+    cancellations: dict[str, Write] = field(default_factory=dict)
+    applied: set[str] = field(default_factory=set)
+    _spent: dict[str, Portions] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, writes: Sequence[Write]) -> "Acts":
+        """The acknowledged ones of a customer's writes."""
+        acts = cls()
+        for write in writes:
+            if write.done:
+                acts._add(write)
+        return acts
+
+    def _add(self, write: Write) -> None:
+        match write.kind:
+            case Kind.ADJUST:
+                self.adjustments[write.body["note"]] = write
+            case Kind.HOLD:
+                self.holds[write.answer["id"]] = write
+            case Kind.CAPTURE:
+                self.captures[write.answer["id"]] = write
+            case Kind.RELEASE:
+                self.releases[write.answer["id"]] = write
+            case Kind.CANCEL:
+                self.cancellations[write.answer["id"]] = write
+            case _:
+                self.redemptions[write.answer["id"]] = write
+
+    def adjust(self, books: Books, customer: str, note: str) -> None:
+        """A correction by hand.
+
+        Raises:
+            LookupError: nobody asked for it, or it was applied before (so do the others).
+        """
+        write = self._take(self.adjustments.get(note), f"adjustment {note!r}")
+        account, lots = books.state.accounts[customer], list(books.lots_of(customer).values())
+        _book(books, movements.adjust(account, write.body["points"], lots, _why(books), books.ids))
+
+    def redeem(self, books: Books, customer: str, redemption: str) -> None:
+        """Points spent."""
+        write = self._take(self.redemptions.get(redemption), f"redemption {redemption}")
+        account, lots = books.state.accounts[customer], books.lots_of(customer).values()
+        made = movements.redeem(account, write.answer["points"], lots, _why(books), books.ids)
+        self._spent[redemption] = [(one.lot_id, one.points) for one in made.transaction.postings if one.lot_id]
+        _book(books, made)
+
+    def cancel(self, books: Books, customer: str, redemption: str) -> None:
+        """Spent points given back; no lot of a run is old enough to need a new date."""
+        self._take(self.cancellations.get(redemption), f"cancellation of {redemption}")
+        lots = books.lots_of(customer)
+        portions = _portions(lots, self._spent[redemption])
+        _book(books, movements.restore(books.state.accounts[customer], portions, _why(books), books.ids))
+
+    def hold(self, books: Books, customer: str, hold_id: str) -> None:
+        """Points reserved."""
+        write = self._take(self.holds.get(hold_id), f"hold {hold_id}")
+        account, lots = books.state.accounts[customer], books.lots_of(customer).values()
+        made = movements.hold(account, write.answer["points"], lots, _why(books), books.ids)
+        books.record(made, _NOBODY)
+        ends = datetime.fromisoformat(write.answer["expires_at"])
+        portions = tuple((one.lot_id, one.points) for one in made.transaction.postings if one.lot_id)
+        points, begins = write.answer["points"], books.now
+        hold = Hold(UUID(hold_id), customer, write.answer["reference"], points, portions, due.OPEN, ends, begins)
+        due.keep_hold(books, hold)
+        after = books.state.accounts[customer]
+        books.state.accounts[customer] = after._replace(due_at=earliest(after.due_at, ends))
+        apply_due(books, [customer])
+
+    def capture(self, books: Books, customer: str, hold_id: str) -> None:
+        """What is held spent, in whole or in part; the rest is given back."""
+        write = self._take(self.captures.get(hold_id), f"capture of {hold_id}")
+        hold = self._open(books, customer, hold_id)
+        wanted: int = write.answer["captured"]
+        taken: list[tuple[UUID, int]] = []
+        rest: list[tuple[UUID, int]] = []
+        for lot, held in hold.portions:
+            part = min(wanted, held)
+            wanted -= part
+            taken += [(lot, part)] if part else []
+            rest += [(lot, held - part)] if held > part else []
+        account, lots = books.state.accounts[customer], books.lots_of(customer)
+        books.record(movements.capture(account, _portions(lots, taken), _why(books), books.ids), _NOBODY)
+        hold = hold._replace(state="captured", portions=tuple(rest))
+        if rest:
+            _release(books, hold, "captured")
+        else:
+            due.keep_hold(books, hold)
+        apply_due(books, [customer])
+
+    def release(self, books: Books, customer: str, hold_id: str) -> None:
+        """What is held given back."""
+        self._take(self.releases.get(hold_id), f"release of {hold_id}")
+        _release(books, self._open(books, customer, hold_id), "released")
+        apply_due(books, [customer])
+
+    def is_open(self, books: Books, customer: str, hold_id: str) -> bool:
+        """Whether a hold is there and neither captured, released nor over."""
+        hold = books.state.holds.get(customer, {}).get(UUID(hold_id))
+        return hold is not None and hold.state == due.OPEN
+
+    def missing(self) -> list[str]:
+        """The keys of acknowledged writes that the ledger does not have; a release of a hold that is over has none."""
+        needed = (self.adjustments, self.redemptions, self.holds, self.captures, self.cancellations)
+        return sorted({write.key for kind in needed for write in kind.values()} - self.applied)
+
+    def _open(self, books: Books, customer: str, hold_id: str) -> Hold:
+        if not self.is_open(books, customer, hold_id):
+            raise LookupError(f"hold {hold_id} is not open")
+        return books.state.holds[customer][UUID(hold_id)]
+
+    def _take(self, write: Write | None, what: str) -> Write:
+        if write is None:
+            raise LookupError(f"{what}: nobody was told that it was done")
+        if write.key in self.applied:
+            raise LookupError(f"{what}: applied twice ({write.key})")
+        self.applied.add(write.key)
+        return write
+
+
+def _release(books: Books, hold: Hold, state: str) -> None:
+    due.release(books, hold, books.now, state)
+    due.expire_given_back(books, hold, books.now)
+
+
+def _book(books: Books, movement: Movement) -> None:
+    books.record(movement, _NOBODY)
+    apply_due(books, [movement.transaction.account.customer_id])
+
+
+def _why(books: Books) -> Occasion:
+    return plain_occasion(Trigger(books.now, books.now, _NOBODY), "api/write", {"kind": "adjustment"})
+
+
+def _portions(lots: Mapping[UUID, Lot], parts: Portions) -> list[Portion]:
+    return [Portion(lots[lot], points) for lot, points in parts]

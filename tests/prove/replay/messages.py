@@ -1,0 +1,28 @@
+"""Messages, replayed: what each customer has to have been told, once on each channel."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+
+from services.notifications.rules.notice import Channel, notices
+from shared.contracts.envelope import Event
+from shared.contracts.shop import CustomerErased
+from tests.prove.replay.dedupe import Seen
+
+Message = tuple[str, str, str, str]
+"""Customer, channel, trigger, occasion."""
+
+
+def replay(events: Iterable[Event]) -> tuple[set[Message], Seen]:
+    """The messages that there have to be; an erasure takes those about what happened up to it, whenever it comes."""
+    seen = Seen()
+    told: dict[Message, datetime] = {}
+    erased: defaultdict[str, list[datetime]] = defaultdict(list)
+    for event in seen.new_ones(events):
+        if isinstance(event.data, CustomerErased):
+            erased[event.customer_id].append(event.time)
+        for one in notices(event):
+            for channel in Channel:
+                told.setdefault((one.customer_id, str(channel), str(one.trigger), one.occasion), one.occurred_at)
+    last = {customer: max(times) for customer, times in erased.items()}
+    return {message for message, at in told.items() if message[0] not in last or at > last[message[0]]}, seen

@@ -1,0 +1,229 @@
+"""One customer's points, replayed: the log of each topic, the acknowledged writes, and time."""
+
+import itertools
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from services.points.rules import limits
+from services.points.rules.books import Books
+from services.points.rules.due import apply_due
+from services.points.rules.fold import fold
+from services.points.rules.known import State
+from services.points.rules.ledger import Account
+from services.points.rules.limits import PROGRAM, Cut, Use, UseKey
+from services.points.rules.occasions import told_by
+from services.points.rules.ruleset import CompiledRule, RuleBook
+from services.points.rules.tiers import Standing, standing_before
+from shared.contracts import topics
+from shared.contracts.envelope import Event
+from shared.contracts.loyalty import ReferralChanged
+from shared.contracts.outcomes import Refusal
+from shared.contracts.shop import PurchaseCompleted
+from tests.prove.replay.acts import Acts
+from tests.prove.replay.dedupe import Seen
+from tests.prove.replay.statement import Entry, Line
+
+_SINCE: Final = datetime(1, 1, 1, tzinfo=UTC)
+
+# Of a line that was not published (an award of 0): where its reason names what it is about.
+_NAMED: Final = (
+    ("order_id", "order_id", "shop.purchase.completed.v1"),
+    ("review_id", "review_id", "shop.review.published.v1"),
+    ("activity_id", "activity_id", "shop.activity.performed.v1"),
+    ("answer_id", "answer_id", "shop.survey.answered.v1"),
+)
+
+
+def newcomer(customer: str) -> Account:
+    """Nothing is known of a customer."""
+    return Account(customer, 0, 0, 0, 0, 0, 0, 0, 0, _SINCE)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a customer's replay starts from; `cuts` is what was left to them of limits that all share, by origin."""
+
+    customer: str
+    queues: Mapping[str, Sequence[Event]]
+    entries: Sequence[Entry]
+    writes: Acts
+    rules: RuleBook
+    cuts: Mapping[str, Mapping[str, Cut]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What came of it: the lines, what rules refused, and the first thing that is wrong (None: nothing)."""
+
+    account: Account
+    lines: list[Line]
+    refused: list[Refusal]
+    taken: Seen
+    wrong: str | None
+
+
+class Replay:
+    """A customer's books, from nothing."""
+
+    def __init__(self, given: Given) -> None:
+        self._given = given
+        self._customer = given.customer
+        self._state = State(accounts={given.customer: newcomer(given.customer)}, complete={given.customer})
+        self._queues = {topic: deque(events) for topic, events in given.queues.items()}
+        self._where = {event.id: topic for topic, events in given.queues.items() for event in events}
+        self._ids = (UUID(int=number) for number in itertools.count(1))
+        self._now = _SINCE
+        self._lines: list[Line] = []
+        self._refused: list[Refusal] = []
+        self._seen = Seen()
+
+    def run(self, as_of: datetime) -> Replayed:
+        """Replay all of it, and let time pass to an instant."""
+        wrong: str | None = None
+        for entry in self._given.entries:
+            if len(self._lines) < entry.sequence:
+                wrong = wrong or self._try(entry)
+            if wrong is None and len(self._lines) < entry.sequence:
+                wrong = f"line {entry.sequence} ({entry.id}) follows from nothing: {entry.line} {dict(entry.reason)}"
+            if wrong is None and self._lines[entry.sequence - 1] != entry.line:
+                wrong = f"line {entry.sequence} is {entry.line}, should be {self._lines[entry.sequence - 1]}"
+        self._rest()
+        if wrong is None and len(self._lines) > len(self._given.entries):
+            wrong = f"lines are missing: {self._lines[len(self._given.entries) :][:3]}"
+        self._now = max(self._now, as_of)
+        with_dues = self._books()
+        apply_due(with_dues, [self._customer])
+        self._note(with_dues)
+        return Replayed(self._state.accounts[self._customer], self._lines, self._refused, self._seen, wrong)
+
+    def _try(self, entry: Entry) -> str | None:
+        self._now = entry.recorded_at
+        try:
+            self._step(entry)
+        except (LookupError, ValueError) as error:
+            return f"line {entry.sequence} ({entry.id}): {error}"
+        return None
+
+    def _step(self, entry: Entry) -> None:
+        """Do what a line says was done."""
+        if entry.cause in self._where:
+            self._reach(entry, entry.cause)
+            return
+        for name, field_, type_ in _NAMED:
+            if name in entry.reason and entry.line.points == 0 and entry.line.kind == "earned":
+                self._reach(entry, self._find(type_, field_, entry.reason[name]))
+                return
+        books = self._books()
+        apply_due(books, [self._customer])
+        if len(self._lines) + len(books.changes.transactions) < entry.sequence:
+            self._act(books, entry)
+        self._note(books)
+
+    def _act(self, books: Books, entry: Entry) -> None:
+        """Put in the API write that a line is of; nothing where it is of none."""
+        acts, customer, reason = self._given.writes, self._customer, entry.reason
+        match entry.line.kind, reason["kind"]:
+            case "adjusted", _:
+                acts.adjust(books, customer, reason["note"])
+            case "redeemed", "redemption":
+                acts.redeem(books, customer, reason["redemption_id"])
+            case "restored", _:
+                acts.cancel(books, customer, reason["redemption_id"])
+            case "held", _:
+                acts.hold(books, customer, reason["hold_id"])
+            case "redeemed", "hold":
+                acts.capture(books, customer, reason["hold_id"])
+            case "released", _ if acts.is_open(books, customer, reason["hold_id"]):
+                acts.release(books, customer, reason["hold_id"])
+            case _:
+                pass
+
+    def _find(self, type_: str, name: str, id_: str) -> str | None:
+        for queue in self._queues.values():
+            for event in queue:
+                if event.type == type_ and getattr(event.data, name) == id_:
+                    return event.id
+        return None
+
+    def _reach(self, entry: Entry, cause: str | None) -> None:
+        """Apply the topic's events up to and with the cause; what was applied before stays so."""
+        queue = self._queues.get(self._where.get(cause or "", ""), deque())
+        if not any(event.id == cause for event in queue):
+            return
+        while queue:
+            event = queue.popleft()
+            if isinstance(event.data, PurchaseCompleted) and event.id == cause:
+                self._let_tiers_come(event, entry)
+            self._apply(event)
+            if event.id == cause:
+                return
+
+    def _let_tiers_come(self, event: Event, entry: Entry) -> None:
+        """Apply tier events until the order is judged at the tier that it was judged at."""
+        if "multiplier" not in entry.inputs:
+            return
+        told = Standing(entry.inputs.get("tier"), entry.inputs["multiplier"])
+        tiers = self._queues.get(topics.TIERS, deque())
+        while tiers and self._standing(event) != told:
+            self._apply(tiers.popleft())
+
+    def _standing(self, event: Event) -> Standing:
+        return standing_before(self._state.timelines.get(self._customer, ()), event.time)
+
+    def _rest(self) -> None:
+        """Apply what left no line."""
+        for queue in self._queues.values():
+            while queue:
+                self._apply(queue.popleft())
+
+    def _apply(self, event: Event) -> None:
+        if not self._seen.is_new(event):
+            return
+        if isinstance(event.data, ReferralChanged):
+            for side in (event.customer_id, event.data.friend_id):
+                self._state.accounts.setdefault(side, newcomer(side))
+                self._state.complete.add(side)
+        self._hand_over_cuts(event)
+        books = self._books()
+        refused = fold(books, [event]).refusals
+        self._refused += refused
+        self._seen.forget(one.event for one in refused)
+        self._note(books)
+
+    def _hand_over_cuts(self, event: Event) -> None:
+        """Let limits of the whole program leave what they left."""
+        rules = self._given.rules.in_force(event.time)
+        told = told_by(event)
+        on = "purchase" if isinstance(event.data, PurchaseCompleted) else told[0] if told else None
+        if on is None:
+            return
+        origin = f"order/{event.data.order_id}" if isinstance(event.data, PurchaseCompleted) else told[1]
+        found = self._given.cuts.get(origin, {})
+        for rule in rules.on(on):
+            for key, use in shared_uses(rule, found.get(rule.id)):
+                self._state.uses[key] = use
+
+    def _books(self) -> Books:
+        return Books(self._state, self._given.rules, self._now, self._ids)
+
+    def _note(self, books: Books) -> None:
+        made = (one for one in books.changes.transactions if one.account.customer_id == self._customer)
+        self._lines += map(Line.of, made)
+
+
+def shared_uses(rule: CompiledRule, cut: Cut | None) -> Iterator[tuple[UseKey, Use]]:
+    """The use of each limit that the whole program shares for ever, as it makes this cut of an award (None: none)."""
+    for limit in rule.limits:
+        if limit.scope != "program":
+            continue
+        key = UseKey(PROGRAM, rule.id, f"{limit.scope}/{limit.per}")
+        if cut is None or cut.limit is None:
+            yield key, limits.NONE
+        elif limit.points is not None:
+            yield key, Use(1, limit.points - cut.awarded)
+        else:
+            yield key, Use(limit.count or 0, 0)

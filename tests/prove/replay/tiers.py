@@ -1,0 +1,43 @@
+"""Tiers, replayed: a function of the set of a customer's events."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from services.tiers.rules.admission import Key, admit, key_of
+from services.tiers.rules.order import Order
+from services.tiers.rules.program import Program
+from services.tiers.rules.timeline import Timeline, judge
+from services.tiers.rules.window import Window
+from shared.contracts.envelope import Event
+from shared.contracts.outcomes import Refusal
+from tests.prove.replay.dedupe import Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A customer's timeline, and what was refused."""
+
+    timeline: Timeline
+    refused: Sequence[Refusal]
+    taken: Seen
+
+
+def replay(program: Program, events: Sequence[Event]) -> Replayed:
+    """Replay a customer's purchases and refunds in the order of their log."""
+    known: dict[Key, Order] = {}
+    early: defaultdict[Key, list[Event]] = defaultdict(list)
+    refused: list[Refusal] = []
+    seen = Seen()
+    for event in seen.new_ones(events):
+        key = key_of(event)
+        found = admit([event], {key: known[key]} if key in known else {}, {key: early.pop(key, [])})
+        early[key] = sorted((one.event for one in found.waiting), key=lambda one: (one.time, one.data.refund_id))
+        for step in found.steps:
+            known[key] = step.order
+        refused += found.refusals
+        seen.forget(one.event for one in found.refusals)
+    counted = [order for order in known.values() if order.purchase.currency == program.currency]
+    movements = chain.from_iterable(order.movements() for order in counted)
+    return Replayed(judge(program, Window(), (), list(movements)), refused, seen)

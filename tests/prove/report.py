@@ -1,0 +1,127 @@
+"""What a run came to, for people (a table) and for programs (JSON)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from pydantic_core import to_json
+from rich.console import Console
+from rich.table import Table
+
+from tests.prove.checks.check import Check
+from tests.prove.nemesis import Struck
+from tests.prove.plan import Fault, Plan
+from tests.prove.run import Outcome
+from tests.prove.selftest import Caught
+
+GROUPS: Final = {
+    1: "every accepted event and acknowledged write is applied once, none is missing",
+    2: "`verify` of all four services",
+    3: "balances, tiers, referrals = a replay of the log",
+    4: "what was committed to an outbox reached Kafka, in order",
+    5: "dead letters = the malformed and refused ones; one message per event and channel",
+    6: "nobody was needed",
+}
+KILLS: Final = frozenset({Fault.KILL_WORKER, Fault.KILL_API})
+_OF_THREE: Final = 3
+"""The rule of three: none in N means, at 95 %, at most 3 in N."""
+
+
+def bound(outcome: Outcome) -> str:
+    """What no failure in so many faults says, honestly."""
+    if outcome.violated:
+        return f"violated with seed {outcome.seed}: there is no bound"
+    seen = [one.fault for one in outcome.struck if one.counts]
+    kills = sum(1 for fault in seen if fault in KILLS)
+    if not seen:
+        return "no fault took effect: this run says nothing about faults"
+    words = f"in {len(seen)} faults of all kinds: at most {_most(len(seen)):.1%} per fault"
+    return f"0 failures in {kills} kills: at most {_most(kills):.1%} per kill at 95 %; {words}" if kills else words
+
+
+def _most(count: int) -> float:
+    return min(1.0, _OF_THREE / count)
+
+
+def seconds(struck: Sequence[Struck]) -> tuple[float, float] | None:
+    """Median and worst of the times until work went on; None where there is none."""
+    known = [one.strike.recovery for one in struck if one.counts and one.strike.recovery is not None]
+    return (median(known), max(known)) if known else None
+
+
+def document(plan: Plan, outcome: Outcome, caught: Sequence[Caught]) -> dict[str, Any]:
+    """The report as JSON has it."""
+    return {
+        "seed": outcome.seed,
+        "began": outcome.began,
+        "seconds": round(outcome.seconds, 1),
+        "size": asdict(plan.size),
+        "faults": [_fault(fault, count, outcome.struck) for fault, count in plan.faults.items()],
+        "struck": [asdict(one) for one in outcome.struck],
+        "checks": [asdict(one) for one in outcome.checks],
+        "figures": outcome.figures,
+        "bound": bound(outcome),
+        "planted": [asdict(one) for one in caught],
+        "passed": not outcome.violated and all(one.right for one in caught),
+    }
+
+
+def _fault(fault: Fault, count: int, struck: Sequence[Struck]) -> dict[str, Any]:
+    own = [one for one in struck if one.fault is fault]
+    times = seconds(own)
+    observed = sum(1 for one in own if one.counts)
+    told = {"fault": fault, "planned": count, "observed": observed, "tried": len(own)}
+    return told | {"recovery_median": times and round(times[0], 2), "recovery_worst": times and round(times[1], 2)}
+
+
+def show(plan: Plan, outcome: Outcome, caught: Sequence[Caught]) -> None:
+    """Print it."""
+    console = Console()
+    if plan.faults:
+        console.print(_faults(document(plan, outcome, caught)["faults"]))
+    console.print(_checks(outcome.checks))
+    for one in outcome.violated:
+        console.print(f"[red]{one.name}[/red]: {one.found} wrong, seed {outcome.seed}:", highlight=False)
+        for offender in one.offenders:
+            console.print(f"  {offender}", highlight=False, markup=False)
+    if caught:
+        show_caught(caught)
+    for what, count in outcome.figures.items():
+        console.print(f"{what}: {count:,}", highlight=False)
+    console.print(f"seed {outcome.seed}, {outcome.seconds:.0f} s. {bound(outcome)}", highlight=False)
+
+
+def _faults(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table("fault", "planned", "observed", "went on after (median)", "worst", box=None, title="Faults")
+    for row in rows:
+        times = ["-" if row[name] is None else f"{row[name]:.1f} s" for name in ("recovery_median", "recovery_worst")]
+        table.add_row(str(row["fault"]), str(row["planned"]), str(row["observed"]), *times)
+    return table
+
+
+def _checks(checks: Sequence[Check]) -> Table:
+    table = Table("", "invariant", "looked at", "wrong", box=None, title="Invariants")
+    for group, words in GROUPS.items():
+        own = [one for one in checks if one.group == group]
+        if own:
+            table.add_row(str(group), f"[bold]{words}[/bold]", "", "")
+        for one in own:
+            table.add_row("", one.name, f"{one.looked_at:,}", str(one.found) if one.found else "0")
+    return table
+
+
+def show_caught(caught: Sequence[Caught]) -> None:
+    """Print which planted bugs were caught, and by which checks."""
+    table = Table("planted bug", "seconds", "caught by", box=None, title="Planted bugs")
+    for one in caught:
+        words = "; ".join(one.found_by) or "nothing"
+        table.add_row(one.plant, f"{one.seconds:.0f}", words if one.right else f"[red]{words}[/red]")
+    Console().print(table)
+
+
+def write(path: Path, told: Mapping[str, Any]) -> None:
+    """Write the JSON report."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(to_json(told, indent=2) + b"\n")

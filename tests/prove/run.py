@@ -1,0 +1,190 @@
+"""A run: publish a history, break what can be broken, let it get quiet, and check what is left."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+from typing import Final
+
+import httpx
+
+from tests.prove import findings, history, log, quiet
+from tests.prove.checks import applied, published, recovered, refused, replayed, verified
+from tests.prove.checks.check import Check, check
+from tests.prove.checks.oracle import Evidence, consult
+from tests.prove.earning import DOCUMENT, REWARD
+from tests.prove.history import History
+from tests.prove.lives import code_of
+from tests.prove.nemesis import Nemesis, Struck
+from tests.prove.plan import Plan
+from tests.prove.progress import Progress
+from tests.prove.publishing import Publisher, connected
+from tests.prove.stage import Cast, Ground, Stage, staged
+from tests.prove.writes import Writer
+
+_AHEAD: Final = 0.08
+"""How far publishing may be ahead of the faults, as a share of the history."""
+
+_CODES_SQL: Final = "INSERT INTO referral_code (customer_id, code, created_at) VALUES ($1, $2, now())"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run came to."""
+
+    seed: int
+    began: datetime
+    seconds: float = 0.0
+    checks: list[Check] = field(default_factory=list)
+    struck: list[Struck] = field(default_factory=list)
+    figures: dict[str, int | float] = field(default_factory=dict)
+
+    @property
+    def violated(self) -> list[Check]:
+        """The checks that found something."""
+        return [one for one in self.checks if one.found]
+
+
+def say(words: str) -> None:
+    """Tell how far it is."""
+    print(f"{datetime.now(UTC):%H:%M:%S} {words}", file=sys.stderr, flush=True)  # noqa: T201 a command line prints
+
+
+async def run(seed: int, plan: Plan, ground: Ground, cast: Cast | None = None) -> Outcome:
+    """Run a plan on the history of a seed."""
+    started = time.monotonic()
+    say(f"seed {seed}: making {plan.size.records:,} records of {plan.size.customers:,} customers")
+    told = await asyncio.to_thread(history.make, seed, plan.size)
+    async with staged(ground, cast or Cast()) as stage:
+        headers = {"Authorization": f"Bearer {stage.token}"}
+        async with httpx.AsyncClient(base_url=stage.api_url, headers=headers) as client:
+            await _prepare(stage, client, told)
+            outcome = Outcome(seed, datetime.now(UTC))
+            load = _Load(stage, client, told, plan, outcome)
+            await load.run()
+            outcome.checks += await _judge(stage, client, told, load)
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+async def _prepare(stage: Stage, client: httpx.AsyncClient, told: History) -> None:
+    """Codes of advocates (the same in every run, so that the history is), earning rules and the reward."""
+    os.environ.update(stage.direct_env())
+    await stage.pools["referrals"].executemany(_CODES_SQL, [(one, code_of(one)) for one in told.advocates])
+    draft = (await client.post("/v1/earning-rules", json=DOCUMENT)).raise_for_status().json()
+    (await client.post(f"/v1/earning-rules/{draft['version']}/publish")).raise_for_status()
+    (await client.post("/v1/rewards", json=REWARD)).raise_for_status()
+
+
+@dataclass(slots=True)
+class _Load:
+    """The history on its way, API writes beside it, and the nemesis over both."""
+
+    stage: Stage
+    client: httpx.AsyncClient
+    told: History
+    plan: Plan
+    outcome: Outcome
+    writer: Writer = field(init=False)
+    publisher: Publisher = field(init=False)
+
+    async def run(self) -> None:
+        """All of it, until everything is published and every service is quiet."""
+        keeping = asyncio.create_task(self.stage.fleet.keep())
+        try:
+            async with connected(self.stage.broker.bootstrap) as producer:
+                self.publisher = Publisher(producer, self.told.items, self.outcome.began, self.plan.pace)
+                await self._publish(keeping)
+            await self._quiet()
+        finally:
+            await _end(keeping)
+
+    async def _publish(self, keeping: asyncio.Task[None]) -> None:
+        """Publish, write and strike until all three are done."""
+        self.writer = Writer(self.client, Random(self.told.seed), self._customers, self.plan.mix)
+        progress = Progress(self.stage.pools, self.publisher.acknowledged)
+        nemesis = Nemesis(self.stage, progress, self.writer, Random(self.told.seed + 1), self.plan, say)
+        stopped = asyncio.Event()
+        writing = asyncio.create_task(self.writer.run(self.plan.writes, stopped))
+        striking = asyncio.create_task(nemesis.run())
+
+        def may_go_on(count: int) -> bool:
+            """Whether the faults have kept up with the history: none should find the system idle."""
+            for task in (keeping, writing, striking):
+                if task.done():
+                    task.result()  # what broke there ends the run
+            return count / len(self.told.items) <= nemesis.share_done + _AHEAD or nemesis.share_done >= 1
+
+        try:
+            await self.publisher.run(may_go_on)
+            await striking
+            self.outcome.struck = nemesis.struck
+            stopped.set()
+            with suppress(TimeoutError):  # what is never answered then is found by a check
+                await asyncio.wait_for(writing, self.plan.quiet_seconds)
+        finally:
+            await _end(striking)
+            await _end(writing)
+
+    def _customers(self) -> Sequence[str]:
+        """Those of whom something was published a while ago, as far as anybody can tell."""
+        count = min(len(self.told.customers), self.publisher.published // 4)
+        return self.told.customers[:count]
+
+    async def _quiet(self) -> None:
+        say("everything is published; waiting until it is handled")
+        began = time.monotonic()
+        try:
+            await quiet.settle(self.stage, self.plan.quiet_seconds, self.stage.cast.services)
+        except quiet.NotQuietError as error:
+            self.outcome.checks.append(check(6, "everything is handled in the end", 1, [error]))
+        else:
+            self.outcome.checks.append(check(6, "everything is handled in the end", 1, []))
+        self.outcome.figures["seconds until quiet"] = round(time.monotonic() - began, 1)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task, and wait for its end."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def _judge(stage: Stage, client: httpx.AsyncClient, told: History, load: _Load) -> list[Check]:
+    say("quiet; reading the log, the ledger and the balances")
+    verifying = asyncio.create_task(verified.checks(stage.direct_env(), stage.cast.services))
+    read = await log.read(stage.broker.bootstrap)
+    customers = sorted({event.customer_id for one in read.all() if (event := one.event) is not None})
+    balances = await findings.balances(client, customers)
+    found = await findings.read(stage.pools, await findings.earning_rules(client))
+    evidence = Evidence(stage.cast.services, read, load.writer.writes, found, balances, customers, told.advocates)
+    say("replaying")
+    oracle = await asyncio.to_thread(consult, evidence)
+    say("checking")
+    checks = [*applied.checks(evidence, oracle, told.items)]
+    checks += await verifying
+    checks += [*replayed.checks(evidence, oracle), *published.checks(evidence)]
+    checks += refused.checks(evidence, oracle, told.items)
+    checks += recovered.checks(load.plan.faults, load.outcome.struck, stage)
+    load.outcome.figures |= _figures(evidence, load)
+    return checks
+
+
+def _figures(evidence: Evidence, load: _Load) -> dict[str, int | float]:
+    writes = load.writer.writes
+    return {
+        "records published": load.publisher.published,
+        "records sent anew by the publisher": load.publisher.repeated,
+        "records in the log": sum(1 for _ in evidence.log.all()),
+        "records published again by relays": published.repeats(evidence),
+        "ledger lines": sum(map(len, evidence.found.points.statements.values())),
+        "API writes": len(writes),
+        "API writes acknowledged": sum(1 for one in writes if one.done),
+        "API writes whose first answer was lost": sum(1 for one in writes if one.replayed),
+        "API attempts": sum(one.attempts for one in writes),
+    }

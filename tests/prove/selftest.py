@@ -1,0 +1,60 @@
+"""Plants bugs, one at a time, each against a short directed run that provokes it, and shows that each is caught."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from tests.prove import run
+from tests.prove.history import Size
+from tests.prove.plan import Fault, Plan
+from tests.prove.plants import PLANTS
+from tests.prove.plants.plant import Plant
+from tests.prove.publishing import Pace
+from tests.prove.stage import Cast, Ground
+from tests.prove.writes import Kind
+
+CONTROL: Final = "none (the product as it is)"
+_SIZE: Final = Size(2_500, 60, malformed=0.2)
+_PACE: Final = Pace(rate=600.0, burst=300, burst_every=600)
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """A planted bug, the check that has to find it, and all that found something."""
+
+    plant: str
+    seconds: float
+    wanted: tuple[str, ...]
+    found_by: tuple[str, ...]
+
+    @property
+    def right(self) -> bool:
+        """Whether the bug was found by the check that is meant to; without a bug, whether nothing was found."""
+        return set(self.wanted) <= set(self.found_by) if self.wanted else not self.found_by
+
+
+async def prove(ground: Ground, seed: int) -> list[Caught]:
+    """Every bug, after a run without one through the same faults."""
+    control = Plant(CONTROL, lambda: None, (), (Fault.KILL_WORKER,) * 2 + (Fault.RESET_AT_COMMIT,) * 2)
+    return [await against(ground, seed, plant) for plant in (control, *PLANTS.values())]
+
+
+async def against(ground: Ground, seed: int, plant: Plant) -> Caught:
+    """A directed run with a bug in it."""
+    run.say(f"planted: {plant.name}")
+    began = time.monotonic()
+    of_api = plant.of_api
+    directed = Plan(
+        _SIZE,
+        _PACE,
+        writes=30.0,
+        faults=Counter(plant.faults),
+        mix={Kind.ADJUST: 1} if of_api else {Kind.ADJUST: 2, Kind.HOLD: 1},
+        commits_of=("points-api",) if of_api else ("points-worker",),
+        quiet_seconds=15.0,
+    )
+    cast = Cast({"points": plant.workers}, plant.name if plant.found_by else None, planted_api=of_api)
+    outcome = await run.run(seed + Random(plant.name).randrange(1000), directed, ground, cast)
+    return Caught(plant.name, time.monotonic() - began, plant.found_by, tuple(one.name for one in outcome.violated))

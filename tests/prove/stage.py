@@ -1,0 +1,245 @@
+"""What a run stands on: Kafka, PostgreSQL behind the proxy, four databases and the processes of the services."""
+
+import asyncio
+import os
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from aiokafka.admin import AIOKafkaAdminClient
+
+from deploy import topics
+from deploy.keys import create_key
+from deploy.local.kafka import ApacheKafka
+from deploy.local.layout import SERVICES
+from deploy.local.ports import LOOPBACK, answers, free_port
+from deploy.local.postgres import Postgres
+from shared.contracts.topics import ALL
+from shared.postgres.migrate import migrate
+from shared.postgres.pool import Pool, open_pool
+from tests.prove.fleet import Fleet, planted
+from tests.prove.patience import until
+from tests.prove.plants.plant import FOLDER
+from tests.prove.proxy import Proxy
+
+SESSION_MS: Final = 6_000
+"""The shortest that Kafka allows: so a dead worker's partitions wait no longer than they must."""
+
+_READY_SECONDS: Final = 90.0
+
+# Rows leave the outbox when they are published. A copy of each, made in the transaction that made the row,
+# is how it is known afterwards what was committed.
+KEEP_OUTBOX_SQL: Final = """
+CREATE TABLE proof_outbox (id bigint PRIMARY KEY, topic text NOT NULL, key bytea NOT NULL, value bytea NOT NULL);
+CREATE FUNCTION proof_keep() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO proof_outbox VALUES (NEW.id, NEW.topic, NEW.key, NEW.value);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER proof_keep AFTER INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION proof_keep();
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A broker and a database server, which several stages may stand on, one after another."""
+
+    folder: Path
+    broker: ApacheKafka
+    server: Postgres
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Which workers there are, by service, and the bug that is planted in them (and in the APIs)."""
+
+    workers: Mapping[str, int] = field(
+        default_factory=lambda: {"points": 2, "tiers": 1, "referrals": 1, "notifications": 1}
+    )
+    planted: str | None = None
+    planted_api: bool = False
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services that handle events."""
+        return tuple(self.workers)
+
+
+@dataclass(slots=True)
+class Stage:
+    """A running stage; `pools` go to PostgreSQL past the proxy, a pool for each service."""
+
+    ground: Ground
+    cast: Cast
+    proxy: Proxy
+    fleet: Fleet
+    env: dict[str, str]
+    """As the services have it: their databases are behind the proxy."""
+    api_url: str
+    token: str
+    pools: dict[str, Pool]
+    log_begins: int
+    """Where the server's log was, in bytes, when the stage was set."""
+
+    @property
+    def broker(self) -> ApacheKafka:
+        """The broker."""
+        return self.ground.broker
+
+    @property
+    def server(self) -> Postgres:
+        """The database server."""
+        return self.ground.server
+
+    def deadlocks(self) -> list[str]:
+        """What the server's log says of deadlocks since the stage was set."""
+        with self.server.log.open("rb") as file:
+            file.seek(self.log_begins)
+            return [line.decode(errors="replace").strip() for line in file if b"deadlock detected" in line]
+
+    def direct_env(self) -> dict[str, str]:
+        """The environment of commands that are run beside the services: their databases without the proxy."""
+        urls = {f"WAFA_DATABASE_URL_{one.upper()}": database_url(self.server.url(), one) for one in SERVICES}
+        return {**os.environ, **self.env, **urls}
+
+    async def restart_server(self) -> None:
+        """Crash PostgreSQL, and start it again."""
+        await asyncio.to_thread(lambda: self.server.stop(immediate=True))
+        await asyncio.to_thread(self.server.start)
+
+    async def restart_broker(self) -> None:
+        """Kill the broker, and start it again."""
+        await asyncio.to_thread(self.broker.kill)
+        await asyncio.to_thread(self.broker.start)
+
+
+def database_url(server_url: str, service: str) -> str:
+    """The database of a service on a server."""
+    return urlunsplit(urlsplit(server_url)._replace(path=f"/wafa_{service}"))
+
+
+@asynccontextmanager
+async def grounded(folder: Path) -> AsyncIterator[Ground]:
+    """Kafka and PostgreSQL, ended in the end, whatever happens."""
+    ground = Ground(folder, ApacheKafka(folder / "kafka"), Postgres(folder / "postgres", port=free_port()))
+    try:
+        await asyncio.gather(asyncio.to_thread(ground.broker.start), asyncio.to_thread(ground.server.start))
+        yield ground
+    finally:
+        await asyncio.to_thread(ground.broker.kill)
+        await asyncio.to_thread(lambda: ground.server.stop(immediate=True))
+
+
+@asynccontextmanager
+async def staged(ground: Ground, cast: Cast) -> AsyncIterator[Stage]:
+    """Everything, from empty topics and databases, running and ready; the processes are ended in the end."""
+    proxy = Proxy(free_port(), ground.server.port)
+    pools: dict[str, Pool] = {}
+    folder = Path(tempfile.mkdtemp(prefix="stage-", dir=ground.folder))
+    env, api_port, token = _environment(folder, ground, proxy)
+    fleet = Fleet(env, folder / "logs")
+    log_begins = ground.server.log.stat().st_size
+    try:
+        await _empty_topics(ground.broker.bootstrap)
+        await _empty_databases(ground.server)
+        await proxy.start()
+        for service in SERVICES:
+            url = database_url(ground.server.url(), service)
+            pools[service] = await open_pool(url, application="wafa-prove", min_size=0, max_size=4)
+        _start(fleet, cast, api_port)
+        stage = Stage(ground, cast, proxy, fleet, env, f"http://{LOOPBACK}:{api_port}", token, pools, log_begins)
+        await _until_ready(fleet, api_port)
+        yield stage
+    finally:
+        fleet.stop()
+        for pool in pools.values():
+            pool.terminate()
+        await proxy.stop()
+
+
+async def _empty_topics(bootstrap: str) -> None:
+    """Make the topics anew."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        while left := set(await admin.list_topics()) & set(ALL):
+            await admin.delete_topics(sorted(left))
+            await asyncio.sleep(0.3)
+    finally:
+        await admin.close()
+    await topics.create(bootstrap)
+
+
+async def _empty_databases(server: Postgres) -> None:
+    """Make the databases anew, each with the copy of its outbox."""
+    connection = await asyncpg.connect(server.url())
+    try:
+        for service in SERVICES:
+            await connection.execute(f'DROP DATABASE IF EXISTS "wafa_{service}" WITH (FORCE)')
+            await connection.execute(f'CREATE DATABASE "wafa_{service}"')
+    finally:
+        await connection.close()
+    for service in SERVICES:
+        url = database_url(server.url(), service)
+        await migrate(url, f"services.{service}")
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute(KEEP_OUTBOX_SQL)
+        finally:
+            await connection.close()
+
+
+def _environment(folder: Path, ground: Ground, proxy: Proxy) -> tuple[dict[str, str], int, str]:
+    """The services' settings, the port of the APIs and an admin's key."""
+    keys, api_port = folder / "api-keys.json", free_port()
+    token = create_key(keys, ["admin"], "proof")
+    before_proxy = ground.server.url().replace(f":{ground.server.port}/", f":{proxy.port}/")
+    env = {
+        "WAFA_KAFKA_BOOTSTRAP": ground.broker.bootstrap,
+        "WAFA_KAFKA_IDEMPOTENCE": "true",
+        "WAFA_KAFKA_SESSION_TIMEOUT_MS": str(SESSION_MS),
+        "WAFA_API_KEYS_FILE": str(keys),
+        FOLDER: str(folder),
+        "WAFA_JWT_KEY": secrets.token_urlsafe(48),
+        "WAFA_NOTIFICATIONS_SMTP_HOST": LOOPBACK,
+        "WAFA_NOTIFICATIONS_SMTP_PORT": str(free_port()),
+        **{f"WAFA_DATABASE_URL_{one.upper()}": database_url(before_proxy, one) for one in SERVICES},
+    }
+    return env, api_port, token
+
+
+def _start(fleet: Fleet, cast: Cast, api_port: int) -> None:
+    smtp, web = fleet.env["WAFA_NOTIFICATIONS_SMTP_PORT"], str(free_port())
+    if "notifications" in cast.services:
+        fleet.add("mail", "mail", ("deploy.local.mail", smtp, web), {})
+    gateway = ("deploy.local.gateway", str(api_port))
+    fleet.add("api", "api", planted(cast.planted, gateway) if cast.planted_api else gateway, {})
+    fleet.planted = cast.planted
+    for service, count in cast.workers.items():
+        for number in range(1, count + 1):
+            fleet.add_worker(service, f"{service}-{number}")
+
+
+async def _until_ready(fleet: Fleet, api_port: int) -> None:
+    """Wait until the APIs answer and every worker has its partitions.
+
+    Raises:
+        TimeoutError: that takes too long.
+    """
+    workers = [member for member in fleet.members if member.entry[-1] == "worker"]
+
+    async def ready() -> bool:
+        return answers(api_port) and all(_is_assigned(member.said_since(0)) for member in workers)
+
+    if not await until(ready, _READY_SECONDS):
+        raise TimeoutError(f"not ready within {_READY_SECONDS:.0f} s; see {fleet.folder}")
+
+
+def _is_assigned(lines: list[dict[str, object]]) -> bool:
+    return any(line.get("event") == "partitions_assigned" for line in lines)

@@ -1,0 +1,191 @@
+"""Every check passes on what the services really do, and fails when one thing is wrong."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from shared.contracts import topics
+from tests.prove import earning
+from tests.prove.checks import applied, published, refused, replayed
+from tests.prove.checks.check import Check
+from tests.prove.checks.oracle import Evidence, consult
+from tests.prove.findings import Dead
+from tests.prove.history import History, Size
+from tests.prove.log import Log
+from tests.prove.rehearsal import rehearse
+from tests.prove.writes import Kind, Write
+
+
+@pytest.fixture(scope="module")
+def rehearsed(postgres_url: str) -> tuple[History, Evidence]:
+    """450 records of 15 customers, handled by the services."""
+    return asyncio.run(rehearse(postgres_url, 21, Size(450, 15, malformed=0.04)))
+
+
+def checks(told: History, evidence: Evidence) -> Iterator[Check]:
+    oracle = consult(evidence)
+    yield from applied.checks(evidence, oracle, told.items)
+    yield from replayed.checks(evidence, oracle)
+    yield from published.checks(evidence)
+    yield from refused.checks(evidence, oracle, told.items)
+
+
+def test_the_services_agree_with_the_replay(rehearsed: tuple[History, Evidence]):
+    assert {one.name: one.offenders for one in checks(*rehearsed) if one.found} == {}
+
+
+def test_the_rehearsal_is_about_something(rehearsed: tuple[History, Evidence]):
+    _, evidence = rehearsed
+    looked_at = {one.name: one.looked_at for one in checks(*rehearsed)}
+    assert {name for name, count in looked_at.items() if not count} <= {
+        "acknowledged API writes = writes in the ledger",
+        "the reward's stock and its limit per customer",
+    }
+    assert len({one[3] for one in evidence.found.referrals}) > 1
+    assert sum(map(len, evidence.found.timelines.values())) > 2
+
+
+Change = Callable[[Evidence], Evidence]
+
+
+def found(evidence: Evidence, **parts: Any) -> Evidence:
+    return replace(evidence, found=replace(evidence.found, **parts))
+
+
+def points(evidence: Evidence, **parts: Any) -> Evidence:
+    return found(evidence, points=replace(evidence.found.points, **parts))
+
+
+def without_records(evidence: Evidence, topic: str, count: int = 1) -> Evidence:
+    log = dict(evidence.log.by_topic)
+    log[topic] = log[topic][count:]
+    return replace(evidence, log=Log(log))
+
+
+def swapped(evidence: Evidence) -> Evidence:
+    """Two events of one customer change places on the topic."""
+    log = dict(evidence.log.by_topic)
+    of_topic = list(log[topics.POINTS])
+    first = of_topic[0]
+    other = next(i for i, one in enumerate(of_topic[1:], 1) if one.record.key == first.record.key)
+    of_topic[0], of_topic[other] = of_topic[other], of_topic[0]
+    return replace(evidence, log=Log(log | {topics.POINTS: of_topic}))
+
+
+def without_inbox_row(evidence: Evidence) -> Evidence:
+    inboxes = dict(evidence.found.inboxes)
+    return found(evidence, inboxes=inboxes | {"tiers": frozenset(sorted(inboxes["tiers"])[1:])})
+
+
+def with_inbox_row(evidence: Evidence) -> Evidence:
+    return found(
+        evidence, inboxes=dict(evidence.found.inboxes) | {"points": evidence.found.inboxes["points"] | {uuid4()}}
+    )
+
+
+def without_line(evidence: Evidence) -> Evidence:
+    statements = dict(evidence.found.points.statements)
+    customer = max(statements, key=lambda one: len(statements[one]))
+    return points(evidence, statements=statements | {customer: statements[customer][:-1]})
+
+
+def richer(evidence: Evidence) -> Evidence:
+    known = {customer: dict(one) for customer, one in evidence.balances.items()}
+    known[evidence.customers[0]]["available"] += 1
+    return replace(evidence, balances=known)
+
+
+def demoted(evidence: Evidence) -> Evidence:
+    timelines = dict(evidence.found.timelines)
+    customer = next(iter(timelines))
+    return found(evidence, timelines=timelines | {customer: timelines[customer][:-1]})
+
+
+def another_state(evidence: Evidence) -> Evidence:
+    first, *rest = evidence.found.referrals
+    return found(evidence, referrals=[(*first[:3], "flagged", *first[4:]), *rest])
+
+
+def over_the_limit(evidence: Evidence) -> Evidence:
+    count, given = evidence.found.points.uses[earning.LAUNCH]
+    return points(evidence, uses=dict(evidence.found.points.uses) | {earning.LAUNCH: (count + 1, given)})
+
+
+def oversold(evidence: Evidence) -> Evidence:
+    return points(evidence, rewards=[(0, earning.REWARD["stock"] + 1, 1)])
+
+
+def greedy(evidence: Evidence) -> Evidence:
+    return points(evidence, rewards=[(97, 3, earning.REWARD["limit_per_customer"] + 1)])
+
+
+def told_twice(evidence: Evidence) -> Evidence:
+    return found(evidence, messages=[*evidence.found.messages, evidence.found.messages[0]])
+
+
+def untold(evidence: Evidence) -> Evidence:
+    return found(evidence, messages=evidence.found.messages[1:])
+
+
+def one_letter_more(evidence: Evidence) -> Evidence:
+    letter = Dead(("shop.purchases", 0, 0), "handler_refused", "broken")
+    return found(evidence, dead=dict(evidence.found.dead) | {"points": [*evidence.found.dead["points"], letter]})
+
+
+def one_letter_less(evidence: Evidence) -> Evidence:
+    return found(evidence, dead=dict(evidence.found.dead) | {"tiers": evidence.found.dead["tiers"][1:]})
+
+
+def uncommitted(evidence: Evidence) -> Evidence:
+    return found(evidence, outboxes=dict(evidence.found.outboxes) | {"tiers": evidence.found.outboxes["tiers"][1:]})
+
+
+def unwritten(evidence: Evidence) -> Evidence:
+    write = Write("k", Kind.ADJUST, evidence.customers[0], "/", {"points": 5, "note": "n"}, status=201)
+    return replace(evidence, writes=[write])
+
+
+def unanswered(evidence: Evidence) -> Evidence:
+    return replace(evidence, writes=[Write("k", Kind.ADJUST, evidence.customers[0], "/", {"points": 5, "note": "n"})])
+
+
+@pytest.mark.parametrize(
+    "change, name",
+    [
+        (lambda one: without_records(one, topics.REVIEWS), "what the broker acknowledged is in the log"),
+        (without_inbox_row, "tiers: events taken = accepted events of the log"),
+        (with_inbox_row, "points: events taken = accepted events of the log"),
+        (unwritten, "acknowledged API writes = writes in the ledger"),
+        (unanswered, "acknowledged API writes = writes in the ledger"),
+        (without_line, "statements line by line = the replay"),
+        (richer, "balances (read over HTTP) = the replay"),
+        (demoted, "tiers = the replay"),
+        (demoted, "points knows the tiers that tiers has"),
+        (another_state, "referrals = a replay"),
+        (over_the_limit, f"limit of the program: {earning.LAUNCH}"),
+        (oversold, "the reward's stock and its limit per customer"),
+        (greedy, "the reward's stock and its limit per customer"),
+        (lambda one: without_records(one, topics.POINTS), "points: the outbox reached Kafka"),
+        (lambda one: without_records(one, topics.POINTS), "points: every movement has its event"),
+        (uncommitted, "tiers: Kafka has nothing that was not committed"),
+        (swapped, "points: first occurrences in order per customer"),
+        (one_letter_more, "points: dead letters = malformed and refused records"),
+        (one_letter_less, "tiers: dead letters = malformed and refused records"),
+        (told_twice, "messages: one per event and channel"),
+        (untold, "messages: one per event and channel"),
+    ],
+)
+def test_a_check_fails(rehearsed: tuple[History, Evidence], change: Change, name: str):
+    told, evidence = rehearsed
+    assert name in {one.name for one in checks(told, change(evidence)) if one.found}
+
+
+def test_what_was_not_meant_to_be_malformed_is_seen(rehearsed: tuple[History, Evidence]):
+    told, evidence = rehearsed
+    meant = tuple(replace(item, flaw=None) for item in told.items)
+    [wrong] = [one for one in refused.checks(evidence, consult(evidence), meant) if one.found]
+    assert wrong.name == "malformed records of the log = those that were meant to be"

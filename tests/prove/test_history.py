@@ -1,0 +1,110 @@
+"""The history is the seed's own, and holds what it promises in the shares that it promises."""
+
+from collections import Counter, defaultdict
+from datetime import UTC, datetime
+
+import pytest
+
+from shared.contracts import topics
+from shared.contracts.envelope import Record, decode
+from shared.contracts.reasons import Malformed
+from shared.contracts.registry import TYPES
+from tests.prove import history
+from tests.prove.history import History, Size
+from tests.prove.items import Item, Role, Turn
+from tests.prove.malformed import FLAWS
+
+BEGIN = datetime(2026, 6, 1, 12, tzinfo=UTC)
+SIZE = Size(10_000, 500)
+
+
+@pytest.fixture(scope="module")
+def made() -> History:
+    return history.make(3, SIZE)
+
+
+def share(made: History, role: Role) -> float:
+    return len(made.of_role(role)) / len(made.items)
+
+
+def record(item: Item) -> Record:
+    key, value, headers = item.record(BEGIN)
+    return Record(item.told.topic, 0, item.number, key, value, headers, BEGIN)
+
+
+def test_the_same_seed_is_the_same_history(made: History):
+    again = history.make(3, SIZE)
+    assert [item.record(BEGIN) for item in made.items] == [item.record(BEGIN) for item in again.items]
+    assert history.make(4, SIZE).items != made.items
+
+
+def test_it_is_as_long_as_it_was_asked_to_be(made: History):
+    assert len(made.items) == SIZE.records
+    assert [item.number for item in made.items] == list(range(SIZE.records))
+    assert len({item.told.customer for item in made.items}) == SIZE.customers
+
+
+def test_the_shares_are_those_promised(made: History):
+    assert share(made, Role.DUPLICATE) == pytest.approx(0.02, rel=0.01)
+    assert share(made, Role.REPEAT) == pytest.approx(0.01, rel=0.01)
+    assert share(made, Role.MALFORMED) == pytest.approx(0.002, rel=0.01)
+    turns = Counter(item.turn for item in made.items)
+    assert turns[Turn.DISPLACED] / len(made.items) == pytest.approx(0.03, rel=0.15)
+    assert turns[Turn.LATE] / len(made.items) == pytest.approx(0.01, rel=0.2)
+
+
+def test_every_type_of_a_shop_is_there(made: History):
+    shops = {name for name, known in TYPES.items() if known.topic in topics.SHOP}
+    assert {item.told.type for item in made.items if item.role is Role.EVENT} == shops
+
+
+def test_what_is_no_flaw_is_an_event(made: History):
+    for item in made.items:
+        if item.flaw is None:
+            assert decode(record(item), frozenset(TYPES)) is not None
+
+
+def test_displaced_events_come_after_a_later_one_of_their_customer(made: History):
+    latest: defaultdict[str, float] = defaultdict(float)
+    for item in made.items:
+        if item.role is Role.EVENT:
+            if item.turn is Turn.DISPLACED:
+                assert item.told.at < latest[item.told.customer]
+            latest[item.told.customer] = max(latest[item.told.customer], item.told.at)
+
+
+def test_late_events_are_days_old(made: History):
+    late = [item for item in made.items if item.turn is Turn.LATE and item.role is Role.EVENT]
+    assert all(item.told.at < item.number / SIZE.rate - 86_400 * 0.9 for item in late)
+
+
+def test_duplicates_and_repeats_come_after_what_they_repeat(made: History):
+    first = {item.told.id: item for item in made.items if item.role is Role.EVENT}
+    for item in made.of_role(Role.DUPLICATE):
+        assert first[item.told.id].number < item.number
+        assert first[item.told.id].told == item.told
+    for item in made.of_role(Role.REPEAT):
+        origin = first[item.told.id.partition("-")[0]]
+        assert origin.number < item.number
+        assert (origin.told.data, origin.told.source, origin.told.at) == (
+            item.told.data,
+            item.told.source,
+            item.told.at,
+        )
+
+
+def test_every_flaw_is_on_every_topic_that_it_can_be_on():
+    size = Size(2_000, 100, malformed=0.2)
+    spoilt = history.make(5, size).of_role(Role.MALFORMED)
+    general = {name for name, flaw in FLAWS.items() if flaw.only is None}
+    found = {(item.told.topic, item.flaw) for item in spoilt}
+    assert {(topic, name) for topic in topics.SHOP for name in general} <= found
+    assert {flaw for _, flaw in found} == set(FLAWS)
+
+
+def test_a_flaw_gets_its_reason():
+    for item in history.make(5, Size(2_000, 100, malformed=0.2)).of_role(Role.MALFORMED):
+        assert item.flaw is not None
+        with pytest.raises(Malformed) as caught:
+            decode(record(item), frozenset(TYPES))
+        assert caught.value.reason is FLAWS[item.flaw].reason, item.flaw

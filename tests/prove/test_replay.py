@@ -1,0 +1,231 @@
+"""The oracle on small cases: it makes the lines that the words of the design ask for, and sees what is wrong."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from services.points.rules.limits import Cut
+from services.points.rules.ruleset import RuleBook
+from services.referrals.rules.program import Program, ProgramDocument
+from services.tiers.rules.program import Program as TierProgram
+from services.tiers.rules.program import ProgramDocument as TierDocument
+from shared.contracts import topics
+from shared.contracts.envelope import Event
+from shared.contracts.shop import CustomerErased, CustomerRegistered, ReferralSignedUp
+from tests.points import shop
+from tests.points.known import rulebook, ruleset
+from tests.prove.replay import messages, referrals, tiers
+from tests.prove.replay.acts import Acts
+from tests.prove.replay.points import Given, Replay, Replayed
+from tests.prove.replay.referrals import Terms
+from tests.prove.replay.statement import Entry, Line
+from tests.prove.writes import Kind, Write
+from tests.tiers.oracle import timeline_of
+
+LATER = shop.hour(1000)
+Queues = Mapping[str, Sequence[Event]]
+
+
+def line(kind: str, points: int, available: int, *, debt: int = 0, earned: int, redeemed: int = 0) -> Line:
+    return Line(kind, points, available, 0, 0, debt, earned, redeemed)
+
+
+def entry(sequence: int, written: Line, cause: Event | None, **reason: Any) -> Entry:
+    inputs = {"multiplier": "1"} if written.kind == "earned" else {}
+    at = shop.hour(sequence)
+    return Entry(f"t{sequence}", sequence, written, reason, inputs, at, at, cause and cause.id)
+
+
+def replayed(queues: Queues, *entries: Entry, acts: Acts | None = None, rules: RuleBook | None = None) -> Replayed:
+    return Replay(Given("ann", queues, entries, acts or Acts(), rules or rulebook())).run(LATER)
+
+
+def write(kind: Kind, body: dict[str, Any], answer: dict[str, Any] | None = None, status: int = 201) -> Write:
+    return Write(f"key-{kind}", kind, "ann", "/", body, status=status, answer=answer or {})
+
+
+BUY = shop.purchase("o", "100.00")
+BACK = shop.refund("o", "r", "30.00", shop.hour(1))
+EARNED = line("earned", 100, 100, earned=100)
+REVERSED = line("reversed", -30, 70, earned=70)
+BOUGHT = entry(1, EARNED, BUY, kind="purchase", order_id="o")
+REFUNDED = entry(2, REVERSED, BACK, kind="refund", order_id="o", refund_id="r")
+
+
+def test_lines_that_follow_from_the_log_are_right():
+    found = replayed({topics.PURCHASES: [BUY, BACK]}, BOUGHT, REFUNDED)
+    assert found.wrong is None
+    assert found.lines == [EARNED, REVERSED]
+    assert (found.account.available, found.account.earned) == (70, 70)
+
+
+def test_what_comes_twice_makes_one_line():
+    log = [BUY, shop.redelivered(BUY), shop.again(BUY), BACK, shop.redelivered(BACK), shop.again(BACK)]
+    assert replayed({topics.PURCHASES: log}, BOUGHT, REFUNDED).wrong is None
+
+
+def test_a_line_that_is_missing_is_seen():
+    assert "missing" in str(replayed({topics.PURCHASES: [BUY, BACK]}, BOUGHT).wrong)
+
+
+def test_a_line_that_nothing_caused_is_seen():
+    twice = entry(2, line("earned", 100, 200, earned=200), BUY, kind="purchase", order_id="o")
+    assert "follows from nothing" in str(replayed({topics.PURCHASES: [BUY]}, BOUGHT, twice).wrong)
+
+
+def test_a_line_with_other_points_is_seen():
+    wrong = replace(BOUGHT, line=EARNED._replace(points=101, available=101, earned=101))
+    assert "should be" in str(replayed({topics.PURCHASES: [BUY]}, wrong).wrong)
+
+
+def test_the_statement_tells_whether_a_write_came_before_a_refund():
+    spent = write(Kind.REDEEM, {"points": 100}, {"id": "x", "points": 100})
+    reason = {"kind": "redemption", "redemption_id": "x"}
+    before = entry(2, line("redeemed", -100, 0, earned=100, redeemed=100), None, **reason)
+    owed = entry(3, line("reversed", -30, 0, debt=30, earned=70, redeemed=100), BACK, **REFUNDED.reason)
+    acts = Acts.of([spent])
+    found = replayed({topics.PURCHASES: [BUY, BACK]}, BOUGHT, before, owed, acts=acts)
+    assert (found.wrong, found.account.debt, acts.missing()) == (None, 30, [])
+
+
+def test_a_write_that_nobody_was_told_of_is_seen():
+    reason = {"kind": "adjustment", "note": "n"}
+    given = entry(1, Line("adjusted", 5, 5, 0, 0, 0, 0, 0), None, **reason)
+    assert replayed({}, given, acts=Acts.of([write(Kind.ADJUST, {"points": 5, "note": "n"})])).wrong is None
+    assert "nobody was told" in str(replayed({}, given).wrong)
+    refused = write(Kind.ADJUST, {"points": 5, "note": "n"}, status=409)
+    assert "nobody was told" in str(replayed({}, given, acts=Acts.of([refused])).wrong)
+
+
+def test_a_write_that_was_done_twice_is_seen():
+    acts = Acts.of([write(Kind.ADJUST, {"points": 5, "note": "n"})])
+    lines = [Line("adjusted", 5, 5 * number, 0, 0, 0, 0, 0) for number in (1, 2)]
+    entries = [entry(number, one, None, kind="adjustment", note="n") for number, one in enumerate(lines, 1)]
+    assert "applied twice" in str(replayed({}, *entries, acts=acts).wrong)
+
+
+def test_an_acknowledged_write_without_a_line_is_missing():
+    acts = Acts.of([write(Kind.ADJUST, {"points": 5, "note": "n"})])
+    replayed({}, acts=acts)
+    assert acts.missing() == ["key-adjust"]
+
+
+def test_a_hold_is_captured_in_part_or_runs_out():
+    hold, second = "0" * 31 + "1", "0" * 31 + "2"
+    ends = shop.hour(50).isoformat()
+    asked = [
+        write(Kind.ADJUST, {"points": 50, "note": "n"}),
+        write(Kind.HOLD, {}, {"id": hold, "points": 20, "reference": "a", "expires_at": ends}),
+        write(Kind.CAPTURE, {}, {"id": hold, "captured": 15}),
+    ]
+    asked.append(replace_key(write(Kind.HOLD, {}, asked[1].answer | {"id": second, "points": 10}), "second"))
+    statement = [
+        (Line("adjusted", 50, 50, 0, 0, 0, 0, 0), {"kind": "adjustment", "note": "n"}),
+        (Line("held", -20, 30, 0, 20, 0, 0, 0), {"kind": "hold", "hold_id": hold}),
+        (Line("redeemed", -15, 30, 0, 5, 0, 0, 15), {"kind": "hold", "hold_id": hold, "redemption_id": "y"}),
+        (Line("released", 5, 35, 0, 0, 0, 0, 15), {"kind": "hold", "hold_id": hold}),
+        (Line("held", -10, 25, 0, 10, 0, 0, 15), {"kind": "hold", "hold_id": second}),
+        (Line("released", 10, 35, 0, 0, 0, 0, 15), {"kind": "hold", "hold_id": second}),
+    ]
+    entries = [entry(number, one, None, **reason) for number, (one, reason) in enumerate(statement, 1)]
+    entries[-1] = replace(entries[-1], recorded_at=shop.hour(50), occurred_at=shop.hour(50))
+    acts = Acts.of(asked)
+    assert replayed({}, *entries, acts=acts).wrong is None
+    assert acts.missing() == []
+
+
+def replace_key(one: Write, key: str) -> Write:
+    one.key = key
+    return one
+
+
+def test_an_order_is_judged_at_the_tier_that_its_line_names():
+    tier = shop.tier([(shop.hour(-1), "2")])
+    queues = {topics.PURCHASES: [BUY], topics.TIERS: [tier]}
+    with_extra = entry(1, line("earned", 200, 200, earned=200), BUY, kind="purchase", order_id="o")
+    after = replace(with_extra, inputs={"multiplier": "2", "tier": "x2"})
+    assert replayed(queues, after).wrong is None
+    settled = entry(2, line("earned", 100, 200, earned=200), tier, kind="tier", order_id="o")
+    assert replayed(queues, BOUGHT, settled).wrong is None
+    assert "missing" in str(replayed(queues, BOUGHT).wrong)
+
+
+def test_what_a_shared_limit_left_is_taken_as_it_was():
+    shared = {"count": 1, "per": "ever", "scope": "program"}
+    award = {"kind": "fixed", "points": 5}
+    rules = rulebook((shop.hour(-1000), ruleset({"id": "first", "on": "purchase", "award": award, "limits": [shared]})))
+    for cut, points in ((Cut(5, None), 5), (Cut(0, 0), 0)):
+        given = Given("ann", {topics.PURCHASES: [BUY]}, (), Acts(), rules, {"order/o": {"first": cut}})
+        assert Replay(given).run(LATER).account.available == points
+
+
+def test_refused_events_leave_no_trace_and_are_refused_again():
+    strange = shop.refund("o", "r", "30.00", currency="CHF")
+    queues = {topics.PURCHASES: [strange, shop.redelivered(strange), BUY, shop.redelivered(strange)]}
+    found = replayed(queues, BOUGHT)
+    assert found.wrong is None
+    # The first one waits, and its duplicate is one; refused with its order, its next duplicate is refused again.
+    assert len(found.refused) == 2
+    assert len(found.taken.names) == 1
+
+
+def program() -> TierProgram:
+    needs = {"silver": "500.00", "gold": "1500.00"}
+    named = [{"id": "member", "points_multiplier": "1", "needs": []}]
+    named += [
+        {"id": tier, "points_multiplier": "1.25", "needs": [{"metric": "spend", "at_least": need}]}
+        for tier, need in needs.items()
+    ]
+    return TierProgram.of(1, TierDocument.model_validate({"currency": "USD", "tiers": named}))
+
+
+def test_tiers_do_not_depend_on_the_order_of_arrival():
+    events = [
+        shop.purchase("1", "400.00", shop.hour(1)),
+        shop.purchase("2", "200.00", shop.hour(2)),
+        shop.refund("1", "r", "350.00", shop.hour(3)),
+        shop.purchase("3", "1400.00", shop.hour(4)),
+    ]
+    expected = timeline_of(events)
+    assert expected
+    for arrival in (events, events[::-1], [*events[2:], *events[:2], shop.again(events[0])]):
+        found = tiers.replay(program(), arrival)
+        assert [(one.effective_at, one.tier) for one in found.timeline] == expected
+
+
+TERMS = {"currency": "USD", "minimum": "20.00", "within_hours": 720, "advocate_points": 500, "friend_points": 200}
+
+
+def test_referrals_may_be_judged_before_or_after_what_they_depend_on():
+    code = "23456789"
+    terms = Terms([Program(1, shop.hour(-9999), ProgramDocument.model_validate(TERMS))], {code: "ann"})
+    joined = shop.event("shop.referral.signed_up.v1", shop.NOON, ReferralSignedUp(customer_id="bob", code=code))
+    early = shop.purchase("1", "25.00", shop.hour(-1), customer_id="bob")
+    late = shop.purchase("2", "25.00", shop.hour(1), customer_id="bob")
+
+    def states(*purchases: Event) -> set[object]:
+        found = referrals.replay(terms, purchases, [joined])
+        return {one[3] for outcome in found.outcomes for one in outcome}
+
+    assert states() == {"signed_up"}
+    assert states(late) == {"approved"}
+    assert states(early) == {"rejected"}
+    # Approved before the older order became known it stays so; else that order rejects it.
+    assert states(late, early) == {"approved", "rejected"}
+    unknown = replace_code(joined)
+    assert [one.reason for one in referrals.replay(terms, (), [unknown]).refused] == ["unknown_code"]
+
+
+def replace_code(event: Event) -> Event:
+    return event._replace(data=ReferralSignedUp(customer_id="bob", code="22222222"))
+
+
+def test_a_customer_is_told_once_unless_erased_since():
+    hello = shop.event("shop.customer.registered.v1", shop.NOON, CustomerRegistered(customer_id="ann"))
+    erased = shop.event("shop.customer.erased.v1", shop.hour(1), CustomerErased(customer_id="ann"))
+    tier = shop.tier([(shop.hour(2), "2")])
+    once, _ = messages.replay([hello, shop.redelivered(hello), shop.again(hello)])
+    assert once == {("ann", channel, "welcome", "registration") for channel in ("in_app", "email")}
+    for arrival in ([hello, erased, tier], [erased, tier, hello]):
+        told, _ = messages.replay(arrival)
+        assert {one[2] for one in told} == {"tier_reached"}

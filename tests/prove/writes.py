@@ -1,0 +1,154 @@
+"""API writes beside the events: each is sent again under its key until it is answered, whatever breaks in between."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from random import Random
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+
+from tests.prove.earning import REWARD
+
+_TIMEOUT: Final = 10.0
+_PAUSE: Final = 0.25
+_AT_ONCE: Final = 8
+
+
+class Kind(StrEnum):
+    """What a write does."""
+
+    ADJUST = "adjust"
+    REDEEM = "redeem"
+    REWARD = "reward"
+    CANCEL = "cancel"
+    HOLD = "hold"
+    CAPTURE = "capture"
+    RELEASE = "release"
+
+
+@dataclass(slots=True)
+class Write:
+    """A write and its answer: a status below 300 and its body, or a refusal (4xx); 0 while there is none."""
+
+    key: str
+    kind: Kind
+    customer: str
+    path: str
+    body: dict[str, Any]
+    status: int = 0
+    answer: dict[str, Any] = field(default_factory=dict)
+    attempts: int = 0
+    replayed: bool = False
+    """Whether the answer came again: the effect was there, its first answer was lost."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it was acknowledged."""
+        return 200 <= self.status < 300
+
+
+@dataclass(slots=True)
+class Writer:
+    """Sends writes at a pace, a few at once. What it asks for follows from the seed and from earlier answers."""
+
+    client: httpx.AsyncClient
+    random: Random
+    customers: Callable[[], Sequence[str]]
+    """Of whom something was published."""
+    mix: Mapping[Kind, int]
+    writes: list[Write] = field(default_factory=list)
+    answered: Counter[str] = field(default_factory=Counter)
+    last_answer: float = 0.0
+    """When an answer below 500 came last, by the loop's clock."""
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _failures: list[BaseException] = field(default_factory=list)
+
+    async def run(self, rate: float, stopped: asyncio.Event) -> None:
+        """Send `rate` writes a second until stopped; then wait until all are answered."""
+        while not stopped.is_set():
+            if len(self._tasks) < _AT_ONCE and (known := self.customers()):
+                self._go(self._begin(known[int(len(known) * self.random.random())]))
+            await asyncio.sleep(1 / rate)
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+        for error in self._failures:
+            raise error
+
+    @property
+    def on_their_way(self) -> int:
+        """How many writes are not answered yet."""
+        return sum(1 for one in self.writes[-64:] if one.status == 0)
+
+    def _go(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failures.append(error)
+
+    async def _begin(self, customer: str) -> None:
+        [kind] = self.random.choices(list(self.mix), list(self.mix.values()))
+        number, home, draw = len(self.writes), f"/v1/customers/{quote(customer, safe='')}", self.random
+        path, body = f"{home}/redemptions", {}
+        match kind:
+            case Kind.ADJUST:
+                path = f"{home}/adjustments"
+                body = {"points": draw.choice((40, 25, 90, -15)), "reason": "proof", "note": f"proof {number}"}
+            case Kind.REDEEM:
+                body = {"points": draw.randint(1, 60), "reference": f"proof-{number}"}
+            case Kind.REWARD:
+                body = {"reward_id": REWARD["id"]}
+            case _:
+                path, seconds = f"{home}/holds", draw.choice((2, 5, 3600))
+                body = {"points": draw.randint(1, 50), "reference": f"proof-{number}", "expires_in_seconds": seconds}
+        made = await self._send(Write(f"proof-{number}", kind, customer, path, body))
+        if made.done:
+            await self._go_on(made)
+
+    async def _go_on(self, made: Write) -> None:
+        """What follows: a hold is captured, released or left to run out; a redemption may be cancelled."""
+        draw = self.random.random()
+        await asyncio.sleep(self.random.uniform(0.2, 4.0))
+        if made.kind is Kind.HOLD and draw < 0.45:
+            part = self.random.choice((None, max(1, made.body["points"] // 2)))
+            body = {} if part is None else {"points": part}
+            await self._follow(made, Kind.CAPTURE, f"/v1/holds/{made.answer['id']}/capture", body)
+        elif made.kind is Kind.HOLD and draw < 0.75:
+            await self._follow(made, Kind.RELEASE, f"/v1/holds/{made.answer['id']}/release", {})
+        elif made.kind in {Kind.REDEEM, Kind.REWARD} and draw < 0.3:
+            await self._follow(made, Kind.CANCEL, f"/v1/redemptions/{made.answer['id']}/cancel", {})
+
+    async def _follow(self, made: Write, kind: Kind, path: str, body: dict[str, Any]) -> None:
+        await self._send(Write(f"{made.key}-{kind}", kind, made.customer, path, body))
+
+    async def _send(self, write: Write) -> Write:
+        """Send a write until it is answered by other words than "not now"."""
+        self.writes.append(write)
+        while write.status == 0:
+            write.attempts += 1
+            try:
+                answer = await self.client.post(
+                    write.path, json=write.body, headers={"Idempotency-Key": write.key}, timeout=_TIMEOUT
+                )
+            except httpx.TransportError:
+                await asyncio.sleep(_PAUSE)
+                continue
+            if answer.status_code >= 500 or _is_running(answer):
+                await asyncio.sleep(_PAUSE)
+                continue
+            write.status, write.answer = answer.status_code, answer.json()
+            write.replayed = "idempotency-replayed" in answer.headers
+            self.last_answer = asyncio.get_running_loop().time()
+            self.answered[write.kind] += 1
+        return write
+
+
+def _is_running(answer: httpx.Response) -> bool:
+    return answer.status_code == 409 and answer.json().get("code") == "request_in_progress"
