@@ -1,0 +1,314 @@
+"""Connections of the processes to the database, and what becomes of a statement on its way there and back."""
+
+import asyncio
+import struct
+from collections import Counter
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any, Final
+
+from tests.simulation.loop import PROCESS, Loop, Process
+from tests.simulation.sessions import Session, dial, is_cancel, messages, simple
+from tests.simulation.watch import Watch
+
+_RAISE: Final = "DO $$ BEGIN RAISE EXCEPTION 'simulated' USING ERRCODE = '{}'; END $$"
+
+
+class Link(asyncio.Transport):
+    """A transport as asyncpg uses it."""
+
+    def __init__(self, server: "Server", protocol: Any) -> None:
+        super().__init__()
+        self.process: Process | None = PROCESS.get()
+        self.context = copy_context()
+        self.session: Session | None = None
+        self.waits = False
+        """Whether its statement waits for a lock."""
+        self.out = bytearray()
+        self.statements: dict[bytes, str] = {}
+        self.label = ""
+        self._server = server
+        self._protocol = protocol
+        self._closing = False
+
+    def write(self, data: Any) -> None:
+        if not self._closing:
+            self.out += data
+            self._server.written(self)
+
+    def writelines(self, list_of_data: Any) -> None:
+        for data in list_of_data:
+            self.write(data)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        self.lose(None)
+
+    def abort(self) -> None:
+        self.lose(None)
+
+    def pause_reading(self) -> None:
+        raise AssertionError("answers come whole")
+
+    def lose(self, error: Exception | None) -> None:
+        """The connection ends, here and there."""
+        if not self._closing:
+            self._closing = True
+            self._server.left(self)
+            self._server.loop.call_soon(self._protocol.connection_lost, error, context=self.context)
+
+    def take(self, answer: bytes) -> None:
+        """An answer came."""
+        if not self._closing:
+            self._server.loop.call_soon(self._receive, answer, context=self.context)
+
+    def _receive(self, answer: bytes) -> None:
+        if not self._closing:
+            self._protocol.data_received(answer)
+
+
+class Server:
+    """The server as the processes see it: each statement is answered before anything else goes on.
+
+    `fault` is asked of each statement what becomes of it: "" is nothing special.
+    """
+
+    def __init__(self, loop: Loop, watch: Watch, url: str) -> None:
+        self.loop = loop
+        self.fault: Callable[[Link, str], str] = lambda _link, _label: ""
+        self.crash: Callable[[Process], None] = lambda _process: None
+        self.counts: Counter[str] = Counter()
+        self.up = True
+        self._watch = watch
+        self._url = url
+        self._written: list[Link] = []
+        self._waiting: list[Link] = []
+        self._ghosts: list[Session] = []
+        self._used: set[Session] = set()
+        self._idle: dict[bytes, list[Session]] = {}
+        loop.after = self.settle
+        loop.connect = self._connect
+
+    def _connect(self, factory: Callable[[], Any]) -> tuple[Link, Any]:
+        if not self.up:
+            raise ConnectionRefusedError("the database is down")
+        protocol = factory()
+        link = Link(self, protocol)
+        if link.process is not None:
+            link.process.links.append(link)
+        protocol.connection_made(link)
+        return link, protocol
+
+    def written(self, link: Link) -> None:
+        """Something is to be sent when the task pauses."""
+        if link not in self._written:
+            self._written.append(link)
+
+    def settle(self) -> None:
+        """Send what was written, and take the answers; then let those go on who waited for a lock."""
+        while self._written:
+            link = self._written.pop(0)
+            data = bytes(link.out)
+            link.out.clear()
+            if data and not link.is_closing():
+                self._exchange(link, data)
+
+    def _exchange(self, link: Link, data: bytes) -> None:
+        if link.session is None:
+            if is_cancel(data):
+                self._request_cancel(link, data)
+                return
+            link.session = self._session(data)
+            if link.session.greeting:
+                link.take(link.session.greeting)
+                return
+        else:
+            link.label = self._label(link, data)
+            fault = self.fault(link, link.label) if link.label else ""
+            if fault:
+                self.counts[fault] += 1
+                self._note(link, f"{link.label}: {fault}")
+                data = self._spoil(link, link.session, data, fault)
+        if data:
+            self._perform(link, link.session, data)
+
+    def _perform(self, link: Link, session: Session, data: bytes) -> None:
+        session.send(data)
+        if session.is_due:
+            answer = session.collect(self._watch, self._pids())
+            if answer is None:
+                self._park(link, session)
+                return
+            self._answered(link, answer)
+        if not session.is_in_transaction or link.label.startswith("ROLLBACK"):
+            self.release()
+
+    def _answered(self, link: Link, answer: bytes) -> None:
+        if link.label:
+            self._note(link, f"{link.label} → {outcome(answer)}")
+        link.take(answer)
+
+    def _spoil(self, link: Link, session: Session, data: bytes, fault: str) -> bytes:
+        """What becomes of a statement that something happens to; returns what is sent instead."""
+        match fault.split():
+            case [_, "before"]:
+                pass
+            case [_, "after"]:
+                session.send(data)
+                answer = session.collect(self._watch, self._pids())
+                if answer is None:
+                    self._note(link, "waits for a lock, and its client is gone")
+                else:
+                    self._note(link, f"{link.label} → {outcome(answer)}, which nobody hears")
+            case [_, "meanwhile"]:
+                self._haunt(link, session, data)
+            case ["error", state]:
+                rollback = "ROLLBACK; " if link.label == "COMMIT" else ""
+                return simple(rollback + _RAISE.format(state))
+            case _:
+                raise AssertionError(fault)
+        link.lose(ConnectionResetError("simulated"))
+        if fault.startswith("crash") and link.process is not None:
+            self.crash(link.process)
+        return b""
+
+    def _haunt(self, link: Link, session: Session, data: bytes) -> None:
+        """The statement is on its way while its client is gone already: it is executed some time later."""
+        self._ghosts.append(session)
+        link.session = None
+        self.loop.call_later(0.05 + (self.loop.trace.steps % 40) / 10, self._arrive, session, data)
+
+    def _arrive(self, session: Session, data: bytes) -> None:
+        if session in self._ghosts:
+            session.send(data)
+            answer = session.collect(self._watch, set())
+            assert answer is not None
+            self.loop.trace.note(self.loop.time(), "world", f"a late statement → {outcome(answer)}")
+            self._ghosts.remove(session)
+            self._retire(session)
+
+    def _park(self, link: Link, session: Session) -> None:
+        """A statement waits for a lock. Two that one session holds up would race when it lets go: one of them fails."""
+        taken = {pid for one in self._waiting if one.session is not None for pid in one.session.blockers}
+        reason = "waits for a lock"
+        if session.blockers & taken:
+            reason = "waits behind another one, and is cancelled"
+        elif self._is_deadlocked(session):
+            reason = "would deadlock, and is cancelled"
+        self.counts[reason] += 1
+        self._note(link, f"{link.label} {reason}")
+        if reason.endswith("cancelled"):
+            self._watch.cancel(session.pid)
+            answer = session.collect(self._watch, set())
+            assert answer is not None
+            self._answered(link, answer)
+        else:
+            link.waits = True
+            self._waiting.append(link)
+
+    def _is_deadlocked(self, session: Session) -> bool:
+        holders = {one.session.pid: one.session.blockers for one in self._waiting if one.session is not None}
+        seen: set[int] = set()
+        behind = set(session.blockers)
+        while behind:
+            pid = behind.pop()
+            if pid == session.pid:
+                return True
+            if pid not in seen:
+                seen.add(pid)
+                behind |= holders.get(pid, set())
+        return False
+
+    def release(self) -> None:
+        """Somebody may have let go of a lock: whoever waited for it goes on."""
+        for link in list(self._waiting):
+            session = link.session
+            assert session is not None
+            answer = session.collect(self._watch, self._pids())
+            if answer is not None:
+                self._waiting.remove(link)
+                link.waits = False
+                self._answered(link, answer)
+                if not session.is_in_transaction:
+                    self.release()
+                    return
+
+    def left(self, link: Link) -> None:
+        """A connection ended: its session forgets it, and locks go."""
+        if link in self._waiting:
+            self._waiting.remove(link)
+        if link.session is not None and link.session not in self._ghosts:
+            self._retire(link.session)
+        link.session = None
+
+    def _session(self, startup: bytes) -> Session:
+        idle = self._idle.get(startup)
+        if idle:
+            session = idle.pop()
+        else:
+            session = Session(dial(self._url))
+        self._used.add(session)
+        return session
+
+    def _retire(self, session: Session) -> None:
+        self._used.discard(session)
+        if session.greeting:
+            session.clear(self._watch)
+            self._idle.setdefault(session.startup, []).append(session)
+        else:
+            session.socket.close()
+        self.release()
+
+    def _request_cancel(self, link: Link, data: bytes) -> None:
+        with dial(self._url) as one:
+            one.sendall(data)
+            assert one.recv(1) == b""
+        link.lose(None)
+        self.release()
+
+    def _pids(self) -> set[int]:
+        return {one.pid for one in (*self._used, *self._ghosts) if one.pid}
+
+    def _label(self, link: Link, data: bytes) -> str:
+        """The statement in words, or "" where the message is none."""
+        for kind, body in messages(data):
+            match kind:
+                case b"Q":
+                    return " ".join(body[:-1].decode().split())[:70].rstrip(";")
+                case b"P":
+                    name, query = body.split(b"\0")[:2]
+                    link.statements[name] = " ".join(query.decode().split())[:70]
+                    return ""
+                case b"B":
+                    return link.statements.get(body.split(b"\0")[1], "?")
+                case _:
+                    pass
+        return ""
+
+    def _note(self, link: Link, what: str) -> None:
+        who = link.process.name if link.process is not None else "world"
+        self.loop.trace.note(self.loop.time(), who, what)
+
+    def close(self) -> None:
+        """End all sessions."""
+        for session in (*self._used, *self._ghosts, *(one for idle in self._idle.values() for one in idle)):
+            session.socket.close()
+
+
+def outcome(answer: bytes) -> str:
+    """What an answer says in the end: the tag of the command, or the error's code."""
+    place, said = 0, []
+    while place + 5 <= len(answer):
+        kind, length = struct.unpack_from("!cI", answer, place)
+        body = answer[place + 5 : place + 1 + length]
+        if kind == b"C":
+            said.append(body[:-1].decode())
+        elif kind == b"E":
+            said += [field[1:].decode() for field in body.split(b"\0") if field[:1] == b"C"]
+        place += length + 1
+    return " ".join(said) or "ok"

@@ -1,0 +1,268 @@
+"""A seed, played: services with two workers each, a shop that tells them what happens, and what goes wrong."""
+
+import asyncio
+import itertools
+import logging
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+from unittest.mock import patch
+
+import structlog
+import uuid_utils
+
+from shared.messaging import kafka, relay
+from shared.messaging.kafka import Broker as Address
+from tests.simulation.broker import Broker
+from tests.simulation.consumer import Consumer
+from tests.simulation.faults import Faults
+from tests.simulation.history import Told, history
+from tests.simulation.links import Server
+from tests.simulation.loop import Loop, Process, running
+from tests.simulation.node import Service, StartFailedError, Worker
+from tests.simulation.producer import Producer
+from tests.simulation.trace import Listener, Trace
+from tests.simulation.watch import Watch
+
+WORKERS: Final = 2
+_CALM_SECONDS: Final = 12.0
+_DRAIN_SECONDS: Final = 120.0
+_LOOK_SECONDS: Final = 0.5
+
+
+@dataclass(eq=False)
+class Slot:
+    """A place for a worker, which a supervisor fills again when its process has ended."""
+
+    service: Service
+    number: int
+    process: Process = field(default_factory=lambda: Process("none", "dead"))
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    lives: int = 0
+
+
+class World:
+    """All that there is while a seed is played; `violations` are the sentences about what must not be."""
+
+    def __init__(self, seed: int, services: Sequence[Service], watches: Mapping[str, Watch]) -> None:
+        self.seed = seed
+        self.services = services
+        self.watches = watches
+        self.violations: list[str] = []
+        self.trace = Trace()
+        self.loop = Loop(Random(f"{seed} order"), self.trace)
+        self.chance = Random(f"{seed} world")
+        self.faults = Faults(Random(f"{seed} faults"))
+        self.broker = Broker(self.loop, Random(f"{seed} broker"), self.chance.choice((1, 2, 3)))
+        self.broker.fails, self.broker.gaps = self.faults.of_request, self.faults.mixture.gaps
+        self.server = Server(self.loop, watches[services[0].name], services[0].url)
+        self.server.fault, self.server.crash = self.faults.of_statement, self.crash
+        self.slots = [Slot(service, number) for service in services for number in range(WORKERS)]
+        self.told: list[Told] = []
+        self.strikes: Counter[str] = Counter()
+        self._dead: list[Process] = []
+        self.loop.before = self._strike
+        self.loop.set_exception_handler(self._failed)
+
+    def play(self) -> None:
+        """All of it, until everything is handled or the time is up."""
+        with _seams(self):
+            try:
+                self.loop.run_until_complete(self._play())
+            finally:
+                self._bury()
+                self.loop.close()
+
+    async def _play(self) -> None:
+        watching = asyncio.create_task(self.broker.watch_members(), name="members")
+        for slot in self.slots:
+            self.start(slot)
+        await self._tell()
+        await asyncio.sleep(self.chance.uniform(0.0, _CALM_SECONDS))
+        self.become_calm()
+        if await self._drained():
+            await asyncio.sleep(2.0)
+        for slot in self.slots:
+            slot.stopped.set()
+        await asyncio.sleep(1.0)
+        watching.cancel()
+
+    async def _tell(self) -> None:
+        """The shop and the referrals service publish."""
+        self.told = history(self.chance, self.chance.randint(30, 60))
+        for one in self.told:
+            await asyncio.sleep(self.chance.choice((0.0, 0.0, 0.0, 0.05, 0.3)))
+            self.broker.append(one.topic, one.key, one.value, one.headers)
+
+    def become_calm(self) -> None:
+        """Nothing goes wrong any more."""
+        self.trace.note(self.loop.time(), "world", "calm")
+        self.faults.calm = True
+        self.broker.up = self.server.up = True
+        for slot in self.slots:
+            if slot.process.state == "stopped":
+                self.loop.thaw(slot.process)
+
+    async def _drained(self) -> bool:
+        deadline = self.loop.time() + _DRAIN_SECONDS
+        while (left := self.left()) and self.loop.time() < deadline:
+            await asyncio.sleep(_LOOK_SECONDS)
+        if left:
+            self.violations.append(f"not all was handled within {_DRAIN_SECONDS:.0f} seconds: {left}")
+        return not left
+
+    def left(self) -> list[str]:
+        """What has still to be handled or published."""
+        found: list[str] = []
+        for service in self.services:
+            watch = self.watches[service.name]
+            stored = {(row[0], row[1]): row[2] for row in watch.rows("SELECT topic, partition, next_offset FROM position")}
+            for place, log in sorted(self.broker.logs.items()):
+                if place.topic in service.spec.topics and log.handled != stored.get(place):
+                    found.append(f"{service.name} is at {stored.get(place)} of {log.handled} in {place}")
+            if waiting := watch.value("SELECT count(*) FROM outbox"):
+                found.append(f"{waiting} rows of {service.name} are not published")
+        return found
+
+    # Processes.
+
+    def start(self, slot: Slot) -> None:
+        """A new process in a slot."""
+        slot.lives += 1
+        slot.process = Process(f"{slot.service.name}-{slot.number}.{slot.lives}")
+        slot.stopped = asyncio.Event()
+        worker = Worker(slot.service, Address("simulated:1", slot.process.name), self.broker.now, slot.stopped)
+        task = self.loop.create_task(worker.run(), name="worker", context=slot.process.context)
+        task.add_done_callback(lambda done: self._ended(slot, slot.process, done))
+        self.trace.note(self.loop.time(), slot.process.name, "starts")
+
+    def _ended(self, slot: Slot, process: Process, done: asyncio.Task[None]) -> None:
+        if process.state == "dead":
+            return
+        error = None if done.cancelled() else done.exception()
+        self.trace.note(self.loop.time(), process.name, f"ends: {error!r}")
+        if error is not None and not isinstance(error, StartFailedError):
+            self.violations.append(f"{process.name} ended by itself: {error!r}")
+        self._end(slot)
+
+    def crash(self, process: Process) -> None:
+        """`kill -9`."""
+        for slot in self.slots:
+            if slot.process is process and process.state != "dead":
+                self.trace.note(self.loop.time(), process.name, "is killed")
+                self._end(slot)
+
+    def _end(self, slot: Slot) -> None:
+        process = slot.process
+        process.state = "dead"
+        self._dead.append(process)
+        for link in process.links:
+            link.lose(None)
+        if not (self.faults.calm and slot.stopped.is_set()):
+            self.loop.call_later(self.chance.uniform(0.2, 2.0), self.start, slot)
+
+    def _failed(self, _loop: object, context: dict[str, Any]) -> None:
+        self.violations.append(f"{running()}: {context.get('message')}: {context.get('exception')!r}")
+
+    # Strikes.
+
+    def _strike(self) -> None:
+        kind = self.faults.mixture.strikes.pop(self.trace.steps, None)
+        if kind is None or self.faults.calm:
+            return
+        self.strikes[kind] += 1
+        self.trace.note(self.loop.time(), "world", f"strikes: {kind}")
+        running = [slot for slot in self.slots if slot.process.state == "runs"]
+        match kind:
+            case "broker":
+                self.broker.up = False
+                self.loop.call_later(self.chance.uniform(0.1, 5.0), setattr, self.broker, "up", True)
+            case "database":
+                self._break_sessions([link for slot in self.slots for link in slot.process.links])
+                self.server.up = False
+                self.loop.call_later(self.chance.uniform(0.1, 3.0), setattr, self.server, "up", True)
+            case "rebalance":
+                for _, group in sorted(self.broker.groups.items()):
+                    group.upset("by chance")
+            case _ if running:
+                self._strike_one(kind, self.chance.choice(running))
+            case _:
+                pass
+
+    def _strike_one(self, kind: str, slot: Slot) -> None:
+        process = slot.process
+        match kind:
+            case "crash":
+                self.crash(process)
+            case "pause":
+                process.state = "stopped"
+                self.loop.call_later(self.chance.uniform(0.5, 8.0), self._go_on, process)
+            case "session":
+                if links := [one for one in process.links if not one.is_closing()]:
+                    self._break_sessions([self.chance.choice(links)])
+            case "restart":
+                slot.stopped.set()
+            case _:
+                raise AssertionError(kind)
+
+    def _go_on(self, process: Process) -> None:
+        if process.state == "stopped":
+            self.trace.note(self.loop.time(), process.name, "goes on")
+            self.loop.thaw(process)
+
+    def _break_sessions(self, links: Sequence[Any]) -> None:
+        for link in links:
+            link.lose(ConnectionResetError("simulated: the server closed the connection"))
+
+    def _bury(self) -> None:
+        """Let the tasks of all processes end, now that nothing they do has an effect."""
+        for slot in self.slots:
+            if slot.process.state != "dead":
+                self._dead.append(slot.process)
+        self.server.up = False
+        self.loop.before = lambda: None
+        self.loop.set_exception_handler(lambda *_: None)
+        for process in self._dead:
+            for link in process.links:
+                link.lose(None)
+            self.loop.thaw(process)
+        while tasks := [task for process in self._dead for task in process.tasks if not task.done()]:
+            for task in tasks:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.wait(tasks, timeout=10))
+        self.server.close()
+
+
+@contextmanager
+def _seams(world: World) -> Iterator[None]:
+    """Where the product meets the outside: the clients of the broker, ids, chance, and what is logged."""
+    numbers = itertools.count(1)
+
+    def uuid7() -> uuid_utils.UUID:
+        moment = int(world.broker.now().timestamp() * 1000)
+        return uuid_utils.UUID(int=(moment << 80) | (7 << 76) | (2 << 62) | next(numbers))
+
+    processors = structlog.get_config()["processors"]
+    before = list(processors)
+    state = random.getstate()
+    processors[:] = [Listener(world.trace, world.loop.time, running)]
+    logging.disable()
+    random.seed(world.seed)
+    try:
+        with (
+            patch.object(kafka, "consumer", lambda _, group: Consumer(world.broker, group)),
+            patch.object(kafka, "producer", lambda _: Producer(world.broker)),
+            patch.object(kafka, "cluster_id", lambda _: world.broker.cluster_id()),
+            patch.object(uuid_utils, "uuid7", uuid7),
+            # Looking for rows that nobody told it of is what would take most of the time.
+            patch.object(relay, "_IDLE", 1.0),
+        ):
+            yield
+    finally:
+        random.setstate(state)
+        processors[:] = before
+        logging.disable(logging.NOTSET)
