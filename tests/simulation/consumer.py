@@ -93,7 +93,7 @@ class Consumer:
             log = self._broker.log(place)
             if position > log.end:
                 raise OffsetOutOfRangeError({place: position})
-            records = [one for one in log.records if one.offset >= position][: min(most, chance.randint(1, 12))]
+            records = [one for one in log.records if one.offset >= position][: min(most, chance.randint(1, 20))]
             if records:
                 found[place] = records
                 self._places[place] = records[-1].offset + 1

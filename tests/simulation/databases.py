@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from services.points.worker import spec as points
 from services.tiers.settings import Settings as TiersSettings
 from services.tiers.worker import spec as tiers
 from tests.simulation.node import Service
+from tests.simulation.sessions import Sessions
 from tests.simulation.watch import Watch
 from tests.support.postgres import make_database
 
@@ -44,6 +45,7 @@ class Databases:
 
     services: tuple[Service, ...]
     watches: Mapping[str, Watch]
+    sessions: Sessions
     emptied: int = 0
 
     def empty(self) -> None:
@@ -65,7 +67,8 @@ def databases(server_url: str) -> Iterator[Databases]:
         watches = {one.name: stack.enter_context(Watch(one.url)) for one in services}
         for watch in watches.values():
             watch.run(_OBSERVED)
-        yield Databases(services, watches)
+        sessions = stack.enter_context(closing(Sessions(server_url)))
+        yield Databases(services, watches, sessions)
 
 
 def _wait(work: Coroutine[Any, Any, str]) -> str:

@@ -17,7 +17,7 @@ COMMITS: Final = (
 )
 STRIKES: Final = ("crash", "pause", "rebalance", "broker", "session", "restart", "database")
 
-_STEPS: Final = 4_000
+_STEPS: Final = 2_000
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Mixture:
     def draw(cls, chance: Random) -> "Mixture":
         """Some kinds not at all, others often."""
         kinds = chance.sample(STRIKES, chance.randint(1, len(STRIKES)))
-        steps = sorted(chance.sample(range(100, _STEPS), chance.choice((0, 2, 5, 9))))
+        steps = sorted(chance.sample(range(50, _STEPS), chance.choice((0, 2, 5, 9))))
         return cls(
             commits=chance.choice((0.0, 0.04, 0.15)),
             errors=chance.choice((0.0, 0.002, 0.01)),

@@ -8,7 +8,7 @@ from contextvars import copy_context
 from typing import Any, Final
 
 from tests.simulation.loop import PROCESS, Loop, Process
-from tests.simulation.sessions import Session, dial, is_cancel, messages, simple
+from tests.simulation.sessions import Session, Sessions, is_cancel, message, messages, simple
 from tests.simulation.watch import Watch
 
 _RAISE: Final = "DO $$ BEGIN RAISE EXCEPTION 'simulated' USING ERRCODE = '{}'; END $$"
@@ -25,6 +25,8 @@ class Link(asyncio.Transport):
         self.waits = False
         """Whether its statement waits for a lock."""
         self.out = bytearray()
+        self.names: dict[bytes, bytes] = {}
+        """Of the statements that it prepared, the names that they have in the session."""
         self.statements: dict[bytes, str] = {}
         self.label = ""
         self._server = server
@@ -78,19 +80,18 @@ class Server:
     `fault` is asked of each statement what becomes of it: "" is nothing special.
     """
 
-    def __init__(self, loop: Loop, watch: Watch, url: str) -> None:
+    def __init__(self, loop: Loop, watch: Watch, sessions: Sessions) -> None:
         self.loop = loop
         self.fault: Callable[[Link, str], str] = lambda _link, _label: ""
         self.crash: Callable[[Process], None] = lambda _process: None
         self.counts: Counter[str] = Counter()
         self.up = True
         self._watch = watch
-        self._url = url
+        self._sessions = sessions
         self._written: list[Link] = []
         self._waiting: list[Link] = []
         self._ghosts: list[Session] = []
         self._used: set[Session] = set()
-        self._idle: dict[bytes, list[Session]] = {}
         loop.after = self.settle
         loop.connect = self._connect
 
@@ -123,12 +124,20 @@ class Server:
             if is_cancel(data):
                 self._request_cancel(link, data)
                 return
-            link.session = self._session(data)
+            link.session = self._sessions.take(data)
+            self._used.add(link.session)
             if link.session.greeting:
                 link.take(link.session.greeting)
                 return
+        elif data[:1] == b"P" and b"\0" not in data[5:6]:
+            self._prepare(link, link.session, data)
+            return
+        elif data[:1] == b"C":
+            link.take(message(b"3", b"") + message(b"Z", link.session.status))
+            return
         else:
             link.label = self._label(link, data)
+            data = _renamed(data, link.names)
             fault = self.fault(link, link.label) if link.label else ""
             if fault:
                 self.counts[fault] += 1
@@ -136,6 +145,22 @@ class Server:
                 data = self._spoil(link, link.session, data, fault)
         if data:
             self._perform(link, link.session, data)
+
+    def _prepare(self, link: Link, session: Session, data: bytes) -> None:
+        """Prepare a statement, unless an earlier client of the session did."""
+        name, text = messages(data)[0][1].split(b"\0", 1)
+        link.statements[name] = " ".join(text.split(b"\0")[0].decode().split())[:70]
+        link.label = ""
+        if text in session.prepared:
+            link.names[name], answer = session.prepared[text]
+        else:
+            session.send(data)
+            found = session.collect(self._watch, set())
+            assert found is not None
+            answer = found
+            if answer[:1] == b"1":
+                session.prepared[text] = (name, answer)
+        link.take(answer)
 
     def _perform(self, link: Link, session: Session, data: bytes) -> None:
         session.send(data)
@@ -246,26 +271,13 @@ class Server:
             self._retire(link.session)
         link.session = None
 
-    def _session(self, startup: bytes) -> Session:
-        idle = self._idle.get(startup)
-        if idle:
-            session = idle.pop()
-        else:
-            session = Session(dial(self._url))
-        self._used.add(session)
-        return session
-
     def _retire(self, session: Session) -> None:
         self._used.discard(session)
-        if session.greeting:
-            session.clear(self._watch)
-            self._idle.setdefault(session.startup, []).append(session)
-        else:
-            session.socket.close()
+        self._sessions.give_back(session, self._watch)
         self.release()
 
     def _request_cancel(self, link: Link, data: bytes) -> None:
-        with dial(self._url) as one:
+        with self._sessions.dial() as one:
             one.sendall(data)
             assert one.recv(1) == b""
         link.lose(None)
@@ -280,10 +292,6 @@ class Server:
             match kind:
                 case b"Q":
                     return " ".join(body[:-1].decode().split())[:70].rstrip(";")
-                case b"P":
-                    name, query = body.split(b"\0")[:2]
-                    link.statements[name] = " ".join(query.decode().split())[:70]
-                    return ""
                 case b"B":
                     return link.statements.get(body.split(b"\0")[1], "?")
                 case _:
@@ -295,9 +303,25 @@ class Server:
         self.loop.trace.note(self.loop.time(), who, what)
 
     def close(self) -> None:
-        """End all sessions."""
-        for session in (*self._used, *self._ghosts, *(one for idle in self._idle.values() for one in idle)):
-            session.socket.close()
+        """Take all sessions back."""
+        for session in list(self._ghosts):
+            self._ghosts.remove(session)
+            self._retire(session)
+        assert not self._used
+
+
+def _renamed(data: bytes, names: dict[bytes, bytes]) -> bytes:
+    """The messages, with the names that statements have in the session."""
+    if not names or data[:1] != b"B":
+        return data
+    made: list[bytes] = []
+    for kind, body in messages(data):
+        renamed = body
+        if kind == b"B":
+            portal, name, rest = body.split(b"\0", 2)
+            renamed = b"\0".join((portal, names.get(name, name), rest))
+        made.append(message(kind, renamed))
+    return b"".join(made)
 
 
 def outcome(answer: bytes) -> str:

@@ -20,7 +20,7 @@ from shared.messaging.relay import Relay
 from shared.messaging.worker import WorkerSpec
 from shared.postgres.pool import Connection, open_pool
 
-_BATCH: Final = 12
+_BATCH: Final = 20
 _REPORT_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 8.0
 

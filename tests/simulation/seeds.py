@@ -25,7 +25,7 @@ class Outcome:
 def play(seed: int, databases: Databases) -> Outcome:
     """Play a seed; `seconds` are virtual."""
     databases.empty()
-    world = World(seed, databases.services, databases.watches)
+    world = World(seed, databases)
     world.play()
     if not world.violations:
         world.violations += violations(world)

@@ -31,6 +31,8 @@ class Session:
     greeting: bytes = b""
     pid: int = 0
     status: bytes = b"I"
+    prepared: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
+    """The name of each statement that was prepared in it, and what the server said to that."""
     blockers: set[int] = field(default_factory=set)
     """While its statement waits for a lock: the sessions that hold it."""
     _owed: int = 0
@@ -132,17 +134,17 @@ class Session:
     def clear(self, watch: Watch) -> None:
         """End the statement and the transaction of a client that is gone, and forget what it set."""
         if self._copying:
-            self.send(b"f\x00\x00\x00\x05\x00")
+            self.send(message(b"f", b"\0"))
             self.collect(watch, set())
         if self.is_due:
             watch.cancel(self.pid)
             self.collect(watch, set())
         if self._skips:
-            self.send(b"S\x00\x00\x00\x04")
+            self.send(message(b"S", b""))
             self.collect(watch, set())
         if self.is_in_transaction:
             self.query(watch, "ROLLBACK")
-        self.query(watch, "DISCARD ALL")
+        self.query(watch, "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL")
 
 
 def messages(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -156,19 +158,50 @@ def messages(data: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
+def message(kind: bytes, body: bytes) -> bytes:
+    """A message as it is sent."""
+    return struct.pack("!cI", kind, len(body) + 4) + body
+
+
 def simple(text: str) -> bytes:
     """A simple query as a message."""
-    body = text.encode() + b"\0"
-    return struct.pack("!cI", b"Q", len(body) + 4) + body
+    return message(b"Q", text.encode() + b"\0")
 
 
-def dial(url: str) -> socket.socket:
-    """A socket to the server."""
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    made = socket.create_connection((parts.hostname, parts.port or 5432), timeout=30)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return made
+class Sessions:
+    """The sessions that nobody uses, by the startup message that they began with."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._idle: dict[bytes, list[Session]] = {}
+
+    def take(self, startup: bytes) -> Session:
+        """A session for a client that begins so."""
+        idle = self._idle.get(startup)
+        return idle.pop() if idle else Session(self.dial())
+
+    def give_back(self, session: Session, watch: Watch) -> None:
+        """Its client is gone."""
+        if session.greeting:
+            session.clear(watch)
+            self._idle.setdefault(session.startup, []).append(session)
+        else:
+            session.socket.close()
+
+    def dial(self) -> socket.socket:
+        """A new socket to the server."""
+        parts = urlsplit(self._url)
+        assert parts.hostname is not None
+        made = socket.create_connection((parts.hostname, parts.port or 5432), timeout=30)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
+
+    def close(self) -> None:
+        """End them."""
+        for idle in self._idle.values():
+            for session in idle:
+                session.socket.close()
+        self._idle.clear()
 
 
 def is_cancel(data: bytes) -> bool:
