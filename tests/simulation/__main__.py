@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.simulation.databases import databases
-from tests.simulation.seeds import Outcome, play
+from tests.simulation.seeds import play, words
 from tests.support import postgres
 
 
@@ -30,7 +30,7 @@ def main() -> int:
             outcome = play(seed, made)
             counts += outcome.counts
             if outcome.violations or given.trace:
-                report(outcome)
+                print(words(outcome))
             if outcome.violations:
                 return 1
             print(outcome.seed, outcome.digest, outcome.steps, round(outcome.seconds,1), round(time.monotonic()-began,2))
@@ -46,14 +46,6 @@ def _server(running: str | None) -> Iterator[str]:
         return
     with TemporaryDirectory(prefix="wafa-simulation-") as folder, postgres.server(Path(folder)) as url:
         yield url
-
-
-def report(outcome: Outcome) -> None:
-    """A seed in words."""
-    print("\n".join(outcome.last))
-    print(f"seed {outcome.seed}: {outcome.steps} steps, {outcome.seconds:.1f} s, trace {outcome.digest}")
-    for one in outcome.violations:
-        print(f"VIOLATED {one}")
 
 
 if __name__ == "__main__":

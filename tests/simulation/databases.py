@@ -15,7 +15,7 @@ from tests.simulation.sessions import Sessions
 from tests.simulation.watch import Watch
 from tests.support.postgres import make_database
 
-# What is published leaves the outbox: a trigger keeps a copy of what was committed.
+# What is published leaves the outbox, and what a position was is gone: triggers keep what was committed.
 _OBSERVED: Final = """
 CREATE TABLE effect (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -29,6 +29,14 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER keep_announced AFTER INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION keep_announced();
+CREATE TABLE moved_back (topic text NOT NULL, partition int NOT NULL, from_offset bigint NOT NULL, to_offset bigint NOT NULL);
+CREATE FUNCTION keep_moved_back() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO moved_back VALUES (new.topic, new.partition, old.next_offset, new.next_offset);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER keep_moved_back AFTER UPDATE ON position FOR EACH ROW WHEN (new.next_offset <= old.next_offset)
+EXECUTE FUNCTION keep_moved_back();
 """
 
 _TABLES: Final = """

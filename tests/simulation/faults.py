@@ -15,20 +15,23 @@ COMMITS: Final = (
     "crash meanwhile",
     "error 40001",
 )
-STRIKES: Final = ("crash", "pause", "rebalance", "broker", "session", "restart", "database")
+STRIKES: Final = ("crash", "pause", "pause", "rebalance", "broker", "session", "restart", "database")
 
+_NEVER_FAILING: Final = ("BEGIN", "ROLLBACK", "SELECT pg_advisory")
 _STEPS: Final = 2_000
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """How often, of one request or statement, something goes wrong; and at which steps something strikes."""
+    """How often, of one request, statement or step, something goes wrong; and at which steps something strikes."""
 
     commits: float
+    slow: float
     errors: float
     requests: float
     publishing: float
     gaps: float
+    stalls: float
     strikes: dict[int, str]
 
     @classmethod
@@ -38,10 +41,12 @@ class Mixture:
         steps = sorted(chance.sample(range(50, _STEPS), chance.choice((0, 2, 5, 9))))
         return cls(
             commits=chance.choice((0.0, 0.04, 0.15)),
+            slow=chance.choice((0.0, 0.1, 0.5)),
             errors=chance.choice((0.0, 0.002, 0.01)),
             requests=chance.choice((0.0, 0.01, 0.05)),
             publishing=chance.choice((0.0, 0.02, 0.1)),
             gaps=chance.choice((0.0, 0.1, 0.4)),
+            stalls=chance.choice((0.0, 0.005, 0.02)),
             strikes={step: chance.choice(kinds) for step in steps},
         )
 
@@ -59,10 +64,21 @@ class Faults:
         if self.calm or link.process is None:
             return ""
         if label == "COMMIT":
-            return self._chance.choice(COMMITS) if self._chance.random() < self.mixture.commits else ""
+            if self._chance.random() < self.mixture.commits:
+                return self._chance.choice(COMMITS)
+            return "slow" if self._chance.random() < self.mixture.slow else ""
         if self._chance.random() < self.mixture.errors:
-            return self._chance.choice(("error 40001", "error 40P01", "lost before", "lost after"))
+            fails = not label.startswith(_NEVER_FAILING)
+            return self._chance.choice(("lost before", "lost after", *(("error 40001", "error 40P01") if fails else ())))
         return ""
+
+    def of_step(self, step: int) -> str | None:
+        """What strikes before a step: the processor that goes on with something else is the least of it."""
+        if self.calm:
+            return None
+        if self.mixture.stalls and self._chance.random() < self.mixture.stalls:
+            return "stall"
+        return self.mixture.strikes.get(step)
 
     def of_request(self, what: str) -> bool:
         """Whether a request to the broker fails."""

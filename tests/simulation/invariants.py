@@ -23,7 +23,7 @@ def violations(world: World) -> Iterator[str]:
         log = _Read(world, service)
         models[service.name] = log.model
         watch = world.watches[service.name]
-        for check in (_effects, _letters):
+        for check in (_effects, _letters, _positions):
             yield from (f"{service.name}: {one}" for one in check(log, watch))
         yield from (f"{service.name}: {one}" for one in _published(world, watch))
     yield from (f"points: {one}" for one in _points(models["points"], world.watches["points"]))
@@ -105,6 +105,12 @@ def _letters(log: _Read, watch: Watch) -> Iterator[str]:
     twice = [place for place, count in Counter(place for place, _ in found).items() if count > 1]
     if twice:
         yield f"{twice} are dead letters more than once"
+
+
+def _positions(_: _Read, watch: Watch) -> Iterator[str]:
+    """Positions only ever grew."""
+    for row in watch.rows("SELECT * FROM moved_back"):
+        yield f"a position went from {row['from_offset']} to {row['to_offset']} in {row['topic']}/{row['partition']}"
 
 
 def _published(world: World, watch: Watch) -> Iterator[str]:

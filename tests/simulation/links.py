@@ -173,6 +173,11 @@ class Server:
         if not session.is_in_transaction or link.label.startswith("ROLLBACK"):
             self.release()
 
+    def _perform_late(self, link: Link, session: Session, data: bytes) -> None:
+        """The server took its time, unless the client is gone."""
+        if link.session is session:
+            self._perform(link, session, data)
+
     def _answered(self, link: Link, answer: bytes) -> None:
         if link.label:
             self._note(link, f"{link.label} → {outcome(answer)}")
@@ -192,6 +197,9 @@ class Server:
                     self._note(link, f"{link.label} → {outcome(answer)}, which nobody hears")
             case [_, "meanwhile"]:
                 self._haunt(link, session, data)
+            case ["slow"]:
+                self.loop.call_later(0.01 * (1 + self.loop.trace.steps % 30), self._perform_late, link, session, data)
+                return b""
             case ["error", state]:
                 rollback = "ROLLBACK; " if link.label == "COMMIT" else ""
                 return simple(rollback + _RAISE.format(state))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import asyncpg
 from aiokafka.errors import KafkaError
 
 from shared.contracts.envelope import Event
@@ -63,7 +64,7 @@ class Worker:
             group = Group(await kafka.cluster_id(self.broker), spec.group)
             inflow = Inflow(self.broker, pool, group, spec.wanted, _BATCH)
             await inflow.start()
-        except (KafkaError, OSError) as error:
+        except (KafkaError, OSError, asyncpg.PostgresError) as error:
             raise StartFailedError from error
         delivery = Delivery(pool, group, counting(spec.handle), self.clock)
         relay = Relay(pool, lambda: kafka.producer(self.broker))

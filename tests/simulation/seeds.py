@@ -1,6 +1,5 @@
 """Seeds: each is played on empty databases, and judged."""
 
-import gc
 from collections import Counter
 from dataclasses import dataclass
 
@@ -34,3 +33,11 @@ def play(seed: int, databases: Databases) -> Outcome:
     return Outcome(
         seed, trace.digest, trace.steps, world.loop.time(), world.violations, list(trace.last), counts
     )
+
+
+def words(outcome: Outcome) -> str:
+    """A seed as a failure shows it: the last part of its trace, and what must not be."""
+    found = [f"BROKEN: {one}" for one in outcome.violations]
+    summary = f"seed {outcome.seed}: {outcome.steps} steps, {outcome.seconds:.3f} s, trace {outcome.digest}"
+    again = f"again: make simulate SEED={outcome.seed}"
+    return "\n".join([*outcome.last, summary, *found, *([again] if found else [])])

@@ -8,6 +8,8 @@ from typing import Any, Final
 import structlog
 
 _LAST: Final = 400
+_WRONG: Final = {"batch_is_bisected", "handler_refused"}
+"""What the log tells only when a handler failed: the code is wrong, whatever comes of it in the end."""
 _SHOWN: Final = ("failure", "error", "count", "pause", "events", "id", "exc_info")
 
 
@@ -41,11 +43,14 @@ class Listener:
 
     def __init__(self, trace: Trace, now: Any, who: Any) -> None:
         self._trace, self._now, self._who = trace, now, who
+        self.wrong: list[str] = []
 
     def __call__(self, _logger: object, _method: str, entry: MutableMapping[str, Any]) -> Any:
         """Note the entry, and let nothing reach the screen."""
         words = [f"{name}={_brief(entry[name])}" for name in _SHOWN if entry.get(name)]
         self._trace.note(self._now(), self._who(), " ".join(["log", str(entry.get("event")), *words]))
+        if entry.get("event") in _WRONG:
+            self.wrong.append(f"{self._who()}: {' '.join(words)}")
         raise structlog.DropEvent
 
 

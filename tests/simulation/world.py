@@ -17,7 +17,8 @@ import asyncpg
 import structlog
 import uuid_utils
 
-from shared.messaging import kafka, relay
+from services.points.store import accounts
+from shared.messaging import inflow, kafka, relay
 from shared.messaging.kafka import Broker as Address
 from tests.simulation.broker import Broker
 from tests.simulation.consumer import Consumer
@@ -25,7 +26,7 @@ from tests.simulation.databases import Databases
 from tests.simulation.faults import Faults
 from tests.simulation.history import Told, history
 from tests.simulation.links import Server
-from tests.simulation.loop import Loop, Process, running
+from tests.simulation.loop import PROCESS, Loop, Process, running
 from tests.simulation.node import Service, StartFailedError, Worker
 from tests.simulation.producer import Producer
 from tests.simulation.trace import Listener, Trace
@@ -33,7 +34,7 @@ from tests.simulation.watch import Watch
 
 WORKERS: Final = 2
 _CALM_SECONDS: Final = 6.0
-_DRAIN_SECONDS: Final = 120.0
+_DRAIN_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.5
 
 
@@ -43,7 +44,7 @@ class Slot:
 
     service: Service
     number: int
-    process: Process = field(default_factory=lambda: Process("none", "dead"))
+    process: Process = field(default_factory=lambda: Process("none", state="dead"))
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     lives: int = 0
 
@@ -69,6 +70,7 @@ class World:
         self.strikes: Counter[str] = Counter()
         self._dead: list[Process] = []
         self._is_over = False
+        self._struck_at = 0
         self.loop.before = self._strike
         self.loop.set_exception_handler(self._failed)
 
@@ -97,7 +99,7 @@ class World:
 
     async def _tell(self) -> None:
         """The shop and the referrals service publish."""
-        self.told = history(self.chance, self.chance.randint(30, 60))
+        self.told = history(self.chance, self.chance.randint(25, 50))
         for one in self.told:
             await asyncio.sleep(self.chance.choice((0.0, 0.0, 0.0, 0.05, 0.2)))
             self.broker.append(one.topic, one.key, one.value, one.headers)
@@ -139,7 +141,7 @@ class World:
         if self._is_over:
             return
         slot.lives += 1
-        slot.process = Process(f"{slot.service.name}-{slot.number}.{slot.lives}")
+        slot.process = Process(f"{slot.service.name}-{slot.number}.{slot.lives}", self.chance.randrange(1, 1 << 15))
         slot.stopped = asyncio.Event()
         worker = Worker(slot.service, Address("simulated:1", slot.process.name), self.broker.now, slot.stopped)
         task = self.loop.create_task(worker.run(), name="worker", context=slot.process.context)
@@ -172,13 +174,17 @@ class World:
             self.loop.call_later(self.chance.uniform(0.2, 2.0), self.start, slot)
 
     def _failed(self, _loop: object, context: dict[str, Any]) -> None:
+        self.trace.note(self.loop.time(), running(), str(context.get("message")).partition(" <")[0])
         self.violations.append(f"{running()}: {context.get('message')}: {context.get('exception')!r}")
 
     # Strikes.
 
     def _strike(self) -> None:
-        kind = self.faults.mixture.strikes.pop(self.trace.steps, None)
-        if kind is None or self.faults.calm:
+        if self.trace.steps == self._struck_at:
+            return
+        self._struck_at = self.trace.steps
+        kind = self.faults.of_step(self.trace.steps)
+        if kind is None:
             return
         self.strikes[kind] += 1
         self.trace.note(self.loop.time(), "world", f"strikes: {kind}")
@@ -204,9 +210,10 @@ class World:
         match kind:
             case "crash":
                 self.crash(process)
-            case "pause":
+            case "pause" | "stall":
                 process.state = "stopped"
-                self.loop.call_later(self.chance.uniform(0.5, 8.0), self._go_on, process)
+                seconds = self.chance.uniform(0.5, 8.0) if kind == "pause" else self.chance.choice((0.001, 0.01, 0.1))
+                self.loop.call_later(seconds, self._go_on, process)
             case "session":
                 if links := [one for one in process.links if not one.is_closing()]:
                     self._break_sessions([self.chance.choice(links)])
@@ -256,7 +263,8 @@ def _seams(world: World) -> Iterator[None]:
     processors = structlog.get_config()["processors"]
     before = list(processors)
     state = random.getstate()
-    processors[:] = [Listener(world.trace, world.loop.time, running)]
+    listener = Listener(world.trace, world.loop.time, running)
+    processors[:] = [listener]
     logging.disable()
     random.seed(world.seed)
     try:
@@ -265,15 +273,24 @@ def _seams(world: World) -> Iterator[None]:
             patch.object(kafka, "producer", lambda _: Producer(world.broker)),
             patch.object(kafka, "cluster_id", lambda _: world.broker.cluster_id()),
             patch.object(uuid_utils, "uuid7", uuid7),
+            # By its number a process picks the row that it adds to.
+            patch.object(accounts, "os", SimpleNamespace(getpid=_pid)),
             patch.object(asyncpg.Connection, "_introspect_types", _types_of(world.watches)),
-            # Looking for rows that nobody told it of is what would take most of the time.
+            # Looks at nothing are what would take most of the time.
             patch.object(relay, "_IDLE", 1.0),
+            patch.object(inflow, "_POLL_MS", 1000),
         ):
             yield
     finally:
         random.setstate(state)
         processors[:] = before
+        world.violations += [f"a handler failed: {one}" for one in listener.wrong]
         logging.disable(logging.NOTSET)
+
+
+def _pid() -> int:
+    process = PROCESS.get()
+    return process.pid if process is not None else 0
 
 
 _types: dict[frozenset[int], Any] = {}
