@@ -21,6 +21,9 @@ SESSION_SECONDS: Final = 3.0
 _LATENCIES: Final = (0.0, 0.0, 0.001, 0.004, 0.02)
 
 
+Headers = tuple[tuple[str, bytes], ...]
+
+
 class Kept(NamedTuple):
     """A record as the client returns it; `timestamp` is in milliseconds."""
 
@@ -29,7 +32,7 @@ class Kept(NamedTuple):
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: Headers
     timestamp: int
 
 
@@ -160,7 +163,7 @@ class Broker:
         """Where records of a key are."""
         return TopicPartition(topic, crc32(key or b"") % self.partitions)
 
-    def append(self, topic: str, key: bytes | None, value: bytes | None, headers: tuple[tuple[str, bytes], ...]) -> Kept:
+    def append(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> Kept:
         """Write a record, and now and then a transaction's marker or an aborted record after it."""
         place = self.place_of(topic, key)
         log = self.log(place)

@@ -29,7 +29,7 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER keep_announced AFTER INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION keep_announced();
-CREATE TABLE moved_back (topic text NOT NULL, partition int NOT NULL, from_offset bigint NOT NULL, to_offset bigint NOT NULL);
+CREATE TABLE moved_back (topic text, partition int, from_offset bigint, to_offset bigint);
 CREATE FUNCTION keep_moved_back() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO moved_back VALUES (new.topic, new.partition, old.next_offset, new.next_offset);

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from tests.simulation.links import Link
+from tests.simulation.link import Link
 
 COMMITS: Final = (
     "lost before",
@@ -17,8 +17,10 @@ COMMITS: Final = (
 )
 STRIKES: Final = ("crash", "pause", "pause", "rebalance", "broker", "session", "restart", "database")
 
+_LOSSES: Final = ("lost before", "lost after")
+_ERRORS: Final = ("error 40001", "error 40P01")
 _NEVER_FAILING: Final = ("BEGIN", "ROLLBACK", "SELECT pg_advisory")
-_STEPS: Final = 2_000
+_STEPS: Final = 1_200
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,10 @@ class Mixture:
     def draw(cls, chance: Random) -> "Mixture":
         """Some kinds not at all, others often."""
         kinds = chance.sample(STRIKES, chance.randint(1, len(STRIKES)))
-        steps = sorted(chance.sample(range(50, _STEPS), chance.choice((0, 2, 5, 9))))
+        steps = sorted(chance.sample(range(50, _STEPS), chance.choice((0, 3, 6, 9))))
         return cls(
             commits=chance.choice((0.0, 0.04, 0.15)),
-            slow=chance.choice((0.0, 0.1, 0.5)),
+            slow=chance.choice((0.0, 0.2, 0.6)),
             errors=chance.choice((0.0, 0.002, 0.01)),
             requests=chance.choice((0.0, 0.01, 0.05)),
             publishing=chance.choice((0.0, 0.02, 0.1)),
@@ -68,8 +70,7 @@ class Faults:
                 return self._chance.choice(COMMITS)
             return "slow" if self._chance.random() < self.mixture.slow else ""
         if self._chance.random() < self.mixture.errors:
-            fails = not label.startswith(_NEVER_FAILING)
-            return self._chance.choice(("lost before", "lost after", *(("error 40001", "error 40P01") if fails else ())))
+            return self._chance.choice(_LOSSES if label.startswith(_NEVER_FAILING) else (*_LOSSES, *_ERRORS))
         return ""
 
     def of_step(self, step: int) -> str | None:

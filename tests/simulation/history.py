@@ -8,6 +8,7 @@ from typing import Any, Final
 from shared.contracts.envelope import Event
 from tests.points import shop
 from tests.points.shop import hour
+from tests.simulation.broker import Headers
 
 CUSTOMERS: Final = ("ann", "bob", "zoë", "dan", "eve")
 
@@ -18,8 +19,9 @@ _BROKEN: Final = (
     None,
     b"[]",
     b'{"specversion": "1.0", "id": "x", "source": "/shop", "type": "shop.purchase.completed.v1"}',
-    b'{"specversion": "1.0", "id": "y", "source": "/shop", "type": "shop.review.published.v1",'
-    b' "time": "2026-03-01T10:00:00Z", "data": {}}',
+    b'{"specversion": "1.0", "id": "y", "source": "/shop", "type": "shop.purchase.refunded.v1", "data": {}}',
+    # No business of ours, but no dead letter either.
+    b'{"specversion": "1.0", "id": "z", "source": "/shop", "type": "shop.unknown.v1", "data": {}}',
 )
 
 
@@ -30,7 +32,7 @@ class Told:
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: Headers
     event: Event | None
 
 

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from shared.contracts.envelope import Event, Record, decode
+from shared.contracts.envelope import Event, Record, decode, from_milliseconds
 from shared.contracts.reasons import Malformed
 from shared.messaging.inbox import digest
 from tests.points.model import Model
@@ -53,7 +53,7 @@ class _Read:
         self.refused = {digest(one) for one in self.model.refused}
 
     def _read(self, kept: Kept, wanted: frozenset[str]) -> None:
-        record = Record(*kept[:6], timestamp=_instant(kept.timestamp))
+        record = Record(*kept[:6], timestamp=from_milliseconds(kept.timestamp))
         try:
             event = decode(record, wanted)
         except Malformed:
@@ -61,12 +61,6 @@ class _Read:
         else:
             if event is not None:
                 self.events.append(event)
-
-
-def _instant(milliseconds: int) -> Any:
-    from shared.contracts.envelope import from_milliseconds
-
-    return from_milliseconds(milliseconds)
 
 
 def _effects(log: _Read, watch: Watch) -> Iterator[str]:

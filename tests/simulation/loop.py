@@ -150,5 +150,3 @@ class Loop(asyncio.SelectorEventLoop):
         if not self._scheduled:
             raise DeadlockError
         self._elapsed = max(self._elapsed, self._scheduled[0]._when)
-
-

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, OutOfOrderSequenceNumber
 
-from tests.simulation.broker import Broker
+from tests.simulation.broker import Broker, Headers
 
-_Pending = tuple[str, bytes, bytes, tuple[tuple[str, bytes], ...], "asyncio.Future[None]"]
+_Pending = tuple[str, bytes, bytes, Headers, "asyncio.Future[None]"]
 
 
 class Producer:
@@ -58,7 +58,7 @@ class Producer:
         topic: str,
         value: bytes,
         key: bytes,
-        headers: tuple[tuple[str, bytes], ...],
+        headers: Headers,
         acknowledged: "asyncio.Future[None]",
     ) -> None:
         place = self._broker.place_of(topic, key)

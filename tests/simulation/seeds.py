@@ -30,9 +30,7 @@ def play(seed: int, databases: Databases) -> Outcome:
         world.violations += violations(world)
     counts = world.server.counts + world.strikes
     trace = world.trace
-    return Outcome(
-        seed, trace.digest, trace.steps, world.loop.time(), world.violations, list(trace.last), counts
-    )
+    return Outcome(seed, trace.digest, trace.steps, world.loop.time(), world.violations, list(trace.last), counts)
 
 
 def words(outcome: Outcome) -> str:

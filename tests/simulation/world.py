@@ -1,41 +1,29 @@
 """A seed, played: services with two workers each, a shop that tells them what happens, and what goes wrong."""
 
 import asyncio
-import itertools
-import logging
-import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
-from types import SimpleNamespace
 from typing import Any, Final
-from unittest.mock import patch
 
-import asyncpg
-import structlog
-import uuid_utils
-
-from services.points.store import accounts
-from shared.messaging import inflow, kafka, relay
 from shared.messaging.kafka import Broker as Address
 from tests.simulation.broker import Broker
-from tests.simulation.consumer import Consumer
 from tests.simulation.databases import Databases
 from tests.simulation.faults import Faults
 from tests.simulation.history import Told, history
-from tests.simulation.links import Server
-from tests.simulation.loop import PROCESS, Loop, Process, running
+from tests.simulation.loop import Loop, Process, running
 from tests.simulation.node import Service, StartFailedError, Worker
-from tests.simulation.producer import Producer
-from tests.simulation.trace import Listener, Trace
-from tests.simulation.watch import Watch
+from tests.simulation.seams import seams
+from tests.simulation.server import Server
+from tests.simulation.trace import Trace
 
 WORKERS: Final = 2
 _CALM_SECONDS: Final = 6.0
 _DRAIN_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.5
+
+_POSITIONS_SQL: Final = "SELECT topic, partition, next_offset FROM position"
 
 
 @dataclass(eq=False)
@@ -76,7 +64,7 @@ class World:
 
     def play(self) -> None:
         """All of it, until everything is handled or the time is up."""
-        with _seams(self):
+        with seams(self):
             try:
                 self.loop.run_until_complete(self._play())
             finally:
@@ -101,7 +89,8 @@ class World:
         """The shop and the referrals service publish."""
         self.told = history(self.chance, self.chance.randint(25, 50))
         for one in self.told:
-            await asyncio.sleep(self.chance.choice((0.0, 0.0, 0.0, 0.05, 0.2)))
+            if self.chance.random() < 0.25:
+                await asyncio.sleep(self.chance.choice((0.0, 0.02, 0.1, 0.4)))
             self.broker.append(one.topic, one.key, one.value, one.headers)
 
     def become_calm(self) -> None:
@@ -115,7 +104,7 @@ class World:
 
     async def _drained(self) -> bool:
         deadline = self.loop.time() + _DRAIN_SECONDS
-        while (left := self.left()) and self.loop.time() < deadline:
+        while (left := self.left()) and self.loop.time() < deadline:  # noqa: ASYNC110 it can only be asked
             await asyncio.sleep(_LOOK_SECONDS)
         if left:
             self.violations.append(f"not all was handled within {_DRAIN_SECONDS:.0f} seconds: {left}")
@@ -126,7 +115,7 @@ class World:
         found: list[str] = []
         for service in self.services:
             watch = self.watches[service.name]
-            stored = {(row[0], row[1]): row[2] for row in watch.rows("SELECT topic, partition, next_offset FROM position")}
+            stored = {(row[0], row[1]): row[2] for row in watch.rows(_POSITIONS_SQL)}
             for place, log in sorted(self.broker.logs.items()):
                 if place.topic in service.spec.topics and log.handled != stored.get(place):
                     found.append(f"{service.name} is at {stored.get(place)} of {log.handled} in {place}")
@@ -248,65 +237,5 @@ class World:
             for task in tasks:
                 task.cancel()
             self.loop.run_until_complete(asyncio.wait(tasks, timeout=10))
+        self.loop.run_until_complete(asyncio.sleep(1))
         self.server.close()
-
-
-@contextmanager
-def _seams(world: World) -> Iterator[None]:
-    """Where the product meets the outside: the clients of the broker, ids, chance, and what is logged."""
-    numbers = itertools.count(1)
-
-    def uuid7() -> uuid_utils.UUID:
-        moment = int(world.broker.now().timestamp() * 1000)
-        return uuid_utils.UUID(int=(moment << 80) | (7 << 76) | (2 << 62) | next(numbers))
-
-    processors = structlog.get_config()["processors"]
-    before = list(processors)
-    state = random.getstate()
-    listener = Listener(world.trace, world.loop.time, running)
-    processors[:] = [listener]
-    logging.disable()
-    random.seed(world.seed)
-    try:
-        with (
-            patch.object(kafka, "consumer", lambda _, group: Consumer(world.broker, group)),
-            patch.object(kafka, "producer", lambda _: Producer(world.broker)),
-            patch.object(kafka, "cluster_id", lambda _: world.broker.cluster_id()),
-            patch.object(uuid_utils, "uuid7", uuid7),
-            # By its number a process picks the row that it adds to.
-            patch.object(accounts, "os", SimpleNamespace(getpid=_pid)),
-            patch.object(asyncpg.Connection, "_introspect_types", _types_of(world.watches)),
-            # Looks at nothing are what would take most of the time.
-            patch.object(relay, "_IDLE", 1.0),
-            patch.object(inflow, "_POLL_MS", 1000),
-        ):
-            yield
-    finally:
-        random.setstate(state)
-        processors[:] = before
-        world.violations += [f"a handler failed: {one}" for one in listener.wrong]
-        logging.disable(logging.NOTSET)
-
-
-def _pid() -> int:
-    process = PROCESS.get()
-    return process.pid if process is not None else 0
-
-
-_types: dict[frozenset[int], Any] = {}
-
-
-def _types_of(watches: Mapping[str, Watch]) -> Callable[..., Any]:
-    """What the driver asks of every new connection anew, and takes a tenth of the time: which types there are."""
-
-    original = asyncpg.Connection._introspect_types
-
-    async def introspect(connection: Any, oids: Iterable[int], timeout: Any) -> tuple[Any, Any]:
-        if not isinstance(asyncio.get_running_loop(), Loop):
-            return await original(connection, oids, timeout)
-        wanted = frozenset(oids)
-        if wanted not in _types:
-            _types[wanted] = next(iter(watches.values())).rows(connection._intro_query, sorted(wanted))
-        return _types[wanted], SimpleNamespace(name="known")
-
-    return introspect

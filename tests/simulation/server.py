@@ -1,77 +1,16 @@
-"""Connections of the processes to the database, and what becomes of a statement on its way there and back."""
+"""The database as the processes see it, and what becomes of a statement on its way there and back."""
 
-import asyncio
-import struct
 from collections import Counter
 from collections.abc import Callable
-from contextvars import copy_context
 from typing import Any, Final
 
-from tests.simulation.loop import PROCESS, Loop, Process
+from tests.simulation.link import Link
+from tests.simulation.loop import Loop, Process
 from tests.simulation.sessions import Session, Sessions, is_cancel, message, messages, simple
+from tests.simulation.statements import brief, label, outcome, renamed
 from tests.simulation.watch import Watch
 
 _RAISE: Final = "DO $$ BEGIN RAISE EXCEPTION 'simulated' USING ERRCODE = '{}'; END $$"
-
-
-class Link(asyncio.Transport):
-    """A transport as asyncpg uses it."""
-
-    def __init__(self, server: "Server", protocol: Any) -> None:
-        super().__init__()
-        self.process: Process | None = PROCESS.get()
-        self.context = copy_context()
-        self.session: Session | None = None
-        self.waits = False
-        """Whether its statement waits for a lock."""
-        self.out = bytearray()
-        self.names: dict[bytes, bytes] = {}
-        """Of the statements that it prepared, the names that they have in the session."""
-        self.statements: dict[bytes, str] = {}
-        self.label = ""
-        self._server = server
-        self._protocol = protocol
-        self._closing = False
-
-    def write(self, data: Any) -> None:
-        if not self._closing:
-            self.out += data
-            self._server.written(self)
-
-    def writelines(self, list_of_data: Any) -> None:
-        for data in list_of_data:
-            self.write(data)
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
-
-    def is_closing(self) -> bool:
-        return self._closing
-
-    def close(self) -> None:
-        self.lose(None)
-
-    def abort(self) -> None:
-        self.lose(None)
-
-    def pause_reading(self) -> None:
-        raise AssertionError("answers come whole")
-
-    def lose(self, error: Exception | None) -> None:
-        """The connection ends, here and there."""
-        if not self._closing:
-            self._closing = True
-            self._server.left(self)
-            self._server.loop.call_soon(self._protocol.connection_lost, error, context=self.context)
-
-    def take(self, answer: bytes) -> None:
-        """An answer came."""
-        if not self._closing:
-            self._server.loop.call_soon(self._receive, answer, context=self.context)
-
-    def _receive(self, answer: bytes) -> None:
-        if not self._closing:
-            self._protocol.data_received(answer)
 
 
 class Server:
@@ -136,8 +75,8 @@ class Server:
             link.take(message(b"3", b"") + message(b"Z", link.session.status))
             return
         else:
-            link.label = self._label(link, data)
-            data = _renamed(data, link.names)
+            link.label = label(data, link.statements)
+            data = renamed(data, link.names)
             fault = self.fault(link, link.label) if link.label else ""
             if fault:
                 self.counts[fault] += 1
@@ -149,7 +88,7 @@ class Server:
     def _prepare(self, link: Link, session: Session, data: bytes) -> None:
         """Prepare a statement, unless an earlier client of the session did."""
         name, text = messages(data)[0][1].split(b"\0", 1)
-        link.statements[name] = " ".join(text.split(b"\0")[0].decode().split())[:70]
+        link.statements[name] = brief(text.split(b"\0")[0])
         link.label = ""
         if text in session.prepared:
             link.names[name], answer = session.prepared[text]
@@ -294,18 +233,6 @@ class Server:
     def _pids(self) -> set[int]:
         return {one.pid for one in (*self._used, *self._ghosts) if one.pid}
 
-    def _label(self, link: Link, data: bytes) -> str:
-        """The statement in words, or "" where the message is none."""
-        for kind, body in messages(data):
-            match kind:
-                case b"Q":
-                    return " ".join(body[:-1].decode().split())[:70].rstrip(";")
-                case b"B":
-                    return link.statements.get(body.split(b"\0")[1], "?")
-                case _:
-                    pass
-        return ""
-
     def _note(self, link: Link, what: str) -> None:
         who = link.process.name if link.process is not None else "world"
         self.loop.trace.note(self.loop.time(), who, what)
@@ -316,31 +243,3 @@ class Server:
             self._ghosts.remove(session)
             self._retire(session)
         assert not self._used
-
-
-def _renamed(data: bytes, names: dict[bytes, bytes]) -> bytes:
-    """The messages, with the names that statements have in the session."""
-    if not names or data[:1] != b"B":
-        return data
-    made: list[bytes] = []
-    for kind, body in messages(data):
-        renamed = body
-        if kind == b"B":
-            portal, name, rest = body.split(b"\0", 2)
-            renamed = b"\0".join((portal, names.get(name, name), rest))
-        made.append(message(kind, renamed))
-    return b"".join(made)
-
-
-def outcome(answer: bytes) -> str:
-    """What an answer says in the end: the tag of the command, or the error's code."""
-    place, said = 0, []
-    while place + 5 <= len(answer):
-        kind, length = struct.unpack_from("!cI", answer, place)
-        body = answer[place + 5 : place + 1 + length]
-        if kind == b"C":
-            said.append(body[:-1].decode())
-        elif kind == b"E":
-            said += [field[1:].decode() for field in body.split(b"\0") if field[:1] == b"C"]
-        place += length + 1
-    return " ".join(said) or "ok"
