@@ -53,7 +53,7 @@ def history(chance: Random, size: int) -> list[Told]:
                 other = chance.choice([one for one in customers if one != customer])
                 events += _referral(chance, f"f{number}", (customer, other))
     told = [_told(one) for one in _repeated(chance, _late(chance, events))]
-    for _ in range(chance.randint(0, 3)):
+    for _ in range(chance.randint(0, 6)):
         told.insert(chance.randint(0, len(told)), _broken(chance))
     return told
 

@@ -34,6 +34,11 @@ class Process:
     def __post_init__(self) -> None:
         self.context.run(PROCESS.set, self)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is in the middle of a transaction."""
+        return any(one.session is not None and one.session.is_in_transaction for one in self.links)
+
 
 PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 

@@ -52,7 +52,7 @@ def seams(world: "World") -> Iterator[None]:
             patch.object(accounts, "os", SimpleNamespace(getpid=_pid)),
             patch.object(asyncpg.Connection, "_introspect_types", _types_of(world.watches)),
             # Looks at nothing are what would take most of the time.
-            patch.object(relay, "_IDLE", 1.0),
+            patch.object(relay, "_IDLE", world.chance.choice((0.1, 1.0))),
             patch.object(inflow, "_POLL_MS", 1000),
         ):
             yield

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tests.simulation.databases import Databases
 from tests.simulation.invariants import violations
+from tests.simulation.server import DEADLOCK
 from tests.simulation.world import World
 
 
@@ -28,6 +29,8 @@ def play(seed: int, databases: Databases) -> Outcome:
     world.play()
     if not world.violations:
         world.violations += violations(world)
+    if world.server.counts[DEADLOCK]:
+        world.violations.append("two transactions wait for each other")
     counts = world.server.counts + world.strikes
     trace = world.trace
     return Outcome(seed, trace.digest, trace.steps, world.loop.time(), world.violations, list(trace.last), counts)

@@ -10,6 +10,9 @@ from tests.simulation.sessions import Session, Sessions, is_cancel, message, mes
 from tests.simulation.statements import brief, label, outcome, renamed
 from tests.simulation.watch import Watch
 
+DEADLOCK: Final = "would deadlock, and is cancelled"
+"""Locks are taken in one order everywhere: it must not come to this, although it would pass."""
+
 _RAISE: Final = "DO $$ BEGIN RAISE EXCEPTION 'simulated' USING ERRCODE = '{}'; END $$"
 
 
@@ -171,7 +174,7 @@ class Server:
         if session.blockers & taken:
             reason = "waits behind another one, and is cancelled"
         elif self._is_deadlocked(session):
-            reason = "would deadlock, and is cancelled"
+            reason = DEADLOCK
         self.counts[reason] += 1
         self._note(link, f"{link.label} {reason}")
         if reason.endswith("cancelled"):

@@ -2,7 +2,7 @@
 
 Planted: the position is committed before the effect; a position moves wherever it was; what was handled before is
 handled again; the outbox is read by `id > last`; the relay commits before the acknowledgements; it goes on after a
-failed one; an account is read without its lock; a waiting refund is taken by two.
+failed one; an account is read without its lock.
 """
 
 import asyncio

@@ -49,7 +49,7 @@ class World:
         self.loop = Loop(Random(f"{seed} order"), self.trace)
         self.chance = Random(f"{seed} world")
         self.faults = Faults(Random(f"{seed} faults"))
-        self.broker = Broker(self.loop, Random(f"{seed} broker"), self.chance.choice((1, 2, 3)))
+        self.broker = Broker(self.loop, Random(f"{seed} broker"), self.chance.choice((1, 2, 2, 3)))
         self.broker.fails, self.broker.gaps = self.faults.of_request, self.faults.mixture.gaps
         self.server = Server(self.loop, databases.watches["points"], databases.sessions)
         self.server.fault, self.server.crash = self.faults.of_statement, self.crash
@@ -190,7 +190,8 @@ class World:
                 for _, group in sorted(self.broker.groups.items()):
                     group.upset("by chance")
             case _ if running:
-                self._strike_one(kind, self.chance.choice(running))
+                busy = [slot for slot in running if slot.process.is_busy]
+                self._strike_one(kind, self.chance.choice(busy or running))
             case _:
                 pass
 
