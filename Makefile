@@ -2,10 +2,11 @@
 
 PYTHON ?= python3
 SAMPLE ?= 148
+SEEDS ?= 1000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kafka lint format bench prove prove-selftest generate lock clean
+.PHONY: help setup run test test-kafka simulate prove prove-selftest lint format bench generate lock clean
 
 help: ## list what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +22,9 @@ test: setup ## run the tests, journeys on the embedded broker included
 
 test-kafka: setup ## run the journeys on real Apache Kafka (needs Java and Maven)
 	$(BIN)/pytest -m kafka
+
+simulate: setup ## play workers on a simulated broker, fault by fault (SEEDS=1000, or 200-400; SEED=17 again)
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 lint: setup ## style, types, arrows between modules, spelling, migrations
 	$(BIN)/ruff check .

@@ -87,4 +87,7 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         # A connection that was lost says that it is closed, or back in its pool; a wrong argument is a bug.
         return not isinstance(error, ValueError) and any(word in str(error) for word in ("clos", "released back"))
+    if isinstance(error, asyncpg.InternalClientError):
+        # The pool's own race: the connection was lost after its last answer and before it was given back.
+        return "free connection holder" in str(error)
     return isinstance(error, (OSError, TimeoutError))

@@ -1,0 +1,23 @@
+"""Which failures of the database pass by themselves."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from shared.postgres.pool import Pool, is_transient
+
+
+async def test_a_connection_that_is_lost_while_it_is_given_back_is_a_passing_failure(platform_pool: Pool):
+    proxy = await platform_pool.acquire()
+    connection = proxy._con
+    releasing = asyncio.create_task(platform_pool.release(proxy))
+    await asyncio.sleep(0)
+    connection.terminate()
+    with pytest.raises(asyncpg.InternalClientError) as failed:
+        await releasing
+    assert is_transient(failed.value)
+
+
+def test_another_failure_inside_the_driver_is_none():
+    assert not is_transient(asyncpg.InternalClientError("_on_result: waiter is None"))

@@ -1,0 +1,210 @@
+"""A broker: partitions with holes in their offsets, and consumer groups that are shuffled."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError
+
+from tests.simulation.loop import Loop, running
+
+CLUSTER: Final = "simulated"
+START: Final = datetime(2026, 6, 1, 12, tzinfo=UTC)
+SESSION_SECONDS: Final = 3.0
+"""How long a member may be silent before the group goes on without it, and be awaited in a rebalance."""
+
+_LATENCIES: Final = (0.0, 0.0, 0.001, 0.004, 0.02)
+
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Kept(NamedTuple):
+    """A record as the client returns it; `timestamp` is in milliseconds."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp: int
+
+
+@dataclass
+class Log:
+    """A partition; `end` is beyond its last record, and beyond the markers and the aborted records after it."""
+
+    records: list[Kept] = field(default_factory=list)
+    end: int = 0
+
+    @property
+    def handled(self) -> int | None:
+        """The position of who has handled every record; None where there is none."""
+        return self.records[-1].offset + 1 if self.records else None
+
+
+@dataclass(eq=False)
+class Member:
+    """A consumer as its group knows it."""
+
+    name: str
+    topics: tuple[str, ...]
+    beat: float
+    joined: asyncio.Future[list[TopicPartition]] | None = None
+    generation: int = -1
+
+
+class Group:
+    """A consumer group: a rebalance waits for all members, but for each no longer than its session lasts."""
+
+    def __init__(self, broker: "Broker", name: str) -> None:
+        self.committed: dict[TopicPartition, int] = {}
+        self.members: list[Member] = []
+        self.generation = 0
+        self.preparing_since: float | None = None
+        self._broker = broker
+        self._name = name
+
+    def upset(self, why: str) -> None:
+        """Begin a rebalance, unless one goes on."""
+        if self.preparing_since is None:
+            self.preparing_since = self._broker.loop.time()
+            self._broker.note(f"{self._name}: rebalance, {why}")
+
+    def is_current(self, member: Member) -> bool:
+        """Whether the member has what it is to have."""
+        return member in self.members and member.generation == self.generation and self.preparing_since is None
+
+    def join(self, member: Member) -> asyncio.Future[list[TopicPartition]]:
+        """The partitions of the next generation, once all are there."""
+        if member not in self.members:
+            self.members.append(member)
+        self.upset(f"{member.name} joins")
+        member.beat = self._broker.loop.time()
+        joined = member.joined = self._broker.loop.create_future()
+        self.look()
+        return joined
+
+    def leave(self, member: Member, why: str = "leaves") -> None:
+        """Go on without a member."""
+        if member in self.members:
+            self.members.remove(member)
+            self.upset(f"{member.name} {why}")
+            self.look()
+
+    def look(self) -> None:
+        """End a rebalance for which all are there."""
+        if self.preparing_since is not None and self.members and all(one.joined for one in self.members):
+            self.generation += 1
+            self.preparing_since = None
+            for member, places in self._shares().items():
+                member.generation, member.beat = self.generation, self._broker.loop.time()
+                joined, member.joined = member.joined, None
+                assert joined is not None
+                if not joined.done():
+                    joined.set_result(places)
+
+    def expire(self) -> None:
+        """Go on without those that were silent for too long."""
+        now = self._broker.loop.time()
+        for member in list(self.members):
+            if member.joined is None and now - max(member.beat, self.preparing_since or 0.0) > SESSION_SECONDS:
+                self.leave(member, "was silent")
+
+    def _shares(self) -> Mapping[Member, list[TopicPartition]]:
+        """Any member may get any partition."""
+        members = self._broker.chance.sample(self.members, len(self.members))
+        wanted = sorted({topic for one in members for topic in one.topics})
+        places = [TopicPartition(topic, number) for topic in wanted for number in range(self._broker.partitions)]
+        shares: dict[Member, list[TopicPartition]] = {one: [] for one in members}
+        for index, place in enumerate(places):
+            shares[members[index % len(members)]].append(place)
+        return shares
+
+
+class Broker:
+    """The broker; while it is not `up` it answers nobody, and what it has it keeps."""
+
+    def __init__(self, loop: Loop, chance: Random, partitions: int) -> None:
+        self.loop = loop
+        self.chance = chance
+        self.partitions = partitions
+        self.up = True
+        self.fails: Callable[[str], bool] = lambda _what: False
+        """Whether a request fails, although the broker is there."""
+        self.gaps = 0.1
+        self.logs: dict[TopicPartition, Log] = {}
+        self.groups: dict[str, Group] = {}
+        self._arrivals: list[asyncio.Future[None]] = []
+
+    def note(self, what: str) -> None:
+        """Tell the trace."""
+        self.loop.trace.note(self.loop.time(), running(), what)
+
+    def now(self) -> datetime:
+        """The clock on every wall."""
+        return START + timedelta(seconds=self.loop.time())
+
+    def log(self, place: TopicPartition) -> Log:
+        """A partition, which is there as soon as somebody asks."""
+        return self.logs.setdefault(place, Log())
+
+    def group(self, name: str) -> Group:
+        """A group, likewise."""
+        return self.groups.setdefault(name, Group(self, name))
+
+    def place_of(self, topic: str, key: bytes | None) -> TopicPartition:
+        """Where records of a key are."""
+        return TopicPartition(topic, crc32(key or b"") % self.partitions)
+
+    def append(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> Kept:
+        """Write a record, and now and then a transaction's marker or an aborted record after it."""
+        place = self.place_of(topic, key)
+        log = self.log(place)
+        moment = int(self.now().timestamp() * 1000)
+        kept = Kept(topic, place.partition, log.end, key, value, headers, moment)
+        log.records.append(kept)
+        log.end += 1
+        if self.chance.random() < self.gaps:
+            log.end += self.chance.randint(1, 3)
+        arrivals, self._arrivals = self._arrivals, []
+        for one in arrivals:
+            if not one.done():
+                one.set_result(None)
+        return kept
+
+    async def arrival(self, seconds: float) -> None:
+        """Wait until something is written, for so long at most."""
+        waiter = self.loop.create_future()
+        self._arrivals.append(waiter)
+        await asyncio.wait([waiter], timeout=seconds)
+        waiter.cancel()
+
+    async def reach(self, what: str) -> None:
+        """One way to the broker, or back.
+
+        Raises:
+            KafkaConnectionError: it is down, or the connection breaks.
+        """
+        await asyncio.sleep(self.chance.choice(_LATENCIES))
+        if not self.up or self.fails(what):
+            raise KafkaConnectionError(f"simulated: {what}")
+
+    async def watch_members(self) -> None:
+        """Find out about silent members, for ever."""
+        while True:
+            await asyncio.sleep(SESSION_SECONDS / 6)
+            for group in self.groups.values():
+                if self.up:
+                    group.expire()
+
+    async def cluster_id(self) -> str:
+        """As `kafka.cluster_id`."""
+        await self.reach("cluster id")
+        return CLUSTER

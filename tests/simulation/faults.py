@@ -1,0 +1,88 @@
+"""What goes wrong, and when: drawn from the seed, a different mixture for each."""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from tests.simulation.link import Link
+
+COMMITS: Final = (
+    "lost before",
+    "lost after",
+    "lost meanwhile",
+    "crash before",
+    "crash after",
+    "crash meanwhile",
+    "error 40001",
+)
+STRIKES: Final = ("crash", "pause", "pause", "rebalance", "broker", "session", "restart", "database")
+
+_LOSSES: Final = ("lost before", "lost after")
+_ERRORS: Final = ("error 40001", "error 40P01")
+_NEVER_FAILING: Final = ("BEGIN", "ROLLBACK", "SELECT pg_advisory")
+_STEPS: Final = 1_200
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How often, of one request, statement or step, something goes wrong; and at which steps something strikes."""
+
+    commits: float
+    slow: float
+    errors: float
+    requests: float
+    publishing: float
+    gaps: float
+    stalls: float
+    strikes: dict[int, str]
+
+    @classmethod
+    def draw(cls, chance: Random) -> "Mixture":
+        """Some kinds not at all, others often."""
+        kinds = chance.sample(STRIKES, chance.randint(1, len(STRIKES)))
+        steps = sorted(chance.sample(range(50, _STEPS), chance.choice((0, 3, 6, 9))))
+        return cls(
+            commits=chance.choice((0.0, 0.04, 0.15)),
+            slow=chance.choice((0.0, 0.2, 0.6)),
+            errors=chance.choice((0.0, 0.002, 0.01)),
+            requests=chance.choice((0.0, 0.01, 0.05)),
+            publishing=chance.choice((0.0, 0.02, 0.1)),
+            gaps=chance.choice((0.0, 0.1, 0.4)),
+            stalls=chance.choice((0.0, 0.005, 0.02)),
+            strikes={step: chance.choice(kinds) for step in steps},
+        )
+
+
+class Faults:
+    """The faults of a seed; after `calm` nothing goes wrong any more."""
+
+    def __init__(self, chance: Random) -> None:
+        self.mixture = Mixture.draw(chance)
+        self.calm = False
+        self._chance = chance
+
+    def of_statement(self, link: Link, label: str) -> str:
+        """What becomes of a statement: see `Server`."""
+        if self.calm or link.process is None:
+            return ""
+        if label == "COMMIT":
+            if self._chance.random() < self.mixture.commits:
+                return self._chance.choice(COMMITS)
+            return "slow" if self._chance.random() < self.mixture.slow else ""
+        if self._chance.random() < self.mixture.errors:
+            return self._chance.choice(_LOSSES if label.startswith(_NEVER_FAILING) else (*_LOSSES, *_ERRORS))
+        return ""
+
+    def of_step(self, step: int) -> str | None:
+        """What strikes before a step: the processor that goes on with something else is the least of it."""
+        if self.calm:
+            return None
+        if self.mixture.stalls and self._chance.random() < self.mixture.stalls:
+            return "stall"
+        return self.mixture.strikes.get(step)
+
+    def of_request(self, what: str) -> bool:
+        """Whether a request to the broker fails."""
+        is_publishing = what in {"send", "produce", "acknowledge"}
+        often = self.mixture.publishing if is_publishing else self.mixture.requests
+        return not self.calm and self._chance.random() < often

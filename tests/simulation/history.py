@@ -1,0 +1,118 @@
+"""What happens in a shop, drawn from a seed: few customers, many coincidences, senders that repeat themselves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+from shared.contracts.envelope import Event
+from tests.points import shop
+from tests.points.shop import hour
+from tests.simulation.broker import Headers
+
+CUSTOMERS: Final = ("ann", "bob", "zoë", "dan", "eve")
+
+_AMOUNTS: Final = ("0.00", "0.9999", "3.33", "99.995", "120.00", "250.01", "480.00", "900.00")
+_CURRENCIES: Final = ("USD", "USD", "USD", "USD", "EUR")
+_BROKEN: Final = (
+    b"no json",
+    None,
+    b"[]",
+    b'{"specversion": "1.0", "id": "x", "source": "/shop", "type": "shop.purchase.completed.v1"}',
+    b'{"specversion": "1.0", "id": "y", "source": "/shop", "type": "shop.purchase.refunded.v1", "data": {}}',
+    # No business of ours, but no dead letter either.
+    b'{"specversion": "1.0", "id": "z", "source": "/shop", "type": "shop.unknown.v1", "data": {}}',
+)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A record that a sender writes: of an event, or (None) of nothing that could be one."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    event: Event | None
+
+
+def history(chance: Random, size: int) -> list[Told]:
+    """So many records, or a few more."""
+    customers = CUSTOMERS[: chance.randint(3, len(CUSTOMERS))]
+    events: list[Event] = []
+    for number in range(size):
+        if len(events) >= size:
+            break
+        customer = chance.choice(customers)
+        match chance.choices(("order", "review", "referral"), (6, 3, 1))[0]:
+            case "order":
+                events += _order(chance, f"o{number}", customer)
+            case "review":
+                events += _reviews(chance, f"v{number}", customer)
+            case _:
+                other = chance.choice([one for one in customers if one != customer])
+                events += _referral(chance, f"f{number}", (customer, other))
+    told = [_told(one) for one in _repeated(chance, _late(chance, events))]
+    for _ in range(chance.randint(0, 6)):
+        told.insert(chance.randint(0, len(told)), _broken(chance))
+    return told
+
+
+def _order(chance: Random, order_id: str, customer: str) -> list[Event]:
+    currency, total = chance.choice(_CURRENCIES), chance.choice(_AMOUNTS)
+    found = [shop.purchase(order_id, total, _time(chance), customer_id=customer, currency=currency)]
+    for number in range(chance.choice((0, 0, 1, 2))):
+        of = currency if chance.random() < 0.9 else "CHF"
+        amount = chance.choice((*_AMOUNTS, total, total))
+        at = _time(chance)
+        found.append(shop.refund(order_id, f"r{number}", amount, at, customer_id=customer, currency=of))
+    if chance.random() < 0.1:
+        again: dict[str, Any] = {"customer_id": customer, "source": "/shop/other"}
+        found.append(shop.purchase(order_id, chance.choice(_AMOUNTS), _time(chance), **again))
+    return found
+
+
+def _reviews(chance: Random, review_id: str, customer: str) -> list[Event]:
+    sku = f"s{chance.randint(0, 2)}"
+    verified = chance.random() < 0.8
+    found = [shop.review(review_id, sku, _time(chance), customer_id=customer, verified=verified)]
+    if chance.random() < 0.3:
+        found.append(shop.withdrawal(review_id, _time(chance), customer_id=customer))
+    return found
+
+
+def _referral(chance: Random, referral_id: str, sides: tuple[str, str]) -> list[Event]:
+    verbs = ("approved",) if chance.random() < 0.6 else ("approved", "voided")
+    return [shop.referral(verb, referral_id, (500, 200), _time(chance), sides=sides) for verb in verbs]
+
+
+def _time(chance: Random) -> Any:
+    return hour(chance.choice((0, 1, 2, 3, 20, 50, 100, 200)))
+
+
+def _late(chance: Random, events: Sequence[Event]) -> list[Event]:
+    """The events, some of them somewhere else in the order."""
+    arrival = list(events)
+    for _ in range(len(arrival) // 4):
+        one = arrival.pop(chance.randrange(len(arrival)))
+        arrival.insert(chance.randint(0, len(arrival)), one)
+    return arrival
+
+
+def _repeated(chance: Random, events: Sequence[Event]) -> list[Event]:
+    """The events, some of them sent twice, or told again under another id."""
+    arrival = list(events)
+    for _ in range(max(2, len(events) // 10)):
+        place = chance.randrange(len(arrival))
+        one = arrival[place]
+        arrival.insert(chance.randint(place, len(arrival)), shop.again(one) if chance.random() < 0.3 else one)
+    return arrival
+
+
+def _told(event: Event) -> Told:
+    record = event.record
+    return Told(record.topic, record.key, record.value, tuple((n, v or b"") for n, v in record.headers), event)
+
+
+def _broken(chance: Random) -> Told:
+    return Told("shop.purchases", chance.choice(CUSTOMERS).encode(), chance.choice(_BROKEN), (), None)

@@ -1,0 +1,164 @@
+"""What has to hold when everything has come to rest, whatever went wrong before."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from shared.contracts.envelope import Event, Record, decode, from_milliseconds
+from shared.contracts.reasons import Malformed
+from shared.messaging.inbox import digest
+from tests.points.model import Model
+from tests.simulation.broker import Kept
+from tests.simulation.node import Service
+from tests.simulation.watch import Watch
+from tests.simulation.world import World
+from tests.tiers import oracle
+
+
+def violations(world: World) -> Iterator[str]:
+    """Sentences about what does not hold."""
+    models: dict[str, Model] = {}
+    for service in world.services:
+        log = _Read(world, service)
+        models[service.name] = log.model
+        watch = world.watches[service.name]
+        for check in (_effects, _letters, _positions):
+            yield from (f"{service.name}: {one}" for one in check(log, watch))
+        yield from (f"{service.name}: {one}" for one in _published(world, watch))
+    yield from (f"points: {one}" for one in _points(models["points"], world.watches["points"]))
+    yield from (f"tiers: {one}" for one in _tiers(models["tiers"], world.watches["tiers"]))
+
+
+class _Read:
+    """What a service was to read, in the order of its partitions, and what the model makes of it."""
+
+    def __init__(self, world: World, service: Service) -> None:
+        self.model = Model()
+        self.events: list[Event] = []
+        self.malformed: list[tuple[str, int, int]] = []
+        topics, wanted = service.spec.topics, service.spec.wanted
+        for place, log in sorted(world.broker.logs.items()):
+            for kept in log.records if place.topic in topics else ():
+                self._read(kept, wanted)
+        self.first: dict[Any, Event] = {}
+        for event in self.events:
+            self.first.setdefault(digest(event), event)
+        told: set[Any] = set()
+        for event in self.events:
+            if digest(event) not in told:
+                self.model.tell(event)
+            # What is refused takes up no name: the same record again is judged, and refused, again.
+            told = (told | {digest(event)}) - {digest(one) for one in self.model.refused}
+        self.refused = {digest(one) for one in self.model.refused}
+
+    def _read(self, kept: Kept, wanted: frozenset[str]) -> None:
+        record = Record(*kept[:6], timestamp=from_milliseconds(kept.timestamp))
+        try:
+            event = decode(record, wanted)
+        except Malformed:
+            self.malformed.append(kept[:3])
+        else:
+            if event is not None:
+                self.events.append(event)
+
+
+def _effects(log: _Read, watch: Watch) -> Iterator[str]:
+    """Every event that no rule refuses had its effect once, the first of its records, in the order of its partition."""
+    rows = watch.rows('SELECT topic, partition, "offset", id, source, customer_id FROM effect ORDER BY number')
+    had = Counter((row["customer_id"], row["source"], row["id"]) for row in rows)
+    names = {(one.customer_id, one.source, one.id): one for name, one in log.first.items() if name not in log.refused}
+    for name in names:
+        if had[name] != 1:
+            yield f"the event {name} had its effect {had[name]} times"
+    last: dict[tuple[str, int], int] = {}
+    for row in rows:
+        event = names.get((row["customer_id"], row["source"], row["id"]))
+        place = (row["topic"], row["partition"])
+        if event is None:
+            continue
+        if row["offset"] != event.record.offset:
+            yield f"the event {row['id']} had its effect by its record {row['offset']}, not by {event.record.offset}"
+        if row["offset"] <= last.get(place, -1):
+            yield f"{place} {row['offset']} had its effect after {last[place]}"
+        last[place] = row["offset"]
+
+
+def _letters(log: _Read, watch: Watch) -> Iterator[str]:
+    """The dead letters are the malformed records, each once, and what the rules refuse."""
+    rows = watch.rows('SELECT topic, partition, "offset", value, reason FROM dead_letter')
+    found = [((row["topic"], row["partition"], row["offset"]), row["reason"]) for row in rows]
+    rules = {"order_conflict", "currency_mismatch", "unknown_line"}
+    broken = sorted(place for place, reason in found if reason not in rules)
+    if broken != sorted(log.malformed):
+        yield f"dead letters are {broken}, malformed are {sorted(log.malformed)}"
+    refused = {json.loads(row["value"])["id"] for row in rows if row["reason"] in rules}
+    expected = {one.id for one in log.model.refused}
+    if refused != expected:
+        yield f"refused are {refused}, and should be {expected}"
+    twice = [place for place, count in Counter(place for place, _ in found).items() if count > 1]
+    if twice:
+        yield f"{twice} are dead letters more than once"
+
+
+def _positions(_: _Read, watch: Watch) -> Iterator[str]:
+    """Positions only ever grew."""
+    for row in watch.rows("SELECT * FROM moved_back"):
+        yield f"a position went from {row['from_offset']} to {row['to_offset']} in {row['topic']}/{row['partition']}"
+
+
+def _published(world: World, watch: Watch) -> Iterator[str]:
+    """What was committed to the outbox was published, first occurrences of a customer's in order; and nothing else."""
+    announced: dict[tuple[str, bytes], list[str]] = defaultdict(list)
+    for row in watch.rows("SELECT topic, key, value FROM announced ORDER BY id"):
+        announced[row["topic"], row["key"]].append(json.loads(row["value"])["id"])
+    topics = {topic for topic, _ in announced}
+    first: dict[tuple[str, bytes], dict[str, None]] = defaultdict(dict)
+    for place, log in sorted(world.broker.logs.items()):
+        for kept in log.records if place.topic in topics else ():
+            first[kept.topic, kept.key or b""].setdefault(json.loads(kept.value or b"{}")["id"])
+    for name in announced.keys() | first.keys():
+        if announced[name] != list(first[name]):
+            yield f"{name}: committed {announced[name]}, published {list(first[name])}"
+
+
+def _points(model: Model, watch: Watch) -> Iterator[str]:
+    """The accounts are those of the model; the statement has no gap, adds up, and was announced line by line."""
+    accounts = {row["customer_id"]: row for row in watch.rows("SELECT * FROM account")}
+    owners = {key[0] for key in (*model.orders, *model.reviews, *model.referrals)}
+    for customer in owners | accounts.keys():
+        row = accounts.get(customer)
+        found = (row["available"], row["debt"], row["earned"], row["pending"]) if row else (0, 0, 0, 0)
+        expected = (*model.balance(customer), model.earned(customer), 0)
+        if found != expected:
+            yield f"{customer} has (available, debt, earned, pending) {found}, and should have {expected}"
+    rows = watch.rows("SELECT * FROM transaction ORDER BY customer_id, sequence")
+    nets: Counter[str] = Counter()
+    for row in rows:
+        nets[row["customer_id"]] += row["points"]
+        if row["available_after"] - row["debt_after"] != nets[row["customer_id"]]:
+            yield f"the statement of {row['customer_id']} does not add up at {row['sequence']}"
+    told: dict[str, list[str]] = defaultdict(list)
+    for row in watch.rows("SELECT value FROM announced ORDER BY id"):
+        data = json.loads(row["value"])["data"]
+        told[data["customer_id"]].append(data["transaction_id"])
+    for customer in accounts:
+        made = [str(row["id"]) for row in rows if row["customer_id"] == customer and row["points"]]
+        if told[customer] != made:
+            yield f"{customer}: transactions {made}, told {told[customer]}"
+
+
+def _tiers(model: Model, watch: Watch) -> Iterator[str]:
+    """The timelines are the oracle's."""
+    by_customer: dict[str, list[Event]] = defaultdict(list)
+    for (customer, _), event in model.orders.items():
+        by_customer[customer].append(event)
+    for (customer, _), refunds in model.refunds.items():
+        by_customer[customer] += refunds.values()
+    for customer, events in by_customer.items():
+        rows = watch.rows(
+            "SELECT effective_at, tier FROM timeline WHERE customer_id = $1 ORDER BY effective_at", customer
+        )
+        found = [tuple(row) for row in rows]
+        if found != (expected := oracle.timeline_of(events)):
+            yield f"the timeline of {customer} is {found}, and should be {expected}"

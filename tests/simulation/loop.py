@@ -1,0 +1,157 @@
+"""An event loop that is played: one task at a time in an order drawn from a seed, on a clock of its own.
+
+The clock stands still while anything can go on, and jumps to the next timer when nothing can. What a
+task wrote to the database is answered before another task goes on (see `sessions`).
+"""
+
+import asyncio
+import heapq
+from asyncio import events
+from collections.abc import Callable, Coroutine
+from contextvars import Context, ContextVar
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from tests.simulation.trace import Trace
+
+
+@dataclass(eq=False)
+class Process:
+    """A process as an operating system has it: it runs, is stopped for a while (SIGSTOP), or is gone (SIGKILL).
+
+    All that its tasks start belongs to it.
+    """
+
+    name: str
+    pid: int = 0
+    state: str = "runs"
+    held: list[events.Handle] = field(default_factory=list)
+    tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+    links: list[Any] = field(default_factory=list)
+    context: Context = field(default_factory=Context)
+
+    def __post_init__(self) -> None:
+        self.context.run(PROCESS.set, self)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is in the middle of a transaction."""
+        return any(one.session is not None and one.session.is_in_transaction for one in self.links)
+
+
+PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
+
+
+def running() -> str:
+    """The name of the process that runs; of the world around them where it is none."""
+    process = PROCESS.get()
+    return process.name if process is not None else "world"
+
+
+class DeadlockError(Exception):
+    """Nothing can go on, and no timer will change that."""
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """See the module. `before` is called ahead of each step, `after` behind it."""
+
+    def __init__(self, chance: Random, trace: Trace) -> None:
+        super().__init__()
+        self.trace = trace
+        self.before: Callable[[], None] = lambda: None
+        self.after: Callable[[], None] = lambda: None
+        self.connect: Callable[[Callable[[], Any]], tuple[Any, Any]] | None = None
+        self._chance = chance
+        self._elapsed = 0.0
+        self._count = 0
+        self._plain: list[events.Handle] = []
+        self._steps: list[events.Handle] = []
+
+    def time(self) -> float:
+        """Seconds since the begin, of the virtual clock."""
+        return self._elapsed
+
+    def create_task(
+        self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
+    ) -> asyncio.Task[Any]:
+        """As asyncio's, with names that do not depend on what ran before."""
+        self._count += 1
+        task: asyncio.Task[Any] = asyncio.Task(
+            coro, loop=self, name=f"{name or coro.__qualname__}#{self._count}", context=context
+        )
+        process = (context or {}).get(PROCESS) if context is not None else PROCESS.get()
+        if process is not None:
+            process.tasks.append(task)
+        return task
+
+    async def create_connection(self, protocol_factory: Callable[[], Any], *_: Any, **__: Any) -> Any:
+        """A connection to the database, the only real one there is."""
+        assert self.connect is not None
+        return self.connect(protocol_factory)
+
+    def run_in_executor(self, *_: Any) -> Any:
+        """No thread is ever started: its end would come at any time."""
+        raise AssertionError("a thread is not to be simulated")
+
+    def thaw(self, process: Process) -> None:
+        """Let a process go on with what came while it was stopped."""
+        process.state = "runs"
+        self._ready.extend(process.held)
+        process.held.clear()
+
+    def _run_once(self) -> None:
+        self.before()
+        self._take_due()
+        handle = self._next()
+        if handle is None:
+            self._jump()
+            return
+        handle._run()
+        self.after()
+
+    def _take_due(self) -> None:
+        while self._scheduled and (self._scheduled[0]._cancelled or self._scheduled[0]._when <= self._elapsed):
+            handle = heapq.heappop(self._scheduled)
+            handle._scheduled = False
+            if not handle._cancelled:
+                self._ready.append(handle)
+
+    def _next(self) -> events.Handle | None:
+        """The next callback in its turn, or else any task that can go on: asyncio promises no order of tasks."""
+        while True:
+            self._sort()
+            if self._plain:
+                handle = self._plain.pop(0)
+            elif self._steps:
+                index = self._chance.randrange(len(self._steps))
+                self._steps[index], self._steps[-1] = self._steps[-1], self._steps[index]
+                handle = self._steps.pop()
+                self.trace.step(handle._callback.__self__.get_name())
+            else:
+                return None
+            if not handle._cancelled and not self._hold(handle):
+                return handle
+
+    def _sort(self) -> None:
+        while self._ready:
+            handle = self._ready.popleft()
+            if handle._cancelled or self._hold(handle):
+                continue
+            is_step = isinstance(getattr(handle._callback, "__self__", None), asyncio.Task)
+            (self._steps if is_step else self._plain).append(handle)
+
+    def _hold(self, handle: events.Handle) -> bool:
+        """Keep what a stopped process would do now."""
+        process = handle._context.get(PROCESS)
+        if process is None or process.state == "runs":
+            return False
+        process.held.append(handle)
+        return True
+
+    def _jump(self) -> None:
+        while self._scheduled and self._scheduled[0]._cancelled:
+            heapq.heappop(self._scheduled)._scheduled = False
+        if not self._scheduled:
+            raise DeadlockError
+        self._elapsed = max(self._elapsed, self._scheduled[0]._when)

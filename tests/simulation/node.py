@@ -1,0 +1,130 @@
+"""A worker as a process of its own: the product's parts, put together as its own `Worker` does, without Faust."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+from aiokafka.errors import KafkaError
+
+from shared.contracts.envelope import Event
+from shared.contracts.outcomes import Refusal
+from shared.messaging import kafka, worker
+from shared.messaging.batch import Batch
+from shared.messaging.delivery import Delivery, Handle
+from shared.messaging.inflow import Inflow
+from shared.messaging.kafka import Broker
+from shared.messaging.positions import Group
+from shared.messaging.relay import Relay
+from shared.messaging.worker import WorkerSpec
+from shared.postgres.pool import Connection, open_pool
+
+_BATCH: Final = 20
+_REPORT_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 8.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service: its worker's specification, and its database."""
+
+    spec: WorkerSpec
+    url: str
+
+    @property
+    def name(self) -> str:
+        return self.spec.service
+
+
+class StartFailedError(Exception):
+    """Not even the start succeeded: the supervisor tries again."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker of a service, on the broker that knows it by `client_id`."""
+
+    service: Service
+    broker: Broker
+    clock: Callable[[], datetime]
+    stopped: asyncio.Event
+
+    async def run(self) -> None:
+        """Work until stopped.
+
+        Raises:
+            StartFailedError: see there.
+            Exception: what would end the process.
+        """
+        spec = self.service.spec
+        try:
+            pool = await open_pool(self.service.url, application=f"simulated-{spec.service}", max_size=4)
+            group = Group(await kafka.cluster_id(self.broker), spec.group)
+            inflow = Inflow(self.broker, pool, group, spec.wanted, _BATCH)
+            await inflow.start()
+        except (KafkaError, OSError, asyncpg.PostgresError) as error:
+            raise StartFailedError from error
+        delivery = Delivery(pool, group, counting(spec.handle), self.clock)
+        relay = Relay(pool, lambda: kafka.producer(self.broker))
+        batches: asyncio.Queue[Batch] = asyncio.Queue(maxsize=1)
+        work: dict[str, Awaitable[None]] = {
+            "relay": relay.run(),
+            "inflow": inflow.run(spec.topics, batches.put),
+            "agent": _apply(batches, inflow, delivery, relay),
+            "report": _report(inflow),
+        }
+        parts = [asyncio.create_task(one, name=name) for name, one in work.items()]
+        stopping = asyncio.create_task(self.stopped.wait(), name="stopping")
+        await asyncio.wait([stopping, *parts], return_when=asyncio.FIRST_COMPLETED)
+        for part in parts:
+            if part.done():
+                part.result()
+        await _shut_down(inflow, relay, parts)
+        pool.terminate()
+
+
+async def _apply(batches: asyncio.Queue[Batch], inflow: Inflow, delivery: Delivery, relay: Relay) -> None:
+    while True:
+        await worker._apply(await batches.get(), inflow, delivery, relay)
+
+
+async def _report(inflow: Inflow) -> None:
+    while True:
+        await asyncio.sleep(_REPORT_SECONDS)
+        await inflow.report()
+
+
+async def _shut_down(inflow: Inflow, relay: Relay, parts: Sequence[asyncio.Task[Any]]) -> None:
+    """As `Worker` does it on a SIGTERM."""
+    inflow.stopping = True
+    relay.stop()
+    inflow.rewind()
+    async with inflow.in_flight:
+        pass
+    await asyncio.wait(parts[:2], timeout=_STOP_SECONDS)
+    for part in parts:
+        part.cancel()
+    await inflow.close()
+    await asyncio.wait(parts)
+
+
+EFFECT_COLUMNS: Final = ("topic", "partition", "offset", "id", "source", "customer_id")
+
+
+def counting(handle: Handle) -> Handle:
+    """The handler, and a row for each event that it accepted, in the same transaction."""
+
+    async def counted(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
+        refusals = await handle(connection, events, now)
+        refused = [one.event for one in refusals]
+        rows = [
+            (one.record.topic, one.record.partition, one.record.offset, one.id, one.source, one.customer_id)
+            for one in events
+            if not any(one is other for other in refused)
+        ]
+        await connection.copy_records_to_table("effect", records=rows, columns=EFFECT_COLUMNS)
+        return refusals
+
+    return counted

@@ -1,0 +1,87 @@
+"""Where the product meets the outside: what stands there while a seed is played."""
+
+import asyncio
+import itertools
+import logging
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import asyncpg
+import structlog
+import uuid_utils
+
+from services.points.store import accounts
+from shared.messaging import inflow, kafka, relay
+from tests.simulation.consumer import Consumer
+from tests.simulation.loop import PROCESS, Loop, running
+from tests.simulation.producer import Producer
+from tests.simulation.trace import Listener
+from tests.simulation.watch import Watch
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+@contextmanager
+def seams(world: "World") -> Iterator[None]:
+    """Where the product meets the outside: the clients of the broker, ids, chance, and what is logged."""
+    numbers = itertools.count(1)
+
+    def uuid7() -> uuid_utils.UUID:
+        moment = int(world.broker.now().timestamp() * 1000)
+        return uuid_utils.UUID(int=(moment << 80) | (7 << 76) | (2 << 62) | next(numbers))
+
+    processors = structlog.get_config()["processors"]
+    before = list(processors)
+    state = random.getstate()
+    listener = Listener(world.trace, world.loop.time, running)
+    processors[:] = [listener]
+    logging.disable()
+    random.seed(world.seed)
+    try:
+        with (
+            patch.object(kafka, "consumer", lambda _, group: Consumer(world.broker, group)),
+            patch.object(kafka, "producer", lambda _: Producer(world.broker)),
+            patch.object(kafka, "cluster_id", lambda _: world.broker.cluster_id()),
+            patch.object(uuid_utils, "uuid7", uuid7),
+            # By its number a process picks the row that it adds to.
+            patch.object(accounts, "os", SimpleNamespace(getpid=_pid)),
+            patch.object(asyncpg.Connection, "_introspect_types", _types_of(world.watches)),
+            # Looks at nothing are what would take most of the time.
+            patch.object(relay, "_IDLE", world.chance.choice((0.1, 1.0))),
+            patch.object(inflow, "_POLL_MS", 1000),
+        ):
+            yield
+    finally:
+        random.setstate(state)
+        processors[:] = before
+        world.violations += [f"a handler failed: {one}" for one in listener.wrong]
+        logging.disable(logging.NOTSET)
+
+
+def _pid() -> int:
+    process = PROCESS.get()
+    return process.pid if process is not None else 0
+
+
+_types: dict[frozenset[int], Any] = {}
+
+
+def _types_of(watches: Mapping[str, Watch]) -> Callable[..., Any]:
+    """What the driver asks of every new connection anew, and takes a tenth of the time: which types there are."""
+
+    original = asyncpg.Connection._introspect_types
+
+    async def introspect(connection: Any, oids: Iterable[int], *given: Any) -> tuple[Any, Any]:
+        if not isinstance(asyncio.get_running_loop(), Loop):
+            return await original(connection, oids, *given)
+        wanted = frozenset(oids)
+        if wanted not in _types:
+            _types[wanted] = next(iter(watches.values())).rows(connection._intro_query, sorted(wanted))
+        return _types[wanted], SimpleNamespace(name="known")
+
+    return introspect

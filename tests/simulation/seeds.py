@@ -1,0 +1,44 @@
+"""Seeds: each is played on empty databases, and judged."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from tests.simulation.databases import Databases
+from tests.simulation.invariants import violations
+from tests.simulation.server import DEADLOCK
+from tests.simulation.world import World
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a seed."""
+
+    seed: int
+    digest: str
+    steps: int
+    seconds: float
+    violations: list[str]
+    last: list[str]
+    counts: Counter[str]
+
+
+def play(seed: int, databases: Databases) -> Outcome:
+    """Play a seed; `seconds` are virtual."""
+    databases.empty()
+    world = World(seed, databases)
+    world.play()
+    if not world.violations:
+        world.violations += violations(world)
+    if world.server.counts[DEADLOCK]:
+        world.violations.append("two transactions wait for each other")
+    counts = world.server.counts + world.strikes
+    trace = world.trace
+    return Outcome(seed, trace.digest, trace.steps, world.loop.time(), world.violations, list(trace.last), counts)
+
+
+def words(outcome: Outcome) -> str:
+    """A seed as a failure shows it: the last part of its trace, and what must not be."""
+    found = [f"BROKEN: {one}" for one in outcome.violations]
+    summary = f"seed {outcome.seed}: {outcome.steps} steps, {outcome.seconds:.3f} s, trace {outcome.digest}"
+    again = f"again: make simulate SEED={outcome.seed}"
+    return "\n".join([*outcome.last, summary, *found, *([again] if found else [])])

@@ -1,0 +1,209 @@
+"""Sessions of the real server: messages go there and back whole, and a wait for a lock is seen as one."""
+
+import select
+import socket
+import struct
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from tests.simulation.watch import Watch
+
+_PATIENCE: Final = (0.004, 0.01, 0.02, 0.05, 0.1, 0.2, *(0.5 for _ in range(60)))
+_CANCEL: Final = 80877102
+_TURN: Final = {b"S", b"Q", b"F"}  # Sync, Query, FunctionCall: each is answered by a ReadyForQuery
+_AUTHENTICATED: Final = {0, 12}  # AuthenticationOk, and the end of SASL
+
+
+class ServerGoneError(Exception):
+    """The server closed the session."""
+
+
+@dataclass(eq=False)
+class Session:
+    """One session, used by one connection after another: what a client leaves behind is cleared.
+
+    `greeting` is what the server said when the client had proven who it is.
+    """
+
+    socket: socket.socket
+    startup: bytes = b""
+    greeting: bytes = b""
+    pid: int = 0
+    status: bytes = b"I"
+    prepared: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
+    """The name of each statement that was prepared in it, and what the server said to that."""
+    blockers: set[int] = field(default_factory=set)
+    """While its statement waits for a lock: the sessions that hold it."""
+    _owed: int = 0
+    _copying: bool = False
+    """Whether the server waits for rows."""
+    _copied: bool = False
+    """Whether they were sent before it asked."""
+    _asked: bool = False
+    _flushed: bool = False
+    """Whether the description of a statement is to come, which no ReadyForQuery follows."""
+    _skips: bool = False
+    """Whether the server waits for a Sync after an error."""
+    _answer: bytearray = field(default_factory=bytearray)
+    _read: int = 0
+    _welcome: int = 0
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self.status != b"I"
+
+    def send(self, data: bytes) -> None:
+        """Send whole messages of the client."""
+        if not self.startup:
+            self.startup, self._owed = data, 1
+        else:
+            for kind, _ in messages(data):
+                self._owed += kind in _TURN
+                self._flushed = kind == b"H" or (self._flushed and kind != b"S")
+                self._skips = self._skips and kind != b"S"
+                if kind in {b"c", b"f"}:
+                    self._copying, self._copied = False, not self._copying
+        self._asked = False
+        self.socket.sendall(data)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the server has to answer before the client goes on."""
+        return self._flushed or (self._owed > 0 and not self._copying and not self._asked)
+
+    def collect(self, watch: Watch, ours: set[int]) -> bytes | None:
+        """The answer, whole; None when one of the sessions `ours` has to go on before it can come.
+
+        Raises:
+            ServerGoneError: the session has ended.
+        """
+        for patience in _PATIENCE:
+            while self._poll(patience):
+                data = self.socket.recv(1 << 18)
+                if not data:
+                    raise ServerGoneError
+                self._answer += data
+                self._parse()
+                if not self.is_due:
+                    answer, self._answer, self._read = bytes(self._answer), bytearray(), 0
+                    self.blockers = set()
+                    return answer
+            self.blockers = watch.blockers(self.pid) & ours if self.pid else set()
+            if self.blockers:
+                return None
+        raise AssertionError("the database does not answer")
+
+    def _poll(self, seconds: float) -> bool:
+        return bool(select.select([self.socket], [], [], seconds)[0])
+
+    def _parse(self) -> None:
+        while len(self._answer) - self._read >= 5:
+            kind, length = struct.unpack_from("!cI", self._answer, self._read)
+            if len(self._answer) - self._read <= length:
+                return
+            body = self._read + 5
+            match kind:
+                case b"Z":
+                    self._owed -= 1
+                    self._copied = False
+                    self.status = bytes(self._answer[body : body + 1])
+                    if not self.greeting:
+                        self.greeting = bytes(self._answer[self._welcome : self._read + length + 1])
+                case b"G":
+                    self._copying, self._copied = not self._copied, False
+                case b"T" | b"n" | b"E" if self._flushed:
+                    self._flushed, self._skips = False, kind == b"E"
+                case b"R":
+                    self._asked = struct.unpack_from("!I", self._answer, body)[0] not in _AUTHENTICATED
+                    self._welcome = self._read
+                case b"K":
+                    self.pid = struct.unpack_from("!I", self._answer, body)[0]
+                case _:
+                    pass
+            self._read += length + 1
+
+    def query(self, watch: Watch, text: str) -> bytes:
+        """Run statements by hand."""
+        self.send(simple(text))
+        answer = self.collect(watch, set())
+        assert answer is not None
+        return answer
+
+    def clear(self, watch: Watch) -> None:
+        """End the statement and the transaction of a client that is gone, and forget what it set."""
+        if self._copying:
+            self.send(message(b"f", b"\0"))
+            self.collect(watch, set())
+        if self.is_due:
+            watch.cancel(self.pid)
+            self.collect(watch, set())
+        if self._skips:
+            self.send(message(b"S", b""))
+            self.collect(watch, set())
+        if self.is_in_transaction:
+            self.query(watch, "ROLLBACK")
+        self.query(watch, "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL")
+
+
+def messages(data: bytes) -> list[tuple[bytes, bytes]]:
+    """The kind and the body of each message of a client."""
+    found: list[tuple[bytes, bytes]] = []
+    place = 0
+    while place < len(data):
+        kind, length = struct.unpack_from("!cI", data, place)
+        found.append((kind, data[place + 5 : place + 1 + length]))
+        place += length + 1
+    return found
+
+
+def message(kind: bytes, body: bytes) -> bytes:
+    """A message as it is sent."""
+    return struct.pack("!cI", kind, len(body) + 4) + body
+
+
+def simple(text: str) -> bytes:
+    """A simple query as a message."""
+    return message(b"Q", text.encode() + b"\0")
+
+
+class Sessions:
+    """The sessions that nobody uses, by the startup message that they began with."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._idle: dict[bytes, list[Session]] = {}
+
+    def take(self, startup: bytes) -> Session:
+        """A session for a client that begins so."""
+        idle = self._idle.get(startup)
+        return idle.pop() if idle else Session(self.dial())
+
+    def give_back(self, session: Session, watch: Watch) -> None:
+        """Its client is gone."""
+        if session.greeting:
+            session.clear(watch)
+            self._idle.setdefault(session.startup, []).append(session)
+        else:
+            session.socket.close()
+
+    def dial(self) -> socket.socket:
+        """A new socket to the server."""
+        parts = urlsplit(self._url)
+        assert parts.hostname is not None
+        made = socket.create_connection((parts.hostname, parts.port or 5432), timeout=30)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
+
+    def close(self) -> None:
+        """End them."""
+        for idle in self._idle.values():
+            for session in idle:
+                session.socket.close()
+        self._idle.clear()
+
+
+def is_cancel(data: bytes) -> bool:
+    """Whether it is the request to cancel a statement: a connection that sends nothing else."""
+    return len(data) == 16 and struct.unpack_from("!I", data, 4)[0] == _CANCEL

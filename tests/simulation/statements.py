@@ -1,0 +1,50 @@
+"""What messages to the database and answers from it say."""
+
+import struct
+
+from tests.simulation.sessions import message, messages
+
+_BRIEF = 70
+
+
+def label(data: bytes, prepared: dict[bytes, str]) -> str:
+    """The statement in words, or "" where the messages are none."""
+    for kind, body in messages(data):
+        if kind == b"Q":
+            return brief(body[:-1]).rstrip(";")
+        if kind == b"B":
+            return prepared.get(body.split(b"\0")[1], "?")
+    return ""
+
+
+def brief(statement: bytes) -> str:
+    """The begin of a statement, in one line."""
+    return " ".join(statement.decode().split())[:_BRIEF]
+
+
+def renamed(data: bytes, names: dict[bytes, bytes]) -> bytes:
+    """The messages, with the names that statements have in the session."""
+    if not names or data[:1] != b"B":
+        return data
+    made: list[bytes] = []
+    for kind, body in messages(data):
+        renamed = body
+        if kind == b"B":
+            portal, name, rest = body.split(b"\0", 2)
+            renamed = b"\0".join((portal, names.get(name, name), rest))
+        made.append(message(kind, renamed))
+    return b"".join(made)
+
+
+def outcome(answer: bytes) -> str:
+    """What an answer says in the end: the tag of the command, or the error's code."""
+    place, said = 0, []
+    while place + 5 <= len(answer):
+        kind, length = struct.unpack_from("!cI", answer, place)
+        body = answer[place + 5 : place + 1 + length]
+        if kind == b"C":
+            said.append(body[:-1].decode())
+        elif kind == b"E":
+            said += [field[1:].decode() for field in body.split(b"\0") if field[:1] == b"C"]
+        place += length + 1
+    return " ".join(said) or "ok"

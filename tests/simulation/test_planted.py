@@ -1,0 +1,103 @@
+"""Wrong versions of the delivery, one at a time: for each, one of the first seeds finds a broken promise.
+
+Planted: the position is committed before the effect; a position moves wherever it was; what was handled before is
+handled again; the outbox is read by `id > last`; the relay commits before the acknowledgements; it goes on after a
+failed one; an account is read without its lock.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import pytest
+
+from services.points.store import accounts
+from shared.contracts.envelope import Event
+from shared.messaging import delivery, inbox, positions, relay
+from shared.messaging.batch import Batch
+from shared.messaging.delivery import Delivery
+from shared.messaging.inbox import Claimed
+from shared.postgres.pool import Connection
+from tests.simulation.databases import Databases
+from tests.simulation.seeds import play
+
+ENOUGH = 40
+
+
+async def position_first(self: Delivery, batch: Batch, *, careful: bool) -> None:
+    async with self.pool.acquire() as connection, connection.transaction():
+        await positions.advance(connection, self.group, batch.spans)
+    async with self.pool.acquire() as connection, connection.transaction():
+        application = delivery._Application(self.handle, self.clock(), careful, self.refused_in_a_row)
+        refusals = await application.apply(connection, batch.events)
+        refused = [*batch.malformed, *map(delivery.dead_letters.from_refusal, refusals)]
+        await delivery.dead_letters.write(connection, refused)
+
+
+async def everything_is_new(_: Connection, events: Sequence[Event]) -> Claimed:
+    return Claimed(list(events), [], 0)
+
+
+def rows_of(found: Iterable[Any]) -> list[Any]:
+    return sorted(found, key=lambda row: row["id"])
+
+
+async def send(producer: Any, rows: Iterable[Any]) -> list[Any]:
+    return [await producer.send(row["topic"], row["value"], key=row["key"], headers=relay._HEADERS) for row in rows]
+
+
+LAST: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+AFTER_SQL = "SELECT id, topic, key, value FROM outbox WHERE id > $1 ORDER BY id LIMIT $2"
+PUBLISHED_SQL = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
+
+
+async def after_the_last(connection: Connection, producer: Any, limit: int = 2_000) -> int:
+    async with connection.transaction():
+        rows = rows_of(await connection.fetch(AFTER_SQL, LAST.get(producer, 0), limit))
+        await asyncio.gather(*await send(producer, rows))
+        await connection.execute(PUBLISHED_SQL, [row["id"] for row in rows])
+    if rows:
+        LAST[producer] = rows[-1]["id"]
+    return len(rows)
+
+
+async def commit_first(connection: Connection, producer: Any, limit: int = 2_000) -> int:
+    async with connection.transaction():
+        rows = rows_of(await connection.fetch(relay.CLAIM_SQL, limit))
+    await asyncio.gather(*await send(producer, rows))
+    return len(rows)
+
+
+async def failures_are_passed_over(connection: Connection, producer: Any, limit: int = 2_000) -> int:
+    async with connection.transaction():
+        rows = rows_of(await connection.fetch(relay.CLAIM_SQL, limit))
+        await asyncio.gather(*await send(producer, rows), return_exceptions=True)
+    return len(rows)
+
+
+ANYWHERE_SQL = positions.BEGIN_SQL.replace(
+    "DO NOTHING", "(cluster_id, consumer_group, topic, partition) DO UPDATE SET next_offset = excluded.next_offset"
+)
+
+Plant = tuple[Any, str, Any]
+PLANTS: dict[str, list[Plant]] = {
+    "the position is committed first": [(Delivery, "_transact", position_first)],
+    "a position moves wherever it was": [
+        (positions, "ADVANCE_SQL", positions.ADVANCE_SQL.replace("AND next_offset = span.start_offset", "")),
+        (positions, "BEGIN_SQL", ANYWHERE_SQL),
+    ],
+    "what was handled is handled again": [(inbox, "claim", everything_is_new)],
+    "the outbox is read after the last id": [(relay, "publish_chunk", after_the_last)],
+    "the relay commits before the acknowledgements": [(relay, "publish_chunk", commit_first)],
+    "a failed acknowledgement is passed over": [(relay, "publish_chunk", failures_are_passed_over)],
+    "an account is read without its lock": [(accounts, "LOCK_SQL", accounts.LOCK_SQL.replace("FOR UPDATE", ""))],
+}
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_planted_bug_is_found(made: Databases, monkeypatch: pytest.MonkeyPatch, name: str):
+    for place, function, wrong in PLANTS[name]:
+        assert getattr(place, function) != wrong, "a plant changes something"
+        monkeypatch.setattr(place, function, wrong)
+    assert any(play(seed, made).violations for seed in range(ENOUGH))

@@ -1,0 +1,46 @@
+"""Whatever goes wrong, and in whatever order, every event has its effect once. `make simulate` plays more seeds."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulation.databases import Databases
+from tests.simulation.seeds import Outcome, play, words
+
+SEEDS = 100
+AT_ONCE = 10
+
+
+def passed(seed: int, made: Databases) -> Outcome:
+    """What came of a seed that breaks no promise."""
+    outcome = play(seed, made)
+    assert not outcome.violations, words(outcome)
+    return outcome
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
+def test_no_promise_is_broken(made: Databases, first: int):
+    for seed in range(first, first + AT_ONCE):
+        passed(seed, made)
+
+
+@pytest.mark.parametrize("seed", [3, 50])
+def test_a_seed_is_played_alike_again(made: Databases, seed: int):
+    first, again = passed(seed, made), passed(seed, made)
+    assert (again.digest, again.steps, again.seconds) == (first.digest, first.steps, first.seconds)
+
+
+def test_a_seed_is_played_alike_by_another_process(made: Databases, postgres_url: str):
+    command = [sys.executable, "-m", "tests.simulation", "--server", postgres_url, "--seed", "7"]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert passed(7, made).digest in done.stdout
+
+
+def test_what_happens_is_worth_it(made: Databases):
+    """Every kind of fault takes effect within a few seeds."""
+    counts = sum((passed(seed, made).counts for seed in range(5)), start=passed(0, made).counts)
+    assert {"lost before", "lost after", "lost meanwhile", "waits for a lock"} <= counts.keys()

@@ -1,0 +1,55 @@
+"""A look at the database from outside of the simulation, in a thread of its own."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, Self
+
+import asyncpg
+
+from shared.postgres.pool import prepare
+
+
+class Watch:
+    """A connection that answers at once, whatever loop the caller is in."""
+
+    def __init__(self, url: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="watch", daemon=True)
+        self._url = url
+        self._connection: asyncpg.Connection
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._connection = self._wait(asyncpg.connect(self._url))
+        self._wait(prepare(self._connection))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._wait(self._connection.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        """The rows of a query."""
+        return self._wait(self._connection.fetch(query, *values))
+
+    def value(self, query: str, *values: Any) -> Any:
+        """The value of a query."""
+        return self._wait(self._connection.fetchval(query, *values))
+
+    def run(self, statements: str) -> None:
+        """Statements without results."""
+        self._wait(self._connection.execute(statements))
+
+    def blockers(self, pid: int) -> set[int]:
+        """The sessions whose locks a session waits for."""
+        return set(self.value("SELECT pg_blocking_pids($1)", pid))
+
+    def cancel(self, pid: int) -> None:
+        """End the statement of a session."""
+        self.value("SELECT pg_cancel_backend($1)", pid)
+
+    def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)

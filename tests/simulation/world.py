@@ -1,0 +1,242 @@
+"""A seed, played: services with two workers each, a shop that tells them what happens, and what goes wrong."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+
+from shared.messaging.kafka import Broker as Address
+from tests.simulation.broker import Broker
+from tests.simulation.databases import Databases
+from tests.simulation.faults import Faults
+from tests.simulation.history import Told, history
+from tests.simulation.loop import Loop, Process, running
+from tests.simulation.node import Service, StartFailedError, Worker
+from tests.simulation.seams import seams
+from tests.simulation.server import Server
+from tests.simulation.trace import Trace
+
+WORKERS: Final = 2
+_CALM_SECONDS: Final = 6.0
+_DRAIN_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 0.5
+
+_POSITIONS_SQL: Final = "SELECT topic, partition, next_offset FROM position"
+
+
+@dataclass(eq=False)
+class Slot:
+    """A place for a worker, which a supervisor fills again when its process has ended."""
+
+    service: Service
+    number: int
+    process: Process = field(default_factory=lambda: Process("none", state="dead"))
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    lives: int = 0
+
+
+class World:
+    """All that there is while a seed is played; `violations` are the sentences about what must not be."""
+
+    def __init__(self, seed: int, databases: Databases) -> None:
+        self.seed = seed
+        self.services = databases.services
+        self.watches = databases.watches
+        self.violations: list[str] = []
+        self.trace = Trace()
+        self.loop = Loop(Random(f"{seed} order"), self.trace)
+        self.chance = Random(f"{seed} world")
+        self.faults = Faults(Random(f"{seed} faults"))
+        self.broker = Broker(self.loop, Random(f"{seed} broker"), self.chance.choice((1, 2, 2, 3)))
+        self.broker.fails, self.broker.gaps = self.faults.of_request, self.faults.mixture.gaps
+        self.server = Server(self.loop, databases.watches["points"], databases.sessions)
+        self.server.fault, self.server.crash = self.faults.of_statement, self.crash
+        self.slots = [Slot(service, number) for service in self.services for number in range(WORKERS)]
+        self.told: list[Told] = []
+        self.strikes: Counter[str] = Counter()
+        self._dead: list[Process] = []
+        self._is_over = False
+        self._struck_at = 0
+        self.loop.before = self._strike
+        self.loop.set_exception_handler(self._failed)
+
+    def play(self) -> None:
+        """All of it, until everything is handled or the time is up."""
+        with seams(self):
+            try:
+                self.loop.run_until_complete(self._play())
+            finally:
+                self._bury()
+                self.loop.close()
+
+    async def _play(self) -> None:
+        watching = asyncio.create_task(self.broker.watch_members(), name="members")
+        for slot in self.slots:
+            self.start(slot)
+        await self._tell()
+        await asyncio.sleep(self.chance.uniform(0.0, _CALM_SECONDS))
+        self.become_calm()
+        if await self._drained():
+            await asyncio.sleep(1.0)
+        for slot in self.slots:
+            slot.stopped.set()
+        await asyncio.sleep(1.0)
+        watching.cancel()
+
+    async def _tell(self) -> None:
+        """The shop and the referrals service publish."""
+        self.told = history(self.chance, self.chance.randint(25, 50))
+        for one in self.told:
+            if self.chance.random() < 0.25:
+                await asyncio.sleep(self.chance.choice((0.0, 0.02, 0.1, 0.4)))
+            self.broker.append(one.topic, one.key, one.value, one.headers)
+
+    def become_calm(self) -> None:
+        """Nothing goes wrong any more."""
+        self.trace.note(self.loop.time(), "world", "calm")
+        self.faults.calm = True
+        self.broker.up = self.server.up = True
+        for slot in self.slots:
+            if slot.process.state == "stopped":
+                self.loop.thaw(slot.process)
+
+    async def _drained(self) -> bool:
+        deadline = self.loop.time() + _DRAIN_SECONDS
+        while (left := self.left()) and self.loop.time() < deadline:  # noqa: ASYNC110 it can only be asked
+            await asyncio.sleep(_LOOK_SECONDS)
+        if left:
+            self.violations.append(f"not all was handled within {_DRAIN_SECONDS:.0f} seconds: {left}")
+        return not left
+
+    def left(self) -> list[str]:
+        """What has still to be handled or published."""
+        found: list[str] = []
+        for service in self.services:
+            watch = self.watches[service.name]
+            stored = {(row[0], row[1]): row[2] for row in watch.rows(_POSITIONS_SQL)}
+            for place, log in sorted(self.broker.logs.items()):
+                if place.topic in service.spec.topics and log.handled != stored.get(place):
+                    found.append(f"{service.name} is at {stored.get(place)} of {log.handled} in {place}")
+            if waiting := watch.value("SELECT count(*) FROM outbox"):
+                found.append(f"{waiting} rows of {service.name} are not published")
+        return found
+
+    # Processes.
+
+    def start(self, slot: Slot) -> None:
+        """A new process in a slot."""
+        if self._is_over:
+            return
+        slot.lives += 1
+        slot.process = Process(f"{slot.service.name}-{slot.number}.{slot.lives}", self.chance.randrange(1, 1 << 15))
+        slot.stopped = asyncio.Event()
+        worker = Worker(slot.service, Address("simulated:1", slot.process.name), self.broker.now, slot.stopped)
+        task = self.loop.create_task(worker.run(), name="worker", context=slot.process.context)
+        task.add_done_callback(lambda done: self._ended(slot, slot.process, done))
+        self.trace.note(self.loop.time(), slot.process.name, "starts")
+
+    def _ended(self, slot: Slot, process: Process, done: asyncio.Task[None]) -> None:
+        if self._is_over or process.state == "dead":
+            return
+        error = None if done.cancelled() else done.exception()
+        self.trace.note(self.loop.time(), process.name, f"ends: {error!r}")
+        if error is not None and not isinstance(error, StartFailedError):
+            self.violations.append(f"{process.name} ended by itself: {error!r}")
+        self._end(slot)
+
+    def crash(self, process: Process) -> None:
+        """`kill -9`."""
+        for slot in self.slots:
+            if slot.process is process and process.state != "dead":
+                self.trace.note(self.loop.time(), process.name, "is killed")
+                self._end(slot)
+
+    def _end(self, slot: Slot) -> None:
+        process = slot.process
+        process.state = "dead"
+        self._dead.append(process)
+        for link in process.links:
+            link.lose(None)
+        if not (self.faults.calm and slot.stopped.is_set()):
+            self.loop.call_later(self.chance.uniform(0.2, 2.0), self.start, slot)
+
+    def _failed(self, _loop: object, context: dict[str, Any]) -> None:
+        self.trace.note(self.loop.time(), running(), str(context.get("message")).partition(" <")[0])
+        self.violations.append(f"{running()}: {context.get('message')}: {context.get('exception')!r}")
+
+    # Strikes.
+
+    def _strike(self) -> None:
+        if self.trace.steps == self._struck_at:
+            return
+        self._struck_at = self.trace.steps
+        kind = self.faults.of_step(self.trace.steps)
+        if kind is None:
+            return
+        self.strikes[kind] += 1
+        self.trace.note(self.loop.time(), "world", f"strikes: {kind}")
+        running = [slot for slot in self.slots if slot.process.state == "runs"]
+        match kind:
+            case "broker":
+                self.broker.up = False
+                self.loop.call_later(self.chance.uniform(0.1, 5.0), setattr, self.broker, "up", True)
+            case "database":
+                self._break_sessions([link for slot in self.slots for link in slot.process.links])
+                self.server.up = False
+                self.loop.call_later(self.chance.uniform(0.1, 3.0), setattr, self.server, "up", True)
+            case "rebalance":
+                for _, group in sorted(self.broker.groups.items()):
+                    group.upset("by chance")
+            case _ if running:
+                busy = [slot for slot in running if slot.process.is_busy]
+                self._strike_one(kind, self.chance.choice(busy or running))
+            case _:
+                pass
+
+    def _strike_one(self, kind: str, slot: Slot) -> None:
+        process = slot.process
+        match kind:
+            case "crash":
+                self.crash(process)
+            case "pause" | "stall":
+                process.state = "stopped"
+                seconds = self.chance.uniform(0.5, 8.0) if kind == "pause" else self.chance.choice((0.001, 0.01, 0.1))
+                self.loop.call_later(seconds, self._go_on, process)
+            case "session":
+                if links := [one for one in process.links if not one.is_closing()]:
+                    self._break_sessions([self.chance.choice(links)])
+            case "restart":
+                slot.stopped.set()
+            case _:
+                raise AssertionError(kind)
+
+    def _go_on(self, process: Process) -> None:
+        if process.state == "stopped":
+            self.trace.note(self.loop.time(), process.name, "goes on")
+            self.loop.thaw(process)
+
+    def _break_sessions(self, links: Sequence[Any]) -> None:
+        for link in links:
+            link.lose(ConnectionResetError("simulated: the server closed the connection"))
+
+    def _bury(self) -> None:
+        """Let the tasks of all processes end, now that nothing they do has an effect."""
+        for slot in self.slots:
+            if slot.process.state != "dead":
+                self._dead.append(slot.process)
+        self._is_over = True
+        self.server.up = False
+        self.loop.before = lambda: None
+        self.loop.set_exception_handler(lambda *_: None)
+        for process in self._dead:
+            for link in process.links:
+                link.lose(None)
+            self.loop.thaw(process)
+        while tasks := [task for process in self._dead for task in process.tasks if not task.done()]:
+            for task in tasks:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.wait(tasks, timeout=10))
+        self.loop.run_until_complete(asyncio.sleep(1))
+        self.server.close()
