@@ -1,7 +1,7 @@
 """A consumer of the simulated broker: what the product uses of aiokafka's, doing as that does."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, Final
 
@@ -65,7 +65,9 @@ class Consumer:
         self._group.committed.update(offsets)
         await self._broker.reach("commit offsets")
 
-    async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Kept]]:
+    async def getmany(
+        self, *wanted: TopicPartition, timeout_ms: int, max_records: int
+    ) -> dict[TopicPartition, list[Kept]]:
         deadline = self._broker.loop.time() + timeout_ms / 1000
         while True:
             if self._closed:
@@ -73,17 +75,17 @@ class Consumer:
             if not self._reassigned.is_set():
                 await self._reassigned.wait()
             await asyncio.sleep(self._broker.chance.choice((0.0, 0.002)))
-            found = self._take(max_records) if self._broker.up and self._reassigned.is_set() else {}
+            found = self._take(wanted, max_records) if self._broker.up and self._reassigned.is_set() else {}
             left = deadline - self._broker.loop.time()
             if found or left <= 0:
                 return found
             await self._broker.arrival(left)
 
-    def _take(self, most: int) -> dict[TopicPartition, list[Kept]]:
-        """Records of some partitions, not all that there are."""
+    def _take(self, wanted: Sequence[TopicPartition], most: int) -> dict[TopicPartition, list[Kept]]:
+        """Records of some partitions (of the wanted ones; of any where none is named), not all that there are."""
         found: dict[TopicPartition, list[Kept]] = {}
         chance = self._broker.chance
-        places = sorted(self._places)
+        places = sorted(place for place in self._places if not wanted or place in wanted)
         for place in chance.sample(places, len(places)):
             position = self._places[place]
             if position is None:

@@ -37,6 +37,13 @@ BEGIN
 END $$;
 CREATE TRIGGER keep_moved_back AFTER UPDATE ON position FOR EACH ROW WHEN (new.next_offset <= old.next_offset)
 EXECUTE FUNCTION keep_moved_back();
+-- By its session's number a transaction picks the row that it adds to: here by its worker's name, alike each time.
+CREATE SCHEMA simulated;
+CREATE FUNCTION simulated.pg_backend_pid() RETURNS int LANGUAGE sql STABLE
+RETURN abs(hashtext(current_setting('application_name')));
+DO $$ BEGIN
+    EXECUTE format('ALTER DATABASE %I SET search_path = simulated, pg_catalog, public', current_database());
+END $$;
 """
 
 _TABLES: Final = """

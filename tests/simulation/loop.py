@@ -24,7 +24,6 @@ class Process:
     """
 
     name: str
-    pid: int = 0
     state: str = "runs"
     held: list[events.Handle] = field(default_factory=list)
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from shared.contracts.envelope import Event
 from shared.contracts.outcomes import Refusal
 from shared.messaging import kafka, worker
-from shared.messaging.batch import Batch
+from shared.messaging.batch import Batch, Here
 from shared.messaging.delivery import Delivery, Handle
 from shared.messaging.inflow import Inflow
 from shared.messaging.kafka import Broker
@@ -22,6 +22,7 @@ from shared.messaging.worker import WorkerSpec
 from shared.postgres.pool import Connection, open_pool
 
 _BATCH: Final = 20
+_LANES: Final = 2
 _REPORT_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 8.0
 
@@ -60,21 +61,22 @@ class Worker:
         """
         spec = self.service.spec
         try:
-            pool = await open_pool(self.service.url, application=f"simulated-{spec.service}", max_size=4)
+            pool = await open_pool(self.service.url, application=self.broker.client_id.partition(".")[0], max_size=4)
             group = Group(await kafka.cluster_id(self.broker), spec.group)
-            inflow = Inflow(self.broker, pool, group, spec.wanted, _BATCH)
+            inflow = Inflow(self.broker, pool, group, Here(spec.wanted), _BATCH)
             await inflow.start()
         except (KafkaError, OSError, asyncpg.PostgresError) as error:
             raise StartFailedError from error
-        delivery = Delivery(pool, group, counting(spec.handle), self.clock)
         relay = Relay(pool, lambda: kafka.producer(self.broker))
-        batches: asyncio.Queue[Batch] = asyncio.Queue(maxsize=1)
+        lanes: list[asyncio.Queue[Batch]] = [asyncio.Queue(maxsize=1) for _ in range(_LANES)]
         work: dict[str, Awaitable[None]] = {
             "relay": relay.run(),
-            "inflow": inflow.run(spec.topics, batches.put),
-            "agent": _apply(batches, inflow, delivery, relay),
+            "inflow": inflow.run(spec.topics, *(lane.put for lane in lanes)),
             "report": _report(inflow),
         }
+        for number, lane in enumerate(lanes):
+            delivery = Delivery(pool, group, counting(spec.handle), self.clock)
+            work[f"agent {number}"] = _apply(lane, inflow, delivery, relay)
         parts = [asyncio.create_task(one, name=name) for name, one in work.items()]
         stopping = asyncio.create_task(self.stopped.wait(), name="stopping")
         await asyncio.wait([stopping, *parts], return_when=asyncio.FIRST_COMPLETED)
@@ -101,8 +103,7 @@ async def _shut_down(inflow: Inflow, relay: Relay, parts: Sequence[asyncio.Task[
     inflow.stopping = True
     relay.stop()
     inflow.rewind()
-    async with inflow.in_flight:
-        pass
+    await inflow.idle()
     await asyncio.wait(parts[:2], timeout=_STOP_SECONDS)
     for part in parts:
         part.cancel()

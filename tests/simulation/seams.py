@@ -14,10 +14,9 @@ import asyncpg
 import structlog
 import uuid_utils
 
-from services.points.store import accounts
 from shared.messaging import inflow, kafka, relay
 from tests.simulation.consumer import Consumer
-from tests.simulation.loop import PROCESS, Loop, running
+from tests.simulation.loop import Loop, running
 from tests.simulation.producer import Producer
 from tests.simulation.trace import Listener
 from tests.simulation.watch import Watch
@@ -48,8 +47,6 @@ def seams(world: "World") -> Iterator[None]:
             patch.object(kafka, "producer", lambda _: Producer(world.broker)),
             patch.object(kafka, "cluster_id", lambda _: world.broker.cluster_id()),
             patch.object(uuid_utils, "uuid7", uuid7),
-            # By its number a process picks the row that it adds to.
-            patch.object(accounts, "os", SimpleNamespace(getpid=_pid)),
             patch.object(asyncpg.Connection, "_introspect_types", _types_of(world.watches)),
             # Looks at nothing are what would take most of the time.
             patch.object(relay, "_IDLE", world.chance.choice((0.1, 1.0))),
@@ -61,11 +58,6 @@ def seams(world: "World") -> Iterator[None]:
         processors[:] = before
         world.violations += [f"a handler failed: {one}" for one in listener.wrong]
         logging.disable(logging.NOTSET)
-
-
-def _pid() -> int:
-    process = PROCESS.get()
-    return process.pid if process is not None else 0
 
 
 _types: dict[frozenset[int], Any] = {}

@@ -130,7 +130,7 @@ class World:
         if self._is_over:
             return
         slot.lives += 1
-        slot.process = Process(f"{slot.service.name}-{slot.number}.{slot.lives}", self.chance.randrange(1, 1 << 15))
+        slot.process = Process(f"{slot.service.name}-{slot.number}.{slot.lives}")
         slot.stopped = asyncio.Event()
         worker = Worker(slot.service, Address("simulated:1", slot.process.name), self.broker.now, slot.stopped)
         task = self.loop.create_task(worker.run(), name="worker", context=slot.process.context)
