@@ -2,7 +2,7 @@
 
 Planted: the position is committed before the effect; a position moves wherever it was; what was handled before is
 handled again; the outbox is read by `id > last`; the relay commits before the acknowledgements; it goes on after a
-failed one; an account is read without its lock.
+failed one; an account is read without its lock; a position is sought while another lane reads or is applied.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import pytest
 
 from services.points.store import accounts
 from shared.contracts.envelope import Event
-from shared.messaging import delivery, inbox, positions, relay
+from shared.messaging import delivery, inbox, inflow, positions, relay
 from shared.messaging.batch import Batch
 from shared.messaging.delivery import Delivery
 from shared.messaging.inbox import Claimed
@@ -80,6 +80,11 @@ ANYWHERE_SQL = positions.BEGIN_SQL.replace(
     "DO NOTHING", "(cluster_id, consumer_group, topic, partition) DO UPDATE SET next_offset = excluded.next_offset"
 )
 
+
+async def waits_for_nobody(_: object) -> None:
+    pass
+
+
 Plant = tuple[Any, str, Any]
 PLANTS: dict[str, list[Plant]] = {
     "the position is committed first": [(Delivery, "_transact", position_first)],
@@ -92,6 +97,7 @@ PLANTS: dict[str, list[Plant]] = {
     "the relay commits before the acknowledgements": [(relay, "publish_chunk", commit_first)],
     "a failed acknowledgement is passed over": [(relay, "publish_chunk", failures_are_passed_over)],
     "an account is read without its lock": [(accounts, "LOCK_SQL", accounts.LOCK_SQL.replace("FOR UPDATE", ""))],
+    "a position is sought while another lane reads": [(inflow._Gauge, "none", waits_for_nobody)],
 }
 
 
