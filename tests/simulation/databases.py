@@ -1,10 +1,10 @@
 """Databases of the simulated services, which are emptied between two seeds."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from services.points.settings import Settings as PointsSettings
 from services.points.worker import spec as points
@@ -74,11 +74,11 @@ class Databases:
 @contextmanager
 def databases(server_url: str) -> Iterator[Databases]:
     """New databases on a server."""
-    services = tuple(
-        Service(spec, _wait(make_database(server_url, spec.service)) + "?sslmode=disable")
-        for spec in (points(PointsSettings()), tiers(TiersSettings()))
-    )
     with ExitStack() as stack:
+        services = tuple(
+            Service(spec, stack.enter_context(_database(server_url, spec.service)) + "?sslmode=disable")
+            for spec in (points(PointsSettings()), tiers(TiersSettings()))
+        )
         watches = {one.name: stack.enter_context(Watch(one.url)) for one in services}
         for watch in watches.values():
             watch.run(_OBSERVED)
@@ -86,6 +86,11 @@ def databases(server_url: str) -> Iterator[Databases]:
         yield Databases(services, watches, sessions)
 
 
-def _wait(work: Coroutine[Any, Any, str]) -> str:
+@contextmanager
+def _database(server_url: str, service: str) -> Iterator[str]:
+    """The URL of a new database, dropped in the end."""
     with asyncio.Runner() as runner:
-        return runner.run(work)
+        url = runner.run(make_database(server_url, service))
+    yield url
+    with Watch(server_url) as server:
+        server.run(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")

@@ -26,9 +26,13 @@ def play(seed: int, databases: Databases) -> Outcome:
     """Play a seed; `seconds` are virtual."""
     databases.empty()
     world = World(seed, databases)
-    world.play()
-    if not world.violations:
-        world.violations += violations(world)
+    try:
+        world.play()
+        if not world.violations:
+            world.violations += violations(world)
+    except Exception as error:
+        error.add_note(f"seed {seed}, after:\n" + "\n".join(world.trace.last))
+        raise
     if world.server.counts[DEADLOCK]:
         world.violations.append("two transactions wait for each other")
     counts = world.server.counts + world.strikes

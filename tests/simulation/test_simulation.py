@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -22,8 +23,10 @@ def passed(seed: int, made: Databases) -> Outcome:
 
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
 def test_no_promise_is_broken(made: Databases, first: int):
+    counts: Counter[str] = Counter()
     for seed in range(first, first + AT_ONCE):
-        passed(seed, made)
+        counts += passed(seed, made).counts
+    assert len(counts) >= 8, "much goes wrong"
 
 
 @pytest.mark.parametrize("seed", [3, 50])
@@ -38,9 +41,3 @@ def test_a_seed_is_played_alike_by_another_process(made: Databases, postgres_url
         command, env=os.environ | {"PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True, timeout=60
     )
     assert passed(7, made).digest in done.stdout
-
-
-def test_what_happens_is_worth_it(made: Databases):
-    """Every kind of fault takes effect within a few seeds."""
-    counts = sum((passed(seed, made).counts for seed in range(5)), start=passed(0, made).counts)
-    assert {"lost before", "lost after", "lost meanwhile", "waits for a lock"} <= counts.keys()

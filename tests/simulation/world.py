@@ -12,7 +12,7 @@ from tests.simulation.broker import Broker
 from tests.simulation.databases import Databases
 from tests.simulation.faults import Faults
 from tests.simulation.history import Told, history
-from tests.simulation.loop import Loop, Process, running
+from tests.simulation.loop import DeadlockError, Loop, Process, running
 from tests.simulation.node import Service, StartFailedError, Worker
 from tests.simulation.seams import seams
 from tests.simulation.server import Server
@@ -67,6 +67,8 @@ class World:
         with seams(self):
             try:
                 self.loop.run_until_complete(self._play())
+            except DeadlockError:
+                self.violations.append("nothing can go on, and no timer will change that")
             finally:
                 self._bury()
                 self.loop.close()
