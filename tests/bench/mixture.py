@@ -21,7 +21,7 @@ _KEPT_BACK: Final = 200
 SIMPLE: Final = "PPPRPPPRPF"
 """Of ten events seven are purchases (P), two reviews (R), one is a refund (F)."""
 
-EVERYTHING: Final = "PPDPRPAPSFPWPTPRPAPDPUPNPVPAPFPEPSPRPDXP"
+EVERYTHING: Final = "PPDPRPAPSFPWPTPRPAPDPUPNPEPAPFPVPSPRPDXP"
 """Of forty events 21 are purchases; the others are of every other kind that points handles (see `_MAKERS`)."""
 
 _UNDONE: Final = {"W": "R", "V": "E"}
