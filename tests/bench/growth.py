@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from shared.postgres.pool import Pool
@@ -45,43 +44,49 @@ class _Database:
 async def measure(plan: Plan) -> list[Figure]:
     """In each round the next purchases go into every database, and into one that is empty but for its customers."""
     async with AsyncExitStack() as stack:
-        databases: list[_Database] = []
-        await preload.hurry(plan.bed)
-        for size in (plan.events(full) for full in SIZES):
-            plan.say(f"making {size:,} transactions")
-            url, pool = await stack.enter_async_context(plan.bed.database())
-            await preload.fill(pool, size)
-            databases.append(_Database(size, url, pool))
-        await preload.hurry_no_more(plan.bed)
+        loaded, empty = await _databases(plan, stack)
         found: dict[str, list[Measured]] = {}
         for number in range(plan.rounds):
-            for name, measured in (await _round(plan, databases, number)).items():
+            for name, measured in (await _round(plan, [empty[number], *loaded], number)).items():
                 found.setdefault(name, []).append(measured)
-    return _figures(found, [one.transactions for one in databases])
+    return _figures(found, [one.transactions for one in loaded])
+
+
+async def _databases(plan: Plan, stack: AsyncExitStack) -> tuple[list[_Database], list[_Database]]:
+    """Those that hold something, and an empty one for each round.
+
+    All of them are made before the first round: to make a database is a checkpoint.
+    """
+    sizes = [*(plan.events(full) for full in SIZES), *[0] * plan.rounds]
+    made: list[_Database] = []
+    await preload.hurry(plan.bed)
+    for size in sizes:
+        if size:
+            plan.say(f"making {size:,} transactions")
+        url, pool = await stack.enter_async_context(plan.bed.database())
+        await preload.fill(pool, size)
+        made.append(_Database(size, url, pool))
+    await preload.hurry_no_more(plan.bed)
+    return made[: len(SIZES)], made[len(SIZES) :]
 
 
 async def _round(plan: Plan, databases: list[_Database], number: int) -> Mapping[str, Measured]:
     count = plan.events(EVENTS, 3_000)
     await plan.bed.fill(stream.scattered(plan.year, count, number * count, preload.CUSTOMERS))
-    sides = [partial(_into_empty, plan, count), *(partial(_into, plan, count, one) for one in databases)]
     found: dict[str, Measured] = {}
-    for side in sides if number % 2 == 0 else reversed(sides):
-        found |= await side()
-    told = ", ".join(f"{name} {one.rate:,.0f}" for name, one in found.items())
-    plan.say(f"round {number + 1} of {plan.rounds}: {told}")
+    for one in databases if number % 2 == 0 else reversed(databases):
+        found |= await _into(plan, count, one)
+        plan.say(f"round {number + 1} of {plan.rounds}: {one.transactions:,} there: {found[_name(one)].rate:,.0f}")
     return found
 
 
-async def _into_empty(plan: Plan, count: int) -> Mapping[str, Measured]:
-    async with plan.bed.database() as (url, pool):
-        await preload.fill(pool, 0)
-        return await _into(plan, count, _Database(0, url, pool))
+def _name(one: _Database) -> str:
+    return f"{one.transactions}"
 
 
 async def _into(plan: Plan, count: int, into: _Database) -> Mapping[str, Measured]:
-    """Drain the topic into a database, right after a checkpoint, and see what it added."""
+    """Drain the topic into a database, and see what it added."""
     pool = into.pool
-    await pool.execute("CHECKPOINT", timeout=120)
     stored, wal, before = await _sizes(pool)
     measured = await draining.drain_into(plan.bed, (into.url, pool), Drain(count))
     stored_after, wal_after, after = await _sizes(pool)
@@ -90,10 +95,10 @@ async def _into(plan: Plan, count: int, into: _Database) -> Mapping[str, Measure
         raise WrongEffectError(f"of {count} events came {added}")
     await pool.execute("TRUNCATE outbox")
     return {
-        f"{into.transactions}": measured,
-        f"{into.transactions} bytes": Measured((stored_after - stored) / count),
-        f"{into.transactions} WAL": Measured((wal_after["bytes"] - wal["bytes"]) / count),
-        f"{into.transactions} images": Measured((wal_after["images"] - wal["images"]) / count),
+        _name(into): measured,
+        f"{_name(into)} bytes": Measured((stored_after - stored) / count),
+        f"{_name(into)} WAL": Measured((wal_after["bytes"] - wal["bytes"]) / count),
+        f"{_name(into)} images": Measured((wal_after["images"] - wal["images"]) / count),
     }
 
 
@@ -120,8 +125,8 @@ def _figures(found: Results, sizes: list[int]) -> list[Figure]:
 
 
 def _stored(found: Results, size: int, name: str) -> list[Figure]:
-    images = Figure("", [one.rate for one in found[f"{size} images"]]).median
-    note = f"right after a checkpoint: with {images:.1f} full-page images per event"
+    images = [one.rate for one in found[f"{size} images"]]
+    note = f"full-page images per event: {images[0]:.1f} right after a checkpoint, {images[-1]:.1f} in the last round"
     return [
         Figure(f"{name}: stored per event", [one.rate for one in found[f"{size} bytes"]], "bytes"),
         Figure(f"{name}: WAL per event", [one.rate for one in found[f"{size} WAL"]], "bytes", note=note),

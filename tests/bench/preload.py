@@ -48,7 +48,7 @@ INSERT INTO transaction (id, customer_id, sequence, kind, points, available_afte
                          debt_after, earned_after, redeemed_after, occurred_at, recorded_at, reason, rules_version,
                          inputs, receipt_digest)
 SELECT id, customer_id, nth, 'earned', 10, nth * 10, 0, 0, 0, nth * 10, 0, moment, moment,
-       json_build_object('kind', 'purchase', 'order_id', 'old-' || n), 1, '{{"multiplier": "1"}}', $5::bytea
+       ('{{"kind": "purchase", "order_id": "old-' || n || '"}}')::json, 1, '{{"multiplier": "1"}}', $5::bytea
 FROM {_EACH}
 """
 
@@ -89,10 +89,11 @@ async def fill(pool: Pool, transactions: int) -> None:
         digest = await volume.digest(pool)
         await _run(pool, PROGRAM_SQL, transactions)
         await asyncio.gather(
-            _series(pool, (TRANSACTIONS_SQL, *given, digest), (INBOX_SQL, _BEGAN, transactions)),
-            _series(pool, (POSTINGS_SQL, *given), (LOTS_SQL, *given), (PURCHASES_SQL, *given)),
+            _run(pool, TRANSACTIONS_SQL, *given, digest),
+            _run(pool, INBOX_SQL, _BEGAN, transactions),
+            *(_run(pool, statement, *given) for statement in (POSTINGS_SQL, LOTS_SQL, PURCHASES_SQL)),
         )
-    await pool.execute("VACUUM (ANALYZE)", timeout=_TIMEOUT)
+    await _run(pool, "VACUUM (ANALYZE)")
 
 
 async def hurry(bed: Testbed) -> None:
@@ -112,12 +113,7 @@ async def hurry_no_more(bed: Testbed) -> None:
     )
 
 
-async def _series(pool: Pool, *statements: tuple[object, ...]) -> None:
-    for statement in statements:
-        await _run(pool, *statement)
-
-
-async def _run(pool: Pool, statement: object, *arguments: object) -> None:
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("SET LOCAL statement_timeout = 0")
-        await connection.execute(str(statement), *arguments, timeout=_TIMEOUT)
+async def _run(pool: Pool, statement: str, *arguments: object) -> None:
+    async with pool.acquire() as connection:  # which is as it was when it comes back to the pool
+        await connection.execute("SET statement_timeout = 0")
+        await connection.execute(statement, *arguments, timeout=_TIMEOUT)
