@@ -13,7 +13,7 @@ from rich.table import Table
 
 from tests.bench.cpu import Usage
 
-_WIDTH: Final = 180
+_WIDTH: Final = 210
 """Columns of the table where it is not a terminal's."""
 
 
