@@ -1,23 +1,35 @@
 """`make bench`: measure the figures, print them beside their targets; exits with 1 when one is missed.
 
 `BENCH_JSON=file` writes them, `BENCH_BROKER=embedded` takes the embedded broker instead of Apache Kafka,
-`BENCH_FORCE=1` measures on a busy machine too, `BENCH_ROUNDS` are 5 unless told, and `BENCH_ONLY` (drain,
-read, memory, volume) measures a part.
+`BENCH_FORCE=1` measures on a busy machine too, `BENCH_ROUNDS` are 7 unless told, `BENCH_SIZE=0.1` takes a tenth of
+the events, and `BENCH_ONLY` (names of `PARTS`, with commas) measures a part.
 """
 
 import asyncio
+import logging
 import os
 import sys
 import tempfile
 from pathlib import Path
 
+import structlog
 import uvloop
 
-from tests.bench import draining, figures, machine, memory, reading, stream, volume
+from tests.bench import contest, figures, growth, latency, machine, memory, serving, stream, verdicts, volume
 from tests.bench.figures import Figure
+from tests.bench.plan import Plan
 from tests.bench.testbed import Testbed
 
-PARTS = ("drain", "read", "memory", "volume")
+ALONE = {
+    "latency": latency.measure,
+    "api": serving.measure,
+    "growth": growth.measure,
+    "memory": memory.measure,
+    "volume": volume.measure,
+    "judging": verdicts.measure,
+}
+PARTS = (*contest.PARTS, *ALONE)
+ROUNDS = "7"
 
 
 def say(line: str) -> None:
@@ -25,40 +37,49 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201 a command line prints
 
 
-async def measure(bed: Testbed, parts: tuple[str, ...], rounds: int) -> list[Figure]:
+async def measure(bed: Testbed, parts: tuple[str, ...]) -> list[Figure]:
     """The figures of the parts asked for."""
     say("reading the grocer's year")
     year = await asyncio.to_thread(stream.read_year)
+    rounds, size = int(os.environ.get("BENCH_ROUNDS", ROUNDS)), float(os.environ.get("BENCH_SIZE", "1"))
+    plan = Plan(bed, year, rounds, size, say)
     found: list[Figure] = []
-    if "drain" in parts:
-        found += await draining.measure(bed, year, rounds, say)
-    if "read" in parts:
-        found += await reading.measure(bed, year, rounds, say)
-    if "memory" in parts:
-        found += await memory.measure(bed, year, say)
-    if "volume" in parts:
-        found += await volume.measure(bed, say)
+    if set(parts) & set(contest.PARTS):
+        found += await contest.measure(plan, parts)
+    for part, alone in ALONE.items():
+        if part in parts:
+            found += await alone(plan)
     return found
 
 
 def main() -> int:
     """Measure; returns the exit code."""
+    _hush()
+    parts = tuple(os.environ.get("BENCH_ONLY", ",".join(PARTS)).split(","))
+    if unknown := set(parts) - set(PARTS):
+        say(f"there is no part {', '.join(sorted(unknown))}: BENCH_ONLY takes {', '.join(PARTS)}")
+        return 2
     busy = machine.load_of_others()
     if busy is not None and os.environ.get("BENCH_FORCE") != "1":
         say(busy)
         return 2
-    parts = tuple(os.environ.get("BENCH_ONLY", ",".join(PARTS)).split(","))
     with tempfile.TemporaryDirectory(prefix="wafa-bench-") as folder:
         bed = Testbed(Path(folder), embedded=os.environ.get("BENCH_BROKER") == "embedded")
         try:
             bed.start()
-            found = uvloop.run(measure(bed, parts, int(os.environ.get("BENCH_ROUNDS", "5"))))
+            found = uvloop.run(measure(bed, parts))
         finally:
             bed.stop()
     figures.show(found)
     if path := os.environ.get("BENCH_JSON"):
         figures.write(found, Path(path))
     return int(any(one.missed for one in found))
+
+
+def _hush() -> None:
+    """What the parts of a worker say that run in this process, and the client of a broker that has just started."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 if __name__ == "__main__":

@@ -1,119 +1,169 @@
-"""The worker's rates: a full topic of purchases, against the SQL alone, the textbook, and a mixed stream."""
+"""The worker's rates: a full topic is drained, by one worker or two, of purchases alone or of a mixture."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
 
-from deploy.sample.grocer import Sample
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+
 from shared.messaging.relay import _LEADER_LOCK
 from shared.postgres.pool import Connection, Pool
-from tests.bench import stream, tape
-from tests.bench.figures import Figure, ratio
-from tests.bench.pace import watch
-from tests.bench.processes import points_worker, running
+from tests.bench import effects, limit
+from tests.bench.cpu import Meter
+from tests.bench.figures import Figure, Measured, rate, ratio
+from tests.bench.pace import settle, watch
+from tests.bench.plan import Plan
+from tests.bench.processes import worker
+from tests.bench.rounds import Results, Side
 from tests.bench.tape import Take
 from tests.bench.testbed import Testbed
 
-EVENTS: Final = 40_000
-TEXTBOOK_EVENTS: Final = 1_500
+EVENTS: Final = 30_000
+
+_FEWEST: Final = 3_000
+_JOIN_SECONDS: Final = 20.0
+_GROUP: Final = "wafa-points"
 
 POSITIONS_SQL = "SELECT topic, partition, next_offset FROM position"
 
-TRANSACTIONS_SQL = "SELECT coalesce(sum(sequence), 0)::bigint FROM account"
-
-COUNTS_SQL = """
-SELECT (SELECT count(*) FROM inbox) AS inbox, (SELECT count(*) FROM purchase) AS purchase,
-       (SELECT count(*) FROM outbox) AS outbox, (SELECT count(*) FROM transaction WHERE points <> 0) AS moved,
-       (SELECT count(*) FROM dead_letter) AS dead
-"""
-
 LEAD_SQL = "SELECT pg_advisory_lock($1)"
 
-
-class WrongEffectError(Exception):
-    """What was measured did not do its work."""
+BAR_SQL = "LOCK TABLE position IN ACCESS EXCLUSIVE MODE"
 
 
-async def measure(bed: Testbed, year: Sample, rounds: int, say: Callable[[str], None]) -> list[Figure]:
-    """All sides in every round, in an order that turns around from round to round."""
-    rates: dict[str, list[float]] = {}
-    say(f"recording the statements of {EVENTS:,} purchases")
-    await bed.fill(stream.purchases(year, EVENTS))
-    async with bed.database() as (_, pool):
-        takes = await tape.record(bed, pool, EVENTS)
-    sides: list[tuple[str, Callable[[], Awaitable[float]]]] = [
-        ("worker", lambda: _drain(bed, EVENTS)),
-        ("textbook", lambda: _textbook(bed)),
-        ("relaying", lambda: _drain(bed, EVENTS, relaying=True)),
-    ]
-    for number in range(rounds):
-        for name, side in sides if number % 2 == 0 else reversed(sides):
-            # The SQL right before and right after the worker: the machine's speed drifts within a round.
-            around = [await _play(bed, takes)] if name == "worker" else []
-            rates.setdefault(name, []).append(await side())
-            say(f"round {number + 1}: {name} {rates[name][-1]:,.0f} events/s")
-            if around:
-                around.append(await _play(bed, takes))
-                rates.setdefault("SQL", []).append(fmean(around))
-                say(f"round {number + 1}: SQL {rates['SQL'][-1]:,.0f} events/s")
-        await bed.fill(stream.mixed(year, EVENTS))
-        rates.setdefault("mixed", []).append(await _drain(bed, EVENTS))
-        say(f"round {number + 1}: mixed {rates['mixed'][-1]:,.0f} events/s")
-        await bed.fill(stream.purchases(year, EVENTS))
-    return _figures(rates)
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """So many events, drained by so many workers."""
+
+    events: int
+    workers: int = 1
 
 
-def _figures(rates: Mapping[str, Sequence[float]]) -> list[Figure]:
+def count(plan: Plan) -> int:
+    """How many events a topic is filled with."""
+    return plan.events(EVENTS, _FEWEST)
+
+
+def sides(plan: Plan, takes: list[Take]) -> list[Side]:
+    """One worker on purchases, with the SQL right before and right after it: the machine's speed drifts."""
+    events = count(plan)
+
+    async def one() -> Mapping[str, Measured]:
+        before = await limit.sql(plan, takes, 1)
+        measured = await drain(plan.bed, Drain(events))
+        after = await limit.sql(plan, takes, 1)
+        return {"worker": measured, "SQL": Measured(fmean((before.rate, after.rate)), after.usage)}
+
+    return [Side("purchases", one)]
+
+
+def more_sides(plan: Plan) -> list[Side]:
+    """Two workers."""
+    events = count(plan)
+
+    async def two() -> Mapping[str, Measured]:
+        return {"two workers": await drain(plan.bed, Drain(events, 2))}
+
+    return [Side("purchases", two)]
+
+
+def mixed_sides(plan: Plan) -> list[Side]:
+    """One worker on other streams."""
+    events = count(plan)
+
+    async def mixed(name: str) -> Mapping[str, Measured]:
+        return {name: await drain(plan.bed, Drain(events))}
+
+    return [Side("mixed", lambda: mixed("mixed")), Side("everything", lambda: mixed("everything"))]
+
+
+def figures(found: Results) -> list[Figure]:
+    """The rows of the table about purchases."""
     return [
-        ratio("worker / the same SQL from memory", rates["worker"], rates["SQL"], 0.5),
-        ratio("worker / textbook Faust agent", rates["worker"], rates["textbook"], 15),
-        ratio("mixed stream / purchases alone", rates["mixed"], rates["worker"], 0.7),
-        Figure("worker, purchases", rates["worker"], "events/s"),
-        Figure("worker that also relays", rates["relaying"], "events/s"),
-        Figure("worker, mixed stream", rates["mixed"], "events/s"),
-        Figure("the same SQL from memory", rates["SQL"], "events/s"),
-        Figure("textbook Faust agent", rates["textbook"], "events/s"),
+        rate("ours: purchases → ledger + outbox, 1 worker", found["worker"], "events/s"),
+        ratio("ours: 1 worker / the same SQL, 1 connection", found["worker"], found["SQL"], 0.6),
     ]
 
 
-async def _play(bed: Testbed, takes: list[Take]) -> float:
-    async with bed.database() as (_, pool):
-        rate = await tape.play(takes, pool)
-        await _check(pool, EVENTS)
-        return rate
+def more_figures(found: Results) -> list[Figure]:
+    """The rows of the table about two workers."""
+    return [
+        rate("ours: purchases → ledger + outbox, 2 workers", found["two workers"], "events/s"),
+        ratio("ours: 2 workers / 1", found["two workers"], found["worker"]),
+    ]
 
 
-async def _drain(bed: Testbed, total: int, *, relaying: bool = False) -> float:
-    """Start a worker on a new database and wait until it has handled everything."""
-    async with bed.database() as (url, pool), AsyncExitStack() as stack:
-        if not relaying:
-            # Another relay leads, as where several workers run: outbox rows are committed and stay.
-            leader: Connection = await stack.enter_async_context(pool.acquire())
-            await leader.fetchval(LEAD_SQL, _LEADER_LOCK)
-        await stack.enter_async_context(points_worker(bed, url))
-        pace = await watch(total, lambda: handled(bed, pool))
-        await _check(pool, total, relaying=relaying)
-        return pace.rate
+def mixed_figures(found: Results) -> list[Figure]:
+    """The rows of the table about mixed streams."""
+    return [
+        rate("mixed: 70 % purchases, 20 % reviews, 10 % refunds", found["mixed"], "events/s"),
+        ratio("mixed: the same / purchases alone", found["mixed"], found["worker"], 0.7),
+        rate("mixed: events of all kinds", found["everything"], "events/s"),
+        ratio("mixed: all kinds / purchases alone", found["everything"], found["worker"], 0.8),
+    ]
+
+
+async def drain(bed: Testbed, wanted: Drain) -> Measured:
+    """Start workers on a new database and wait until they have handled everything; outbox rows stay."""
+    async with bed.database() as (url, pool):
+        measured = await drain_into(bed, (url, pool), wanted)
+        await effects.check(pool, wanted.events)
+        return measured
+
+
+async def drain_into(bed: Testbed, database: tuple[str, Pool], wanted: Drain) -> Measured:
+    """Start workers on a database, let them begin at one moment, and wait until they have handled everything."""
+    url, pool = database
+    async with AsyncExitStack() as stack:
+        # Another relay leads, as where several workers run: outbox rows are committed and stay.
+        leader: Connection = await stack.enter_async_context(pool.acquire())
+        await leader.fetchval(LEAD_SQL, _LEADER_LOCK)
+        async with _barred(pool):
+            started = [
+                await stack.enter_async_context(worker(bed, url, number=number)) for number in range(wanted.workers)
+            ]
+            await _joined(bed, wanted.workers)
+        meter = Meter(bed, pool, {"worker": [process.pid for process in started]})
+        return await watch(wanted.events, lambda: handled(bed, pool), meter)
+
+
+@asynccontextmanager
+async def _barred(pool: Pool) -> AsyncIterator[None]:
+    """Meanwhile nobody learns where to read: workers join their group and share its partitions first."""
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(BAR_SQL)
+        yield
+
+
+async def _joined(bed: Testbed, members: int) -> None:
+    """Wait until the group has so many members, and has dealt out its partitions."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bed.bootstrap)
+    await admin.start()
+
+    async def all_are_in() -> bool:
+        return await _members(admin) == members
+
+    try:
+        await settle(all_are_in, _JOIN_SECONDS)
+    finally:
+        await admin.close()
+
+
+async def _members(admin: AIOKafkaAdminClient) -> int:
+    """How many share the partitions; none while these are dealt out."""
+    try:
+        (answer,) = await admin.describe_consumer_groups([_GROUP])
+    except GroupCoordinatorNotAvailableError:  # a broker that has just started
+        return 0
+    _, _, state, _, _, members, *_ = answer.groups[0]
+    return len(members) if state == "Stable" else 0
 
 
 async def handled(bed: Testbed, pool: Pool) -> int:
-    """How many records of the fed topics a worker is through."""
+    """How many records of the topics a worker is through."""
     rows = await pool.fetch(POSITIONS_SQL)
     ends = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
     return sum(end - bed.begins[tp] for tp, end in ends.items() if tp in bed.begins)
-
-
-async def _textbook(bed: Testbed) -> float:
-    async with bed.database() as (url, pool):
-        arguments = ("tests.bench.textbook", bed.bootstrap, url, str(bed.folder))
-        async with running("textbook", arguments, {}, bed.folder):
-            return (await watch(TEXTBOOK_EVENTS, lambda: pool.fetchval(TRANSACTIONS_SQL))).rate
-
-
-async def _check(pool: Pool, total: int, *, relaying: bool = False) -> None:
-    """Every event left its mark, and every transaction that moved points its outbox row."""
-    found = await pool.fetchrow(COUNTS_SQL)
-    assert found is not None, "it has a row"
-    if found["inbox"] != total or found["dead"] or (not relaying and found["outbox"] != found["moved"]):
-        raise WrongEffectError(f"of {total} events came: {dict(found)}")

@@ -1,14 +1,28 @@
 """A figure: what was measured several times, held against its target."""
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
+
+from tests.bench.cpu import Usage
+
+_WIDTH: Final = 210
+"""Columns of the table where it is not a terminal's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One measurement: a rate (per second), and what was used meanwhile where that was measured."""
+
+    rate: float
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +34,8 @@ class Figure:
     unit: str = ""
     at_least: float | None = None
     at_most: float | None = None
+    usages: Sequence[Usage] = ()
+    note: str = ""
 
     @property
     def median(self) -> float:
@@ -36,9 +52,26 @@ class Figure:
     @property
     def target(self) -> str:
         """The target as it is shown."""
+        if self.at_least is not None and self.at_most is not None:
+            return f"{self.at_least:g} to {self.at_most:g}"
         if self.at_least is not None:
             return f"≥ {self.at_least:g}"
         return f"≤ {self.at_most:g}" if self.at_most is not None else ""
+
+    @property
+    def cpu(self) -> Mapping[str, float]:
+        """Microseconds on CPU per event by process: medians of the rounds."""
+        found: dict[str, list[float]] = defaultdict(list)
+        for usage in self.usages:
+            for name, microseconds in usage.per_event().items():
+                found[name].append(microseconds)
+        return {name: median(values) for name, values in found.items()}
+
+    @property
+    def bottleneck(self) -> str:
+        """What held it up, in the round in the middle."""
+        ordered = sorted(self.usages, key=lambda usage: usage.events / usage.elapsed)
+        return ordered[len(ordered) // 2].bottleneck() if ordered else ""
 
     def to_json(self) -> dict[str, Any]:
         """Everything about it, as it is written to a file."""
@@ -52,30 +85,47 @@ class Figure:
             "at_least": self.at_least,
             "at_most": self.at_most,
             "missed": self.missed,
+            "cpu_microseconds_per_event": {name: round(value, 2) for name, value in self.cpu.items()},
+            "bottleneck": self.bottleneck,
+            "note": self.note,
         }
 
 
-def ratio(name: str, ours: Sequence[float], theirs: Sequence[float], at_least: float) -> Figure:
+def ratio(name: str, ours: Sequence[Measured], theirs: Sequence[Measured], at_least: float | None = None) -> Figure:
     """The ratio of two rates, each pair of which was measured in one round."""
-    return Figure(name, [one / other for one, other in zip(ours, theirs, strict=True)], "×", at_least=at_least)
+    return Figure(name, [one.rate / other.rate for one, other in zip(ours, theirs, strict=True)], "×", at_least)
+
+
+def rate(name: str, measured: Sequence[Measured], unit: str, note: str = "") -> Figure:
+    """A rate, shown without a target."""
+    usages = [one.usage for one in measured if one.usage is not None]
+    return Figure(name, [one.rate for one in measured], unit, usages=usages, note=note)
 
 
 def show(figures: Sequence[Figure]) -> None:
     """Print a table."""
-    table = Table(title="Figures: median of the rounds")
-    for heading in ("figure", "median", "min", "max", "target", ""):
-        table.add_column(heading, justify="left" if heading == "figure" else "right")
+    console = Console()
+    table = Table(title="Figures: median of n rounds")
+    for heading in ("figure", "n", "median", "min", "max", "", "target", ""):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=heading != "figure")
+    table.columns[0].justify = "left"
+    table.add_column("CPU µs per event")
+    table.add_column("bottleneck; note")
     for one in figures:
         verdict = "" if not one.target else "missed" if one.missed else "met"
-        numbers = (_format(number, one.unit) for number in (one.median, min(one.samples), max(one.samples)))
-        table.add_row(one.name, *numbers, one.target, verdict, style="red" if one.missed else None)
-    Console().print(table)
+        numbers = map(shown, (one.median, min(one.samples), max(one.samples)))
+        cpu = ", ".join(f"{name} {value:,.0f}" for name, value in one.cpu.items() if value >= 0.5)
+        told = "; ".join(filter(None, (one.bottleneck, one.note)))
+        style = "red" if one.missed else None
+        table.add_row(one.name, str(len(one.samples)), *numbers, one.unit, one.target, verdict, cpu, told, style=style)
+    (console if console.is_terminal else Console(width=_WIDTH)).print(table)
 
 
-def write(figures: Sequence[Figure], path: Path) -> None:
+def write(figures: Iterable[Figure], path: Path) -> None:
     """Write the figures as JSON."""
     path.write_text(json.dumps([one.to_json() for one in figures], indent=2, ensure_ascii=False) + "\n")
 
 
-def _format(number: float, unit: str) -> str:
-    return f"{number:,.0f} {unit}" if abs(number) >= 100 else f"{number:.2f} {unit}".rstrip()
+def shown(number: float) -> str:
+    """A number as the table has it."""
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.2f}"

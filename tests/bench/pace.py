@@ -3,12 +3,19 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-_LOOK_SECONDS: Final = 0.05
+from tests.bench import cpu
+from tests.bench.cpu import Meter, Reading
+from tests.bench.figures import Measured
+
+_LOOK_SECONDS: Final = 0.025
 _WARM_UP: Final = 0.1
 """The part of the events that is not counted: plans are made, caches filled, joins settled."""
+
+Handled = Callable[[], Awaitable[int]]
+"""How many events are handled by now."""
 
 
 class StalledError(Exception):
@@ -17,40 +24,69 @@ class StalledError(Exception):
 
 @dataclass(slots=True)
 class Pace:
-    """The rate from the end of the warm-up to the last event of `total`."""
+    """The rate from the end of the warm-up to the last event of `total`, and what was used meanwhile."""
 
     total: int
+    meter: Meter | None = None
     _begun: tuple[float, int] | None = None
     _last: tuple[float, int] = (0.0, 0)
+    _readings: list[Reading] = field(default_factory=list[Reading])
 
-    def note(self, handled: int) -> bool:
+    async def note(self, handled: int) -> bool:
         """So many are handled now; True when all are."""
         if handled != self._last[1]:
             self._last = (time.perf_counter(), handled)
             if self._begun is None and handled >= self.total * _WARM_UP:
                 self._begun = self._last
+                await self._read()
+        if handled >= self.total:
+            await self._read()
         return handled >= self.total
 
+    async def _read(self) -> None:
+        if self.meter is not None:
+            self._readings.append(await self.meter.read())
+
     @property
-    def rate(self) -> float:
-        """Events per second."""
+    def measured(self) -> Measured:
+        """Events per second, and what was used for them."""
         assert self._begun is not None, "the warm-up is over"
         (begun, before), (ended, after) = self._begun, self._last
-        return (after - before) / (ended - begun)
+        if ended == begun:
+            raise StalledError(f"all {self.total} events were handled at one moment: too few to measure")
+        rate = (after - before) / (ended - begun)
+        if self.meter is None:
+            return Measured(rate)
+        return Measured(rate, cpu.between(self._readings[0], self._readings[-1], after - before))
 
 
-async def watch(total: int, handled: Callable[[], Awaitable[int]], patience: float = 30.0) -> Pace:
+async def watch(
+    total: int, handled: Handled, meter: Meter | None = None, *, patience: float = 30.0, every: float = _LOOK_SECONDS
+) -> Measured:
     """Look at what is handled until it is `total`; returns how fast it went.
 
     Raises:
         StalledError: nothing was handled for `patience` seconds.
     """
-    pace = Pace(total)
+    pace = Pace(total, meter)
     moved, before = time.monotonic(), 0
-    while not pace.note(count := await handled()):
+    while not await pace.note(count := await handled()):
         if count != before:
             moved, before = time.monotonic(), count
         elif time.monotonic() - moved > patience:
             raise StalledError(f"{count} of {total} events were handled, and then none for {patience:g} s")
+        await asyncio.sleep(every)
+    return pace.measured
+
+
+async def settle(true: Callable[[], Awaitable[bool]], patience: float = 30.0) -> None:
+    """Wait until something is so.
+
+    Raises:
+        StalledError: it is not after `patience` seconds.
+    """
+    deadline = time.monotonic() + patience
+    while not await true():
+        if time.monotonic() > deadline:
+            raise StalledError(f"not within {patience:g} s: {true}")
         await asyncio.sleep(_LOOK_SECONDS)
-    return pace

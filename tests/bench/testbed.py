@@ -1,9 +1,9 @@
 """What every side of a comparison stands on: one broker, one database server, the same data."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -13,13 +13,18 @@ from deploy import topics
 from deploy.local.broker import EmbeddedBroker
 from deploy.local.kafka import ApacheKafka
 from deploy.local.postgres import Postgres
-from deploy.sample.cloudevent import PURCHASES, REVIEWS, CloudEvent
+from deploy.sample.cloudevent import CloudEvent
 from deploy.sample.publisher import connect
+from shared.contracts import topics as contract
+from shared.messaging import kafka
+from shared.messaging.kafka import Broker
 from shared.postgres.pool import Pool, open_pool
 from tests.support.postgres import make_database
 
-FED: Final = (PURCHASES, REVIEWS)
-"""The topics that are filled; the others stay empty but for what Wafa itself publishes."""
+PARTITIONS = [TopicPartition(topic, number) for topic in contract.ALL for number in range(topics.PARTITIONS)]
+
+# When a row was committed is what a latency ends with.
+_SETTINGS = {"track_commit_timestamp": "on"}
 
 
 class Testbed:
@@ -28,28 +33,47 @@ class Testbed:
     def __init__(self, folder: Path, *, embedded: bool) -> None:
         self.folder = folder
         self.embedded = embedded
-        self._postgres = Postgres(folder / "postgres")
+        self.postgres = Postgres(folder / "postgres", settings=_SETTINGS)
         self._broker = EmbeddedBroker() if embedded else ApacheKafka(folder / "kafka")
         self.begins: dict[tuple[str, int], int] = {}
-        """The offset at which each partition of the fed topics begins."""
+        """The offset at which each partition begins."""
+        self._reel: str | None = None
 
     @property
     def bootstrap(self) -> str:
         """The address for Kafka clients."""
         return self._broker.bootstrap
 
+    @property
+    def broker(self) -> Broker:
+        """The broker as the services know it."""
+        return Broker(self.bootstrap, "wafa-bench", idempotent=not self.embedded, session_timeout_ms=6000)
+
+    @property
+    def broker_pid(self) -> int:
+        """The broker's process."""
+        process: Any = self._broker._process
+        return process.pid
+
     def start(self) -> None:
         """Start both; `stop` ends what is running also when this failed half-way."""
-        self._postgres.start()
+        self.postgres.start()
         self._broker.start()
 
     def stop(self) -> None:
         """End both, and wait for them."""
         self._broker.stop()
-        self._postgres.stop(immediate=True)
+        self.postgres.stop(immediate=True)
+
+    async def reel(self, name: str, events: Callable[[], Iterable[CloudEvent]]) -> None:
+        """Have just these events on the topics; what has the same name is there already."""
+        if name != self._reel:
+            await self.fill(events())
+            self._reel = name
 
     async def fill(self, events: Iterable[CloudEvent]) -> int:
         """Empty the topics and publish these events; returns how many."""
+        self._reel = None
         await self._empty()
         count = 0
 
@@ -61,23 +85,36 @@ class Testbed:
             await publisher.publish(events, told)
         return count
 
+    async def ends(self) -> dict[TopicPartition, int]:
+        """Where each partition ends now."""
+        async with self.reader() as reader:
+            return await reader.end_offsets(PARTITIONS)
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[AIOKafkaConsumer]:
+        """A consumer without a group, which knows where partitions end."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap)
+        await consumer.start()
+        try:
+            yield consumer
+        finally:
+            await consumer.stop()
+
+    async def cluster_id(self) -> str:
+        """The id of the broker's cluster, which positions belong to."""
+        return await kafka.cluster_id(self.broker)
+
     async def _empty(self) -> None:
         if self.embedded:  # it holds everything in memory, and cannot delete records
             self._broker.stop()
             self._broker.start()
         await topics.create(self.bootstrap)
-        partitions = [TopicPartition(topic, number) for topic in FED for number in range(topics.PARTITIONS)]
-        ends = dict.fromkeys(partitions, 0) if self.embedded else await self._delete(partitions)
+        ends = dict.fromkeys(PARTITIONS, 0) if self.embedded else await self._delete()
         self.begins = {(one.topic, one.partition): end for one, end in ends.items()}
 
-    async def _delete(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+    async def _delete(self) -> dict[TopicPartition, int]:
         """Delete all records; returns where each partition goes on."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap)
-        await consumer.start()
-        try:
-            ends = await consumer.end_offsets(partitions)
-        finally:
-            await consumer.stop()
+        ends = await self.ends()
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
         await admin.start()
         try:
@@ -87,15 +124,20 @@ class Testbed:
         return ends
 
     @asynccontextmanager
-    async def database(self) -> AsyncIterator[tuple[str, Pool]]:
-        """The URL of a new database of the points service, with a pool on it; dropped in the end."""
-        url = await make_database(self._postgres.url(), "points")
+    async def database(self, service: str = "points") -> AsyncIterator[tuple[str, Pool]]:
+        """The URL of a new database of a service, with a pool on it; dropped in the end."""
+        url = await make_database(self.postgres.url(), service)
         try:
             async with await open_pool(url, application="wafa-bench") as pool:
                 yield url, pool
         finally:
-            connection = await asyncpg.connect(self._postgres.url())
-            try:
-                await connection.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
-            finally:
-                await connection.close()
+            await self.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+
+    async def execute(self, *statements: str) -> None:
+        """Run statements outside of any service's database, each by itself."""
+        connection = await asyncpg.connect(self.postgres.url())
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()

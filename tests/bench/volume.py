@@ -1,7 +1,6 @@
 """A million of each: transactions that are verified, and lots that fall due on one day, of few customers or of many."""
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -13,7 +12,8 @@ from services.points.store import rules
 from shared.contracts.shop import PurchaseCompleted
 from shared.postgres.pool import Pool
 from tests.bench.figures import Figure
-from tests.bench.testbed import Testbed
+from tests.bench.plan import Plan
+from tests.bench.rounds import WrongEffectError
 
 TRANSACTIONS: Final = 1_000_000
 _SPREADS: Final = (10, 1)
@@ -79,45 +79,46 @@ INSERT INTO program_account (kind, shard, balance) SELECT 'issued', 0, -sum(poin
 )
 
 
-async def measure(bed: Testbed, say: Callable[[str], None]) -> list[Figure]:
+async def measure(plan: Plan) -> list[Figure]:
     """Seconds to verify a million transactions, and to expire the million lots that they made."""
     found: list[Figure] = []
     for orders_each in _SPREADS:
-        found += await _measure(bed, orders_each, say)
+        found += await _measure(plan, orders_each)
     return found
 
 
-async def _measure(bed: Testbed, orders_each: int, say: Callable[[str], None]) -> list[Figure]:
-    customers = TRANSACTIONS // orders_each
-    async with bed.database() as (_, pool):
-        say(f"filling {TRANSACTIONS:,} transactions of {customers:,} customers")
+async def _measure(plan: Plan, orders_each: int) -> list[Figure]:
+    total = plan.events(TRANSACTIONS)
+    customers = total // orders_each
+    async with plan.bed.database() as (_, pool):
+        plan.say(f"filling {total:,} transactions of {customers:,} customers")
         await _fill(pool, customers, orders_each)
         began = time.perf_counter()
         wrong = [check.name async for check in verifying.verify(pool, sample=10_000) if check.offenders]
         verified = time.perf_counter() - began
-        say(f"verified in {verified:.1f} s: {wrong or 'all is well'}")
+        plan.say(f"verified in {verified:.1f} s: {wrong or 'all is well'}")
         began = time.perf_counter()
         counts = await day.sweep(pool, _LATER)
         swept = time.perf_counter() - began
-        say(f"swept in {swept:.1f} s: {dict(counts)}")
+        plan.say(f"swept in {swept:.1f} s: {dict(counts)}")
         left = await pool.fetchval("SELECT sum(available) FROM account")
-    if wrong or counts["points expired"] != TRANSACTIONS * 10 or left:
-        raise RuntimeError(f"the books are wrong: {wrong}, {dict(counts)}, {left} left")
+    if wrong or counts["points expired"] != total * 10 or left:
+        raise WrongEffectError(f"the books are wrong: {wrong}, {dict(counts)}, {left} left")
     return [
-        Figure(f"verify {TRANSACTIONS:,} transactions of {customers:,} customers", [verified], "s", at_most=30),
-        Figure(f"expire {TRANSACTIONS:,} due lots of {customers:,} customers", [swept], "s", at_most=60),
+        Figure(f"verify {total:,} transactions of {customers:,} customers", [verified], "s", at_most=30),
+        Figure(f"expire {total:,} due lots of {customers:,} customers", [swept], "s", at_most=60),
     ]
 
 
 async def _fill(pool: Pool, customers: int, orders_each: int) -> None:
-    values = {"ends": _ENDS, "customers": customers, "orders": orders_each, "digest": await _digest(pool)}
+    values = {"ends": _ENDS, "customers": customers, "orders": orders_each, "digest": await digest(pool)}
     async with pool.acquire() as connection:
         await connection.execute("SET statement_timeout = 0")
         for statement, wanted in FILL_SQL:
             await connection.execute(statement, *(values[name] for name in wanted))
 
 
-async def _digest(pool: Pool) -> bytes:
+async def digest(pool: Pool) -> bytes:
     """The digest of the receipt of such an order."""
     async with pool.acquire() as connection:
         in_force = await rules.in_force(connection, _ENDS)

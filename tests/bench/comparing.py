@@ -1,0 +1,63 @@
+"""The peers, each on the topic and the tables of the worker: how fast, and how many times slower."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from tests.bench import effects
+from tests.bench.cpu import Meter
+from tests.bench.figures import Figure, Measured, rate, ratio
+from tests.bench.pace import watch
+from tests.bench.plan import Plan
+from tests.bench.processes import running
+from tests.bench.rounds import Results, Side
+
+ONE_BY_ONE: Final = 1_000
+"""Events of a peer with a transaction for each: it is slow."""
+BATCHES: Final = 8_000
+
+_FEWEST: Final = 1_500
+"""Three batches."""
+
+_TEXTBOOK: Final = "textbook Faust agent"
+_FASTSTREAM: Final = "FastStream"
+_BATCHES: Final = "aiokafka with batches"
+
+TRANSACTIONS_SQL = "SELECT coalesce(sum(sequence), 0)::bigint FROM account"
+
+
+def sides(plan: Plan) -> list[Side]:
+    """All peers."""
+    modules = {_TEXTBOOK: "textbook", _FASTSTREAM: "stream_app", _BATCHES: "batches"}
+    return [Side("purchases", partial(_measure, plan, name, module)) for name, module in modules.items()]
+
+
+def figures(found: Results) -> list[Figure]:
+    """The rows of the table."""
+    each, many = "a transaction per event", "a transaction per batch, a statement per row"
+    return [
+        rate(f"peer: {_TEXTBOOK}", found[_TEXTBOOK], "events/s", each),
+        ratio(f"ours: 1 worker / {_TEXTBOOK}", found["worker"], found[_TEXTBOOK], 20),
+        rate(f"peer: {_FASTSTREAM}", found[_FASTSTREAM], "events/s", each),
+        ratio(f"ours: 1 worker / {_FASTSTREAM}", found["worker"], found[_FASTSTREAM]),
+        rate(f"peer: {_BATCHES}", found[_BATCHES], "events/s", many),
+        ratio(f"ours: 1 worker / {_BATCHES}", found["worker"], found[_BATCHES]),
+    ]
+
+
+async def _measure(plan: Plan, name: str, module: str) -> Mapping[str, Measured]:
+    events = plan.events(BATCHES, _FEWEST) if name == _BATCHES else plan.events(ONE_BY_ONE)
+    async with plan.bed.database() as (url, pool):
+        arguments = _arguments(plan, module, url)
+        async with running(module, arguments, {}, plan.bed.folder) as process:
+            meter = Meter(plan.bed, pool, {"peer": [process.pid]})
+            measured = await watch(events, lambda: pool.fetchval(TRANSACTIONS_SQL), meter)
+        await effects.check_peer(pool, events)
+    return {name: measured}
+
+
+def _arguments(plan: Plan, module: str, url: str) -> tuple[str, ...]:
+    given: Sequence[str] = (plan.bed.bootstrap, url)
+    if module == "textbook":
+        given = (*given, str(plan.bed.folder))
+    return (f"tests.bench.peers.{module}", *given)

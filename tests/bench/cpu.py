@@ -1,0 +1,133 @@
+"""Who used the processors: seconds on CPU of each process, between two moments.
+
+What a process used stands in `/proc/PID/task/*/schedstat` (nanoseconds on a CPU, of each of its threads). What a
+process did that ended before the second moment is not seen; the processes measured here stay.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from shared.postgres.pool import Pool
+from tests.bench.testbed import Testbed
+
+POSTGRES: Final = "PostgreSQL"
+BESIDES: Final = "its writers"
+"""PostgreSQL's processes that serve no client: the writers of WAL and of pages, input and output, vacuum."""
+KAFKA: Final = "Kafka"
+DECODER: Final = "decoder"
+OTHERS: Final = "others"
+
+_FULL: Final = 0.9
+"""A share of the machine's cores, or of one, from which on it is what holds the rest up."""
+
+BACKENDS_SQL = """
+SELECT pid, backend_type IN ('client backend', 'parallel worker') AS serves
+FROM pg_stat_activity
+WHERE application_name <> 'wafa-bench'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What some events cost: `cores` that each group kept busy, `busiest` its busiest process, and the machine's."""
+
+    events: int
+    elapsed: float
+    cores: Mapping[str, float]
+    busiest: Mapping[str, float]
+    machine: float
+
+    def per_event(self) -> dict[str, float]:
+        """Microseconds on CPU per event, by group."""
+        return {name: cores * self.elapsed / self.events * 1e6 for name, cores in self.cores.items()}
+
+    def bottleneck(self) -> str:
+        """What is full: all cores of the machine, one process, or neither, which is waiting."""
+        count = psutil.cpu_count() or 1
+        name, share = max(self.busiest.items(), key=lambda item: item[1])
+        if self.machine >= _FULL * count:
+            return f"all {count} cores ({self._told()})"
+        if share >= _FULL:
+            return f"one core: {name}"
+        return f"waits: {self.machine:.1f} of {count} cores busy ({self._told()})"
+
+    def _told(self) -> str:
+        """The three that use most; what is not accounted for is the benchmark's client, and whoever else is there."""
+        shares = {**self.cores, OTHERS: self.machine - sum(self.cores.values())}
+        largest = sorted(shares.items(), key=lambda item: -item[1])[:3]
+        return ", ".join(f"{name} {share:.1f}" for name, share in largest)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Seconds on CPU by group and process, and of the whole machine, at a moment."""
+
+    moment: float
+    seconds: Mapping[str, Mapping[int, float]]
+    machine: float
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Reads what groups of processes used: those that are named, the decoders they started, PostgreSQL and Kafka."""
+
+    bed: Testbed
+    pool: Pool
+    groups: Mapping[str, Iterable[int]]
+
+    async def read(self) -> Reading:
+        """What has been used until now."""
+        groups = {name: list(pids) for name, pids in self.groups.items()}
+        children = [child for pids in groups.values() for child in _children(pids)]
+        if children:
+            groups[DECODER] = children
+        rows = await self.pool.fetch(BACKENDS_SQL)
+        groups[POSTGRES] = [row["pid"] for row in rows if row["serves"]]
+        groups[BESIDES] = [row["pid"] for row in rows if not row["serves"]]
+        groups[KAFKA] = [self.bed.broker_pid]
+        seconds = {name: {pid: _seconds(pid) for pid in pids} for name, pids in groups.items()}
+        return Reading(time.perf_counter(), seconds, _machine())
+
+
+def between(first: Reading, last: Reading, events: int) -> Usage:
+    """What was used between two readings, for so many events."""
+    elapsed = last.moment - first.moment
+    shares = {
+        name: [(seconds - first.seconds.get(name, {}).get(pid, 0.0)) / elapsed for pid, seconds in found.items()]
+        for name, found in last.seconds.items()
+    }
+    return Usage(
+        events=events,
+        elapsed=elapsed,
+        cores={name: sum(found) for name, found in shares.items()},
+        busiest={name: max(found, default=0.0) for name, found in shares.items()},
+        machine=(last.machine - first.machine) / elapsed,
+    )
+
+
+def _children(pids: Iterable[int]) -> Iterator[int]:
+    for pid in pids:
+        if pid != os.getpid():
+            with suppress(psutil.NoSuchProcess):
+                yield from (child.pid for child in psutil.Process(pid).children())
+
+
+def _seconds(pid: int) -> float:
+    total = 0
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def _machine() -> float:
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice

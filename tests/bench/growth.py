@@ -1,0 +1,133 @@
+"""Does it slow down as the database grows? The same purchases into databases that hold ever more already."""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from shared.postgres.pool import Pool
+from tests.bench import draining, preload, stream
+from tests.bench.draining import Drain
+from tests.bench.figures import Figure, Measured, rate, ratio
+from tests.bench.plan import Plan
+from tests.bench.rounds import Results, WrongEffectError
+
+EVENTS: Final = 12_000
+SIZES: Final = (100_000, 1_000_000, 5_000_000)
+
+# The outbox is emptied by the relay: it is not stored.
+STORED_SQL = """
+SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class
+WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'outbox'
+"""
+
+WAL_SQL = """
+SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS bytes, wal_fpi AS images FROM pg_stat_wal
+"""
+
+COUNTS_SQL = """
+SELECT (SELECT coalesce(sum(sequence), 0) FROM account)::bigint AS transactions,
+       (SELECT coalesce(sum(orders), 0) FROM account)::bigint AS orders,
+       (SELECT count(*) FROM outbox) AS outbox, (SELECT count(*) FROM dead_letter) AS dead
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Database:
+    """A database with so many transactions before the first round."""
+
+    transactions: int
+    url: str
+    pool: Pool
+
+
+async def measure(plan: Plan) -> list[Figure]:
+    """In each round the next purchases go into every database, and into one that is empty but for its customers."""
+    async with AsyncExitStack() as stack:
+        loaded, empty = await _databases(plan, stack)
+        found: dict[str, list[Measured]] = {}
+        for number in range(plan.rounds):
+            for name, measured in (await _round(plan, [empty[number], *loaded], number)).items():
+                found.setdefault(name, []).append(measured)
+    return _figures(found, [one.transactions for one in loaded])
+
+
+async def _databases(plan: Plan, stack: AsyncExitStack) -> tuple[list[_Database], list[_Database]]:
+    """Those that hold something, and an empty one for each round.
+
+    All of them are made before the first round: to make a database is a checkpoint.
+    """
+    sizes = [*(plan.events(full) for full in SIZES), *[0] * plan.rounds]
+    made: list[_Database] = []
+    await preload.hurry(plan.bed)
+    for size in sizes:
+        if size:
+            plan.say(f"making {size:,} transactions")
+        url, pool = await stack.enter_async_context(plan.bed.database())
+        await preload.fill(pool, size)
+        made.append(_Database(size, url, pool))
+    await preload.hurry_no_more(plan.bed)
+    return made[: len(SIZES)], made[len(SIZES) :]
+
+
+async def _round(plan: Plan, databases: list[_Database], number: int) -> Mapping[str, Measured]:
+    count = plan.events(EVENTS, 3_000)
+    await plan.bed.fill(stream.scattered(plan.year, count, number * count, preload.CUSTOMERS))
+    found: dict[str, Measured] = {}
+    for one in databases if number % 2 == 0 else reversed(databases):
+        found |= await _into(plan, count, one)
+        plan.say(f"round {number + 1} of {plan.rounds}: {one.transactions:,} there: {found[_name(one)].rate:,.0f}")
+    return found
+
+
+def _name(one: _Database) -> str:
+    return f"{one.transactions}"
+
+
+async def _into(plan: Plan, count: int, into: _Database) -> Mapping[str, Measured]:
+    """Drain the topic into a database, and see what it added."""
+    pool = into.pool
+    stored, wal, before = await _sizes(pool)
+    measured = await draining.drain_into(plan.bed, (into.url, pool), Drain(count))
+    stored_after, wal_after, after = await _sizes(pool)
+    added = {name: after[name] - before[name] for name in before}
+    if added["transactions"] != count or added["orders"] != count or not added["outbox"] or added["dead"]:
+        raise WrongEffectError(f"of {count} events came {added}")
+    await pool.execute("TRUNCATE outbox")
+    return {
+        _name(into): measured,
+        f"{_name(into)} bytes": Measured((stored_after - stored) / count),
+        f"{_name(into)} WAL": Measured((wal_after["bytes"] - wal["bytes"]) / count),
+        f"{_name(into)} images": Measured((wal_after["images"] - wal["images"]) / count),
+    }
+
+
+async def _sizes(pool: Pool) -> tuple[int, Mapping[str, int], Mapping[str, int]]:
+    wal, counts = await pool.fetchrow(WAL_SQL), await pool.fetchrow(COUNTS_SQL)
+    assert wal is not None, "it has a row"
+    assert counts is not None, "it has a row"
+    return await pool.fetchval(STORED_SQL), dict(wal), dict(counts)
+
+
+def _figures(found: Results, sizes: list[int]) -> list[Figure]:
+    empty = "growth: into a database of 100,000 customers without a history"
+    made = [rate(f"{empty}", found["0"], "events/s"), *_stored(found, 0, "growth: the same")]
+    for size in sizes:
+        name = f"growth: {size:,} transactions there"
+        made += [
+            rate(name, found[f"{size}"], "events/s"),
+            ratio(f"{name}: rate / without a history", found[f"{size}"], found["0"], 0.75),
+            *_stored(found, size, name),
+        ]
+        nearly = [one.rate / other.rate for one, other in zip(found[f"{size} bytes"], found["0 bytes"], strict=True)]
+        made.append(Figure(f"{name}: stored / without a history", nearly, "×", 0.85, 1.15))
+    return made
+
+
+def _stored(found: Results, size: int, name: str) -> list[Figure]:
+    images = [one.rate for one in found[f"{size} images"]]
+    note = f"full-page images per event: {images[0]:.1f} right after a checkpoint, {images[-1]:.1f} in the last round"
+    return [
+        Figure(f"{name}: stored per event", [one.rate for one in found[f"{size} bytes"]], "bytes"),
+        Figure(f"{name}: WAL per event", [one.rate for one in found[f"{size} WAL"]], "bytes", note=note),
+    ]

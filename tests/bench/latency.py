@@ -1,0 +1,227 @@
+"""From purchase to message: all services as processes, their throughput, and their latency under an open load.
+
+The sender does not wait for answers: each purchase has an instant at which it is due, and its latency counts from
+there, so what a stall delays is delayed in the figures too. It ends when the row of the inbox message is committed,
+by PostgreSQL's own record of it (`track_commit_timestamp`). Both are the clock of this machine.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from deploy.sample.cloudevent import HEADERS, CloudEvent
+from shared.messaging import kafka
+from shared.postgres.pool import Pool
+from tests.bench import cpu, stream
+from tests.bench.cpu import Meter, Usage
+from tests.bench.figures import Figure
+from tests.bench.pace import settle, watch
+from tests.bench.plan import Plan
+from tests.bench.processes import Process, worker
+from tests.bench.rounds import WrongEffectError
+
+DRAINED: Final = 15_000
+SECONDS: Final = 20.0
+ROUNDS: Final = 3
+LOADS: Final = (50, 70)
+"""Percent of the throughput."""
+SERVICES: Final = ("points", "tiers", "referrals", "notifications")
+PERCENTILES: Final = (50, 99, 99.9)
+MOST: Final = 250.0
+"""Milliseconds that 99 % may take at the first of the loads."""
+
+_WARM_UP: Final = 0.15
+"""The part of an open load that is not counted."""
+_TICK: Final = 0.002
+_DRIFT: Final = 0.01
+
+MESSAGES_SQL = """
+SELECT count(DISTINCT correlation_id) FROM message WHERE channel = 'in_app' AND trigger = 'points_earned'
+"""
+
+COMMITTED_SQL = """
+SELECT correlation_id, min(extract(epoch FROM pg_xact_commit_timestamp(message.xmin)))::float8 AS at
+FROM message JOIN unnest($1::text[]) AS wanted (correlation_id) USING (correlation_id)
+WHERE channel = 'in_app' AND trigger = 'points_earned' GROUP BY 1
+"""
+
+LEDGER_SQL = """
+SELECT wanted.id AS correlation_id, min(extract(epoch FROM pg_xact_commit_timestamp(transaction.xmin)))::float8 AS at
+FROM transaction JOIN unnest($1::text[]) AS wanted (id) ON wanted.id = 'basket-' || (reason ->> 'order_id')
+WHERE reason ->> 'kind' = 'purchase' GROUP BY 1
+"""
+
+PROGRESS_SQL = """
+SELECT (SELECT sum(next_offset) FROM position)::bigint AS handled, (SELECT count(*) FROM outbox) AS waiting
+"""
+
+DEAD_SQL = "SELECT count(*) FROM dead_letter"
+
+
+@dataclass(frozen=True, slots=True)
+class _System:
+    """All services, running on databases of their own."""
+
+    pools: Mapping[str, Pool]
+    processes: Mapping[str, Process]
+
+    def meter(self, plan: Plan) -> Meter:
+        """Meters every worker."""
+        groups = {name: [process.pid] for name, process in self.processes.items()}
+        return Meter(plan.bed, self.pools["points"], groups)
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What an open load came to: latencies in milliseconds, ascending, to the ledger and to the message."""
+
+    rate: float
+    late: float
+    ledger: Sequence[float]
+    message: Sequence[float]
+    usage: Usage
+
+
+async def measure(plan: Plan) -> list[Figure]:
+    """In each round a new system drains a full topic, and is then loaded at parts of that rate."""
+    throughput: list[float] = []
+    usages: list[Usage] = []
+    loads: dict[int, list[_Load]] = {percent: [] for percent in LOADS}
+    for number in range(plan.fewer(ROUNDS)):
+        count = plan.events(DRAINED, 3_000)
+        await plan.bed.fill(stream.purchases(plan.year, count))
+        async with _system(plan) as system:
+            expected = sum(map(_earns, stream.purchases(plan.year, count)))
+            told = partial(system.pools["notifications"].fetchval, MESSAGES_SQL)
+            drained = await watch(expected, told, system.meter(plan), every=0.1)
+            await settle(partial(_is_quiet, system), 60.0)
+            throughput.append(drained.rate)
+            assert drained.usage is not None, "it was metered"
+            usages.append(drained.usage)
+            plan.say(f"round {number + 1}: {drained.rate:,.0f} messages/s")
+            for percent in LOADS if number % 2 == 0 else reversed(LOADS):
+                rate = drained.rate * percent / 100
+                load = await _load(plan, system, count, rate)
+                count += round(rate * plan.seconds(SECONDS))
+                loads[percent].append(load)
+                plan.say(f"round {number + 1}: at {percent} %: p99 {_percentile(load.message, 99):,.0f} ms")
+            await _check(system)
+    drain = Figure("end to end: purchase → message, drained", throughput, "messages/s", usages=usages)
+    return [drain, *(figure for percent in LOADS for figure in _figures(percent, loads[percent]))]
+
+
+def _figures(percent: int, loads: Sequence[_Load]) -> list[Figure]:
+    first = percent == LOADS[0]
+    late = max(one.late for one in loads)
+    note = f"{loads[0].rate:,.0f}/s in the first round; the sender was at most {late:.0f} ms late"
+    made: list[Figure] = []
+    for rank in PERCENTILES:
+        samples = [_percentile(one.message, rank) for one in loads]
+        limit = MOST if first and rank == 99 else None
+        usages, told = ([one.usage for one in loads], note) if rank == PERCENTILES[0] else ([], "")
+        name = f"end to end: latency at {percent} % load, p{rank:g}"
+        made.append(Figure(name, samples, "ms", at_most=limit, usages=usages, note=told))
+    ledger = [_percentile(one.ledger, 99) for one in loads]
+    return [*made, Figure(f"end to end: of it up to the ledger's commit, at {percent} %, p99", ledger, "ms")]
+
+
+def _percentile(ascending: Sequence[float], percent: float) -> float:
+    return ascending[max(1, math.ceil(percent / 100 * len(ascending))) - 1]
+
+
+@asynccontextmanager
+async def _system(plan: Plan) -> AsyncIterator[_System]:
+    async with AsyncExitStack() as stack:
+        pools: dict[str, Pool] = {}
+        processes: dict[str, Process] = {}
+        for service in SERVICES:
+            url, pools[service] = await stack.enter_async_context(plan.bed.database(service))
+            processes[service] = await stack.enter_async_context(worker(plan.bed, url, service))
+        yield _System(pools, processes)
+
+
+def _earns(event: CloudEvent) -> bool:
+    """A purchase of less than 1.00 earns nothing, and nobody is told."""
+    return int(float(event.data["total"])) > 0
+
+
+async def _load(plan: Plan, system: _System, start: int, rate: float) -> _Load:
+    """Send the purchases from `start` on, at a rate, and wait for all of their messages."""
+    seconds = plan.seconds(SECONDS)
+    events = list(stream.purchases(plan.year, round(rate * seconds), start))
+    meter = system.meter(plan)
+    first = await meter.read()
+    due, late = await _send(plan, events, rate)
+    last = await meter.read()
+    counted = {
+        event.id: moment
+        for event, moment in zip(events, due, strict=True)
+        if moment - due[0] >= seconds * _WARM_UP and _earns(event)
+    }
+    notifications, points = system.pools["notifications"], system.pools["points"]
+
+    async def all_told() -> bool:
+        await asyncio.sleep(0.2)
+        return len(await notifications.fetch(COMMITTED_SQL, list(counted))) == len(counted)
+
+    await settle(all_told, 60.0)
+    return _Load(
+        rate=rate,
+        late=late * 1000,
+        ledger=_waited(counted, await points.fetch(LEDGER_SQL, list(counted))),
+        message=_waited(counted, await notifications.fetch(COMMITTED_SQL, list(counted))),
+        usage=cpu.between(first, last, len(events)),
+    )
+
+
+def _waited(due: Mapping[str, float], rows: Sequence[Any]) -> list[float]:
+    """Milliseconds from when each was due until it was committed, ascending."""
+    if len(rows) != len(due):
+        raise WrongEffectError(f"of {len(due)} purchases {len(rows)} came")
+    return sorted((row["at"] - due[row["correlation_id"]]) * 1000 for row in rows)
+
+
+async def _send(plan: Plan, events: Sequence[CloudEvent], rate: float) -> tuple[list[float], float]:
+    """Send each event when it is due; the instants they were due, and the most seconds that one was sent late."""
+    encoded = [(event.topic, event.key, event.value()) for event in events]
+    producer = kafka.producer(plan.bed.broker)
+    await producer.start()
+    try:
+        acknowledgements: list[Any] = []
+        wall, begun = time.time(), time.perf_counter()
+        due = [wall + place / rate for place in range(len(encoded))]
+        late = 0.0
+        while (place := len(acknowledgements)) < len(encoded):
+            now = time.perf_counter() - begun
+            if place / rate > now:
+                await asyncio.sleep(_TICK)
+                continue
+            late = max(late, now - place / rate)
+            topic, key, value = encoded[place]
+            acknowledgements.append(await producer.send(topic, value, key=key, headers=HEADERS))
+        await asyncio.gather(*acknowledgements)
+        if abs(time.time() - wall - (time.perf_counter() - begun)) > _DRIFT:
+            raise WrongEffectError("the machine's clock was set meanwhile: latencies mean nothing")
+    finally:
+        await producer.stop()
+    return due, late
+
+
+async def _is_quiet(system: _System) -> bool:
+    """Whether nothing goes on: tiers and referrals may have more to do when all messages are there."""
+    before = [await pool.fetchrow(PROGRESS_SQL) for pool in system.pools.values()]
+    await asyncio.sleep(1.0)
+    after = [await pool.fetchrow(PROGRESS_SQL) for pool in system.pools.values()]
+    return before == after and not any(row["waiting"] for row in after if row is not None)
+
+
+async def _check(system: _System) -> None:
+    """No service refused anything."""
+    dead = {name: await pool.fetchval(DEAD_SQL) for name, pool in system.pools.items()}
+    if any(dead.values()):
+        raise WrongEffectError(f"dead letters: {dead}")

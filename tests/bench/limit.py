@@ -1,0 +1,132 @@
+"""The limits that nothing here can beat: the SQL from memory, COPY, the disk, and the round trip."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Final
+from uuid import uuid4
+
+from shared.postgres.pool import Connection
+from tests.bench import effects, tape
+from tests.bench.figures import Figure, Measured, rate, ratio
+from tests.bench.plan import Plan
+from tests.bench.rounds import Results, Side, WrongEffectError
+from tests.bench.tape import Take
+
+SECONDS: Final = 1.0
+
+_PAGE: Final = 8192
+_PAGES: Final = 128
+
+EMPTY_SQL = "INSERT INTO inbox (digest) VALUES ($1)"
+
+INBOX_SQL = "SELECT count(*) FROM inbox"
+
+
+async def sql(plan: Plan, takes: list[Take], connections: int) -> Measured:
+    """Events per second of the recorded statements, on a fresh database."""
+    async with plan.bed.database() as (url, pool):
+        measured = await tape.play(plan.bed, url, pool, takes, connections)
+        await effects.check(pool, sum(take.events for take in takes))
+        return measured
+
+
+def sides(plan: Plan, takes: list[Take]) -> list[Side]:
+    """What is measured beside the SQL on one connection, which goes with the worker."""
+
+    async def two() -> Mapping[str, Measured]:
+        return {"SQL on 2": await sql(plan, takes, 2)}
+
+    return [
+        Side("purchases", two),
+        Side("purchases", partial(_copy, plan, tape.copies(takes))),
+    ]
+
+
+def small_sides(plan: Plan) -> list[Side]:
+    """The disk and the round trips."""
+    return [Side("purchases", partial(_small, plan))]
+
+
+def figures(found: Results) -> list[Figure]:
+    """The rows of the table."""
+    return [
+        rate("limit: the same SQL from memory, 1 connection", found["SQL"], "events/s"),
+        rate("limit: the same SQL from memory, 2 connections", found["SQL on 2"], "events/s"),
+        ratio("limit: 2 connections / 1", found["SQL on 2"], found["SQL"]),
+        rate("limit: COPY of the ledger's rows alone", found["COPY"], "events/s"),
+        rate("limit: the same, in rows", found["COPY in rows"], "rows/s"),
+        rate("limit: pwrite + fdatasync of a page", found["fdatasync"], "/s", "the disk of the data directory"),
+    ]
+
+
+def round_trips(found: Results) -> list[Figure]:
+    """The rows of the table that stand beside the peers and explain them."""
+    return [
+        rate("bare round trip: SELECT 1", found["SELECT 1"], "/s", "1 connection, one after the other"),
+        rate("bare transaction: begin, insert a row, commit", found["transaction"], "/s", "3 round trips, 1 fsync"),
+    ]
+
+
+async def _copy(plan: Plan, takes: list[Take]) -> Mapping[str, Measured]:
+    async with plan.bed.database() as (url, pool):
+        measured = await tape.play(plan.bed, url, pool, takes)
+        rows, events = tape.rows(takes), sum(take.events for take in takes)
+        await effects.check_copied(pool, rows)
+        return {"COPY": measured, "COPY in rows": Measured(measured.rate * rows / events)}
+
+
+async def _small(plan: Plan) -> Mapping[str, Measured]:
+    """The disk, and the shortest things that a client can ask of the database."""
+    synced = await asyncio.to_thread(_sync, str(plan.bed.postgres.data_dir / "fsync.probe"), plan.seconds(SECONDS))
+    async with plan.bed.database() as (_, pool), pool.acquire() as connection:
+        asked = await _repeat(partial(_ask, connection), plan.seconds(SECONDS))
+        began = await pool.fetchval(INBOX_SQL)
+        count, seconds = await _count(partial(_commit, connection), plan.seconds(SECONDS))
+        if await pool.fetchval(INBOX_SQL) - began != count:
+            raise WrongEffectError(f"{count} transactions did not make as many rows")
+    return {"fdatasync": Measured(synced), "SELECT 1": Measured(asked), "transaction": Measured(count / seconds)}
+
+
+def _sync(path: str, seconds: float) -> float:
+    """Pages a second that are written one by one, each of them durable before the next."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        page = os.urandom(_PAGE)
+        os.pwrite(handle, page * _PAGES, 0)  # as WAL segments are: allocated before they are written
+        os.fsync(handle)
+        count, begun = 0, time.perf_counter()
+        while time.perf_counter() - begun < seconds:
+            os.pwrite(handle, page, count % _PAGES * _PAGE)
+            os.fdatasync(handle)
+            count += 1
+        return count / (time.perf_counter() - begun)
+    finally:
+        os.close(handle)
+        os.unlink(path)  # noqa: PTH108 the file was opened by the same name
+
+
+async def _ask(connection: Connection) -> None:
+    if await connection.fetchval("SELECT 1") != 1:
+        raise WrongEffectError("SELECT 1 gave something else")
+
+
+async def _commit(connection: Connection) -> None:
+    async with connection.transaction():
+        await connection.execute(EMPTY_SQL, uuid4())
+
+
+async def _repeat(once: Callable[[], Awaitable[None]], seconds: float) -> float:
+    count, elapsed = await _count(once, seconds)
+    return count / elapsed
+
+
+async def _count(once: Callable[[], Awaitable[None]], seconds: float) -> tuple[int, float]:
+    """How often something is done one after the other, and in how many seconds."""
+    count, begun = 0, time.perf_counter()
+    while time.perf_counter() - begun < seconds:
+        await once()
+        count += 1
+    return count, time.perf_counter() - begun

@@ -1,0 +1,1 @@
+"""What a user would write or pick instead: the same rows in the same tables, by other means."""

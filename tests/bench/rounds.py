@@ -1,0 +1,41 @@
+"""Rounds: every side once in each, in an order that turns around from round to round."""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from deploy.sample.cloudevent import CloudEvent
+from tests.bench import figures
+from tests.bench.figures import Measured
+from tests.bench.plan import Plan
+
+Results = Mapping[str, Sequence[Measured]]
+"""What was measured in the rounds, by name."""
+
+Reels = Mapping[str, Callable[[], Iterable[CloudEvent]]]
+"""What topics are filled with, by name."""
+
+
+class WrongEffectError(Exception):
+    """What was measured did not do its work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Something to measure on topics that hold `reel`; one measurement may give several rates, by name."""
+
+    reel: str
+    measure: Callable[[], Awaitable[Mapping[str, Measured]]]
+
+
+async def play(plan: Plan, sides: Sequence[Side], reels: Reels, rounds: int | None = None) -> Results:
+    """Measure all sides so many times (as often as the plan says, unless told)."""
+    found: dict[str, list[Measured]] = defaultdict(list)
+    count = plan.rounds if rounds is None else rounds
+    for number in range(count):
+        for side in sides if number % 2 == 0 else reversed(sides):
+            await plan.bed.reel(side.reel, reels[side.reel])
+            for name, measured in (await side.measure()).items():
+                found[name].append(measured)
+                plan.say(f"round {number + 1} of {count}: {name} {figures.shown(measured.rate)}")
+    return found

@@ -1,0 +1,148 @@
+"""The API's rates: balances, quotes and redemptions, against a bare route that runs `SELECT 1` on the same pool."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+
+import httpx
+
+from deploy.keys import create_key
+from shared.postgres.pool import Pool
+from tests.bench import draining, http_load, requests, stream
+from tests.bench.cpu import Meter
+from tests.bench.draining import Drain
+from tests.bench.figures import Figure, Measured, rate, ratio
+from tests.bench.http_load import Wanted
+from tests.bench.plan import Plan
+from tests.bench.processes import Process, serving
+from tests.bench.rounds import Results, Side, WrongEffectError, play
+
+EVENTS: Final = 20_000
+
+_CARTS: Final = 500
+_ENOUGH: Final = 50
+_GRANT: Final = 10_000_000
+
+CUSTOMERS_SQL = "SELECT customer_id FROM account WHERE available >= $1 ORDER BY customer_id"
+
+BUSIEST_SQL = "SELECT customer_id FROM lot WHERE remaining > 0 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"
+
+SPENT_SQL = """
+SELECT (SELECT count(*) FROM redemption) AS redemptions, (SELECT sum(redeemed) FROM account)::bigint AS points,
+       (SELECT count(*) FROM outbox WHERE convert_from(value, 'UTF8') LIKE '%loyalty.points.redeemed.v1%') AS told
+"""
+
+AVAILABLE_SQL = "SELECT customer_id, available FROM account"
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """Both servers, what is known of the database behind them, and who asks."""
+
+    plan: Plan
+    pool: Pool
+    points: tuple[int, Process]
+    bare: tuple[int, Process]
+    token: str
+    customers: Sequence[str]
+    hot: str
+
+
+async def measure(plan: Plan) -> list[Figure]:
+    """All kinds of requests in every round, each alone with the client, in an order that turns around."""
+    bed, events = plan.bed, plan.events(EVENTS)
+    await bed.fill(stream.purchases(plan.year, events))
+    keys = bed.folder / "keys.json"
+    token = create_key(keys, ["read", "redeem", "support"], "bench")
+    async with AsyncExitStack() as stack:
+        url, pool = await stack.enter_async_context(bed.database())
+        await draining.drain_into(bed, (url, pool), Drain(events))
+        customers = [row["customer_id"] for row in await pool.fetch(CUSTOMERS_SQL, _ENOUGH)]
+        env = {"WAFA_DATABASE_URL_POINTS": url, "WAFA_API_KEYS_FILE": str(keys), "WAFA_LOG_LEVEL": "WARNING"}
+        points = await stack.enter_async_context(serving("points", ("services.points", "api"), env, bed.folder))
+        bare = await stack.enter_async_context(serving("bare", ("tests.bench.bare_route",), env, bed.folder))
+        hot = await pool.fetchval(BUSIEST_SQL)
+        served = _Served(plan, pool, points, bare, token, customers, hot)
+        await _prepare(served)
+        sides = [Side("any", partial(_ask, served, kind)) for kind in _KINDS]
+        return _figures(await play(plan, sides, {"any": lambda: ()}))
+
+
+_KINDS: Final = ("bare", "balance", "quote", "uniform", "hot")
+
+
+def _figures(found: Results) -> list[Figure]:
+    names = {
+        "bare": "API: a bare route that runs SELECT 1",
+        "balance": "API: balance of each customer in turn",
+        "quote": "API: quote of a basket",
+        "uniform": "API: redemption, of many customers",
+        "hot": "API: redemption, all of one customer",
+    }
+    made: list[Figure] = []
+    for kind, name in names.items():
+        made.append(rate(name, found[kind], "requests/s"))
+        made.append(Figure(f"{name}: p99", [one.rate for one in found[f"{kind} p99"]], "ms"))
+    made += [
+        ratio("API: balance / bare route", found["balance"], found["bare"], 0.4),
+        ratio("API: quote / bare route", found["quote"], found["bare"]),
+        ratio("API: redemption / bare route", found["uniform"], found["bare"]),
+        ratio("API: redemption of one customer / of many", found["hot"], found["uniform"], 0.5),
+    ]
+    return made
+
+
+async def _prepare(served: _Served) -> None:
+    """The customer who is hot gets enough points, and answers are what the database says."""
+    headers = {"Authorization": f"Bearer {served.token}", "Idempotency-Key": "bench-grant"}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.points[0]}", headers=headers) as client:
+        grant = {"points": _GRANT, "reason": "to be redeemed"}
+        answer = await client.post(f"/v1/customers/{served.hot}/adjustments", json=grant)
+        answer.raise_for_status()
+        available = {row["customer_id"]: row["available"] for row in await served.pool.fetch(AVAILABLE_SQL)}
+        for customer in [served.hot, *served.customers[:20]]:
+            found = (await client.get(f"/v1/customers/{customer}/points")).json()
+            if found["available"] != available[customer]:
+                raise WrongEffectError(f"{customer} has {available[customer]} points, and is told {found}")
+        for cart in _carts(served.plan)[:20]:
+            found = (await client.post("/v1/points/quotes", json=cart)).json()
+            if found["points"] != int(float(cart["total"])):
+                raise WrongEffectError(f"{json.dumps(cart)} is quoted {found}")
+
+
+async def _ask(served: _Served, kind: str) -> Mapping[str, Measured]:
+    port, process = served.bare if kind == "bare" else served.points
+    meter = Meter(served.plan.bed, served.pool, {"server": [process.pid]})
+    wanted, before = _wanted(served, kind), await served.pool.fetchrow(SPENT_SQL)
+    answers = await http_load.load(port, wanted, served.plan.seconds(http_load.SECONDS), meter)
+    after = await served.pool.fetchrow(SPENT_SQL)
+    assert before is not None, "it has a row"
+    assert after is not None, "it has a row"
+    redeemed = answers.count if kind in {"uniform", "hot"} else 0
+    if any(after[name] - before[name] != redeemed for name in ("redemptions", "points", "told")):
+        raise WrongEffectError(f"{redeemed} redemptions made of {dict(before)} {dict(after)}")
+    return {kind: answers.measured, f"{kind} p99": Measured(answers.p99 * 1000)}
+
+
+def _wanted(served: _Served, kind: str) -> Wanted:
+    match kind:
+        case "bare":
+            return Wanted(requests.reads(["/"], served.token))
+        case "balance":
+            return Wanted(requests.reads([f"/v1/customers/{one}/points" for one in served.customers], served.token))
+        case "quote":
+            return Wanted(requests.quotes(_carts(served.plan), served.token))
+        case "uniform":
+            return Wanted(requests.redemptions(served.customers, served.token), 201)
+        case _:
+            return Wanted(requests.redemptions([served.hot], served.token), 201)
+
+
+def _carts(plan: Plan) -> list[dict[str, Any]]:
+    """Baskets of somebody new."""
+    names = ("currency", "total", "lines", "channel", "store_id")
+    return [{name: basket.purchase[name] for name in names} for basket in islice(plan.year.baskets(), _CARTS)]
