@@ -57,7 +57,7 @@ class World:
         self.told: list[Told] = []
         self.strikes: Counter[str] = Counter()
         self._dead: list[Process] = []
-        self._is_over = False
+        self._is_closing = self._is_over = False
         self._struck_at = 0
         self.loop.before = self._strike
         self.loop.set_exception_handler(self._failed)
@@ -82,6 +82,7 @@ class World:
         self.become_calm()
         if await self._drained():
             await asyncio.sleep(1.0)
+        self._is_closing = True
         for slot in self.slots:
             slot.stopped.set()
         await asyncio.sleep(1.0)
@@ -161,7 +162,7 @@ class World:
         self._dead.append(process)
         for link in process.links:
             link.lose(None)
-        if not (self.faults.calm and slot.stopped.is_set()):
+        if not self._is_closing:
             self.loop.call_later(self.chance.uniform(0.2, 2.0), self.start, slot)
 
     def _failed(self, _loop: object, context: dict[str, Any]) -> None:
