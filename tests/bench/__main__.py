@@ -59,9 +59,7 @@ def main() -> int:
     if unknown := set(parts) - set(PARTS):
         say(f"there is no part {', '.join(sorted(unknown))}: BENCH_ONLY takes {', '.join(PARTS)}")
         return 2
-    busy = machine.load_of_others()
-    if busy is not None and os.environ.get("BENCH_FORCE") != "1":
-        say(busy)
+    if _is_busy():
         return 2
     with tempfile.TemporaryDirectory(prefix="wafa-bench-") as folder:
         bed = Testbed(Path(folder), embedded=os.environ.get("BENCH_BROKER") == "embedded")
@@ -73,7 +71,20 @@ def main() -> int:
     figures.show(found)
     if path := os.environ.get("BENCH_JSON"):
         figures.write(found, Path(path))
+    if _is_busy():
+        say("It became so meanwhile: these figures are not worth reporting.")
+        return 2
     return int(any(one.missed for one in found))
+
+
+def _is_busy() -> bool:
+    """Whether others use the machine, before anything is started, or when all has ended; says so."""
+    if os.environ.get("BENCH_FORCE") == "1":
+        return False
+    busy = machine.load_of_others()
+    if busy is not None:
+        say(busy)
+    return busy is not None
 
 
 def _hush() -> None:
