@@ -134,6 +134,12 @@ class Fleet:
         self.ends.append((member.name, code))
         return code
 
+    async def end_workers(self) -> dict[str, int]:
+        """Ask all workers to end, for good; answers their exit codes."""
+        running = [one for one in self.members if one.entry[-1] == "worker" and one.is_kept]
+        codes = await asyncio.gather(*map(self.end, running))
+        return {one.name: code for one, code in zip(running, codes, strict=True)}
+
     def stop(self) -> None:
         """End all of them, at once."""
         for one in self.members:

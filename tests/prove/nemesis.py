@@ -96,7 +96,7 @@ class Nemesis:
 
     async def _lane(self, some: Iterable[Fault], strike: Callable[[Fault], Awaitable[Strike]], pause: float) -> None:
         for fault in some:
-            await asyncio.sleep(pause * self.random.uniform(0.5, 1.5))
+            await asyncio.sleep(pause * self.plan.pause * self.random.uniform(0.5, 1.5))
             await self._until_seen(fault, lambda fault=fault: strike(fault))
 
     async def _until_seen(self, fault: Fault, strike: Callable[[], Awaitable[Strike]]) -> None:
@@ -104,7 +104,7 @@ class Nemesis:
             async with self._gate.shared():
                 if self._note(fault, await strike()):
                     return
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(self.plan.pause)
         self._given_up += 1
 
     def _note(self, fault: Fault, strike: Strike) -> bool:

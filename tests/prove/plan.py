@@ -39,6 +39,8 @@ class Plan:
     """How often each kind of write begins."""
     commits_of: tuple[str, ...] = ("points-worker", "points-worker", "tiers-worker", "referrals-worker", "points-api")
     """Whose COMMITs are not answered."""
+    pause: float = 1.0
+    """How long the nemesis pauses between two faults of a kind, as a share of what is usual."""
     quiet_seconds: float = 300.0
     """How long the services may take to handle what is left when the last record is published."""
 

@@ -145,6 +145,10 @@ class _Load:
             self.outcome.checks.append(check(6, "everything is handled in the end", 1, [error]))
         else:
             self.outcome.checks.append(check(6, "everything is handled in the end", 1, []))
+        # Jobs go on by the clock (mails are due again after a while): nobody writes any more while it is read.
+        codes = await self.stage.fleet.end_workers()
+        disorderly = [f"{name} ended with {code}" for name, code in codes.items() if code != 0]
+        self.outcome.checks.append(check(6, "workers end in order when told to", len(codes), disorderly))
         self.outcome.figures["seconds until quiet"] = round(time.monotonic() - began, 1)
 
 

@@ -16,7 +16,7 @@ from tests.prove.stage import Cast, Ground
 from tests.prove.writes import Kind
 
 CONTROL: Final = "none (the product as it is)"
-_SIZE: Final = Size(2_500, 60, malformed=0.2)
+_SIZE: Final = Size(2_500, 60, malformed=0.3)
 _PACE: Final = Pace(rate=600.0, burst=300, burst_every=600)
 
 
@@ -53,6 +53,7 @@ async def against(ground: Ground, seed: int, plant: Plant) -> Caught:
         faults=Counter(plant.faults),
         mix={Kind.ADJUST: 1} if of_api else {Kind.ADJUST: 2, Kind.HOLD: 1},
         commits_of=("points-api",) if of_api else ("points-worker",),
+        pause=0.1,
         quiet_seconds=15.0,
     )
     cast = Cast({"points": plant.workers}, plant.name if plant.found_by else None, planted_api=of_api)

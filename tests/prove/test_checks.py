@@ -22,8 +22,8 @@ from tests.prove.writes import Kind, Write
 
 @pytest.fixture(scope="module")
 def rehearsed(postgres_url: str) -> tuple[History, Evidence]:
-    """450 records of 15 customers, handled by the services."""
-    return asyncio.run(rehearse(postgres_url, 21, Size(450, 15, malformed=0.04)))
+    """260 records of 10 customers, handled by the services."""
+    return asyncio.run(rehearse(postgres_url, 21, Size(260, 10, malformed=0.05)))
 
 
 def checks(told: History, evidence: Evidence) -> Iterator[Check]:
@@ -182,6 +182,13 @@ def unanswered(evidence: Evidence) -> Evidence:
 def test_a_check_fails(rehearsed: tuple[History, Evidence], change: Change, name: str):
     told, evidence = rehearsed
     assert name in {one.name for one in checks(told, change(evidence)) if one.found}
+
+
+def test_an_event_that_is_missing_is_named(rehearsed: tuple[History, Evidence]):
+    told, evidence = rehearsed
+    changed = without_inbox_row(evidence)
+    [wrong] = [one for one in applied.checks(changed, consult(changed), told.items) if one.found]
+    assert "shop.purchases/0@" in wrong.offenders[0]
 
 
 def test_what_was_not_meant_to_be_malformed_is_seen(rehearsed: tuple[History, Evidence]):

@@ -15,7 +15,7 @@ from tests.prove.items import Item, Role, Turn
 from tests.prove.malformed import FLAWS
 
 BEGIN = datetime(2026, 6, 1, 12, tzinfo=UTC)
-SIZE = Size(10_000, 500)
+SIZE = Size(5_000, 250)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,10 @@
 """1. Every accepted event and every acknowledged write is applied once, and none is missing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from uuid import UUID
 
+from shared.messaging.inbox import digest
+from tests.prove import progress
 from tests.prove.checks.check import Check, check
 from tests.prove.checks.oracle import Evidence, Oracle
 from tests.prove.items import Item
@@ -15,9 +18,22 @@ def checks(evidence: Evidence, oracle: Oracle, items: Sequence[Item]) -> Iterato
     yield check(1, "what the broker acknowledged is in the log", len(items), lost)
     for service in evidence.services:
         wanted, found = oracle.taken[service], evidence.found.inboxes[service]
-        wrong = [f"missing {name}" for name in wanted - found] + [f"unknown {name}" for name in found - wanted]
+        named = _named(evidence, service, wanted ^ found)
+        wrong = [f"missing {named.get(name, name)}" for name in wanted - found]
+        wrong += [f"unknown {named.get(name, name)}" for name in found - wanted]
         yield check(1, f"{service}: events taken = accepted events of the log", len(wanted), wrong)
     yield _writes(evidence, oracle)
+
+
+def _named(evidence: Evidence, service: str, wanted: Collection[UUID]) -> dict[UUID, str]:
+    """Events by their names in the inbox, in words."""
+    named: dict[UUID, str] = {}
+    for topic in progress.spec(service).topics if wanted else ():
+        for event in evidence.log.events(topic):
+            if (name := digest(event)) in wanted:
+                record = event.record
+                named[name] = f"{event.id} of {event.customer_id} ({topic}/{record.partition}@{record.offset})"
+    return named
 
 
 def _writes(evidence: Evidence, oracle: Oracle) -> Check:
