@@ -72,7 +72,7 @@ async def _databases(plan: Plan, stack: AsyncExitStack) -> tuple[list[_Database]
 
 async def _round(plan: Plan, databases: list[_Database], number: int) -> Mapping[str, Measured]:
     count = plan.events(EVENTS, 3_000)
-    await plan.bed.fill(stream.scattered(plan.year, count, number * count, preload.CUSTOMERS))
+    await plan.bed.fill(stream.scattered(plan.year, count, number * count, preload.customer))
     found: dict[str, Measured] = {}
     for one in databases if number % 2 == 0 else reversed(databases):
         found |= await _into(plan, count, one)

@@ -1,6 +1,6 @@
 """What the workers are fed: the grocer's purchases as they were, and streams made of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -23,8 +23,8 @@ def purchases(year: Sample, count: int, start: int = 0) -> Iterator[CloudEvent]:
     return map(purchase, islice(year.baskets(), start, start + count))
 
 
-def scattered(year: Sample, count: int, start: int, customers: int) -> Iterator[CloudEvent]:
-    """Such purchases, each by one of `customers` customers (`c-1` …) at random, always the same one."""
+def scattered(year: Sample, count: int, start: int, customer: Callable[[Random], str]) -> Iterator[CloudEvent]:
+    """Such purchases, each by a customer that is drawn for it; always the same ones."""
     chance = Random(f"{_SEED}/{start}")
     for event in purchases(year, count, start):
-        yield replace(event, data={**event.data, "customer_id": f"c-{chance.randint(1, customers)}"})
+        yield replace(event, data={**event.data, "customer_id": customer(chance)})
