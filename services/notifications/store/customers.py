@@ -24,13 +24,11 @@ FOR UPDATE
 
 async def lock(connection: Connection, customer_ids: Collection[str]) -> dict[str, Profile]:
     """The profiles of customers, locked until the transaction ends; whoever is new gets an empty one."""
-    # In one order everywhere, so that two transactions wait for each other instead of deadlocking.
+    # In one order everywhere, so that two transactions wait for each other instead of deadlocking; and the new ones
+    # ahead of all locks: whoever held some, and then waited for one just met by another, would wait out of order.
     wanted = sorted(set(customer_ids))
-    found = await connection.fetch(LOCK_SQL, wanted)
-    if len(found) < len(wanted):
-        await connection.execute(MEET_SQL, wanted)
-        found = await connection.fetch(LOCK_SQL, wanted)
-    return {row["customer_id"]: to_profile(row) for row in found}
+    await connection.execute(MEET_SQL, wanted)
+    return {row["customer_id"]: to_profile(row) for row in await connection.fetch(LOCK_SQL, wanted)}
 
 
 SAVE_SQL = """

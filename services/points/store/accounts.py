@@ -25,11 +25,12 @@ ON CONFLICT (customer_id) DO NOTHING
 async def lock(connection: Connection, customers: Collection[str]) -> dict[str, Account]:
     """The accounts of customers, opened where there was none, locked until the transaction ends."""
     wanted = sorted(set(customers))
-    rows = await connection.fetch(LOCK_SQL, wanted)
+    rows = await connection.fetch(LOCK_SQL, wanted) if len(wanted) == 1 else []
     if len(rows) < len(wanted):
-        missing = sorted(set(wanted) - {row["customer_id"] for row in rows})
-        await connection.execute(OPEN_SQL, missing)
-        rows += await connection.fetch(LOCK_SQL, missing)
+        # Of several, those that are missing are opened ahead of all locks: whoever held some, and then waited for
+        # one that somebody else had just opened, would wait out of order, and could deadlock.
+        await connection.execute(OPEN_SQL, wanted)
+        rows = await connection.fetch(LOCK_SQL, wanted)
     return {row["customer_id"]: Account(*row) for row in rows}
 
 

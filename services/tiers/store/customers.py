@@ -14,19 +14,6 @@ SELECT customer_id FROM unnest($1::text[]) AS entered (customer_id) ORDER BY cus
 ON CONFLICT (customer_id) DO NOTHING
 """
 
-
-async def lock(connection: Connection, customer_ids: Iterable[str]) -> dict[str, Standing]:
-    """Lock the rows of customers, in the order of their ids; who is new gets one."""
-    wanted = sorted(set(customer_ids))
-    found = await _lock(connection, wanted)
-    unknown = [customer_id for customer_id in wanted if customer_id not in found]
-    if unknown:
-        await connection.execute(ENTER_SQL, unknown)
-        # Somebody else may have entered, and moved, one of them in between.
-        found |= await _lock(connection, unknown)
-    return found
-
-
 LOCK_SQL = """
 SELECT customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since
 FROM customer
@@ -36,8 +23,13 @@ FOR UPDATE
 """
 
 
-async def _lock(connection: Connection, customer_ids: Sequence[str]) -> dict[str, Standing]:
-    return {row["customer_id"]: _standing(row) for row in await connection.fetch(LOCK_SQL, customer_ids)}
+async def lock(connection: Connection, customer_ids: Iterable[str]) -> dict[str, Standing]:
+    """Lock the rows of customers, in the order of their ids; who is new gets one."""
+    wanted = sorted(set(customer_ids))
+    # Ahead of all locks: whoever held some, and then waited for one who had just entered, would wait out of order,
+    # and could deadlock.
+    await connection.execute(ENTER_SQL, wanted)
+    return {row["customer_id"]: _standing(row) for row in await connection.fetch(LOCK_SQL, wanted)}
 
 
 FIND_SQL = """
