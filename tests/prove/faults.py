@@ -153,9 +153,9 @@ async def reset(scene: Scene) -> Strike:
     return Strike(link.application, "in a transaction", await scene.progress.gone_on([service], time.monotonic()))
 
 
-async def reset_at_commit(scene: Scene) -> Strike:
+async def reset_at_commit(scene: Scene, process: str) -> Strike:
     """RST after a COMMIT is done, before its answer: the client cannot know."""
-    application = f"wafa-{scene.random.choice(scene.commits_of)}"
+    application = f"wafa-{process}"
     service = application.split("-")[1]
     links = scene.stage.proxy.find(lambda one: one.application == application)
     is_api = application.endswith("-api")
@@ -199,7 +199,6 @@ ALONE: Final[dict[Fault, Callable[[Scene], Awaitable[Strike]]]] = {
 SESSIONS: Final[dict[Fault, Callable[[Scene], Awaitable[Strike]]]] = {
     Fault.TERMINATE: terminate,
     Fault.RESET: reset,
-    Fault.RESET_AT_COMMIT: reset_at_commit,
 }
 WORKERS: Final[dict[Fault, Callable[[Scene, Member], Awaitable[Strike]]]] = {
     Fault.KILL_WORKER: kill_worker,

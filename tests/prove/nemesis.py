@@ -63,7 +63,11 @@ class Nemesis:
         self._began = asyncio.get_running_loop().time()
         await asyncio.sleep(3.0)  # until there is work
         on_points, on_others = self._of_workers()
-        sessions = [one for fault in faults.SESSIONS for one in [fault] * self.plan.faults.get(fault, 0)]
+        sessions = [
+            one
+            for fault in (*faults.SESSIONS, Fault.RESET_AT_COMMIT)
+            for one in [fault] * self.plan.faults.get(fault, 0)
+        ]
         apis = [Fault.KILL_API] * self.plan.faults.get(Fault.KILL_API, 0)
         async with asyncio.TaskGroup() as lanes:
             lanes.create_task(self._lane(self._shuffled(on_points), lambda fault: self._worker(fault, "points"), 0.5))
@@ -77,7 +81,7 @@ class Nemesis:
 
     @property
     def _scene(self) -> Scene:
-        return Scene(self.stage, self.progress, self.writer, self.random, self.plan.commits_of)
+        return Scene(self.stage, self.progress, self.writer, self.random)
 
     def _of_workers(self) -> tuple[list[Fault], list[Fault]]:
         """The faults of workers, for points (which has two) and for the other services."""
@@ -124,7 +128,10 @@ class Nemesis:
         return await faults.WORKERS[fault](self._scene, self.random.choice(running))
 
     async def _session(self, fault: Fault) -> Strike:
-        return await faults.SESSIONS[fault](self._scene)
+        if fault is not Fault.RESET_AT_COMMIT:
+            return await faults.SESSIONS[fault](self._scene)
+        turn = sum(1 for one in self.struck if one.fault is fault)
+        return await faults.reset_at_commit(self._scene, self.plan.commits_of[turn % len(self.plan.commits_of)])
 
     async def _servers(self) -> None:
         """Strike the servers one after another, spread over what the others do."""

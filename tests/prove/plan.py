@@ -37,8 +37,8 @@ class Plan:
         default_factory=lambda: {Kind.ADJUST: 3, Kind.REDEEM: 3, Kind.REWARD: 1, Kind.HOLD: 4}
     )
     """How often each kind of write begins."""
-    commits_of: tuple[str, ...] = ("points-worker", "points-worker", "tiers-worker", "referrals-worker", "points-api")
-    """Whose COMMITs are not answered."""
+    commits_of: tuple[str, ...] = ("points-worker", "points-api", "tiers-worker", "points-worker", "referrals-worker")
+    """Whose COMMITs are not answered, in turn."""
     pause: float = 1.0
     """How long the nemesis pauses between two faults of a kind, as a share of what is usual."""
     quiet_seconds: float = 300.0

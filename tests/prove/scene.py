@@ -29,7 +29,6 @@ class Scene:
     progress: Progress
     writer: Writer
     random: Random
-    commits_of: tuple[str, ...]
 
     def links_of(self, member: Member) -> Callable[[Link], bool]:
         """Which connections are a process's own."""

@@ -22,8 +22,8 @@ from tests.prove.writes import Kind, Write
 
 @pytest.fixture(scope="module")
 def rehearsed(postgres_url: str) -> tuple[History, Evidence]:
-    """260 records of 10 customers, handled by the services."""
-    return asyncio.run(rehearse(postgres_url, 21, Size(260, 10, malformed=0.05)))
+    """320 records of 8 customers, handled by the services."""
+    return asyncio.run(rehearse(postgres_url, 21, Size(320, 8, malformed=0.05)))
 
 
 def checks(told: History, evidence: Evidence) -> Iterator[Check]:
