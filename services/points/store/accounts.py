@@ -17,7 +17,9 @@ FOR UPDATE
 
 OPEN_SQL = """
 INSERT INTO account (customer_id)
-SELECT customer_id FROM unnest($1::text[]) AS new (customer_id) ORDER BY customer_id
+SELECT customer_id FROM unnest($1::text[]) AS new (customer_id)
+WHERE NOT EXISTS (SELECT FROM account WHERE account.customer_id = new.customer_id)
+ORDER BY customer_id
 ON CONFLICT (customer_id) DO NOTHING
 """
 
