@@ -4,8 +4,6 @@ Planted and caught here: floats in `judge_order`; the multiplier at an instant i
 one below 1 that takes points; a timeline that keeps its old entry at the instant of the new.
 """
 
-from fractions import Fraction
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,7 +64,7 @@ def test_an_order_without_a_rate_is_due_nothing_and_says_so():
 def test_what_is_due_is_exact(units: int, parts: int, multiplier: int):
     # `units` are ten-thousandths of the money; a part of it, as a fraction has no end in decimals.
     bought = case(f"{units // 10_000}.{units % 10_000:04}", standing=_standing(multiplier))
-    kept = Kept(Fraction(units, 10_000 * parts), (), (), gone=False)
+    kept = Kept(units, 10_000 * parts, (), (), gone=False)
     judgement = orders.judge_kept(bought, kept, {}, frozenset())
     base = units // (10_000 * parts)
     assert judgement.rules[0].awarded == base
