@@ -44,16 +44,18 @@ MESSAGES_SQL = """
 SELECT count(DISTINCT correlation_id) FROM message WHERE channel = 'in_app' AND trigger = 'points_earned'
 """
 
+# An array is hashed; a join of it would be a loop within a loop, since nobody has analyzed the tables.
 COMMITTED_SQL = """
 SELECT correlation_id, min(extract(epoch FROM pg_xact_commit_timestamp(message.xmin)))::float8 AS at
-FROM message JOIN unnest($1::text[]) AS wanted (correlation_id) USING (correlation_id)
-WHERE channel = 'in_app' AND trigger = 'points_earned' GROUP BY 1
+FROM message
+WHERE correlation_id = ANY($1::text[]) AND channel = 'in_app' AND trigger = 'points_earned' GROUP BY 1
 """
 
 LEDGER_SQL = """
-SELECT wanted.id AS correlation_id, min(extract(epoch FROM pg_xact_commit_timestamp(transaction.xmin)))::float8 AS at
-FROM transaction JOIN unnest($1::text[]) AS wanted (id) ON wanted.id = 'basket-' || (reason ->> 'order_id')
-WHERE reason ->> 'kind' = 'purchase' GROUP BY 1
+SELECT 'basket-' || (reason ->> 'order_id') AS correlation_id,
+       min(extract(epoch FROM pg_xact_commit_timestamp(xmin)))::float8 AS at
+FROM transaction
+WHERE 'basket-' || (reason ->> 'order_id') = ANY($1::text[]) AND reason ->> 'kind' = 'purchase' GROUP BY 1
 """
 
 PROGRESS_SQL = """
