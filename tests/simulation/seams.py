@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -15,6 +16,7 @@ import structlog
 import uuid_utils
 
 from shared.messaging import inflow, kafka, relay
+from shared.postgres import pool
 from tests.simulation.consumer import Consumer
 from tests.simulation.loop import Loop, running
 from tests.simulation.producer import Producer
@@ -47,6 +49,8 @@ def seams(world: "World") -> Iterator[None]:
             patch.object(kafka, "producer", lambda _: Producer(world.broker)),
             patch.object(kafka, "cluster_id", lambda _: world.broker.cluster_id()),
             patch.object(uuid_utils, "uuid7", uuid7),
+            # The server's own clock must not end what waits, however long this process is held up.
+            patch.object(pool, "STATEMENT_TIMEOUT", timedelta(0)),
             patch.object(asyncpg.Connection, "_introspect_types", _types_of(world.watches)),
             # Looks at nothing are what would take most of the time.
             patch.object(relay, "_IDLE", world.chance.choice((0.1, 1.0))),

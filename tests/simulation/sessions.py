@@ -193,6 +193,7 @@ class Sessions:
         parts = urlsplit(self._url)
         assert parts.hostname is not None
         made = socket.create_connection((parts.hostname, parts.port or 5432), timeout=30)
+        made.settimeout(None)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made
 

@@ -52,4 +52,4 @@ class Watch:
         self.value("SELECT pg_cancel_backend($1)", pid)
 
     def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=600)
