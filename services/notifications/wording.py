@@ -6,6 +6,7 @@ Babel writes the separators of a locale's own numbering system but Western digit
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -33,8 +34,7 @@ _POP: Final = "\u2069"
 @with_context
 def number(value: object, *, context: RenderContext) -> str:
     """`{{ 12345 | number }}`: 12,345 in English."""
-    locale = _locale(context)
-    return _digits(numbers.format_decimal(_whole(value), locale=locale, numbering_system="default"), locale)
+    return _written(_whole(value), _locale(context))
 
 
 @with_context
@@ -59,6 +59,12 @@ def date(value: object, *, context: RenderContext) -> str:
     except ValueError as error:
         raise FilterArgumentError(f"date: {error}", token=None) from error
     return _digits(dates.format_date(_there(moment, _zone(context)), "long", locale=locale), locale)
+
+
+@lru_cache(maxsize=10_000)
+def _written(value: int, locale: Locale) -> str:
+    """A number as it is written; most that are told are small ones, again and again."""
+    return _digits(numbers.format_decimal(value, locale=locale, numbering_system="default"), locale)
 
 
 def isolate(value: object) -> str:

@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field, HttpUrl
 from pydantic_settings import SettingsConfigDict
 
-from shared.process.settings import ServiceSettings
+from shared.process.settings import ServiceSettings, linger
 
 
 class Settings(ServiceSettings):
@@ -14,6 +14,9 @@ class Settings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="WAFA_REFERRALS_")
 
     service: ClassVar[str] = "referrals"
+
+    # Nobody waits for what is decided here as for points: larger batches are worth more.
+    linger_ms: int = linger(150)
 
     public_url: HttpUrl = Field(
         default=HttpUrl("http://127.0.0.1:8000"),

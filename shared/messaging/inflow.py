@@ -3,13 +3,15 @@
 It reads, decodes and offers one batch while the one before is being applied. A rebalance or a
 position that somebody else moved starts a new generation: batches of older ones are stale.
 
-Its partitions are dealt out to lanes. Each lane reads and is applied in order and by itself, so that one
-has the processor while another waits for the database.
+Lanes take turns in reading. What one reads is closed to the others until it is applied: not the partition alone
+but its number on every topic, since topics share their customers by it. So each customer's events stay in order,
+one lane has the processor while another waits for the database, and few records make one small batch, not two.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Iterable
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterable
+from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
@@ -35,6 +37,8 @@ Offer = Callable[[Batch], Awaitable[Any]]
 """Takes a batch, when there is room for it."""
 
 _POLL_MS: Final = 200
+_SHORT_POLL_MS: Final = 10
+"""While there may be more to read at any moment: partitions that are assigned, or that another lane gives back."""
 _PAUSE: Final = 0.5
 _SOUGHT_SOON: Final = 0.02
 _COMMIT_SECONDS: Final = 4.0
@@ -54,9 +58,11 @@ class ClusterChangedError(Exception):
 class Inflow(ConsumerRebalanceListener):
     """Reads batches of up to `batch_size` records from a group's partitions, decoded."""
 
-    def __init__(self, broker: Broker, pool: Pool, group: Group, decoder: Decoder, batch_size: int) -> None:
+    def __init__(
+        self, broker: Broker, pool: Pool, group: Group, decoder: Decoder, *, batch_size: int, linger_ms: int
+    ) -> None:
         self._broker = broker
-        self._consumer = kafka.consumer(broker, group.name)
+        self._consumer = kafka.consumer(broker, group.name, linger_ms)
         self._pool = pool
         self._group = group
         self._decoder = decoder
@@ -67,8 +73,8 @@ class Inflow(ConsumerRebalanceListener):
         self._must_seek = True
         self._generation = 0
         self._handled: dict[TopicPartition, int] = {}
-        self._seeking = asyncio.Lock()
-        self._fetching = _Gauge()
+        self._reading = asyncio.Lock()
+        self._claims = _Claims()
         self._applying = _Gauge()
         self.stopping = False
 
@@ -89,9 +95,16 @@ class Inflow(ConsumerRebalanceListener):
         """
         await self._consumer.start()
 
-    def applying(self) -> AbstractContextManager[None]:
-        """Whoever applies a batch does it in here: a revocation waits for it, and so does a search for positions."""
-        return self._applying.one()
+    @contextmanager
+    def applying(self, batch: Batch) -> Generator[None]:
+        """Whoever applies a batch does it in here: a revocation waits for it, and so does a search for positions.
+
+        What the batch was of can be read by other lanes afterwards.
+        """
+        with self._applying.one():
+            yield
+        if not self.is_stale(batch):
+            self._claims.give_back(batch.spans)
 
     async def idle(self) -> None:
         """Wait until no batch is being applied."""
@@ -104,17 +117,19 @@ class Inflow(ConsumerRebalanceListener):
             PositionLostError, ClusterChangedError: see there.
         """
         self._consumer.subscribe(list(topics), listener=self)
-        readers = [asyncio.create_task(self._read((lane, len(offers)), offer)) for lane, offer in enumerate(offers)]
+        readers = [asyncio.create_task(self._read(lane, offer)) for lane, offer in enumerate(offers)]
         try:
             await asyncio.gather(*readers)
         finally:
             for reader in readers:
                 reader.cancel()
 
-    async def _read(self, lane: tuple[int, int], offer: Offer) -> None:
+    async def _read(self, lane: int, offer: Offer) -> None:
         while not self.stopping:
             try:
-                await self._step(lane, offer)
+                batch = await self._next_batch(lane)
+                if batch is not None:
+                    await offer(batch)
             except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
                 # Before a position is sought, aiokafka begins where the group last committed to Kafka, which may
                 # be nowhere, or long gone: what PostgreSQL says is all that counts.
@@ -127,39 +142,34 @@ class Inflow(ConsumerRebalanceListener):
                 _log.warning("fetch_is_retried", failure=type(error).__name__, error=str(error))
                 await asyncio.sleep(_PAUSE)
 
-    async def _step(self, lane: tuple[int, int], offer: Offer) -> None:
-        with ExitStack() as fetching:
-            async with self._seeking:
-                if self._must_seek and self._joined:
-                    # What another lane asks for now would be answered from where is sought, and dropped as stale:
-                    # nobody would ever read it again.
-                    await self._fetching.none()
-                    await self._seek()
-                fetching.enter_context(self._fetching.one())
+    async def _next_batch(self, lane: int) -> Batch | None:
+        """What there is for a lane, decoded; None where there is nothing, or nothing that counts."""
+        await self._claims.some_open(lane, self._consumer.assignment())
+        # One lane at a time: what was asked for while another sought positions would be answered from where is
+        # just sought, and dropped as stale: nobody would ever read it again.
+        async with self._reading:
+            if self._must_seek and self._joined:
+                await self._seek()
             generation = self._generation
-            fetched = await self._fetch(*lane)
-        # In a rebalance aiokafka has the new partitions a moment before it says so, and reads them from where
-        # the group last committed to Kafka: nothing that comes before `_seek` counts.
-        if not fetched or self._must_seek or generation != self._generation:
-            return
-        spans = {tp: Span(self._next[tp], found[-1].offset + 1) for tp, found in fetched.items()}
-        self._next.update({tp: span.end for tp, span in spans.items()})
-        records = [_record(one) for found in fetched.values() for one in found]
-        events, malformed = await self._decoder.read(records)
-        await offer(Batch(spans, events, malformed, generation))
+            fetched = await self._fetch(lane)
+            # In a rebalance aiokafka has the new partitions a moment before it says so, and reads them from where
+            # the group last committed to Kafka: nothing that comes before `_seek` counts.
+            if not fetched or self._must_seek or generation != self._generation:
+                return None
+            spans = {tp: Span(self._next[tp], found[-1].offset + 1) for tp, found in fetched.items()}
+            self._next.update({tp: span.end for tp, span in spans.items()})
+            self._claims.take(lane, spans)
+        events, malformed = await self._decoder.read([_record(one) for found in fetched.values() for one in found])
+        return Batch(spans, events, malformed, generation)
 
-    async def _fetch(self, lane: int, lanes: int) -> dict[Partition, list[Any]]:
-        """What there is of a lane's partitions: those of the same numbers of every topic, which share customers."""
-        mine: list[TopicPartition] = []
-        if lanes > 1:
-            assigned = self._consumer.assignment()
-            # Dealt out by their rank: of two workers one may have all the even numbers.
-            numbers = sorted({tp.partition for tp in assigned})[lane::lanes]
-            mine = [tp for tp in assigned if tp.partition in numbers]
-        if lanes > 1 and not mine:  # the client would read all of them
-            await asyncio.sleep(_POLL_MS / 1000 if self._joined else _SOUGHT_SOON)
+    async def _fetch(self, lane: int) -> dict[Partition, list[Any]]:
+        """What there is of the partitions that no other lane has in hand."""
+        assigned = self._consumer.assignment()
+        mine = [tp for tp in assigned if self._claims.allow(lane, tp.partition)]
+        if assigned and not mine:  # the client would read all of them
             return {}
-        polled = await self._consumer.getmany(*mine, timeout_ms=_POLL_MS, max_records=self._batch_size)
+        waits = _POLL_MS if self._joined and len(mine) == len(assigned) else _SHORT_POLL_MS
+        polled = await self._consumer.getmany(*mine, timeout_ms=waits, max_records=self._batch_size)
         return {(tp.topic, tp.partition): found for tp, found in polled.items() if found}
 
     async def _seek(self) -> None:
@@ -186,6 +196,7 @@ class Inflow(ConsumerRebalanceListener):
     def rewind(self) -> None:
         """Forget what was read and go back to the stored positions."""
         self._generation += 1
+        self._claims.clear()
         self._next = {}
         self._must_seek = True
 
@@ -249,6 +260,45 @@ class Inflow(ConsumerRebalanceListener):
             f"records are missing; look with `positions list` and decide with "
             f"`positions set {tp.topic} {tp.partition} OFFSET`"
         )
+
+
+class _Claims:
+    """Which lane has batches of which partition numbers in hand, and how many."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[int, int] = {}
+        self._counts: Counter[int] = Counter()
+        self._given_back = asyncio.Event()
+
+    def allow(self, lane: int, number: int) -> bool:
+        """Whether a lane may read partitions of a number: nobody else has it in hand."""
+        return self._lanes.get(number, lane) == lane
+
+    def take(self, lane: int, partitions: Iterable[Partition]) -> None:
+        """A lane has read a batch of these."""
+        for number in {number for _, number in partitions}:
+            self._lanes[number] = lane
+            self._counts[number] += 1
+
+    def give_back(self, partitions: Iterable[Partition]) -> None:
+        """A batch of these is applied."""
+        for number in {number for _, number in partitions}:
+            self._counts[number] -= 1
+            if not self._counts[number]:
+                del self._lanes[number]
+        self._given_back.set()
+
+    def clear(self) -> None:
+        """What is in hand is stale."""
+        self._lanes.clear()
+        self._counts.clear()
+        self._given_back.set()
+
+    async def some_open(self, lane: int, assigned: Collection[TopicPartition]) -> None:
+        """Wait until a lane may read some of what is assigned, if anything is."""
+        while assigned and not any(self.allow(lane, tp.partition) for tp in assigned):
+            self._given_back.clear()
+            await self._given_back.wait()
 
 
 class _Gauge:

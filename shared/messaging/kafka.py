@@ -1,9 +1,13 @@
 """Clients of the broker, set up alike everywhere."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+
+_ENOUGH: Final = 256 * 1024
+"""Bytes of records that are worth an answer at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,12 @@ async def cluster_id(broker: Broker) -> str:
     return str(description.get("cluster_id") or "")
 
 
-def consumer(broker: Broker, group: str) -> AIOKafkaConsumer:
-    """A consumer that starts nowhere by itself: positions come from PostgreSQL, and a lost one is an error."""
+def consumer(broker: Broker, group: str, linger_ms: int) -> AIOKafkaConsumer:
+    """A consumer that starts nowhere by itself: positions come from PostgreSQL, and a lost one is an error.
+
+    Where few records are there, the broker waits up to `linger_ms` milliseconds for more before it answers: what is
+    paid for each answer, transaction and request that follows is shared by more records.
+    """
     return AIOKafkaConsumer(
         bootstrap_servers=broker.bootstrap,
         client_id=broker.client_id,
@@ -42,8 +50,9 @@ def consumer(broker: Broker, group: str) -> AIOKafkaConsumer:
         isolation_level="read_committed",
         session_timeout_ms=broker.session_timeout_ms,
         heartbeat_interval_ms=broker.session_timeout_ms // 5,
-        # The embedded broker looks for new records only when a fetch begins: waiting long would be latency.
-        fetch_max_wait_ms=100,
+        # The embedded broker looks for new records only when a fetch begins, so this is its pace too.
+        fetch_max_wait_ms=linger_ms,
+        fetch_min_bytes=_ENOUGH,
         retry_backoff_ms=500,
         # A group that forms while a broker comes back may know no partition and assign none: it looks again soon.
         metadata_max_age_ms=10_000,
@@ -51,12 +60,15 @@ def consumer(broker: Broker, group: str) -> AIOKafkaConsumer:
     )
 
 
-def producer(broker: Broker) -> AIOKafkaProducer:
-    """A producer whose acknowledgement means that the record is on every in-sync replica."""
+def producer(broker: Broker, linger_ms: int = 2) -> AIOKafkaProducer:
+    """A producer whose acknowledgement means that the record is on every in-sync replica.
+
+    A request waits `linger_ms` milliseconds for more records.
+    """
     return AIOKafkaProducer(
         bootstrap_servers=broker.bootstrap,
         client_id=broker.client_id,
         acks="all",
         enable_idempotence=broker.idempotent,
-        linger_ms=2,
+        linger_ms=linger_ms,
     )

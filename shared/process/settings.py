@@ -16,6 +16,16 @@ def shared_name(name: str, default: Any, description: str, **limits: Any) -> Any
     return Field(default=default, validation_alias=name, description=description, **limits)
 
 
+def linger(milliseconds: int) -> Any:  # noqa: ANN401 see above
+    """The field `linger_ms` with a default."""
+    return Field(
+        default=milliseconds,
+        ge=1,
+        le=1000,
+        description="Milliseconds that few records wait for more, to be read and to be published: fewer, larger batches.",
+    )
+
+
 class ServiceSettings(BaseSettings):
     """What a process of any service is told. A service's own class names it and adds to it."""
 
@@ -55,8 +65,9 @@ class ServiceSettings(BaseSettings):
     probe_port: int = Field(default=9000, ge=0, le=65535, description="The port of a worker's probes and metrics.")
     batch_size: int = Field(default=500, ge=1, le=5000, description="The most records of one transaction.")
     lanes: int = Field(
-        default=2, ge=1, le=16, description="The most transactions of a worker at once, each of partitions of its own."
+        default=2, ge=1, le=16, description="The most transactions of a worker at once, of different customers."
     )
+    linger_ms: int = linger(40)
     pool_size: int = Field(default=8, ge=3, le=100, description="The most database connections of a process.")
 
     @classmethod

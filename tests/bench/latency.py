@@ -19,7 +19,7 @@ from shared.messaging import kafka
 from shared.postgres.pool import Pool
 from tests.bench import cpu, stream
 from tests.bench.cpu import Meter, Usage
-from tests.bench.figures import Figure
+from tests.bench.figures import Figure, Measured
 from tests.bench.pace import settle, watch
 from tests.bench.plan import Plan
 from tests.bench.processes import Process, worker
@@ -37,7 +37,11 @@ MOST: Final = 250.0
 
 _WARM_UP: Final = 0.15
 """The part of an open load that is not counted."""
+_BEGUN: Final = 0.1
+"""The part of the purchases in the ledger from which on a drain is counted."""
 _TICK: Final = 0.002
+_SENDER_LINGERS: Final = 10
+"""Milliseconds, within the latency: a client that shares two cores with all others sends a hundred requests a second."""
 _DRIFT: Final = 0.01
 
 MESSAGES_SQL = """
@@ -57,6 +61,8 @@ SELECT 'basket-' || (reason ->> 'order_id') AS correlation_id,
 FROM transaction
 WHERE 'basket-' || (reason ->> 'order_id') = ANY($1::text[]) AND reason ->> 'kind' = 'purchase' GROUP BY 1
 """
+
+HANDLED_SQL = "SELECT count(*) FROM transaction"
 
 PROGRESS_SQL = """
 SELECT (SELECT sum(next_offset) FROM position)::bigint AS handled, (SELECT count(*) FROM outbox) AS waiting
@@ -98,9 +104,7 @@ async def measure(plan: Plan) -> list[Figure]:
         count = plan.events(DRAINED, 3_000)
         await plan.bed.fill(stream.purchases(plan.year, count))
         async with _system(plan) as system:
-            expected = sum(map(_earns, stream.purchases(plan.year, count)))
-            told = partial(system.pools["notifications"].fetchval, MESSAGES_SQL)
-            drained = await watch(expected, told, system.meter(plan), every=0.1)
+            drained = await _drain(plan, system, count)
             await settle(partial(_is_quiet, system), 60.0)
             throughput.append(drained.rate)
             assert drained.usage is not None, "it was metered"
@@ -115,6 +119,28 @@ async def measure(plan: Plan) -> list[Figure]:
             await _check(system)
     drain = Figure("end to end: purchase → message, drained", throughput, "messages/s", usages=usages)
     return [drain, *(figure for percent in LOADS for figure in _figures(percent, loads[percent]))]
+
+
+async def _drain(plan: Plan, system: _System, count: int) -> Measured:
+    """Messages per second, from when the first tenth of the purchases is in the ledger until all have their message.
+
+    Not from the first tenth of the messages: until these come the others have done most of their work, and what was
+    left would be the rate of notifications alone.
+    """
+    meter = system.meter(plan)
+    points, notifications = system.pools["points"], system.pools["notifications"]
+    expected = sum(map(_earns, stream.purchases(plan.year, count)))
+
+    async def begun() -> bool:
+        return await points.fetchval(HANDLED_SQL) >= count * _BEGUN
+
+    await settle(begun, 60.0)
+    told = await notifications.fetchval(MESSAGES_SQL)
+    first = await meter.read()
+    await watch(expected, partial(notifications.fetchval, MESSAGES_SQL), every=0.05)
+    last = await meter.read()
+    done = expected - told
+    return Measured(done / (last.moment - first.moment), cpu.between(first, last, done))
 
 
 def _figures(percent: int, loads: Sequence[_Load]) -> list[Figure]:
@@ -191,7 +217,7 @@ def _waited(due: Mapping[str, float], rows: Sequence[Any]) -> list[float]:
 async def _send(plan: Plan, events: Sequence[CloudEvent], rate: float) -> tuple[list[float], float]:
     """Send each event when it is due; the instants they were due, and the most seconds that one was sent late."""
     encoded = [(event.topic, event.key, event.value()) for event in events]
-    producer = kafka.producer(plan.bed.broker)
+    producer = kafka.producer(plan.bed.broker, linger_ms=_SENDER_LINGERS)
     await producer.start()
     try:
         acknowledgements: list[Any] = []

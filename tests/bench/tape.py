@@ -90,7 +90,7 @@ async def record(bed: Testbed, pool: Pool, total: int) -> list[Take]:
     broker, spec = settings.broker(), worker.spec(settings)
     group = Group(await bed.cluster_id(), spec.group)
     decoder = Apart(spec.wanted)
-    inflow = Inflow(broker, pool, group, decoder, _BATCH)
+    inflow = Inflow(broker, pool, group, decoder, batch_size=_BATCH, linger_ms=settings.linger_ms)
     await inflow.start()
     takes: list[Take] = []
 
@@ -98,7 +98,7 @@ async def record(bed: Testbed, pool: Pool, total: int) -> list[Take]:
         async def deliver(batch: Batch) -> None:
             recording = _RecordingPool(pool)
             delivery = Delivery(recording, group, events.handle)  # type: ignore[arg-type] the part of a pool that it uses
-            with inflow.applying():
+            with inflow.applying(batch):
                 await delivery.deliver(batch, inflow.is_stale)
             takes.append(Take(recording.calls, batch.size, lane))
             inflow.stopping = sum(take.events for take in takes) >= total

@@ -110,9 +110,10 @@ async def reading(platform_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Readi
     async def cluster_id(_: Broker) -> str:
         return GROUP.cluster_id
 
-    monkeypatch.setattr(kafka, "consumer", lambda _broker, _group: consumer)
+    monkeypatch.setattr(kafka, "consumer", lambda *_: consumer)
     monkeypatch.setattr(kafka, "cluster_id", cluster_id)
-    return Reading(Inflow(Broker("nowhere:1", "test"), platform_pool, GROUP, Here(EVERY_TYPE), 500), consumer)
+    broker, decoder = Broker("nowhere:1", "test"), Here(EVERY_TYPE)
+    return Reading(Inflow(broker, platform_pool, GROUP, decoder, batch_size=500, linger_ms=40), consumer)
 
 
 async def store(pool: Pool, place: TopicPartition, offset: int) -> None:
@@ -168,38 +169,72 @@ async def test_a_rebalance_makes_stale_what_was_offered(reading: Reading):
 
 async def test_a_revocation_waits_for_the_transaction_in_flight(reading: Reading):
     async with reading.joined():
-        with reading.inflow.applying():
+        reading.consumer.answers.append(lambda: fetched(ZERO, 0))
+        await wait_until(lambda: len(reading.offered) == 1)
+        with reading.inflow.applying(reading.offered[0]):
             revoking = asyncio.create_task(reading.inflow.on_partitions_revoked({ZERO}))
             await asyncio.sleep(0.02)
             assert not revoking.done()
         await asyncio.wait_for(revoking, 1)
 
 
-async def test_each_lane_reads_its_own_partitions_and_waits_for_none_of_the_others(reading: Reading):
-    taken: list[list[tuple[int, int]]] = [[], []]
-    full = asyncio.Event()
+async def test_what_one_lane_has_in_hand_is_closed_to_the_others_on_every_topic(reading: Reading):
+    taken: list[tuple[int, int]] = []
+    may_apply = asyncio.Event()
 
-    def lane(number: int) -> Callable[[Batch], Any]:
-        async def take(one: Batch) -> None:
-            taken[number] += [(partition, span.end) for (_, partition), span in one.spans.items()]
-            if number == 0:
-                await full.wait()
+    async def take(one: Batch) -> None:
+        taken.extend((partition, span.end) for (_, partition), span in one.spans.items())
+        if len(taken) == 1:
+            await may_apply.wait()
+        with reading.inflow.applying(one):
+            pass
 
-        return take
-
-    places = [TopicPartition(TOPIC, number) for number in (0, 2, 4, 6)]  # as one of two workers may have them
-    reading.consumer.assigned = set(places)
-    task = asyncio.create_task(reading.inflow.run([TOPIC], lane(0), lane(1)))
+    first, *others = [TopicPartition(TOPIC, number) for number in (0, 2, 4)]
+    same_number = TopicPartition("commerce.reviews", 0)
+    reading.consumer.assigned = {first, same_number, *others}
+    task = asyncio.create_task(reading.inflow.run([TOPIC], take, take))
     await wait_until(lambda: reading.consumer.listener is not None)
     await reading.consumer.join()
     await wait_until(lambda: len(reading.consumer.sought) == 4)
-    reading.consumer.waiting = {place: [0, 1] for place in places}
-    await wait_until(lambda: len(taken[1]) == 4)
-    assert sorted(taken[1]) == [(2, 1), (2, 2), (6, 1), (6, 2)]
-    assert len(taken[0]) == 1, "its first batch is not taken yet"
-    full.set()
-    await wait_until(lambda: len(taken[0]) == 4)
-    assert sorted(taken[0]) == [(0, 1), (0, 2), (4, 1), (4, 2)]
+    reading.consumer.waiting = {first: [0]}
+    await wait_until(lambda: len(taken) == 1)
+    reading.consumer.waiting = {same_number: [0], **{place: [0, 1] for place in others}}
+    await wait_until(lambda: len(taken) == 5)
+    await asyncio.sleep(0.05)
+    assert sorted(taken[1:]) == [(2, 1), (2, 2), (4, 1), (4, 2)], "the customers of number 0 are in other hands"
+    may_apply.set()
+    await wait_until(lambda: len(taken) == 6)
+    reading.inflow.stopping = True
+    await asyncio.wait_for(task, 5)
+
+
+async def test_a_lane_reads_on_where_it_has_batches_in_hand(reading: Reading):
+    async with reading.joined():
+        reading.consumer.answers += [lambda: fetched(ZERO, 0), lambda: fetched(ZERO, 1)]
+        await wait_until(lambda: len(reading.offered) == 2)
+
+
+async def test_a_rewind_opens_what_was_in_hand(reading: Reading):
+    """Nobody applies what is stale, so nobody gives it back."""
+    held = asyncio.Event()
+
+    async def take(one: Batch) -> None:
+        reading.offered.append(one)
+        if len(reading.offered) == 1:
+            await held.wait()
+
+    reading.consumer.assigned = {ZERO}
+    task = asyncio.create_task(reading.inflow.run([TOPIC], take, take))
+    await wait_until(lambda: reading.consumer.listener is not None)
+    await reading.consumer.join()
+    await wait_until(lambda: len(reading.consumer.sought) == 1)
+    reading.consumer.waiting = {ZERO: [0, 0]}
+    await wait_until(lambda: len(reading.offered) == 1)
+    await asyncio.sleep(0.05)
+    assert len(reading.offered) == 1, "the other lane has nothing to read"
+    reading.inflow.rewind()
+    await wait_until(lambda: len(reading.offered) == 2)
+    held.set()
     reading.inflow.stopping = True
     await asyncio.wait_for(task, 5)
 
@@ -245,8 +280,10 @@ async def test_positions_are_read_when_no_batch_is_being_applied(reading: Readin
     """A transaction in flight moves the position of its partition when it commits."""
     async with reading.joined():
         await wait_until(lambda: len(reading.consumer.sought) == 2)
+        reading.consumer.answers.append(lambda: fetched(ONE, 0))
+        await wait_until(lambda: len(reading.offered) == 1)
         reading.consumer.sought.clear()
-        with reading.inflow.applying():
+        with reading.inflow.applying(reading.offered[0]):
             reading.inflow.rewind()
             await asyncio.sleep(0.05)
             assert reading.consumer.sought == []
