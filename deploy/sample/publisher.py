@@ -1,7 +1,7 @@
 """Publishes many events to Kafka quickly, and waits for every acknowledgement."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Final
@@ -38,7 +38,7 @@ class Publisher:
         source = iter(events)
         sent: tuple[list[CloudEvent], list[asyncio.Future[object]]] = ([], [])
         while chunk := list(islice(source, CHUNK)):
-            acknowledgements = await self._send(chunk)
+            acknowledgements = await self.send_all(chunk)
             await self._settle(sent, told)
             sent = (chunk, acknowledgements)
         await self._settle(sent, told)
@@ -57,7 +57,8 @@ class Publisher:
         if chunk:
             told(chunk)
 
-    async def _send(self, chunk: list[CloudEvent]) -> list[asyncio.Future[object]]:
+    async def send_all(self, chunk: Sequence[CloudEvent]) -> list[asyncio.Future[object]]:
+        """Send events together, at once; the futures are their acknowledgements, one for each batch."""
         open_: dict[tuple[str, int], BatchBuilder] = {}
         acknowledgements: list[asyncio.Future[object]] = []
         for event in chunk:

@@ -6,6 +6,7 @@ Babel writes the separators of a locale's own numbering system but Western digit
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
+from datetime import date as Day  # noqa: N812 `date` is a filter here
 from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -58,13 +59,19 @@ def date(value: object, *, context: RenderContext) -> str:
         moment = datetime.fromisoformat(str(value))
     except ValueError as error:
         raise FilterArgumentError(f"date: {error}", token=None) from error
-    return _digits(dates.format_date(_there(moment, _zone(context)), "long", locale=locale), locale)
+    return _dated(_there(moment, _zone(context)).date(), locale)
 
 
 @lru_cache(maxsize=10_000)
 def _written(value: int, locale: Locale) -> str:
     """A number as it is written; most that are told are small ones, again and again."""
     return _digits(numbers.format_decimal(value, locale=locale, numbering_system="default"), locale)
+
+
+@lru_cache(maxsize=10_000)
+def _dated(day: Day, locale: Locale) -> str:
+    """A day as it is written; those of a batch are few."""
+    return _digits(dates.format_date(day, "long", locale=locale), locale)
 
 
 def isolate(value: object) -> str:

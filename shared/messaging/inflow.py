@@ -58,11 +58,9 @@ class ClusterChangedError(Exception):
 class Inflow(ConsumerRebalanceListener):
     """Reads batches of up to `batch_size` records from a group's partitions, decoded."""
 
-    def __init__(
-        self, broker: Broker, pool: Pool, group: Group, decoder: Decoder, *, batch_size: int, linger_ms: int
-    ) -> None:
+    def __init__(self, broker: Broker, pool: Pool, group: Group, decoder: Decoder, batch_size: int) -> None:
         self._broker = broker
-        self._consumer = kafka.consumer(broker, group.name, linger_ms)
+        self._consumer = kafka.consumer(broker, group.name)
         self._pool = pool
         self._group = group
         self._decoder = decoder

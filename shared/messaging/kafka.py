@@ -12,12 +12,18 @@ _ENOUGH: Final = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """How to reach Kafka; `idempotent` is False only where the broker cannot (the embedded one)."""
+    """How to reach Kafka, and how to read from it.
+
+    `idempotent` is False only where the broker cannot (the embedded one). Where few records are there, it waits up to
+    `linger_ms` milliseconds for more before it answers: what is paid for each answer, and for the transaction and the
+    requests that follow, is shared by more records.
+    """
 
     bootstrap: str
     client_id: str
     idempotent: bool = True
     session_timeout_ms: int = 10_000
+    linger_ms: int = 40
 
 
 async def cluster_id(broker: Broker) -> str:
@@ -35,12 +41,8 @@ async def cluster_id(broker: Broker) -> str:
     return str(description.get("cluster_id") or "")
 
 
-def consumer(broker: Broker, group: str, linger_ms: int) -> AIOKafkaConsumer:
-    """A consumer that starts nowhere by itself: positions come from PostgreSQL, and a lost one is an error.
-
-    Where few records are there, the broker waits up to `linger_ms` milliseconds for more before it answers: what is
-    paid for each answer, transaction and request that follows is shared by more records.
-    """
+def consumer(broker: Broker, group: str) -> AIOKafkaConsumer:
+    """A consumer that starts nowhere by itself: positions come from PostgreSQL, and a lost one is an error."""
     return AIOKafkaConsumer(
         bootstrap_servers=broker.bootstrap,
         client_id=broker.client_id,
@@ -51,7 +53,7 @@ def consumer(broker: Broker, group: str, linger_ms: int) -> AIOKafkaConsumer:
         session_timeout_ms=broker.session_timeout_ms,
         heartbeat_interval_ms=broker.session_timeout_ms // 5,
         # The embedded broker looks for new records only when a fetch begins, so this is its pace too.
-        fetch_max_wait_ms=linger_ms,
+        fetch_max_wait_ms=broker.linger_ms,
         fetch_min_bytes=_ENOUGH,
         retry_backoff_ms=500,
         # A group that forms while a broker comes back may know no partition and assign none: it looks again soon.
@@ -60,15 +62,12 @@ def consumer(broker: Broker, group: str, linger_ms: int) -> AIOKafkaConsumer:
     )
 
 
-def producer(broker: Broker, linger_ms: int = 2) -> AIOKafkaProducer:
-    """A producer whose acknowledgement means that the record is on every in-sync replica.
-
-    A request waits `linger_ms` milliseconds for more records.
-    """
+def producer(broker: Broker) -> AIOKafkaProducer:
+    """A producer whose acknowledgement means that the record is on every in-sync replica."""
     return AIOKafkaProducer(
         bootstrap_servers=broker.bootstrap,
         client_id=broker.client_id,
         acks="all",
         enable_idempotence=broker.idempotent,
-        linger_ms=linger_ms,
+        linger_ms=2,
     )

@@ -5,7 +5,6 @@ loses its session loses the claim with it.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -75,9 +74,10 @@ class Relay:
             if await connection.fetchval(LEAD_SQL, _LEADER_LOCK):
                 try:
                     await self._lead(connection)
-                finally:
-                    with suppress(Exception):  # the session may be gone, and the lock with it
-                        await connection.fetchval(RESIGN_SQL, _LEADER_LOCK)
+                    await connection.fetchval(RESIGN_SQL, _LEADER_LOCK)
+                except BaseException:
+                    connection.terminate()  # whatever became of the session, the lock ends with it
+                    raise
                 return
         self.healthy = True
         # Not `woken`: it stays set while another leads, and would make this a busy loop.
@@ -87,14 +87,15 @@ class Relay:
         # After OutOfOrderSequenceNumber or ProducerFenced a producer is dead: each session has its own.
         producer = self.new_producer()
         try:
+            clock = asyncio.get_running_loop().time
             await producer.start()
             while not self._stopped.is_set():
                 self.woken.clear()
-                begun = time.monotonic()
+                begun = clock()
                 published = await publish_chunk(connection, producer)
                 self.healthy = True
                 if published < _CHUNK:
-                    await _wait(self._stopped, begun + self.linger - time.monotonic())
+                    await _wait(self._stopped, begun + self.linger - clock())
                     await _wait(self.woken, _IDLE)
         finally:
             with suppress(TimeoutError):  # `stop` hangs when all brokers are down

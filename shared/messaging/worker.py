@@ -115,18 +115,13 @@ class _App(faust.App):
 
 @dataclass(slots=True)
 class Worker:
-    """A running worker.
-
-    `batch_size` is the most records of one transaction, `lanes` the most transactions at once, and `linger_ms` how many
-    milliseconds a few records wait for more.
-    """
+    """A running worker; `batch_size` is the most records of one transaction, `lanes` the most transactions at once."""
 
     spec: WorkerSpec
     pool: Pool
     broker: Broker
     batch_size: int = 500
     lanes: int = 2
-    linger_ms: int = 40
     stopped: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _decision: str | None = field(default=None, init=False)
     _inflow: Inflow | None = field(default=None, init=False)
@@ -151,12 +146,10 @@ class Worker:
         """
         group = Group(await kafka.cluster_id(self.broker), self.spec.group)
         decoder = Apart(self.spec.wanted) if self.spec.decodes_apart else Here(self.spec.wanted)
-        inflow = Inflow(
-            self.broker, self.pool, group, decoder, batch_size=self.batch_size, linger_ms=self.linger_ms
-        )
+        inflow = Inflow(self.broker, self.pool, group, decoder, self.batch_size)
         await inflow.start()
         self._deliveries = [Delivery(self.pool, group, self.spec.handle) for _ in range(self.lanes)]
-        relay = Relay(self.pool, lambda: kafka.producer(self.broker), self.linger_ms / 1000)
+        relay = Relay(self.pool, lambda: kafka.producer(self.broker), self.broker.linger_ms / 1000)
         self._inflow, self._relay = inflow, relay
         app, lanes = self._host(inflow, relay)
         gc.collect()

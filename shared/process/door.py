@@ -138,9 +138,7 @@ async def _serve_api(door: Door[S], settings: S) -> int:
 
 async def _work(door: Door[S], settings: S) -> int:
     async with await _pool(settings, "worker") as pool:
-        worker = Worker(
-            door.spec(settings), pool, settings.broker(), settings.batch_size, settings.lanes, settings.linger_ms
-        )
+        worker = Worker(door.spec(settings), pool, settings.broker(), settings.batch_size, settings.lanes)
         stop_on_signals(worker)
         probes = asyncio.create_task(serve_probes(worker.is_ready, settings.host, settings.probe_port))
         probes.add_done_callback(lambda task: worker.stop() if not task.cancelled() and task.exception() else None)

@@ -22,7 +22,7 @@ def linger(milliseconds: int) -> Any:  # noqa: ANN401 see above
         default=milliseconds,
         ge=1,
         le=1000,
-        description="Milliseconds that few records wait for more, to be read and to be published: fewer, larger batches.",
+        description="Milliseconds that few records wait for more, to be read or published (tiers, referrals: 150).",
     )
 
 
@@ -85,6 +85,7 @@ class ServiceSettings(BaseSettings):
             client_id=f"wafa-{self.service}",
             idempotent=self.kafka_idempotence,
             session_timeout_ms=self.kafka_session_timeout_ms,
+            linger_ms=self.linger_ms,
         )
 
     def authenticator(self) -> Authenticator:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from deploy.sample.cloudevent import HEADERS, CloudEvent
-from shared.messaging import kafka
+from deploy.sample.cloudevent import CloudEvent
+from deploy.sample.publisher import connect
 from shared.postgres.pool import Pool
 from tests.bench import cpu, stream
 from tests.bench.cpu import Meter, Usage
@@ -39,9 +39,8 @@ _WARM_UP: Final = 0.15
 """The part of an open load that is not counted."""
 _BEGUN: Final = 0.1
 """The part of the purchases in the ledger from which on a drain is counted."""
-_TICK: Final = 0.002
-_SENDER_LINGERS: Final = 10
-"""Milliseconds, within the latency: a client that shares two cores with all others sends a hundred requests a second."""
+_TICK: Final = 0.01
+"""Seconds from one request of the sender to the next, which count: it shares two cores with all the others."""
 _DRIFT: Final = 0.01
 
 MESSAGES_SQL = """
@@ -216,28 +215,21 @@ def _waited(due: Mapping[str, float], rows: Sequence[Any]) -> list[float]:
 
 async def _send(plan: Plan, events: Sequence[CloudEvent], rate: float) -> tuple[list[float], float]:
     """Send each event when it is due; the instants they were due, and the most seconds that one was sent late."""
-    encoded = [(event.topic, event.key, event.value()) for event in events]
-    producer = kafka.producer(plan.bed.broker, linger_ms=_SENDER_LINGERS)
-    await producer.start()
-    try:
-        acknowledgements: list[Any] = []
+    async with connect(plan.bed.bootstrap, idempotent=not plan.bed.embedded) as publisher:
+        acknowledgements: list[asyncio.Future[object]] = []
         wall, begun = time.time(), time.perf_counter()
-        due = [wall + place / rate for place in range(len(encoded))]
-        late = 0.0
-        while (place := len(acknowledgements)) < len(encoded):
+        sent, late = 0, 0.0
+        while sent < len(events):
             now = time.perf_counter() - begun
-            if place / rate > now:
-                await asyncio.sleep(_TICK)
-                continue
-            late = max(late, now - place / rate)
-            topic, key, value = encoded[place]
-            acknowledgements.append(await producer.send(topic, value, key=key, headers=HEADERS))
+            due = min(len(events), 1 + int(now * rate))
+            late = max(late, now - sent / rate)
+            acknowledgements += await publisher.send_all(events[sent:due])
+            sent = due
+            await asyncio.sleep(_TICK)
         await asyncio.gather(*acknowledgements)
         if abs(time.time() - wall - (time.perf_counter() - begun)) > _DRIFT:
             raise WrongEffectError("the machine's clock was set meanwhile: latencies mean nothing")
-    finally:
-        await producer.stop()
-    return due, late
+    return [wall + place / rate for place in range(len(events))], late
 
 
 async def _is_quiet(system: _System) -> bool:

@@ -110,6 +110,9 @@ async def hurry_no_more(bed: Testbed) -> None:
 
 
 async def _run(pool: Pool, statement: str, *arguments: object) -> None:
-    async with pool.acquire() as connection:  # which is as it was when it comes back to the pool
+    async with pool.acquire() as connection:
         await connection.execute("SET statement_timeout = 0; SET work_mem = '512MB'")
-        await connection.execute(statement, *arguments, timeout=_TIMEOUT)
+        try:
+            await connection.execute(statement, *arguments, timeout=_TIMEOUT)
+        finally:
+            await connection.execute("RESET ALL")

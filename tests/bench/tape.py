@@ -90,7 +90,7 @@ async def record(bed: Testbed, pool: Pool, total: int) -> list[Take]:
     broker, spec = settings.broker(), worker.spec(settings)
     group = Group(await bed.cluster_id(), spec.group)
     decoder = Apart(spec.wanted)
-    inflow = Inflow(broker, pool, group, decoder, batch_size=_BATCH, linger_ms=settings.linger_ms)
+    inflow = Inflow(broker, pool, group, decoder, _BATCH)
     await inflow.start()
     takes: list[Take] = []
 

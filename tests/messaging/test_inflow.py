@@ -110,10 +110,10 @@ async def reading(platform_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Readi
     async def cluster_id(_: Broker) -> str:
         return GROUP.cluster_id
 
-    monkeypatch.setattr(kafka, "consumer", lambda *_: consumer)
+    monkeypatch.setattr(kafka, "consumer", lambda _broker, _group: consumer)
     monkeypatch.setattr(kafka, "cluster_id", cluster_id)
     broker, decoder = Broker("nowhere:1", "test"), Here(EVERY_TYPE)
-    return Reading(Inflow(broker, platform_pool, GROUP, decoder, batch_size=500, linger_ms=40), consumer)
+    return Reading(Inflow(broker, platform_pool, GROUP, decoder, 500), consumer)
 
 
 async def store(pool: Pool, place: TopicPartition, offset: int) -> None:

@@ -23,7 +23,6 @@ from shared.postgres.pool import Connection, open_pool
 
 _BATCH: Final = 20
 _LANES: Final = 2
-_LINGER_MS: Final = 40
 _REPORT_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 8.0
 
@@ -64,7 +63,7 @@ class Worker:
         try:
             pool = await open_pool(self.service.url, application=self.broker.client_id.partition(".")[0], max_size=4)
             group = Group(await kafka.cluster_id(self.broker), spec.group)
-            inflow = Inflow(self.broker, pool, group, Here(spec.wanted), batch_size=_BATCH, linger_ms=_LINGER_MS)
+            inflow = Inflow(self.broker, pool, group, Here(spec.wanted), _BATCH)
             await inflow.start()
         except (KafkaError, OSError, asyncpg.PostgresError) as error:
             raise StartFailedError from error

@@ -2,11 +2,12 @@
 
 Planted: the position is committed before the effect; a position moves wherever it was; what was handled before is
 handled again; the outbox is read by `id > last`; the relay commits before the acknowledgements; it goes on after a
-failed one; an account is read without its lock; a position is sought while another lane reads or is applied.
+failed one; an account is read without its lock; a position is sought while another lane reads.
 """
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,10 +15,11 @@ import pytest
 
 from services.points.store import accounts
 from shared.contracts.envelope import Event
-from shared.messaging import delivery, inbox, inflow, positions, relay
+from shared.messaging import delivery, inbox, positions, relay
 from shared.messaging.batch import Batch
 from shared.messaging.delivery import Delivery
 from shared.messaging.inbox import Claimed
+from shared.messaging.inflow import Inflow
 from shared.postgres.pool import Connection
 from tests.simulation.databases import Databases
 from tests.simulation.seeds import play
@@ -81,8 +83,9 @@ ANYWHERE_SQL = positions.BEGIN_SQL.replace(
 )
 
 
-async def waits_for_nobody(_: object) -> None:
-    pass
+def lanes_read_at_once(reader: Inflow, *given: Any, made: Any = Inflow.__init__) -> None:
+    made(reader, *given)
+    reader._reading = nullcontext()  # type: ignore[assignment]
 
 
 Plant = tuple[Any, str, Any]
@@ -97,7 +100,7 @@ PLANTS: dict[str, list[Plant]] = {
     "the relay commits before the acknowledgements": [(relay, "publish_chunk", commit_first)],
     "a failed acknowledgement is passed over": [(relay, "publish_chunk", failures_are_passed_over)],
     "an account is read without its lock": [(accounts, "LOCK_SQL", accounts.LOCK_SQL.replace("FOR UPDATE", ""))],
-    "a position is sought while another lane reads": [(inflow._Gauge, "none", waits_for_nobody)],
+    "a position is sought while another lane reads": [(Inflow, "__init__", lanes_read_at_once)],
 }
 
 

@@ -1,7 +1,6 @@
 """Apache Kafka as one process on the loopback interface."""
 
 import base64
-import os
 import subprocess
 import time
 import uuid
@@ -120,7 +119,16 @@ class ApacheKafka:
 
     def _java(self, main: str, *arguments: object) -> list[str]:
         classpath = f"{libraries(self._cache)}/*"
-        return ["java", HEAP, "-XX:+UseSerialGC", *os.environ.get("X_JVM","").split(), "-cp", classpath, main, *map(str, arguments)]
+        return [
+            "java",
+            HEAP,
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+            classpath,
+            main,
+            *map(str, arguments),
+        ]
 
     def _controller_port(self) -> int:
         """The port of the quorum of one. It is kept, since the quorum's members are stored with their address."""
