@@ -16,7 +16,7 @@ class Settings(ServiceSettings):
     service: ClassVar[str] = "referrals"
 
     # Nobody waits for what is decided here as for points: larger batches are worth more.
-    linger_ms: int = linger(150)
+    linger_ms: int = linger(250)
 
     public_url: HttpUrl = Field(
         default=HttpUrl("http://127.0.0.1:8000"),

@@ -15,4 +15,4 @@ class Settings(ServiceSettings):
     service: ClassVar[str] = "tiers"
 
     # Nobody waits for what is decided here as for points: larger batches are worth more.
-    linger_ms: int = linger(150)
+    linger_ms: int = linger(250)

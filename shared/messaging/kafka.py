@@ -23,7 +23,7 @@ class Broker:
     client_id: str
     idempotent: bool = True
     session_timeout_ms: int = 10_000
-    linger_ms: int = 40
+    linger_ms: int = 50
 
 
 async def cluster_id(broker: Broker) -> str:

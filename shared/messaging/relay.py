@@ -43,7 +43,7 @@ class Relay:
 
     pool: Pool
     new_producer: Callable[[], AIOKafkaProducer]
-    linger: float = 0.04
+    linger: float = 0.05
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     healthy: bool = field(default=True, init=False)
     _stopped: asyncio.Event = field(default_factory=asyncio.Event, init=False)

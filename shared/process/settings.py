@@ -22,7 +22,7 @@ def linger(milliseconds: int) -> Any:  # noqa: ANN401 see above
         default=milliseconds,
         ge=1,
         le=1000,
-        description="Milliseconds that few records wait for more, to be read or published (tiers, referrals: 150).",
+        description="Milliseconds that few records wait for more, to be read or published (tiers, referrals: 250).",
     )
 
 
@@ -67,7 +67,7 @@ class ServiceSettings(BaseSettings):
     lanes: int = Field(
         default=2, ge=1, le=16, description="The most transactions of a worker at once, of different customers."
     )
-    linger_ms: int = linger(40)
+    linger_ms: int = linger(50)
     pool_size: int = Field(default=8, ge=3, le=100, description="The most database connections of a process.")
 
     @classmethod

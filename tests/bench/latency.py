@@ -26,8 +26,7 @@ from tests.bench.processes import Process, worker
 from tests.bench.rounds import WrongEffectError
 
 DRAINED: Final = 15_000
-SECONDS: Final = 20.0
-ROUNDS: Final = 3
+SECONDS: Final = 15.0
 LOADS: Final = (50, 70)
 """Percent of the throughput."""
 SERVICES: Final = ("points", "tiers", "referrals", "notifications")
@@ -39,7 +38,7 @@ _WARM_UP: Final = 0.15
 """The part of an open load that is not counted."""
 _BEGUN: Final = 0.1
 """The part of the purchases in the ledger from which on a drain is counted."""
-_TICK: Final = 0.01
+_TICK: Final = 0.02
 """Seconds from one request of the sender to the next, which count: it shares two cores with all the others."""
 _DRIFT: Final = 0.01
 
@@ -99,7 +98,7 @@ async def measure(plan: Plan) -> list[Figure]:
     throughput: list[float] = []
     usages: list[Usage] = []
     loads: dict[int, list[_Load]] = {percent: [] for percent in LOADS}
-    for number in range(plan.fewer(ROUNDS)):
+    for number in range(plan.rounds):
         count = plan.events(DRAINED, 3_000)
         await plan.bed.fill(stream.purchases(plan.year, count))
         async with _system(plan) as system:

@@ -27,7 +27,3 @@ class Plan:
     def seconds(self, full: float) -> float:
         """How long, where a full run takes `full` seconds."""
         return max(1.0, full * min(1.0, self.size * 4))
-
-    def fewer(self, most: int) -> int:
-        """The rounds of what takes long: at most so many."""
-        return min(self.rounds, most)

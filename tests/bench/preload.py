@@ -110,9 +110,5 @@ async def hurry_no_more(bed: Testbed) -> None:
 
 
 async def _run(pool: Pool, statement: str, *arguments: object) -> None:
-    async with pool.acquire() as connection:
-        await connection.execute("SET statement_timeout = 0; SET work_mem = '512MB'")
-        try:
-            await connection.execute(statement, *arguments, timeout=_TIMEOUT)
-        finally:
-            await connection.execute("RESET ALL")
+    async with volume.unbounded(pool) as connection:
+        await connection.execute(statement, *arguments, timeout=_TIMEOUT)

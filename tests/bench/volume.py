@@ -1,6 +1,8 @@
 """A million of each: transactions that are verified, and lots that fall due on one day, of few customers or of many."""
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
 
@@ -10,7 +12,7 @@ from services.points.rules.orders import OrderCase
 from services.points.rules.tiers import NEWCOMER
 from services.points.store import rules
 from shared.contracts.shop import PurchaseCompleted
-from shared.postgres.pool import Pool
+from shared.postgres.pool import Connection, Pool
 from tests.bench.figures import Figure
 from tests.bench.plan import Plan
 from tests.bench.rounds import WrongEffectError
@@ -79,12 +81,20 @@ INSERT INTO program_account (kind, shard, balance) SELECT 'issued', 0, -sum(poin
 )
 
 
+# The same lots as they are before they can be spent.
+PENDING_SQL = """
+UPDATE lot SET pending = true, activates_at = expires_at, expires_at = NULL;
+UPDATE account SET pending = available, available = 0;
+VACUUM (ANALYZE) lot, account;
+"""
+
+
 async def measure(plan: Plan) -> list[Figure]:
-    """Seconds to verify a million transactions, and to expire the million lots that they made."""
+    """Seconds to verify a million transactions, and to expire or activate the million lots that they made."""
     found: list[Figure] = []
     for orders_each in _SPREADS:
         found += await _measure(plan, orders_each)
-    return found
+    return [*found, await _activate(plan)]
 
 
 async def _measure(plan: Plan, orders_each: int) -> list[Figure]:
@@ -110,10 +120,38 @@ async def _measure(plan: Plan, orders_each: int) -> list[Figure]:
     ]
 
 
+async def _activate(plan: Plan) -> Figure:
+    total = plan.events(TRANSACTIONS)
+    async with plan.bed.database() as (_, pool):
+        plan.say(f"filling {total:,} pending lots of {total:,} customers")
+        await _fill(pool, total, 1)
+        async with unbounded(pool) as connection:
+            for statement in PENDING_SQL.strip().removesuffix(";").split(";"):
+                await connection.execute(statement)
+        began = time.perf_counter()
+        counts = await day.sweep(pool, _LATER)
+        swept = time.perf_counter() - began
+        plan.say(f"swept in {swept:.1f} s: {dict(counts)}")
+        left = await pool.fetchval("SELECT sum(pending) FROM account")
+    if counts["points activated"] != total * 10 or left:
+        raise WrongEffectError(f"the books are wrong: {dict(counts)}, {left} left")
+    return Figure(f"activate {total:,} due lots of {total:,} customers", [swept], "s", at_most=60)
+
+
+@asynccontextmanager
+async def unbounded(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection for statements that take long, and as much memory as they want."""
+    async with pool.acquire() as connection:
+        await connection.execute("SET statement_timeout = 0; SET work_mem = '512MB'")
+        try:
+            yield connection
+        finally:
+            await connection.execute("RESET ALL")
+
+
 async def _fill(pool: Pool, customers: int, orders_each: int) -> None:
     values = {"ends": _ENDS, "customers": customers, "orders": orders_each, "digest": await digest(pool)}
-    async with pool.acquire() as connection:
-        await connection.execute("SET statement_timeout = 0")
+    async with unbounded(pool) as connection:
         for statement, wanted in FILL_SQL:
             await connection.execute(statement, *(values[name] for name in wanted))
 
