@@ -1,0 +1,43 @@
+"""The check that asks the services' own `verify`: it passes on good books, and names what is wrong with others."""
+
+import os
+from collections.abc import Mapping
+
+import pytest
+
+from shared.postgres.pool import Pool, open_pool
+from tests.prove.checks import verified
+from tests.support import postgres
+
+BROKEN_SQL = "INSERT INTO account (customer_id, available, earned) VALUES ('layla', 5, 5)"
+
+
+@pytest.fixture
+async def url(postgres_url: str) -> str:
+    return await postgres.make_database(postgres_url, "points")
+
+
+@pytest.fixture
+def env(url: str) -> Mapping[str, str]:
+    return {**os.environ, "WAFA_DATABASE_URL_POINTS": url}
+
+
+async def test_good_books_pass(env: Mapping[str, str]):
+    [one] = await verified.checks(env, ["points"])
+    assert one.looked_at > 1
+    assert one.offenders == ()
+
+
+async def test_what_is_wrong_is_told(env: Mapping[str, str], url: str):
+    pool: Pool
+    async with await open_pool(url, application="tests") as pool:
+        await pool.execute(BROKEN_SQL)
+    [one] = await verified.checks(env, ["points"])
+    assert any("layla" in line for line in one.offenders)
+
+
+async def test_a_verify_that_does_not_run_is_no_pass(env: Mapping[str, str]):
+    [one] = await verified.checks(
+        {**env, "WAFA_DATABASE_URL_POINTS": "postgresql://nobody@127.0.0.1:1/none"}, ["points"]
+    )
+    assert one.found
