@@ -109,7 +109,7 @@ class Inflow(ConsumerRebalanceListener):
         await self._applying.none()
 
     async def run(self, topics: Iterable[str], *offers: Offer) -> None:
-        """Read until told to stop, offering each batch to its partitions' lane; waits while an offer is not taken.
+        """Read until told to stop, a lane for each offer, which takes its batches; waits while one is not taken.
 
         Raises:
             PositionLostError, ClusterChangedError: see there.

@@ -1,20 +1,18 @@
 """The worker's rates: a full topic is drained, by one worker or two, of purchases alone or of a mixture."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
-
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from shared.messaging.relay import _LEADER_LOCK
 from shared.postgres.pool import Connection, Pool
 from tests.bench import effects, limit
 from tests.bench.cpu import Meter
 from tests.bench.figures import Figure, Measured, rate, ratio
-from tests.bench.pace import settle, watch
+from tests.bench.joining import barred, joined
+from tests.bench.pace import watch
 from tests.bench.plan import Plan
 from tests.bench.processes import worker
 from tests.bench.rounds import Results, Side
@@ -24,14 +22,12 @@ from tests.bench.testbed import Testbed
 EVENTS: Final = 30_000
 
 _FEWEST: Final = 3_000
-_JOIN_SECONDS: Final = 20.0
-_GROUP: Final = "wafa-points"
 
 POSITIONS_SQL = "SELECT topic, partition, next_offset FROM position"
 
 LEAD_SQL = "SELECT pg_advisory_lock($1)"
 
-BAR_SQL = "LOCK TABLE position IN ACCESS EXCLUSIVE MODE"
+RESIGN_SQL = "SELECT pg_advisory_unlock($1)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,45 +117,14 @@ async def drain_into(bed: Testbed, database: tuple[str, Pool], wanted: Drain) ->
         # Another relay leads, as where several workers run: outbox rows are committed and stay.
         leader: Connection = await stack.enter_async_context(pool.acquire())
         await leader.fetchval(LEAD_SQL, _LEADER_LOCK)
-        async with _barred(pool):
+        stack.push_async_callback(leader.fetchval, RESIGN_SQL, _LEADER_LOCK)
+        async with barred(pool):
             started = [
                 await stack.enter_async_context(worker(bed, url, number=number)) for number in range(wanted.workers)
             ]
-            await _joined(bed, wanted.workers)
+            await joined(bed, "points", wanted.workers)
         meter = Meter(bed, pool, {"worker": [process.pid for process in started]})
         return await watch(wanted.events, lambda: handled(bed, pool), meter)
-
-
-@asynccontextmanager
-async def _barred(pool: Pool) -> AsyncIterator[None]:
-    """Meanwhile nobody learns where to read: workers join their group and share its partitions first."""
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.execute(BAR_SQL)
-        yield
-
-
-async def _joined(bed: Testbed, members: int) -> None:
-    """Wait until the group has so many members, and has dealt out its partitions."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bed.bootstrap)
-    await admin.start()
-
-    async def all_are_in() -> bool:
-        return await _members(admin) == members
-
-    try:
-        await settle(all_are_in, _JOIN_SECONDS)
-    finally:
-        await admin.close()
-
-
-async def _members(admin: AIOKafkaAdminClient) -> int:
-    """How many share the partitions; none while these are dealt out."""
-    try:
-        (answer,) = await admin.describe_consumer_groups([_GROUP])
-    except GroupCoordinatorNotAvailableError:  # a broker that has just started
-        return 0
-    _, _, state, _, _, members, *_ = answer.groups[0]
-    return len(members) if state == "Stable" else 0
 
 
 async def handled(bed: Testbed, pool: Pool) -> int:

@@ -20,6 +20,7 @@ from shared.postgres.pool import Pool
 from tests.bench import cpu, stream
 from tests.bench.cpu import Meter, Usage
 from tests.bench.figures import Figure, Measured
+from tests.bench.joining import barred, joined
 from tests.bench.pace import settle, watch
 from tests.bench.plan import Plan
 from tests.bench.processes import Process, worker
@@ -37,7 +38,7 @@ MOST: Final = 250.0
 _WARM_UP: Final = 0.15
 """The part of an open load that is not counted."""
 _BEGUN: Final = 0.1
-"""The part of the purchases in the ledger from which on a drain is counted."""
+"""The part of the purchases from which on a drain is counted."""
 _TICK: Final = 0.02
 """Seconds from one request of the sender to the next, which count: it shares two cores with all the others."""
 _DRIFT: Final = 0.01
@@ -60,7 +61,7 @@ FROM transaction
 WHERE 'basket-' || (reason ->> 'order_id') = ANY($1::text[]) AND reason ->> 'kind' = 'purchase' GROUP BY 1
 """
 
-HANDLED_SQL = "SELECT count(*) FROM transaction"
+TAKEN_SQL = "SELECT count(*) FROM inbox"
 
 PROGRESS_SQL = """
 SELECT (SELECT sum(next_offset) FROM position)::bigint AS handled, (SELECT count(*) FROM outbox) AS waiting
@@ -120,17 +121,17 @@ async def measure(plan: Plan) -> list[Figure]:
 
 
 async def _drain(plan: Plan, system: _System, count: int) -> Measured:
-    """Messages per second, from when the first tenth of the purchases is in the ledger until all have their message.
+    """Messages per second, from when some service is through a tenth of the purchases until all have their message.
 
     Not from the first tenth of the messages: until these come the others have done most of their work, and what was
     left would be the rate of notifications alone.
     """
     meter = system.meter(plan)
-    points, notifications = system.pools["points"], system.pools["notifications"]
+    notifications = system.pools["notifications"]
     expected = sum(map(_earns, stream.purchases(plan.year, count)))
 
     async def begun() -> bool:
-        return await points.fetchval(HANDLED_SQL) >= count * _BEGUN
+        return max([await pool.fetchval(TAKEN_SQL) for pool in system.pools.values()]) >= count * _BEGUN
 
     await settle(begun, 60.0)
     told = await notifications.fetchval(MESSAGES_SQL)
@@ -162,12 +163,17 @@ def _percentile(ascending: Sequence[float], percent: float) -> float:
 
 @asynccontextmanager
 async def _system(plan: Plan) -> AsyncIterator[_System]:
+    """All services, which begin to read at one moment."""
     async with AsyncExitStack() as stack:
         pools: dict[str, Pool] = {}
         processes: dict[str, Process] = {}
-        for service in SERVICES:
-            url, pools[service] = await stack.enter_async_context(plan.bed.database(service))
-            processes[service] = await stack.enter_async_context(worker(plan.bed, url, service))
+        async with AsyncExitStack() as bars:
+            for service in SERVICES:
+                url, pools[service] = await stack.enter_async_context(plan.bed.database(service))
+                await bars.enter_async_context(barred(pools[service]))
+                processes[service] = await stack.enter_async_context(worker(plan.bed, url, service))
+            for service in SERVICES:
+                await joined(plan.bed, service)
         yield _System(pools, processes)
 
 
