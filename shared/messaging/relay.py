@@ -74,10 +74,9 @@ class Relay:
             if await connection.fetchval(LEAD_SQL, _LEADER_LOCK):
                 try:
                     await self._lead(connection)
-                    await connection.fetchval(RESIGN_SQL, _LEADER_LOCK)
-                except BaseException:
-                    connection.terminate()  # whatever became of the session, the lock ends with it
-                    raise
+                finally:
+                    with suppress(Exception):  # the session may be gone, and the lock with it
+                        await connection.fetchval(RESIGN_SQL, _LEADER_LOCK)
                 return
         self.healthy = True
         # Not `woken`: it stays set while another leads, and would make this a busy loop.

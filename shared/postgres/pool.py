@@ -30,17 +30,8 @@ async def open_pool(url: str, *, application: str, min_size: int = 1, max_size: 
         min_size=min_size,
         max_size=max_size,
         init=prepare,
-        reset=_leave,
         server_settings=server_settings(application),
     )
-
-
-async def _leave(connection: Connection) -> None:
-    """Give a connection back as it is: nothing here leaves more in its session than a transaction does.
-
-    What is set is set locally, locks are a transaction's, and the relay ends a session that may hold its lock. To ask
-    the server to forget all that there could be, as asyncpg does, would be a round trip after each transaction.
-    """
 
 
 def server_settings(application: str) -> dict[str, str]:
