@@ -12,7 +12,8 @@ from deploy.local.ports import LOOPBACK, answers, free_port, is_free
 from deploy.local.program import Program, StartError
 
 CACHE = Path(__file__).parents[3] / ".local" / "kafka"
-HEAP = "-Xmx512m"
+# The optimizing compiler would take a quarter of a core for the first minutes.
+JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 START_SECONDS = 60.0
 
 # The short broker session: after a `kill -9` the quorum waits for the old session to end before it lets the
@@ -119,16 +120,7 @@ class ApacheKafka:
 
     def _java(self, main: str, *arguments: object) -> list[str]:
         classpath = f"{libraries(self._cache)}/*"
-        return [
-            "java",
-            HEAP,
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-cp",
-            classpath,
-            main,
-            *map(str, arguments),
-        ]
+        return ["java", *JVM, "-cp", classpath, main, *map(str, arguments)]
 
     def _controller_port(self) -> int:
         """The port of the quorum of one. It is kept, since the quorum's members are stored with their address."""
