@@ -74,7 +74,7 @@ class Consumer:
                 raise ConsumerStoppedError
             if not self._reassigned.is_set():
                 await self._reassigned.wait()
-            await asyncio.sleep(self._broker.chance.choice((0.0, 0.002)))
+            await asyncio.sleep(self._broker.chance.choice((0.0, 0.0, 0.0, 0.002)))
             found = self._take(wanted, max_records) if self._broker.up and self._reassigned.is_set() else {}
             left = deadline - self._broker.loop.time()
             if found or left <= 0:
@@ -100,7 +100,7 @@ class Consumer:
                 found[place] = records
                 self._places[place] = records[-1].offset + 1
                 most -= len(records)
-            if most <= 0 or (found and chance.random() < 0.3):
+            if most <= 0 or (found and chance.random() < 0.7):
                 break
         return found
 

@@ -21,7 +21,6 @@ from shared.messaging.relay import Relay
 from shared.messaging.worker import WorkerSpec
 from shared.postgres.pool import Connection, open_pool
 
-_BATCH: Final = 20
 _LANES: Final = 2
 _REPORT_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 8.0
@@ -49,6 +48,7 @@ class Worker:
 
     service: Service
     broker: Broker
+    batch_size: int
     clock: Callable[[], datetime]
     stopped: asyncio.Event
 
@@ -63,11 +63,11 @@ class Worker:
         try:
             pool = await open_pool(self.service.url, application=self.broker.client_id.partition(".")[0], max_size=4)
             group = Group(await kafka.cluster_id(self.broker), spec.group)
-            inflow = Inflow(self.broker, pool, group, Here(spec.wanted), _BATCH)
+            inflow = Inflow(self.broker, pool, group, Here(spec.wanted), self.batch_size)
             await inflow.start()
         except (KafkaError, OSError, asyncpg.PostgresError) as error:
             raise StartFailedError from error
-        relay = Relay(pool, lambda: kafka.producer(self.broker))
+        relay = Relay(pool, lambda: kafka.producer(self.broker), self.broker.linger_ms / 1000)
         lanes: list[asyncio.Queue[Batch]] = [asyncio.Queue(maxsize=1) for _ in range(_LANES)]
         work: dict[str, Awaitable[None]] = {
             "relay": relay.run(),

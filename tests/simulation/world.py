@@ -50,6 +50,9 @@ class World:
         self.chance = Random(f"{seed} world")
         self.faults = Faults(Random(f"{seed} faults"))
         self.broker = Broker(self.loop, Random(f"{seed} broker"), self.chance.choice((1, 2, 2, 3)))
+        # A relay in a hurry, and batches too small for all that is there, bring more transactions between others.
+        pace = Random(f"{seed} pace")
+        self.linger_ms, self.batch_size = pace.choice((0, 50)), pace.choice((3, 20))
         self.broker.fails, self.broker.gaps = self.faults.of_request, self.faults.mixture.gaps
         self.server = Server(self.loop, databases.watches["points"], databases.sessions)
         self.server.fault, self.server.crash = self.faults.of_statement, self.crash
@@ -135,7 +138,8 @@ class World:
         slot.lives += 1
         slot.process = Process(f"{slot.service.name}-{slot.number}.{slot.lives}")
         slot.stopped = asyncio.Event()
-        worker = Worker(slot.service, Address("simulated:1", slot.process.name), self.broker.now, slot.stopped)
+        address = Address("simulated:1", slot.process.name, linger_ms=self.linger_ms)
+        worker = Worker(slot.service, address, self.batch_size, self.broker.now, slot.stopped)
         task = self.loop.create_task(worker.run(), name="worker", context=slot.process.context)
         task.add_done_callback(lambda done: self._ended(slot, slot.process, done))
         self.trace.note(self.loop.time(), slot.process.name, "starts")
