@@ -3,8 +3,8 @@
 What is left out is all that a worker does besides: reading Kafka, decoding, deciding, and making rows.
 What stays is the same statements with the same arguments in the same transactions, and asyncpg.
 
-It is recorded as a worker works, in two lanes, each of partitions (and so of customers) of its own. Two
-connections play a lane each, and wait for each other no more than the worker's lanes do.
+It is recorded as a worker works, in two lanes. Two connections play a lane each. Lanes exchange partitions, so they
+may wait for each other's rows here, where a worker's lanes never have the same customers in hand.
 """
 
 import asyncio

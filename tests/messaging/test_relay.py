@@ -173,3 +173,18 @@ async def test_the_outbox_is_measured(platform_pool: Pool):
     await outbox.measure(platform_pool, datetime.now(UTC) + timedelta(seconds=60))
     assert outbox.telemetry.OUTBOX_ROWS._value.get() == 2
     assert 59 < outbox.telemetry.OUTBOX_AGE._value.get() < 70
+
+
+@pytest.mark.parametrize(("linger", "waits"), [(0.0, False), (30.0, True)])
+async def test_few_rows_wait_for_more_before_the_next_claim(platform_pool: Pool, linger: float, waits: bool):
+    producer = Producer()
+    relay = Relay(platform_pool, lambda: producer, linger)
+    await announce(platform_pool, "a")
+    async with running(relay):
+        await wait_until(lambda: len(producer.sent) == 1)
+        await announce(platform_pool, "b")
+        relay.woken.set()
+        await asyncio.sleep(0.3)
+        assert (len(producer.sent) == 1) is waits
+        relay.stop()  # at once, however long it would linger
+        await wait_until(lambda: producer.stops == 1)
