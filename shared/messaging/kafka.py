@@ -8,6 +8,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 _ENOUGH: Final = 256 * 1024
 """Bytes of records that are worth an answer at once."""
+_LOOK_AGAIN_MS: Final = 50
+"""For a fetch that does not linger; the embedded broker finds nothing that comes while one waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,7 @@ class Broker:
 
     `idempotent` is False only where the broker cannot (the embedded one). Where few records are there, it waits up to
     `linger_ms` milliseconds for more before it answers: what is paid for each answer, and for the transaction and the
-    requests that follow, is shared by more records.
+    requests that follow, is shared by more records. With 0 it answers as soon as there is one.
     """
 
     bootstrap: str
@@ -53,8 +55,8 @@ def consumer(broker: Broker, group: str) -> AIOKafkaConsumer:
         session_timeout_ms=broker.session_timeout_ms,
         heartbeat_interval_ms=broker.session_timeout_ms // 5,
         # The embedded broker looks for new records only when a fetch begins, so this is its pace too.
-        fetch_max_wait_ms=broker.linger_ms,
-        fetch_min_bytes=_ENOUGH,
+        fetch_max_wait_ms=broker.linger_ms or _LOOK_AGAIN_MS,
+        fetch_min_bytes=_ENOUGH if broker.linger_ms else 1,
         retry_backoff_ms=500,
         # A group that forms while a broker comes back may know no partition and assign none: it looks again soon.
         metadata_max_age_ms=10_000,
@@ -69,5 +71,7 @@ def producer(broker: Broker) -> AIOKafkaProducer:
         client_id=broker.client_id,
         acks="all",
         enable_idempotence=broker.idempotent,
-        linger_ms=2,
+        # aiokafka lets each partition's batch linger by itself: a chunk that the relay sends in one go would leave in
+        # two requests, and arrive in two transactions.
+        linger_ms=0,
     )

@@ -20,9 +20,10 @@ def linger(milliseconds: int) -> Any:  # noqa: ANN401 see above
     """The field `linger_ms` with a default."""
     return Field(
         default=milliseconds,
-        ge=1,
+        ge=0,
         le=1000,
-        description="Milliseconds that few records wait for more, to be read or published (tiers, referrals: 250).",
+        description="Milliseconds that few records wait for more, to be read or published (tiers, referrals: 250, "
+        "notifications: 0).",
     )
 
 

@@ -4,17 +4,30 @@ from typing import Any
 
 import pytest
 
+from services.notifications.settings import Settings as NotificationsSettings
 from services.points.settings import Settings as PointsSettings
 from services.tiers.settings import Settings as TiersSettings
 from shared.messaging import kafka
+from shared.process.settings import ServiceSettings
+
+
+def _asked(settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setattr(kafka, "AIOKafkaConsumer", dict)
+    asked: Any = kafka.consumer(settings.broker(), "wafa")
+    return asked
 
 
 def test_the_broker_is_asked_to_wait_as_the_setting_says(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WAFA_POINTS_LINGER_MS", "7")
-    monkeypatch.setattr(kafka, "AIOKafkaConsumer", dict)
-    asked: Any = kafka.consumer(PointsSettings().broker(), "wafa-points")
+    asked = _asked(PointsSettings(), monkeypatch)
     assert asked["fetch_max_wait_ms"] == 7
     assert asked["fetch_min_bytes"] > 1, "or it would answer with the first record"
+
+
+def test_what_relays_published_in_portions_is_read_as_soon_as_it_is_there(monkeypatch: pytest.MonkeyPatch):
+    asked = _asked(NotificationsSettings(), monkeypatch)
+    assert asked["fetch_min_bytes"] == 1
+    assert asked["fetch_max_wait_ms"] > 0, "or it would be asked without a pause"
 
 
 def test_tiers_wait_longer_than_points():
