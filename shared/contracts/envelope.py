@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self, cast
@@ -141,8 +141,8 @@ def decode(record: Record, wanted: frozenset[str]) -> Event | None:
 def _event(record: Record, known: EventType, attributes: Mapping[str, Any], data: object) -> Event:
     if known.topic != record.topic:
         raise Malformed(Reason.BAD_FIELD, f"type: {known.name} travels on {known.topic}")
-    identity = _identity(attributes)
-    return _made(record, known, attributes, identity, _validate(known.model, data))
+    named = identity(attributes)
+    return _made(record, known, attributes, named, _validate(known.model, data))
 
 
 def decode_purchase(record: Record) -> Event | None:
@@ -151,40 +151,33 @@ def decode_purchase(record: Record) -> Event | None:
     Raises:
         Malformed: see `decode`.
     """
-    if record.value is None or record.topic != PURCHASES or not _is_structured(record):
+    if record.value is None or record.topic != PURCHASES or not is_structured(record.headers):
         return None
-    found = quick.read(record.value)
+    found = quick.look(record.value)
     if found is None:
         return None
-    envelope, payload = found
-    attributes = {
-        "id": envelope.id,
-        "source": envelope.source,
-        "time": envelope.time,
-        "subject": envelope.subject,
-        "correlationid": envelope.correlationid,
-        "causationid": envelope.causationid,
-        "traceparent": envelope.traceparent,
-    }
+    attributes = msgspec.structs.asdict(found.envelope)
     try:
-        return _made(record, TYPES[quick.PURCHASE], attributes, _identity(attributes), payload)
+        payload = quick.to_model(found.purchase)
+        return _made(record, TYPES[quick.PURCHASE], attributes, identity(attributes), payload)
     except Malformed as error:
         error.type = quick.PURCHASE
         raise
 
 
-def _is_structured(record: Record) -> bool:
-    return (dict(record.headers).get("content-type") or b"").startswith(STRUCTURED)
+def is_structured(headers: Iterable[tuple[str, bytes | None]]) -> bool:
+    """Whether a record's headers say that its value is the whole event."""
+    return (dict(headers).get("content-type") or b"").startswith(STRUCTURED)
 
 
 def _made(
     record: Record,
     known: EventType,
     attributes: Mapping[str, Any],
-    identity: tuple[str, str, datetime],
+    named: tuple[str, str, datetime],
     payload: EventData,
 ) -> Event:
-    id_, source, time = identity
+    id_, source, time = named
     _check_key(record, payload.customer_id, attributes.get("subject"))
     if time > record.timestamp + MOST_AHEAD:
         raise Malformed(Reason.TIME_IN_FUTURE, f"time: {format_instant(time)} is over 24 hours ahead of the record")
@@ -195,9 +188,9 @@ def _made(
         time=time,
         customer_id=payload.customer_id,
         data=payload,
-        correlation_id=_extension(attributes, "correlationid") or id_,
-        causation_id=_extension(attributes, "causationid"),
-        traceparent=_extension(attributes, "traceparent"),
+        correlation_id=extension(attributes, "correlationid") or id_,
+        causation_id=extension(attributes, "causationid"),
+        traceparent=extension(attributes, "traceparent"),
         record=record,
     )
 
@@ -262,7 +255,12 @@ def _text(attributes: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _identity(attributes: Mapping[str, Any]) -> tuple[str, str, datetime]:
+def identity(attributes: Mapping[str, Any]) -> tuple[str, str, datetime]:
+    """The id, source and time of an event.
+
+    Raises:
+        Malformed: one of them is missing, or not as the contract has it.
+    """
     id_, source, time = _text(attributes, "id"), _text(attributes, "source"), _text(attributes, "time")
     if _NAME.fullmatch(id_) is None:
         raise Malformed(Reason.BAD_FIELD, "id: has to be 1 to 128 characters without control characters")
@@ -309,7 +307,7 @@ def _check_key(record: Record, customer_id: str, subject: object) -> None:
         raise Malformed(Reason.BAD_FIELD, "subject: is not the customer_id")
 
 
-def _extension(attributes: Mapping[str, Any], name: str) -> str | None:
+def extension(attributes: Mapping[str, Any], name: str) -> str | None:
     """An optional extension; one that no string column could keep is as if it were absent."""
     value = attributes.get(name)
     return value if isinstance(value, str) and _NAME.fullmatch(value) else None

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import starmap
 from operator import attrgetter
-from typing import Any, Final, cast, overload
+from typing import Any, Final, overload
 
 import msgspec
 
-from shared.contracts.envelope import Event, Record
-from shared.contracts.quick import PURCHASE, made
-from shared.contracts.shop import Line, PurchaseCompleted
+from shared.contracts.envelope import MOST_AHEAD, Event, Record, extension, identity, is_structured
+from shared.contracts.quick import PURCHASE, look, made
+from shared.contracts.reasons import Malformed
+from shared.contracts.shop import Line
+from shared.contracts.topics import PURCHASES
 
 _LINE: Final = attrgetter("line_id", "sku", "quantity", "amount", "category")
 
@@ -64,35 +66,59 @@ def pack_lines(lines: Sequence[Line]) -> bytes:
     return lines.json if isinstance(lines, PackedLines) else msgspec.json.encode(list(map(_LINE, lines)))
 
 
+Headers = tuple[tuple[str, bytes | None], ...]
+
+Sent = tuple[str, bytes | None, bytes | None, Headers]
+"""The topic, key, value and headers of a record."""
+
 Flat = tuple[Any, ...]
-"""An event of a purchase as plain values."""
+"""The event of a purchase as plain values."""
 
 
-def flatten(event: Event) -> Flat:
-    """The event of a purchase, without its record, as values that `marshal` takes."""
-    data = cast("PurchaseCompleted", event.data)
+def flatten(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> Flat | None:
+    """The event in a record that is a well-formed purchase in structured mode, as values that `marshal` takes.
+
+    None for whatever else, malformed purchases included: `decode` says what is wrong with them.
+    """
+    if value is None or topic != PURCHASES or not is_structured(headers):
+        return None
+    found = look(value)
+    if found is None:
+        return None
+    envelope, purchase, rows = found
+    attributes = msgspec.structs.asdict(envelope)
+    customer = purchase.customer_id
+    if key != customer.encode() or envelope.subject not in (None, customer):
+        return None
+    try:
+        id_, source, time = identity(attributes)
+    except Malformed:
+        return None
     return (
-        event.id,
-        event.source,
-        event.time.isoformat(),
-        event.correlation_id,
-        event.causation_id,
-        event.traceparent,
-        data.customer_id,
-        data.order_id,
-        data.currency,
-        data.total,
-        pack_lines(data.lines),
-        data.channel,
-        data.store_id,
-        data.coupon_codes,
+        id_,
+        source,
+        time.isoformat(),
+        extension(attributes, "correlationid") or id_,
+        extension(attributes, "causationid"),
+        extension(attributes, "traceparent"),
+        customer,
+        purchase.order_id,
+        purchase.currency,
+        purchase.total,
+        msgspec.json.encode(rows),
+        purchase.channel,
+        purchase.store_id,
+        purchase.coupon_codes or (),
     )
 
 
-def restore(flat: Flat, record: Record) -> Event:
-    """The event again; its lines are `PackedLines`."""
-    id_, source, time, correlation_id, causation_id, traceparent, *fields = flat
-    customer_id, order_id, currency, total, lines, channel, store_id, coupon_codes = fields
+def restore(flat: Flat, record: Record) -> Event | None:
+    """The event again, with `PackedLines`; None where its time is too far ahead of its record's."""
+    id_, source, time, correlation_id, causation_id, traceparent = flat[:6]
+    customer_id, order_id, currency, total, lines, channel, store_id, coupon_codes = flat[6:]
+    moment = datetime.fromisoformat(time)
+    if moment > record.timestamp + MOST_AHEAD:
+        return None
     data = made(
         {
             "customer_id": customer_id,
@@ -105,5 +131,4 @@ def restore(flat: Flat, record: Record) -> Event:
             "coupon_codes": coupon_codes,
         }
     )
-    moment = datetime.fromisoformat(time)
     return Event(id_, source, PURCHASE, moment, customer_id, data, correlation_id, causation_id, traceparent, record)

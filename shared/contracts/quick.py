@@ -1,13 +1,13 @@
 """The common case, quickly: a well-formed purchase in structured mode, at half the cost of the models.
 
 Only what the models would take as it is comes through here, and it comes out the same; for everything else
-`read` answers None, and the models decide, and say what is wrong. A property holds the two against each other.
+`look` answers None, and the models decide, and say what is wrong. A property holds the two against each other.
 """
 
 import re
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -36,7 +36,9 @@ class Envelope(msgspec.Struct):
     traceparent: Any = None
 
 
-class _Purchase(msgspec.Struct):
+class Purchase(msgspec.Struct):
+    """The data of a purchase, as it is written."""
+
     customer_id: str
     order_id: str
     currency: str
@@ -45,6 +47,18 @@ class _Purchase(msgspec.Struct):
     channel: str | None = None
     store_id: str | None = None
     coupon_codes: tuple[str, ...] | None = None
+
+
+Row = tuple[str, str, int | str, str, str | None]
+"""The fields of a line, in their order."""
+
+
+class Found(NamedTuple):
+    """A well-formed purchase, before any model is made of it."""
+
+    envelope: Envelope
+    purchase: Purchase
+    rows: list[Row]
 
 
 # One expression over many strings, each ended by NUL (which none of them may hold): a match for each string by
@@ -60,10 +74,10 @@ _LINE: Final = attrgetter("line_id", "sku", "quantity", "amount", "category")
 _NO_LINES: Final = ((), (), (), (), ())
 
 _ENVELOPES: Final = msgspec.json.Decoder(Envelope)
-_PURCHASES: Final = msgspec.json.Decoder(_Purchase)
+_PURCHASES: Final = msgspec.json.Decoder(Purchase)
 
 
-def read(value: bytes) -> tuple[Envelope, PurchaseCompleted] | None:
+def look(value: bytes) -> Found | None:
     """The purchase in a structured-mode record, or None where the models have to look at it."""
     try:
         envelope = _ENVELOPES.decode(value)
@@ -72,8 +86,8 @@ def read(value: bytes) -> tuple[Envelope, PurchaseCompleted] | None:
         found = _PURCHASES.decode(envelope.data)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    lines = found.lines or ()
-    line_ids, skus, quantities, amounts, categories = zip(*map(_LINE, lines), strict=True) if lines else _NO_LINES
+    rows: list[Row] = list(map(_LINE, found.lines or ()))
+    line_ids, skus, quantities, amounts, categories = zip(*rows, strict=True) if rows else _NO_LINES
     fits = (
         _ids_fit((found.customer_id, found.order_id, *line_ids, *skus))
         and _CURRENCY.fullmatch(found.currency) is not None
@@ -82,19 +96,7 @@ def read(value: bytes) -> tuple[Envelope, PurchaseCompleted] | None:
         and _quantities_fit(quantities)
         and _texts_fit(found, categories)
     )
-    if not fits:
-        return None
-    fields = {
-        "customer_id": found.customer_id,
-        "order_id": found.order_id,
-        "currency": found.currency,
-        "total": found.total,
-        "lines": lines,
-        "channel": found.channel,
-        "store_id": found.store_id,
-        "coupon_codes": found.coupon_codes or (),
-    }
-    return envelope, made(fields)
+    return Found(envelope, found, rows) if fits else None
 
 
 def _ids_fit(ids: tuple[str, ...]) -> bool:
@@ -126,7 +128,7 @@ def _quantities_fit(quantities: tuple[int | str, ...]) -> bool:
     return True
 
 
-def _texts_fit(found: _Purchase, categories: tuple[str | None, ...]) -> bool:
+def _texts_fit(found: Purchase, categories: tuple[str | None, ...]) -> bool:
     texts = f"{found.channel}{found.store_id}" + "".join(filter(None, categories))
     if found.coupon_codes:
         if len(found.coupon_codes) > _MOST_COUPONS:
@@ -136,6 +138,22 @@ def _texts_fit(found: _Purchase, categories: tuple[str | None, ...]) -> bool:
 
 
 _FIELDS: Final = set(PurchaseCompleted.model_fields)
+
+
+def to_model(found: Purchase) -> PurchaseCompleted:
+    """The model of what `look` found."""
+    return made(
+        {
+            "customer_id": found.customer_id,
+            "order_id": found.order_id,
+            "currency": found.currency,
+            "total": found.total,
+            "lines": found.lines or (),
+            "channel": found.channel,
+            "store_id": found.store_id,
+            "coupon_codes": found.coupon_codes or (),
+        }
+    )
 
 
 def made(fields: dict[str, Any]) -> PurchaseCompleted:

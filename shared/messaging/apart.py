@@ -11,13 +11,13 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from itertools import starmap
+from operator import attrgetter
 from typing import Any, BinaryIO, Final, cast
 
-from shared.contracts.envelope import Event, Record, decode_purchase
-from shared.contracts.packed import Flat, flatten, restore
+from shared.contracts.envelope import Event, Record
+from shared.contracts.packed import Flat, Sent, flatten, restore
 from shared.contracts.quick import PURCHASE
-from shared.contracts.reasons import Malformed
 from shared.messaging.batch import Decoded, Here, Malformation, sort
 from shared.turns import map_in_turns
 
@@ -26,6 +26,7 @@ _WORTH_IT: Final = 100
 _LENGTH: Final = 8
 _STOP_SECONDS: Final = 2.0
 _BUFFER: Final = 4 * 1024 * 1024
+_SENT: Final = attrgetter("topic", "key", "value", "headers")
 
 
 class DecoderGoneError(Exception):
@@ -49,11 +50,12 @@ class Apart:
         here = Here(self.wanted)
         if len(records) < _WORTH_IT or PURCHASE not in self.wanted:
             return await here.read(records)
-        flats = await self._ask(_frame([_plain(record) for record in records]))
+        flats = await self._ask(_frame(list(map(_SENT, records))))
 
         def take(pair: tuple[Record, Flat | None]) -> Event | Malformation | None:
             record, flat = pair
-            return here.decode(record) if flat is None else restore(flat, record)
+            event = None if flat is None else restore(flat, record)
+            return here.decode(record) if event is None else event
 
         return sort(await map_in_turns(take, zip(records, flats, strict=True)))
 
@@ -90,24 +92,11 @@ def _frame(payload: list[Any]) -> bytes:
     return len(content).to_bytes(_LENGTH) + content
 
 
-def _plain(record: Record) -> tuple[Any, ...]:
-    return record.topic, record.key, record.value, record.headers, record.timestamp.isoformat()
-
-
-def _decode(topic: str, key: bytes | None, value: bytes | None, headers: Any, timestamp: str) -> Flat | None:  # noqa: ANN401 as they came
-    record = Record(topic, 0, 0, key, value, headers, datetime.fromisoformat(timestamp))
-    try:
-        event = decode_purchase(record)
-    except Malformed:
-        return None  # whoever asked says what is wrong with it
-    return None if event is None else flatten(event)
-
-
 def serve(source: BinaryIO, target: BinaryIO) -> None:
     """Answer frames until there are no more."""
     while len(head := source.read(_LENGTH)) == _LENGTH:
-        records = cast("list[tuple[Any, ...]]", marshal.loads(source.read(int.from_bytes(head))))  # noqa: S302 see above
-        target.write(_frame([_decode(*record) for record in records]))
+        records = cast("list[Sent]", marshal.loads(source.read(int.from_bytes(head))))  # noqa: S302 see above
+        target.write(_frame(list(starmap(flatten, records))))
         target.flush()
 
 

@@ -2,13 +2,15 @@
 
 import json
 import marshal
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from services.points.store.documents import order_from_json, order_to_json
 from shared.contracts.envelope import Event, Record, decode_purchase
-from shared.contracts.packed import PackedLines, flatten, pack_lines, restore
+from shared.contracts.packed import Flat, PackedLines, flatten, pack_lines, restore
+from shared.contracts.reasons import Malformed
 from shared.contracts.shop import Line, PurchaseCompleted
 from shared.postgres.pool import _JSON_ENCODER
 from tests.contracts.records import STRUCTURED, about, record
@@ -25,6 +27,12 @@ def purchase(**changes: Any) -> tuple[Event, Record]:
     return found, one
 
 
+def flat(one: Record) -> Flat:
+    found = flatten(one.topic, one.key, one.value, one.headers)
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -36,7 +44,8 @@ def purchase(**changes: Any) -> tuple[Event, Record]:
 )
 def test_it_comes_back_as_it_went(changes: dict[str, Any]):
     event, one = purchase(**changes)
-    found = restore(marshal.loads(marshal.dumps(flatten(event))), one)
+    found = restore(marshal.loads(marshal.dumps(flat(one))), one)
+    assert found is not None
     assert found == event
     assert event == found, "from both sides"
     assert found.data.model_fields_set == event.data.model_fields_set
@@ -49,8 +58,42 @@ def test_its_time_is_the_same_instant(time: str):
     one = record(json.dumps(event).encode(), STRUCTURED, key=event["data"]["customer_id"].encode())
     found = decode_purchase(one)
     assert found is not None
-    again = restore(flatten(found), one)
+    again = restore(flat(one), one)
+    assert again is not None
     assert (again.time, again.time.tzinfo) == (found.time, found.time.tzinfo)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": ""},
+        {"id": "a\x00b"},
+        {"source": "no reference"},
+        {"time": "yesterday"},
+        {"subject": "another"},
+        {"specversion": "0.3"},
+        {"type": "shop.review.published.v1"},
+    ],
+)
+def test_what_is_no_purchase_of_the_contract_is_left_to_the_models(changes: dict[str, Any]):
+    one = record(json.dumps({**about(), **changes}).encode(), STRUCTURED, key=about()["data"]["customer_id"].encode())
+    assert flatten(one.topic, one.key, one.value, one.headers) is None
+
+
+def test_a_purchase_under_a_foreign_key_or_without_its_content_type_is_left_to_the_models():
+    _, one = purchase()
+    assert flatten(one.topic, b"another", one.value, one.headers) is None
+    assert flatten(one.topic, one.key, one.value, ()) is None
+    assert flatten("shop.reviews", one.key, one.value, one.headers) is None
+    assert flatten(one.topic, one.key, None, one.headers) is None
+
+
+def test_a_purchase_of_the_future_is_left_to_the_models():
+    _, one = purchase()
+    before = one._replace(timestamp=one.timestamp - timedelta(days=10_000))
+    assert restore(flat(before), before) is None
+    with pytest.raises(Malformed):
+        decode_purchase(before)
 
 
 def test_packed_lines_are_the_lines():

@@ -82,7 +82,7 @@ def test_lines_are_added_up_and_told_apart(lines: list[dict[str, Any]], total: s
 )
 def test_what_holds_nul_is_never_two(changes: dict[str, Any]):
     event = about(**changes)
-    assert quick.read(json.dumps(event).encode()) is None
+    assert quick.look(json.dumps(event).encode()) is None
     check(event)
 
 
@@ -102,5 +102,5 @@ def test_a_purchase_as_shops_send_it_takes_the_quick_way(changes: dict[str, Any]
     event = about(**changes)
     if not event["data"].get("lines"):
         event["data"]["total"] = data()["total"]
-    assert quick.read(json.dumps(event).encode()) is not None
+    assert quick.look(json.dumps(event).encode()) is not None
     check(event)
