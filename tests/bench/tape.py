@@ -3,8 +3,8 @@
 What is left out is all that a worker does besides: reading Kafka, decoding, deciding, and making rows.
 What stays is the same statements with the same arguments in the same transactions, and asyncpg.
 
-It is recorded as a worker works, in two lanes. Two connections play a lane each. Lanes exchange partitions, so they
-may wait for each other's rows here, where a worker's lanes never have the same customers in hand.
+Several connections share a tape as the lanes of a worker share a topic: a transaction waits for the ones before it
+that are of the same partitions, and for no others.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from services.points.settings import Settings
 from shared.messaging.apart import Apart
 from shared.messaging.batch import Batch
 from shared.messaging.delivery import Delivery
-from shared.messaging.inflow import Inflow, Offer
+from shared.messaging.inflow import Inflow
 from shared.messaging.positions import Group
 from shared.messaging.worker import _GARBAGE_THRESHOLD
 from shared.postgres.pool import Connection, Pool, open_pool
@@ -31,7 +31,6 @@ from tests.bench.pace import Pace
 from tests.bench.testbed import Testbed
 
 _BATCH: Final = 500
-LANES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,38 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """A transaction: its calls, how many events it handles, and the lane it came through."""
+    """A transaction: its calls, how many events it handles, and the numbers of their partitions."""
 
     calls: list[Call]
     events: int
-    lane: int
+    numbers: frozenset[int]
+
+
+class _Reel:
+    """Takes to be played in their order, at once where they have no partition in common."""
+
+    def __init__(self, takes: Sequence[Take]) -> None:
+        self._left = list(takes)
+        self._playing: set[int] = set()
+        self._freed = asyncio.Event()
+
+    async def next(self) -> Take | None:
+        """The first one that need not wait any more for one before it; None at the end."""
+        while self._left:
+            blocked = set(self._playing)
+            for index, take in enumerate(self._left):
+                if blocked.isdisjoint(take.numbers):
+                    self._playing |= take.numbers
+                    return self._left.pop(index)
+                blocked |= take.numbers
+            self._freed.clear()
+            await self._freed.wait()
+        return None
+
+    def played(self, take: Take) -> None:
+        """What has waited for it need not any more."""
+        self._playing -= take.numbers
+        self._freed.set()
 
 
 class _Recorder:
@@ -94,19 +120,16 @@ async def record(bed: Testbed, pool: Pool, total: int) -> list[Take]:
     await inflow.start()
     takes: list[Take] = []
 
-    def offer(lane: int) -> Offer:
-        async def deliver(batch: Batch) -> None:
-            recording = _RecordingPool(pool)
-            delivery = Delivery(recording, group, events.handle)  # type: ignore[arg-type] the part of a pool that it uses
-            with inflow.applying(batch):
-                await delivery.deliver(batch, inflow.is_stale)
-            takes.append(Take(recording.calls, batch.size, lane))
-            inflow.stopping = sum(take.events for take in takes) >= total
-
-        return deliver
+    async def deliver(batch: Batch) -> None:
+        recording = _RecordingPool(pool)
+        delivery = Delivery(recording, group, events.handle)  # type: ignore[arg-type] the part of a pool that it uses
+        with inflow.applying(batch):
+            await delivery.deliver(batch, inflow.is_stale)
+        takes.append(Take(recording.calls, batch.size, frozenset(number for _, number in batch.spans)))
+        inflow.stopping = sum(take.events for take in takes) >= total
 
     try:
-        await inflow.run(spec.topics, *map(offer, range(LANES)))
+        await inflow.run(spec.topics, deliver, deliver)
     finally:
         await inflow.close()
         await decoder.close()
@@ -116,7 +139,7 @@ async def record(bed: Testbed, pool: Pool, total: int) -> list[Take]:
 def copies(takes: Sequence[Take]) -> list[Take]:
     """Of each transaction only what it copies into the append-only tables."""
     kept = [[call for call in take.calls if call.method == "copy_records_to_table"] for take in takes]
-    return [Take(calls, take.events, take.lane) for calls, take in zip(kept, takes, strict=True)]
+    return [Take(calls, take.events, take.numbers) for calls, take in zip(kept, takes, strict=True)]
 
 
 def rows(takes: Sequence[Take]) -> int:
@@ -128,21 +151,22 @@ async def play(bed: Testbed, url: str, pool: Pool, takes: Sequence[Take], connec
     """Make all the calls again, on a fresh database; returns events per second."""
     meter = Meter(bed, pool, {"asyncpg": [os.getpid()]})
     pace = Pace(sum(take.events for take in takes), meter)
-    reels = [[take for take in takes if take.lane == lane] for lane in range(LANES)] if connections > 1 else [takes]
+    reel = _Reel(takes)
     handled = 0
 
-    async def turn(playing: Pool, reel: Sequence[Take]) -> None:
+    async def turn(playing: Pool) -> None:
         nonlocal handled
-        for take in reel:
+        while take := await reel.next():
             async with playing.acquire() as connection, connection.transaction():
                 for call in take.calls:
                     await getattr(connection, call.method)(*call.arguments, **call.options)
+            reel.played(take)
             handled += take.events
             await pace.note(handled)
 
     async with await open_pool(url, application="tape", min_size=connections, max_size=connections) as playing:
         with undisturbed():
-            await asyncio.gather(*(turn(playing, reel) for reel in reels))
+            await asyncio.gather(*(turn(playing) for _ in range(connections)))
     return pace.measured
 
 
