@@ -1,11 +1,8 @@
 """The FastAPI app that every service's API begins with."""
 
-import json
-import re
-from collections.abc import Iterable
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI
 
 from shared.http import problems
 from shared.http.auth import Authenticator
@@ -18,10 +15,6 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     "4XX": {"description": "The request is refused.", "content": _REFERENCE},
     "5XX": {"description": "The service failed or is not available.", "content": _REFERENCE},
 }
-
-
-_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_UNKEEPABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
 def new_app(service: str, title: str, *, pool: Pool, authenticator: Authenticator) -> FastAPI:
@@ -38,7 +31,6 @@ def new_app(service: str, title: str, *, pool: Pool, authenticator: Authenticato
         version="1",
         openapi_tags=[{"name": service}],
         responses=_RESPONSES,
-        dependencies=[Depends(_refuse_nul)],
         redirect_slashes=False,
         docs_url="/docs",
         redoc_url=None,
@@ -78,53 +70,3 @@ def _schema(model: type[problems.ProblemDocument]) -> dict[str, Any]:
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     schema.pop("$defs", None)
     return schema
-
-
-async def _refuse_nul(request: Request) -> None:
-    """Refuse a JSON body that holds what PostgreSQL cannot keep in a string: NUL or a lone surrogate."""
-    if request.method not in _WITH_BODY:
-        return
-    body = await request.body()
-    # The parser would take UTF-16 and UTF-32 too, in which an escape looks otherwise; JSON on the wire is UTF-8.
-    if b"\x00" in body or not _is_utf8(body):
-        raise problems.Problem(422, "invalid_request", "The body is not UTF-8.")
-    # both need an escape to stand in JSON, so nearly every body is done here
-    if b"\\u" not in body:
-        return
-    try:
-        content: object = json.loads(body)
-    except (ValueError, RecursionError):
-        return  # not JSON: the route's own validation says so
-    path = _unkeepable(content)
-    if path is not None:
-        message = "A string holds NUL or half of a surrogate pair."
-        raise problems.Problem(
-            422, "invalid_request", f"{path}: {message}", (problems.FieldError(pointer=path, message=message),)
-        )
-
-
-def _is_utf8(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _unkeepable(content: object) -> str | None:
-    """The JSON pointer of a string that cannot be kept, or None."""
-    left: list[tuple[str, object]] = [("", content)]  # no recursion: what is nested deeply may not break the server
-    while left:
-        pointer, value = left.pop()
-        if isinstance(value, str) and _UNKEEPABLE.search(value):
-            return pointer
-        members: Iterable[tuple[object, object]] = ()
-        if isinstance(value, dict):
-            members = cast("dict[str, object]", value).items()
-        elif isinstance(value, list):
-            members = enumerate(cast("list[object]", value))
-        for name, member in members:
-            if _UNKEEPABLE.search(str(name)):
-                return pointer
-            left.append((f"{pointer}/{problems.escape(str(name))}", member))
-    return None

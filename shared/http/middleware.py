@@ -9,15 +9,12 @@ from urllib.parse import unquote_to_bytes
 
 import structlog
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.http import bodies
 from shared.http.problems import Problem, render, unexpected
 from shared.http.request import REQUEST_ID, identify
 from shared.telemetry import HTTP_REQUESTS, HTTP_SECONDS
-
-LARGEST_BODY: Final = 1_048_576
-"""Bytes of the largest body that is read."""
 
 _HEADER: Final = REQUEST_ID.lower().encode()
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -41,8 +38,6 @@ class RequestMiddleware:
         headers = Headers(scope=scope)
         request_id = identify(headers.get(REQUEST_ID))
         scope.setdefault("state", {})["request_id"] = request_id
-        if "content-length" not in headers and scope["method"] not in _WITHOUT_BODY:
-            receive = _bounded(receive)
         status = 0
 
         async def answer(message: Message) -> None:
@@ -54,9 +49,12 @@ class RequestMiddleware:
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                refusal = _refuse(scope, headers)
-                app = self._app if refusal is None else render(refusal, request_id)
-                await app(scope, receive, answer)
+                _check(scope, headers)
+                if scope["method"] not in _WITHOUT_BODY:
+                    receive = await bodies.admit(receive)
+                await self._app(scope, receive, answer)
+            except Problem as refusal:
+                await render(refusal, request_id)(scope, receive, answer)
             except Exception as error:
                 _log.exception("request_failed", method=scope["method"], route=_route(scope), error=str(error))
                 if status:
@@ -66,33 +64,17 @@ class RequestMiddleware:
                 _count(scope, status, time.perf_counter() - begun)
 
 
-def _refuse(scope: Scope, headers: Headers) -> Problem | None:
-    """What no route should see: an escaped slash would change the path's shape, NUL breaks PostgreSQL."""
+def _check(scope: Scope, headers: Headers) -> None:
+    """Refuse what no route should see: an escaped slash would change the path's shape, NUL breaks PostgreSQL."""
     raw_path: bytes = scope.get("raw_path") or b""
     if b"%" in raw_path and not _is_plain(raw_path):
-        return Problem(404, "not_found", "There is nothing at this path.")
+        raise Problem(404, "not_found", "There is nothing at this path.")
     query: bytes = scope["query_string"]
     if b"\x00" in query or b"%00" in query:
-        return Problem(400, "malformed_query", "The query holds NUL.")
+        raise Problem(400, "malformed_query", "The query holds NUL.")
     length = headers.get("content-length", "")
-    if length.isdecimal() and int(length[:20]) > LARGEST_BODY:
-        return Problem(413, "body_too_large", "The body is too large.")
-    return None
-
-
-def _bounded(receive: Receive) -> Receive:
-    """The same body, up to its limit: one sent in chunks does not say its length beforehand."""
-    total = 0
-
-    async def count() -> Message:
-        nonlocal total
-        message = await receive()
-        total += len(message.get("body", b""))
-        if total > LARGEST_BODY:
-            raise HTTPException(413)  # FastAPI passes on this kind alone while it reads a body
-        return message
-
-    return count
+    if length.isdecimal() and int(length[:20]) > bodies.LARGEST_BODY:
+        raise bodies.too_large()
 
 
 def _is_plain(raw_path: bytes) -> bool:

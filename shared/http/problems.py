@@ -144,7 +144,6 @@ _KNOWN: Final = {
     400: ("malformed_body", "The body cannot be read."),
     404: ("not_found", "There is nothing at this path."),
     405: ("method_not_allowed", "This path does not take this method."),
-    413: ("body_too_large", "The body is too large."),
 }
 
 

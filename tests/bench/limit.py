@@ -9,7 +9,7 @@ from typing import Final
 from uuid import uuid4
 
 from shared.postgres.pool import Connection
-from tests.bench import effects, tape
+from tests.bench import cores, effects, tape
 from tests.bench.figures import Figure, Measured, rate, ratio
 from tests.bench.plan import Plan
 from tests.bench.rounds import Results, Side, WrongEffectError
@@ -59,6 +59,7 @@ def figures(found: Results) -> list[Figure]:
         rate("limit: COPY of the ledger's rows alone", found["COPY"], "events/s"),
         rate("limit: the same, in rows", found["COPY in rows"], "rows/s"),
         rate("limit: pwrite + fdatasync of a page", found["fdatasync"], "/s", "the disk of the data directory"),
+        ratio("limit: Python on every core / on one", found["Python on all"], found["Python on one"]),
     ]
 
 
@@ -81,13 +82,20 @@ async def _copy(plan: Plan, takes: list[Take]) -> Mapping[str, Measured]:
 async def _small(plan: Plan) -> Mapping[str, Measured]:
     """The disk, and the shortest things that a client can ask of the database."""
     synced = await asyncio.to_thread(_sync, str(plan.bed.postgres.data_dir / "fsync.probe"), plan.seconds(SECONDS))
+    alone, together = await cores.compare(plan.seconds(SECONDS))
     async with plan.bed.database() as (_, pool), pool.acquire() as connection:
         asked = await _repeat(partial(_ask, connection), plan.seconds(SECONDS))
         began = await pool.fetchval(INBOX_SQL)
         count, seconds = await _count(partial(_commit, connection), plan.seconds(SECONDS))
         if await pool.fetchval(INBOX_SQL) - began != count:
             raise WrongEffectError(f"{count} transactions did not make as many rows")
-    return {"fdatasync": Measured(synced), "SELECT 1": Measured(asked), "transaction": Measured(count / seconds)}
+    return {
+        "fdatasync": Measured(synced),
+        "Python on one": Measured(alone),
+        "Python on all": Measured(together),
+        "SELECT 1": Measured(asked),
+        "transaction": Measured(count / seconds),
+    }
 
 
 def _sync(path: str, seconds: float) -> float:

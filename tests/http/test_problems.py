@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.responses import StreamingResponse
 
-from shared.http.middleware import LARGEST_BODY
+from shared.http.bodies import LARGEST_BODY
 from shared.http.problems import FieldError, Problem
 from tests.http.conftest import AsKey, JsonLog
 
