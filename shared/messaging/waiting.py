@@ -7,6 +7,7 @@ from shared.contracts.envelope import decode
 from shared.contracts.outcomes import Waiting
 from shared.contracts.registry import TYPES
 from shared.messaging import records
+from shared.postgres.ids import joined
 from shared.postgres.pool import Connection
 
 _EVERY_TYPE: Final = frozenset(TYPES)
@@ -23,7 +24,7 @@ async def keep(connection: Connection, events: Iterable[Waiting]) -> None:
 
 TAKE_SQL = """
 DELETE FROM waiting
-USING unnest($1::text[], $2::text[]) AS wanted (customer_id, about)
+USING unnest(string_to_array($1, chr(31)), string_to_array($2, chr(31))) AS wanted (customer_id, about)
 WHERE waiting.customer_id = wanted.customer_id AND waiting.about = wanted.about
 RETURNING waiting.id, waiting.about, natural_id,
     topic, partition, "offset", key, value, header_names, header_values, "timestamp"
@@ -36,8 +37,8 @@ async def take(connection: Connection, wanted: Sequence[tuple[str, str]]) -> lis
         return []
     customers, abouts = zip(*wanted, strict=True)
     taken: list[Waiting] = []
-    rows: list[Any] = sorted(await connection.fetch(TAKE_SQL, customers, abouts), key=lambda row: row["id"])
-    for row in rows:
+    found: list[Any] = await connection.fetch(TAKE_SQL, joined(customers), joined(abouts))
+    for row in sorted(found, key=lambda row: row["id"]):
         event = decode(records.from_row(row), _EVERY_TYPE)
         assert event is not None, "only events that were decoded wait"
         taken.append(Waiting(row["about"], row["natural_id"], event))

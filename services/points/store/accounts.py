@@ -5,19 +5,20 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
 from services.points.rules.ledger import PROGRAM, Account, Transaction
+from shared.postgres.ids import joined
 from shared.postgres.pool import Connection, Pool
 
 LOCK_SQL = """
 SELECT customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at, due_at
 FROM account
-WHERE customer_id = ANY($1::text[])
+WHERE customer_id = ANY(string_to_array($1, chr(31)))
 ORDER BY customer_id
 FOR UPDATE
 """
 
 OPEN_SQL = """
 INSERT INTO account (customer_id)
-SELECT customer_id FROM unnest($1::text[]) AS new (customer_id)
+SELECT customer_id FROM unnest(string_to_array($1, chr(31))) AS new (customer_id)
 WHERE NOT EXISTS (SELECT FROM account WHERE account.customer_id = new.customer_id)
 ORDER BY customer_id
 ON CONFLICT (customer_id) DO NOTHING
@@ -27,12 +28,13 @@ ON CONFLICT (customer_id) DO NOTHING
 async def lock(connection: Connection, customers: Collection[str]) -> dict[str, Account]:
     """The accounts of customers, opened where there was none, locked until the transaction ends."""
     wanted = sorted(set(customers))
-    rows = await connection.fetch(LOCK_SQL, wanted) if len(wanted) == 1 else []
+    names = joined(wanted)
+    rows = await connection.fetch(LOCK_SQL, names) if len(wanted) == 1 else []
     if len(rows) < len(wanted):
         # Of several, those that are missing are opened ahead of all locks: whoever held some, and then waited for
         # one that somebody else had just opened, would wait out of order, and could deadlock.
-        await connection.execute(OPEN_SQL, wanted)
-        rows = await connection.fetch(LOCK_SQL, wanted)
+        await connection.execute(OPEN_SQL, names)
+        rows = await connection.fetch(LOCK_SQL, names)
     return {row["customer_id"]: Account(*row) for row in rows}
 
 
@@ -85,8 +87,8 @@ UPDATE account
 SET available = new.available, pending = new.pending, held = new.held, debt = new.debt,
     earned = new.earned, redeemed = new.redeemed, sequence = new.sequence, orders = new.orders,
     recorded_at = new.recorded_at, due_at = new.due_at
-FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-            $8::bigint[], $9::bigint[], $10::timestamptz[], $11::timestamptz[])
+FROM unnest(string_to_array($1, chr(31)), $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+            $7::bigint[], $8::bigint[], $9::bigint[], $10::timestamptz[], $11::timestamptz[])
      AS new (customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at, due_at)
 WHERE account.customer_id = new.customer_id
 """
@@ -95,7 +97,8 @@ WHERE account.customer_id = new.customer_id
 async def update(connection: Connection, accounts: Collection[Account]) -> None:
     """Set the balances of locked accounts."""
     if accounts:
-        await connection.execute(UPDATE_SQL, *zip(*accounts, strict=True))
+        customers, *columns = zip(*accounts, strict=True)
+        await connection.execute(UPDATE_SQL, joined(customers), *columns)
 
 
 ADD_PROGRAM_SQL = """

@@ -13,6 +13,7 @@ from services.points.store import accounts, births, lots
 from services.points.store.documents import order_from_json, refund_from_row
 from shared.contracts.kept import Refund
 from shared.messaging import waiting
+from shared.postgres.ids import joined
 from shared.postgres.pool import Connection
 
 
@@ -81,7 +82,7 @@ async def load_due(connection: Connection, state: State, customers: Sequence[str
 
 TIMELINES_SQL = """
 SELECT customer_id, effective_at, tier, multiplier
-FROM tier_entry WHERE customer_id = ANY($1::text[])
+FROM tier_entry WHERE customer_id = ANY(string_to_array($1, chr(31)))
 ORDER BY customer_id, effective_at
 """
 
@@ -89,7 +90,7 @@ ORDER BY customer_id, effective_at
 async def timelines(connection: Connection, customers: Collection[str]) -> dict[str, tuple[TierEntry, ...]]:
     """The tiers of customers, as last told, by customer and in order of time."""
     found: dict[str, list[TierEntry]] = defaultdict(list)
-    for row in await connection.fetch(TIMELINES_SQL, list(customers)):
+    for row in await connection.fetch(TIMELINES_SQL, joined(customers)):
         found[row["customer_id"]].append(TierEntry(row["effective_at"], row["tier"], row["multiplier"]))
     return {customer: tuple(entries) for customer, entries in found.items()}
 
@@ -113,13 +114,14 @@ async def _orders(connection: Connection, wanted: Wanted) -> dict[Key, Order]:
 ORDERS_SQL = """
 SELECT customer_id, order_id, source, occurred_at, ordinal, rules_version, body, given, tier, multiplier, found,
        delivered_at, transaction_ids
-FROM purchase JOIN unnest($1::text[], $2::text[]) AS wanted (customer_id, order_id) USING (customer_id, order_id)
+FROM purchase JOIN unnest(string_to_array($1, chr(31)), string_to_array($2, chr(31)))
+     AS wanted (customer_id, order_id) USING (customer_id, order_id)
 """
 
 
 async def orders_by_key(connection: Connection, keys: Collection[Key]) -> dict[Key, Order]:
     """Orders by customer and id."""
-    return _by_key(await connection.fetch(ORDERS_SQL, *_columns(keys)))
+    return _by_key(await connection.fetch(ORDERS_SQL, *_joined(keys)))
 
 
 def _by_key(rows: Sequence[Any]) -> dict[Key, Order]:
@@ -143,14 +145,15 @@ def _by_key(rows: Sequence[Any]) -> dict[Key, Order]:
 
 REFUNDS_SQL = """
 SELECT customer_id, order_id, refund_id, occurred_at, currency, amount, lines
-FROM refund JOIN unnest($1::text[], $2::text[]) AS wanted (customer_id, order_id) USING (customer_id, order_id)
+FROM refund JOIN unnest(string_to_array($1, chr(31)), string_to_array($2, chr(31)))
+     AS wanted (customer_id, order_id) USING (customer_id, order_id)
 """
 
 
 async def refunds(connection: Connection, orders: Collection[Key]) -> dict[Key, dict[str, Refund]]:
     """The refunds of orders, by order and refund id."""
     found: dict[Key, dict[str, Refund]] = defaultdict(dict)
-    for row in await connection.fetch(REFUNDS_SQL, *_columns(orders)):
+    for row in await connection.fetch(REFUNDS_SQL, *_joined(orders)):
         found[row["customer_id"], row["order_id"]][row["refund_id"]] = refund_from_row(row)
     return found
 
@@ -252,3 +255,7 @@ def _takeable(wanted: Wanted, state: State) -> dict[Key, int]:
 
 def _columns(keys: Collection[Key]) -> tuple[list[str], list[str]]:
     return [key[0] for key in keys], [key[1] for key in keys]
+
+
+def _joined(keys: Collection[Key]) -> tuple[str, str]:
+    return joined(key[0] for key in keys), joined(key[1] for key in keys)

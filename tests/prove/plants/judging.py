@@ -46,8 +46,8 @@ def unsorted_locks() -> None:
         random.shuffle(wanted)
         found: dict[str, Account] = {}
         for one in wanted:
-            await connection.execute(accounts.OPEN_SQL, [one])
-            [row] = await connection.fetch(_ONE_SQL, [one])
+            await connection.execute(accounts.OPEN_SQL, one)
+            [row] = await connection.fetch(_ONE_SQL, one)
             found[one] = Account(*row)
             await asyncio.sleep(0)
         return found
