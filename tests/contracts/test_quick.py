@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from shared.contracts import quick
 from shared.contracts.envelope import decode
+from shared.contracts.packed import flatten, restore
 from shared.contracts.reasons import Malformed
 from tests.contracts.records import EVERY_TYPE, STRUCTURED, about, data, envelope, record
 
@@ -42,6 +43,10 @@ def check(event: dict[str, Any]) -> None:
     fields = event.get("data")
     key = str(fields.get("customer_id") if isinstance(fields, dict) else "c").encode("utf-8", "replace")
     assert read(value, STRUCTURED, key=key) == read(value, key=key)
+    sent = record(value, STRUCTURED, key=key)
+    flat = flatten(sent.topic, sent.key, sent.value, sent.headers)
+    if flat is not None:  # as it goes through another process
+        assert restore(flat, sent) == decode(sent, EVERY_TYPE)
 
 
 @given(content=st.data())
