@@ -26,6 +26,9 @@ _ODD = st.one_of(
     st.text(max_size=4),
 )
 
+_EXTENSIONS = ("correlationid", "causationid", "traceparent", "unknown")
+_OPTIONAL = ("channel", "store_id", "coupon_codes", "unknown")
+
 
 def read(value: bytes, *headers: tuple[str, bytes], key: bytes) -> tuple[object, ...]:
     """What comes of a record; without a content type the models read it."""
@@ -53,8 +56,11 @@ def check(event: dict[str, Any]) -> None:
 @settings(max_examples=600)
 def test_whatever_stands_in_one_place_is_read_as_the_models_read_it(content: st.DataObject):
     event = envelope()
-    place = content.draw(st.sampled_from([*event, *event["data"], *event["data"]["lines"][0], "unknown"]))
-    target = event if place in event else event["data"] if place in event["data"] else event["data"]["lines"][0]
+    purchase = event["data"]
+    places = [(event, one) for one in (*event, *_EXTENSIONS)] + [(purchase, one) for one in (*purchase, *_OPTIONAL)]
+    target, place = content.draw(
+        st.sampled_from([*places, *((purchase["lines"][0], one) for one in (*purchase["lines"][0], "unknown"))])
+    )
     target[place] = content.draw(_ODD)
     check(event)
 
