@@ -2,10 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations_with_replacement
 from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.points.rules.limits import Cut
 from services.points.rules.ruleset import RuleBook
+from services.referrals.rules.fold import Known, fold
 from services.referrals.rules.program import Program, ProgramDocument
 from services.tiers.rules.program import Program as TierProgram
 from services.tiers.rules.program import ProgramDocument as TierDocument
@@ -214,6 +219,43 @@ def test_referrals_may_be_judged_before_or_after_what_they_depend_on():
     assert states(late, early) == {"approved", "rejected"}
     unknown = replace_code(joined)
     assert [one.reason for one in referrals.replay(terms, (), [unknown]).refused] == ["unknown_code"]
+
+
+_WHEN = st.integers(-3, 3)
+_ORDERS = st.lists(st.tuples(st.sampled_from(["buy", "back"]), st.sampled_from("12"), _WHEN), max_size=5)
+
+
+@given(orders=_ORDERS, sign_ups=st.lists(st.tuples(st.sampled_from(["ann", "cid", "bob"]), _WHEN), max_size=3))
+@settings(max_examples=200)
+def test_the_outcomes_of_referrals_are_those_of_every_interleaving(
+    orders: list[tuple[str, str, int]], sign_ups: list[tuple[str, int]]
+):
+    codes = {"23456789": "ann", "3456789A": "cid", "456789AB": "bob"}
+    terms = Terms([Program(1, shop.hour(-9999), ProgramDocument.model_validate(TERMS))], codes)
+    first: set[str] = set()
+    bought: list[Event] = []
+    for number, (kind, order, at) in enumerate(orders):
+        if kind == "back":
+            bought.append(shop.refund(order, f"r{number}", "6.00", shop.hour(at), customer_id="bob"))
+        elif order not in first:
+            first.add(order)
+            bought.append(shop.purchase(order, "25.00", shop.hour(at), customer_id="bob"))
+    joined = [
+        shop.event("shop.referral.signed_up.v1", shop.hour(at), ReferralSignedUp(customer_id="bob", code=code))
+        for of, at in sign_ups
+        for code, owner in codes.items()
+        if owner == of
+    ]
+
+    def played(places: Sequence[int]) -> referrals.Outcome:
+        merged = [*bought]
+        for place, event in reversed(list(zip(places, joined, strict=True))):
+            merged.insert(place, event)
+        steps = fold(merged, Known(terms.programs, terms.advocates)).steps
+        return frozenset(map(referrals.told, {one.referral.referral_id: one.referral for one in steps}.values()))
+
+    every = combinations_with_replacement(range(len(bought) + 1), len(joined))
+    assert referrals.outcomes(terms, bought, joined) == {played(places) for places in every}
 
 
 def replace_code(event: Event) -> Event:

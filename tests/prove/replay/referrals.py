@@ -1,13 +1,13 @@
 """Referrals, replayed: the outcome has to be that of some interleaving of a friend's purchases and sign-ups."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations_with_replacement
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from services.referrals.rules.fold import Known, fold
+from services.referrals.rules.fold import Known, OrderKey, fold
+from services.referrals.rules.order import Order
 from services.referrals.rules.program import Program
-from services.referrals.rules.referral import Referral
+from services.referrals.rules.referral import Referral, State
 from shared.contracts.envelope import Event
 from shared.contracts.outcomes import Refusal
 from shared.contracts.reasons import Reason
@@ -60,8 +60,7 @@ def replay(terms: Terms, purchases: Sequence[Event], sign_ups: Sequence[Event]) 
         joined += [] if found else [event]
     if not joined:
         return Replayed(frozenset({frozenset()}), refused, seen)
-    outcomes = {_outcome(terms, merged) for merged in _interleavings(orders, joined)}
-    return Replayed(frozenset(outcomes), refused, seen)
+    return Replayed(outcomes(terms, orders, joined), refused, seen)
 
 
 def _admitted(seen: Seen, events: Sequence[Event]) -> tuple[list[Event], list[Refusal]]:
@@ -90,17 +89,65 @@ def _admitted(seen: Seen, events: Sequence[Event]) -> tuple[list[Event], list[Re
     return [event for event in events if id(event) in admitted], refused
 
 
-def _interleavings(orders: Sequence[Event], joined: Sequence[Event]) -> Iterator[list[Event]]:
-    for places in combinations_with_replacement(range(len(orders) + 1), len(joined)):
-        merged: list[Event] = []
-        before = 0
-        for place, event in zip(places, joined, strict=True):
-            merged += [*orders[before:place], event]
-            before = place
-        yield [*merged, *orders[before:]]
+Standing = frozenset[Referral]
+"""How the referrals of a friend stand, part of the way."""
 
 
-def _outcome(terms: Terms, events: Sequence[Event]) -> Outcome:
-    steps = fold(events, Known(terms.programs, terms.advocates)).steps
-    last = {step.referral.referral_id: step.referral for step in steps}
-    return frozenset(told(referral) for referral in last.values())
+@dataclass(frozen=True, slots=True)
+class _Orders:
+    """What is known of a friend's orders, whenever the sign-ups came."""
+
+    known: dict[OrderKey, Order] = field(default_factory=dict[OrderKey, Order])
+    waiting: dict[OrderKey, list[Event]] = field(default_factory=dict[OrderKey, list[Event]])
+
+    def take(self, event: Event) -> None:
+        """Know one more purchase or refund."""
+        data = event.data
+        assert isinstance(data, (PurchaseCompleted, PurchaseRefunded))
+        key = (event.customer_id, data.order_id)
+        found = fold([event], Known(orders=self.known, waiting=self.waiting))
+        if isinstance(data, PurchaseCompleted):
+            self.known[key] = Order.of(event)
+            self.waiting.pop(key, None)
+        elif found.waiting:
+            self.waiting.setdefault(key, []).append(event)
+        for of_order, refund in found.refunds:
+            self.known[of_order] = self.known[of_order].with_refund(refund)
+
+
+def outcomes(terms: Terms, orders: Sequence[Event], joined: Sequence[Event]) -> frozenset[Outcome]:
+    """The outcomes of all interleavings of purchases and refunds with sign-ups.
+
+    There are too many to play each. But when so many of both are handled, the orders are known alike whichever way
+    led there, and referrals stand in one of a few ways: these are followed.
+    """
+    known = _Orders()
+    after: list[set[Standing]] = [{frozenset()}, *(set[Standing]() for _ in joined)]
+    """By the number of sign-ups that are handled."""
+    for event in (None, *orders):
+        if event is not None:
+            after = [{_step(terms, standing, event, known) for standing in ways} for ways in after]
+            known.take(event)
+        for number, sign_up in enumerate(joined):
+            after[number + 1] |= {_step(terms, standing, sign_up, known) for standing in after[number]}
+    return frozenset(frozenset(map(told, standing)) for standing in after[-1])
+
+
+def _step(terms: Terms, standing: Standing, event: Event, known: _Orders) -> Standing:
+    friend = event.customer_id
+    upright = [one for one in standing if one.state is not State.REJECTED]
+    found = fold(
+        [event],
+        Known(
+            terms.programs,
+            terms.advocates,
+            standing={one.friend_id: one for one in upright},
+            referred=frozenset({friend} if any(one.advocate_id != friend for one in standing) else ()),
+            recorded=frozenset(one.referral_id for one in standing),
+            orders=known.known,
+            waiting=known.waiting,
+        ),
+    )
+    last = {one.referral_id: one for one in standing}
+    last.update((step.referral.referral_id, step.referral) for step in found.steps)
+    return frozenset(last.values())
