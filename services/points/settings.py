@@ -2,7 +2,7 @@
 
 from pydantic_settings import SettingsConfigDict
 
-from shared.process.settings import ServiceSettings
+from shared.process.settings import ServiceSettings, in_lanes
 
 
 class Settings(ServiceSettings):
@@ -10,3 +10,6 @@ class Settings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="WAFA_POINTS_")
     service = "points"
+
+    # With two its Python waits for PostgreSQL for a quarter of the time, although each has another core.
+    lanes: int = in_lanes(4)

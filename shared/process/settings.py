@@ -27,6 +27,16 @@ def linger(milliseconds: int) -> Any:  # noqa: ANN401 see above
     )
 
 
+def in_lanes(count: int) -> Any:  # noqa: ANN401 see above
+    """The field `lanes` with a default."""
+    return Field(
+        default=count,
+        ge=1,
+        le=16,
+        description="The most transactions of a worker at once, of different customers (points: 4).",
+    )
+
+
 class ServiceSettings(BaseSettings):
     """What a process of any service is told. A service's own class names it and adds to it."""
 
@@ -65,9 +75,7 @@ class ServiceSettings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535, description="The API's port.")
     probe_port: int = Field(default=9000, ge=0, le=65535, description="The port of a worker's probes and metrics.")
     batch_size: int = Field(default=500, ge=1, le=5000, description="The most records of one transaction.")
-    lanes: int = Field(
-        default=2, ge=1, le=16, description="The most transactions of a worker at once, of different customers."
-    )
+    lanes: int = in_lanes(2)
     linger_ms: int = linger(50)
     pool_size: int = Field(default=8, ge=3, le=100, description="The most database connections of a process.")
 
