@@ -158,7 +158,7 @@ def decode_purchase(record: Record) -> Event | None:
         return None
     attributes = msgspec.structs.asdict(found.envelope)
     try:
-        payload = quick.to_model(found.purchase)
+        payload = quick.to_model(found)
         return _made(record, TYPES[quick.PURCHASE], attributes, identity(attributes), payload)
     except Malformed as error:
         error.type = quick.PURCHASE

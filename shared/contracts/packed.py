@@ -85,8 +85,9 @@ def flatten(topic: str, key: bytes | None, value: bytes | None, headers: Headers
     found = look(value)
     if found is None:
         return None
-    envelope, purchase, rows = found
+    envelope, rows = found
     attributes = msgspec.structs.asdict(envelope)
+    purchase = envelope.data
     customer = purchase.customer_id
     if key != customer.encode() or envelope.subject not in (None, customer):
         return None
