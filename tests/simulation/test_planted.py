@@ -49,18 +49,21 @@ async def send(producer: Any, rows: Iterable[Any]) -> list[Any]:
     return [await producer.send(row["topic"], row["value"], key=row["key"], headers=relay._HEADERS) for row in rows]
 
 
-LAST: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+LAST: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()
+"""The last id that was published, of each database, in each world: whoever takes over goes on after it."""
 AFTER_SQL = "SELECT id, topic, key, value FROM outbox WHERE id > $1 ORDER BY id LIMIT $2"
 PUBLISHED_SQL = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
 
 
 async def after_the_last(connection: Connection, producer: Any, limit: int = 2_000) -> int:
+    last = LAST.setdefault(producer._broker, {})
     async with connection.transaction():
-        rows = rows_of(await connection.fetch(AFTER_SQL, LAST.get(producer, 0), limit))
+        database = await connection.fetchval("SELECT current_database()")
+        rows = rows_of(await connection.fetch(AFTER_SQL, last.get(database, 0), limit))
         await asyncio.gather(*await send(producer, rows))
         await connection.execute(PUBLISHED_SQL, [row["id"] for row in rows])
     if rows:
-        LAST[producer] = rows[-1]["id"]
+        last[database] = rows[-1]["id"]
     return len(rows)
 
 
