@@ -60,7 +60,7 @@ class Event(NamedTuple):
     record: Record
 
 
-class Cause(NamedTuple):
+class Cause(msgspec.Struct, frozen=True, gc=False):
     """What made an event happen: its root, its direct cause and its trace."""
 
     correlation_id: str

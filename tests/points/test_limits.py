@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.points.rules import orders
 from services.points.rules.document import Limit
@@ -40,7 +41,7 @@ def points_of(rules: RuleSet, *cases: OrderCase) -> list[int]:
     uses: dict[UseKey, Use] = {}
     found: list[int] = []
     for one in cases:
-        judgement, _, used = orders.judge_bought(one._replace(rules=rules), uses)
+        judgement, _, used = orders.judge_bought(replace(one, rules=rules), uses)
         uses |= used
         found.append(judgement.rules[0].awarded)
     return found

@@ -15,6 +15,8 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from services.points.rules import movements
 from services.points.rules.books import Books, Trigger, plain_occasion
 from services.points.rules.known import Hold
@@ -143,7 +145,7 @@ def _activate(books: Books, lots: list[Lot], at: datetime) -> None:
     key = (customer, origin.removeprefix("order/"))
     if origin.startswith("order/") and key in books.state.orders:
         order = books.state.orders[key]
-        keep_order(books, key, order._replace(transaction_ids=(*order.transaction_ids, made)))
+        keep_order(books, key, replace(order, transaction_ids=(*order.transaction_ids, made)))
 
 
 def _expire(books: Books, lots: list[Lot], at: datetime) -> None:

@@ -6,6 +6,8 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from services.points.rules.document import On
 from services.points.rules.judgement import Found
 from services.points.rules.ledger import Account, Lot, Transaction
@@ -20,7 +22,7 @@ Key = tuple[str, str]
 """A customer's id and a natural id within it: of an order, a referral; or `kind/id` of any other occasion."""
 
 
-class Order(NamedTuple):
+class Order(msgspec.Struct, frozen=True, gc=False):
     """An order as bought, what its first judgement found, and what was given for it so far (points by rule)."""
 
     order_id: str
@@ -105,7 +107,7 @@ class State:
     """By customer and what it is about."""
 
 
-class Announced(NamedTuple):
+class Announced(msgspec.Struct, frozen=True, gc=False):
     """A transaction to be told of: the business time and cause, and its part that qualifies for tiers."""
 
     transaction: Transaction

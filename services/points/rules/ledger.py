@@ -1,12 +1,17 @@
 """What the ledger is made of: accounts, lots, postings, transactions.
 
 A posting moves points from one account to another, so every transaction adds up to 0.
+
+What is made for every event is a frozen struct: made three times as fast as a named tuple, and none of the garbage
+collector's. What is written as it is (accounts, lots, postings) is a tuple.
 """
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
+
+import msgspec
 
 AVAILABLE: Final = "available"
 PENDING: Final = "pending"
@@ -77,7 +82,7 @@ class Posting(NamedTuple):
     lot_id: UUID | None
 
 
-class Occasion(NamedTuple):
+class Occasion(msgspec.Struct, frozen=True, gc=False):
     """Why and when a transaction is made; `reason` is as published, `inputs` are what its receipt needs."""
 
     occurred_at: datetime
@@ -91,7 +96,7 @@ class Occasion(NamedTuple):
     """How many orders it adds to the customer's: 1 for a purchase."""
 
 
-class Transaction(NamedTuple):
+class Transaction(msgspec.Struct, frozen=True, gc=False):
     """A transaction with its postings; `account` is the account after it.
 
     `activates_at` and `expires_at` are the first ones of the points that it is about.
@@ -107,7 +112,7 @@ class Transaction(NamedTuple):
     expires_at: datetime | None = None
 
 
-class Movement(NamedTuple):
+class Movement(msgspec.Struct, frozen=True, gc=False):
     """What a movement did: the transaction, and every lot that it made or changed."""
 
     transaction: Transaction
@@ -115,7 +120,7 @@ class Movement(NamedTuple):
     changed: tuple[Lot, ...] = ()
 
 
-class Grant(NamedTuple):
+class Grant(msgspec.Struct, frozen=True, gc=False):
     """Points that a rule gives; pending ones become available later."""
 
     rule: str

@@ -5,6 +5,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
+import msgspec
+from msgspec.structs import replace
+
 from services.points.rules import dates, limits
 from services.points.rules.judgement import (
     NO_RATE,
@@ -26,7 +29,7 @@ from shared.contracts.kept import UNITS, Kept, units
 from shared.contracts.shop import PurchaseCompleted
 
 
-class OrderCase(NamedTuple):
+class OrderCase(msgspec.Struct, frozen=True, gc=False):
     """An order as it is judged: by a version of the rules, as the nth of its customer, at a tier."""
 
     rules: RuleSet
@@ -140,12 +143,13 @@ def _grant(case: OrderCase, rule: CompiledRule, grant: Grant, delivered_at: date
         return grant
     if activate.kind == "on_delivery":
         if delivered_at is None:
-            return grant._replace(pending=True, cancels_at=dates.cancels_at(activate, case.occurred_at, zone))
+            return replace(grant, pending=True, cancels_at=dates.cancels_at(activate, case.occurred_at, zone))
         starts = max(case.occurred_at, delivered_at)
     else:
         starts = dates.activates_at(activate, case.occurred_at, zone) or case.occurred_at
     pending = starts > now and activate.kind == "after_days"
-    return grant._replace(
+    return replace(
+        grant,
         pending=pending,
         activates_at=starts if pending else None,
         expires_at=dates.expires_at(expire, starts, zone),

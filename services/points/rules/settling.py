@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from services.points.rules import movements, orders, receipts
 from services.points.rules.books import Books, Trigger, after, differences, lost_of, occasion, plain_occasion
 from services.points.rules.judgement import Judgement
@@ -51,7 +53,8 @@ def settle(books: Books, key: Key, standing: Standing, trigger: Trigger, refund:
         keep_order(
             books,
             key,
-            order._replace(
+            replace(
+                order,
                 given=after(order.given, more, less),
                 standing=standing,
                 transaction_ids=(*order.transaction_ids, *made),
@@ -81,7 +84,7 @@ def keep_order(books: Books, key: Key, order: Order) -> None:
 
 def deliver(books: Books, key: Key, delivered_at: datetime, trigger: Trigger) -> None:
     """Make what waited for an order's delivery available; what was given up before it comes back with it."""
-    order = books.state.orders[key]._replace(delivered_at=delivered_at)
+    order = replace(books.state.orders[key], delivered_at=delivered_at)
     keep_order(books, key, order)
     settle(books, key, order.standing, trigger)
     order = books.state.orders[key]
@@ -97,7 +100,7 @@ def deliver(books: Books, key: Key, delivered_at: datetime, trigger: Trigger) ->
         why = plain_occasion(trigger, origin, {"kind": "purchase", "order_id": order.order_id})
         movement = movements.activate(books.state.accounts[key[0]], lots, why, books.ids)
         made = books.record(movement, trigger.cause)
-        keep_order(books, key, order._replace(transaction_ids=(*order.transaction_ids, made)))
+        keep_order(books, key, replace(order, transaction_ids=(*order.transaction_ids, made)))
     close_waiting(books, key)
 
 
