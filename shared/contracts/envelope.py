@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, Self, cast
+from typing import Any, Final, Self, cast
 
 import msgspec
 import uuid_utils
@@ -33,7 +33,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = 253_402_128_000_000  # 9999-12-30 in milliseconds: MOST_AHEAD later is still a date
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A raw Kafka record; `timestamp` is Kafka's (of the append where the broker sets it)."""
 
     topic: str
@@ -45,7 +45,7 @@ class Record(NamedTuple):
     timestamp: datetime
 
 
-class Event(NamedTuple):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """An event of the contract, valid in itself; `time` is in UTC, `record` is what it came as."""
 
     id: str
@@ -78,7 +78,7 @@ class Cause(msgspec.Struct, frozen=True, gc=False):
         return cls(request_id, request_id, traceparent)
 
 
-class Publication(NamedTuple):
+class Publication(msgspec.Struct, frozen=True, gc=False):
     """A structured-mode record to be published, with the id of the event in it."""
 
     event_id: str

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import structs
 from pydantic_core import to_json
 
 from shared.contracts.envelope import Event, decode
@@ -107,7 +108,7 @@ async def _replay(pool: Pool, arguments: argparse.Namespace, spec: WorkerSpec) -
 async def _handle_again(pool: Pool, connection: Connection, spec: WorkerSpec, letter: DeadLetter) -> list[Malformation]:
     try:
         # It arrives now: a time that lay too far ahead then may be good today.
-        event = decode(letter.record._replace(timestamp=datetime.now(UTC)), spec.wanted)
+        event = decode(structs.replace(letter.record, timestamp=datetime.now(UTC)), spec.wanted)
     except Malformed as error:
         return [Malformation(letter.record, error.reason, error.detail, error.type)]
     if event is None:

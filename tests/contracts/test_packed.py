@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from services.points.store.documents import order_from_json, order_to_json
 from shared.contracts.envelope import Event, Record, decode_purchase
@@ -90,7 +91,7 @@ def test_a_purchase_under_a_foreign_key_or_without_its_content_type_is_left_to_t
 
 def test_a_purchase_of_the_future_is_left_to_the_models():
     _, one = purchase()
-    before = one._replace(timestamp=one.timestamp - timedelta(days=10_000))
+    before = structs.replace(one, timestamp=one.timestamp - timedelta(days=10_000))
     assert restore(flat(before), before) is None
     with pytest.raises(Malformed):
         decode_purchase(before)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from shared.contracts import quick
 from shared.contracts.envelope import decode
@@ -38,7 +39,11 @@ def read(value: bytes, *headers: tuple[str, bytes], key: bytes) -> tuple[object,
         return error.reason, error.detail, error.type
     if found is None:
         return ()
-    return found._replace(record=None), type(found.data), [type(line) for line in getattr(found.data, "lines", ())]
+    return (
+        structs.replace(found, record=None),
+        type(found.data),
+        [type(line) for line in getattr(found.data, "lines", ())],
+    )
 
 
 def check(event: dict[str, Any]) -> None:

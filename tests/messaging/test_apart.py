@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from msgspec import structs
 
 from shared.contracts.envelope import Record
 from shared.contracts.packed import PackedLines
@@ -31,8 +32,8 @@ def many(count: int = 200) -> list[Record]:
         lambda number: record(b"{", number),
         lambda number: record(None, number),
         lambda number: record({**purchase(f"e{number}"), "type": "shop.unheard.of.v1"}, number),
-        lambda number: record(purchase(f"e{number}"), number)._replace(key=b"another"),
-        lambda number: record(json.dumps(purchase(f"e{number}")).encode(), number)._replace(headers=()),
+        lambda number: structs.replace(record(purchase(f"e{number}"), number), key=b"another"),
+        lambda number: structs.replace(record(json.dumps(purchase(f"e{number}")).encode(), number), headers=()),
     ]
     return [sorts[number % len(sorts)](number) for number in range(count)]
 

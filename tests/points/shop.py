@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from msgspec import structs
+
 from shared.contracts.envelope import Cause, Event, Record, decode, publication
 from shared.contracts.loyalty import ReferralChanged, TierChanged, TimelineEntry
 from shared.contracts.registry import TYPES
@@ -139,4 +141,4 @@ def again(first: Event) -> Event:
 
 def redelivered(first: Event) -> Event:
     """The same event as another record: its producer sent it twice."""
-    return first._replace(record=first.record._replace(offset=next(_offsets)))
+    return structs.replace(first, record=structs.replace(first.record, offset=next(_offsets)))

@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec import structs
 
 from services.points import __main__
 from services.points.handlers import day
@@ -42,7 +43,7 @@ def registered(customer: str, born: str | None) -> Any:
 def updated(customer: str, time: datetime, **fields: Any) -> Any:
     data = CustomerUpdated.model_validate({"customer_id": customer} | fields)
     # As read: what is published here leaves null out, which clears.
-    return event("shop.customer.updated.v1", time, data)._replace(data=data)
+    return structs.replace(event("shop.customer.updated.v1", time, data), data=data)
 
 
 async def endings(pool: Pool) -> list[tuple[str, int, str]]:

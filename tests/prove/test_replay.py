@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from services.points.rules.limits import Cut
 from services.points.rules.ruleset import RuleBook
@@ -259,7 +260,7 @@ def test_the_outcomes_of_referrals_are_those_of_every_interleaving(
 
 
 def replace_code(event: Event) -> Event:
-    return event._replace(data=ReferralSignedUp(customer_id="bob", code="22222222"))
+    return structs.replace(event, data=ReferralSignedUp(customer_id="bob", code="22222222"))
 
 
 def test_a_customer_is_told_once_unless_erased_since():
