@@ -6,8 +6,6 @@ position that somebody else moved starts a new generation: batches of older ones
 Lanes take turns in reading. What one reads is closed to the others until it is applied: not the partition alone
 but its number on every topic, since topics share their customers by it. So each customer's events stay in order,
 one lane has the processor while another waits for the database, and few records make one small batch, not two.
-More than two lanes read only while a full batch waits: the more there are, the less the processors wait for one
-another, and the smaller are the batches of what there is.
 """
 
 import asyncio
@@ -41,8 +39,6 @@ Offer = Callable[[Batch], Awaitable[Any]]
 _POLL_MS: Final = 200
 _SHORT_POLL_MS: Final = 10
 """While there may be more to read at any moment: partitions that are assigned, or that another lane gives back."""
-_STEADY_LANES: Final = 2
-"""How many read however little there is."""
 _PAUSE: Final = 0.5
 _SOUGHT_SOON: Final = 0.02
 _COMMIT_SECONDS: Final = 4.0
@@ -161,7 +157,6 @@ class Inflow(ConsumerRebalanceListener):
             spans = {tp: Span(self._next[tp], found[-1].offset + 1) for tp, found in fetched.items()}
             self._next.update({tp: span.end for tp, span in spans.items()})
             self._claims.take(lane, spans)
-            self._claims.is_behind = self._waiting() >= self._batch_size
         events, malformed = await self._decoder.read([_record(one) for found in fetched.values() for one in found])
         return Batch(spans, events, malformed, generation)
 
@@ -174,11 +169,6 @@ class Inflow(ConsumerRebalanceListener):
         waits = _POLL_MS if self._joined and len(mine) == len(assigned) else _SHORT_POLL_MS
         polled = await self._consumer.getmany(*mine, timeout_ms=waits, max_records=self._batch_size)
         return {(tp.topic, tp.partition): found for tp, found in polled.items() if found}
-
-    def _waiting(self) -> int:
-        """How many records are known to wait in the log, beyond what was read."""
-        read = ((tp, self._next.get((tp.topic, tp.partition))) for tp in self._consumer.assignment())
-        return sum(max(0, (self._consumer.highwater(tp) or 0) - end) for tp, end in read if end is not None)
 
     async def _seek(self) -> None:
         """Go to the stored positions; where there is none, to the earliest record."""
@@ -271,28 +261,16 @@ class Inflow(ConsumerRebalanceListener):
 
 
 class _Claims:
-    """Which lane has batches of which partition numbers in hand, and how many; and whether a full batch waits."""
+    """Which lane has batches of which partition numbers in hand, and how many."""
 
     def __init__(self) -> None:
         self._lanes: dict[int, int] = {}
         self._counts: Counter[int] = Counter()
-        self._changed = asyncio.Event()
-        self._is_behind = False
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether so much waits that all lanes read."""
-        return self._is_behind
-
-    @is_behind.setter
-    def is_behind(self, value: bool) -> None:
-        self._is_behind = value
-        if value:
-            self._changed.set()
+        self._given_back = asyncio.Event()
 
     def allow(self, lane: int, number: int) -> bool:
-        """Whether a lane may read partitions of a number: it has something to do, and nobody else has them in hand."""
-        return (lane < _STEADY_LANES or self._is_behind) and self._lanes.get(number, lane) == lane
+        """Whether a lane may read partitions of a number: nobody else has it in hand."""
+        return self._lanes.get(number, lane) == lane
 
     def take(self, lane: int, partitions: Iterable[Partition]) -> None:
         """A lane has read a batch of these."""
@@ -306,19 +284,19 @@ class _Claims:
             self._counts[number] -= 1
             if not self._counts[number]:
                 del self._lanes[number]
-        self._changed.set()
+        self._given_back.set()
 
     def clear(self) -> None:
         """What is in hand is stale."""
         self._lanes.clear()
         self._counts.clear()
-        self._changed.set()
+        self._given_back.set()
 
     async def some_open(self, lane: int, assigned: Collection[TopicPartition]) -> None:
-        """Where a lane may read nothing of what is assigned, wait until that may have changed."""
-        if assigned and not any(self.allow(lane, tp.partition) for tp in assigned):
-            self._changed.clear()
-            await self._changed.wait()
+        """Wait until a lane may read some of what is assigned, if anything is."""
+        while assigned and not any(self.allow(lane, tp.partition) for tp in assigned):
+            self._given_back.clear()
+            await self._given_back.wait()
 
 
 class _Gauge:

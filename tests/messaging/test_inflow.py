@@ -1,7 +1,7 @@
 """What is read begins at the positions of PostgreSQL, and nothing else counts, whatever the client does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -43,7 +43,6 @@ class Consumer:
     """The offsets of the records that whoever asks for their partition finds."""
     assigned: set[TopicPartition] = field(default_factory=lambda: {ZERO, ONE})
     beginnings: dict[TopicPartition, int] = field(default_factory=dict)
-    ends: dict[TopicPartition, int] = field(default_factory=dict)
     sought: list[tuple[TopicPartition, int]] = field(default_factory=list)
     listener: Any = None
 
@@ -65,9 +64,6 @@ class Consumer:
 
     def assignment(self) -> set[TopicPartition]:
         return self.assigned
-
-    def highwater(self, place: TopicPartition) -> int | None:
-        return self.ends.get(place)
 
     async def beginning_offsets(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         return {place: self.beginnings.get(place, 0) for place in places}
@@ -210,34 +206,6 @@ async def test_what_one_lane_has_in_hand_is_closed_to_the_others_on_every_topic(
     await wait_until(lambda: len(taken) == 6)
     reading.inflow.stopping = True
     await asyncio.wait_for(task, 5)
-
-
-@pytest.mark.parametrize(("waiting", "lanes_at_work"), [(499, 2), (500, 3)])
-async def test_a_third_lane_reads_only_while_a_full_batch_waits(
-    reading: Reading, platform_pool: Pool, waiting: int, lanes_at_work: int
-):
-    *places, busy = [TopicPartition(TOPIC, number) for number in range(4)]
-    await store(platform_pool, busy, 0)
-    reading.consumer.assigned = {*places, busy}
-    reading.consumer.ends = {busy: waiting}
-    taken: set[int] = set()
-
-    def lane(number: int) -> Callable[[Batch], Awaitable[None]]:
-        async def take(_: Batch) -> None:
-            taken.add(number)
-            await asyncio.Event().wait()
-
-        return take
-
-    task = asyncio.create_task(reading.inflow.run([TOPIC], *map(lane, range(3))))
-    await wait_until(lambda: reading.consumer.listener is not None)
-    await reading.consumer.join()
-    await wait_until(lambda: len(reading.consumer.sought) == 4)
-    reading.consumer.waiting = {place: [0] for place in places}
-    await wait_until(lambda: len(taken) == lanes_at_work)
-    await asyncio.sleep(0.05)
-    assert len(taken) == lanes_at_work
-    task.cancel()
 
 
 async def test_a_lane_reads_on_where_it_has_batches_in_hand(reading: Reading):

@@ -21,7 +21,7 @@ from shared.messaging.relay import Relay
 from shared.messaging.worker import WorkerSpec
 from shared.postgres.pool import Connection, open_pool
 
-_LANES: Final = 3
+_LANES: Final = 2
 _REPORT_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 8.0
 
