@@ -91,7 +91,7 @@ BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
     f"UPDATE message SET due_at = due_at - interval '20 minutes' WHERE {MAIL} 'queued'": {HANGING: ["queued"]},
     f"UPDATE message SET due_at = due_at + interval '5 hours' WHERE {MAIL} 'queued'": {HANGING: ["queued"]},
     f"UPDATE message SET due_at = 'infinity' WHERE {MAIL} 'queued'": {HANGING: ["queued"]},
-    f"UPDATE message SET created_at = created_at - interval '21 minutes' WHERE {MAIL} 'held'": {HANGING: ["held"]},
+    f"UPDATE message SET created_at = created_at - interval '41 minutes' WHERE {MAIL} 'held'": {HANGING: ["held"]},
     f"""UPDATE message SET (occurred_at, created_at) = (occurred_at - interval '3 days', created_at - interval '3 days')
         WHERE {MAIL} 'queued'""": {HANGING: ["queued"]},
     f"UPDATE message SET facts = '{{}}' WHERE {MAIL} 'sent'": {RENDERED: ["sent"]},
@@ -159,6 +159,17 @@ async def test_what_nobody_sends_hangs_after_a_while(life: Pool):
     assert await found(life, NOW + timedelta(minutes=10)) == {}
     assert await found(life, NOW + timedelta(minutes=11)) == {HANGING: ["queued"]}
     assert await found(life, NOW + timedelta(minutes=21)) == {HANGING: ["held", "queued"]}
+
+
+async def test_a_mail_that_dying_workers_had_one_after_another_does_not_hang(life: Pool):
+    """Nobody settled it, so nobody could give it up, though one was held too long and the other is too old."""
+    statements = f"""
+        UPDATE message SET created_at = created_at - interval '39 minutes' WHERE {MAIL} 'held';
+        UPDATE message SET occurred_at = occurred_at - interval '3 days' WHERE {MAIL} 'queued';
+        UPDATE message SET due_at = '{NOW}'::timestamptz + interval '10 minutes' WHERE state IN ('held', 'queued')
+    """
+    async with broken(life, statements) as pool:
+        assert HANGING not in await found(pool)
 
 
 async def test_an_empty_database_is_sound(pool: Pool):

@@ -16,6 +16,9 @@ from shared.postgres.pool import Connection
 OVERDUE: Final = timedelta(minutes=10)
 """How late a mail may be looked at: workers look every second, and take over from one that died when its lease ends."""
 
+_LOST: Final = 3 * OVERDUE
+"""What a mail may lose, time and again, to workers that die while they have it: each a lease."""
+
 _SKIPPED: Final = (Reason.NO_PROFILE, Reason.TOO_OLD, Reason.NO_ADDRESS, Reason.BAD_ADDRESS, Reason.NO_CONSENT)
 _FAILED: Final = (Reason.REJECTED, Reason.GIVEN_UP, Reason.TEMPLATE_FAILED)
 
@@ -87,7 +90,8 @@ HANGING_SQL = """
 SELECT id::text AS id
 FROM message
 WHERE state IN ('held', 'queued')
-  AND (due_at NOT BETWEEN $2 AND $3 OR occurred_at < $4 OR (state = 'held' AND created_at < $5))
+  AND (due_at NOT BETWEEN $2 AND $3 OR greatest(occurred_at + $4, created_at) < $5
+       OR (state = 'held' AND created_at < $6))
 LIMIT $1
 """
 
@@ -96,7 +100,7 @@ def queries(now: datetime) -> tuple[Query, ...]:
     """The checks of everything, as of an instant."""
     soonest, latest = now - OVERDUE, now + LONGEST_RETRY + OVERDUE
     # What is too old, or held for too long, is given up the next time that it is looked at.
-    oldest, longest_held = soonest - OLDEST - LONGEST_RETRY, soonest - PATIENCE
+    longest_kept, longest_held = now - LONGEST_RETRY - _LOST, now - PATIENCE - _LOST
     return (
         Query("a notice is one message on each channel", NOTICES_SQL),
         Query("an event is one message on a channel", EVENTS_SQL),
@@ -104,7 +108,7 @@ def queries(now: datetime) -> tuple[Query, ...]:
         Query("what was too old was not mailed", OLD_SQL, (OLDEST, Reason.TOO_OLD)),
         Query("messages have their customer, whom mails knew", TRIED_SQL),
         Query("of nobody erased anything is left", ERASED_SQL),
-        Query("no mail hangs", HANGING_SQL, (soonest, latest, oldest, longest_held)),
+        Query("no mail hangs", HANGING_SQL, (soonest, latest, OLDEST, longest_kept, longest_held)),
     )
 
 
