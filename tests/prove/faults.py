@@ -185,9 +185,9 @@ async def restart_server(scene: Scene) -> Strike:
 
 async def kill_broker(scene: Scene) -> Strike:
     """`kill -9` of Kafka, and a start that recovers its log."""
+    left = sum([await scene.progress.left(service) for service in scene.stage.cast.services])
     struck_at = time.monotonic()
     await scene.stage.restart_broker()
-    left = sum([await scene.progress.left(service) for service in scene.stage.cast.services])
     recovery = await scene.progress.gone_on(scene.stage.cast.services, struck_at)
     return Strike("Kafka", f"{left} records to handle" if left else None, recovery)
 
