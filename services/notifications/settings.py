@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.notifications.rules.gate import mailbox
-from shared.process.settings import ServiceSettings, linger
+from shared.process.settings import ServiceSettings, linger, relay_linger
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -27,6 +27,8 @@ class Settings(ServiceSettings):
 
     # What is read here was published by relays, in portions: it need not wait for more once again.
     linger_ms: int = linger(0)
+    # Nobody waits for what becomes of messages as for the messages.
+    relay_linger_ms: int = relay_linger(250)
 
     smtp_host: str = Field(default="localhost", description="The mail server that takes what is sent.")
     smtp_port: int = Field(default=1025, ge=1, le=65535, description="The mail server's port.")

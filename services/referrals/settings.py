@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field, HttpUrl
 from pydantic_settings import SettingsConfigDict
 
-from shared.process.settings import ServiceSettings, linger
+from shared.process.settings import ServiceSettings, linger, relay_linger
 
 
 class Settings(ServiceSettings):
@@ -17,6 +17,7 @@ class Settings(ServiceSettings):
 
     # Nobody waits for what is decided here as for points: larger batches are worth more.
     linger_ms: int = linger(250)
+    relay_linger_ms: int = relay_linger(250)
 
     public_url: HttpUrl = Field(
         default=HttpUrl("http://127.0.0.1:8000"),

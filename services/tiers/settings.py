@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic_settings import SettingsConfigDict
 
-from shared.process.settings import ServiceSettings, linger
+from shared.process.settings import ServiceSettings, linger, relay_linger
 
 
 class Settings(ServiceSettings):
@@ -16,3 +16,4 @@ class Settings(ServiceSettings):
 
     # Nobody waits for what is decided here as for points: larger batches are worth more.
     linger_ms: int = linger(250)
+    relay_linger_ms: int = relay_linger(250)

@@ -14,11 +14,12 @@ _LOOK_AGAIN_MS: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """How to reach Kafka, and how to read from it.
+    """How to reach Kafka, how to read from it, and how often to write.
 
     `idempotent` is False only where the broker cannot (the embedded one). Where few records are there, it waits up to
     `linger_ms` milliseconds for more before it answers: what is paid for each answer, and for the transaction and the
-    requests that follow, is shared by more records. With 0 it answers as soon as there is one.
+    requests that follow, is shared by more records. With 0 it answers as soon as there is one. While events to be
+    published are few, the relay waits for more up to `relay_linger_ms`.
     """
 
     bootstrap: str
@@ -26,6 +27,7 @@ class Broker:
     idempotent: bool = True
     session_timeout_ms: int = 10_000
     linger_ms: int = 50
+    relay_linger_ms: int = 50
 
 
 async def cluster_id(broker: Broker) -> str:

@@ -22,8 +22,19 @@ def linger(milliseconds: int) -> Any:  # noqa: ANN401 see above
         default=milliseconds,
         ge=0,
         le=1000,
-        description="Milliseconds that few records wait for more, to be read or published (tiers, referrals: 250, "
+        description="Milliseconds that few records wait for more, to be read (tiers, referrals: 250, "
         "notifications: 0).",
+    )
+
+
+def relay_linger(milliseconds: int) -> Any:  # noqa: ANN401 see above
+    """The field `relay_linger_ms` with a default."""
+    return Field(
+        default=milliseconds,
+        ge=0,
+        le=1000,
+        description="Milliseconds that few events wait for more, to be published (tiers, referrals, notifications: "
+        "250).",
     )
 
 
@@ -77,6 +88,7 @@ class ServiceSettings(BaseSettings):
     batch_size: int = Field(default=500, ge=1, le=5000, description="The most records of one transaction.")
     lanes: int = in_lanes(2)
     linger_ms: int = linger(50)
+    relay_linger_ms: int = relay_linger(50)
     pool_size: int = Field(default=8, ge=3, le=100, description="The most database connections of a process.")
 
     @classmethod
@@ -95,6 +107,7 @@ class ServiceSettings(BaseSettings):
             idempotent=self.kafka_idempotence,
             session_timeout_ms=self.kafka_session_timeout_ms,
             linger_ms=self.linger_ms,
+            relay_linger_ms=self.relay_linger_ms,
         )
 
     def authenticator(self) -> Authenticator:
