@@ -18,34 +18,20 @@ def shared_name(name: str, default: Any, description: str, **limits: Any) -> Any
 
 def linger(milliseconds: int) -> Any:  # noqa: ANN401 see above
     """The field `linger_ms` with a default."""
-    return Field(
-        default=milliseconds,
-        ge=0,
-        le=1000,
-        description="Milliseconds that few records wait for more, to be read (tiers, referrals: 250, "
-        "notifications: 0).",
-    )
+    told = "Milliseconds that few records wait for more, to be read (tiers, referrals: 250, notifications: 0)."
+    return Field(default=milliseconds, ge=0, le=1000, description=told)
 
 
 def relay_linger(milliseconds: int) -> Any:  # noqa: ANN401 see above
     """The field `relay_linger_ms` with a default."""
-    return Field(
-        default=milliseconds,
-        ge=0,
-        le=1000,
-        description="Milliseconds that few events wait for more, to be published (tiers, referrals, notifications: "
-        "250).",
-    )
+    told = "Milliseconds that few events wait for more, to be published (tiers, referrals, notifications: 250)."
+    return Field(default=milliseconds, ge=0, le=1000, description=told)
 
 
 def in_lanes(count: int) -> Any:  # noqa: ANN401 see above
     """The field `lanes` with a default."""
-    return Field(
-        default=count,
-        ge=1,
-        le=16,
-        description="The most transactions of a worker at once, of different customers (points: 4).",
-    )
+    told = "The most transactions of a worker at once, of different customers (points: 4)."
+    return Field(default=count, ge=1, le=16, description=told)
 
 
 class ServiceSettings(BaseSettings):
