@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -16,6 +16,8 @@ from aiokafka.errors import KafkaError
 
 from shared import telemetry
 from shared.contracts.envelope import STRUCTURED
+from shared.messaging import kafka
+from shared.messaging.kafka import Broker
 from shared.postgres.pool import Connection, Pool, is_transient
 
 _LEADER_LOCK: Final = 0x57616661_0001
@@ -47,6 +49,11 @@ class Relay:
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     healthy: bool = field(default=True, init=False)
     _stopped: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    @classmethod
+    def to(cls, broker: Broker, pool: Pool) -> Self:
+        """A relay of a database to a broker."""
+        return cls(pool, lambda: kafka.producer(broker), broker.relay_linger_ms / 1000)
 
     async def run(self) -> None:
         """Lead or follow, again and again, whatever PostgreSQL and Kafka do in between."""

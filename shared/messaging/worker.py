@@ -149,7 +149,7 @@ class Worker:
         inflow = Inflow(self.broker, self.pool, group, decoder, self.batch_size)
         await inflow.start()
         self._deliveries = [Delivery(self.pool, group, self.spec.handle) for _ in range(self.lanes)]
-        relay = Relay(self.pool, lambda: kafka.producer(self.broker), self.broker.relay_linger_ms / 1000)
+        relay = Relay.to(self.broker, self.pool)
         self._inflow, self._relay = inflow, relay
         app, lanes = self._host(inflow, relay)
         gc.collect()

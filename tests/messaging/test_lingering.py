@@ -8,6 +8,8 @@ from services.notifications.settings import Settings as NotificationsSettings
 from services.points.settings import Settings as PointsSettings
 from services.tiers.settings import Settings as TiersSettings
 from shared.messaging import kafka
+from shared.messaging.relay import Relay
+from shared.postgres.pool import Pool
 from shared.process.settings import ServiceSettings
 
 
@@ -32,3 +34,9 @@ def test_what_relays_published_in_portions_is_read_as_soon_as_it_is_there(monkey
 
 def test_tiers_wait_longer_than_points():
     assert TiersSettings().broker().linger_ms > PointsSettings().broker().linger_ms
+
+
+def test_a_relay_lingers_by_its_own_setting(platform_pool: Pool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WAFA_POINTS_LINGER_MS", "7")
+    monkeypatch.setenv("WAFA_POINTS_RELAY_LINGER_MS", "20")
+    assert Relay.to(PointsSettings().broker(), platform_pool).linger == 0.02

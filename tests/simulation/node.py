@@ -67,7 +67,7 @@ class Worker:
             await inflow.start()
         except (KafkaError, OSError, asyncpg.PostgresError) as error:
             raise StartFailedError from error
-        relay = Relay(pool, lambda: kafka.producer(self.broker), self.broker.linger_ms / 1000)
+        relay = Relay.to(self.broker, pool)
         lanes: list[asyncio.Queue[Batch]] = [asyncio.Queue(maxsize=1) for _ in range(_LANES)]
         work: dict[str, Awaitable[None]] = {
             "relay": relay.run(),

@@ -138,7 +138,7 @@ class World:
         slot.lives += 1
         slot.process = Process(f"{slot.service.name}-{slot.number}.{slot.lives}")
         slot.stopped = asyncio.Event()
-        address = Address("simulated:1", slot.process.name, linger_ms=self.linger_ms)
+        address = Address("simulated:1", slot.process.name, linger_ms=self.linger_ms, relay_linger_ms=self.linger_ms)
         worker = Worker(slot.service, address, self.batch_size, self.broker.now, slot.stopped)
         task = self.loop.create_task(worker.run(), name="worker", context=slot.process.context)
         task.add_done_callback(lambda done: self._ended(slot, slot.process, done))
