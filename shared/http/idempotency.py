@@ -42,7 +42,7 @@ async def idempotent(request: Request, pool: Pool, principal: Principal, require
         Problem: 400, the key is missing though `required`, or malformed; 409, the same request is
             running; 422, the key was used for another request.
     """
-    key = _key(request, required=required)
+    key = key_of(request, required=required)
     if key is None:
         async with pool.acquire() as conn, conn.transaction():
             status, body = await run(conn)
@@ -125,7 +125,12 @@ async def _store(conn: Connection, attempt: _Attempt, status: int, content: byte
     await conn.execute(STORE_SQL, attempt.principal, attempt.key, attempt.fingerprint, status, content.decode())
 
 
-def _key(request: Request, *, required: bool) -> str | None:
+def key_of(request: Request, *, required: bool) -> str | None:
+    """The `Idempotency-Key` of a request, if it has one.
+
+    Raises:
+        Problem: 400, it is missing though `required`, or malformed.
+    """
     sent = request.headers.getlist(_HEADER)
     if not any(sent):
         if not required:

@@ -216,6 +216,23 @@ def test_a_day_count_is_one_of_calendar_days(moment: datetime, days: int, zone: 
     assert at == moment if days == 0 else _day(at - timedelta(microseconds=1), here) < last <= _day(at, here)
 
 
+_ENDS = st.sampled_from([datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
+
+
+@given(moment=_ENDS | st.datetimes(timezones=st.just(UTC)), zone=_ZONES, number=st.integers(0, 1200))
+def test_every_instant_has_its_dates(moment: datetime, zone: str, number: int):
+    here = ZoneInfo(zone)
+    for rule in (after_days(number), on_delivery(number)):
+        written = _ACTIVATION.validate_python(rule)
+        for due in (dates.activates_at(written, moment, here), dates.cancels_at(written, moment, here)):
+            assert due is None or due >= moment
+    for rule in (after_days(number), after_months(number or 1), end_of_year(number % 100)):
+        assert dates.expires_at(_EXPIRY.validate_python(rule), moment, here) is not None
+    day = dates.day_of(moment, here)
+    for per in ("day", "week", "month", "year", "ever"):
+        assert dates.period(per, day, week_start=number % 7)
+
+
 def _day(moment: datetime, zone: ZoneInfo) -> date:
     return moment.astimezone(zone).date()
 

@@ -18,6 +18,7 @@ from tests.points.asking import BASE, at, enact, of, pointers, refusal
 from tests.points.books import balances, deliver, transactions
 from tests.points.conftest import Headers, Key, customer, get
 from tests.points.shop import NOON, event, hour, purchase, tier
+from tests.points.written import limit, weekdays
 
 QUOTES = "/v1/points/quotes"
 CART: Any = {"currency": "USD", "total": "100.00"}
@@ -162,6 +163,21 @@ async def test_who_may_ask(client: httpx.AsyncClient, points_pool: Pool, key: Ke
     for other in ("bob", "nobody"):
         answer = await client.post(QUOTES, json=CART | {"customer_id": other}, headers=customer("ann"))
         assert refusal(answer) == (404, "not_found")
+
+
+@pytest.mark.parametrize("zone", ["Asia/Riyadh", "America/New_York"])
+async def test_a_quote_at_the_ends_of_the_calendar(
+    client: httpx.AsyncClient, points_pool: Pool, reader: Headers, zone: str
+):
+    weekly = {"limits": [limit("week", points=150)], "when": [weekdays(*WEEKDAYS)]}
+    await enact(points_pool, BASE | weekly, time_zone=zone)
+    for moment in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"):
+        assert (await quote(client, reader, CART | {"at": moment}))["points"] == 100
+
+
+async def test_a_key_that_is_none_is_refused(client: httpx.AsyncClient, reader: Headers):
+    answer = await client.post(QUOTES, json=CART, headers=reader | {"Idempotency-Key": "k" * 256})
+    assert refusal(answer) == (400, "idempotency_key_invalid")
 
 
 LINE: Any = {"line_id": "a", "sku": "s", "quantity": 1, "amount": "100.00"}

@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from services.points.handlers import quoting
 from shared.contracts.shop import Line, PurchaseCompleted, check_lines
 from shared.contracts.values import Currency, Id, Instant, Money, Text
 from shared.http.auth import Kind, Principal, require
+from shared.http.idempotency import key_of
 from shared.http.problems import Problem
 from shared.postgres.pool import Pool
 
@@ -49,7 +50,11 @@ def routes(pool: Pool) -> APIRouter:
     router = APIRouter(tags=["points"])
 
     @router.post("/v1/points/quotes")
-    async def quote_cart(cart: Cart, principal: Annotated[Principal, Depends(require("customer", "read"))]) -> Quote:
+    async def quote_cart(
+        request: Request, cart: Cart, principal: Annotated[Principal, Depends(require("customer", "read"))]
+    ) -> Quote:
+        # As every POST it takes a key; it is answered anew each time, since nothing is done that could be twice.
+        key_of(request, required=False)
         customer = cart.customer_id
         if principal.kind is Kind.CUSTOMER:
             customer = customer or principal.id

@@ -22,16 +22,26 @@ from services.points.rules.document import (
 _LATEST: Final = date(9998, 12, 31)
 """No date of points is later: what would be never ends."""
 
+_FIRST_INSTANT: Final = datetime(1, 1, 9, tzinfo=UTC)
+_LAST_INSTANT: Final = datetime(9999, 12, 23, tzinfo=UTC)
+"""Around these a whole week is on the calendar, in every zone."""
+
+
+def local(moment: datetime, zone: ZoneInfo) -> datetime:
+    """An instant on the clock of a zone; of the calendar's first and last days, the nearest that all zones have."""
+    if not _FIRST_INSTANT <= moment <= _LAST_INSTANT:
+        moment = min(max(moment, _FIRST_INSTANT), _LAST_INSTANT)
+    return moment.astimezone(zone)
+
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:
     """00:00 of a day in a zone, as an instant in UTC (where that time does not exist, the first one after it)."""
-    local = datetime.combine(day, time(), zone)
-    return local.astimezone(UTC)
+    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def day_of(moment: datetime, zone: ZoneInfo) -> date:
     """The calendar day of an instant in a zone."""
-    return moment.astimezone(zone).date()
+    return local(moment, zone).date()
 
 
 def after(day: date, days: int) -> date:

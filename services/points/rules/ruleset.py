@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
+from services.points.rules import dates
 from services.points.rules import document as written
 from services.points.rules.document import (
     WEEKDAYS,
@@ -157,7 +158,7 @@ class RuleSet:
 
     def local(self, moment: datetime) -> datetime:
         """An instant in the program's zone, where anything depends on it (the change costs a microsecond)."""
-        return moment.astimezone(self.zone) if self.looks_at_clock else moment
+        return dates.local(moment, self.zone) if self.looks_at_clock else moment
 
     def on(self, event: On) -> tuple[CompiledRule, ...]:
         """The rules for an event, in the document's order."""
