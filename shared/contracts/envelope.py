@@ -30,6 +30,7 @@ _URI_REFERENCE: Final = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-
 _DECODER: Final = msgspec.json.Decoder()
 _ID: Final = TypeAdapter(Id)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ABSENT: Final = object()
 _LATEST: Final = 253_402_128_000_000  # 9999-12-30 in milliseconds: MOST_AHEAD later is still a date
 
 
@@ -158,6 +159,8 @@ def decode(record: Record, wanted: frozenset[str]) -> Event | None:
 def _event(record: Record, known: EventType, attributes: Mapping[str, Any], data: object) -> Event:
     if known.topic != record.topic:
         raise Malformed(Reason.BAD_FIELD, f"type: {known.name} travels on {known.topic}")
+    if data is _ABSENT:
+        raise Malformed(Reason.MISSING_FIELD, "data: is required")
     named = identity(attributes)
     return _made(record, known, attributes, named, _validate(known.model, data))
 
@@ -213,7 +216,7 @@ def _made(
 
 
 def _open(record: Record) -> tuple[Mapping[str, Any], Any]:
-    """The attributes and the data of a record, whichever mode it is in."""
+    """The attributes of a record and its data (or `_ABSENT`), whichever mode it is in."""
     headers = dict(record.headers)
     content_type = (headers.get("content-type") or b"").lower()
     value = _parse(record.value)
@@ -230,9 +233,7 @@ def _open(record: Record) -> tuple[Mapping[str, Any], Any]:
         return attributes, cast("object", value)
     envelope = cast("dict[str, Any]", value)
     _check_version(envelope)
-    if "data" not in envelope:
-        raise Malformed(Reason.MISSING_FIELD, "data: is required")
-    return envelope, envelope["data"]
+    return envelope, envelope.get("data", _ABSENT)
 
 
 def _parse(value: bytes | None) -> object:
