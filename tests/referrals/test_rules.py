@@ -197,11 +197,14 @@ def test_a_refund_that_does_not_fit_is_refused_and_one_that_repeats_is_counted()
         refunded("fay", "o1", "r1", 2, "1.00"),
         refunded("fay", "o1", "r1", 2, "1.00"),
         refunded("fay", "o1", "r1", 2, "2.00"),
+        # Of a refund that is known nothing is judged any more.
+        refunded("fay", "o1", "r1", 2, "1.00", currency="EUR"),
+        refunded("fay", "o1", "r1", 2, "1.00", lines=[("9", "1.00")]),
         refunded("fay", "o2", "r1", 2, "2.00"),
     )
     assert [one.reason for one in outcome.refused] == [Reason.CURRENCY_MISMATCH, Reason.UNKNOWN_LINE]
     assert [(key, refund.amount) for key, refund in outcome.refunds] == [(("fay", "o1"), "1.00")]
-    assert (outcome.repeats, outcome.differing) == (1, 1)
+    assert (outcome.repeats, outcome.differing) == (1, 3)
     assert [one.event.data for one in outcome.waiting] == [refunded("fay", "o2", "r1", 2, "2.00").data]
 
 

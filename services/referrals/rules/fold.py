@@ -141,13 +141,13 @@ class _Folding:
         data = event.data
         assert isinstance(data, PurchaseRefunded)
         refund = Refund.of(data, event.time)
-        wrong = misfit(order.purchase, refund)
-        if wrong is not None:
-            self.outcome.refused.append(Refusal(event, *wrong))
-            return order
         known = order.refund(refund.refund_id)
         if known is not None:
             self._count_repeat(same=is_same_refund(known, refund))
+            return order
+        wrong = misfit(order.purchase, refund)
+        if wrong is not None:
+            self.outcome.refused.append(Refusal(event, *wrong))
             return order
         self.outcome.refunds.append(((event.customer_id, order.order_id), refund))
         return order.with_refund(refund)

@@ -83,6 +83,7 @@ def is_same_refund(one: Refund, other: Refund) -> bool:
     """Whether two tell of the same money at the same time."""
     return (
         one.time == other.time
+        and one.currency == other.currency
         and Decimal(one.amount) == Decimal(other.amount)
         and amounts(one.lines) == amounts(other.lines)
     )
