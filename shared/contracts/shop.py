@@ -172,6 +172,12 @@ class CustomerProfile(_Traces):
     heard_from: Text | None = None
     marketing_consent: MarketingConsent | None = None
 
+    def tells(self, name: str) -> bool:
+        """Whether it says something of a field: null does in an update only, where it clears."""
+        if isinstance(self, CustomerUpdated):
+            return name in self.model_fields_set
+        return getattr(self, name) is not None
+
 
 class CustomerRegistered(CustomerProfile):
     """`shop.customer.registered.v1`: a customer made an account."""

@@ -16,12 +16,12 @@ from msgspec import structs
 from services.points import __main__
 from services.points.handlers import day
 from services.points.settings import Settings
-from shared.contracts.shop import CustomerErased, CustomerRegistered, CustomerUpdated
+from shared.contracts.shop import CustomerErased, CustomerProfile, CustomerRegistered, CustomerUpdated
 from shared.contracts.values import parse_instant
 from shared.postgres.pool import Pool, open_pool
 from tests.points.asking import enact
 from tests.points.books import balances, check_books, deliver, published, transactions
-from tests.points.shop import event, hour, purchase
+from tests.points.shop import NOON, event, hour, purchase
 from tests.support import postgres
 
 RIYADH = ZoneInfo("Asia/Riyadh")
@@ -35,15 +35,18 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=RIYADH).astimezone(UTC)
 
 
-def registered(customer: str, born: str | None) -> Any:
-    data = CustomerRegistered.model_validate({"customer_id": customer, "birth_date": born})
-    return event("shop.customer.registered.v1", hour(0), data)
+def registered(customer: str, born: str | None, time: datetime = NOON) -> Any:
+    return as_read("shop.customer.registered.v1", time, CustomerRegistered, customer_id=customer, birth_date=born)
 
 
 def updated(customer: str, time: datetime, **fields: Any) -> Any:
-    data = CustomerUpdated.model_validate({"customer_id": customer} | fields)
-    # As read: what is published here leaves null out, which clears.
-    return structs.replace(event("shop.customer.updated.v1", time, data), data=data)
+    return as_read("shop.customer.updated.v1", time, CustomerUpdated, customer_id=customer, **fields)
+
+
+def as_read(type_: str, time: datetime, model: type[CustomerProfile], **fields: Any) -> Any:
+    """With the nulls, which what is published here leaves out."""
+    data = model.model_validate(fields)
+    return structs.replace(event(type_, time, data), data=data)
 
 
 async def endings(pool: Pool) -> list[tuple[str, int, str]]:
@@ -124,6 +127,8 @@ async def test_the_newest_word_on_a_birth_date_counts_and_an_erased_one_is_forgo
         updated("ann", hour(1), birth_date="1990-06-01"),
         updated("bob", hour(1), birth_date=None),
         updated("eve", hour(1), name="Eve"),
+        # What is not known when a customer registers clears nothing.
+        registered("ann", None, hour(3)),
         event("shop.customer.erased.v1", hour(2), CustomerErased(customer_id="eve")),
     )
     for date in ("2026-04-01", "2026-05-01", "2026-06-01"):

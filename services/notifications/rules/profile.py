@@ -101,16 +101,13 @@ def _erase(profile: Profile, time: datetime) -> Profile:
 
 def _told(data: CustomerProfile) -> Iterator[tuple[str, Value]]:
     """What an event says: an absent field nothing, and null clears in an update only."""
-    clears = isinstance(data, CustomerUpdated)
-    for name in _DETAILS:
+    for name in filter(data.tells, _DETAILS):
         value = getattr(data, name)
-        if value is not None:
-            yield name, str(value)
-        elif clears and name in data.model_fields_set:
-            yield name, None
-    consent = data.marketing_consent
-    if consent is None and not (clears and "marketing_consent" in data.model_fields_set):
+        yield name, None if value is None else str(value)
+    if not data.tells("marketing_consent"):
         return
+    clears = isinstance(data, CustomerUpdated)
+    consent = data.marketing_consent
     for channel in _CONSENTS:
         value = None if consent is None else getattr(consent, channel)
         if value is not None or (clears and (consent is None or channel in consent.model_fields_set)):

@@ -107,7 +107,7 @@ def _want_besides(wanted: Wanted, event: Event) -> None:
             wanted.accruals.add((customer, f"referral/{referral_id}"))
         case CustomerErased():
             wanted.births.add(customer)
-        case CustomerProfile() as data if "birth_date" in data.model_fields_set:
+        case CustomerProfile() as data if data.tells("birth_date"):
             wanted.births.add(customer)
         case _:
             pass

@@ -203,7 +203,7 @@ class _Fold:
             self._wait(event, f"review/{data.review_id}", f"withdrawal/{data.review_id}")
 
     def _profile(self, event: Event, data: CustomerProfile) -> None:
-        if "birth_date" in data.model_fields_set:
+        if data.tells("birth_date"):
             self._birth(data.customer_id, Birth(data.birth_date, event.time))
         if isinstance(data, CustomerRegistered):
             self.occasions.happened(event)
