@@ -26,7 +26,14 @@ _ATTRIBUTES: Final = (
         ),
     ),
     ("subject", "", "The customer id, if it is there at all."),
-    ("correlationid", "", "The root cause: an event or an API call. Wafa sets it on all it publishes."),
+    (
+        "correlationid",
+        "",
+        (
+            "The root cause: an event, an API call or, where points fall due, the transaction that booked them. "
+            "Wafa sets it on all it publishes."
+        ),
+    ),
     ("causationid", "", "The event, or the API call, that caused this one. Wafa sets it too."),
     ("traceparent", "", "W3C trace context, carried through."),
     ("data", "yes", "As the type has it."),

@@ -42,7 +42,7 @@ def of_envelope() -> Schema:
         "time": {"type": "string", "format": "date-time", "description": "When it happened (RFC 3339 with offset)."},
         "subject": {"type": "string", "description": "The customer id, where it is there at all."},
         "datacontenttype": {"const": "application/json"},
-        "correlationid": {**name, "description": "The root cause: an event or an API call."},
+        "correlationid": {**name, "description": "The root cause, such as an event or an API call."},
         "causationid": {**name, "description": "The event, or the API call, that caused this one."},
         "traceparent": {"type": "string", "description": "W3C trace context, carried through."},
         "data": {"type": "object", "description": "As the schema of the type has it."},

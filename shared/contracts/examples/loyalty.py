@@ -9,6 +9,8 @@ _POINTS: Final = "0195941f-2d00-7000-8000-"
 _TIERS: Final = "0195941f-2d01-7000-8000-"
 _REFERRALS: Final = "0195941f-2d02-7000-8000-"
 _MESSAGES: Final = "0195941f-2d03-7000-8000-"
+_EARNED: Final = f"{_POINTS}000000000101"
+"""The transaction of the order's points: what falls due by itself comes of it."""
 _ORDERED_AT: Final = "2026-03-14T10:26:53.589Z"
 
 
@@ -78,7 +80,7 @@ LOYALTY: Final = (
     _moved(
         "activated",
         2,
-        ("2026-03-28T10:26:53.589Z", _ORDER),
+        ("2026-03-28T10:26:53.589Z", _EARNED),
         points=104,
         reason=_OF_ORDER,
         qualifying_points=0,
@@ -116,7 +118,7 @@ LOYALTY: Final = (
     _moved(
         "expired",
         6,
-        ("2027-03-14T10:26:53.589Z", _ORDER),
+        ("2027-03-14T10:26:53.589Z", _EARNED),
         points=104,
         reason={"kind": "expiry", "order_id": "SO-2026-10457"},
         qualifying_points=0,
@@ -125,7 +127,7 @@ LOYALTY: Final = (
     _moved(
         "expiring",
         7,
-        ("2027-02-12T10:26:53.589Z", _ORDER),
+        ("2027-02-12T10:26:53.589Z", _EARNED),
         points=104,
         reason={"kind": "expiry", "order_id": "SO-2026-10457"},
         qualifying_points=0,
