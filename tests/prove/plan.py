@@ -62,7 +62,7 @@ SOAK: Final = Plan(
     Size(360_000, 10_000, rate=120.0),
     pace=Pace(rate=120.0),
     faults={fault: 9 * count for fault, count in _FAULTS.items()},
-    pause=2.2,  # so that they last as long as the history
+    pause=1.5,  # so that they last as long as the history
     quiet_seconds=900.0,
 )
 """An hour."""
