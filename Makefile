@@ -41,7 +41,7 @@ format: setup ## put the code in its form, with the fixes that are safe
 bench: setup ## measure the figures of the README (BENCH_JSON=file writes them)
 	$(BIN)/python -m tests.bench
 
-prove: setup ## try to break it on real Kafka and PostgreSQL, then plant bugs in it (PROVE_SEED=…, PROVE=soak: an hour)
+prove: setup ## try to break it on real Kafka and PostgreSQL, then plant bugs in it (PROVE_SEED=…, PROVE=soak: 45 minutes)
 	$(BIN)/python -m tests.prove
 
 prove-selftest: setup ## plant bugs one at a time, and see each caught

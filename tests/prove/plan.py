@@ -65,7 +65,7 @@ SOAK: Final = Plan(
     pause=1.5,  # so that they last as long as the history
     quiet_seconds=900.0,
 )
-"""An hour."""
+"""Three quarters of an hour; more where the machine is slow."""
 QUICK: Final = Plan(
     Size(8_000, 600),
     pace=Pace(burst=1_000, burst_every=3_000),
