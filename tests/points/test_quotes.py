@@ -4,7 +4,7 @@ Planted and caught here: limits that are used up, but not in a quote; everybody 
 another customer.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -166,13 +166,15 @@ async def test_who_may_ask(client: httpx.AsyncClient, points_pool: Pool, key: Ke
 
 
 @pytest.mark.parametrize("zone", ["Asia/Riyadh", "America/New_York"])
-async def test_a_quote_at_the_ends_of_the_calendar(
+async def test_the_ends_of_the_calendar_are_instants_as_others(
     client: httpx.AsyncClient, points_pool: Pool, reader: Headers, zone: str
 ):
     weekly = {"limits": [limit("week", points=150)], "when": [weekdays(*WEEKDAYS)]}
     await enact(points_pool, BASE | weekly, time_zone=zone)
     for moment in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"):
         assert (await quote(client, reader, CART | {"at": moment}))["points"] == 100
+    await deliver(points_pool, purchase("1", "100.00", datetime.min.replace(tzinfo=UTC)))
+    assert (await balances(points_pool)).available == 100
 
 
 async def test_a_key_that_is_none_is_refused(client: httpx.AsyncClient, reader: Headers):
