@@ -37,7 +37,7 @@ def operation(served: Served, route: Route) -> APIOperation:
 @pytest.mark.parametrize("route", ROUTES, ids=str)
 @given(data=st.data())
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],

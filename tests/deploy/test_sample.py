@@ -29,6 +29,7 @@ class Facts:
     most: int = 0
     bad_line_ids: list[int] = field(default_factory=list)
     bad_totals: list[int] = field(default_factory=list)
+    decoded: int = 0
     not_decoded: list[int] = field(default_factory=list)
 
     def add(self, basket: Basket) -> None:
@@ -44,7 +45,12 @@ class Facts:
             self.bad_line_ids.append(basket.basket)
         if sum(Decimal(line["amount"]) for line in lines) != Decimal(bought["total"]):
             self.bad_totals.append(basket.basket)
+        if basket.household % 10 == 0:
+            self._decode(basket)
+
+    def _decode(self, basket: Basket) -> None:
         event = decoded(grocer.purchase(basket))
+        self.decoded += 1
         if event is None or (event.customer_id, event.time) != (str(basket.household), basket.time):
             self.not_decoded.append(basket.basket)
 
@@ -93,7 +99,8 @@ def test_every_line_is_numbered_and_every_total_adds_up(facts: Facts):
     assert facts.bad_totals == []
 
 
-def test_every_purchase_is_an_event_of_the_contract(facts: Facts):
+def test_the_purchases_of_each_tenth_household_are_events_of_the_contract(facts: Facts):
+    assert facts.decoded > 10_000
     assert facts.not_decoded == []
 
 

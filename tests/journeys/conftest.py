@@ -11,8 +11,9 @@ from tests.journeys.shop import Shop
 from tests.support.stack import SERVICES, Broker, Stack
 
 
+# Of the package and not of the session: an idle stack asks its broker for news many times a second.
 @pytest.fixture(
-    scope="session",
+    scope="package",
     params=[
         # One process of pytest-xdist runs them all: a stack is dear to start.
         pytest.param("embedded", marks=[pytest.mark.journey, pytest.mark.xdist_group("journeys")]),
@@ -29,7 +30,7 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         made.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(broker: Broker, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The broker with a worker of each service; at the end each of them stops in order."""
     made = asyncio.run(Stack.make(broker, postgres_url, tmp_path_factory.mktemp("stack")))
@@ -42,7 +43,7 @@ def stack(broker: Broker, postgres_url: str, tmp_path_factory: pytest.TempPathFa
         made.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shop(stack: Stack) -> Shop:
     """A backend that publishes."""
     return Shop(stack.producer())
