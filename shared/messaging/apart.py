@@ -1,15 +1,19 @@
 """Decoding in a process apart: purchases of large batches are decoded on another core.
 
 Decoding is the largest part of what a worker does in Python, and needs nothing that the worker knows. The
-process takes frames on its standard input and answers each on its standard output, until the input ends.
+process takes frames on its standard input and answers each on its standard output, until the input ends. It
+runs where a processor is idle: the kernel then takes that one for free when it wakes PostgreSQL, which else would
+often have to wait behind the worker, or the worker behind it. While none is idle, the worker decodes by itself.
 """
 
 import asyncio
 import marshal
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import starmap
 from operator import attrgetter
@@ -23,6 +27,11 @@ from shared.turns import map_in_turns
 
 _WORTH_IT: Final = 100
 """Smaller batches are decoded sooner here than there."""
+_PATIENCE: Final = 0.5
+"""Seconds until an answer has to be there: a batch of 500 takes 0.02 where a processor is idle."""
+_RESPITE: Final = 10.0
+"""Seconds without another try when an answer was late."""
+_READY: Final = b"\n"
 _LENGTH: Final = 8
 _STOP_SECONDS: Final = 2.0
 _BUFFER: Final = 4 * 1024 * 1024
@@ -35,11 +44,17 @@ class DecoderGoneError(Exception):
 
 @dataclass(slots=True)
 class Apart:
-    """Decodes in a process apart, which starts with the first large batch; the rest, and all else, here."""
+    """Decodes in a process apart, which starts with the first large batch; the rest, and all else, here.
+
+    So is a batch whose answer takes longer than `patience` seconds, and for a while those after it.
+    """
 
     wanted: frozenset[str]
+    patience: float = _PATIENCE
     _process: Process | None = field(default=None, init=False)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _asked: asyncio.Task[list[Flat | None]] | None = field(default=None, init=False)
+    _busy_until: float = field(default=0.0, init=False)
 
     async def read(self, records: Sequence[Record]) -> Decoded:
         """See `Decoder`.
@@ -50,7 +65,9 @@ class Apart:
         here = Here(self.wanted)
         if len(records) < _WORTH_IT or PURCHASE not in self.wanted:
             return await here.read(records)
-        flats = await self._ask(_frame(list(map(_SENT, records))))
+        flats = await self._ask(records)
+        if flats is None:
+            return await here.read(records)
 
         def take(pair: tuple[Record, Flat | None]) -> Event | Malformation | None:
             record, flat = pair
@@ -59,24 +76,49 @@ class Apart:
 
         return sort(await map_in_turns(take, zip(records, flats, strict=True)))
 
-    async def _ask(self, frame: bytes) -> list[Flat | None]:
+    async def _ask(self, records: Sequence[Record]) -> list[Flat | None] | None:
+        """What the process apart says of records, or None when it says nothing in time."""
+        clock = asyncio.get_running_loop().time
         async with self._turn:
+            if self._asked is not None and self._asked.done():
+                self._asked.result()  # nobody waits for it any more, but it may have failed
+                self._asked = None
+            if self._asked is not None or clock() < self._busy_until:
+                return None
             if self._process is None:
-                self._process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", __name__, stdin=PIPE, stdout=PIPE, limit=_BUFFER
-                )
-            stdin, stdout = self._process.stdin, self._process.stdout
-            assert stdin is not None, "it has pipes"
-            assert stdout is not None, "it has pipes"
-            try:
-                stdin.write(frame)
-                length = int.from_bytes(await stdout.readexactly(_LENGTH))
-                return marshal.loads(await stdout.readexactly(length))  # noqa: S302 our own process's
-            except (asyncio.IncompleteReadError, ConnectionError) as error:
-                raise DecoderGoneError("the process that decodes ended by itself") from error
+                await self._start()
+            self._asked = asyncio.create_task(self._answer(_frame(list(map(_SENT, records)))))
+            if not (await asyncio.wait([self._asked], timeout=self.patience))[0]:
+                self._busy_until = clock() + _RESPITE
+                return None
+            answered, self._asked = self._asked, None
+            return answered.result()
+
+    async def _start(self) -> None:
+        """Start the process, and wait until it is ready: importing takes longer than an answer may."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", __name__, stdin=PIPE, stdout=PIPE, limit=_BUFFER
+        )
+        assert self._process.stdout is not None, "it has pipes"
+        await self._process.stdout.read(len(_READY))  # nothing, if it ended at once: the first answer will tell
+
+    async def _answer(self, frame: bytes) -> list[Flat | None]:
+        assert self._process is not None, "it was started"
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None, "it has pipes"
+        assert stdout is not None, "it has pipes"
+        try:
+            stdin.write(frame)
+            length = int.from_bytes(await stdout.readexactly(_LENGTH))
+            return marshal.loads(await stdout.readexactly(length))  # noqa: S302 our own process's
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise DecoderGoneError("the process that decodes ended by itself") from error
 
     async def close(self) -> None:
         """End the process."""
+        if self._asked is not None:
+            self._asked.cancel()
+            await asyncio.wait([self._asked])
         if self._process is None:
             return
         assert self._process.stdin is not None, "it has pipes"
@@ -92,8 +134,17 @@ def _frame(payload: list[Any]) -> bytes:
     return len(content).to_bytes(_LENGTH) + content
 
 
+def give_way() -> None:
+    """Let this process run only where a processor would be idle, on systems that know such."""
+    if hasattr(os, "SCHED_IDLE"):
+        with suppress(OSError):  # where it is forbidden, it runs as any other
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
 def serve(source: BinaryIO, target: BinaryIO) -> None:
-    """Answer frames until there are no more."""
+    """Say that it is ready, and answer frames until there are no more."""
+    target.write(_READY)
+    target.flush()
     while len(head := source.read(_LENGTH)) == _LENGTH:
         records = cast("list[Sent]", marshal.loads(source.read(int.from_bytes(head))))  # noqa: S302 see above
         target.write(_frame(list(starmap(flatten, records))))
@@ -104,4 +155,5 @@ if __name__ == "__main__":
     # A terminal's Ctrl-C reaches the whole group; this one ends with its input, when the worker does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    give_way()
     serve(sys.stdin.buffer, sys.stdout.buffer)

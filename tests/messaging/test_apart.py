@@ -15,8 +15,9 @@ from msgspec import structs
 
 from shared.contracts.envelope import Record
 from shared.contracts.packed import PackedLines
+from shared.messaging import apart as module
 from shared.messaging.apart import Apart, DecoderGoneError
-from shared.messaging.batch import Here
+from shared.messaging.batch import Decoded, Here
 from tests.contracts.records import EVERY_TYPE
 from tests.messaging.log import ARRIVED, TOPIC, purchase, record, wait_until
 
@@ -40,7 +41,7 @@ def many(count: int = 200) -> list[Record]:
 
 @pytest.fixture
 async def apart() -> AsyncIterator[Apart]:
-    made = Apart(EVERY_TYPE)
+    made = Apart(EVERY_TYPE, patience=30.0)
     yield made
     await made.close()
 
@@ -50,11 +51,15 @@ def process_of(apart: Apart) -> psutil.Process:
     return psutil.Process(apart._process.pid)
 
 
+def went_the_way(decoded: Decoded) -> bool:
+    return any(isinstance(event.data.lines, PackedLines) for event in decoded[0] if event.data.lines)
+
+
 async def test_it_finds_the_same_as_here(apart: Apart):
     events, malformed = await apart.read(many())
     expected = await Here(EVERY_TYPE).read(many())
     assert (events, malformed) == expected
-    assert any(isinstance(event.data.lines, PackedLines) for event in events if event.data.lines), "it went the way"
+    assert went_the_way((events, malformed))
     assert len(malformed) == 4 * 25
 
 
@@ -83,6 +88,52 @@ async def test_a_process_that_was_killed_is_told_of(apart: Apart):
         await apart.read(many())
 
 
+async def test_where_no_processor_is_idle_the_worker_decodes_by_itself(apart: Apart, monkeypatch: pytest.MonkeyPatch):
+    await apart.read(many())
+    process = process_of(apart)
+    apart.patience = 0.05
+    monkeypatch.setattr(module, "_RESPITE", 0.0)
+    process.suspend()
+    for _ in range(2):  # the second does not even ask: the first is not answered yet
+        decoded = await apart.read(many(120))
+        assert decoded == await Here(EVERY_TYPE).read(many(120))
+        assert not went_the_way(decoded)
+    process.resume()
+    apart.patience = 30.0
+    assert apart._asked is not None
+    await asyncio.wait([apart._asked])
+    decoded = await apart.read(many())
+    assert decoded == await Here(EVERY_TYPE).read(many()), "not the late answer, which was about others"
+    assert went_the_way(decoded)
+
+
+async def test_after_a_late_answer_it_has_a_respite(apart: Apart):
+    await apart.read(many())
+    apart.patience = 0.0
+    assert not went_the_way(await apart.read(many()))
+    apart.patience = 30.0
+    assert apart._asked is not None
+    await asyncio.wait([apart._asked])
+    assert not went_the_way(await apart.read(many()))
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="a policy of Linux")
+async def test_it_takes_a_processor_from_nobody(apart: Apart):
+    await apart.read(many())
+    assert os.sched_getscheduler(process_of(apart).pid) == os.SCHED_IDLE
+    assert os.sched_getscheduler(0) != os.SCHED_IDLE
+
+
+async def test_what_is_asked_when_it_is_closed_is_given_up(apart: Apart):
+    await apart.read(many())
+    process = process_of(apart)
+    process.suspend()
+    apart.patience = 0.0
+    await apart.read(many())
+    await apart.close()
+    await wait_until(lambda: not process.is_running())
+
+
 async def test_ctrl_c_in_the_terminal_leaves_it_to_the_worker_to_end_it(apart: Apart):
     await apart.read(many())
     process = process_of(apart)
@@ -97,7 +148,7 @@ _WORKER = """
 import asyncio, os
 from tests.messaging.test_apart import EVERY_TYPE, Apart, many
 async def main():
-    apart = Apart(EVERY_TYPE)
+    apart = Apart(EVERY_TYPE, patience=30.0)
     await apart.read(many())
     print(apart._process.pid, flush=True)
     await asyncio.sleep(60)

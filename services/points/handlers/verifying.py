@@ -1,6 +1,6 @@
 """The books checked against each other, and a sample of decisions against what they were made from."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -58,7 +58,7 @@ def _applied_by(account: Account) -> datetime:
     return max(now, account.recorded_at)
 
 
-def _is_settled(order: Order, due: dict[str, int], own: list[Lot]) -> bool:
+def _is_settled(order: Order, due: Mapping[str, int], own: list[Lot]) -> bool:
     """Whether what was given is what is due; what a rule's own lots lost to expiry counts as taken back."""
     lost = lost_of(own)
     for rule in {*due, *order.given}:

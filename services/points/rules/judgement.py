@@ -10,6 +10,8 @@ from itertools import repeat
 from operator import attrgetter
 from typing import Final, NamedTuple
 
+import msgspec
+
 from services.points.rules.limits import Cut, cut, words
 from services.points.rules.ruleset import TIER, Basket, CompiledRule, Facts, extra_of
 from services.points.rules.tiers import ONE
@@ -40,7 +42,7 @@ class RuleLine(NamedTuple):
     limit: str | None = None
 
 
-class Judgement(NamedTuple):
+class Judgement(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """What is due: points by rule, the tier's extra apart."""
 
     rules: tuple[RuleLine, ...]
@@ -48,12 +50,18 @@ class Judgement(NamedTuple):
     extra: int
 
     @property
-    def due(self) -> dict[str, int]:
+    def due(self) -> Mapping[str, int]:
         """Points above 0 by rule, the tier's extra as a rule of its own."""
-        due = {line.rule: line.awarded for line in self.rules if line.awarded}
-        if self.extra:
-            due[TIER] = self.extra
-        return due
+        return _due(self)
+
+
+@lru_cache(maxsize=8192)
+def _due(judgement: Judgement) -> Mapping[str, int]:
+    """Remembered, since most orders come to the same few hundred judgements."""
+    due = {line.rule: line.awarded for line in judgement.rules if line.awarded}
+    if judgement.extra:
+        due[TIER] = judgement.extra
+    return due
 
 
 class Requests(NamedTuple):
