@@ -25,9 +25,9 @@ from shared.contracts.quick import PURCHASE
 from shared.messaging.batch import Decoded, Here, Malformation, sort
 from shared.turns import map_in_turns
 
-_WORTH_IT: Final = 100
-"""Smaller batches are decoded sooner here than there."""
-_PATIENCE: Final = 0.5
+_WORTH_IT: Final = 300
+"""Smaller batches come where there is no backlog: they are not to wait for anything."""
+_PATIENCE: Final = 0.2
 """Seconds until an answer has to be there: a batch of 500 takes 0.02 where a processor is idle."""
 _RESPITE: Final = 10.0
 """Seconds without another try when an answer was late."""
