@@ -24,7 +24,7 @@ from tests.messaging.log import ARRIVED, TOPIC, purchase, record, wait_until
 LINE = {"line_id": "1", "sku": "tea", "quantity": 1, "amount": "10.00"}
 
 
-def many(count: int = 200) -> list[Record]:
+def many(count: int = 400) -> list[Record]:
     """Records of every sort that a batch may hold."""
     sorts = [
         lambda number: record(purchase(f"e{number}"), number),
@@ -60,18 +60,18 @@ async def test_it_finds_the_same_as_here(apart: Apart):
     expected = await Here(EVERY_TYPE).read(many())
     assert (events, malformed) == expected
     assert went_the_way((events, malformed))
-    assert len(malformed) == 4 * 25
+    assert len(malformed) == 4 * 50
 
 
 async def test_two_at_once_get_what_is_theirs(apart: Apart):
-    batches = [[record(purchase(f"e{number}-{index}"), index) for index in range(150)] for number in range(4)]
+    batches = [[record(purchase(f"e{number}-{index}"), index) for index in range(350)] for number in range(4)]
     for number, (events, _) in enumerate(await asyncio.gather(*map(apart.read, batches))):
-        assert [event.id for event in events] == [f"e{number}-{index}" for index in range(150)]
+        assert [event.id for event in events] == [f"e{number}-{index}" for index in range(350)]
 
 
 async def test_a_small_batch_needs_no_process(apart: Apart):
-    events, _ = await apart.read(many(40))
-    assert len(events) == 3 * 5
+    events, _ = await apart.read(many(240))
+    assert len(events) == 3 * 30
     assert apart._process is None
 
 
@@ -95,8 +95,8 @@ async def test_where_no_processor_is_idle_the_worker_decodes_by_itself(apart: Ap
     monkeypatch.setattr(module, "_RESPITE", 0.0)
     process.suspend()
     for _ in range(2):  # the second does not even ask: the first is not answered yet
-        decoded = await apart.read(many(120))
-        assert decoded == await Here(EVERY_TYPE).read(many(120))
+        decoded = await apart.read(many(320))
+        assert decoded == await Here(EVERY_TYPE).read(many(320))
         assert not went_the_way(decoded)
     process.resume()
     apart.patience = 30.0
@@ -171,7 +171,7 @@ async def test_it_ends_with_a_worker_that_was_killed():
 
 
 async def test_what_it_read_has_the_records_as_they_came(apart: Apart):
-    records = [record(purchase(f"e{number}"), number) for number in range(120)]
+    records = [record(purchase(f"e{number}"), number) for number in range(320)]
     events, _ = await apart.read(records)
     assert [event.record for event in events] == records
     assert {(one.record.topic, one.record.timestamp) for one in events} == {(TOPIC, ARRIVED)}
