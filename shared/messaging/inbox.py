@@ -16,8 +16,13 @@ REMEMBERED: Final = timedelta(days=90)
 
 def digest(event: Event) -> UUID:
     """The event's name: 128 bits of BLAKE2b over customer, source and id (none of which holds NUL)."""
+    return id_of(_name(event))
+
+
+def _name(event: Event) -> bytes:
+    """The same as bytes, which are hashed and sorted at a third of the cost."""
     name = f"{event.customer_id}\x00{event.source}\x00{event.id}"
-    return id_of(blake2b(name.encode(), digest_size=16).digest())
+    return blake2b(name.encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +34,28 @@ class Claimed:
     known: int
 
 
+# It answers with what was known, which is next to nothing: 500 new names would cost as much to read as to make.
 CLAIM_SQL = """
-INSERT INTO inbox (digest)
-SELECT * FROM unnest($1::uuid[])
-ON CONFLICT (digest) DO NOTHING
-RETURNING digest
+WITH entered AS (
+    INSERT INTO inbox (digest) SELECT * FROM unnest($1::uuid[]) ON CONFLICT (digest) DO NOTHING RETURNING digest
+)
+SELECT digest FROM unnest($1::uuid[]) AS claimed (digest) EXCEPT SELECT digest FROM entered
 """
 
 
 async def claim(connection: Connection, events: Sequence[Event]) -> Claimed:
     """Enter the events in the inbox; those that were there before are known and dropped."""
-    first: dict[UUID, Event] = {}
-    repeats = [event for event in events if first.setdefault(digest(event), event) is not event]
+    first: dict[bytes, Event] = {}
+    repeats = [event for event in events if first.setdefault(_name(event), event) is not event]
     if not first:
         return Claimed([], [], 0)
     # Sorted, so that two transactions with the same events wait for each other instead of deadlocking.
-    new = {row["digest"] for row in await connection.fetch(CLAIM_SQL, sorted(first))}
-    fresh = [event for name, event in first.items() if name in new] if len(new) < len(first) else list(first.values())
+    rows = await connection.fetch(CLAIM_SQL, list(map(id_of, sorted(first))))
+    known = {row["digest"].bytes for row in rows}
+    fresh = [event for name, event in first.items() if name not in known]
     # What repeats an event that was known before is known too.
-    open_repeats = [event for event in repeats if digest(event) in new]
-    known = len(first) - len(fresh) + len(repeats) - len(open_repeats)
-    return Claimed(fresh, open_repeats, known)
+    open_repeats = [event for event in repeats if _name(event) not in known]
+    return Claimed(fresh, open_repeats, len(known) + len(repeats) - len(open_repeats))
 
 
 RELEASE_SQL = "DELETE FROM inbox WHERE digest = ANY($1::uuid[])"
