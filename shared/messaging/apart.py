@@ -96,11 +96,16 @@ class Apart:
 
     async def _start(self) -> None:
         """Start the process, and wait until it is ready: importing takes longer than an answer may."""
-        self._process = await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", __name__, stdin=PIPE, stdout=PIPE, limit=_BUFFER
         )
-        assert self._process.stdout is not None, "it has pipes"
-        await self._process.stdout.read(len(_READY))  # nothing, if it ended at once: the first answer will tell
+        assert process.stdout is not None, "it has pipes"
+        try:
+            await process.stdout.read(len(_READY))  # nothing, if it ended at once: the first answer will tell
+        except asyncio.CancelledError:
+            process.kill()  # whoever asks next would take that it is ready for a part of an answer
+            raise
+        self._process = process
 
     async def _answer(self, frame: bytes) -> list[Flat | None]:
         assert self._process is not None, "it was started"
@@ -118,7 +123,7 @@ class Apart:
         """End the process."""
         if self._asked is not None:
             self._asked.cancel()
-            await asyncio.wait([self._asked])
+            await asyncio.gather(self._asked, return_exceptions=True)
         if self._process is None:
             return
         assert self._process.stdin is not None, "it has pipes"

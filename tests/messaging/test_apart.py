@@ -88,6 +88,25 @@ async def test_a_process_that_was_killed_is_told_of(apart: Apart):
         await apart.read(many())
 
 
+async def test_who_is_cancelled_while_it_starts_leaves_no_half_answer(apart: Apart, monkeypatch: pytest.MonkeyPatch):
+    started: list[asyncio.subprocess.Process] = []
+    start = asyncio.create_subprocess_exec
+
+    async def note(*words: str, **options: object) -> asyncio.subprocess.Process:
+        started.append(await start(*words, **options))
+        return started[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", note)
+    reading = asyncio.create_task(apart.read(many()))
+    await wait_until(lambda: bool(started))
+    reading.cancel()
+    await asyncio.wait([reading])
+    decoded = await asyncio.wait_for(apart.read(many()), 20)
+    assert decoded == await Here(EVERY_TYPE).read(many())
+    assert went_the_way(decoded)
+    await asyncio.wait_for(started[0].wait(), 5)
+
+
 async def test_where_no_processor_is_idle_the_worker_decodes_by_itself(apart: Apart, monkeypatch: pytest.MonkeyPatch):
     await apart.read(many())
     process = process_of(apart)
