@@ -1,6 +1,6 @@
 """`make prove`: `python -m tests.prove [run] [selftest]` (both unless told); exits with 1 on any violation.
 
-`PROVE_SEED` chooses the seed (a random one unless told; it is printed), `PROVE` the plan (full, soak: an hour,
+`PROVE_SEED` chooses the seed (a random one unless told; it is printed), `PROVE` the plan (full, soak: 45 minutes,
 quick, calm), `PROVE_JSON` the file of the report (.local/prove.json unless told).
 """
 
