@@ -1,70 +1,15 @@
-"""A purchase as plain values: to be handed from process to process, or kept, without making its lines.
+"""A purchase as plain values: to be handed from process to process without making its lines."""
 
-A basket has many lines, and most of what is decided about it never looks at one.
-"""
-
-from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import starmap
-from operator import attrgetter
-from typing import Any, Final, overload
+from typing import Any
 
 import msgspec
 
 from shared.contracts.envelope import MOST_AHEAD, Event, Record, extension, identity, is_structured
+from shared.contracts.lines import PackedLines
 from shared.contracts.quick import PURCHASE, look, made
 from shared.contracts.reasons import Malformed
-from shared.contracts.shop import Line
 from shared.contracts.topics import PURCHASES
-
-_LINE: Final = attrgetter("line_id", "sku", "quantity", "amount", "category")
-
-
-class PackedLines(Sequence[Line]):
-    """The lines of an order as JSON (an array of arrays), made into lines when somebody asks for one."""
-
-    __slots__ = ("_lines", "json")
-
-    def __init__(self, json: bytes) -> None:
-        self.json = json
-        self._lines: tuple[Line, ...] | None = None
-
-    def unpacked(self) -> tuple[Line, ...]:
-        """The lines."""
-        if self._lines is None:
-            self._lines = tuple(starmap(Line, msgspec.json.decode(self.json)))
-        return self._lines
-
-    def __len__(self) -> int:
-        return len(self.unpacked())
-
-    def __bool__(self) -> bool:
-        return self.json != b"[]"
-
-    def __iter__(self) -> Iterator[Line]:
-        return iter(self.unpacked())
-
-    @overload
-    def __getitem__(self, index: int) -> Line: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Line, ...]: ...
-    def __getitem__(self, index: int | slice) -> Line | tuple[Line, ...]:
-        return self.unpacked()[index]
-
-    def __eq__(self, other: object) -> bool:
-        return self.unpacked() == (other.unpacked() if isinstance(other, PackedLines) else other)
-
-    def __hash__(self) -> int:
-        return hash(self.unpacked())
-
-    def __repr__(self) -> str:
-        return repr(self.unpacked())
-
-
-def pack_lines(lines: Sequence[Line]) -> bytes:
-    """The lines as `PackedLines` has them."""
-    return lines.json if isinstance(lines, PackedLines) else msgspec.json.encode(list(map(_LINE, lines)))
-
 
 Headers = tuple[tuple[str, bytes | None], ...]
 

@@ -6,12 +6,12 @@ Only what the models would take as it is comes through here, and it comes out th
 
 import re
 from decimal import Decimal
-from itertools import starmap
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
-from shared.contracts.shop import Line, PurchaseCompleted
+from shared.contracts.lines import PackedLines
+from shared.contracts.shop import PurchaseCompleted
 
 PURCHASE: Final = "shop.purchase.completed.v1"
 
@@ -147,7 +147,7 @@ _FIELDS: Final = set(PurchaseCompleted.model_fields)
 
 
 def to_model(found: Found) -> PurchaseCompleted:
-    """The model of what `look` found."""
+    """The model of what `look` found, with `PackedLines`."""
     purchase = found.envelope.data
     return made(
         {
@@ -155,7 +155,7 @@ def to_model(found: Found) -> PurchaseCompleted:
             "order_id": purchase.order_id,
             "currency": purchase.currency,
             "total": purchase.total,
-            "lines": tuple(starmap(Line, found.rows)),
+            "lines": PackedLines(msgspec.json.encode(found.rows)) if found.rows else (),
             "channel": purchase.channel,
             "store_id": purchase.store_id,
             "coupon_codes": purchase.coupon_codes or (),

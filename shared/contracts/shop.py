@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared.contracts.values import (
@@ -85,7 +85,12 @@ class PurchaseCompleted(EventData):
     order_id: Id
     currency: Currency
     total: Money
-    lines: Annotated[tuple[Line, ...], Field(max_length=_MOST_LINES), BeforeValidator(_none_is_empty)] = ()
+    lines: Annotated[
+        tuple[Line, ...],
+        Field(max_length=_MOST_LINES),
+        BeforeValidator(_none_is_empty),
+        PlainSerializer(tuple, return_type=tuple[Line, ...]),  # they may be packed
+    ] = ()
     channel: Text | None = None
     store_id: Text | None = None
     coupon_codes: Annotated[tuple[Text, ...], Field(max_length=100), BeforeValidator(_none_is_empty)] = ()

@@ -39,7 +39,9 @@ async def measure(plan: Plan, parts: Iterable[str]) -> list[Figure]:
 
 
 async def _sides(plan: Plan, asked: set[str], takes: list[Take]) -> list[Side]:
-    sides = draining.sides(plan, takes)
+    # What is held to the worker comes beside it: the machine's speed drifts within a round.
+    sides = draining.mixed_sides(plan) if "mixed" in asked else []
+    sides += draining.sides(plan, takes)
     if "limit" in asked:
         sides += limit.sides(plan, takes)
     if asked & {"limit", "peers"}:
@@ -50,8 +52,6 @@ async def _sides(plan: Plan, asked: set[str], takes: list[Take]) -> list[Side]:
         sides += comparing.sides(plan)
     if "relay" in asked:
         sides += relaying.sides(plan, await relaying.outbox(plan))
-    if "mixed" in asked:
-        sides += draining.mixed_sides(plan)
     return sides
 
 

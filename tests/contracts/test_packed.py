@@ -10,7 +10,8 @@ from msgspec import structs
 
 from services.points.store.documents import order_from_json, order_to_json
 from shared.contracts.envelope import Event, Record, decode_purchase
-from shared.contracts.packed import Flat, PackedLines, flatten, pack_lines, restore
+from shared.contracts.lines import PackedLines, pack_lines
+from shared.contracts.packed import Flat, flatten, restore
 from shared.contracts.reasons import Malformed
 from shared.contracts.shop import Line, PurchaseCompleted
 from shared.postgres.pool import _JSON_ENCODER
@@ -116,3 +117,10 @@ def test_an_order_is_stored_alike_whether_its_lines_are_packed_or_not():
     stored = _JSON_ENCODER.encode(order_to_json(packed))
     assert stored == _JSON_ENCODER.encode(order_to_json(plain))
     assert order_from_json("c", "o", json.loads(stored)) == plain
+
+
+def test_an_order_reads_alike_whether_its_lines_are_packed_or_not():
+    plain = PurchaseCompleted(customer_id="c", order_id="o", currency="USD", total="10.00", lines=LINES)
+    packed = plain.model_copy(update={"lines": PackedLines(pack_lines(LINES))})
+    assert packed.model_dump_json() == plain.model_dump_json()
+    assert PurchaseCompleted.model_validate_json(packed.model_dump_json()) == plain

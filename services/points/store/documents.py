@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from shared.contracts.kept import Refund
-from shared.contracts.packed import pack_lines
+from shared.contracts.lines import pack_lines
 from shared.contracts.shop import Line, PurchaseCompleted, RefundLine
 
 

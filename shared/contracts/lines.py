@@ -1,0 +1,61 @@
+"""The lines of an order as they are kept: packed, and made into lines only where somebody asks for one.
+
+A basket has many lines, and most of what is decided about it never looks at one.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import starmap
+from operator import attrgetter
+from typing import Final, overload
+
+import msgspec
+
+from shared.contracts.shop import Line
+
+_LINE: Final = attrgetter("line_id", "sku", "quantity", "amount", "category")
+
+
+class PackedLines(Sequence[Line]):
+    """The lines of an order as JSON (an array of arrays), made into lines when somebody asks for one."""
+
+    __slots__ = ("_lines", "json")
+
+    def __init__(self, json: bytes) -> None:
+        self.json = json
+        self._lines: tuple[Line, ...] | None = None
+
+    def unpacked(self) -> tuple[Line, ...]:
+        """The lines."""
+        if self._lines is None:
+            self._lines = tuple(starmap(Line, msgspec.json.decode(self.json)))
+        return self._lines
+
+    def __len__(self) -> int:
+        return len(self.unpacked())
+
+    def __bool__(self) -> bool:
+        return self.json != b"[]"
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter(self.unpacked())
+
+    @overload
+    def __getitem__(self, index: int) -> Line: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Line, ...]: ...
+    def __getitem__(self, index: int | slice) -> Line | tuple[Line, ...]:
+        return self.unpacked()[index]
+
+    def __eq__(self, other: object) -> bool:
+        return self.unpacked() == (other.unpacked() if isinstance(other, PackedLines) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.unpacked())
+
+    def __repr__(self) -> str:
+        return repr(self.unpacked())
+
+
+def pack_lines(lines: Sequence[Line]) -> bytes:
+    """The lines as `PackedLines` has them."""
+    return lines.json if isinstance(lines, PackedLines) else msgspec.json.encode(list(map(_LINE, lines)))
