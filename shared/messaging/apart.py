@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import starmap
+from math import inf
 from operator import attrgetter
 from typing import Any, BinaryIO, Final, cast
 
@@ -29,8 +30,9 @@ _WORTH_IT: Final = 300
 """Smaller batches come where there is no backlog: they are not to wait for anything."""
 _PATIENCE: Final = 0.2
 """Seconds until an answer has to be there: a batch of 500 takes 0.02 where a processor is idle."""
-_RESPITE: Final = 10.0
-"""Seconds without another try when an answer was late."""
+_RESPITE: Final = 2.0
+"""Seconds without another try when an answer was late; twice as many when one was late not long before."""
+_LONGEST_RESPITE: Final = 16.0
 _READY: Final = b"\n"
 _LENGTH: Final = 8
 _STOP_SECONDS: Final = 2.0
@@ -54,7 +56,8 @@ class Apart:
     _process: Process | None = field(default=None, init=False)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _asked: asyncio.Task[list[Flat | None]] | None = field(default=None, init=False)
-    _busy_until: float = field(default=0.0, init=False)
+    _respite: float = field(default=_RESPITE, init=False)
+    _busy_until: float = field(default=-inf, init=False)
 
     async def read(self, records: Sequence[Record]) -> Decoded:
         """See `Decoder`.
@@ -89,10 +92,15 @@ class Apart:
                 await self._start()
             self._asked = asyncio.create_task(self._answer(_frame(list(map(_SENT, records)))))
             if not (await asyncio.wait([self._asked], timeout=self.patience))[0]:
-                self._busy_until = clock() + _RESPITE
+                self._rest(clock())
                 return None
             answered, self._asked = self._asked, None
             return answered.result()
+
+    def _rest(self, now: float) -> None:
+        soon = now < self._busy_until + _LONGEST_RESPITE
+        self._respite = min(2 * self._respite, _LONGEST_RESPITE) if soon else _RESPITE
+        self._busy_until = now + self._respite
 
     async def _start(self) -> None:
         """Start the process, and wait until it is ready: importing takes longer than an answer may."""

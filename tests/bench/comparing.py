@@ -26,10 +26,18 @@ _BATCHES: Final = "aiokafka with batches"
 TRANSACTIONS_SQL = "SELECT coalesce(sum(sequence), 0)::bigint FROM account"
 
 
+def textbook(plan: Plan) -> Side:
+    """The agent as Faust's documentation shows it."""
+    return _side(plan, _TEXTBOOK, "textbook")
+
+
 def sides(plan: Plan) -> list[Side]:
-    """All peers."""
-    modules = {_TEXTBOOK: "textbook", _FASTSTREAM: "stream_app", _BATCHES: "batches"}
-    return [Side("purchases", partial(_measure, plan, name, module)) for name, module in modules.items()]
+    """The other peers."""
+    return [_side(plan, _FASTSTREAM, "stream_app"), _side(plan, _BATCHES, "batches")]
+
+
+def _side(plan: Plan, name: str, module: str) -> Side:
+    return Side("purchases", partial(_measure, plan, name, module))
 
 
 def figures(found: Results) -> list[Figure]:

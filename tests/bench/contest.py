@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from tests.bench import comparing, draining, limit, mixture, relaying, stream, tape
 from tests.bench.figures import Figure
 from tests.bench.plan import Plan
-from tests.bench.rounds import Reels, Side, play
+from tests.bench.rounds import Reels, Side, between, play
 from tests.bench.tape import Take
 
 PARTS = ("limit", "ours", "peers", "mixed", "relay")
@@ -39,9 +39,10 @@ async def measure(plan: Plan, parts: Iterable[str]) -> list[Figure]:
 
 
 async def _sides(plan: Plan, asked: set[str], takes: list[Take]) -> list[Side]:
-    # What is held to the worker comes beside it: the machine's speed drifts within a round.
+    # What has a target that is held to the worker comes beside it: the machine's speed drifts within a round.
+    worker = draining.side(plan, takes)
     sides = draining.mixed_sides(plan) if "mixed" in asked else []
-    sides += draining.sides(plan, takes)
+    sides.append(between(worker, comparing.textbook(plan)) if "peers" in asked else worker)
     if "limit" in asked:
         sides += limit.sides(plan, takes)
     if asked & {"limit", "peers"}:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Final
 
 from shared.messaging.relay import _LEADER_LOCK
@@ -15,7 +14,7 @@ from tests.bench.joining import barred, joined
 from tests.bench.pace import watch
 from tests.bench.plan import Plan
 from tests.bench.processes import worker
-from tests.bench.rounds import Results, Side
+from tests.bench.rounds import Results, Side, between
 from tests.bench.tape import Take
 from tests.bench.testbed import Testbed
 
@@ -43,17 +42,17 @@ def count(plan: Plan) -> int:
     return plan.events(EVENTS, _FEWEST)
 
 
-def sides(plan: Plan, takes: list[Take]) -> list[Side]:
-    """One worker on purchases, with the SQL right before and right after it: the machine's speed drifts."""
+def side(plan: Plan, takes: list[Take]) -> Side:
+    """One worker on purchases, between the SQL alone."""
     events = count(plan)
 
     async def one() -> Mapping[str, Measured]:
-        before = await limit.sql(plan, takes, 1)
-        measured = await drain(plan.bed, Drain(events))
-        after = await limit.sql(plan, takes, 1)
-        return {"worker": measured, "SQL": Measured(fmean((before.rate, after.rate)), after.usage)}
+        return {"worker": await drain(plan.bed, Drain(events))}
 
-    return [Side("purchases", one)]
+    async def sql() -> Mapping[str, Measured]:
+        return {"SQL": await limit.sql(plan, takes, 1)}
+
+    return between(Side("purchases", one), Side("purchases", sql))
 
 
 def more_sides(plan: Plan) -> list[Side]:

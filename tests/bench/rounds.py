@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from deploy.sample.cloudevent import CloudEvent
 from tests.bench import figures
@@ -26,6 +27,17 @@ class Side:
 
     reel: str
     measure: Callable[[], Awaitable[Mapping[str, Measured]]]
+
+
+def between(side: Side, other: Side) -> Side:
+    """One side right between two measurements of another, whose mean counts: the machine's speed drifts."""
+
+    async def three() -> Mapping[str, Measured]:
+        before, measured, after = await other.measure(), await side.measure(), await other.measure()
+        means = {name: Measured(fmean((before[name].rate, one.rate)), one.usage) for name, one in after.items()}
+        return {**measured, **means}
+
+    return Side(side.reel, three)
 
 
 async def play(plan: Plan, sides: Sequence[Side], reels: Reels, rounds: int | None = None) -> Results:

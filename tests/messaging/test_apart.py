@@ -145,6 +145,15 @@ async def test_after_a_late_answer_it_has_a_respite(apart: Told):
     assert not apart.went_the_way
 
 
+def test_its_respites_grow_while_answers_are_late():
+    apart = Apart(EVERY_TYPE)
+    respites: list[float] = []
+    for now in (100.0, 102.0, 107.0, 116.0, 133.0, 165.0):
+        apart._rest(now)
+        respites.append(apart._busy_until - now)
+    assert respites == [2.0, 4.0, 8.0, 16.0, 16.0, 2.0]
+
+
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="a policy of Linux")
 async def test_it_takes_a_processor_from_nobody(apart: Told):
     await apart.read(many())
