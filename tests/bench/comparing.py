@@ -46,7 +46,7 @@ def figures(found: Results) -> list[Figure]:
     return [
         rate(f"peer: {_TEXTBOOK}", found[_TEXTBOOK], "events/s", each),
         ratio(f"ours: 1 worker / {_TEXTBOOK}", found["worker"], found[_TEXTBOOK], 20),
-        ratio(f"{_TEXTBOOK} / the same SQL, 1 connection", found[_TEXTBOOK], found["SQL"]),
+        ratio(f"limit: the same SQL, 1 connection / {_TEXTBOOK}", found["SQL"], found[_TEXTBOOK]),
         rate(f"peer: {_FASTSTREAM}", found[_FASTSTREAM], "events/s", each),
         ratio(f"ours: 1 worker / {_FASTSTREAM}", found["worker"], found[_FASTSTREAM]),
         rate(f"peer: {_BATCHES}", found[_BATCHES], "events/s", many),
