@@ -83,6 +83,6 @@ async def lots(pool: Pool, customer_id: str = "ann") -> list[tuple[str, int, dat
     return [tuple(row) for row in rows]
 
 
-async def stock(pool: Pool) -> int:
+async def stock(pool: Pool) -> int | None:
     """How much tea is left."""
     return await pool.fetchval("SELECT stock FROM reward WHERE id = 'tea'")

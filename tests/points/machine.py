@@ -15,7 +15,7 @@ from services.points.handlers import day, holding, spending
 from services.points.handlers.balances import balance_as_of
 from services.points.handlers.commands import InsufficientPointsError
 from services.points.handlers.holding import NotOpenError, Reservation
-from services.points.handlers.spending import ForReference
+from services.points.handlers.spending import ForReference, ReferenceUsedError
 from services.points.rules.ledger import Account
 from services.points.store import rules
 from shared.contracts.envelope import Event
@@ -152,7 +152,7 @@ class Machine:
     now: datetime = START
     told: list[Event] = field(default_factory=list)
     redemptions: list[tuple[UUID, Redemption]] = field(default_factory=list)
-    references: list[tuple[ForReference, UUID]] = field(default_factory=list)
+    references: list[tuple[ForReference, UUID, Redemption]] = field(default_factory=list)
     holds: list[tuple[UUID, Hold]] = field(default_factory=list)
     read: dict[datetime, Balances] = field(default_factory=dict)
 
@@ -209,13 +209,19 @@ class Machine:
             self._redeemed(await self._call(spending.redeem_for_reference, wanted), wanted)
 
     def _redeemed(self, made: Any, wanted: ForReference) -> None:
-        self.redemptions.append((made.id, self.mirror.redeem(wanted.points)))
-        self.references.append((wanted, made.id))
+        redemption = self.mirror.redeem(wanted.points)
+        self.redemptions.append((made.id, redemption))
+        self.references.append((wanted, made.id, redemption))
 
     async def _again(self, which: int) -> None:
         if self.references:
-            wanted, made = self.references[which % len(self.references)]
-            assert (await self._call(spending.redeem_for_reference, wanted)).id == made
+            wanted, made, redemption = self.references[which % len(self.references)]
+            if redemption.cancelled:
+                with pytest.raises(ReferenceUsedError) as refused:
+                    await self._call(spending.redeem_for_reference, wanted)
+                assert refused.value.first.id == made
+            else:
+                assert (await self._call(spending.redeem_for_reference, wanted)).id == made
 
     async def _cancel(self, which: int) -> None:
         if self.redemptions:

@@ -191,12 +191,41 @@ async def test_a_reference_of_a_hold_is_used_once(client: httpx.AsyncClient, poi
     assert await balances(points_pool, now=hour(0)) == Balances(
         available=10, held=60, lifetime_earned=100, lifetime_redeemed=30
     )
-    # Run out, it is still the first one, which reserves nothing any more.
+    # It ran out: its reference is used, and nothing is reserved under it any more.
     with at(hour(1)):
-        again = await done(client, of("ann", "holds"), shop, body)
-    assert again == answers[0].json() | {"state": "expired"}
+        answer = await post(client, of("ann", "holds"), shop, body)
+        assert refusal(answer) == (409, "reference_used")
+        assert answer.json()["hold"] == answers[0].json() | {"state": "expired"}
     assert (await balances(points_pool, now=hour(1))).held == 0
     await check_books(points_pool)
+
+
+@pytest.mark.parametrize("points", [60, 61])
+async def test_a_reference_whose_hold_was_released_is_used(
+    client: httpx.AsyncClient, points_pool: Pool, shop: Headers, points: int
+):
+    await deliver(points_pool, purchase("1", "100.00"))
+    body = {"points": 60, "reference": "cart-1", "expires_in_seconds": 10**6}
+    made = await done(client, of("ann", "holds"), shop, body)
+    released = await done(client, f"/v1/holds/{made['id']}/release", shop)
+    answer = await post(client, of("ann", "holds"), shop, body | {"points": points})
+    assert refusal(answer) == (409, "reference_used")
+    assert answer.json()["hold"] == released
+    assert (await balances(points_pool)).held == 0
+
+
+async def test_a_reference_whose_hold_was_captured_stands_until_that_is_cancelled(
+    client: httpx.AsyncClient, points_pool: Pool, shop: Headers
+):
+    await deliver(points_pool, purchase("1", "100.00"))
+    body = {"points": 60, "reference": "cart-1", "expires_in_seconds": 10**6}
+    made = await done(client, of("ann", "holds"), shop, body)
+    captured = await done(client, f"/v1/holds/{made['id']}/capture", shop)
+    assert await done(client, of("ann", "holds"), shop, body) == captured
+    await done(client, f"/v1/redemptions/{captured['redemption_id']}/cancel", shop)
+    answer = await post(client, of("ann", "holds"), shop, body)
+    assert (refusal(answer), answer.json()["hold"]) == ((409, "reference_used"), captured)
+    assert await balances(points_pool) == Balances(available=100, lifetime_earned=100)
 
 
 async def test_what_a_refund_takes_while_points_are_held_is_debt_that_the_release_pays(

@@ -37,6 +37,29 @@ async def test_points_become_rewards(client: httpx.AsyncClient, points_pool: Poo
 
 
 @pytest.mark.parametrize(
+    ("stocks", "left"),
+    [
+        # The stock when it is redeemed, what it is set to before the cancellation, and what is left after it.
+        ((None, 5), 5),
+        ((3, 5), 7),
+        ((3, None), None),
+        ((None, None), None),
+    ],
+)
+async def test_a_cancellation_gives_back_the_stock_that_its_redemption_took(
+    client: httpx.AsyncClient, points_pool: Pool, shop: Headers, marketing: Headers, *,
+    stocks: tuple[int | None, int | None], left: int | None,
+):  # fmt: skip
+    first, then = stocks
+    await done(client, "/v1/rewards", marketing, TEA | {"stock": first})
+    await deliver(points_pool, purchase("1", "100.00"))
+    made = await done(client, of("ann", "redemptions"), shop, {"reward_id": "tea", "quantity": 2})
+    assert (await client.patch("/v1/rewards/tea", json={"stock": then}, headers=marketing)).status_code == 200
+    await done(client, f"/v1/redemptions/{made['id']}/cancel", shop)
+    assert await stock(points_pool) == left
+
+
+@pytest.mark.parametrize(
     ("fields", "quantity", "code"),
     [
         ({"stock": 1}, 2, "out_of_stock"),

@@ -77,10 +77,23 @@ async def test_a_reference_is_spent_once(client: httpx.AsyncClient, points_pool:
         answer = await post(client, of("ann", "redemptions"), shop, body | {"points": points})
         assert refusal(answer) == (409, "reference_conflict")
     await done(client, of("bob", "redemptions"), shop, body | {"points": 61})
-    # Cancelled, it stays what it was: the first result.
-    await done(client, f"/v1/redemptions/{again.json()['id']}/cancel", shop)
-    assert (await done(client, of("ann", "redemptions"), shop, body))["state"] == "cancelled"
+    await check_books(points_pool)
+
+
+@pytest.mark.parametrize("points", [60, 61])
+async def test_a_reference_whose_redemption_was_cancelled_is_used(
+    client: httpx.AsyncClient, points_pool: Pool, shop: Headers, points: int
+):
+    await deliver(points_pool, purchase("1", "100.00"))
+    made = await done(client, of("ann", "redemptions"), shop, {"points": 60, "reference": "cart-1"})
+    cancelled = await done(client, f"/v1/redemptions/{made['id']}/cancel", shop)
+    answer = await post(client, of("ann", "redemptions"), shop, {"points": points, "reference": "cart-1"})
+    assert refusal(answer) == (409, "reference_used")
+    assert answer.json()["redemption"] == cancelled
     assert (await balances(points_pool)).available == 100
+    # References of holds are apart.
+    hold = {"points": 60, "reference": "cart-1", "expires_in_seconds": 60}
+    assert (await post(client, of("ann", "holds"), shop, hold)).status_code == 201
     await check_books(points_pool)
 
 

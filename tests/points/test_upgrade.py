@@ -25,12 +25,13 @@ VALUES ('ann', '1', '/shop', $1, 1, 1, '{"currency": "USD", "total": "100.00"}',
 
 async def test_a_database_of_the_first_version_goes_on(postgres_url: str):
     fresh = await make_database(postgres_url, "platform")
-    ledger, programs = migrations_of("services.points")
+    ledger, *later = migrations_of("services.points")
     connection = await asyncpg.connect(fresh)
     await connection.execute(ledger.sql)
     await connection.execute(REVIEWS_SQL, hour(0))
     await connection.execute(PURCHASE_SQL, hour(0))
-    await connection.execute(programs.sql)
+    for migration in later:
+        await connection.execute(migration.sql)
     await connection.close()
     names = ("paid", "cut", "unverified", "gone")
     async with await open_pool(fresh, application="wafa-test") as pool, pool.acquire() as opened:

@@ -13,7 +13,7 @@ from services.points.api.redemptions import Points
 from services.points.handlers import holding
 from services.points.handlers.commands import Call, InsufficientPointsError
 from services.points.handlers.holding import ExceedsHoldError, NotOpenError, Reservation
-from services.points.handlers.spending import NotFoundError, RefusedError
+from services.points.handlers.spending import NotFoundError, ReferenceUsedError, RefusedError
 from services.points.rules.known import Hold
 from services.points.store import holds
 from shared.contracts.values import Id
@@ -122,6 +122,9 @@ async def _answer(connection: Connection, call: Call, act: Act) -> dict[str, obj
         return _view(await act(connection, call))
     except InsufficientPointsError as error:
         raise insufficient(error) from error
+    except ReferenceUsedError as error:
+        detail = "The first hold with this reference is over: use a new reference."
+        raise Problem(409, "reference_used", detail, hold=_view(cast("Hold", error.first))) from error
     except RefusedError as error:
         raise Problem(409, error.code, error.detail) from error
     except NotOpenError as error:

@@ -1,7 +1,7 @@
 """Redemptions, by reward or by points, and their cancellation."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from services.points.api.adjustments import insufficient
 from services.points.handlers import spending
 from services.points.handlers.commands import Call, InsufficientPointsError
-from services.points.handlers.spending import ForReference, ForReward, NotFoundError, RefusedError
+from services.points.handlers.spending import ForReference, ForReward, NotFoundError, ReferenceUsedError, RefusedError
 from services.points.store import redemptions
 from services.points.store.redemptions import Redemption
 from shared.contracts.values import Id
@@ -115,6 +115,9 @@ async def _redeem(connection: Connection, call: Call, wanted: RewardRedemption |
         return await spending.redeem_for_reference(connection, call, ForReference(wanted.points, wanted.reference))
     except InsufficientPointsError as error:
         raise insufficient(error) from error
+    except ReferenceUsedError as error:
+        detail = "The first redemption with this reference was cancelled: use a new reference."
+        raise Problem(409, "reference_used", detail, redemption=_view(cast("Redemption", error.first))) from error
     except RefusedError as error:
         raise Problem(409, error.code, error.detail) from error
     except NotFoundError as error:

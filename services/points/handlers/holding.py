@@ -5,7 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from services.points.handlers.commands import Call, account_of, close_books, open_books, spendable
-from services.points.handlers.spending import NotFoundError, RefusedError
+from services.points.handlers.spending import NotFoundError, ReferenceUsedError, RefusedError
 from services.points.rules import due, movements
 from services.points.rules.books import Books
 from services.points.rules.known import Hold
@@ -40,19 +40,23 @@ class Reservation:
 
 
 async def reserve(connection: Connection, call: Call, wanted: Reservation) -> Hold:
-    """Hold points; the same reference again gives the first hold.
+    """Hold points; the same reference again gives the first hold while that, or what was captured of it, stands.
 
     Raises:
+        ReferenceUsedError: the first hold was released or ran out, or what was captured of it was cancelled.
         RefusedError: reference_conflict, it was used for other points.
         InsufficientPointsError: more is asked for than is available.
     """
     books = await open_books(connection, call)
     known = await holds.by_reference(connection, call.customer_id, wanted.reference)
     if known is not None:
+        known = books.changes.holds.get(known.id, known)
+        if not await _stands(connection, known):
+            raise ReferenceUsedError(known)
         if known.points != wanted.points:
             raise RefusedError("reference_conflict", "The reference was used for other points.")
         await close_books(connection, books)
-        return books.changes.holds.get(known.id, known)
+        return known
     found = await spendable(connection, books, call, wanted.points)
     hold_id = next(books.ids)
     occasion = call.occasion(f"hold/{hold_id}", {"kind": "hold", "hold_id": str(hold_id)})
@@ -75,6 +79,14 @@ async def reserve(connection: Connection, call: Call, wanted: Reservation) -> Ho
     books.state.accounts[call.customer_id] = account._replace(due_at=due_at)
     await close_books(connection, books)
     return hold
+
+
+async def _stands(connection: Connection, hold: Hold) -> bool:
+    """Whether the points of a hold are still reserved, or were spent and not given back since."""
+    if hold.redemption_id is None:
+        return hold.state == due.OPEN
+    redemption = await redemptions.find(connection, hold.redemption_id)
+    return redemption is not None and redemption.cancelled_at is None
 
 
 async def capture(connection: Connection, hold_id: UUID, call: Call, points: int | None) -> Hold:

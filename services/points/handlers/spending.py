@@ -8,6 +8,7 @@ from uuid import UUID
 from services.points.handlers.commands import Call, account_of, close_books, open_books, spendable
 from services.points.rules import dates, movements
 from services.points.rules.books import Books
+from services.points.rules.known import Hold
 from services.points.rules.ledger import Lot, Portion
 from services.points.rules.rewards import Reward, tier_suffices
 from services.points.rules.tiers import standing_before
@@ -30,6 +31,17 @@ class RefusedError(Exception):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+class ReferenceUsedError(Exception):
+    """The reference belongs to a redemption that was cancelled, or to a hold that is over: `first`.
+
+    A shop that read only the status of the first result again would give the goods away.
+    """
+
+    def __init__(self, first: Redemption | Hold) -> None:
+        super().__init__(f"the reference was used by {first.id}")
+        self.first = first
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +86,10 @@ async def redeem_for_reward(connection: Connection, call: Call, wanted: ForRewar
         transaction_id=UUID(int=0),
         created_at=call.now,
         cancelled_at=None,
+        took_stock=reward.stock is not None,
     )
     redemption = await _spend(connection, books, call, redemption)
-    if reward.stock is not None:
+    if redemption.took_stock:
         await rewards.move_stock(connection, reward.id, -wanted.quantity)
     return redemption
 
@@ -100,15 +113,18 @@ async def _check(connection: Connection, call: Call, reward: Reward, quantity: i
 
 
 async def redeem_for_reference(connection: Connection, call: Call, wanted: ForReference) -> Redemption:
-    """Redeem points; the same reference again gives the first redemption.
+    """Redeem points; the same reference again gives the first redemption while it stands.
 
     Raises:
+        ReferenceUsedError: the first redemption of the reference was cancelled.
         RefusedError: reference_conflict, it was used for other points.
         InsufficientPointsError: more is asked for than is available.
     """
     books = await open_books(connection, call)
     known = await redemptions.by_reference(connection, call.customer_id, wanted.reference)
     if known is not None:
+        if known.cancelled_at is not None:
+            raise ReferenceUsedError(known)
         if known.points != wanted.points:
             raise RefusedError("reference_conflict", "The reference was used for other points.")
         return known
@@ -142,7 +158,7 @@ async def _spend(connection: Connection, books: Books, call: Call, redemption: R
 
 
 async def cancel(connection: Connection, redemption_id: UUID, call: Call) -> Redemption:
-    """Give the same lots back with their dates, and the stock; again it has no effect.
+    """Give the same lots back with their dates, and the stock that it took; again it has no effect.
 
     Raises:
         NotFoundError: the customer of the call has no such redemption.
@@ -165,7 +181,7 @@ async def cancel(connection: Connection, redemption_id: UUID, call: Call) -> Red
     occasion = call.occasion(f"redemption/{redemption.id}", reason)
     books.record(movements.restore(account_of(books, call), portions, occasion, books.ids), call.cause)
     await close_books(connection, books)
-    if redemption.reward_id is not None and redemption.quantity is not None:
+    if redemption.took_stock and redemption.reward_id is not None and redemption.quantity is not None:
         await rewards.move_stock(connection, redemption.reward_id, redemption.quantity)
     return await redemptions.cancel(connection, redemption.id, call.now)
 

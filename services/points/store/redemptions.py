@@ -20,12 +20,14 @@ class Redemption(NamedTuple):
     transaction_id: UUID
     created_at: datetime
     cancelled_at: datetime | None
+    took_stock: bool = False
+    """Whether it took its quantity from the stock of its reward; a cancellation gives just that back."""
 
 
 INSERT_SQL = """
 INSERT INTO redemption (id, customer_id, points, reward_id, quantity, reference, hold_id, transaction_id, created_at,
-                        cancelled_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                        cancelled_at, took_stock)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 
 
@@ -35,7 +37,8 @@ async def insert(connection: Connection, redemption: Redemption) -> None:
 
 
 FIND_SQL = """
-SELECT id, customer_id, points, reward_id, quantity, reference, hold_id, transaction_id, created_at, cancelled_at
+SELECT id, customer_id, points, reward_id, quantity, reference, hold_id, transaction_id, created_at, cancelled_at,
+       took_stock
 FROM redemption WHERE id = $1
 """
 
@@ -47,7 +50,8 @@ async def find(connection: Connection | Pool, redemption_id: UUID) -> Redemption
 
 
 BY_REFERENCE_SQL = """
-SELECT id, customer_id, points, reward_id, quantity, reference, hold_id, transaction_id, created_at, cancelled_at
+SELECT id, customer_id, points, reward_id, quantity, reference, hold_id, transaction_id, created_at, cancelled_at,
+       took_stock
 FROM redemption WHERE customer_id = $1 AND reference = $2
 """
 
@@ -82,7 +86,8 @@ async def portions(connection: Connection, transaction_id: UUID) -> list[tuple[U
 
 CANCEL_SQL = """
 UPDATE redemption SET cancelled_at = $2 WHERE id = $1
-RETURNING id, customer_id, points, reward_id, quantity, reference, hold_id, transaction_id, created_at, cancelled_at
+RETURNING id, customer_id, points, reward_id, quantity, reference, hold_id, transaction_id, created_at, cancelled_at,
+          took_stock
 """
 
 
