@@ -14,7 +14,7 @@ import uvloop
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Match, Route, Router
+from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deploy.local import pages
@@ -22,6 +22,7 @@ from deploy.local.layout import SERVICES
 from deploy.local.openapi import merged
 from deploy.local.ports import LOOPBACK
 from shared import telemetry
+from shared.http import docs
 from shared.http.probes import routes as probes
 from shared.http.server import serve
 from shared.postgres.pool import open_pool
@@ -58,7 +59,7 @@ class Gateway:
                         pass
         return partial or next(iter(self._apps.values()))
 
-    def _routes(self) -> list[Route]:
+    def _routes(self) -> list[BaseRoute]:
         document = merged({name: app.openapi() for name, app in self._apps.items()})
 
         async def openapi(_request: Request) -> Response:
@@ -76,9 +77,9 @@ class Gateway:
         of_process = [route for route in probes(_always) if isinstance(route, Route) and route.path != "/readyz"]
         return [
             Route("/", pages.front(document)),
-            Route("/docs", pages.docs),
             Route("/openapi.json", openapi),
             Route("/readyz", readyz),
+            *docs.routes(),
             *of_process,
         ]
 

@@ -1,10 +1,9 @@
-"""What a person sees in a browser: the front page with all routes, and the documents to try them."""
+"""What a person sees in a browser first: the front page with all routes."""
 
 import html
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -49,8 +48,3 @@ def front(document: Mapping[str, Any]) -> Callable[[Request], Awaitable[Response
         return HTMLResponse(page)
 
     return endpoint
-
-
-async def docs(_request: Request) -> Response:
-    """The interactive documents. Their script comes from the network; the front page needs none."""
-    return get_swagger_ui_html(openapi_url="/openapi.json", title="Wafa")

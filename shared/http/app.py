@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from shared.http import problems
+from shared.http import docs, problems
 from shared.http.auth import Authenticator
 from shared.http.middleware import RequestMiddleware
 from shared.http.probes import routes
@@ -18,7 +18,7 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 
 
 def new_app(service: str, title: str, *, pool: Pool, authenticator: Authenticator) -> FastAPI:
-    """An app with problem documents, request ids, metrics, auth and probes; the service adds its routes.
+    """An app with problem documents, request ids, metrics, auth, probes and `/docs`; the service adds its routes.
 
     `/readyz` asks the pool for a connection that answers.
     """
@@ -32,9 +32,9 @@ def new_app(service: str, title: str, *, pool: Pool, authenticator: Authenticato
         openapi_tags=[{"name": service}],
         responses=_RESPONSES,
         redirect_slashes=False,
-        docs_url="/docs",
+        docs_url=None,  # FastAPI's own page loads its script from the internet
         redoc_url=None,
-        routes=routes(is_ready),
+        routes=[*routes(is_ready), *docs.routes()],
     )
     app.state.authenticator = authenticator
     app.add_middleware(RequestMiddleware)

@@ -1,0 +1,28 @@
+"""A real browser, without a network of its own."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+# As root there is no sandbox; the others keep Chromium from asking for anything by itself.
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """The machine's Chromium. Without one, the test is skipped on a developer's machine and fails in CI."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        assert not os.environ.get("REQUIRE_CHROMIUM"), "no Chromium here (Debian: apt-get install chromium)"
+        pytest.skip("there is no Chromium on this machine")
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        try:
+            yield started
+        finally:
+            await started.close()
