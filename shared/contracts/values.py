@@ -51,6 +51,16 @@ Locale = Annotated[
 ]
 
 
+UNITS: Final = 10_000
+"""Money is counted in ten-thousandths: it has at most 4 decimals."""
+
+
+def units(amount: str) -> int:
+    """A decimal string of at most 4 decimals in ten-thousandths."""
+    whole, _, part = amount.partition(".")
+    return int(whole) * UNITS + (int(part.ljust(4, "0")) if part else 0)
+
+
 def parse_instant(text: str) -> datetime:
     """A strict RFC 3339 date-time with offset, as an instant in UTC (microseconds; finer digits are cut).
 

@@ -1,0 +1,96 @@
+"""What is left of an order's lines between two runs of its refunds (see kept.py)."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from math import gcd
+from typing import Any, Final, Self
+
+from shared.contracts.values import UNITS
+
+LONGEST_SCALE: Final = 1024
+"""The most bits of a scale; beyond it amounts are rounded down to parts of a shorter one."""
+
+ROUNDED_SCALE: Final = UNITS << 512
+
+_NOTHING: Final = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """Lines in the order of the purchase: what is kept of each is its amount over `scale`, a multiple of `UNITS`.
+
+    `rest` is the money of an order without lines. `gone` are the indices of lines that are gone; `returned` is what
+    came back of free lines, by index. `rounded` tells whether any amount was rounded.
+    """
+
+    amounts: list[int]
+    rest: int
+    scale: int = UNITS
+    gone: frozenset[int] = frozenset()
+    returned: Mapping[int, Decimal] = field(default_factory=dict[int, Decimal])
+    rounded: bool = False
+
+    @property
+    def whole(self) -> int:
+        """All the money, over the scale."""
+        return sum(self.amounts, self.rest)
+
+    def lowered(self, asked: Mapping[int, int], came_back: Mapping[int, Decimal], gone: Collection[int]) -> "Remains":
+        """What is left when lines were lowered by money in `UNITS`, and so much of free lines came back."""
+        amounts = list(self.amounts)
+        part = self.scale // UNITS
+        for index, money in asked.items():
+            amounts[index] = max(0, amounts[index] - money * part)
+        returned = dict(self.returned)
+        for index, quantity in came_back.items():
+            returned[index] = returned.get(index, _NOTHING) + quantity
+        return Remains(amounts, 0, self.scale, frozenset(gone), returned, self.rounded)
+
+    def shared(self, left: int) -> "Remains":
+        """What is left when all lines were lowered by the same fraction, to `left` over the scale together."""
+        if not self.amounts:
+            return Remains([], left)
+        if left == 0:
+            everything = frozenset(range(len(self.amounts)))
+            return Remains([0] * len(self.amounts), 0, UNITS, everything, self.returned, self.rounded)
+        whole = self.whole
+        common = gcd(whole, left)
+        kept, part = left // common, whole // common
+        # What is kept of each is its amount times kept / part: exact once everything is over part times the scale.
+        amounts = [amount * kept for amount in self.amounts]
+        scale = self.scale * part
+        common = gcd(scale // UNITS, *amounts)
+        if common > 1:
+            amounts, scale = [amount // common for amount in amounts], scale // common
+        if scale.bit_length() <= LONGEST_SCALE:
+            return Remains(amounts, 0, scale, self.gone, self.returned, self.rounded)
+        amounts = [amount * ROUNDED_SCALE // scale for amount in amounts]
+        return Remains(amounts, 0, ROUNDED_SCALE, self.gone, self.returned, rounded=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is stored; numbers of any size are hexadecimal."""
+        stored: dict[str, Any] = {"scale": f"{self.scale:x}"}
+        if self.amounts:
+            stored["amounts"] = [f"{amount:x}" for amount in self.amounts]
+        else:
+            stored["rest"] = f"{self.rest:x}"
+        if self.gone:
+            stored["gone"] = sorted(self.gone)
+        if self.returned:
+            stored["returned"] = [(index, str(quantity)) for index, quantity in self.returned.items()]
+        if self.rounded:
+            stored["rounded"] = True
+        return stored
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """The lines again."""
+        return cls(
+            [int(amount, 16) for amount in stored.get("amounts", ())],
+            int(stored.get("rest", "0"), 16),
+            int(stored["scale"], 16),
+            frozenset(stored.get("gone", ())),
+            {index: Decimal(quantity) for index, quantity in stored.get("returned", ())},
+            stored.get("rounded", False),
+        )

@@ -1,0 +1,48 @@
+"""What is kept of an order, written apart from the product: one refund after the other, in fractions, never rounded."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from fractions import Fraction
+from typing import NamedTuple
+
+from shared.contracts.kept import Purchase, Refund
+
+
+class Left(NamedTuple):
+    """The money that is kept, by line where there are lines; whether all is gone; and what each refund took."""
+
+    total: Fraction
+    lines: dict[str, Fraction]
+    gone: bool
+    taken: dict[str, Fraction]
+
+
+def slowly(bought: Purchase, refunds: Iterable[Refund]) -> Left:
+    """The definition, to the letter of the contract."""
+    rest = Fraction(bought.total)
+    lines = {line.line_id: Fraction(line.amount) for line in bought.lines}
+    back = {line.line_id: Decimal(0) for line in bought.lines}
+    gone_lines: set[str] = set()
+    gone = False
+    taken: dict[str, Fraction] = {}
+    for refund in sorted(refunds, key=lambda one: (one.time, one.refund_id)):
+        before = sum(lines.values(), Fraction(0)) if lines else rest
+        if refund.lines and lines:
+            for named in refund.lines:
+                name = named.line_id
+                lines[name] = max(Fraction(0), lines[name] - Fraction(named.amount))
+                back[name] += Decimal(named.quantity)
+                line = next(line for line in bought.lines if line.line_id == name)
+                free = Fraction(line.amount) == 0
+                if back[name] >= Decimal(line.quantity) if free else lines[name] == 0:
+                    gone_lines.add(name)
+            gone = gone_lines == lines.keys()
+        elif Fraction(refund.amount) >= before:
+            lines, rest, gone, gone_lines = dict.fromkeys(lines, Fraction(0)), Fraction(0), True, set(lines)
+        else:
+            share = 1 - Fraction(refund.amount) / before
+            lines, rest = {name: amount * share for name, amount in lines.items()}, rest * share
+        after = sum(lines.values(), Fraction(0)) if lines else rest
+        taken[refund.refund_id] = before - after
+    kept = {name: amount for name, amount in lines.items() if name not in gone_lines}
+    return Left(sum(lines.values(), Fraction(0)) if lines else rest, kept, gone, taken)
