@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, Self, cast
@@ -25,6 +25,9 @@ MOST_AHEAD: Final = timedelta(hours=24)
 STRUCTURED: Final = b"application/cloudevents+json"
 
 _SPEC: Final = "1.0"
+_CONTENT_TYPE: Final = b"content-type"
+_ATTRIBUTE: Final = b"ce_"
+"""How the name of a header begins that holds an attribute, in binary mode."""
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
 _URI_REFERENCE: Final = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2}){1,128}")
 _DECODER: Final = msgspec.json.Decoder()
@@ -32,6 +35,10 @@ _ID: Final = TypeAdapter(Id)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ABSENT: Final = object()
 _LATEST: Final = 253_402_128_000_000  # 9999-12-30 in milliseconds: MOST_AHEAD later is still a date
+
+
+Headers = tuple[tuple[bytes, bytes | None], ...]
+"""Names and contents of a record's headers, in their order; a name is bytes, since a producer may write any."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -42,7 +49,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...]
+    headers: Headers
     timestamp: datetime
 
 
@@ -185,9 +192,9 @@ def decode_purchase(record: Record) -> Event | None:
         raise
 
 
-def is_structured(headers: Iterable[tuple[str, bytes | None]]) -> bool:
+def is_structured(headers: Headers) -> bool:
     """Whether a record's headers say that its value is the whole event."""
-    return (dict(headers).get("content-type") or b"").startswith(STRUCTURED)
+    return (dict(headers).get(_CONTENT_TYPE) or b"").startswith(STRUCTURED)
 
 
 def _made(
@@ -218,16 +225,16 @@ def _made(
 def _open(record: Record) -> tuple[Mapping[str, Any], Any]:
     """The attributes of a record and its data (or `_ABSENT`), whichever mode it is in."""
     headers = dict(record.headers)
-    content_type = (headers.get("content-type") or b"").lower()
+    content_type = (headers.get(_CONTENT_TYPE) or b"").lower()
     value = _parse(record.value)
     structured = content_type.startswith(STRUCTURED)
     if not isinstance(value, dict):
         raise Malformed(Reason.NOT_A_CLOUDEVENT, "the value is not a JSON object")
-    if not structured and any(name.startswith("ce_") for name in headers):
+    if not structured and any(name.startswith(_ATTRIBUTE) for name in headers):
         attributes = {
-            name[3:]: content.decode("utf-8", "surrogateescape")
+            name[len(_ATTRIBUTE) :].decode("utf-8", "surrogateescape"): content.decode("utf-8", "surrogateescape")
             for name, content in headers.items()
-            if content is not None and name.startswith("ce_")
+            if content is not None and name.startswith(_ATTRIBUTE)
         }
         _check_version(attributes)
         return attributes, cast("object", value)

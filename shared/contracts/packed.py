@@ -5,13 +5,11 @@ from typing import Any
 
 import msgspec
 
-from shared.contracts.envelope import MOST_AHEAD, Event, Record, extension, identity, is_structured
+from shared.contracts.envelope import MOST_AHEAD, Event, Headers, Record, extension, identity, is_structured
 from shared.contracts.lines import PackedLines
 from shared.contracts.quick import PURCHASE, look, made
 from shared.contracts.reasons import Malformed
 from shared.contracts.topics import PURCHASES
-
-Headers = tuple[tuple[str, bytes | None], ...]
 
 Sent = tuple[str, bytes | None, bytes | None, Headers]
 """The topic, key, value and headers of a record."""

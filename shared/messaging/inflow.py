@@ -333,4 +333,5 @@ def _look(leaving: asyncio.Task[None]) -> None:
 def _record(one: Any) -> Record:  # noqa: ANN401 aiokafka's ConsumerRecord has no types
     # By place: names would double the cost, which every record bears.
     when = from_milliseconds(one.timestamp)
-    return Record(one.topic, one.partition, one.offset, one.key, one.value, tuple(one.headers), when)
+    headers = tuple([(name.encode(), content) for name, content in one.headers])
+    return Record(one.topic, one.partition, one.offset, one.key, one.value, headers, when)

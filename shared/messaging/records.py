@@ -10,14 +10,13 @@ COLUMNS = ("topic", "partition", "offset", "key", "value", "header_names", "head
 
 def to_row(record: Record) -> tuple[Any, ...]:
     """The record in the order of COLUMNS."""
-    names = [name.replace("\x00", "") for name, _ in record.headers]
     return (
         record.topic,
         record.partition,
         record.offset,
         record.key,
         record.value,
-        names,
+        [name for name, _ in record.headers],
         [content for _, content in record.headers],
         record.timestamp,
     )

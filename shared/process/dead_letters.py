@@ -2,14 +2,15 @@
 
 import argparse
 import sys
+from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, overload
 
 from msgspec import structs
 from pydantic_core import to_json
 
-from shared.contracts.envelope import Event, decode
+from shared.contracts.envelope import Event, Headers, decode
 from shared.contracts.reasons import Malformed, Reason
 from shared.contracts.values import format_instant
 from shared.messaging import dead_letters
@@ -76,7 +77,7 @@ async def _show(pool: Pool, arguments: argparse.Namespace) -> int:
         return 1
     whole = _summary(found) | {
         "value": _readable(found.record.value),
-        "headers": {name: _readable(content) for name, content in found.record.headers},
+        "headers": _readable_headers(found.record.headers),
         "timestamp": format_instant(found.record.timestamp),
     }
     _print(to_json(whole, indent=None if arguments.json else 2).decode())
@@ -150,6 +151,18 @@ def _line(letter: DeadLetter) -> str:
     )
 
 
+def _readable_headers(headers: Headers) -> dict[str, str | list[str | None] | None]:
+    """The contents by name; a name that comes several times has the list of its contents."""
+    contents: defaultdict[str, list[str | None]] = defaultdict(list)
+    for name, content in headers:
+        contents[_readable(name)].append(_readable(content))
+    return {name: several[0] if len(several) == 1 else several for name, several in contents.items()}
+
+
+@overload
+def _readable(content: bytes) -> str: ...
+@overload
+def _readable(content: bytes | None) -> str | None: ...
 def _readable(content: bytes | None) -> str | None:
     return None if content is None else content.decode("utf-8", "backslashreplace")
 

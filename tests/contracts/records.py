@@ -11,6 +11,7 @@ from shared.contracts.envelope import Event, Record, decode
 from shared.contracts.examples import EXAMPLES
 from shared.contracts.reasons import Malformed
 from shared.contracts.registry import TYPES
+from tests.support.headers import in_bytes
 
 ARRIVED = datetime(2027, 6, 1, 12, tzinfo=UTC)
 """The Kafka timestamp of every record here: after the examples."""
@@ -46,10 +47,10 @@ def changed(original: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]
 
 
 def record(
-    value: bytes | None, *headers: tuple[str, bytes | None], topic: str = "shop.purchases", key: Any = b"c-1042"
+    value: bytes | None, *headers: tuple[str | bytes, bytes | None], topic: str = "shop.purchases", key: Any = b"c-1042"
 ):
     """A record with this value."""
-    return Record(topic, 3, 41, key, value, headers, ARRIVED)
+    return Record(topic, 3, 41, key, value, in_bytes(headers), ARRIVED)
 
 
 def structured(event: dict[str, Any], **of_record: Any) -> Record:
@@ -57,7 +58,7 @@ def structured(event: dict[str, Any], **of_record: Any) -> Record:
     return record(json.dumps(event).encode(), STRUCTURED, **{**_placed(event), **of_record})
 
 
-def binary(event: dict[str, Any], *headers: tuple[str, bytes | None], **of_record: Any) -> Record:
+def binary(event: dict[str, Any], *headers: tuple[str | bytes, bytes | None], **of_record: Any) -> Record:
     """A CloudEvent in binary mode; `headers` come after its own."""
     attributes = [(f"ce_{name}", str(value).encode()) for name, value in event.items() if name != "data"]
     value = json.dumps(event["data"], ensure_ascii=False).encode()

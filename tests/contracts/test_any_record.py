@@ -15,6 +15,7 @@ from shared.contracts.reasons import Malformed, Reason
 from shared.contracts.registry import TYPES
 from shared.contracts.topics import ALL
 from tests.contracts.records import EVERY_TYPE, STRUCTURED, envelope, record
+from tests.support.headers import in_bytes
 
 _ANY_TEXT = st.text(alphabet=st.characters(codec=None), max_size=20)
 _JSON = st.recursive(
@@ -26,7 +27,7 @@ _NAMES = st.sampled_from(
     ["content-type", "ce_id", "ce_type", "ce_source", "ce_time", "ce_specversion", "ce_subject", "ce_", "x"]
 )
 _CONTENTS = st.none() | st.binary(max_size=20) | st.sampled_from([STRUCTURED[1], b"application/json", b"1.0"])
-_HEADERS = st.lists(st.tuples(_NAMES | _ANY_TEXT, _CONTENTS), max_size=5).map(tuple)
+_HEADERS = st.lists(st.tuples(_NAMES | _ANY_TEXT | st.binary(max_size=12), _CONTENTS), max_size=5).map(tuple)
 
 
 def judge(one: Record) -> Event | Reason | None:
@@ -49,7 +50,7 @@ def judge(one: Record) -> Event | Reason | None:
 )
 @example(value=b"\x00", key=b"", headers=(), topic="shop.purchases", timestamp=0)
 def test_any_bytes(value: bytes, key: bytes, headers: tuple[tuple[str, bytes], ...], topic: str, timestamp: int):
-    judged = judge(Record(topic, 0, 0, key, value, headers, from_milliseconds(timestamp)))
+    judged = judge(Record(topic, 0, 0, key, value, in_bytes(headers), from_milliseconds(timestamp)))
     assert not isinstance(judged, Event)
 
 

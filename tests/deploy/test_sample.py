@@ -13,6 +13,7 @@ from deploy.sample.cloudevent import HEADERS, CloudEvent
 from deploy.sample.grocer import Basket, Year
 from shared.contracts.envelope import Event, Record, decode
 from tests.support import grocer as independent
+from tests.support.headers import in_bytes
 
 TODAY = date(2026, 11, 22)
 
@@ -57,7 +58,7 @@ class Facts:
 
 def decoded(event: CloudEvent) -> Event | None:
     """The event as a service reads it from Kafka."""
-    headers = tuple(HEADERS)
+    headers = in_bytes(HEADERS)
     record = Record(event.topic, 0, 0, event.key, event.value(), headers, datetime(2026, 11, 22, 12, tzinfo=UTC))
     return decode(record, frozenset((event.type,)))
 

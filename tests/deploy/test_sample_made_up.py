@@ -15,6 +15,7 @@ from deploy.sample.cloudevent import HEADERS, PURCHASE_COMPLETED, REGISTERED, SI
 from deploy.sample.grocer import Sample, Year, end_of_sample
 from deploy.sample.made_up import SEED, SOURCE, MadeUp, referrals
 from shared.contracts.envelope import Record, decode
+from tests.support.headers import in_bytes
 
 TODAY = date(2026, 11, 22)
 
@@ -83,7 +84,7 @@ def test_what_is_made_up_says_so(events: list[CloudEvent]):
 def test_every_event_is_one_of_the_contract(events: list[CloudEvent]):
     arrival = datetime(2026, 11, 22, 12, tzinfo=UTC)
     for event in events:
-        record = Record(event.topic, 0, 0, event.key, event.value(), tuple(HEADERS), arrival)
+        record = Record(event.topic, 0, 0, event.key, event.value(), in_bytes(HEADERS), arrival)
         decoded = decode(record, frozenset((event.type,)))
         assert decoded is not None
         assert (decoded.id, decoded.time) == (event.id, event.time)

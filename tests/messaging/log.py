@@ -15,6 +15,7 @@ from shared.messaging.delivery import Delivery
 from shared.messaging.positions import Group
 from shared.postgres.pool import Connection, Pool
 from tests.contracts.records import EVERY_TYPE, STRUCTURED
+from tests.support.headers import in_bytes
 
 TOPIC = "shop.purchases"
 GROUP = Group("cluster-1", "wafa-test")
@@ -39,7 +40,7 @@ def record(value: dict[str, Any] | bytes | None, offset: int = 0, partition: int
     """The record of an event (keyed by its customer), or of raw bytes."""
     key = value["data"]["customer_id"].encode() if isinstance(value, dict) else b"c1"
     raw = json.dumps(value).encode() if isinstance(value, dict) else value
-    return Record(TOPIC, partition, offset, key, raw, (STRUCTURED,), ARRIVED)
+    return Record(TOPIC, partition, offset, key, raw, in_bytes([STRUCTURED]), ARRIVED)
 
 
 def event(value: dict[str, Any], offset: int = 0) -> Event:

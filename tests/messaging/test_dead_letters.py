@@ -23,7 +23,16 @@ async def test_a_record_is_kept_to_the_last_byte(platform_pool: Pool):
         offset=2**40,
         key=b"\xff\x00key",
         value=b"\xfe\x00\x80 not UTF-8",
-        headers=(("content-type", b"\xff"), ("x", b""), ("x", b"twice"), ("none", None), ("العربية", b"1")),
+        headers=(
+            (b"content-type", b"\xff"),
+            (b"x", b""),
+            (b"x", b"twice"),
+            (b"none", None),
+            ("العربية".encode(), b"1"),
+            (b"ce_\x00type", b"not ce_type"),
+            (b"\x80caf\xe9", b"no UTF-8"),
+            (b"", b"no name"),
+        ),
         timestamp=datetime(2027, 1, 1, 0, 0, 0, 123000, tzinfo=UTC),
     )
     async with platform_pool.acquire() as connection:

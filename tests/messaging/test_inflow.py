@@ -30,8 +30,9 @@ ZERO, ONE = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
 def fetched(place: TopicPartition, offset: int) -> dict[TopicPartition, list[Any]]:
     """A record as the client returns it."""
     made = record(purchase(f"e{place.partition}-{offset}"), offset, place.partition)
-    fields = {name: getattr(made, name) for name in ("topic", "partition", "offset", "key", "value", "headers")}
-    return {place: [SimpleNamespace(**fields, timestamp=int(ARRIVED.timestamp() * 1000))]}
+    fields = {name: getattr(made, name) for name in ("topic", "partition", "offset", "key", "value")}
+    headers = [(name.decode(), content) for name, content in made.headers]
+    return {place: [SimpleNamespace(**fields, headers=headers, timestamp=int(ARRIVED.timestamp() * 1000))]}
 
 
 @dataclass

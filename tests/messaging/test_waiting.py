@@ -3,7 +3,7 @@
 from shared.contracts.outcomes import Waiting
 from shared.messaging import waiting
 from shared.postgres.pool import Pool
-from tests.contracts.records import REFUND, data, envelope, read, structured
+from tests.contracts.records import REFUND, binary, data, envelope, read, structured
 
 
 def refund(number: int, time: str, customer: str = "c1", order: str = "o1") -> Waiting:
@@ -18,6 +18,16 @@ async def test_what_waits_comes_back_whole_and_only_once(platform_pool: Pool):
         await waiting.keep(connection, kept)
         assert await waiting.take(connection, [("c1", "order/o1")]) == [kept[2], kept[0], kept[1]]
         assert await waiting.take(connection, [("c1", "order/o1")]) == []
+
+
+async def test_a_header_whose_name_has_a_nul_stays_another(platform_pool: Pool):
+    """As text it would lose the NUL, and hide the header whose name it then has."""
+    event = envelope(REFUND, subject="c1", data=data(REFUND, customer_id="c1", order_id="o1", refund_id="r1"))
+    odd = [(b"ce_\x00type", b"x"), (b"ce_type\x00", b"x"), (b"\x80\xff", b"x"), (b"", None), (b"ce_id", b"again")]
+    kept = Waiting("order/o1", "refund/r1", read(binary(event, *odd)))
+    async with platform_pool.acquire() as connection:
+        await waiting.keep(connection, [kept])
+        assert await waiting.take(connection, [("c1", "order/o1")]) == [kept]
 
 
 async def test_only_what_waits_for_it_is_taken(platform_pool: Pool):

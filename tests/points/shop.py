@@ -127,7 +127,7 @@ def referral(
 def event(type_: str, time: datetime, data: EventData, source: str = SHOP) -> Event:
     """The data as an event, published and read again."""
     made = publication(type_, time, data, Cause("correlation", "causation"), source)
-    headers = (("content-type", b"application/cloudevents+json"),)
+    headers = ((b"content-type", b"application/cloudevents+json"),)
     record = Record(made.topic, 0, next(_offsets), made.key, made.value, headers, time)
     found = decode(record, frozenset(TYPES))
     assert found is not None

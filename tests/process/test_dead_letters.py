@@ -12,6 +12,7 @@ from shared.postgres.pool import Pool, open_pool
 from tests.messaging import log
 from tests.messaging.log import batch, fresh, malformation, purchase, record
 from tests.process.conftest import Command
+from tests.support.headers import in_bytes
 
 
 def on(url: str, work: Callable[[Pool], Awaitable[None]]) -> None:
@@ -62,7 +63,7 @@ def test_more_than_a_page_is_listed(command: Command, database_url: str):
 
 
 def test_one_is_shown_whole(command: Command, database_url: str):
-    one = Record("shop.purchases", 1, 2, b"\xffk", b"\xfe", (("h", b"\xff"), ("none", None)), log.ARRIVED)
+    one = Record("shop.purchases", 1, 2, b"\xffk", b"\xfe", ((b"h", b"\xff"), (b"none", None)), log.ARRIVED)
     write(database_url, one)
     (listed,) = lines(command("dead-letters", "list", "--json").out)
     said = command("dead-letters", "show", str(listed["id"]), "--json")
@@ -72,6 +73,19 @@ def test_one_is_shown_whole(command: Command, database_url: str):
     assert shown["headers"] == {"h": "\\xff", "none": None}
     assert shown["timestamp"] == "2026-06-01T12:00:00Z"
     assert json.loads(command("dead-letters", "show", str(listed["id"])).out) == shown
+
+
+def test_names_of_headers_are_shown_as_they_came(command: Command, database_url: str):
+    headers = ((b"ce_\x00type", b"a"), (b"caf\xe9", b"b"), (b"twice", b"1"), (b"twice", None), ("اسم".encode(), b"c"))
+    write(database_url, Record("shop.purchases", 1, 2, None, b"{", headers, log.ARRIVED))
+    (listed,) = lines(command("dead-letters", "list", "--json").out)
+    (shown,) = lines(command("dead-letters", "show", str(listed["id"]), "--json").out)
+    assert shown["headers"] == {
+        "ce_\x00type": "a",
+        "caf\\xe9": "b",
+        "twice": ["1", None],
+        "اسم": "c",
+    }
 
 
 def test_one_that_is_not_there(command: Command, database_url: str):
@@ -124,5 +138,6 @@ def test_ids_that_are_not_there_are_told(command: Command, database_url: str):
 def test_a_time_that_was_too_far_ahead_may_be_good_by_now(command: Command, database_url: str):
     early = datetime.now(UTC) - timedelta(days=40)
     one = purchase("a") | {"time": (early + timedelta(days=30)).isoformat()}
-    write(database_url, Record("shop.purchases", 0, 0, b"c1", json.dumps(one).encode(), (log.STRUCTURED,), early))
+    headers = in_bytes([log.STRUCTURED])
+    write(database_url, Record("shop.purchases", 0, 0, b"c1", json.dumps(one).encode(), headers, early))
     assert command("dead-letters", "replay", "--reason", "not_json").out == "1 handled, 0 refused again\n"

@@ -13,6 +13,7 @@ from shared.contracts.envelope import Event, Record, decode, from_milliseconds
 from shared.contracts.reasons import Malformed, Reason
 from shared.contracts.registry import TYPES
 from tests.prove.items import MARK
+from tests.support.headers import in_bytes
 
 _EVERY: Final = frozenset(TYPES)
 _UNREAD: Final = frozenset({topics.MESSAGES})
@@ -96,7 +97,7 @@ def arranged(records: Iterator[Record]) -> Log:
 def _read(record: Record) -> Read:
     if record.topic in _UNREAD:
         return Read(record, None, None, None)
-    mark = dict(record.headers).get(MARK)
+    mark = dict(record.headers).get(MARK.encode())
     number = None if mark is None else int(mark)
     try:
         return Read(record, decode(record, _EVERY), None, number)
@@ -105,5 +106,5 @@ def _read(record: Record) -> Read:
 
 
 def _record(one: Any) -> Record:
-    headers, moment = tuple(one.headers), from_milliseconds(one.timestamp)
+    headers, moment = in_bytes(one.headers), from_milliseconds(one.timestamp)
     return Record(one.topic, one.partition, one.offset, one.key, one.value, headers, moment)

@@ -24,6 +24,7 @@ from tests.prove.lives import code_of
 from tests.prove.log import Log
 from tests.prove.stage import KEEP_OUTBOX_SQL
 from tests.support import postgres
+from tests.support.headers import in_bytes
 
 SERVICES: Final = ("tiers", "referrals", "points", "notifications")
 """In the order in which they hear of each other."""
@@ -59,7 +60,7 @@ def _published(told: History, begin: datetime) -> list[Record]:
     for item in told.items:
         topic = item.told.topic
         key, value, headers = item.record(begin)
-        found.append(Record(topic, 0, offsets[topic], key, value, headers, datetime.now(UTC)))
+        found.append(Record(topic, 0, offsets[topic], key, value, in_bytes(headers), datetime.now(UTC)))
         offsets[topic] += 1
     return found
 
@@ -88,9 +89,8 @@ def _decoded(records: Sequence[Record], wanted: frozenset[str]) -> tuple[list[Ev
 
 async def _announced(pool: Pool) -> list[Record]:
     rows = await pool.fetch("WITH taken AS (DELETE FROM outbox RETURNING *) SELECT * FROM taken ORDER BY id")
-    return [
-        Record(row["topic"], 0, row["id"], row["key"], row["value"], (STRUCTURED,), datetime.now(UTC)) for row in rows
-    ]
+    headers = in_bytes([STRUCTURED])
+    return [Record(row["topic"], 0, row["id"], row["key"], row["value"], headers, datetime.now(UTC)) for row in rows]
 
 
 async def _evidence(pools: Mapping[str, Pool], told: History, read: Log) -> Evidence:

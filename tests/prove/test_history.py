@@ -13,6 +13,7 @@ from tests.prove import history
 from tests.prove.history import History, Size
 from tests.prove.items import Item, Role, Turn
 from tests.prove.malformed import FLAWS
+from tests.support.headers import in_bytes
 
 BEGIN = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SIZE = Size(5_000, 250)
@@ -29,7 +30,7 @@ def share(made: History, role: Role) -> float:
 
 def record(item: Item) -> Record:
     key, value, headers = item.record(BEGIN)
-    return Record(item.told.topic, 0, item.number, key, value, headers, BEGIN)
+    return Record(item.told.topic, 0, item.number, key, value, in_bytes(headers), BEGIN)
 
 
 def test_the_same_seed_is_the_same_history(made: History):

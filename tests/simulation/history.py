@@ -111,7 +111,7 @@ def _repeated(chance: Random, events: Sequence[Event]) -> list[Event]:
 
 def _told(event: Event) -> Told:
     record = event.record
-    return Told(record.topic, record.key, record.value, tuple((n, v or b"") for n, v in record.headers), event)
+    return Told(record.topic, record.key, record.value, tuple((n.decode(), v or b"") for n, v in record.headers), event)
 
 
 def _broken(chance: Random) -> Told:

@@ -13,6 +13,7 @@ from tests.simulation.broker import Kept
 from tests.simulation.node import Service
 from tests.simulation.watch import Watch
 from tests.simulation.world import World
+from tests.support.headers import in_bytes
 from tests.tiers import oracle
 
 
@@ -53,7 +54,7 @@ class _Read:
         self.refused = {digest(one) for one in self.model.refused}
 
     def _read(self, kept: Kept, wanted: frozenset[str]) -> None:
-        record = Record(*kept[:6], timestamp=from_milliseconds(kept.timestamp))
+        record = Record(*kept[:5], in_bytes(kept.headers), from_milliseconds(kept.timestamp))
         try:
             event = decode(record, wanted)
         except Malformed:

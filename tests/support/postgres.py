@@ -62,6 +62,13 @@ async def make_database(url: str, service: str) -> str:
     return sibling(url, name)
 
 
+async def empty_database(url: str) -> str:
+    """The URL of a new database without any table."""
+    name = f"empty_{os.getpid()}_{next(_count)}"
+    await _execute(url, f"CREATE DATABASE {name}")
+    return sibling(url, name)
+
+
 @asynccontextmanager
 async def database(url: str, service: str, max_size: int = 8) -> AsyncIterator[Pool]:
     """A pool on a new database, dropped in the end."""

@@ -11,6 +11,7 @@ from shared.messaging.batch import Batch
 from shared.messaging.delivery import Delivery, Handle
 from shared.messaging.positions import Group
 from shared.postgres.pool import Pool
+from tests.support.headers import in_bytes
 
 BATCH = 500
 
@@ -18,7 +19,7 @@ BATCH = 500
 def events(published: Iterable[CloudEvent]) -> Iterator[Event]:
     """What a worker decodes from what a backend published."""
     for number, one in enumerate(published):
-        record = Record(one.topic, 0, number, one.key, one.value(), tuple(HEADERS), datetime.now(UTC))
+        record = Record(one.topic, 0, number, one.key, one.value(), in_bytes(HEADERS), datetime.now(UTC))
         event = decode(record, frozenset(TYPES))
         assert event is not None
         yield event
@@ -36,8 +37,7 @@ async def deliver(pool: Pool, handle: Handle, source: Iterable[Event]) -> None:
 async def announced(pool: Pool, types: Sequence[str]) -> list[Event]:
     """Take what a service announced, as events of the given types; the others are dropped."""
     rows = await pool.fetch("WITH taken AS (DELETE FROM outbox RETURNING *) SELECT * FROM taken ORDER BY id")
-    records = [
-        Record(row["topic"], 0, row["id"], row["key"], row["value"], tuple(HEADERS), datetime.now(UTC)) for row in rows
-    ]
+    headers = in_bytes(HEADERS)
+    records = [Record(row["topic"], 0, row["id"], row["key"], row["value"], headers, datetime.now(UTC)) for row in rows]
     decoded = (decode(record, frozenset(types)) for record in records)
     return [event for event in decoded if event is not None]

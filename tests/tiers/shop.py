@@ -64,7 +64,7 @@ def refund(
 
 def _event(type_: str, time: datetime, data: PurchaseCompleted | PurchaseRefunded, source: str) -> Event:
     made = publication(type_, time, data, Cause("correlation", "causation"), source)
-    headers = (("content-type", b"application/cloudevents+json"),)
+    headers = ((b"content-type", b"application/cloudevents+json"),)
     record = Record(made.topic, 0, next(_offsets), made.key, made.value, headers, time)
     event = decode(record, frozenset(TYPES))
     assert event is not None
