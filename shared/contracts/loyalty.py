@@ -8,6 +8,7 @@ from shared.contracts.shop import EventData
 from shared.contracts.values import Decimals, Id, Instant, Text
 
 Points = Annotated[int, Field(strict=True)]
+SomePoints = Annotated[int, Field(strict=True, gt=0)]
 PointsKind = Literal[
     "purchase",
     "tier",
@@ -58,14 +59,22 @@ class Balance(_Part):
 
 
 class PointsMoved(EventData):
-    """`loyalty.points.*.v1`: a transaction of the ledger; `points` is positive, the type tells the direction."""
+    """`loyalty.points.*.v1`: a transaction of the ledger; `points` is positive, the type tells the direction.
+
+    `pending_points`, `activating_points`, `expiring_points` and `repaid_points` are parts of `points`. An event from
+    before they were published has none of them.
+    """
 
     transaction_id: Id
-    points: Annotated[int, Field(strict=True, gt=0)]
+    points: SomePoints
     reason: PointsReason
     qualifying_points: Points
+    pending_points: SomePoints | None = None
     activates_at: Instant | None = None
+    activating_points: SomePoints | None = None
     expires_at: Instant | None = None
+    expiring_points: SomePoints | None = None
+    repaid_points: SomePoints | None = None
     rules_version: Annotated[int, Field(strict=True, ge=1)] | None = None
     balance: Balance
 

@@ -103,9 +103,22 @@ async def check_books(pool: Pool) -> None:
     told = [(event["type"], event["data"]) for event in await published(pool)]
     told = [one for one in told if one[0] != "loyalty.points.expiring.v1"]
     assert sorted(map(_told, told), key=str) == sorted(map(_happened, filter(_moves, rows)), key=str)
+    parts = {(data["transaction_id"], part, data[part]) for _, data in told for part in PARTS.values() if part in data}
+    postings = await pool.fetch(FLOWS_SQL, list(PARTS), [str(data["transaction_id"]) for _, data in told])
+    assert parts == {(str(row["transaction_id"]), PARTS[row["target"]], row["points"]) for row in postings}
     for customer in nets:
         order = [data["transaction_id"] for _, data in told if data["customer_id"] == customer]
         assert order == [str(row["id"]) for row in rows if row["customer_id"] == customer and _moves(row)]
+
+
+PARTS = {"pending": "pending_points", "debt": "repaid_points"}
+"""What an event calls the points that went into an account."""
+
+FLOWS_SQL = """
+SELECT transaction_id, target, sum(points)::bigint AS points FROM posting
+WHERE target = ANY($1::text[]) AND transaction_id = ANY($2::text[]::uuid[])
+GROUP BY transaction_id, target
+"""
 
 
 WITHIN = {"activated", "held", "released"}

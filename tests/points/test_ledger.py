@@ -2,7 +2,7 @@
 
 Planted and caught here: debt not paid first; points taken back without the rule's own lots first, from available
 lots before pending ones, or by age before expiry; what is missing forgiven; a sequence that stands still;
-adjustments counted as earned.
+adjustments counted as earned; an expiry told of points that paid a debt.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.points.rules import movements
-from services.points.rules.ledger import Account, Grant, Lot, Movement
+from services.points.rules.ledger import Account, Grant, Lot, Movement, Portion
 from tests.points.known import NOW, account, lot, numbered, occasion
 from tests.points.shop import hour
 
@@ -62,6 +62,55 @@ def test_earning_nothing_is_a_transaction_too():
     movement = movements.earn(account(), granted({"base": 0}), occasion(), numbered())
     assert (movement.transaction.points, movement.transaction.postings, movement.made) == (0, (), ())
     assert movement.transaction.account.sequence == 1
+
+
+def dates(movement: Movement) -> tuple[object, ...]:
+    """What is told of a transaction's parts: (first activation, its points), (first expiry, its points), rest."""
+    made = movement.transaction
+    return (made.activates_at, made.activating), (made.expires_at, made.expiring), made.pending, made.repaid
+
+
+def test_a_transaction_says_how_many_points_wait_and_end_and_when():
+    grants = [
+        Grant("for ever", 10),
+        Grant("ends later", 7, expires_at=hour(90)),
+        Grant("ends", 20, expires_at=hour(50)),
+        Grant("ends too", 5, expires_at=hour(50)),
+        Grant("waits", 3, pending=True, activates_at=hour(20), expires_at=hour(80)),
+        Grant("waits longer", 4, pending=True, activates_at=hour(30)),
+        Grant("on delivery", 40, pending=True, cancels_at=hour(60)),
+    ]
+    movement = movements.earn(account(), grants, occasion(), numbered())
+    assert dates(movement) == ((hour(20), 3), (hour(50), 25), 47, 0)
+    plain = movements.earn(account(), granted({"base": 5}), occasion(), numbered())
+    assert dates(plain) == ((None, 0), (None, 0), 0, 0)
+
+
+def test_what_paid_a_debt_does_not_end():
+    grants = [Grant("first", 10, expires_at=hour(50)), Grant("second", 20, expires_at=hour(60))]
+    assert dates(movements.earn(account(debt=10), grants, occasion(), numbered()))[1:] == ((hour(60), 20), 0, 10)
+    assert dates(movements.earn(account(debt=12), grants, occasion(), numbered()))[1:] == ((hour(60), 18), 0, 12)
+    assert dates(movements.earn(account(debt=99), grants, occasion(), numbered()))[1:] == ((None, 0), 0, 30)
+
+
+def test_points_that_come_back_say_how_many_end_first():
+    lots = [
+        lot(1, 10, pending=True, expires_at=hour(50)),
+        lot(2, 20, pending=True, expires_at=hour(90)),
+        lot(3, 30, pending=True, expires_at=hour(50)),
+        lot(4, 40, pending=True),
+    ]
+    active = movements.activate(account(pending=100), lots, occasion(), numbered())
+    assert dates(active)[1:] == ((hour(50), 40), 0, 0)
+    indebted = movements.activate(account(pending=100, debt=15), lots, occasion(), numbered())
+    assert dates(indebted)[1:] == ((hour(50), 30), 0, 15)
+    spent = [lot(1, 6, expires_at=hour(50)), lot(2, 20, expires_at=hour(90))]
+    redeemed = movements.redeem(account(26), 10, spent, occasion(), numbered())
+    after = {one.id: one for one in redeemed.changed}
+    portions = [Portion(one, one.spent) for one in after.values()]
+    restored = movements.restore(redeemed.transaction.account, portions, occasion(), numbered())
+    assert dates(redeemed)[1:] == ((None, 0), 0, 0)
+    assert dates(restored)[1:] == ((hour(50), 6), 0, 0)
 
 
 # Of the origin order/1 a base lot of 10, a pending one of 5 and a tier's of 8; then others by their expiry.

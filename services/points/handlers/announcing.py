@@ -36,10 +36,16 @@ def _publication(announced: Announced) -> Publication:
         "reason": transaction.occasion.reason,
         "qualifying_points": announced.qualifying,
     }
+    if transaction.pending:
+        data["pending_points"] = transaction.pending
     if transaction.activates_at is not None:
         data["activates_at"] = format_instant(transaction.activates_at)
+        data["activating_points"] = transaction.activating
     if transaction.expires_at is not None:
         data["expires_at"] = format_instant(transaction.expires_at)
+        data["expiring_points"] = transaction.expiring
+    if transaction.repaid:
+        data["repaid_points"] = transaction.repaid
     if transaction.occasion.rules_version is not None:
         data["rules_version"] = transaction.occasion.rules_version
     data["balance"] = {

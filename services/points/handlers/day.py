@@ -174,6 +174,7 @@ def _ending(ending: Ending, account: Account, now: datetime) -> Publication:
         "reason": {"kind": "expiry"},
         "qualifying_points": 0,
         "expires_at": format_instant(ending.expires_at),
+        "expiring_points": ending.points,
         "balance": {
             "available": account.available,
             "pending": account.pending,

@@ -99,7 +99,9 @@ class Occasion(msgspec.Struct, frozen=True, gc=False):
 class Transaction(msgspec.Struct, frozen=True, gc=False):
     """A transaction with its postings; `account` is the account after it.
 
-    `activates_at` and `expires_at` are the first ones of the points that it is about.
+    `activates_at` and `expires_at` are the first ones of the points that it is about; `activating` and `expiring`
+    are the points that become available, and end, at that very instant. `pending` are all that wait, with a date or
+    without, and `repaid` those that settled a debt.
     """
 
     id: UUID
@@ -110,6 +112,10 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
     postings: tuple[Posting, ...]
     activates_at: datetime | None = None
     expires_at: datetime | None = None
+    activating: int = 0
+    expiring: int = 0
+    pending: int = 0
+    repaid: int = 0
 
 
 class Movement(msgspec.Struct, frozen=True, gc=False):

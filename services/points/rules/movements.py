@@ -43,7 +43,7 @@ def _give(account: Account, grants: Sequence[Grant], occasion: Occasion, ids: It
     transaction_id = next(ids)
     source = ADJUSTED if kind == "adjusted" else ISSUED
     debt = account.debt
-    total = pending = 0
+    total = pending = activating = expiring = 0
     due_at = account.due_at
     activates: datetime | None = None
     expires: datetime | None = None
@@ -84,7 +84,8 @@ def _give(account: Account, grants: Sequence[Grant], occasion: Occasion, ids: It
             postings.append(Posting(source, AVAILABLE, lot.remaining, lot.id))
         if grant.pending or grant.expires_at is not None:
             due_at = earliest(due_at, next_due(lot))
-            activates, expires = earliest(activates, grant.activates_at), earliest(expires, grant.expires_at)
+            activates, activating = _soonest(activates, activating, grant.activates_at, lot.remaining)
+            expires, expiring = _soonest(expires, expiring, grant.expires_at, lot.remaining)
     repaid = account.debt - debt
     # Every field by hand: `_replace` costs three times as much, and this happens for every event.
     after = Account(
@@ -100,8 +101,16 @@ def _give(account: Account, grants: Sequence[Grant], occasion: Occasion, ids: It
         max(account.recorded_at, occasion.recorded_at),
         due_at,
     )
-    made = Transaction(transaction_id, after, kind, total, occasion, tuple(postings), activates, expires)
+    parts = (activating, expiring, pending, repaid)
+    made = Transaction(transaction_id, after, kind, total, occasion, tuple(postings), activates, expires, *parts)
     return Movement(made, made=tuple(lots))
+
+
+def _soonest(first_at: datetime | None, points: int, at: datetime | None, more: int) -> tuple[datetime | None, int]:
+    """The earlier of two instants, and the points that have it; points that are not there have none."""
+    if at is None or not more or (first_at is not None and at > first_at):
+        return first_at, points
+    return at, more + (points if at == first_at else 0)
 
 
 def take_back(
@@ -236,6 +245,8 @@ class _Flow:
         self.postings: list[Posting] = []
         self.changed: dict[UUID, Lot] = {}
         self.gained = {AVAILABLE: 0, PENDING: 0, HELD: 0, DEBT: 0}
+        self.expires: datetime | None = None
+        self.expiring = 0
         self.earned = 0
         self.redeemed = 0
 
@@ -281,7 +292,9 @@ class _Flow:
         if repaid:
             self.move(Portion(portion.lot, repaid), source, DEBT)
         if portion.points > repaid:
-            self.move(Portion(portion.lot, portion.points - repaid), source, AVAILABLE)
+            left = portion.points - repaid
+            self.move(Portion(portion.lot, left), source, AVAILABLE)
+            self.expires, self.expiring = _soonest(self.expires, self.expiring, portion.lot.expires_at, left)
         # The dates of a lot may be new even where all of it paid a debt.
         self.changed.setdefault(portion.lot.id, portion.lot)
 
@@ -302,10 +315,6 @@ class _Flow:
             max(account.recorded_at, occasion.recorded_at),
             earliest(account.due_at, first(map(next_due, changed))),
         )
-        expires = first(lot.expires_at for lot in changed) if kind in _DATED else None
-        made = Transaction(id_, after, kind, points, occasion, tuple(self.postings), None, expires)
+        dates = (None, self.expires, 0, self.expiring, 0, max(0, -gained[DEBT]))
+        made = Transaction(id_, after, kind, points, occasion, tuple(self.postings), *dates)
         return Movement(made, changed=changed)
-
-
-_DATED: Final = {"activated", "restored", "released"}
-"""Movements whose points stay with the customer: it is told until when."""

@@ -52,13 +52,15 @@ WITH found AS MATERIALIZED (
            min(expires_at) FILTER (WHERE kind = 'activated') AS expires_at,
            array_agg(id ORDER BY found.origin COLLATE "C", id) AS lots,
            array_agg(remaining ORDER BY found.origin COLLATE "C", id) AS parts,
+           array_agg(expires_at ORDER BY found.origin COLLATE "C", id) FILTER (WHERE kind = 'activated') AS ends,
            (array_agg(transaction_id ORDER BY found.origin COLLATE "C", id))[1] AS cause
     FROM found
     WHERE all_plain IS NOT FALSE
     GROUP BY customer_id, at, kind, CASE WHEN kind = 'activated' THEN origin END,
              available, pending, held, debt, earned, redeemed, sequence, recorded_at, next_at
 ), made AS MATERIALIZED (
-    SELECT uuidv7() AS id, customer_id, together.kind, points, at, expires_at, origin, lots, parts, cause, next_at,
+    SELECT uuidv7() AS id, customer_id, together.kind, points, at, expires_at, origin, lots, parts, ends, cause,
+           next_at,
            CASE together.kind
                WHEN 'expired' THEN '{"kind":"expiry"}'
                WHEN 'activated' THEN concat(
@@ -120,6 +122,8 @@ WITH found AS MATERIALIZED (
         '","points":', points, ',"reason":', reason, ',"qualifying_points":0',
         ',"expires_at":"' ||
             replace(to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z') || '"',
+        ',"expiring_points":' ||
+            (SELECT sum(part.points) FROM unnest(parts, ends) AS part (points, ends_at) WHERE ends_at = expires_at),
         ',"balance":{"available":', available, ',"pending":', pending, ',"held":', held, ',"debt":', debt, '}}}'
     ), 'UTF8')
     FROM made WHERE kind IS NOT NULL ORDER BY customer_id, sequence

@@ -72,8 +72,11 @@ LOYALTY: Final = (
         points=129,
         reason=_OF_ORDER,
         qualifying_points=129,
+        pending_points=129,
         activates_at="2026-03-28T10:26:53.589Z",
+        activating_points=129,
         expires_at="2027-03-14T10:26:53.589Z",
+        expiring_points=129,
         rules_version=1,
         balance=_balance(340, pending=129),
     ),
@@ -85,6 +88,7 @@ LOYALTY: Final = (
         reason=_OF_ORDER,
         qualifying_points=0,
         expires_at="2027-03-14T10:26:53.589Z",
+        expiring_points=104,
         balance=_balance(444),
     ),
     _moved(
@@ -132,6 +136,7 @@ LOYALTY: Final = (
         reason={"kind": "expiry", "order_id": "SO-2026-10457"},
         qualifying_points=0,
         expires_at="2027-03-14T10:26:53.589Z",
+        expiring_points=104,
         balance=_balance(444),
     ),
     _moved(
