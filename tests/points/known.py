@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from services.points.rules.books import Books
-from services.points.rules.document import parse
+from services.points.rules.checking import parse
 from services.points.rules.fold import fold
 from services.points.rules.known import Changes, State
 from services.points.rules.ledger import Account, Lot, Occasion

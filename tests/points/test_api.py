@@ -145,7 +145,7 @@ async def test_a_transaction_shows_its_postings_and_a_proven_receipt(
     assert found["customer_id"] == "ann"
     assert found["receipt"] == {
         "rules_version": 1,
-        "engine": 2,
+        "engine": 3,
         "rules": [{"rule": "base", "matched": True, "requested": 69, "awarded": 69}],
         "tier": {"multiplier": "1.25", "extra": 17},
         "refund": {"asked": "30.50", "taken": "30.50"},

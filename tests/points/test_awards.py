@@ -14,8 +14,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.points.rules import orders
-from services.points.rules.judgement import AS_AT_FIRST, EXCLUDED, NO_RATE, TIER, Judgement
+from services.points.rules import orders, receipts
+from services.points.rules.judgement import AS_AT_FIRST, EXCLUDED, NO_RATE, TIER, TOO_MANY, Judgement
 from services.points.rules.orders import OrderCase
 from services.points.rules.ruleset import RuleSet
 from services.points.rules.tiers import Standing
@@ -24,7 +24,7 @@ from shared.contracts.shop import RefundLine
 from tests.points.judging import awarded, case, judged, lines
 from tests.points.known import moved, rulebook, ruleset, strangers, tell
 from tests.points.shop import NOON, event, hour, purchase, refund
-from tests.points.written import Json, at_least, fixed, is_in, limit, per_amount, rule, times
+from tests.points.written import Json, at_least, fixed, is_in, limit, on_delivery, per_amount, rule, times
 
 BASE = rule("base", per_amount())
 COFFEE = is_in("category", "coffee")
@@ -166,10 +166,12 @@ def test_a_group_gives_no_more_on_what_is_kept_than_at_first():
         ("10000.00", "IRR", 1),
         ("999999999999.9999", "KWD", 3_249_999_999_999),
         ("100.00", "USD", 100),
+        ("16393.00", "IDR", 0),
+        ("16394.00", "IDR", 1),
     ],
 )
 def test_another_currency_counts_exactly_until_the_floor(total: str, currency: str, points: int):
-    rates = {"SAR": "0.2667", "IRR": "0.0001", "KWD": "3.25"}
+    rates = {"SAR": "0.2667", "IRR": "0.0001", "KWD": "3.25", "IDR": "0.000061"}
     exact = Fraction(total) * Fraction((rates | {"USD": "1"})[currency])
     assert points == exact // 1
     # Alone (the total decides) as beside another rule.
@@ -178,25 +180,89 @@ def test_another_currency_counts_exactly_until_the_floor(total: str, currency: s
 
 
 @given(
-    units=st.integers(0, 10**16 - 1), rate=st.integers(1, 10**8), amount=st.integers(1, 10**8), points=st.integers(1, 9)
+    units=st.integers(0, 10**16 - 1),
+    rate=st.integers(1, 10**12 - 1),
+    places=st.integers(0, 12),
+    amount=st.integers(9, 10**8),
+    points=st.integers(1, 9),
 )
-@example(units=10**16 - 1, rate=10**8 - 1, amount=1, points=1)
-def test_any_amount_at_any_rate_is_exact(units: int, rate: int, amount: int, points: int):
+@example(units=10**16 - 1, rate=10**8 - 1, places=4, amount=1, points=1)
+@example(units=10**16 - 1, rate=61, places=6, amount=10_000, points=1)
+@example(units=10**16 - 1, rate=1, places=12, amount=9, points=9)
+def test_any_amount_at_any_rate_is_exact(*, units: int, rate: int, places: int, amount: int, points: int):
     award = per_amount(_decimal(amount), points)
-    for others in ((), (rule("gift", fixed(1)),)):
-        rules = ruleset(rule("base", award), *others, rates={"SAR": _decimal(rate)})
-        found = judged(_decimal(units), rules=rules, currency="SAR").rules[0].awarded
-        assert found == units * rate // (amount * 10_000) * points
+    text = _decimal(rate, places)
+    # Each as the program's only rate (the total decides) and beside another rule and rate.
+    for others, rates in (((), {}), ((rule("gift", fixed(1)),), {"EUR": "1.0000000001"})):
+        rules = ruleset(rule("base", award), *others, rates={"SAR": text} | rates)
+        line = judged(_decimal(units), rules=rules, currency="SAR").rules[0]
+        assert line.requested == Fraction(units, 10_000) * Fraction(text) // Fraction(amount, 10_000) * points
+        assert line.awarded == min(line.requested, 10**15)
 
 
-def _decimal(units: int) -> str:
-    return f"{units // 10_000}.{units % 10_000:04}"
+def _decimal(units: int, places: int = 4) -> str:
+    whole, rest = divmod(units, 10**places)
+    return f"{whole}.{rest:0{places}}" if places else f"{whole}"
 
 
 def test_lines_of_another_currency_are_added_before_the_floor():
     rules = ruleset(rule("coffee", per_amount(), COFFEE), rule("m", times("2"), COFFEE), rates={"SAR": "0.25"})
     basket = lines(("a", "coffee", "3.99"), ("b", "coffee", "0.01"), ("c", "tea", "400.00"))
     assert awarded("404.00", rules, currency="SAR", lines=basket) == {"coffee": 1, "m": 1}
+
+
+def test_the_extra_goes_by_the_first_rule_per_amount_that_matches():
+    waiting = rule("p", per_amount("1.00", 5), is_in("sku", "p"), activate=on_delivery(10))
+    rules = ruleset(waiting, BASE, rule("again", per_amount("2.00")))
+    silver = Standing("silver", "1.25")
+    # Without P all of it is at once, and what goes by `base` lives as that does.
+    other = case("100.00", rules, silver, lines=lines(("q", "x", "100.00")))
+    first, found, _ = orders.judge_bought(other, {})
+    assert first.due == {"base": 100, "again": 50, f"{TIER}:base": 37}
+    assert orders.judge_kept(other, None, found, frozenset({"p"})).due == first.due
+    # With P it waits with P, and is judged anew on what is left where that never comes.
+    both = case("100.00", rules, silver, lines=lines(("p", "x", "40.00"), ("q", "x", "60.00")))
+    first, found, _ = orders.judge_bought(both, {})
+    assert first.due == {"p": 200, "base": 100, "again": 50, TIER: 87}
+    assert orders.judge_kept(both, None, found, frozenset({"p"})).due == {"base": 100, "again": 50, f"{TIER}:base": 37}
+    # What lives alike moves nothing: `again` is booked as `base` is.
+    assert [one.extra for one in rules.on("purchase")] == [TIER, f"{TIER}:base", f"{TIER}:base"]
+
+
+@pytest.mark.parametrize(
+    "given_rules, total, expected, limits, extra_limit",
+    [
+        # 10,000 points for 1.00 of 999,999,999,999.9999.
+        ([rule("base", per_amount("0.0001"))], "999999999999.9999", {"base": 10**15}, [TOO_MANY], TOO_MANY),
+        ([rule("base", per_amount("0.0001"))], "80000000000.00", {"base": 8 * 10**14, TIER: 2 * 10**14}, [None], None),
+        ([rule("base", per_amount("0.0001"))], "90000000000.00", {"base": 9 * 10**14, TIER: 10**14}, [None], TOO_MANY),
+        (
+            [rule("base", per_amount("0.0001")), rule("gift", fixed(10)), rule("m", times("2"))],
+            "60000000000.00",
+            {"base": 6 * 10**14, "gift": 10, "m": 4 * 10**14 - 10},
+            [None, None, TOO_MANY],
+            TOO_MANY,
+        ),
+        (
+            [rule("base", per_amount("0.0001"), limits=[limit(count=3)])],
+            "999999999999.9999",
+            {"base": 10**15},
+            [TOO_MANY],
+            TOO_MANY,
+        ),
+    ],
+)
+def test_an_order_gives_what_fits_an_account_and_the_receipt_says_so(
+    *, given_rules: list[Json], total: str, expected: dict[str, int], limits: list[str | None], extra_limit: str | None
+):
+    rules = ruleset(*given_rules)
+    bought = case(total, rules, Standing("silver", "1.25"))
+    judgement, found, _ = orders.judge_bought(bought, {})
+    assert judgement.due == expected
+    assert [line.limit for line in judgement.rules] == limits
+    assert judgement.extra_limit == extra_limit
+    assert receipts.of_order(1, judgement)["tier"].get("limit") == extra_limit
+    assert orders.judge_kept(bought, None, found, frozenset()) == judgement
 
 
 def test_without_a_rate_no_rule_matches_and_each_says_so():

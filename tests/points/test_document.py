@@ -4,14 +4,19 @@ Planted and caught here: a window of nothing let through; ids compared within on
 count and points together; a delivery of reviews; pointers with the branches of a union in them, or none to a kind.
 """
 
+import itertools
+import json
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from services.points.rules.document import Document, DocumentError, dump, parse
+from services.points.rules.checking import parse
+from services.points.rules.document import Document, DocumentError, dump
+from services.points.rules.ruleset import compiled
 from shared.contracts.kept import units
 from shared.http.problems import _pointer
+from tests.points.judging import awarded
 from tests.points.known import DEFAULT
 from tests.points.written import (
     Json,
@@ -64,7 +69,13 @@ def refused(sent: object) -> list[str]:
         (document(rates={"SAR": "0.2667"}), None),
         (document(rates={"SAR": 0.2667}), "/rates/SAR"),
         (document(rates={"SAR": 1}), "/rates/SAR"),
-        (document(rates={"SAR": "0.26670"}), "/rates/SAR"),
+        (document(rates={"SAR": "0.26670"}), None),
+        (document(rates={"IDR": "0.000061"}), None),
+        (document(rates={"IDR": "0.000000000001"}), None),
+        (document(rates={"IDR": "0.0000000000001"}), "/rates/IDR"),
+        (document(rates={"IDR": "0.000000000000"}), "/rates/IDR"),
+        (document(rates={"IDR": "1e-6"}), "/rates/IDR"),
+        (document(rates={"IDR": "1234567890123"}), "/rates/IDR"),
         (document(rates={"SAR": "-0.2"}), "/rates/SAR"),
         (document(rates={"SAR": "0.0000"}), "/rates/SAR"),
         (document(rates={"USD": "1.00"}), "/rates/USD"),
@@ -266,6 +277,69 @@ def test_only_a_purchase_has_an_amount_a_delivery_and_lines(on: str):
     assert refused(one(on=on, activate=on_delivery())) == ["/rules/0/activate/kind"]
     per_sku = one(on=on, limits=[limit(count=1), limit(scope="customer_sku", count=1)])
     assert refused(per_sku) == ([] if on == "review" else ["/rules/0/limits/1/scope"])
+
+
+@pytest.mark.parametrize(
+    "part, pointers",
+    [
+        ({"award": per_amount("0.0001", 1)}, []),
+        ({"award": per_amount("0.0001", 2)}, ["/rules/0/award/points"]),
+        ({"award": per_amount("1.00", 10_000)}, []),
+        ({"award": per_amount("1.00", 10_001)}, ["/rules/0/award/points"]),
+        ({"award": per_amount("99999.9999", 10**9)}, ["/rules/0/award/points"]),
+        ({"award": per_amount("100000.00", 10**9)}, []),
+        ({"award": fixed(10**9)}, []),
+        ({"award": fixed(10**9 + 1)}, ["/rules/0/award/points"]),
+        ({"award": times("9999.9999")}, []),
+        ({"award": times("10000")}, ["/rules/0/award/factor"]),
+    ],
+)
+def test_a_rule_gives_no_more_than_an_account_may_hold(part: Json, pointers: list[str]):
+    assert refused(one(**part)) == pointers
+
+
+@pytest.mark.parametrize(
+    "parts, pointers",
+    [
+        ([{"when": [is_in("sku", *map(str, range(10_000)))]}] * 5, []),
+        ([{"when": [is_in("sku", *map(str, range(10_000)))]}] * 6, ["/rules/5/when/0/values"]),
+        ([{"when": [is_in("sku", "s" * 256)]}], []),
+        ([{"when": [is_in("sku", "s"), is_in("sku", "s", "s" * 257)]}], ["/rules/0/when/1/values/1"]),
+        ([{"when": [is_in("sku", "s")] * 50}] * 20, []),
+        # Told once, where they become too many.
+        ([{"when": [is_in("sku", "s")] * 50}] * 22, ["/rules/20/when"]),
+        ([{"when": [is_in("sku", "s")] * 51}], ["/rules/0/when"]),
+        ([{"limits": [limit(scope="customer_sku", count=1)]}] * 5, []),
+        ([{"limits": [limit(scope="customer_sku", count=1)]}] * 7, ["/rules/5/limits"]),
+        ([{"on": "review", "limits": [limit(scope="customer_sku", count=1)]}] * 60, []),
+        ([{"limits": [limit(count=1)] * 10}] * 51, ["/rules/50/limits"]),
+        ([{"limits": [limit(count=1)] * 11}], ["/rules/0/limits"]),
+        ([{"name": {"en": "n" * 200}}], []),
+        ([{"name": {"en": "n" * 201}}], ["/rules/0/name/en"]),
+        ([{"name": {f"en-{number}": "n" for number in range(101)}}], ["/rules/0/name"]),
+        ([{}] * 200, []),
+        ([{}] * 201, ["/rules"]),
+    ],
+)
+def test_a_document_has_no_more_than_an_event_can_be_judged_by(parts: list[Json], pointers: list[str]):
+    assert refused(document(*({"award": fixed(1), **rule_of(at), **part} for at, part in enumerate(parts)))) == pointers
+
+
+def rule_of(number: int) -> Json:
+    return {"id": f"rule-{number}", "on": "purchase"}
+
+
+def test_rates_are_not_too_many():
+    names = ["".join(letters) for letters in itertools.product("ABCDEFG", repeat=3)]
+    assert refused(document(rates=dict.fromkeys(names[:200], "1"))) == []
+    assert refused(document(rates=dict.fromkeys(names[:201], "1"))) == ["/rates"]
+
+
+def test_what_was_published_before_is_read_whatever_it_holds():
+    sent = document(*({"award": per_amount("0.0001", 10**9), **rule_of(at)} for at in range(200)))
+    assert refused(sent) == [f"/rules/{at}/award/points" for at in range(200)]
+    rules = compiled(1, json.dumps(sent))
+    assert awarded("2000000.00", rules) == {"rule-0": 10**15}
 
 
 def test_the_ends_of_a_window_are_compared_as_instants():

@@ -75,12 +75,13 @@ def _standing(multiplier: int) -> Standing:
     return Standing(None, f"{multiplier // 10**9}.{multiplier % 10**9:09}")
 
 
-@given(units=st.integers(0, 10**16 - 1), amount=st.integers(1, 10**8), points=st.integers(1, 1000))
+@given(units=st.integers(0, 10**16 - 1), amount=st.integers(1000, 10**8), points=st.integers(1, 1000))
 def test_any_rate_is_exact(units: int, amount: int, points: int):
     award = {"kind": "per_amount", "points": points, "amount": f"{amount // 10_000}.{amount % 10_000:04}"}
     rules = ruleset({"id": "base", "on": "purchase", "award": award})
     judgement = judged(f"{units // 10_000}.{units % 10_000:04}", rules=rules)
-    assert judgement.rules[0].awarded == units // amount * points
+    assert judgement.rules[0].requested == units // amount * points
+    assert judgement.rules[0].awarded == min(units // amount * points, 10**15)
 
 
 @pytest.mark.parametrize(

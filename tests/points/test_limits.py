@@ -6,7 +6,8 @@ its points alone; the sku that is used least taken to bind; lines that a rule do
 last of two limits named; a refund judged with free limits.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,16 +15,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from pydantic_core import to_json
 
 from services.points.rules import orders
 from services.points.rules.document import Limit
-from services.points.rules.judgement import NO_USE, TIER, RuleLine
+from services.points.rules.judgement import NO_USE, TIER, USED_UP, RuleLine
 from services.points.rules.known import State
-from services.points.rules.limits import Use, UseKey, words
+from services.points.rules.limits import Cut, Use, UseKey, words
 from services.points.rules.orders import OrderCase
 from services.points.rules.ruleset import RuleSet
 from services.points.rules.tiers import Standing
+from services.points.store.loading import found_from_json
 from shared.contracts.kept import Purchase, Refund, keep
+from shared.contracts.shop import RefundLine
 from shared.contracts.values import parse_instant
 from tests.points.judging import case, lines
 from tests.points.known import SINCE_EVER, moved, rulebook, ruleset, strangers, tell
@@ -145,10 +149,66 @@ def test_limits_are_of_a_customer_of_its_skus_or_of_the_whole_program():
     assert points_of(limited(limit(scope="program", points=25)), *told) == [10, 10, 5, 0]
 
 
-def test_of_several_skus_the_one_that_is_used_up_most_binds():
+def test_of_several_skus_with_a_use_left_the_one_that_is_used_up_most_binds():
     each = limited(limit(scope="customer_sku", points=15))
-    told = [("a",), ("a", "b"), ("b", "c"), ("a", "c"), ("c",), ("d",)]
-    assert points_of(each, *(of("ann", *skus) for skus in told)) == [10, 5, 10, 0, 5, 10]
+    told = [("a",), ("a", "b"), ("b", "c"), ("a", "c"), ("a", "c"), ("d",)]
+    # a: 10, 15; b: 5, 15; c: 10, 15 (a has nothing left, and does not bind); neither has; d.
+    assert points_of(each, *(of("ann", *skus) for skus in told)) == [10, 5, 10, 5, 0, 10]
+
+
+def test_a_sku_without_a_use_left_does_not_match_and_the_others_earn_and_use_theirs():
+    rules = limited(limit(scope="customer_sku", count=1), award=per_amount())
+    told = [of("ann", "a"), of("ann", "a", "b", "c"), of("ann", "b"), of("ann", "c", "a"), of("bob", "a", "b")]
+    assert points_of(rules, *told) == [1, 2, 0, 0, 2]
+    first = orders.judge_bought(replace(told[0], rules=rules), {}).used
+    judgement, found, used = orders.judge_bought(replace(told[1], rules=rules), first)
+    assert judgement.rules == (
+        RuleLine("only", matched=True, requested=2, awarded=2, limit="once per customer and sku"),
+    )
+    assert found == {"only": Cut(2, 0, ("a",))}
+    assert sorted(key.span[-1] for key in used) == ["b", "c"]
+    # Later judgements leave out what the first one left out.
+    assert orders.judge_kept(replace(told[1], rules=rules), None, found, frozenset()) == judgement
+    assert orders.judge_kept(replace(told[1], rules=rules), None, reread(found), frozenset()) == judgement
+    bought = Purchase.of(told[1].bought)
+    for line, left in (("1", 2), ("2", 1), ("3", 1)):
+        back = Refund("r", NOON, "USD", "1.00", (RefundLine(line, 1, "1.00"),))
+        assert orders.judge_kept(replace(told[1], rules=rules), keep(bought, [back]), found, frozenset()).due == {
+            "only": left
+        }
+
+
+def test_where_no_sku_has_a_use_left_the_rule_does_not_match_and_its_group_goes_on():
+    once = rule("once", fixed(9), limits=[limit(scope="customer_sku", count=1)], exclusive_group="g")
+    rules = ruleset(
+        once, rule("else", fixed(4), exclusive_group="g"), rule("base", per_amount()), rule("m", times("2"))
+    )
+    one = replace(of("ann", "a"), rules=rules)
+    first, _, used = orders.judge_bought(one, {})
+    assert first.due == {"once": 9, "base": 1, "m": 1}
+    second, found, more = orders.judge_bought(one, used)
+    assert second.due == {"else": 4, "base": 1, "m": 1}
+    assert second.rules[0] == RuleLine("once", False, 0, 0, why=USED_UP, limit="once per customer and sku")
+    assert more == {}
+    assert orders.judge_kept(one, None, reread(found), frozenset()) == second
+
+
+def test_lines_left_out_are_no_base_of_multipliers_and_of_the_tier():
+    rules = ruleset(
+        rule("base", per_amount(), limits=[limit(scope="customer_sku", count=1), limit("day", count=9)]),
+        rule("m", times("3"), is_in("sku", "a", "b")),
+    )
+    told = [
+        replace(of("ann", *skus), rules=rules, standing=Standing("gold", "2")) for skus in (("a",), ("a", "b", "c"))
+    ]
+    first, _, used = orders.judge_bought(told[0], {})
+    assert first.due == {"base": 1, "m": 2, TIER: 1}
+    assert orders.judge_bought(told[1], used).judgement.due == {"base": 2, "m": 2, TIER: 2}
+
+
+def reread(found: Mapping[str, Cut]) -> Mapping[str, Cut]:
+    """As the database gives it back."""
+    return found_from_json(json.loads(to_json(found)))
 
 
 def test_only_the_lines_that_a_rule_names_use_its_limit_per_sku():

@@ -49,7 +49,7 @@ async def test_a_cart_of_somebody_new(client: httpx.AsyncClient, points_pool: Po
         "points": 100,
         "receipt": {
             "rules_version": 1,
-            "engine": 2,
+            "engine": 3,
             "rules": [{"rule": "base", "matched": True, "requested": 100, "awarded": 100}],
             "tier": {"multiplier": "1", "extra": 0},
         },

@@ -12,14 +12,16 @@ import pytest
 from hypothesis import given
 
 from services.points.rules import receipts
-from services.points.rules.known import State
+from services.points.rules.known import Order, State
 from services.points.rules.ledger import Transaction
 from services.points.rules.receipts import Basis
+from services.points.rules.tiers import Standing
 from shared.contracts.envelope import Event
 from tests.points.histories import CUSTOMERS, facts
-from tests.points.judging import judged, judged_review
-from tests.points.known import rulebook, strangers, tell
+from tests.points.judging import case, judged, judged_review, lines
+from tests.points.known import rulebook, ruleset, strangers, tell
 from tests.points.shop import hour, purchase, refund, review, tier, withdrawal
+from tests.points.written import is_in, on_delivery, per_amount, rule
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ def test_an_amount_has_two_decimals_or_four(amount: Fraction, text: str):
 def test_the_receipt_of_an_order_shows_each_rule_and_the_tiers_extra_apart():
     assert receipts.of_order(1, judged("100.00", "1.25")) == {
         "rules_version": 1,
-        "engine": 2,
+        "engine": 3,
         "rules": [{"rule": "base", "matched": True, "requested": 100, "awarded": 100}],
         "tier": {"multiplier": "1.25", "extra": 25},
     }
@@ -68,10 +70,12 @@ def test_the_receipt_of_a_review_names_the_limit_that_cut_it():
 def test_a_digest_is_over_the_very_text_of_the_receipt():
     receipt = receipts.of_order(1, judged("100.00", "1.25"))
     # Stored digests are compared with it for ever: a change here needs a new ENGINE.
-    assert receipts.digest(receipt).hex() == "ff245590f4d2b8703c16fca94edf7092cb3e0164c2b5379f11cff8cd2127d872"
+    assert receipts.digest(receipt).hex() == "3ed96df7aaf5ff4713612cbd76e1e0770032fcc22bdd56b5a474dd964b9a66cd"
+    second = receipts.digest(receipt | {"engine": 2})
+    assert second.hex() == "ff245590f4d2b8703c16fca94edf7092cb3e0164c2b5379f11cff8cd2127d872"
     first = receipts.digest(receipt | {"engine": 1})
     assert first.hex() == "bd2b2c598180fd40aaee7fff6cd42c632a0966be43f011f07e4df9412bb6c130"
-    assert receipts.digest(receipt | {"engine": 3}) != receipts.digest(receipt)
+    assert receipts.digest(receipt | {"engine": 4}) != receipts.digest(receipt)
 
 
 def basis_of(state: State, transaction: Transaction) -> Basis:
@@ -129,7 +133,7 @@ def test_a_receipt_after_a_new_timeline_tells_its_multiplier():
 
 def test_a_withdrawn_review_has_a_receipt_without_rules():
     *_, last = receipts_after(review("v", "s"), withdrawal("v"))
-    assert last == {"rules_version": 1, "engine": 2, "rules": []}
+    assert last == {"rules_version": 1, "engine": 3, "rules": []}
 
 
 @pytest.mark.parametrize("kind", ["purchase", "review"])
@@ -174,5 +178,22 @@ def test_a_receipt_of_the_first_engine_is_proved_in_its_words(events: Sequence[E
     now = receipts.rebuild(basis)
     then, proved = receipts.prove(basis, first_engine(now, line))
     assert (proved, then["engine"], then["rules"]) == (True, 1, [line])
+    then, proved = receipts.prove(basis, receipts.digest(now | {"engine": 2}))
+    assert (proved, then) == (True, now | {"engine": 2})
     assert receipts.prove(basis, receipts.digest(now)) == (now, True)
     assert receipts.prove(basis, b"another") == (now, False)
+
+
+def test_a_receipt_of_the_second_engine_is_proved_where_the_extra_was_given_up_with_a_rule_that_did_not_match():
+    waiting = rule("p", per_amount(), is_in("sku", "p"), activate=on_delivery(10))
+    rules = ruleset(waiting, rule("base", per_amount()))
+    basket = lines(("q", "x", "100.00"))
+    bought = case("100.00", rules, lines=basket).bought
+    order = Order("1", "/shop", hour(0), 1, 1, bought, {}, Standing("silver", "1.25"), {}, None, ())
+    inputs = receipts.inputs_of_order(order.standing, undelivered=["p"])
+    basis = Basis("ann", {"kind": "cancellation", "order_id": "1"}, rules, inputs, order, {}, None)
+    now = receipts.rebuild(basis)
+    assert (now["engine"], now["tier"]["extra"]) == (3, 25)
+    second = now | {"engine": 2, "tier": {"multiplier": "1.25", "extra": 0}}
+    assert receipts.prove(basis, receipts.digest(second)) == (second, True)
+    assert receipts.prove(basis, receipts.digest(now | {"engine": 2})) == (now, False)

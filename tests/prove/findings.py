@@ -13,7 +13,7 @@ import httpx
 from pydantic_core import from_json
 
 from deploy.local.layout import SERVICES
-from services.points.rules.document import parse
+from services.points.rules.checking import parse
 from services.points.rules.limits import Cut
 from services.points.rules.ruleset import RuleBook, RuleSet
 from services.referrals.rules.program import Program as ReferralProgram

@@ -1,9 +1,11 @@
 """Earning rules: drafts are written and checked, then published to take effect."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from services.points.rules import checking
 from services.points.rules import document as documents
 from services.points.rules.document import Document, Fault
 from services.points.rules.lint import lint
@@ -33,8 +35,9 @@ async def draft(connection: Connection, document: Document, now: datetime) -> Wr
     Raises:
         DocumentError: its parts do not go together.
     """
-    documents.check(document)
-    return Written(await rules.insert(connection, documents.dump(document), now), lint(document, now))
+    checking.check(document)
+    warnings = await _doubts(document, now)
+    return Written(await rules.insert(connection, documents.dump(document), now), warnings)
 
 
 async def rewrite(connection: Connection, known: Version, document: Document, now: datetime) -> Written:
@@ -46,8 +49,9 @@ async def rewrite(connection: Connection, known: Version, document: Document, no
     """
     if known.effective_at is not None:
         raise PublishedError
-    documents.check(document)
-    return Written(await rules.update(connection, known.version, documents.dump(document)), lint(document, now))
+    checking.check(document)
+    warnings = await _doubts(document, now)
+    return Written(await rules.update(connection, known.version, documents.dump(document)), warnings)
 
 
 async def publish(connection: Connection, known: Version, effective_at: datetime | None, now: datetime) -> Written:
@@ -62,6 +66,12 @@ async def publish(connection: Connection, known: Version, effective_at: datetime
         raise PublishedError
     if effective_at is not None and effective_at < now:
         raise PastError
-    document = documents.parse(known.document)
+    document = checking.parse(known.document)
     starts = effective_at or now
-    return Written(await rules.publish(connection, known.version, now, starts), lint(document, starts))
+    warnings = await _doubts(document, starts)
+    return Written(await rules.publish(connection, known.version, now, starts), warnings)
+
+
+async def _doubts(document: Document, now: datetime) -> Sequence[Fault]:
+    # A large document takes a while: other requests are answered meanwhile.
+    return await asyncio.to_thread(lint, document, now)

@@ -10,7 +10,7 @@ from services.points.rules import movements, receipts
 from services.points.rules.known import Announced, Changes, Key, State
 from services.points.rules.ledger import Grant, Lot, Movement, Occasion
 from services.points.rules.receipts import Receipt
-from services.points.rules.ruleset import TIER, RuleBook
+from services.points.rules.ruleset import RuleBook, is_extra
 from shared.contracts.envelope import Cause
 
 PUBLISHED: Final = frozenset({"earned", "activated", "reversed", "redeemed", "restored", "expired", "adjusted"})
@@ -18,6 +18,12 @@ PUBLISHED: Final = frozenset({"earned", "activated", "reversed", "redeemed", "re
 
 
 _NO_INPUTS: Final[Mapping[str, Any]] = {}
+
+MOST_OF_AN_ACCOUNT: Final = 4 * 10**18
+"""The most points that rules bring an account to: what is given by hand beside it fits a number of the database."""
+
+_PLENTY: Final = 2 * 10**15
+"""Room for whatever one event gives."""
 
 
 class Trigger(NamedTuple):
@@ -56,12 +62,24 @@ class Books:
         """The lots of a customer that came from one origin."""
         return [lot for lot in self.lots_of(key[0]).values() if lot.origin == key[1]]
 
+    def fitting(self, customer: str, points: Mapping[str, int]) -> Mapping[str, int]:
+        """Points (by rule) as far as they fit the customer's account, the last of them cut first."""
+        account = self.state.accounts[customer]
+        room = MOST_OF_AN_ACCOUNT - max(account.earned, account.available + account.pending + account.held)
+        if room >= _PLENTY or sum(points.values()) <= room:
+            return points
+        found: dict[str, int] = {}
+        for rule, count in points.items():
+            found[rule] = max(0, min(count, room))
+            room -= found[rule]
+        return found
+
     def earn(self, customer: str, grants: Sequence[Grant], occasion: Occasion, cause: Cause) -> UUID:
         """Give what rules grant; returns the transaction's id."""
         movement = movements.earn(self.state.accounts[customer], grants, occasion, self.ids)
         qualifying = movement.transaction.points
         for grant in grants:
-            if grant.rule == TIER:
+            if is_extra(grant.rule):
                 qualifying -= grant.points
         return self.record(movement, cause, qualifying)
 
@@ -69,7 +87,7 @@ class Books:
         """Take points (by rule) back; returns the transaction's id."""
         lots = self.lots_of(customer).values()
         movement = movements.take_back(self.state.accounts[customer], points, lots, occasion, self.ids)
-        return self.record(movement, cause, sum(points.values()) - points.get(TIER, 0))
+        return self.record(movement, cause, sum(count for name, count in points.items() if not is_extra(name)))
 
     def record(self, movement: Movement, cause: Cause, qualifying: int = 0) -> UUID:
         """Note a movement; returns its transaction's id."""

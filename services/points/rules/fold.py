@@ -105,7 +105,7 @@ class _Fold:
         account = books.state.accounts[customer]
         case = OrderCase(rules, data, event.time, account.orders + 1, standing)
         judgement, found, used = orders.judge_bought(case, books.state.uses)
-        due = judgement.due
+        due = books.fitting(customer, judgement.due)
         occasion = Occasion(
             event.time,
             books.now,

@@ -12,13 +12,15 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from services.points.rules.limits import Cut, cut, words
-from services.points.rules.ruleset import TIER, Basket, CompiledRule, Facts, extra_of
+from services.points.rules.limits import MOST_PER_ORDER, Cut, cut, words
+from services.points.rules.ruleset import TIER, Basket, BasketLine, CompiledRule, Facts, extra_of
 from services.points.rules.tiers import ONE
 from shared.contracts.kept import UNITS
 
-ENGINE: Final = 2
+ENGINE: Final = 3
 """The version of this code's judgements; a receipt names the one that made it."""
+
+TOO_MANY: Final = f"{MOST_PER_ORDER} points per order"
 
 NO_RATE: Final = "no_rate"
 REFUNDED: Final = "refunded"
@@ -26,6 +28,10 @@ EXCLUDED: Final = "exclusive_group"
 NOT_DELIVERED: Final = "not_delivered"
 AS_AT_FIRST: Final = "no more than the order gave at first"
 NO_USE: Final = "no use of its limits at first"
+USED_UP: Final = "limit"
+"""Why a rule does not match of whose skus none has a use left; the line names the limit."""
+
+_NOTHING: Final[Mapping[str, Collection[str]]] = {}
 
 Found = Mapping[str, Cut]
 """What the first judgement found of each rule with limits that was due something."""
@@ -48,6 +54,10 @@ class Judgement(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     rules: tuple[RuleLine, ...]
     multiplier: str
     extra: int
+    extra_as: str = TIER
+    """What the extra is booked under: with the dates of the rule that it goes by."""
+    extra_limit: str | None = None
+    """The cap that cut the extra."""
 
     @property
     def due(self) -> Mapping[str, int]:
@@ -60,7 +70,7 @@ def _due(judgement: Judgement) -> Mapping[str, int]:
     """Remembered, since most orders come to the same few hundred judgements."""
     due = {line.rule: line.awarded for line in judgement.rules if line.awarded}
     if judgement.extra:
-        due[TIER] = judgement.extra
+        due[judgement.extra_as] = judgement.extra
     return due
 
 
@@ -73,8 +83,10 @@ class Requests(NamedTuple):
     """What the per_amount rules ask for together: multipliers and the tier go by it."""
 
 
-def request(rules: Sequence[CompiledRule], facts: Facts, basket: Basket) -> Requests:
-    """What each rule asks for on this basket."""
+def request(
+    rules: Sequence[CompiledRule], facts: Facts, basket: Basket, without: Mapping[str, Collection[str]] = _NOTHING
+) -> Requests:
+    """What each rule asks for on this basket; lines of the skus that are `without` a use of its limits do not match."""
     whys: list[str | None] = []
     lines: list[list[int] | None] = []
     groups: set[str] = set()
@@ -85,9 +97,11 @@ def request(rules: Sequence[CompiledRule], facts: Facts, basket: Basket) -> Requ
                 why = kind
                 break
         else:
-            if rule.line_test is not None:
-                chosen = [index for index, line in enumerate(basket.lines) if rule.line_test(line)]
-                why = None if chosen else _unmatched(rule, basket)
+            if rule.line_values:
+                chosen = rule.chosen(basket.lines)
+                why = None if chosen else _unmatched(rule, basket.lines)
+            if why is None and rule.id in without:
+                chosen, why = _left(rule, basket.lines, without[rule.id])
             if why is None and rule.group is not None:
                 why = EXCLUDED if rule.group in groups else None
                 groups.add(rule.group)
@@ -96,14 +110,31 @@ def request(rules: Sequence[CompiledRule], facts: Facts, basket: Basket) -> Requ
     return _ask(rules, whys, lines, basket)
 
 
-def _unmatched(rule: CompiledRule, basket: Basket) -> str:
+def _unmatched(rule: CompiledRule, lines: Sequence[BasketLine]) -> str:
     """Which of the conditions that name lines leaves none, when they are asked one after the other."""
-    left = basket.lines
-    for kind, holds in rule.line_tests[:-1]:
-        left = [line for line in left if holds(line)]
+    left = lines
+    for kind, values in rule.line_values[:-1]:
+        if kind == "sku_in":
+            left = [line for line in left if line.sku in values]
+        else:
+            left = [line for line in left if line.category in values]
         if not left:
             return kind
-    return rule.line_tests[-1][0]
+    return rule.line_values[-1][0]
+
+
+def _left(
+    rule: CompiledRule, lines: Sequence[BasketLine], without: Collection[str]
+) -> tuple[list[int] | None, str | None]:
+    """The lines of a rule whose skus have a use left of its limits; where there are none, why it does not match.
+
+    None for the lines where all of the order counts.
+    """
+    chosen = rule.chosen(lines)
+    left = [place for place in chosen if lines[place].sku not in without]
+    if len(left) == len(chosen) and not rule.line_values:
+        return None, None
+    return left, None if left else USED_UP
 
 
 def _ask(
@@ -123,10 +154,37 @@ def _ask(
             points[index] = rule.fixed
         else:
             multipliers.append(index)
-    for index in multipliers:
-        matching = [(rule, lines[at]) for at, rule in enumerate(rules) if rule.per_amount and whys[at] is None]
-        points[index] = _base_of(matching, basket, lines[index], base) * (rules[index].factor or 0) // UNITS
+    if multipliers:
+        by_amount = [at for at, rule in enumerate(rules) if rule.per_amount is not None and whys[at] is None]
+        if len(by_amount) * sum(len(lines[at] or ()) for at in multipliers) > _MANY:
+            basket, lines = _merged(basket, lines)
+        matching = [(rules[at], lines[at]) for at in by_amount]
+        for index in multipliers:
+            points[index] = _base_of(matching, basket, lines[index], base) * (rules[index].factor or 0) // UNITS
     return Requests(tuple(whys), tuple(points), base)
+
+
+_MANY: Final = 10_000
+"""Lines that are looked at, above which lines that the same rules name become one first."""
+
+
+def _merged(basket: Basket, lines: Sequence[list[int] | None]) -> tuple[Basket, Sequence[list[int] | None]]:
+    """The same basket and choices, with all lines that the same rules name as one.
+
+    Without it, the work would be lines by multipliers by rules per amount.
+    """
+    named = [0] * len(basket.lines)
+    for at, chosen in enumerate(lines):
+        for place in chosen or ():
+            named[place] |= 1 << at
+    amounts: dict[int, int] = {}
+    for line, by in zip(basket.lines, named, strict=True):
+        amounts[by] = amounts.get(by, 0) + line.amount
+    merged = basket._replace(lines=[BasketLine("", None, amount) for amount in amounts.values()])
+    return merged, [
+        None if chosen is None else [place for place, by in enumerate(amounts) if by >> at & 1]
+        for at, chosen in enumerate(lines)
+    ]
 
 
 def _per_amount(award: tuple[int, int], basket: Basket, lines: Collection[int] | None) -> int:
@@ -155,14 +213,44 @@ def judge_first(rules: Sequence[CompiledRule], asked: Requests, cuts: Mapping[st
         for index, rule in enumerate(rules):
             if rule.limits and rule.id in cuts:
                 lines[index] = _cut(lines[index], rule, cuts[rule.id])
-    return Judgement(tuple(lines), multiplier, extra(asked.base, multiplier))
+    return _judgement(rules, lines, multiplier, extra(asked.base, multiplier))
+
+
+def _judgement(rules: Sequence[CompiledRule], lines: list[RuleLine], multiplier: str, tier: int) -> Judgement:
+    """A judgement whose points fit an account: what is beyond the most that an order gives is cut, the last first."""
+    total = tier
+    for line in lines:
+        total += line.awarded
+    limit: str | None = None
+    if total > MOST_PER_ORDER:
+        left = MOST_PER_ORDER
+        for index, line in enumerate(lines):
+            if line.awarded > left:
+                lines[index] = line._replace(awarded=left, limit=TOO_MANY)
+            left -= lines[index].awarded
+        limit = TOO_MANY if tier > left else None
+        tier = min(tier, left)
+    return Judgement(tuple(lines), multiplier, tier, _extra_as(rules, lines) if tier else TIER, limit)
+
+
+def _extra_as(rules: Sequence[CompiledRule], lines: Sequence[RuleLine]) -> str:
+    """What the tier's extra is booked under: it goes by the first rule per amount that matched."""
+    for rule, line in zip(rules, lines, strict=True):
+        if line.matched and rule.per_amount is not None:
+            return rule.extra
+    return TIER
 
 
 def _cut(line: RuleLine, rule: CompiledRule, found: Cut) -> RuleLine:
-    if found.awarded >= line.requested:
+    if line.requested == 0 and line.why != USED_UP:
         return line
-    name = NO_USE if found.limit is None else words(rule.limits[found.limit])
-    return line._replace(awarded=found.awarded, limit=name)
+    if found.awarded >= line.requested and not found.without:
+        return line
+    if found.limit is None:
+        name = TOO_MANY if found.awarded >= MOST_PER_ORDER else NO_USE
+    else:
+        name = words(rule.limits[found.limit])
+    return line._replace(awarded=min(found.awarded, line.requested), limit=name)
 
 
 def _lines(rules: Sequence[CompiledRule], whys: Iterable[str | None], points: Iterable[int]) -> list[RuleLine]:
@@ -192,8 +280,10 @@ def cuts_again(rules: Sequence[CompiledRule], asked: Requests, found: Found) -> 
     A rule that used none of its limits then has none to use now; limits per order go by the order alone.
     """
     cuts: dict[str, Cut] = {}
-    for rule, points in zip(rules, asked.points, strict=True):
-        if rule.limits and points:
+    for rule, points, why in zip(rules, asked.points, asked.whys, strict=True):
+        if why == USED_UP:
+            cuts[rule.id] = found[rule.id]
+        elif rule.limits and points:
             if all(limit.per == "order" for limit in rule.limits):
                 cuts[rule.id] = cut(rule, points, [[] for _ in rule.limits], {})
             else:
@@ -201,13 +291,22 @@ def cuts_again(rules: Sequence[CompiledRule], asked: Requests, found: Found) -> 
     return cuts
 
 
-def judge_again(
-    rules: Sequence[CompiledRule], bought: Judgement, kept: Requests, found: Found, undelivered: Collection[str]
-) -> Judgement:
-    """The judgement on what is kept: `bought` is that of the order as bought, at the same tier and with its limits.
+class Later(NamedTuple):
+    """What a later judgement goes by, beside what is kept.
 
-    `undelivered` are rules whose points were given up because no delivery came in time.
+    `bought` is the judgement of the order as bought, at the same tier and with its limits, `undelivered` are rules
+    whose points were given up because no delivery came in time, `engine` is the version that judges.
     """
+
+    bought: Judgement
+    found: Found
+    undelivered: Collection[str]
+    engine: int = ENGINE
+
+
+def judge_again(rules: Sequence[CompiledRule], kept: Requests, later: Later) -> Judgement:
+    """The judgement on what is kept."""
+    bought, found, undelivered, engine = later
     cuts = cuts_again(rules, kept, found)
     most = _most(rules, bought)
     lines: list[RuleLine] = []
@@ -221,10 +320,22 @@ def judge_again(
         elif line.awarded > most[index]:
             line = line._replace(awarded=most[index], limit=AS_AT_FIRST)
         lines.append(line)
-    # The tier's extra is a part of what the first rule per amount gives, and goes with it.
+    return _judgement(rules, lines, bought.multiplier, _extra_left(rules, bought, kept, undelivered, engine))
+
+
+def _extra_left(
+    rules: Sequence[CompiledRule], bought: Judgement, kept: Requests, undelivered: Collection[str], engine: int
+) -> int:
+    """The tier's extra on what is kept: what was given up for want of a delivery is no base of it."""
+    if engine > 2:
+        base = kept.base
+        for rule, points in zip(rules, kept.points, strict=True):
+            if rule.per_amount is not None and rule.id in undelivered:
+                base -= points
+        return min(bought.extra, extra(base, bought.multiplier))
+    # Before, all of it was given up with the document's first rule per amount, whether or not that had matched.
     by_amount = next((rule.id for rule in rules if rule.per_amount is not None), None)
-    tier = 0 if by_amount in undelivered else min(bought.extra, extra(kept.base, bought.multiplier))
-    return Judgement(tuple(lines), bought.multiplier, tier)
+    return 0 if by_amount in undelivered else min(bought.extra, extra(kept.base, bought.multiplier))
 
 
 def _most(rules: Sequence[CompiledRule], bought: Judgement) -> list[int]:

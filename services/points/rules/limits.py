@@ -35,10 +35,21 @@ NONE: Final = Use()
 
 
 class Cut(NamedTuple):
-    """What an award comes to; `limit` is the index of the limit that cut it, or None."""
+    """What an award comes to; `limit` is the index of the limit that cut it, or None.
+
+    `without` are the skus of which a limit left no use: their lines do not match the rule.
+    """
 
     awarded: int
     limit: int | None
+    without: tuple[str, ...] = ()
+
+
+MOST_PER_ORDER: Final = 10**15
+"""The points that an order gives at most, all rules and the tier's extra together."""
+
+MOST_USED: Final = 4 * 10**18
+"""Points of uses are counted up to here: no limit is near it, and the database's numbers are larger."""
 
 
 def keys(rule: CompiledRule, rules: RuleSet, customer: str, day: date, skus: Collection[str]) -> Iterator[list[UseKey]]:
@@ -59,10 +70,28 @@ def skus_of(rule: CompiledRule, basket: Basket) -> set[str]:
 
     None where no limit goes by them.
     """
-    if not any(limit.scope == "customer_sku" for limit in rule.limits):
+    if not rule.counts_skus:
         return set()
-    test = rule.line_test
-    return {line.sku for line in basket.lines if test is None or test(line)}
+    return {basket.lines[place].sku for place in rule.chosen(basket.lines)}
+
+
+def used_up(
+    rule: CompiledRule, skus: Collection[str], found: Collection[list[UseKey]], uses: Mapping[UseKey, Use]
+) -> Cut | None:
+    """The skus of which some limit leaves nothing, as a cut that leaves their lines out; None where there are none.
+
+    `found` are the keys of all of these skus.
+    """
+    without: set[str] = set()
+    binding: int | None = None
+    for index, (limit, keys_) in enumerate(zip(rule.limits, found, strict=True)):
+        if limit.scope == "customer_sku" and keys_:
+            empty = {
+                sku for sku, key in zip(sorted(skus), keys_, strict=True) if _left(limit, [uses.get(key, NONE)]) == 0
+            }
+            binding = index if empty and binding is None else binding
+            without |= empty
+    return Cut(0, binding, tuple(sorted(without))) if without else None
 
 
 def apply(
@@ -78,12 +107,14 @@ def apply(
 def moved(found: Collection[list[UseKey]], uses: Mapping[UseKey, Use], by: Use) -> dict[UseKey, Use]:
     """Uses after an award was counted, or freed again (`by` below 0)."""
     before = {key: uses.get(key, NONE) for used in found for key in used}
-    return {key: Use(use.times + by.times, use.points + by.points) for key, use in before.items()}
+    return {
+        key: Use(use.times + by.times, max(0, min(use.points + by.points, MOST_USED))) for key, use in before.items()
+    }
 
 
 def cut(rule: CompiledRule, requested: int, found: Collection[list[UseKey]], uses: Mapping[UseKey, Use]) -> Cut:
     """What the limits leave of what is requested."""
-    result = Cut(requested, None)
+    result = Cut(min(requested, MOST_PER_ORDER), None)
     for index, (limit, used) in enumerate(zip(rule.limits, found, strict=True)):
         left = _left(limit, [uses.get(key, NONE) for key in used])
         if left is not None and left < result.awarded:

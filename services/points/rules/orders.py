@@ -10,10 +10,13 @@ from msgspec.structs import replace
 
 from services.points.rules import dates, limits
 from services.points.rules.judgement import (
+    ENGINE,
     NO_RATE,
     REFUNDED,
+    USED_UP,
     Found,
     Judgement,
+    Later,
     Requests,
     cuts_again,
     judge_again,
@@ -65,23 +68,46 @@ def judge_bought(case: OrderCase, uses: Mapping[UseKey, Use]) -> FirstJudgement:
     """The first judgement: of the order as bought, whatever refunds wait; it fixes the use of limits."""
     if case.rules.by_total is not None and (rate := case.rules.rates.get(case.bought.currency)) is not None:
         total = units(case.bought.total) * rate
-        points = tuple([total // (amount * UNITS) * each for each, amount in case.rules.by_total])
+        scale = case.rules.rate_scale
+        points = tuple([total // (amount * scale) * each for each, amount in case.rules.by_total])
         return _judge_points(case.rules, points, case.standing.multiplier)
     rules = case.rules.on("purchase")
     basket = basket_of(case.bought, case.rules)
     if basket is None:
         return FirstJudgement(nothing(rules, NO_RATE, case.standing.multiplier), {}, {})
     facts = case.facts
-    asked = request(rules, facts, basket)
-    found: dict[str, Cut] = {}
+    found = _used_up(case, facts, basket, uses)
+    asked = request(rules, facts, basket, {name: cut.without for name, cut in found.items()})
+    found = {
+        rule.id: found[rule.id]
+        for rule, why in zip(rules, asked.whys, strict=True)
+        if rule.id in found and why in {None, USED_UP}
+    }
     used: dict[UseKey, Use] = {}
     for rule, points in zip(rules, asked.points, strict=True):
         if points and rule.limits:
-            skus = limits.skus_of(rule, basket)
+            without = found.get(rule.id)
+            skus = limits.skus_of(rule, basket).difference(without.without if without else ())
             keys = list(limits.keys(rule, case.rules, case.bought.customer_id, facts.local.date(), skus))
-            found[rule.id], counted = limits.apply(rule, points, keys, uses)
+            cut, counted = limits.apply(rule, points, keys, uses)
+            if without is not None:
+                cut = Cut(cut.awarded, without.limit if cut.limit is None else cut.limit, without.without)
+            found[rule.id] = cut
             used |= counted
     return FirstJudgement(judge_first(rules, asked, found, case.standing.multiplier), found, used)
+
+
+def _used_up(case: OrderCase, facts: Facts, basket: Basket, uses: Mapping[UseKey, Use]) -> dict[str, Cut]:
+    """By rule: the skus of the order of which its limits leave no use."""
+    found: dict[str, Cut] = {}
+    for rule in case.rules.on("purchase"):
+        if rule.counts_skus:
+            skus = limits.skus_of(rule, basket)
+            keys = list(limits.keys(rule, case.rules, case.bought.customer_id, facts.local.date(), skus))
+            cut = limits.used_up(rule, skus, keys, uses)
+            if cut is not None:
+                found[rule.id] = cut
+    return found
 
 
 @lru_cache(maxsize=8192)
@@ -91,22 +117,25 @@ def _judge_points(rules: RuleSet, points: tuple[int, ...], multiplier: str) -> F
     return FirstJudgement(judge_first(rules.on("purchase"), asked, {}, multiplier), {}, {})
 
 
-def judge_kept(case: OrderCase, kept: Kept | None, found: Found, undelivered: frozenset[str]) -> Judgement:
+def judge_kept(
+    case: OrderCase, kept: Kept | None, found: Found, undelivered: frozenset[str], engine: int = ENGINE
+) -> Judgement:
     """What an order is due on what is kept of it (None: all), by what its first judgement found."""
     rules = case.rules.on("purchase")
     basket = basket_of(case.bought, case.rules)
     if basket is None:
         return nothing(rules, NO_RATE, case.standing.multiplier)
     facts = case.facts
-    asked = request(rules, facts, basket)
+    without = {name: cut.without for name, cut in found.items() if cut.without}
+    asked = request(rules, facts, basket, without)
     bought = judge_first(rules, asked, cuts_again(rules, asked, found), case.standing.multiplier)
     if kept is None and not undelivered:
         return bought
     if kept is not None:
         if kept.gone:
             return nothing(rules, REFUNDED, case.standing.multiplier)
-        asked = request(rules, facts, _basket_kept(kept, case))
-    return judge_again(rules, bought, asked, found, undelivered)
+        asked = request(rules, facts, _basket_kept(kept, case), without)
+    return judge_again(rules, asked, Later(bought, found, undelivered, engine))
 
 
 def use_keys(rules: RuleSet, bought: PurchaseCompleted, occurred_at: datetime) -> Iterator[UseKey]:
@@ -172,7 +201,7 @@ def basket_of(bought: PurchaseCompleted, rules: RuleSet) -> Basket | None:
         if rules.looks_at_lines
         else ()
     )
-    return Basket(units(bought.total) * rate, lines, UNITS * UNITS)
+    return Basket(units(bought.total) * rate, lines, UNITS * rules.rate_scale)
 
 
 def _basket_kept(kept: Kept, case: OrderCase) -> Basket:
@@ -183,4 +212,4 @@ def _basket_kept(kept: Kept, case: OrderCase) -> Basket:
         if case.rules.looks_at_lines
         else ()
     )
-    return Basket(kept.numerator * rate, lines, kept.scale * UNITS)
+    return Basket(kept.numerator * rate, lines, kept.scale * case.rules.rate_scale)

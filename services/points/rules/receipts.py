@@ -38,22 +38,24 @@ class Basis:
     accrual: Accrual | None
 
 
-def rebuild(basis: Basis) -> Receipt:
-    """The receipt again, from what is stored; its digest proves that it is the one of the time.
+def rebuild(basis: Basis, engine: int = ENGINE) -> Receipt:
+    """The receipt again, from what is stored, as a version of the engine makes it.
+
+    Its digest proves that it is the one of the time.
 
     Raises:
         LookupError: what the transaction is about is not stored any more.
     """
     if basis.rules is None:
-        return without_rules()
+        return without_rules() | {"engine": engine}
     if "order_id" in basis.reason:
-        return _rebuild_order(basis, basis.rules)
+        return _rebuild_order(basis, basis.rules, engine)
     if basis.inputs.get("withdrawn"):
-        return of_rules(basis.rules.version, ())
+        return of_rules(basis.rules.version, (), engine)
     if basis.accrual is None:
         raise LookupError("what it was given for is not stored")
     case = case_of(basis.accrual, basis.rules, basis.customer_id, basis.inputs.get("tier"))
-    return of_rules(basis.rules.version, accruals.judge_again(case, basis.accrual.found).rules)
+    return of_rules(basis.rules.version, accruals.judge_again(case, basis.accrual.found).rules, engine)
 
 
 def prove(basis: Basis, digest_then: bytes) -> tuple[Receipt, bool]:
@@ -65,8 +67,11 @@ def prove(basis: Basis, digest_then: bytes) -> tuple[Receipt, bool]:
     receipt = rebuild(basis)
     if digest(receipt) == digest_then:
         return receipt, True
-    older = _by_engine_1(receipt)
-    return (older, True) if digest(older) == digest_then else (receipt, False)
+    second = rebuild(basis, 2)
+    for older in (second, _by_engine_1(second)):
+        if digest(older) == digest_then:
+            return older, True
+    return receipt, False
 
 
 def _by_engine_1(receipt: Receipt) -> Receipt:
@@ -85,7 +90,7 @@ def _by_engine_1(receipt: Receipt) -> Receipt:
     return receipt | {"engine": 1, "rules": lines}
 
 
-def _rebuild_order(basis: Basis, rules: RuleSet) -> Receipt:
+def _rebuild_order(basis: Basis, rules: RuleSet, engine: int) -> Receipt:
     order, inputs = basis.order, basis.inputs
     if order is None:
         raise LookupError("the order is not stored")
@@ -93,11 +98,10 @@ def _rebuild_order(basis: Basis, rules: RuleSet) -> Receipt:
     case = orders.OrderCase(rules, order.bought, order.occurred_at, order.ordinal, standing)
     named = [basis.refunds[name] for name in inputs.get("refunds", ())]
     kept = keep(Purchase.of(order.bought), named) if named else None
-    judgement = orders.judge_kept(case, kept, order.found, frozenset(inputs.get("undelivered", ())))
+    judgement = orders.judge_kept(case, kept, order.found, frozenset(inputs.get("undelivered", ())), engine)
     taken = kept.refunds if kept else ()
-    return of_order(
-        rules.version, judgement, next((one for one in taken if one.refund_id == inputs.get("refund")), None)
-    )
+    refund = next((one for one in taken if one.refund_id == inputs.get("refund")), None)
+    return of_order(rules.version, judgement, refund) | {"engine": engine}
 
 
 def case_of(accrual: Accrual, rules: RuleSet, customer_id: str, tier: str | None) -> AccrualCase:
@@ -131,14 +135,16 @@ def of_order(version: int, judgement: Judgement, refund: Taken | None = None) ->
     """The receipt of a settling of an order: what is due after it, rule by rule."""
     receipt = of_rules(version, judgement.rules)
     receipt["tier"] = {"multiplier": judgement.multiplier, "extra": judgement.extra}
+    if judgement.extra_limit is not None:
+        receipt["tier"]["limit"] = judgement.extra_limit
     if refund is not None:
         receipt["refund"] = {"asked": format_amount(refund.asked), "taken": format_amount(refund.taken)}
     return receipt
 
 
-def of_rules(version: int, lines: Iterable[RuleLine]) -> Receipt:
+def of_rules(version: int, lines: Iterable[RuleLine], engine: int = ENGINE) -> Receipt:
     """The receipt of what rules alone decided."""
-    return {"rules_version": version, "engine": ENGINE, "rules": [_line(line) for line in lines]}
+    return {"rules_version": version, "engine": engine, "rules": [_line(line) for line in lines]}
 
 
 def without_rules() -> Receipt:

@@ -24,7 +24,15 @@ from services.points.rules.document import (
 from shared.contracts.kept import UNITS, units
 
 TIER: Final = "tier:extra"
-"""What the tier's extra is booked under: no rule's id has a colon."""
+"""What the tier's extra is booked under: no rule's id has a colon.
+
+Where it lives by the dates of another rule than the first per amount, that rule's id stands behind it.
+"""
+
+
+def is_extra(name: str) -> bool:
+    """Whether something is booked under this name as the extra of a tier, not as what a rule gave."""
+    return name.startswith(TIER)
 
 
 class Facts(NamedTuple):
@@ -69,7 +77,6 @@ class Basket(NamedTuple):
 EMPTY: Final = Basket(0, (), 1)
 
 Test = Callable[[Facts, Basket], bool]
-LineTest = Callable[[BasketLine], bool]
 
 
 class CompiledRule(NamedTuple):
@@ -77,10 +84,11 @@ class CompiledRule(NamedTuple):
 
     id: str
     tests: tuple[tuple[str, Test], ...]
-    line_tests: tuple[tuple[str, LineTest], ...]
-    """The conditions that name lines."""
-    line_test: LineTest | None
-    """All of them at once, of one and the same line."""
+    line_values: tuple[tuple[str, frozenset[str]], ...]
+    """The conditions that name lines, with the skus or categories of each."""
+    skus: frozenset[str] | None
+    """The skus that meet all of these conditions; None where none of them is about skus."""
+    categories: frozenset[str] | None
     per_amount: tuple[int, int] | None
     """Points, and the amount in ten-thousandths that they are given for."""
     fixed: int | None
@@ -89,11 +97,29 @@ class CompiledRule(NamedTuple):
     group: str | None
     limits: tuple[Limit, ...]
     written: Rule
+    extra: str = TIER
+    """What the tier's extra is booked under where it goes by this rule: the first per amount that matches."""
 
     @property
     def is_free(self) -> bool:
         """Whether it always matches, gives by the order's total, and is cut by nothing."""
-        return self.per_amount is not None and not (self.tests or self.line_test or self.group or self.limits)
+        return self.per_amount is not None and not (self.tests or self.line_values or self.group or self.limits)
+
+    @property
+    def counts_skus(self) -> bool:
+        """Whether a limit counts each sku of an order by itself."""
+        return any(limit.scope == "customer_sku" and limit.per != "order" for limit in self.limits)
+
+    def chosen(self, lines: Sequence[BasketLine]) -> list[int]:
+        """The places of the lines that meet all conditions that name lines."""
+        skus, categories = self.skus, self.categories
+        if skus is None and categories is None:
+            return list(range(len(lines)))
+        if categories is None:
+            return [place for place, line in enumerate(lines) if line.sku in (skus or ())]
+        if skus is None:
+            return [place for place, line in enumerate(lines) if line.category in categories]
+        return [place for place, line in enumerate(lines) if line.sku in skus and line.category in categories]
 
     @property
     def looks_at_tier(self) -> bool:
@@ -110,7 +136,8 @@ class RuleSet:
     zone: ZoneInfo
     week_start: int
     rates: dict[str, int]
-    """What 1.00 of a currency is worth in the program's, in ten-thousandths."""
+    """What 1.00 of a currency is worth in the program's, over `rate_scale`."""
+    rate_scale: int
     rules: dict[On, tuple[CompiledRule, ...]]
     looks_at_lines: bool
     looks_at_clock: bool
@@ -122,7 +149,7 @@ class RuleSet:
     gives_at_once: bool
     """Whether all points of purchases are available at once, and for ever."""
     granting: dict[str, CompiledRule]
-    """The rules of purchases by id. The tier's extra goes by the first rule per amount: it is a part of it."""
+    """The rules of purchases by what they book under: their ids, and the extras of tiers that go with them."""
 
     @classmethod
     def of(cls, version: int, document: Document) -> Self:
@@ -132,20 +159,18 @@ class RuleSet:
         for rule in document.rules:
             by_event.setdefault(rule.on, []).append(_compile(rule, document, zone))
         rules: dict[On, tuple[CompiledRule, ...]] = {on: tuple(found) for on, found in by_event.items()}
-        purchase = rules.get("purchase", ())
-        by_amount = [rule for rule in purchase if rule.per_amount is not None]
+        purchase = rules["purchase"] = _with_extras(rules.get("purchase", ()))
+        scale = _rate_scale(document.rates.values())
         free = all(rule.is_free for rule in purchase)
         return cls(
             version=version,
             document=document,
             zone=zone,
             week_start=WEEKDAYS.index(document.week_start),
-            rates={document.currency: UNITS, **{name: units(rate) for name, rate in document.rates.items()}},
+            rates={document.currency: scale, **{name: int(Decimal(it) * scale) for name, it in document.rates.items()}},
+            rate_scale=scale,
             rules=rules,
-            looks_at_lines=any(
-                rule.line_test is not None or any(one.scope == "customer_sku" for one in rule.limits)
-                for rule in purchase
-            ),
+            looks_at_lines=any(rule.line_values or rule.counts_skus for rule in purchase),
             looks_at_clock=any(map(_looks_at_clock, document.rules)),
             looks_at_tier=frozenset[On](on for on, found in rules.items() if any(one.looks_at_tier for one in found)),
             limits_purchases=any(rule.limits for rule in purchase),
@@ -153,7 +178,8 @@ class RuleSet:
             gives_at_once=all(
                 rule.written.activate.kind == "now" and rule.written.expire.kind == "never" for rule in purchase
             ),
-            granting={rule.id: rule for rule in purchase} | ({TIER: by_amount[0]} if by_amount else {}),
+            granting={rule.extra: rule for rule in reversed(purchase) if rule.per_amount is not None}
+            | {rule.id: rule for rule in purchase},
         )
 
     def local(self, moment: datetime) -> datetime:
@@ -198,22 +224,23 @@ def compiled(version: int, text: str) -> RuleSet:
 
 def _compile(rule: Rule, document: Document, zone: ZoneInfo) -> CompiledRule:
     tests: list[tuple[str, Test]] = []
-    line_tests: list[tuple[str, LineTest]] = []
+    line_values: list[tuple[str, frozenset[str]]] = []
     for condition in rule.when:
         if (
             isinstance(condition, written.IsIn)
             and rule.on == "purchase"
             and condition.kind in {"category_in", "sku_in"}
         ):
-            line_tests.append((condition.kind, _line_test(condition)))
+            line_values.append((condition.kind, frozenset(condition.values)))
         else:
             tests.append((condition.kind, _test(condition, document, zone)))
     award = rule.award
     return CompiledRule(
         id=rule.id,
         tests=tuple(tests),
-        line_tests=tuple(line_tests),
-        line_test=_all([holds for _, holds in line_tests]),
+        line_values=tuple(line_values),
+        skus=_common(values for kind, values in line_values if kind == "sku_in"),
+        categories=_common(values for kind, values in line_values if kind == "category_in"),
         per_amount=(award.points, units(award.amount)) if isinstance(award, PerAmount) else None,
         fixed=award.points if isinstance(award, Fixed) else None,
         factor=units(award.factor) - UNITS if isinstance(award, written.Multiplier) else None,
@@ -228,17 +255,32 @@ def _looks_at_clock(rule: Rule) -> bool:
     return by_day or any(limit.per not in {"order", "ever"} for limit in rule.limits)
 
 
-def _line_test(condition: written.IsIn) -> LineTest:
-    values = frozenset(condition.values)
-    if condition.kind == "sku_in":
-        return lambda line: line.sku in values
-    return lambda line: line.category in values
+def _common(sets: Iterable[frozenset[str]]) -> frozenset[str] | None:
+    """What is in all of some sets; None where there are none."""
+    first, *others = [*sets] or [None]
+    return None if first is None else first.intersection(*(one for one in others if one is not None))
 
 
-def _all(tests: Sequence[LineTest]) -> LineTest | None:
-    if len(tests) < 2:
-        return tests[0] if tests else None
-    return lambda line: all(holds(line) for holds in tests)
+def _with_extras(purchase: Sequence[CompiledRule]) -> tuple[CompiledRule, ...]:
+    """The rules of purchases with what the tier's extra is booked under where it goes by them.
+
+    Rules whose points live alike share it, so that nothing has to move where the extra goes from one to another.
+    """
+    names: dict[tuple[object, object], str] = {}
+    found: list[CompiledRule] = []
+    for rule in purchase:
+        if rule.per_amount is None:
+            found.append(rule)
+        else:
+            name = f"{TIER}:{rule.id}" if names else TIER
+            name = names.setdefault((rule.written.activate, rule.written.expire), name)
+            found.append(rule._replace(extra=name))
+    return tuple(found)
+
+
+def _rate_scale(rates: Iterable[str]) -> int:
+    """A power of ten, over which all rates are whole numbers; ten-thousandths unless one has more decimals."""
+    return 10 ** max([4, *(len(rate.partition(".")[2]) for rate in rates)])
 
 
 def _test(condition: Condition, document: Document, zone: ZoneInfo) -> Test:  # noqa: PLR0911 one return for each kind

@@ -39,6 +39,7 @@ def settle(books: Books, key: Key, standing: Standing, trigger: Trigger, refund:
     judgement = orders.judge_kept(case, kept, order.found, given_up)
     origin = about_order(order.order_id)
     more, less = differences(judgement.due, order.given, lost_of(books.own_lots((key[0], origin))))
+    more = books.fitting(key[0], more)
     made: list[UUID] = []
     if more or less:
         receipt = receipts.of_order(order.rules_version, judgement, _find(kept, refund))

@@ -205,7 +205,10 @@ def _accruals_by_key(rows: Sequence[Any]) -> dict[Key, Accrual]:
 
 def found_from_json(found: Mapping[str, Sequence[Any]]) -> dict[str, Cut]:
     """What a first judgement found, by rule."""
-    return {rule: Cut(*cut) for rule, cut in found.items()}
+    return {
+        rule: Cut(awarded, limit, tuple(without[0]) if without else ())
+        for rule, (awarded, limit, *without) in found.items()
+    }
 
 
 PAYMENTS_SQL = """

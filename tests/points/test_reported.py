@@ -1,0 +1,83 @@
+"""What reports of real users of such systems found wrong, in small: each with the books that are right.
+
+Planted and caught here: the tier's extra with the first rule per amount, whether or not that matched.
+"""
+
+import json
+from datetime import UTC, datetime
+
+from services.points.handlers import day
+from shared.contracts.envelope import Event
+from shared.contracts.shop import Line, PurchaseCompleted, PurchaseDelivered
+from shared.postgres.pool import Pool
+from tests.points.asking import enact
+from tests.points.books import Balances, balances, check_books, deliver
+from tests.points.shop import event, hour, purchase, tier
+from tests.points.written import fixed, is_in, limit, on_delivery, per_amount, rule
+
+WAITING = rule("p", per_amount("1.00", 2), is_in("sku", "P"), activate=on_delivery(10))
+BASE = rule("base", per_amount())
+JUNE = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def bought(order_id: str, at: datetime, *skus: str) -> Event:
+    """An order of 100.00 for each sku."""
+    lines = tuple(Line(sku, sku, 1, "100.00") for sku in skus)
+    data = PurchaseCompleted(
+        customer_id="ann", order_id=order_id, currency="USD", total=f"{100 * len(skus)}.00", lines=lines
+    )
+    return event("shop.purchase.completed.v1", at, data)
+
+
+def delivered(order_id: str, at: datetime) -> Event:
+    return event("shop.purchase.delivered.v1", at, PurchaseDelivered(customer_id="ann", order_id=order_id))
+
+
+async def test_the_extra_of_an_order_does_not_wait_for_a_rule_that_did_not_match(points_pool: Pool):
+    await enact(points_pool, WAITING, BASE)
+    silver = tier([(hour(1), "1.25")])
+    await deliver(points_pool, purchase("1", "500.00", hour(0)), silver, bought("2", hour(2), "Q"), now=hour(3))
+    assert await balances(points_pool, now=hour(3)) == Balances(available=625, lifetime_earned=625)
+    await day.run(points_pool, JUNE)
+    assert await balances(points_pool, now=JUNE) == Balances(available=625, lifetime_earned=625)
+    await check_books(points_pool)
+
+
+async def test_the_extra_is_judged_anew_when_the_rule_that_it_goes_by_is_given_up(points_pool: Pool):
+    await enact(points_pool, WAITING, BASE)
+    await deliver(points_pool, tier([(hour(1), "1.25")]), bought("2", hour(2), "P", "Q"), now=hour(3))
+    # 200 of P and a quarter of all 400 wait; 200 of the base are there.
+    assert await balances(points_pool, now=hour(3)) == Balances(available=200, pending=300, lifetime_earned=500)
+    await day.run(points_pool, JUNE)
+    assert await balances(points_pool, now=JUNE) == Balances(available=250, lifetime_earned=250)
+    await check_books(points_pool)
+    # A delivery in time that is told late brings all of it back.
+    await deliver(points_pool, delivered("2", hour(5)), now=JUNE)
+    assert await balances(points_pool, now=JUNE) == Balances(available=500, lifetime_earned=500)
+    await check_books(points_pool)
+
+
+async def test_of_two_skus_of_which_one_has_no_use_left_the_other_earns(points_pool: Pool):
+    once = rule("once", fixed(40), limits=[limit(scope="customer_sku", count=1)])
+    await enact(points_pool, once)
+    for number, (skus, points) in enumerate(((("A",), 40), (("A", "B"), 80), (("A", "B"), 80), (("C", "B"), 120))):
+        await deliver(points_pool, bought(str(number), hour(number), *skus))
+        assert (await balances(points_pool)).available == points
+    await check_books(points_pool)
+
+
+async def test_a_purchase_of_more_points_than_fit_an_account_is_cut_and_stops_nobody(points_pool: Pool):
+    # As it may have been published before there was a bound.
+    million = {"kind": "per_amount", "points": 10**9, "amount": "0.0001"}
+    await enact(points_pool, BASE)
+    await points_pool.execute(
+        "UPDATE earning_rules SET document = jsonb_set(document::jsonb, '{rules,0,award}', $1::text::jsonb)::json"
+        " WHERE version = 2",
+        json.dumps(million),
+    )
+    for number in range(12):
+        events = [purchase(f"{number}-{one}", "2000000.00", hour(number)) for one in range(500)]
+        await deliver(points_pool, *events, purchase(f"{number}", "0.0001", hour(number), customer_id="bob"))
+    assert await points_pool.fetchval("SELECT count(*) FROM dead_letter") == 0
+    assert (await balances(points_pool)).available == 4 * 10**18
+    assert (await balances(points_pool, "bob")).available == 12 * 10**9
