@@ -5,11 +5,14 @@ subject), the rest is the body. Titles and inbox bodies are plain text; bodies o
 with every value escaped, within the one layout of all mails.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from functools import lru_cache
 from importlib import resources
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale, UnknownLocaleError
 from inscriptis import get_text
@@ -20,16 +23,18 @@ from liquid.exceptions import LiquidError
 from markupsafe import Markup
 
 from services.notifications import wording
+from services.notifications.rules import notice
 from services.notifications.rules.notice import Channel, Fact, Trigger
 
-TEMPLATE_VERSION: Final = 1
+TEMPLATE_VERSION: Final = 2
 """The version of the template files, as messages record it; raised when a file changes."""
 
 LANGUAGES: Final = ("en", "ar")
 """What there are templates for; the first serves whoever reads none of them."""
 
 _LONGEST_NAME: Final = 80
-_JOINERS: Final = "\u200c\u200d"  # invisible, but part of how words are written
+# A name that is an address or a link, or that has lines, is no name: a stranger wants it mailed.
+_NO_NAME: Final = re.compile(r"://|www\.|@|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", re.IGNORECASE)
 _SUFFIX: Final = ".liquid"
 _TEXT: Final = ParserConfig(css=STRICT_CSS_PROFILE)
 
@@ -89,11 +94,13 @@ class Templates:
         LiquidError, FileNotFoundError: a template is malformed or missing.
     """
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, zone: tzinfo = UTC) -> None:
+        """`zone` is that of customers who told none."""
         sources = _read_sources()
         loader = DictLoader(sources)
         plain, escaped = _environment(loader, escape=False), _environment(loader, escape=True)
-        self._program = program
+        self._program = wording.visible(program)
+        self._zone = zone
         self._layout = escaped.get_template("layout.email")
         self._pairs = {
             (trigger, channel, language): _pair(
@@ -113,7 +120,7 @@ class Templates:
             TemplateFailedError: a fact is missing that the template speaks of.
         """
         language = choose_language(reader.locale)
-        title, body = self._render(self._pairs[trigger, Channel.IN_APP, language], facts, language, reader)
+        title, body = self._render(trigger, Channel.IN_APP, facts, reader)
         return Notification(title, body, language)
 
     def mail(self, trigger: Trigger, facts: Mapping[str, Fact], reader: Reader) -> MailText:
@@ -123,7 +130,7 @@ class Templates:
             TemplateFailedError: a fact is missing that the template speaks of.
         """
         language = choose_language(reader.locale)
-        subject, body = self._render(self._pairs[trigger, Channel.EMAIL, language], facts, language, reader)
+        subject, body = self._render(trigger, Channel.EMAIL, facts, reader)
         html = self._layout.render(
             program=self._program,
             subject=subject,
@@ -131,15 +138,17 @@ class Templates:
             language=language,
             direction=_locale(language).text_direction,
         )
-        return MailText(subject, html, get_text(body, _TEXT).strip() + "\n", language)
+        return MailText(subject, html, _plain(body), language)
 
-    def _render(self, pair: _Pair, facts: Mapping[str, Fact], language: str, reader: Reader) -> tuple[str, str]:
+    def _render(self, trigger: Trigger, channel: Channel, facts: Mapping[str, Fact], reader: Reader) -> tuple[str, str]:
+        language = choose_language(reader.locale)
+        pair = self._pairs[trigger, channel, language]
         given = {
-            **facts,
+            **{name: _seen(fact) for name, fact in notice.complete(trigger, facts).items()},
             "name": tidy(reader.name),
             "program": self._program,
             wording.LOCALE: _reading_locale(reader.locale, language),
-            wording.TIME_ZONE: reader.time_zone,
+            wording.TIME_ZONE: self._zone if reader.time_zone is None else _zone(reader.time_zone, self._zone),
         }
         try:
             return pair.title.render(given).strip(), pair.body.render(given).strip()
@@ -154,11 +163,33 @@ def choose_language(locale: str | None) -> str:
 
 
 def tidy(name: str | None) -> str | None:
-    """A name on one line, without what is invisible (controls, marks of direction) and not endless."""
+    """A name on one line, without what is invisible, and not endless; None where it is no name."""
     if name is None:
         return None
-    visible = "".join(char if char.isprintable() or char in _JOINERS else " " for char in name)
-    return " ".join(visible.split())[:_LONGEST_NAME].rstrip() or None
+    seen = wording.visible(name)
+    # Both: what is invisible could part a link's letters, and what is on two lines is on one when it is seen.
+    if _NO_NAME.search(name.strip()) or _NO_NAME.search(seen):
+        return None
+    return seen[:_LONGEST_NAME].rstrip() or None
+
+
+def _seen(fact: Fact) -> Fact:
+    return wording.visible(fact) if isinstance(fact, str) else fact
+
+
+def _plain(html: str) -> str:
+    """The text part of a mail, from the HTML of its body: what is isolated there is isolated here."""
+    isolated = html.replace("<bdi>", f"<bdi>{wording.ISOLATE}").replace("</bdi>", f"{wording.POP}</bdi>")
+    # Inscriptis replaces character references twice: it would make `<b>` of an order id that reads `&lt;b&gt;`.
+    return get_text(isolated.replace("&", "&amp;"), _TEXT).strip() + "\n"
+
+
+@lru_cache(maxsize=1024)
+def _zone(name: str, default: tzinfo) -> tzinfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return default  # the database of zones does not have it any more
 
 
 @lru_cache(maxsize=512)

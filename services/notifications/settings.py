@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.notifications.rules.gate import mailbox
+from shared.contracts.values import TimeZone
 from shared.process.settings import ServiceSettings, linger, relay_linger
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -42,6 +43,7 @@ class Settings(ServiceSettings):
         default="Wafa <loyalty@example.org>", description="The From of every mail; its domain is in every Message-ID."
     )
     program: str = Field(default="Wafa", min_length=1, max_length=100, description="What messages call the program.")
+    time_zone: TimeZone = Field(default="UTC", description="The zone (IANA) of dates for customers who told none.")
     mail_batch: int = Field(default=50, ge=1, le=500, description="The most mails of one connection.")
     mail_attempts: int = Field(
         default=10, ge=1, le=16, description="How often a mail is tried that the server puts off (10: about 8 hours)."

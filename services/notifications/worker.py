@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from functools import partial
+from zoneinfo import ZoneInfo
 
 from services.notifications import handlers
 from services.notifications.mail import Server
@@ -15,7 +16,7 @@ from shared.messaging.worker import Job, Subscription, WorkerSpec
 
 def spec(settings: Settings) -> WorkerSpec:
     """The worker of notifications."""
-    templates = Templates(settings.program)
+    templates = Templates(settings.program, ZoneInfo(settings.time_zone))
     return WorkerSpec(
         service=settings.service,
         subscriptions=(

@@ -11,6 +11,7 @@ from functools import cache
 from importlib.resources import files
 from math import isfinite
 from typing import Annotated, Any, Final
+from unicodedata import category
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
@@ -100,6 +101,24 @@ def format_instant(moment: datetime) -> str:
     """RFC 3339 in UTC with `Z`."""
     in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     return in_utc.isoformat()[: -len("+00:00")] + "Z"
+
+
+def trim(text: str) -> str:
+    """The text without white space (Unicode's, no-break spaces too) and invisible format characters at its ends.
+
+    The latter are zero-width spaces, joiners, byte order marks, and the marks of direction that address books put
+    around numbers.
+    """
+    start, end = 0, len(text)
+    while start < end and _is_blank(text[start]):
+        start += 1
+    while end > start and _is_blank(text[end - 1]):
+        end -= 1
+    return text[start:end]
+
+
+def _is_blank(char: str) -> bool:
+    return char.isspace() or category(char) == "Cf"
 
 
 def _instant(value: object) -> datetime:

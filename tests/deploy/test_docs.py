@@ -14,7 +14,13 @@ from shared.telemetry import METRICS
 FIELDS = [(service, name) for service in docs.SERVICES for name in docs.settings_of(service).model_fields]
 
 # A value that is not the default, for each type of field.
-OTHER: dict[str, str] = {"port": "8123", "pool_size": "5", "smtp_tls": "starttls", "sender": "Shop <shop@example.org>"}
+OTHER: dict[str, str] = {
+    "port": "8123",
+    "pool_size": "5",
+    "smtp_tls": "starttls",
+    "sender": "Shop <shop@example.org>",
+    "time_zone": "Asia/Riyadh",
+}
 
 
 def test_the_page_is_current():

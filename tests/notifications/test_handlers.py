@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from services.notifications import handlers
+from services.notifications.rendering import TEMPLATE_VERSION
 from shared.postgres.pool import Pool
 from tests.notifications.world import (
     NOW,
@@ -40,7 +41,7 @@ async def test_a_known_customer_gets_both_channels_in_her_language(pool: Pool):
     welcome, points = await messages(pool, "mona")
     assert (welcome["trigger"], points["trigger"]) == ("welcome", "points_earned")
     assert points["title"] == "حصلت على ١١ نقطة"
-    assert (points["state"], points["locale"], points["template_version"]) == ("sent", "ar", 1)
+    assert (points["state"], points["locale"], points["template_version"]) == ("sent", "ar", TEMPLATE_VERSION)
     assert await states(pool, "mona") == [("welcome", "queued", None), ("points_earned", "queued", None)]
     mail = (await messages(pool, "mona", "email"))[1]
     assert mail["due_at"] == NOW
@@ -62,7 +63,7 @@ async def test_what_is_published_tells_the_cause(pool: Pool):
         "message_id": str(message["id"]),
         "trigger": "points_earned",
         "template": "points_earned",
-        "template_version": 1,
+        "template_version": TEMPLATE_VERSION,
         "locale": "en",
         "channel": "in_app",
     }

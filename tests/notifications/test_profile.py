@@ -3,13 +3,17 @@
 from datetime import timedelta
 from functools import reduce
 from typing import Any
+from unicodedata import category
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifications.rules.profile import Profile, learn
+from services.notifications.rules.gate import Reason, Send, Skip, judge, mailbox
+from services.notifications.rules.notice import Kind
+from services.notifications.rules.profile import Detail, Profile, learn
 from shared.contracts.envelope import Event
+from shared.contracts.values import trim
 from tests.notifications.world import NOW, ago, earned, erased, registered, updated
 
 HOURS = st.integers(0, 3)  # few, so that many events share a time
@@ -112,3 +116,41 @@ def test_an_erasure_forgets_and_late_news_from_before_it_stays_forgotten():
 def test_events_of_other_topics_change_nothing():
     profile = learn_all([registered("c", name="Mona")])
     assert learn(profile, earned("c", 5)) is profile
+
+
+BLANKS = [" ", "\u00a0", "\u2003", "\u3000", "\t", "\r\n", "\u200b", "\ufeff", "\u2060", "\u202a\u200e", "\u200d"]
+
+
+@pytest.mark.parametrize("after", BLANKS, ids=ascii)
+@pytest.mark.parametrize("before", ["", *BLANKS[1:3]], ids=ascii)
+@pytest.mark.parametrize("make", [registered, updated])
+def test_blanks_around_an_address_or_a_number_are_no_part_of_it(make: Any, before: str, after: str):
+    told = make(
+        "c", email=f"{before}mona@example.org{after}", phone=f"{before}+966 50 123{after}", name=f"{before}Mona"
+    )
+    profile = learn_all([told])
+    assert profile.email == profile.details["email"].value == "mona@example.org"
+    assert profile.details["phone"].value == "+966 50 123"
+    assert mailbox(profile.email) == "mona@example.org"
+    assert profile.details["name"].value == f"{before}Mona"
+
+
+def test_blanks_alone_are_no_address():
+    profile = learn_all([registered("c", email=" \u00a0\u200b ")])
+    assert profile.email == ""
+    assert judge(Kind.TRANSACTIONAL, NOW, NOW, profile, NOW) == Skip(Reason.NO_ADDRESS)
+
+
+def test_an_address_that_was_kept_with_blanks_is_read_without():
+    kept = Profile("c", {"email": Detail("\u00a0mona@example.org ", NOW)}, NOW)
+    assert judge(Kind.TRANSACTIONAL, NOW, NOW, kept, NOW) == Send("mona@example.org")
+
+
+@given(st.text(max_size=12))
+def test_trimming_touches_the_ends_only(text: str):
+    found = trim(text)
+    assert found in text
+    assert trim(found) == found
+    assert trim(f"\u00a0{text}\u200b") == found
+    rest = text.replace(found, "", 1)
+    assert all(char.isspace() or category(char) == "Cf" for char in rest)

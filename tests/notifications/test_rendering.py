@@ -17,6 +17,7 @@ from services.notifications.rendering import (
     tidy,
 )
 from services.notifications.rules.notice import Fact, Trigger, notices
+from services.notifications.wording import LOCALE, visible
 from shared.contracts.envelope import Event
 from tests.notifications.world import earned, referral, registered, reversed_, templates, tier
 
@@ -49,8 +50,10 @@ def facts(event: Event) -> tuple[Trigger, dict[str, Fact]]:
     return one.trigger, dict(one.facts)
 
 
-def points(number: int) -> dict[str, Fact]:
-    return facts(earned("c", 1, balance={"available": 0}))[1] | {"points": number}
+def points(number: int, **changes: object) -> dict[str, Fact]:
+    """The facts of an event that earned so many points; contracts allow 1 or more of them."""
+    given_facts = facts(earned("c", max(number, 1), balance={"available": 0}, **changes))[1]
+    return given_facts | {"points": number}
 
 
 @pytest.mark.parametrize("reader", [ENGLISH, ARABIC, EGYPTIAN, Reader()], ids=["en", "ar", "ar-EG", "nobody"])
@@ -111,6 +114,20 @@ def test_english_plurals(number: int, expected: str):
 
 
 @pytest.mark.parametrize(
+    "number, english, arabic",
+    [(-1, "-1 points", "-1 نقطة"), (-2, "-2 points", "-2 نقطة"), (10**15, "1,000,000,000,000,000 points", None)],
+)
+def test_a_number_that_words_do_not_say_is_written(number: int, english: str, arabic: str | None):
+    source = """{{ n | plural: one: "one point", two: "two points", other: "# points" }}"""
+    environment = rendering._environment(rendering.DictLoader({}), escape=False)
+    for language, expected in (("en", english), ("ar", arabic)):
+        if expected is not None:
+            form = source.replace("points", "نقطة") if language == "ar" else source
+            text = environment.from_string(form).render(n=number, **{LOCALE: rendering._locale(language)})
+            assert text.replace("\u200e", "").replace("\u061c", "") == expected
+
+
+@pytest.mark.parametrize(
     "locale, number, day",
     [
         ("en-US", "12,345", "March 2, 2027"),
@@ -122,7 +139,7 @@ def test_english_plurals(number: int, expected: str):
     ],
 )
 def test_numbers_and_dates_are_written_as_the_reader_writes_them(locale: str, number: str, day: str):
-    told = points(12_345) | {"expires_at": "2027-03-01T23:30:00Z"}
+    told = points(12_345, expires_at="2027-03-01T23:30:00Z")
     text = templates().notification(Trigger.POINTS_EARNED, told, Reader(locale=locale, time_zone="Africa/Cairo"))
     assert number in text.title
     assert day in text.body
@@ -131,7 +148,7 @@ def test_numbers_and_dates_are_written_as_the_reader_writes_them(locale: str, nu
 @pytest.mark.parametrize("zone", [None, "Africa/Cairo", "America/New_York"])
 @pytest.mark.parametrize("instant", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
 def test_the_ends_of_the_calendar_are_dates(instant: str, zone: str | None):
-    text = templates().notification(Trigger.POINTS_EARNED, points(1) | {"expires_at": instant}, Reader(time_zone=zone))
+    text = templates().notification(Trigger.POINTS_EARNED, points(1, expires_at=instant), Reader(time_zone=zone))
     assert re.search(r"until \w+ \d+, \d+\.", text.body)
 
 
@@ -144,11 +161,12 @@ def test_any_id_and_any_locale_of_the_contract_can_be_rendered(order_id: str, ta
     told = points(5) | {"order_id": order_id}
     for locale in (tag, f"ar-{tag}", f"en_{tag}"):
         assert templates().mail(Trigger.POINTS_EARNED, told, Reader(locale=locale)).text
-        assert order_id in templates().notification(Trigger.POINTS_EARNED, told, Reader(locale=locale)).body
+        body = templates().notification(Trigger.POINTS_EARNED, told, Reader(locale=locale)).body
+        assert f"\u2068{visible(order_id)}\u2069" in body
 
 
 def test_a_day_is_that_of_the_readers_time_zone():
-    told = points(1) | {"expires_at": "2027-03-01T23:30:00Z"}
+    told = points(1, expires_at="2027-03-01T23:30:00Z")
     days = {
         zone: re.findall(
             r"March (\d+)", templates().notification(Trigger.POINTS_EARNED, told, Reader(time_zone=zone)).body
@@ -207,8 +225,16 @@ def test_no_name_makes_an_element_or_a_second_line(name: str):
 @pytest.mark.parametrize(
     "name, expected",
     [
-        ("  Mona \r\n Ali ", "Mona Ali"),
-        ("Mona\u202eevil", "Mona evil"),
+        ("  Mona \u00a0\t Ali\n", "Mona Ali"),
+        ("Mona\u202eevil", "Monaevil"),
+        ("Mona\r\nAli", None),
+        ("Mona\u2028Ali", None),
+        ("Win at evil.example", "Win at evil.example"),
+        ("[x](http://evil.example)", None),
+        ("WWW.evil.example", None),
+        ("w\u200bww.evil.example", None),
+        ("eve@evil.example", None),
+        ("\u3164\u2800", None),
         ("\u200b\u0000 \t", None),
         ("", None),
         (None, None),

@@ -76,7 +76,7 @@ earned = partial(moved, "earned")
 reversed_ = partial(moved, "reversed")
 
 
-def tier(verb: str, customer_id: str, to: str, time: datetime = NOW) -> Event:
+def tier(verb: str, customer_id: str, to: str, time: datetime = NOW, **changes: Any) -> Event:
     entry = {"effective_at": format_instant(time), "tier": to, "points_multiplier": "1.25"}
     data = {
         "customer_id": customer_id,
@@ -87,6 +87,7 @@ def tier(verb: str, customer_id: str, to: str, time: datetime = NOW) -> Event:
         "effective_at": format_instant(time),
         "points_multiplier": "1.25",
         "timeline": [entry],
+        **changes,
     }
     return event(f"loyalty.tier.{verb}.v1", data, time)
 

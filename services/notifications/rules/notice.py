@@ -88,15 +88,37 @@ def _notice(
 
 
 def _earned(event: Event, moved: PointsMoved) -> Mapping[str, Fact]:
-    is_pending = moved.activates_at is not None and moved.activates_at > event.time
-    return {
+    has_date = moved.activates_at is not None and moved.activates_at > event.time
+    facts = {
         "points": moved.points,
         "reason": moved.reason.kind,
         "order_id": moved.reason.order_id,
         "available": moved.balance.available,
-        "activates_at": _instant(moved.activates_at) if is_pending else None,
+        "activates_at": _instant(moved.activates_at) if has_date else None,
         "expires_at": _instant(moved.expires_at),
     }
+    parts = {
+        "pending": moved.pending_points,
+        "activating": moved.activating_points if has_date else None,
+        "expiring": moved.expiring_points,
+        "repaid": moved.repaid_points,
+        "debt": moved.balance.debt,
+    }
+    told = {name: points for name, points in parts.items() if points is not None}
+    return complete(Trigger.POINTS_EARNED, facts | told)
+
+
+def complete(trigger: Trigger, facts: Mapping[str, Fact]) -> Mapping[str, Fact]:
+    """The facts of a notice, with those that its event, or the version that stored it, did not have yet.
+
+    Where an event has a date and does not say how many points have it, all of them do.
+    """
+    if trigger is not Trigger.POINTS_EARNED:
+        return facts
+    points = facts.get("points")
+    activating = facts.get("pending", points) if facts.get("activates_at") else 0
+    expiring = points if facts.get("expires_at") else 0
+    return {"pending": activating, "activating": activating, "expiring": expiring, "repaid": 0, "debt": 0, **facts}
 
 
 def _reversed(moved: PointsMoved) -> Mapping[str, Fact]:

@@ -7,9 +7,12 @@ from typing import Final
 
 from shared.contracts.envelope import Event
 from shared.contracts.shop import CustomerErased, CustomerProfile, CustomerUpdated
+from shared.contracts.values import trim
 
 # Where a customer comes from (devices, addresses, payments) is evidence against fraud and not kept here.
 _DETAILS: Final = ("name", "email", "phone", "locale", "time_zone", "country", "birth_date")
+# People paste these with blanks around them.
+_TRIMMED: Final = frozenset({"email", "phone"})
 _CONSENTS: Final = ("email", "sms", "push")
 
 Value = str | bool | None
@@ -48,8 +51,9 @@ class Profile:
 
     @property
     def email(self) -> str | None:
-        """The e-mail address as it was told: it may not be one."""
-        return self._text("email")
+        """The e-mail address as it was told, trimmed: it may not be one."""
+        told = self._text("email")
+        return None if told is None else trim(told)  # profiles that were learned before this are not trimmed
 
     @property
     def locale(self) -> str | None:
@@ -103,6 +107,8 @@ def _told(data: CustomerProfile) -> Iterator[tuple[str, Value]]:
     """What an event says: an absent field nothing, and null clears in an update only."""
     for name in filter(data.tells, _DETAILS):
         value = getattr(data, name)
+        if isinstance(value, str) and name in _TRIMMED:
+            value = trim(value)
         yield name, None if value is None else str(value)
     if not data.tells("marketing_consent"):
         return
