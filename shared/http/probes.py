@@ -13,13 +13,21 @@ from starlette.routing import BaseRoute, Route, Router
 Readiness = Callable[[], Awaitable[bool]]
 """Says whether the process can do its work now; an exception means no."""
 
+Liveness = Callable[[], bool]
+"""Says whether the process can ever do its work again without a new start."""
+
 _READY_SECONDS: Final = 2.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-def routes(is_ready: Readiness) -> list[BaseRoute]:
+def routes(is_ready: Readiness, is_alive: Liveness = lambda: True) -> list[BaseRoute]:
     """`/livez` (200 while the event loop turns), `/readyz` (200 or 503) and `/metrics` (Prometheus)."""
+
+    async def livez(_request: Request) -> Response:
+        if is_alive():
+            return JSONResponse({"status": "alive"})
+        return JSONResponse({"status": "stuck"}, 503)
 
     async def readyz(_request: Request) -> Response:
         if await _ask(is_ready):
@@ -27,15 +35,15 @@ def routes(is_ready: Readiness) -> list[BaseRoute]:
         return JSONResponse({"status": "not_ready"}, 503)
 
     return [
-        Route("/livez", _livez, include_in_schema=False),
+        Route("/livez", livez, include_in_schema=False),
         Route("/readyz", readyz, include_in_schema=False),
         Route("/metrics", _metrics, include_in_schema=False),
     ]
 
 
-def probes_app(is_ready: Readiness) -> Router:
+def probes_app(is_ready: Readiness, is_alive: Liveness = lambda: True) -> Router:
     """An ASGI app of the probes alone."""
-    return Router(routes(is_ready), redirect_slashes=False)
+    return Router(routes(is_ready, is_alive), redirect_slashes=False)
 
 
 async def _ask(is_ready: Readiness) -> bool:
@@ -44,10 +52,6 @@ async def _ask(is_ready: Readiness) -> bool:
     except Exception as error:  # noqa: BLE001 (whatever it is, the process is not ready)
         _log.warning("not_ready", failure=type(error).__name__, error=str(error))
         return False
-
-
-async def _livez(_request: Request) -> Response:
-    return JSONResponse({"status": "alive"})
 
 
 async def _metrics(_request: Request) -> Response:

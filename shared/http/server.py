@@ -10,7 +10,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from shared.http.probes import Readiness, probes_app
+from shared.http.probes import Liveness, Readiness, probes_app
 
 GRACE_SECONDS: Final = 10
 """How long requests in flight may take after the signal to stop."""
@@ -35,13 +35,13 @@ async def serve(app: ASGIApp, host: str, port: int) -> None:
             loop.remove_signal_handler(number)
 
 
-async def serve_probes(is_ready: Readiness, host: str, port: int) -> None:
+async def serve_probes(is_ready: Readiness, host: str, port: int, *, is_alive: Liveness = lambda: True) -> None:
     """Serve `/livez`, `/readyz` and `/metrics` until cancelled; signals are left to the caller.
 
     Raises:
         OSError: the address cannot be bound.
     """
-    server = _server(probes_app(is_ready), host, port)
+    server = _server(probes_app(is_ready, is_alive), host, port)
     serving = asyncio.create_task(server.serve(sockets=[bind(host, port)]))
     try:
         await asyncio.shield(serving)

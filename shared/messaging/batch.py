@@ -45,6 +45,30 @@ class Batch:
         """How many records have an effect or a dead letter."""
         return len(self.events) + len(self.malformed)
 
+    def halves(self) -> "tuple[Batch, Batch] | None":
+        """The batch in two, each with half of the records, in log order; None where it has one or none."""
+        records = sorted((*(one.record for one in self.events), *(one.record for one in self.malformed)), key=_place)
+        if len(records) < 2:
+            return None
+        cut = _place(records[len(records) // 2])
+        return self._part(cut, first=True), self._part(cut, first=False)
+
+    def _part(self, cut: tuple[str, int, int], *, first: bool) -> "Batch":
+        """What lies before a record, or from it on: one partition is divided, the others go to one side whole."""
+        spans: dict[Partition, Span] = {}
+        for tp, span in self.spans.items():
+            if tp == cut[:2]:
+                spans[tp] = Span(span.start, cut[2]) if first else Span(cut[2], span.end)
+            elif (tp < cut[:2]) == first:
+                spans[tp] = span
+        events = [one for one in self.events if (_place(one.record) < cut) == first]
+        malformed = [one for one in self.malformed if (_place(one.record) < cut) == first]
+        return Batch(spans, events, malformed, self.generation)
+
+
+def _place(record: Record) -> tuple[str, int, int]:
+    return record.topic, record.partition, record.offset
+
 
 Decoded = tuple[list[Event], list[Malformation]]
 """The events in records, in their order, and what is none."""

@@ -2,13 +2,15 @@
 
 Every failure has a type and a destination: malformed or refused by a rule → dead letter; an
 exception of the handler → the batch is bisected until the culprit stands alone; transient →
-again, in place; anything else leaves this module and ends the process.
+again, in place, and where that goes on while the database is well, without the customer who is
+the cause of it; anything else leaves this module and ends the process.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -18,31 +20,24 @@ import structlog
 from shared import telemetry
 from shared.contracts.envelope import Event
 from shared.contracts.outcomes import Refusal
-from shared.contracts.reasons import Reason
-from shared.messaging import dead_letters, inbox, positions
+from shared.messaging import dead_letters, positions
+from shared.messaging.application import Application, Handle, HandlerFailedError
 from shared.messaging.batch import Batch, Malformation
+from shared.messaging.culprits import Culprits, Search, Suspects
 from shared.messaging.positions import Group
+from shared.postgres import health
 from shared.postgres.pool import Connection, Pool, is_transient
 
-Handle = Callable[[Connection, Sequence[Event], datetime], Awaitable[list[Refusal]]]
-"""Applies events (new, of wanted types, in log order) in a transaction that it is given; `now` is the clock.
+HANDLER_SECONDS: Final = 60.0
+"""Seconds that all statements and computations of a batch may take together."""
 
-Returns what its rules refused; any exception makes the caller roll back and bisect.
-"""
-
-MOST_REFUSED_IN_A_ROW: Final = 100
 _LONGEST_PAUSE: Final = 5.0
 _FIRST_PAUSE: Final = 0.05
+_ALIKE: Final = 3
+_ALIKE_SLOW: Final = 2
+_SLOW_SECONDS: Final = 20.0
 
 _log = structlog.stdlib.get_logger(__name__)
-
-
-class HandlerBrokenError(Exception):
-    """The handler failed on too many events in a row: the code is wrong, not the data."""
-
-
-class _HandlerFailedError(Exception):
-    """An exception left the handler; its cause tells which."""
 
 
 def _clock() -> datetime:
@@ -53,16 +48,21 @@ def _clock() -> datetime:
 class Delivery:
     """Delivers batches to a handler.
 
-    `healthy` is False while a batch is being tried again, and `refused_in_a_row` counts the
-    events on which the handler failed since it last succeeded.
+    `healthy` is False while a batch is being tried again. `suspects` are shared by the deliveries of a worker.
     """
 
     pool: Pool
     group: Group
     handle: Handle
     clock: Callable[[], datetime] = _clock
+    suspects: Suspects = field(default_factory=Suspects)
     healthy: bool = field(default=True, init=False)
-    refused_in_a_row: int = field(default=0, init=False)
+    _streak: set[str] = field(default_factory=set[str], init=False)
+
+    @property
+    def refused_in_a_row(self) -> int:
+        """The number of customers for whom the handler failed since it last succeeded."""
+        return len(self._streak)
 
     async def deliver(self, batch: Batch, is_stale: Callable[[Batch], bool]) -> bool:
         """Apply a batch once; False when it was found stale (lost in a rebalance) before it could be.
@@ -77,42 +77,94 @@ class Delivery:
             self.healthy = True
 
     async def _deliver(self, batch: Batch, is_stale: Callable[[Batch], bool]) -> bool:
+        search = Search(self.pool, self.handle, self.clock, lambda: is_stale(batch), self.suspects)
+        culprits = dict(await search.known(batch.events))
         careful = False
         pause = _FIRST_PAUSE
+        failures = _Failures()
         while not is_stale(batch):
+            started = asyncio.get_running_loop().time()
             try:
-                await self._transact(batch, careful=careful)
-            except _HandlerFailedError as error:
+                await self._transact(batch, careful=careful, culprits=culprits)
+            except HandlerFailedError as error:
                 _log.warning("batch_is_bisected", events=len(batch.events), exc_info=error.__cause__)
                 careful = True
+                continue
             except Exception as error:
                 if not is_transient(error):
                     raise
-                self.healthy = False
-                telemetry.RETRIES.labels(type(error).__name__).inc()
-                _log.warning("batch_is_retried", failure=type(error).__name__, error=str(error), pause=pause)
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 jitter, no secret
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                self._observe_failure(error, pause)
+                failures.add(error, asyncio.get_running_loop().time() - started)
             else:
                 return True
+            if failures.are_suspicious and await health.is_well(self.pool):
+                found = await search.find([one for one in batch.events if one.customer_id not in culprits])
+                _log.warning("culprits_searched", events=len(batch.events), found=len(found))
+                if not found and failures.searched and (halves := batch.halves()):
+                    # Nobody fails alone: it is too much together.
+                    return await self._deliver(halves[0], is_stale) and await self._deliver(halves[1], is_stale)
+                culprits |= found
+                failures.start_over(found)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 jitter, no secret
+            pause = min(pause * 2, _LONGEST_PAUSE)
         return False
 
-    async def _transact(self, batch: Batch, *, careful: bool) -> None:
+    async def _transact(self, batch: Batch, *, careful: bool, culprits: Culprits) -> None:
         started = time.monotonic()
-        streak = self.refused_in_a_row
         async with self.pool.acquire() as connection, connection.transaction():
             await positions.advance(connection, self.group, batch.spans)
-            application = _Application(self.handle, self.clock(), careful, streak)
-            refusals = await application.apply(connection, batch.events)
+            application = Application(self.handle, self.clock(), set(self._streak), careful)
+            mine = [one for one in batch.events if one.customer_id in culprits] if culprits else []
+            others = [one for one in batch.events if one.customer_id not in culprits] if mine else batch.events
+            async with asyncio.timeout(HANDLER_SECONDS):
+                refusals = await application.apply(connection, others)
+            refusals += [application.refuse(one, culprits[one.customer_id]) for one in mine]
             refused = [*batch.malformed, *map(dead_letters.from_refusal, refusals)]
             await dead_letters.write(connection, refused)
-        self.refused_in_a_row = application.streak
+        self._streak = application.streak
         _observe(batch, refused, application.known, time.monotonic() - started)
 
     async def replay(self, events: Sequence[Event], connection: Connection) -> list[Refusal]:
         """Apply events that were dead letters, in the caller's transaction; returns what is refused again."""
-        application = _Application(self.handle, self.clock(), careful=True, streak=0)
+        application = Application(self.handle, self.clock(), set(), careful=True)
         return await application.apply(connection, events)
+
+    def _observe_failure(self, error: Exception, pause: float) -> None:
+        self.healthy = False
+        telemetry.RETRIES.labels(type(error).__name__).inc()
+        _log.warning("batch_is_retried", failure=type(error).__name__, error=str(error), pause=pause)
+
+
+@dataclass(slots=True)
+class _Failures:
+    """The transient failures of a batch, by kind: several alike may be its own fault."""
+
+    searched: bool = False
+    _enough: int = _ALIKE
+    _counts: Counter[str] = field(default_factory=Counter[str])
+    _seconds: Counter[str] = field(default_factory=Counter[str])
+
+    def add(self, error: Exception, seconds: float) -> None:
+        """Count a failure of a transaction that took so long."""
+        kind = health.kind_of(error)
+        if kind is not None:
+            self._counts[kind] += 1
+            self._seconds[kind] += round(seconds)
+
+    @property
+    def are_suspicious(self) -> bool:
+        """Whether it failed alike so often that its own events may be the cause; sooner, where each took long."""
+        return any(
+            count >= self._enough or (count >= _ALIKE_SLOW and self._seconds[kind] >= _SLOW_SECONDS)
+            for kind, count in self._counts.items()
+        )
+
+    def start_over(self, found: Culprits) -> None:
+        """The batch is tried without those who were found; there may be more of them."""
+        self.searched = True
+        self._enough = 1 if found else _ALIKE
+        self._counts.clear()
+        self._seconds.clear()
 
 
 def _observe(batch: Batch, refused: Sequence[Malformation], known: int, seconds: float) -> None:
@@ -129,64 +181,3 @@ def _observe(batch: Batch, refused: Sequence[Malformation], known: int, seconds:
             oldest[record.topic] = record.timestamp
     for topic, since in oldest.items():
         telemetry.COMMIT_DELAY.labels(topic).observe(max(0.0, now - since.timestamp()))
-
-
-@dataclass(slots=True)
-class _Application:
-    """Applies events in a transaction: each new one once, the refused ones leaving no trace in the inbox."""
-
-    handle: Handle
-    now: datetime
-    careful: bool
-    streak: int
-    known: int = 0
-
-    async def apply(self, connection: Connection, events: Sequence[Event]) -> list[Refusal]:
-        refusals: list[Refusal] = []
-        pending = list(events)
-        while pending:
-            claimed = await inbox.claim(connection, pending)
-            self.known += claimed.known
-            found = await self._handle(connection, claimed.fresh) if claimed.fresh else []
-            released = await inbox.release(connection, [one.event for one in found])
-            refusals += found
-            # A repeat of an event that was refused is not a repeat: nothing took its name.
-            pending = [event for event in claimed.repeats if inbox.digest(event) in released]
-            self.known += len(claimed.repeats) - len(pending)
-        return refusals
-
-    async def _handle(self, connection: Connection, events: list[Event]) -> list[Refusal]:
-        if self.careful:
-            return await self._bisect(connection, events)
-        try:
-            refusals = await self.handle(connection, events, self.now)
-        except Exception as error:
-            if is_transient(error):
-                raise
-            raise _HandlerFailedError from error
-        self.streak = 0
-        return refusals
-
-    async def _bisect(self, connection: Connection, events: list[Event]) -> list[Refusal]:
-        try:
-            async with connection.transaction():
-                refusals = await self.handle(connection, events, self.now)
-        except Exception as error:
-            if is_transient(error):
-                raise
-            if len(events) > 1:
-                middle = len(events) // 2
-                first = await self._bisect(connection, events[:middle])
-                return first + await self._bisect(connection, events[middle:])
-            return [self._refuse(events[0], error)]
-        self.streak = 0
-        return refusals
-
-    def _refuse(self, event: Event, error: Exception) -> Refusal:
-        self.streak += 1
-        _log.error("handler_refused", id=event.id, type=event.type, correlation_id=event.correlation_id, exc_info=error)
-        if self.streak > MOST_REFUSED_IN_A_ROW:
-            raise HandlerBrokenError(
-                f"the handler failed on more than {MOST_REFUSED_IN_A_ROW} events in a row, last: {error!r}"
-            ) from error
-        return Refusal(event, Reason.HANDLER_REFUSED, f"{type(error).__name__}: {error}")

@@ -19,10 +19,12 @@ import structlog
 from faust.app.base import BootStrategy
 
 from shared.http import idempotency
-from shared.messaging import inbox, kafka, outbox
+from shared.messaging import deadline, inbox, kafka, outbox
 from shared.messaging.apart import Apart
+from shared.messaging.application import Handle, HandlerBrokenError
 from shared.messaging.batch import Batch, Here
-from shared.messaging.delivery import Delivery, Handle, HandlerBrokenError
+from shared.messaging.culprits import Suspects
+from shared.messaging.delivery import Delivery
 from shared.messaging.inflow import Inflow, PositionLostError
 from shared.messaging.kafka import Broker
 from shared.messaging.positions import Group, PositionMovedError
@@ -148,7 +150,8 @@ class Worker:
         decoder = Apart(self.spec.wanted) if self.spec.decodes_apart else Here(self.spec.wanted)
         inflow = Inflow(self.broker, self.pool, group, decoder, self.batch_size)
         await inflow.start()
-        self._deliveries = [Delivery(self.pool, group, self.spec.handle) for _ in range(self.lanes)]
+        suspects = Suspects()
+        self._deliveries = [Delivery(self.pool, group, self.spec.handle, suspects=suspects) for _ in range(self.lanes)]
         relay = Relay.to(self.broker, self.pool)
         self._inflow, self._relay = inflow, relay
         app, lanes = self._host(inflow, relay)
@@ -197,7 +200,8 @@ class Worker:
     def _job(self, job: Job) -> Callable[[], Coroutine[Any, Any, None]]:
         async def run() -> None:
             try:
-                await job.run(self.pool, datetime.now(UTC))
+                with deadline.limit(deadline.FOLD_SECONDS):
+                    await job.run(self.pool, datetime.now(UTC))
             except Exception as error:  # noqa: BLE001 see `_survive`
                 if not is_transient(error):
                     self._fail(f"job {job.name}", error)

@@ -32,7 +32,9 @@ class Query:
     arguments: tuple[Any, ...] = ()
 
 
-UNBOUNDED_SQL = "SET LOCAL statement_timeout = 0"
+UNBOUNDED_SQL = """
+SELECT set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true)
+"""
 
 
 @asynccontextmanager

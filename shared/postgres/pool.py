@@ -11,6 +11,8 @@ Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 Pool = asyncpg.Pool
 
 STATEMENT_TIMEOUT: Final = timedelta(seconds=30)
+IDLE_TIMEOUT: Final = timedelta(seconds=30)
+"""How long a transaction may do nothing before the server ends its session, and gives its locks back."""
 
 _JSON_ENCODER: Final = msgspec.json.Encoder()
 _JSON_DECODER: Final = msgspec.json.Decoder()
@@ -41,7 +43,7 @@ def server_settings(application: str) -> dict[str, str]:
         "timezone": "UTC",
         "jit": "off",
         "statement_timeout": str(int(STATEMENT_TIMEOUT.total_seconds() * 1000)),
-        "idle_in_transaction_session_timeout": str(int(STATEMENT_TIMEOUT.total_seconds() * 2000)),
+        "idle_in_transaction_session_timeout": str(int(IDLE_TIMEOUT.total_seconds() * 1000)),
     }
 
 
@@ -82,8 +84,9 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same work can succeed later as it is: after a lost connection, a deadlock, a timeout, a full disk."""
     if isinstance(error, asyncpg.PostgresError):
         state = cast("str | None", cast("Any", error).sqlstate) or ""
-        # Classes: 08 connection, 40 rollback, 53 resources, 57 operator, 58 system; read-only after a failover.
-        return state[:2] in {"08", "40", "53", "57", "58"} or state in {"25006", "55P03"}
+        # Classes: 08 connection, 40 rollback, 53 resources, 57 operator, 58 system; read-only after a failover;
+        # a transaction that was idle, or took, for too long; a lock that was not to be had.
+        return state[:2] in {"08", "40", "53", "57", "58"} or state in {"25006", "25P03", "25P04", "55P03"}
     if isinstance(error, asyncpg.InterfaceError):
         # A connection that was lost says that it is closed, or back in its pool; a wrong argument is a bug.
         return not isinstance(error, ValueError) and any(word in str(error) for word in ("clos", "released back"))

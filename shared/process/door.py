@@ -1,7 +1,6 @@
 """The door of a service: `python -m services.<name> COMMAND`, the same commands for each."""
 
 import argparse
-import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,11 +14,12 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from shared import telemetry
-from shared.http.server import serve, serve_probes
+from shared.http.server import serve
 from shared.messaging.worker import EXIT_RESTART, Worker, WorkerSpec, stop_on_signals
 from shared.postgres.migrate import MigrationChangedError, migrate
 from shared.postgres.pool import Pool, open_pool
 from shared.process import dead_letters, positions
+from shared.process.pulse import beating
 from shared.process.settings import ServiceSettings
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -140,14 +140,16 @@ async def _work(door: Door[S], settings: S) -> int:
     async with await _pool(settings, "worker") as pool:
         worker = Worker(door.spec(settings), pool, settings.broker(), settings.batch_size, settings.lanes)
         stop_on_signals(worker)
-        probes = asyncio.create_task(serve_probes(worker.is_ready, settings.host, settings.probe_port))
-        probes.add_done_callback(lambda task: worker.stop() if not task.cancelled() and task.exception() else None)
-        try:
+        failures: list[BaseException] = []
+
+        def end(error: BaseException) -> None:
+            failures.append(error)
+            worker.stop()
+
+        with beating(worker.is_ready, (settings.host, settings.probe_port), end):
             code = await worker.run()
-        finally:
-            probes.cancel()
-        if probes.done() and not probes.cancelled() and (error := probes.exception()):
-            raise error
+        if failures:
+            raise failures[0]
         return code
 
 

@@ -9,14 +9,14 @@ import pytest
 
 from shared.contracts.envelope import Event
 from shared.contracts.outcomes import Refusal
-from shared.messaging.delivery import MOST_REFUSED_IN_A_ROW, HandlerBrokenError
+from shared.messaging.application import MOST_REFUSED_IN_A_ROW, HandlerBrokenError
 from shared.messaging.positions import PositionMovedError
 from shared.postgres.pool import Connection
 from tests.messaging.log import Desk, Handler, batch, fresh, purchase
 
 
-def many(count: int, prefix: str = "e") -> list[dict]:
-    return [purchase(f"{prefix}{number}", f"c{number % 7}") for number in range(count)]
+def many(count: int, prefix: str = "e", customers: int = 7) -> list[dict]:
+    return [purchase(f"{prefix}{number}", f"{prefix}-c{number % customers}") for number in range(count)]
 
 
 async def test_a_batch_moves_the_position_with_its_effects(desk: Desk):
@@ -115,28 +115,28 @@ async def test_a_poison_event_leaves_one_dead_letter_and_499_effects(desk: Desk,
 
 
 async def test_an_error_of_the_database_is_bisected_too(desk: Desk):
-    await desk.pool.execute("ALTER TABLE effect ADD CHECK (customer_id <> 'c3')")
+    await desk.pool.execute("ALTER TABLE effect ADD CHECK (customer_id <> 'e-c3')")
     await desk.deliver(many(70))
     assert len(await desk.effects()) == 60
     assert len(await desk.letters()) == 10
 
 
-async def test_over_100_in_a_row_stop_the_worker_and_nothing_is_applied(desk: Desk):
+async def test_over_100_customers_in_a_row_stop_the_worker_and_nothing_is_applied(desk: Desk):
     desk.handler.breaks = lambda one: RuntimeError("broken") if one.id.startswith("e") else None
-    with pytest.raises(HandlerBrokenError, match="more than 100 events in a row"):
-        await desk.deliver([purchase("good"), *many(MOST_REFUSED_IN_A_ROW + 1)])
+    with pytest.raises(HandlerBrokenError, match="more than 100 customers in a row"):
+        await desk.deliver([purchase("good"), *many(MOST_REFUSED_IN_A_ROW + 1, customers=MOST_REFUSED_IN_A_ROW + 1)])
     assert (await desk.effects(), await desk.letters(), await desk.position()) == ([], [], None)
 
 
 async def test_refusals_in_a_row_count_over_batches_and_a_success_resets_them(desk: Desk):
     desk.handler.breaks = lambda one: RuntimeError("broken") if one.id.startswith("e") else None
-    await desk.deliver(many(60, "e1-"))
+    await desk.deliver(many(60, "e1", 60))
     assert desk.delivery.refused_in_a_row == 60
     await desk.deliver([purchase("good")], start=60)
     assert desk.delivery.refused_in_a_row == 0
-    await desk.deliver(many(60, "e2-"), start=61)
+    await desk.deliver(many(60, "e2", 60), start=61)
     with pytest.raises(HandlerBrokenError):
-        await desk.deliver(many(60, "e3-"), start=121)
+        await desk.deliver(many(60, "e3", 60), start=121)
     assert await desk.position() == 121
     assert len(await desk.letters()) == 120
     assert desk.delivery.refused_in_a_row == 60, "what was rolled back does not count"
@@ -144,8 +144,16 @@ async def test_refusals_in_a_row_count_over_batches_and_a_success_resets_them(de
 
 async def test_exactly_100_in_a_row_are_dead_letters(desk: Desk):
     desk.handler.breaks = lambda _: RuntimeError("broken")
-    await desk.deliver(many(MOST_REFUSED_IN_A_ROW))
+    await desk.deliver(many(MOST_REFUSED_IN_A_ROW, customers=MOST_REFUSED_IN_A_ROW))
     assert len(await desk.letters()) == MOST_REFUSED_IN_A_ROW
+
+
+async def test_one_customer_with_500_poisonous_events_stops_nobody(desk: Desk):
+    desk.handler.breaks = lambda one: RuntimeError("broken") if one.customer_id == "bad" else None
+    await desk.deliver([purchase(f"bad{number}", "bad") for number in range(500)])
+    await desk.deliver([purchase(f"more{number}", "bad") for number in range(101)] + many(5), start=500)
+    assert await desk.effects() == ["e0", "e1", "e2", "e3", "e4"]
+    assert len(await desk.letters()) == 601
 
 
 @pytest.mark.parametrize(

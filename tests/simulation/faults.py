@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from tests.simulation.history import CUSTOMERS
 from tests.simulation.link import Link
 
 COMMITS: Final = (
@@ -17,6 +18,10 @@ COMMITS: Final = (
 )
 STRIKES: Final = ("crash", "pause", "pause", "rebalance", "broker", "session", "restart", "database")
 
+POISONS: Final = ("raises", "57014", "53200", "53100", "session")
+"""A customer's events make the handler raise, a statement time out or find no memory or disk, or end the session."""
+
+_WITHOUT_POISON: Final = 0.6
 _LOSSES: Final = ("lost before", "lost after")
 _ERRORS: Final = ("error 40001", "error 40P01")
 _NEVER_FAILING: Final = ("BEGIN", "ROLLBACK", "SELECT pg_advisory")
@@ -51,6 +56,22 @@ class Mixture:
             stalls=chance.choice((0.0, 0.005, 0.02)),
             strikes={step: chance.choice(kinds) for step in steps},
         )
+
+
+@dataclass(frozen=True)
+class Poison:
+    """A customer whose events a service's handler always fails on, and how."""
+
+    service: str
+    customer: str
+    kind: str
+
+    @classmethod
+    def draw(cls, chance: Random) -> "Poison | None":
+        """Nobody in most seeds."""
+        if chance.random() < _WITHOUT_POISON:
+            return None
+        return cls(chance.choice(("points", "tiers")), chance.choice(CUSTOMERS), chance.choice(POISONS))
 
 
 class Faults:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shared.contracts.envelope import Event, Record, decode, from_milliseconds
-from shared.contracts.reasons import Malformed
+from shared.contracts.reasons import Malformed, Reason
 from shared.messaging.inbox import digest
 from tests.points.model import Model
 from tests.simulation.broker import Kept
@@ -38,6 +38,9 @@ class _Read:
         self.model = Model()
         self.events: list[Event] = []
         self.malformed: list[tuple[str, int, int]] = []
+        self.poisoned: list[tuple[str, int, int]] = []
+        poison = world.poison
+        self.poison = poison.customer if poison is not None and poison.service == service.name else None
         topics, wanted = service.spec.topics, service.spec.wanted
         for place, log in sorted(world.broker.logs.items()):
             for kept in log.records if place.topic in topics else ():
@@ -60,7 +63,9 @@ class _Read:
         except Malformed:
             self.malformed.append(kept[:3])
         else:
-            if event is not None:
+            if event is not None and event.customer_id == self.poison:
+                self.poisoned.append(kept[:3])
+            elif event is not None:
                 self.events.append(event)
 
 
@@ -72,6 +77,8 @@ def _effects(log: _Read, watch: Watch) -> Iterator[str]:
     for name in names:
         if had[name] != 1:
             yield f"the event {name} had its effect {had[name]} times"
+    if log.poison is not None and any(row["customer_id"] == log.poison for row in rows):
+        yield f"events of {log.poison} had an effect"
     last: dict[tuple[str, int], int] = {}
     for row in rows:
         event = names.get((row["customer_id"], row["source"], row["id"]))
@@ -86,11 +93,14 @@ def _effects(log: _Read, watch: Watch) -> Iterator[str]:
 
 
 def _letters(log: _Read, watch: Watch) -> Iterator[str]:
-    """The dead letters are the malformed records, each once, and what the rules refuse."""
+    """The dead letters are the malformed and the poisonous records, each once, and what the rules refuse."""
     rows = watch.rows('SELECT topic, partition, "offset", value, reason FROM dead_letter')
     found = [((row["topic"], row["partition"], row["offset"]), row["reason"]) for row in rows]
     rules = {"order_conflict", "currency_mismatch", "unknown_line"}
-    broken = sorted(place for place, reason in found if reason not in rules)
+    poisoned = sorted(place for place, reason in found if reason == Reason.HANDLER_REFUSED)
+    if poisoned != sorted(log.poisoned):
+        yield f"the handler refused {poisoned}, poisonous are {sorted(log.poisoned)}"
+    broken = sorted(place for place, reason in found if reason not in rules | {Reason.HANDLER_REFUSED})
     if broken != sorted(log.malformed):
         yield f"dead letters are {broken}, malformed are {sorted(log.malformed)}"
     refused = {json.loads(row["value"])["id"] for row in rows if row["reason"] in rules}

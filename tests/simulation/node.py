@@ -12,14 +12,17 @@ from aiokafka.errors import KafkaError
 from shared.contracts.envelope import Event
 from shared.contracts.outcomes import Refusal
 from shared.messaging import kafka, worker
+from shared.messaging.application import Handle
 from shared.messaging.batch import Batch, Here
-from shared.messaging.delivery import Delivery, Handle
+from shared.messaging.culprits import Suspects
+from shared.messaging.delivery import Delivery
 from shared.messaging.inflow import Inflow
 from shared.messaging.kafka import Broker
 from shared.messaging.positions import Group
 from shared.messaging.relay import Relay
 from shared.messaging.worker import WorkerSpec
 from shared.postgres.pool import Connection, open_pool
+from tests.simulation.faults import Poison
 
 _LANES: Final = 2
 _REPORT_SECONDS: Final = 5.0
@@ -69,13 +72,14 @@ class Worker:
             raise StartFailedError from error
         relay = Relay.to(self.broker, pool)
         lanes: list[asyncio.Queue[Batch]] = [asyncio.Queue(maxsize=1) for _ in range(_LANES)]
+        suspects = Suspects()
         work: dict[str, Awaitable[None]] = {
             "relay": relay.run(),
             "inflow": inflow.run(spec.topics, *(lane.put for lane in lanes)),
             "report": _report(inflow),
         }
         for number, lane in enumerate(lanes):
-            delivery = Delivery(pool, group, counting(spec.handle), self.clock)
+            delivery = Delivery(pool, group, counting(spec.handle), self.clock, suspects)
             work[f"agent {number}"] = _apply(lane, inflow, delivery, relay)
         parts = [asyncio.create_task(one, name=name) for name, one in work.items()]
         stopping = asyncio.create_task(self.stopped.wait(), name="stopping")
@@ -109,6 +113,25 @@ async def _shut_down(inflow: Inflow, relay: Relay, parts: Sequence[asyncio.Task[
         part.cancel()
     await inflow.close()
     await asyncio.wait(parts)
+
+
+_RAISE: Final = "DO $$ BEGIN RAISE EXCEPTION 'simulated' USING ERRCODE = '{}'; END $$"
+
+
+def poisoned(handle: Handle, poison: Poison) -> Handle:
+    """The handler, which fails after its work where it has an event of the customer."""
+
+    async def failing(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
+        refusals = await handle(connection, events, now)
+        if any(one.customer_id == poison.customer for one in events):
+            if poison.kind == "raises":
+                raise ValueError(poison.customer)
+            if poison.kind == "session":
+                connection.terminate()
+            await connection.execute(_RAISE.format(poison.kind))
+        return refusals
+
+    return failing
 
 
 EFFECT_COLUMNS: Final = ("topic", "partition", "offset", "id", "source", "customer_id")

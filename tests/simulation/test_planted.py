@@ -2,7 +2,8 @@
 
 Planted: the position is committed before the effect; a position moves wherever it was; what was handled before is
 handled again; the outbox is read by `id > last`; the relay commits before the acknowledgements; it goes on after a
-failed one; an account is read without its lock; a position is sought while another lane reads.
+failed one; an account is read without its lock; a position is sought while another lane reads; who makes a batch
+fail is never looked for; a culprit's neighbors are refused with it; a culprit's events are refused, and forgotten.
 """
 
 import asyncio
@@ -15,8 +16,11 @@ import pytest
 
 from services.points.store import accounts
 from shared.contracts.envelope import Event
-from shared.messaging import delivery, inbox, positions, relay
-from shared.messaging.batch import Batch
+from shared.contracts.reasons import Reason
+from shared.messaging import dead_letters, inbox, positions, relay
+from shared.messaging.application import Application
+from shared.messaging.batch import Batch, Malformation
+from shared.messaging.culprits import Culprits, Search
 from shared.messaging.delivery import Delivery
 from shared.messaging.inbox import Claimed
 from shared.messaging.inflow import Inflow
@@ -27,14 +31,15 @@ from tests.simulation.seeds import play
 ENOUGH = 40
 
 
-async def position_first(self: Delivery, batch: Batch, *, careful: bool) -> None:
+async def position_first(self: Delivery, batch: Batch, *, careful: bool, culprits: Culprits) -> None:
     async with self.pool.acquire() as connection, connection.transaction():
         await positions.advance(connection, self.group, batch.spans)
     async with self.pool.acquire() as connection, connection.transaction():
-        application = delivery._Application(self.handle, self.clock(), careful, self.refused_in_a_row)
-        refusals = await application.apply(connection, batch.events)
-        refused = [*batch.malformed, *map(delivery.dead_letters.from_refusal, refusals)]
-        await delivery.dead_letters.write(connection, refused)
+        application = Application(self.handle, self.clock(), set(), careful)
+        refusals = await application.apply(connection, [one for one in batch.events if one.customer_id not in culprits])
+        refusals += [application.refuse(one, "") for one in batch.events if one.customer_id in culprits]
+        refused = [*batch.malformed, *map(dead_letters.from_refusal, refusals)]
+        await dead_letters.write(connection, refused)
 
 
 async def everything_is_new(_: Connection, events: Sequence[Event]) -> Claimed:
@@ -91,6 +96,20 @@ def lanes_read_at_once(reader: Inflow, *given: Any, made: Any = Inflow.__init__)
     reader._reading = nullcontext()  # type: ignore[assignment]
 
 
+async def nobody(_: Search, _events: Sequence[Event]) -> Culprits:
+    return {}
+
+
+async def everybody(_: Search, events: Sequence[Event]) -> Culprits:
+    return {event.customer_id: "too slow" for event in events}
+
+
+async def without_letters(
+    connection: Connection, refused: Sequence[Malformation], write: Any = dead_letters.write
+) -> None:
+    await write(connection, [one for one in refused if one.reason is not Reason.HANDLER_REFUSED])
+
+
 Plant = tuple[Any, str, Any]
 PLANTS: dict[str, list[Plant]] = {
     "the position is committed first": [(Delivery, "_transact", position_first)],
@@ -103,6 +122,9 @@ PLANTS: dict[str, list[Plant]] = {
     "the relay commits before the acknowledgements": [(relay, "publish_chunk", commit_first)],
     "a failed acknowledgement is passed over": [(relay, "publish_chunk", failures_are_passed_over)],
     "an account is read without its lock": [(accounts, "LOCK_SQL", accounts.LOCK_SQL.replace("FOR UPDATE", ""))],
+    "who makes a batch fail is never looked for": [(Search, "find", nobody)],
+    "the neighbors of a culprit are refused with it": [(Search, "find", everybody)],
+    "what the handler fails on is forgotten": [(dead_letters, "write", without_letters)],
     "a position is sought while another lane reads": [(Inflow, "__init__", lanes_read_at_once)],
 }
 

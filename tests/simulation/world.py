@@ -3,17 +3,17 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Final
 
 from shared.messaging.kafka import Broker as Address
 from tests.simulation.broker import Broker
 from tests.simulation.databases import Databases
-from tests.simulation.faults import Faults
+from tests.simulation.faults import Faults, Poison
 from tests.simulation.history import Told, history
 from tests.simulation.loop import DeadlockError, Loop, Process, running
-from tests.simulation.node import Service, StartFailedError, Worker
+from tests.simulation.node import Service, StartFailedError, Worker, poisoned
 from tests.simulation.seams import seams
 from tests.simulation.server import Server
 from tests.simulation.trace import Trace
@@ -49,6 +49,7 @@ class World:
         self.loop = Loop(Random(f"{seed} order"), self.trace)
         self.chance = Random(f"{seed} world")
         self.faults = Faults(Random(f"{seed} faults"))
+        self.poison = Poison.draw(Random(f"{seed} poison"))
         self.broker = Broker(self.loop, Random(f"{seed} broker"), self.chance.choice((1, 2, 2, 3)))
         # A relay in a hurry, and batches too small for all that is there, bring more transactions between others.
         pace = Random(f"{seed} pace")
@@ -58,7 +59,7 @@ class World:
         self.server.fault, self.server.crash = self.faults.of_statement, self.crash
         self.slots = [Slot(service, number) for service in self.services for number in range(WORKERS)]
         self.told: list[Told] = []
-        self.strikes: Counter[str] = Counter()
+        self.strikes: Counter[str] = Counter([f"poison {self.poison.kind}"] if self.poison is not None else [])
         self._dead: list[Process] = []
         self._is_closing = self._is_over = False
         self._struck_at = 0
@@ -139,7 +140,10 @@ class World:
         slot.process = Process(f"{slot.service.name}-{slot.number}.{slot.lives}")
         slot.stopped = asyncio.Event()
         address = Address("simulated:1", slot.process.name, linger_ms=self.linger_ms, relay_linger_ms=self.linger_ms)
-        worker = Worker(slot.service, address, self.batch_size, self.broker.now, slot.stopped)
+        service = slot.service
+        if self.poison is not None and self.poison.service == service.name:
+            service = replace(service, spec=replace(service.spec, handle=poisoned(service.spec.handle, self.poison)))
+        worker = Worker(service, address, self.batch_size, self.broker.now, slot.stopped)
         task = self.loop.create_task(worker.run(), name="worker", context=slot.process.context)
         task.add_done_callback(lambda done: self._ended(slot, slot.process, done))
         self.trace.note(self.loop.time(), slot.process.name, "starts")

@@ -7,8 +7,9 @@ from itertools import islice
 from deploy.sample.cloudevent import HEADERS, CloudEvent
 from shared.contracts.envelope import Event, Record, decode
 from shared.contracts.registry import TYPES
+from shared.messaging.application import Handle
 from shared.messaging.batch import Batch
-from shared.messaging.delivery import Delivery, Handle
+from shared.messaging.delivery import Delivery
 from shared.messaging.positions import Group
 from shared.postgres.pool import Pool
 from tests.support.headers import in_bytes

@@ -22,12 +22,12 @@ def position_first() -> None:
     """The position is committed in a transaction of its own, before the effects."""
     transact, advance = Delivery._transact, positions.advance
 
-    async def early(self: Delivery, batch: Batch, *, careful: bool) -> None:
+    async def early(self: Delivery, batch: Batch, **how: Any) -> None:
         async with self.pool.acquire() as connection, connection.transaction():
             await advance(connection, self.group, batch.spans)
         if batch.events:
             die_here("position first")
-        await transact(self, batch, careful=careful)
+        await transact(self, batch, **how)
 
     positions.advance = _nothing
     Delivery._transact = early

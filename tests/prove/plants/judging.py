@@ -10,7 +10,7 @@ from services.points.store import accounts
 from shared.contracts.envelope import Event
 from shared.contracts.outcomes import Refusal
 from shared.http import idempotency
-from shared.messaging.delivery import _Application
+from shared.messaging.application import Application
 from tests.prove.plan import Fault
 from tests.prove.plants.consuming import LINES
 from tests.prove.plants.plant import Plant
@@ -22,7 +22,7 @@ def swallow() -> None:
     """An error of the handler is logged and forgotten. It fails now and then, as when a connection is lost."""
     count = 0
 
-    async def handle(self: _Application, connection: Any, events: list[Event]) -> list[Refusal]:
+    async def handle(self: Application, connection: Any, events: list[Event]) -> list[Refusal]:
         nonlocal count
         count += 1
         try:
@@ -32,7 +32,7 @@ def swallow() -> None:
         except Exception:  # noqa: BLE001 - the bug
             return []
 
-    _Application._handle = handle
+    Application._handle = handle
 
 
 _ONE_SQL: Final = accounts.LOCK_SQL

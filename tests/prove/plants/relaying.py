@@ -77,8 +77,8 @@ def without_outbox() -> None:
     async def remember(_connection: Any, publications: Sequence[Publication]) -> None:
         told.extend(publications)
 
-    async def publish(self: Delivery, batch: Batch, *, careful: bool) -> None:
-        await transact(self, batch, careful=careful)
+    async def publish(self: Delivery, batch: Batch, **how: Any) -> None:
+        await transact(self, batch, **how)
         if told:
             die_here("without outbox")
         await _publish(told)
