@@ -80,6 +80,13 @@ HTTP_SECONDS: Final = Histogram(
     buckets=_FAST,
 )
 
+HTTP_CUT: Final = Counter(
+    "wafa_http_connections_cut_total",
+    "Connections that the server refused or ended, by reason: too_many_connections, evicted, head_too_large, "
+    "head_timeout, body_timeout, slow_reader, malformed_request, too_many_pipelined.",
+    ("reason",),
+)
+
 METRICS: Final[tuple[MetricWrapperBase, ...]] = (
     LAG,
     BATCH_SIZE,
@@ -96,6 +103,7 @@ METRICS: Final[tuple[MetricWrapperBase, ...]] = (
     LEDGER_IMBALANCE,
     HTTP_REQUESTS,
     HTTP_SECONDS,
+    HTTP_CUT,
 )
 """Every metric of Wafa; `describe()` of each gives its name, type and help."""
 

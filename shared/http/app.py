@@ -17,10 +17,13 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def new_app(service: str, title: str, *, pool: Pool, authenticator: Authenticator) -> FastAPI:
+def new_app(
+    service: str, title: str, *, pool: Pool, authenticator: Authenticator, open_paths: tuple[str, ...] = ()
+) -> FastAPI:
     """An app with problem documents, request ids, metrics, auth, probes and `/docs`; the service adds its routes.
 
-    `/readyz` asks the pool for a connection that answers.
+    `/readyz` asks the pool for a connection that answers. Whatever a route asks for, a body is only read of who has
+    good credentials; of anybody, as far as it is small, where the path begins with one of `open_paths`.
     """
 
     async def is_ready() -> bool:
@@ -37,7 +40,7 @@ def new_app(service: str, title: str, *, pool: Pool, authenticator: Authenticato
         routes=[*routes(is_ready), *docs.routes()],
     )
     app.state.authenticator = authenticator
-    app.add_middleware(RequestMiddleware)
+    app.add_middleware(RequestMiddleware, open_paths=open_paths)
     problems.install(app)
     _describe_problems(app)
     return app

@@ -11,23 +11,33 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.http import bodies
+from shared.http.auth import Authenticator
+from shared.http.auth.principal import Principal
+from shared.http.bodies import LargeBodies, admitted
 from shared.http.problems import Problem, render, unexpected
 from shared.http.request import REQUEST_ID, identify
 from shared.telemetry import HTTP_REQUESTS, HTTP_SECONDS
 
 _HEADER: Final = REQUEST_ID.lower().encode()
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_CACHING: Final = b"cache-control"
+_NOT_KEPT: Final = (_CACHING, b"no-store")
 _PROBES: Final = frozenset({"/livez", "/readyz", "/metrics"})
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class RequestMiddleware:
-    """Gives a request its id, binds it to the log, counts the answer, and turns a bug into a 500."""
+    """Gives a request its id, binds it to the log, counts the answer, and turns a bug into a 500.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Nothing is read of a body before its sender is known. No answer of `/v1/` is kept by caches, unless its route says
+    otherwise.
+    """
+
+    def __init__(self, app: ASGIApp, open_paths: tuple[str, ...] = ()) -> None:
         self._app = app
+        self._open_paths = open_paths
+        self._large = LargeBodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or pass on what is not HTTP."""
@@ -38,21 +48,30 @@ class RequestMiddleware:
         headers = Headers(scope=scope)
         request_id = identify(headers.get(REQUEST_ID))
         scope.setdefault("state", {})["request_id"] = request_id
+        is_private = scope["path"].startswith("/v1/")
         status = 0
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (_HEADER, request_id.encode())]
+                sent = [*message.get("headers", ()), (_HEADER, request_id.encode())]
+                if is_private and not any(name == _CACHING for name, _ in sent):
+                    sent.append(_NOT_KEPT)
+                message["headers"] = sent
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                _check(scope, headers)
-                if scope["method"] not in _WITHOUT_BODY:
-                    receive = await bodies.admit(receive)
-                await self._app(scope, receive, answer)
+                _check(scope)
+                if scope["method"] in _WITHOUT_BODY:
+                    await self._app(scope, receive, answer)
+                else:
+                    sender = None
+                    if not scope["path"].startswith(self._open_paths):
+                        sender = (await _authenticate(scope, headers)).name
+                    async with admitted(receive, headers, sender, self._large) as body:
+                        await self._app(scope, body, answer)
             except Problem as refusal:
                 await render(refusal, request_id)(scope, receive, answer)
             except Exception as error:
@@ -64,7 +83,19 @@ class RequestMiddleware:
                 _count(scope, status, time.perf_counter() - begun)
 
 
-def _check(scope: Scope, headers: Headers) -> None:
+async def _authenticate(scope: Scope, headers: Headers) -> Principal:
+    """Who sends a body; kept for the route's own dependency, which asks what they may do.
+
+    Raises:
+        Problem: 401, there are no credentials or they are not good.
+    """
+    authenticator: Authenticator = scope["app"].state.authenticator
+    principal = await authenticator.authenticate(headers.get("authorization"))
+    scope["state"]["principal"] = principal
+    return principal
+
+
+def _check(scope: Scope) -> None:
     """Refuse what no route should see: an escaped slash would change the path's shape, NUL breaks PostgreSQL."""
     raw_path: bytes = scope.get("raw_path") or b""
     if b"%" in raw_path and not _is_plain(raw_path):
@@ -72,9 +103,6 @@ def _check(scope: Scope, headers: Headers) -> None:
     query: bytes = scope["query_string"]
     if b"\x00" in query or b"%00" in query:
         raise Problem(400, "malformed_query", "The query holds NUL.")
-    length = headers.get("content-length", "")
-    if length.isdecimal() and int(length[:20]) > bodies.LARGEST_BODY:
-        raise bodies.too_large()
 
 
 def _is_plain(raw_path: bytes) -> bool:

@@ -9,7 +9,7 @@ import asyncpg
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,6 +19,16 @@ from shared.http.request import request_id
 from shared.postgres.pool import is_transient
 
 MEDIA_TYPE: Final = "application/problem+json"
+
+MOST_ERRORS: Final = 50
+"""Errors that a problem document lists; `errors_omitted` counts the others."""
+
+TOO_MANY_ERRORS: Final = "too_many_errors"
+"""The type of a validation error that stands for `ctx.count` ones."""
+
+_LONGEST_MESSAGE: Final = 300
+_LONGEST_POINTER: Final = 512
+_CUT: Final = "…"
 
 _MAY_PASS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError, socket.gaierror, TimeoutError)
 
@@ -49,6 +59,9 @@ class ProblemDocument(BaseModel):
     detail: str
     code: str
     errors: list[FieldError] | None = None
+    errors_omitted: int | None = Field(
+        default=None, description=f"How many further errors there are beside the {MOST_ERRORS} that are listed."
+    )
     request_id: str
 
 
@@ -75,17 +88,28 @@ class Problem(Exception):
 
 def render(problem: Problem, request_id: str) -> Response:
     """The answer that tells a problem."""
+    return Response(document(problem, request_id), problem.status, problem.headers, MEDIA_TYPE)
+
+
+def document(problem: Problem, request_id: str) -> bytes:
+    """The problem document, as JSON: its size is bounded, whatever the problem is about."""
     content: dict[str, Any] = {
         "type": "about:blank",
         "title": _title(problem.status),
         "status": problem.status,
-        "detail": problem.detail,
+        "detail": shorten(problem.detail, _LONGEST_POINTER + _LONGEST_MESSAGE),
         "code": problem.code,
     }
     if problem.errors:
-        content["errors"] = problem.errors
-    content |= {"request_id": request_id, **problem.extra}
-    return Response(to_json(content), problem.status, problem.headers, MEDIA_TYPE)
+        content["errors"] = [_shortened(error) for error in problem.errors[:MOST_ERRORS]]
+    if omitted := len(problem.errors[MOST_ERRORS:]):
+        content["errors_omitted"] = omitted
+    return to_json(content | {"request_id": request_id, **problem.extra})
+
+
+def shorten(text: str, longest: int) -> str:
+    """The text, or its beginning with an ellipsis: what a caller sent is not sent back at any length."""
+    return text if len(text) <= longest else text[:longest] + _CUT
 
 
 def unexpected() -> Problem:
@@ -107,6 +131,14 @@ def escape(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
+def _shortened(error: FieldError) -> FieldError:
+    if len(error.pointer) <= _LONGEST_POINTER and len(error.message) <= _LONGEST_MESSAGE:
+        return error
+    return FieldError(
+        pointer=shorten(error.pointer, _LONGEST_POINTER), message=shorten(error.message, _LONGEST_MESSAGE)
+    )
+
+
 async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return render(error, request_id(request))
@@ -120,9 +152,17 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     if any(item["loc"] == ("body",) for item in found) and not _is_json(request):
         problem = Problem(415, "unsupported_media_type", "Send the body as Content-Type: application/json.")
         return render(problem, request_id(request))
-    errors = [FieldError(pointer=_pointer(item, error.body), message=_message(item)) for item in found]
+    listed = found[:MOST_ERRORS]
+    errors = [FieldError(pointer=_pointer(item, error.body), message=_message(item)) for item in listed]
     detail = f"{errors[0].pointer or 'The body'}: {errors[0].message}"
-    return render(Problem(422, "invalid_request", detail, errors), request_id(request))
+    omitted = len(found) - len(listed) + sum(_summed_up(item) for item in listed)
+    extra = {"errors_omitted": omitted} if omitted else {}
+    return render(Problem(422, "invalid_request", detail, errors, **extra), request_id(request))
+
+
+def _summed_up(item: Mapping[str, Any]) -> int:
+    """How many errors this one stands for, beside itself."""
+    return item["ctx"]["count"] - 1 if item["type"] == TOO_MANY_ERRORS else 0
 
 
 async def _on_http(request: Request, error: Exception) -> Response:

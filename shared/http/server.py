@@ -2,29 +2,35 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import Generator
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from shared.http.connection import Connection, sweep
+from shared.http.limits import Limits
 from shared.http.probes import Liveness, Readiness, probes_app
 
 GRACE_SECONDS: Final = 10
 """How long requests in flight may take after the signal to stop."""
 
 _BACKLOG: Final = 2048
+_SWEEP_TICKS: Final = 5
+"""The server ticks ten times a second."""
 
 
-async def serve(app: ASGIApp, host: str, port: int) -> None:
+async def serve(app: ASGIApp, host: str, port: int, limits: Limits | None = None) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight get `GRACE_SECONDS` to end. Run it on uvloop.
 
     Raises:
         OSError: the address cannot be bound.
     """
-    server = _server(app, host, port)
+    server = _server(app, host, port, limits or Limits())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, server)
@@ -41,7 +47,7 @@ async def serve_probes(is_ready: Readiness, host: str, port: int, *, is_alive: L
     Raises:
         OSError: the address cannot be bound.
     """
-    server = _server(probes_app(is_ready, is_alive), host, port)
+    server = _server(probes_app(is_ready, is_alive), host, port, Limits())
     serving = asyncio.create_task(server.serve(sockets=[bind(host, port)]))
     try:
         await asyncio.shield(serving)
@@ -64,20 +70,33 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn without its signal handlers, which raise the signal again after the end: here SIGTERM exits with 0."""
+    """Uvicorn with an end for what takes too long.
+
+    It is without Uvicorn's signal handlers, which raise the signal again after the end: here SIGTERM exits with 0.
+    """
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _SWEEP_TICKS == 0:
+            sweep(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
 
 
-def _server(app: ASGIApp, host: str, port: int) -> _Server:
+def _server(app: ASGIApp, host: str, port: int, limits: Limits) -> _Server:
+    # It warns of every request that is malformed: a caller could fill the log. The metrics count them.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    protocol: Any = partial(Connection, limits=limits.within_open_files())
     return _Server(
         uvicorn.Config(
             app,
             host=host,
             port=port,
-            http="httptools",
+            http=protocol,
+            # Uvicorn's own timer is for what `sweep` does, and must not be first.
+            timeout_keep_alive=int(limits.keep_alive) + 60,
             ws="none",
             lifespan="off",
             log_config=None,

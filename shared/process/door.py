@@ -132,7 +132,7 @@ async def _run(door: Door[S], arguments: argparse.Namespace, settings: S) -> int
 
 async def _serve_api(door: Door[S], settings: S) -> int:
     async with await _pool(settings, "api") as pool:
-        await serve(door.api(settings, pool), settings.host, settings.port)
+        await serve(door.api(settings, pool), settings.host, settings.port, settings.limits())
     return 0
 
 

@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.http.auth import Authenticator, JwtSettings
+from shared.http.limits import Limits
 from shared.messaging.kafka import Broker
 
 
@@ -75,6 +76,18 @@ class ServiceSettings(BaseSettings):
     lanes: int = in_lanes(2)
     linger_ms: int = linger(50)
     relay_linger_ms: int = relay_linger(50)
+    max_connections: int = Field(
+        default=1000,
+        ge=10,
+        le=100_000,
+        description="The most HTTP connections of a process, also of its probes; no more than it may open files.",
+    )
+    keep_alive_seconds: int = Field(
+        default=75,
+        ge=1,
+        le=3600,
+        description="Seconds that an HTTP connection waits for its next request: more than the load balancer's.",
+    )
     pool_size: int = Field(default=8, ge=3, le=100, description="The most database connections of a process.")
 
     @classmethod
@@ -95,6 +108,10 @@ class ServiceSettings(BaseSettings):
             linger_ms=self.linger_ms,
             relay_linger_ms=self.relay_linger_ms,
         )
+
+    def limits(self) -> Limits:
+        """What a caller over HTTP may cost."""
+        return Limits(connections=self.max_connections, keep_alive=self.keep_alive_seconds)
 
     def authenticator(self) -> Authenticator:
         """Who may call.

@@ -48,7 +48,9 @@ async def client(tiers_database: Database) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def _app(service: str, database: Database) -> FastAPI:
-    return new_app(service, service.title(), pool=cast("Pool", database), authenticator=Authenticator(None))
+    authenticator = Authenticator(None)
+    pool = cast("Pool", database)
+    return new_app(service, service.title(), pool=pool, authenticator=authenticator, open_paths=("/v1/",))
 
 
 async def test_a_request_goes_to_the_app_that_has_its_route(client: httpx.AsyncClient):

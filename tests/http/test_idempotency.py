@@ -36,7 +36,7 @@ def gate():
 
 @pytest.fixture
 def app(pool: Pool, gate: Gate):
-    made = new_app("toys", "Toys", pool=pool, authenticator=Authenticator(None))
+    made = new_app("toys", "Toys", pool=pool, authenticator=Authenticator(None), open_paths=("/",))
 
     async def write(request: Request, *, required: bool) -> Response:
         who = request.headers.get("x-who", "layla")

@@ -11,6 +11,7 @@ from services.points.handlers import adjusting
 from services.points.handlers.adjusting import Adjustment
 from services.points.handlers.commands import Call, InsufficientPointsError
 from shared.http.auth import CustomerId, Principal, to_customer
+from shared.http.bodies import BOUNDED
 from shared.http.idempotency import documented, idempotent
 from shared.http.problems import Problem
 from shared.http.request import request_id
@@ -48,7 +49,7 @@ def routes(pool: Pool) -> APIRouter:
     async def adjust_points(
         request: Request,
         customer_id: CustomerId,
-        wanted: AdjustmentRequest,
+        wanted: Annotated[AdjustmentRequest, BOUNDED],
         principal: Annotated[Principal, Depends(to_customer("support"))],
     ) -> Response:
         async def run(connection: Connection) -> tuple[int, object]:

@@ -16,6 +16,7 @@ from services.points.store import rules
 from services.points.store.rules import Version
 from shared.contracts.values import Instant
 from shared.http.auth import Principal, require
+from shared.http.bodies import BOUNDED
 from shared.http.idempotency import documented, idempotent
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
 from shared.http.preconditions import check_if_match, etag, tagged
@@ -95,7 +96,9 @@ def _add_writing(router: APIRouter, pool: Pool) -> None:
     @router.post(
         "/v1/earning-rules", status_code=201, response_model=VersionView, openapi_extra=documented(required=False)
     )
-    async def draft_version(request: Request, document: Document, principal: Annotated[Principal, writer]) -> Response:
+    async def draft_version(
+        request: Request, document: Annotated[Document, BOUNDED], principal: Annotated[Principal, writer]
+    ) -> Response:
         async def run(connection: Connection) -> tuple[int, object]:
             return 201, await _written(publishing.draft(connection, document, datetime.now(UTC)))
 
@@ -107,7 +110,9 @@ def _add_writing(router: APIRouter, pool: Pool) -> None:
         dependencies=[writer],
         openapi_extra=with_if_match(required=True),
     )
-    async def rewrite_draft(request: Request, version: VersionNumber, document: Document) -> Response:
+    async def rewrite_draft(
+        request: Request, version: VersionNumber, document: Annotated[Document, BOUNDED]
+    ) -> Response:
         async with pool.acquire() as connection, connection.transaction():
             known = await _locked(connection, version)
             if known.effective_at is None:
@@ -128,7 +133,7 @@ def _add_writing(router: APIRouter, pool: Pool) -> None:
         request: Request,
         version: VersionNumber,
         principal: Annotated[Principal, writer],
-        wanted: Publishing | None = None,
+        wanted: Annotated[Publishing | None, BOUNDED] = None,
     ) -> Response:
         effective_at = wanted.effective_at if wanted else None
 

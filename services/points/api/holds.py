@@ -18,6 +18,7 @@ from services.points.rules.known import Hold
 from services.points.store import holds
 from shared.contracts.values import Id
 from shared.http.auth import CustomerId, Principal, require, to_customer
+from shared.http.bodies import BOUNDED
 from shared.http.idempotency import documented, idempotent
 from shared.http.problems import Problem
 from shared.http.request import request_id
@@ -71,7 +72,7 @@ def routes(pool: Pool) -> APIRouter:
     async def hold_points(
         request: Request,
         customer_id: CustomerId,
-        wanted: HoldRequest,
+        wanted: Annotated[HoldRequest, BOUNDED],
         principal: Annotated[Principal, Depends(to_customer("redeem"))],
     ) -> Response:
         reservation = Reservation(wanted.points, wanted.reference, timedelta(seconds=wanted.expires_in_seconds))
@@ -87,7 +88,7 @@ def routes(pool: Pool) -> APIRouter:
         request: Request,
         hold_id: UUID,
         principal: Annotated[Principal, Depends(require("redeem"))],
-        wanted: CaptureRequest | None = None,
+        wanted: Annotated[CaptureRequest | None, BOUNDED] = None,
     ) -> Response:
         points = wanted.points if wanted else None
 

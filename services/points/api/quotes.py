@@ -1,7 +1,7 @@
 """Quotes: what a cart would earn."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
@@ -10,11 +10,16 @@ from services.points.handlers import quoting
 from shared.contracts.shop import Line, PurchaseCompleted, check_lines
 from shared.contracts.values import Currency, Id, Instant, Money, Text
 from shared.http.auth import Kind, Principal, require
+from shared.http.bodies import BOUNDED, at_most
 from shared.http.idempotency import key_of
 from shared.http.problems import Problem
 from shared.postgres.pool import Pool
 
-_SOMEBODY = "/"
+MOST_LINES: Final = 1_000
+"""A quote is judged within the request; a purchase may have more."""
+
+_MOST_CODES: Final = 100
+_SOMEBODY: Final = "/"
 """No customer's id: none has a slash."""
 
 
@@ -24,10 +29,10 @@ class Cart(BaseModel):
     customer_id: Annotated[Id | None, Field(description="For whom; somebody new unless told.")] = None
     currency: Currency
     total: Money
-    lines: Annotated[tuple[Line, ...] | None, Field(max_length=10_000)] = None
+    lines: Annotated[tuple[Line, ...] | None, Field(max_length=MOST_LINES), at_most(MOST_LINES)] = None
     channel: Text | None = None
     store_id: Text | None = None
-    coupon_codes: Annotated[tuple[Text, ...] | None, Field(max_length=100)] = None
+    coupon_codes: Annotated[tuple[Text, ...] | None, Field(max_length=_MOST_CODES), at_most(_MOST_CODES)] = None
     at: Annotated[Instant | None, Field(description="When; now unless told.")] = None
 
     @field_validator("lines")
@@ -51,7 +56,9 @@ def routes(pool: Pool) -> APIRouter:
 
     @router.post("/v1/points/quotes")
     async def quote_cart(
-        request: Request, cart: Cart, principal: Annotated[Principal, Depends(require("customer", "read"))]
+        request: Request,
+        cart: Annotated[Cart, BOUNDED],
+        principal: Annotated[Principal, Depends(require("customer", "read"))],
     ) -> Quote:
         # As every POST it takes a key; it is answered anew each time, since nothing is done that could be twice.
         key_of(request, required=False)

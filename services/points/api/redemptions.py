@@ -15,6 +15,7 @@ from services.points.store import redemptions
 from services.points.store.redemptions import Redemption
 from shared.contracts.values import Id
 from shared.http.auth import CustomerId, Principal, customer_or, require
+from shared.http.bodies import BOUNDED
 from shared.http.idempotency import documented, idempotent
 from shared.http.problems import Problem
 from shared.http.request import request_id
@@ -83,7 +84,7 @@ def routes(pool: Pool) -> APIRouter:
     async def redeem(
         request: Request,
         customer_id: CustomerId,
-        wanted: AnyRedemption,
+        wanted: Annotated[AnyRedemption, BOUNDED],
         principal: Annotated[Principal, Depends(customer_or("redeem"))],
     ) -> Response:
         async def run(connection: Connection) -> tuple[int, object]:

@@ -1,7 +1,7 @@
 """The catalogue of rewards."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Final, Literal, cast
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -15,6 +15,7 @@ from services.points.rules.rewards import Reward
 from services.points.store import rewards
 from shared.contracts.values import Id, Instant, Text
 from shared.http.auth import Principal, require
+from shared.http.bodies import BOUNDED, at_most
 from shared.http.idempotency import documented, idempotent
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
 from shared.http.preconditions import check_if_match, etag, tagged
@@ -24,8 +25,11 @@ from shared.postgres.pool import Connection, Pool
 
 RewardKind = Literal["discount", "free_product", "free_shipping", "gift", "early_access", "event"]
 RewardId = Annotated[Id, Path(alias="id", description="The reward's id.")]
+_MOST_LOCALES: Final = 500
 Names = Annotated[
-    dict[Locale, Text], Field(min_length=1, description="By locale.", examples=[{"en": "Tea", "ar": "شاي"}])
+    dict[Locale, Text],
+    Field(min_length=1, max_length=_MOST_LOCALES, description="By locale.", examples=[{"en": "Tea", "ar": "شاي"}]),
+    at_most(_MOST_LOCALES),
 ]
 Count = Annotated[int, Field(strict=True, ge=0, lt=10**12)]
 CountFromOne = Annotated[int, Field(strict=True, ge=1, lt=10**12)]
@@ -121,7 +125,9 @@ def _add_writing(router: APIRouter, pool: Pool) -> None:
     writer = Depends(require("marketing"))
 
     @router.post("/v1/rewards", status_code=201, response_model=RewardView, openapi_extra=documented(required=False))
-    async def add_reward(request: Request, wanted: RewardBody, principal: Annotated[Principal, writer]) -> Response:
+    async def add_reward(
+        request: Request, wanted: Annotated[RewardBody, BOUNDED], principal: Annotated[Principal, writer]
+    ) -> Response:
         async def run(connection: Connection) -> tuple[int, object]:
             now = datetime.now(UTC)
             reward = Reward(
@@ -152,7 +158,9 @@ def _add_writing(router: APIRouter, pool: Pool) -> None:
         dependencies=[writer],
         openapi_extra=with_if_match(required=False),
     )
-    async def change_reward(request: Request, reward_id: RewardId, wanted: RewardChange) -> Response:
+    async def change_reward(
+        request: Request, reward_id: RewardId, wanted: Annotated[RewardChange, BOUNDED]
+    ) -> Response:
         async with pool.acquire() as connection, connection.transaction():
             known = await rewards.lock(connection, reward_id)
             if known is None:

@@ -39,8 +39,11 @@ class _Access(SecurityBase):
         self._by_customer = by_customer
 
     async def __call__(self, request: Request) -> Principal:
-        authenticator: Authenticator = request.app.state.authenticator
-        principal = await authenticator.authenticate(request.headers.get("authorization"))
+        # whoever sends a body was asked before it was read
+        principal: Principal | None = request.scope["state"].get("principal")
+        if principal is None:
+            authenticator: Authenticator = request.app.state.authenticator
+            principal = await authenticator.authenticate(request.headers.get("authorization"))
         itself = self._of_customer and principal.is_customer(request.path_params["id"])
         if itself and self._by_customer:
             return principal
