@@ -20,6 +20,7 @@ from deploy.keys import create_key
 from shared import telemetry
 from shared.http.app import new_app
 from shared.http.auth import Authenticator, CustomerId, JwtSettings, Principal, customer_or, require, to_customer
+from shared.http.bodies import BOUNDED
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
 
 Headers = dict[str, str]
@@ -71,7 +72,7 @@ def router() -> APIRouter:
         return {"customer_id": customer_id}
 
     @routes.post("/v1/orders", dependencies=[Depends(require("read"))])
-    async def order(sent: Order) -> Order:
+    async def order(sent: Annotated[Order, BOUNDED]) -> Order:
         return sent
 
     @routes.post("/v1/quotes", dependencies=[Depends(require("read", "customer"))])

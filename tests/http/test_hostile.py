@@ -5,6 +5,7 @@ The limits in seconds are short here, so that they are reached; sizes and counts
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -29,12 +30,9 @@ LIMITS = {"connections": 100, "head": 0.7, "body": 0.7, "answer": 0.7, "keep_ali
 MOST_MEGABYTES = 80
 """That a process may take beside what it takes at rest. One attack alone took 3 GB before there were limits."""
 
-MOST_SECONDS = 3.0
-"""Of a bystander's requests, 99 of 100 are answered within that, and half of them within a tenth of it.
-
-Where nothing but the attackers runs on the machine it is 50 ms; in a run of all tests others take their share of the
-cores.
-"""
+MOST_SECONDS = 1.0
+"""Of a bystander's requests, 99 of 100 are answered within that, and half of them within a quarter of it: on a machine
+with a core for each process that wants one. Where nothing but the attackers runs it is 50 ms."""
 
 
 class Server:
@@ -103,9 +101,11 @@ async def bystand(port: int, until: "asyncio.Future[Any]") -> list[float]:
 
 
 def check_latency(taken: list[float]) -> None:
+    # In a run of all tests, so many processes share each core, and each waits for the others.
+    most = MOST_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     ordered = sorted(taken)
-    assert ordered[len(taken) // 2] < MOST_SECONDS / 10, ordered
-    assert ordered[len(taken) * 99 // 100] < MOST_SECONDS, ordered
+    assert ordered[len(taken) // 2] < most / 4, ordered
+    assert ordered[len(taken) * 99 // 100] < most, ordered
 
 
 async def watch(server: Server, target: Target, kind: str) -> tuple[Answers, list[float]]:
