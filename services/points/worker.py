@@ -27,7 +27,12 @@ def spec(_settings: Settings) -> WorkerSpec:
             Subscription(
                 topics.TIERS,
                 frozenset(
-                    {"loyalty.tier.promoted.v1", "loyalty.tier.demoted.v1", "loyalty.tier.corrected.v1"},
+                    {
+                        "loyalty.tier.promoted.v1",
+                        "loyalty.tier.demoted.v1",
+                        "loyalty.tier.retained.v1",
+                        "loyalty.tier.corrected.v1",
+                    },
                 ),
             ),
             Subscription(

@@ -141,11 +141,12 @@ def _happened(row: dict[str, Any]) -> tuple[object, ...]:
 
 TABLES_SQL = """
 SELECT string_agg(format('DELETE FROM %I', tablename), '; ') FROM pg_tables
-WHERE schemaname = 'public' AND tablename NOT IN ('schema_migration', 'earning_rules')
+WHERE schemaname = 'public' AND tablename <> ALL ($1::text[])
 """
 
 
-async def empty(pool: Pool) -> None:
-    """Forget everything, so that the next example begins anew."""
-    await pool.execute(await pool.fetchval(TABLES_SQL))
-    await pool.execute("DELETE FROM earning_rules WHERE version > 1")
+async def empty(pool: Pool, keep: Sequence[str] = ("earning_rules",)) -> None:
+    """Forget everything, so that the next example begins anew; of the rules the first version stays."""
+    await pool.execute(await pool.fetchval(TABLES_SQL, ["schema_migration", *keep]))
+    if "earning_rules" in keep:
+        await pool.execute("DELETE FROM earning_rules WHERE version > 1")

@@ -21,11 +21,10 @@ from services.points.rules import orders
 from services.points.rules.document import Limit
 from services.points.rules.judgement import NO_USE, TIER, USED_UP, RuleLine
 from services.points.rules.known import State
-from services.points.rules.limits import Cut, Use, UseKey, words
+from services.points.rules.limits import Cut, Use, UseKey, read_cuts, words
 from services.points.rules.orders import OrderCase
 from services.points.rules.ruleset import RuleSet
 from services.points.rules.tiers import Standing
-from services.points.store.loading import found_from_json
 from shared.contracts.kept import Purchase, Refund, keep
 from shared.contracts.shop import RefundLine
 from shared.contracts.values import parse_instant
@@ -208,7 +207,7 @@ def test_lines_left_out_are_no_base_of_multipliers_and_of_the_tier():
 
 def reread(found: Mapping[str, Cut]) -> Mapping[str, Cut]:
     """As the database gives it back."""
-    return found_from_json(json.loads(to_json(found)))
+    return read_cuts(json.loads(to_json(found)))
 
 
 def test_only_the_lines_that_a_rule_names_use_its_limit_per_sku():

@@ -1,9 +1,10 @@
 """What earns besides orders: each occasion once, by the rules of its time, and back when it is taken back.
 
 Planted and caught here: a void that leaves what the rules gave; a promotion judged at the tier before it; a tier told
-late that settles no review; an occasion that is told again awarded again.
+late that settles no review; an occasion that is told again awarded again; a promotion by its instant, or by its event.
 """
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from services.points.rules.known import State
 from services.points.rules.ruleset import RuleBook
 from shared.contracts.envelope import Event
+from shared.contracts.loyalty import TimelineEntry
 from shared.contracts.shop import ActivityPerformed, CustomerRegistered, SurveyAnswered
 from tests.points.known import SINCE_EVER, moved, rulebook, ruleset, strangers, tell
 from tests.points.shop import again, event, hour, referral, review, tier, withdrawal
@@ -97,23 +99,96 @@ def test_a_referrals_rule_pays_the_advocate_besides_and_a_void_takes_all_back(an
     assert [ann.accounts[name].available for name in ("ann", "bob")] == [0, 0]
 
 
-def test_a_promotion_is_judged_at_the_new_tier_once_for_each_instant(ann: State):
+def test_a_promotion_is_judged_at_the_new_tier_once_for_each_rise(ann: State):
     first = tier([(hour(0), "1.5")])
     second = tier([(hour(1), "2")])
     assert told(ann, first, second, again(second)) == [("earned", 0), ("earned", 200)]
     assert told(ann, tier([(hour(1), "2")], verb="corrected")) == []
     assert told(ann, tier([(hour(0.5), "1"), (hour(1), "2")], verb="corrected")) == []
-    assert told(ann, tier([(hour(5), "2")])) == [("earned", 200)]
+    # It moves, and is the same rise; it is told to go on, and is none.
+    assert told(ann, tier([(hour(4), "2")], verb="retained")) == []
+    assert told(ann, tier([(hour(0.5), "1"), (hour(3), "2")], verb="corrected")) == []
+    assert told(ann, tier([(hour(5), "1.5")], verb="demoted")) == []
+    assert told(ann, tier([(hour(6), "2")])) == [("earned", 200)]
+    # The timeline that never fell has one rise: the second is taken back.
+    assert told(ann, tier([(hour(5), "2")], verb="corrected")) == [("reversed", -200)]
+    assert told(ann, tier([(hour(0), "1")], verb="corrected")) == [("reversed", -200)]
+    assert told(ann, tier([(hour(9), "2")])) == [("earned", 200)]
+    assert ann.accounts["ann"].available == 200
+
+
+def test_what_a_promotion_earns_or_loses_qualifies_for_no_tier(ann: State):
+    changes = tell(ann, tier([(hour(1), "2")]), tier([(hour(1), "1")], verb="corrected"), rules=RULES)
+    shown = [(one.transaction.kind, one.qualifying, one.transaction.occasion.reason) for one in changes.announced]
+    assert shown == [("earned", 0, {"kind": "tier"}), ("reversed", 0, {"kind": "tier"})]
+
+
+def test_a_tier_skipped_over_is_one_rise_into_the_one_reached(ann: State):
+    rules = rulebook((SINCE_EVER, ruleset(rule("tier_promotion", 500))))
+    gold = ladder((hour(2), "gold", "1.5"))
+    assert told(ann, gold, rules=rules) == [("earned", 500)]
+    # Told late that silver came first: two rises.
+    assert told(ann, ladder((hour(1), "silver", "1.25"), (hour(2), "gold", "1.5")), rules=rules) == [("earned", 500)]
+    assert told(ann, ladder((hour(1), "member", "1"), (hour(3), "gold", "1.5")), rules=rules) == [("reversed", -500)]
+
+
+def test_a_rise_is_one_by_the_tiers_of_the_program_whatever_they_multiply_by(ann: State):
+    rules = rulebook((SINCE_EVER, ruleset(rule("tier_promotion", 500))))
+    same = [(hour(1), "silver", "1"), (hour(2), "gold", "1"), (hour(3), "silver", "9"), (hour(4), "silver", "10")]
+    assert told(ann, ladder(*same), rules=rules) == [("earned", 500), ("earned", 500)]
+    assert [entry.rise for entry in ann.timelines["ann"]] == [1, 1, None, None]
+    assert told(ann, ladder((hour(5), "gold", "1")), rules=rules) == [("earned", 500)]
+    assert ann.timelines["ann"][-1].rise == 2
+    # Of a tier that the rules do not know, the multiplier tells.
+    assert told(ann, ladder((hour(6), "platinum", "1.5")), rules=rules) == [("earned", 500)]
+    assert told(ann, ladder((hour(7), "gold", "1.2")), rules=rules) == []
+
+
+def test_a_promotion_is_judged_by_the_rules_of_the_first_instant_known_and_stays_so(ann: State):
+    low, high = (ruleset(rule("tier_promotion", points), version=version) for version, points in ((1, 100), (2, 300)))
+    rules = rulebook((SINCE_EVER, low), (hour(5), high))
+    assert told(ann, ladder((hour(1), "silver", "1.25")), rules=rules) == [("earned", 100)]
+    assert told(ann, ladder((hour(1), "member", "1"), (hour(6), "silver", "1.25")), rules=rules) == []
+    assert told(ann, ladder((hour(1), "member", "1")), rules=rules) == [("reversed", -100)]
+    assert told(ann, ladder((hour(7), "silver", "1.25")), rules=rules) == [("earned", 100)]
+    assert told(ann, ladder((hour(8), "gold", "1.5")), rules=rules) == [("earned", 300)]
+    # Where no rule was about promotions at that instant, none is given for it later.
+    bob = rulebook((SINCE_EVER, ruleset(version=1)), (hour(5), high))
+    assert told(ann, ladder((hour(1), "silver", "1.25"), customer_id="bob"), rules=bob) == []
+    assert told(ann, ladder((hour(1), "member", "1"), (hour(6), "silver", "1.25"), customer_id="bob"), rules=bob) == []
+
+
+def test_a_promotion_taken_back_frees_its_use_of_limits_and_uses_them_again(ann: State):
+    once = rule("tier_promotion", 500, limits=[{"count": 1, "per": "ever", "scope": "customer"}])
+    rules = rulebook((SINCE_EVER, ruleset(once)))
+    first = ladder((hour(1), "silver", "1.25"))
+    assert told(ann, first, rules=rules) == [("earned", 500)]
+    assert told(ann, ladder((hour(2), "gold", "1.5")), rules=rules) == [("earned", 0)]
+    # Gold was judged when nothing was left, and stays so; who comes next finds what silver freed.
+    assert told(ann, ladder((hour(1), "member", "1"), (hour(3), "gold", "1.5")), rules=rules) == [("reversed", -500)]
+    assert told(ann, ladder((hour(1), "member", "1")), rules=rules) == []
+    assert told(ann, ladder((hour(4), "silver", "1.25")), rules=rules) == [("earned", 500)]
+    assert told(ann, ladder((hour(5), "member", "1"), (hour(6), "silver", "1.25")), rules=rules) == [("earned", 0)]
+
+
+def ladder(*entries: tuple[datetime, str, str], customer_id: str = "ann") -> Event:
+    """A timeline told from its first entry on, with tiers by their names."""
+    told = tier([(at, multiplier) for at, _, multiplier in entries], customer_id=customer_id)
+    timeline = tuple(
+        TimelineEntry(effective_at=at, tier=name, points_multiplier=multiplier) for at, name, multiplier in entries
+    )
+    return event(told.type, told.time, told.data.model_copy(update={"timeline": timeline}), "/wafa/tiers")
 
 
 def test_a_review_follows_the_tier_before_it_also_when_that_is_told_late(ann: State):
     assert told(ann, review("1", "s", hour(2)), review("2", "t", hour(4))) == [("earned", 0), ("earned", 0)]
     late = told(ann, tier([(hour(3), "2")], verb="corrected"))
-    assert late == [("earned", 50)]
-    assert told(ann, tier([(hour(3), "1")], verb="corrected")) == [("reversed", -50)]
+    assert late == [("earned", 50), ("earned", 200)]
+    assert told(ann, tier([(hour(3), "1")], verb="corrected")) == [("reversed", -50), ("reversed", -200)]
     assert told(ann, tier([(hour(0), "2")], verb="corrected"), withdrawal("1")) == [
         ("earned", 50),
         ("earned", 50),
+        ("earned", 200),
         ("reversed", -50),
     ]
 

@@ -26,6 +26,7 @@ def test_each_type_is_read_from_its_topic():
         "shop.review.withdrawn.v1",
         "loyalty.tier.promoted.v1",
         "loyalty.tier.demoted.v1",
+        "loyalty.tier.retained.v1",
         "loyalty.tier.corrected.v1",
         "loyalty.referral.approved.v1",
         "loyalty.referral.voided.v1",

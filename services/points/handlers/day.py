@@ -19,7 +19,7 @@ from services.points.rules.books import Books, Trigger
 from services.points.rules.due import REASONS, apply_due
 from services.points.rules.known import State
 from services.points.rules.ledger import Account
-from services.points.rules.occasions import Occasions
+from services.points.rules.occasions import Happening, Occasions
 from services.points.rules.ruleset import RuleSet
 from services.points.store import accounts, births, limits, loading, notices, rules, sweeping
 from services.points.store.loading import Wanted
@@ -232,6 +232,7 @@ async def _award(connection: Connection, customers: Sequence[str], origin: str, 
     apply_due(books, customers)
     new = [customer for customer in customers if (customer, origin) not in state.accruals]
     for customer in new:
-        Occasions(books).judge(customer, "birthday", origin, {}, Trigger(starts, now, Cause(origin, origin)))
+        happened = Happening(customer, "birthday", origin, {}, starts)
+        Occasions(books).judge(happened, Trigger(starts, now, Cause(origin, origin)))
     await save_and_announce(connection, state, books.changes)
     return len(new)

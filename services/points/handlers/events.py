@@ -49,6 +49,10 @@ async def _rules(connection: Connection, state: State, events: Sequence[Event]) 
     """The versions in force at the times of the events, and those that orders and occasions were judged by."""
     times = [event.time for event in events]
     times += [one.event.time for waiting in state.waiting.values() for one in waiting]
+    # A promotion is judged as of its own instant.
+    times += [
+        one.effective_at for event in events if isinstance(event.data, TierChanged) for one in event.data.timeline
+    ]
     judged = {order.rules_version for order in state.orders.values()}
     judged |= {accrual.rules_version for accrual in state.accruals.values()}
     return await rules.book(connection, min(times), max(times), judged)
@@ -64,9 +68,17 @@ def _uses(events: Sequence[Event], state: State, book: RuleBook) -> Iterator[Use
         elif (found := told_by(event)) is not None:
             on, _, told = found
             yield from accruals.use_keys(AccrualCase(in_force, event.customer_id, on, event.time, told, None))
+        elif isinstance(event.data, TierChanged):
+            yield from _uses_of_promotions(event.customer_id, event.data, book)
     for (customer, _), accrual in state.accruals.items():
         version = book.version(accrual.rules_version)
         yield from accruals.use_keys(case_of(accrual, version, customer, accrual.tier))
+
+
+def _uses_of_promotions(customer: str, data: TierChanged, book: RuleBook) -> Iterator[UseKey]:
+    for entry in data.timeline:
+        at = entry.effective_at
+        yield from accruals.use_keys(AccrualCase(book.in_force(at), customer, "tier_promotion", at, {}, entry.tier))
 
 
 def wanted_by(events: Iterable[Event]) -> Wanted:
@@ -99,8 +111,9 @@ def _want_besides(wanted: Wanted, event: Event) -> None:
             wanted.waited_for.add((customer, f"review/{review_id}"))
         case ReviewWithdrawn(review_id=review_id):
             wanted.accruals.add((customer, f"review/{review_id}"))
-        case TierChanged(effective_at=effective_at):
+        case TierChanged(effective_at=effective_at, timeline=timeline):
             wanted.retold[customer] = min(effective_at, wanted.retold.get(customer, effective_at))
+            wanted.tiers.setdefault(customer, []).extend(entry.tier for entry in timeline)
         case ReferralChanged(friend_id=friend, referral_id=referral_id):
             wanted.customers.add(friend)
             wanted.payments.update(((customer, referral_id), (friend, referral_id)))

@@ -36,6 +36,19 @@ class AccrualCase(NamedTuple):
         return Facts(self.occurred_at, self.rules.local(self.occurred_at), self.tier)._replace(**self.told)
 
 
+def inputs_of(origin: str, tier: str | None, found: Found) -> dict[str, Any]:
+    """What a receipt is rebuilt from, beside what is stored of the occasion.
+
+    `found` belongs to a decision that may be made again: what limits leave then stays apart from what they left now.
+    """
+    inputs: dict[str, Any] = {"origin": origin}
+    if tier is not None:
+        inputs["tier"] = tier
+    if found:
+        inputs["found"] = found
+    return inputs
+
+
 def judge(case: AccrualCase, uses: Mapping[UseKey, Use]) -> tuple[Judgement, dict[str, Cut], dict[UseKey, Use]]:
     """The first judgement, what limits left, and the uses that count it from now on."""
     rules = case.rules.on(case.on)

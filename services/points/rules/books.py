@@ -22,6 +22,9 @@ _NO_INPUTS: Final[Mapping[str, Any]] = {}
 MOST_OF_AN_ACCOUNT: Final = 4 * 10**18
 """The most points that rules bring an account to: what is given by hand beside it fits a number of the database."""
 
+TIER_KIND: Final = "tier"
+"""The kind of what a tier gives or takes: it qualifies for no tier, or the two would chase each other."""
+
 _PLENTY: Final = 2 * 10**15
 """Room for whatever one event gives."""
 
@@ -77,6 +80,8 @@ class Books:
     def earn(self, customer: str, grants: Sequence[Grant], occasion: Occasion, cause: Cause) -> UUID:
         """Give what rules grant; returns the transaction's id."""
         movement = movements.earn(self.state.accounts[customer], grants, occasion, self.ids)
+        if occasion.reason["kind"] == TIER_KIND:
+            return self.record(movement, cause)
         qualifying = movement.transaction.points
         for grant in grants:
             if is_extra(grant.rule):
@@ -87,6 +92,8 @@ class Books:
         """Take points (by rule) back; returns the transaction's id."""
         lots = self.lots_of(customer).values()
         movement = movements.take_back(self.state.accounts[customer], points, lots, occasion, self.ids)
+        if occasion.reason["kind"] == TIER_KIND:
+            return self.record(movement, cause)
         return self.record(movement, cause, sum(count for name, count in points.items() if not is_extra(name)))
 
     def record(self, movement: Movement, cause: Cause, qualifying: int = 0) -> UUID:

@@ -16,6 +16,8 @@ from services.points.rules.known import Birth, Changes, Key, Order
 from services.points.rules.ledger import Occasion
 from services.points.rules.occasions import Occasions
 from services.points.rules.orders import OrderCase
+from services.points.rules.promotions import settle_promotions
+from services.points.rules.rises import numbered, rises_from
 from services.points.rules.settling import about_order, deliver, settle
 from services.points.rules.tiers import NEWCOMER, TierEntry, revised, standing_before
 from shared.contracts.envelope import Cause, Event
@@ -180,7 +182,13 @@ class _Fold:
         books = self.books
         customer = data.customer_id
         told = [TierEntry(one.effective_at, one.tier, one.points_multiplier) for one in data.timeline]
-        timeline = revised(books.state.timelines.get(customer, ()), told, data.effective_at)
+        had = books.state.timelines.get(customer, ())
+        timeline = numbered(
+            revised(had, told, data.effective_at),
+            data.effective_at,
+            books.state.rises.get(customer, {}),
+            lambda moment: books.rules.in_force(moment).document.tiers,
+        )
         books.state.timelines[customer] = timeline
         starts = books.changes.timelines
         starts[customer] = min(data.effective_at, starts.get(customer, data.effective_at))
@@ -190,7 +198,8 @@ class _Fold:
             if order.occurred_at > data.effective_at and standing != order.standing:
                 settle(books, (customer, order.order_id), standing, self._trigger(event))
         self.occasions.retell(event, data.effective_at)
-        self.occasions.promotion(event)
+        before, after = (rises_from(one, data.effective_at) for one in (had, timeline))
+        settle_promotions(books, customer, before, after, self._trigger(event))
 
     def _happened(self, event: Event) -> None:
         origin = self.occasions.happened(event)

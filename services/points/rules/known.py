@@ -92,6 +92,8 @@ class State:
 
     accounts: dict[str, Account]
     timelines: dict[str, tuple[TierEntry, ...]] = field(default_factory=dict)
+    rises: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By customer and tier: how many rises there were before the entries that are loaded."""
     orders: dict[Key, Order] = field(default_factory=dict)
     refunds: dict[Key, dict[str, Refund]] = field(default_factory=dict)
     accruals: dict[Key, Accrual] = field(default_factory=dict)

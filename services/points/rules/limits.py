@@ -4,9 +4,9 @@ A limit belongs to its rule's id across versions. Use of scope customer is exact
 of scope program under the lock of its own row.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from services.points.rules.dates import period
 from services.points.rules.document import Limit
@@ -50,6 +50,14 @@ MOST_PER_ORDER: Final = 10**15
 
 MOST_USED: Final = 4 * 10**18
 """Points of uses are counted up to here: no limit is near it, and the database's numbers are larger."""
+
+
+def read_cuts(stored: Mapping[str, Sequence[Any]]) -> dict[str, Cut]:
+    """Cuts by rule, as JSON has them."""
+    return {
+        rule: Cut(awarded, limit, tuple(without[0]) if without else ())
+        for rule, (awarded, limit, *without) in stored.items()
+    }
 
 
 def keys(rule: CompiledRule, rules: RuleSet, customer: str, day: date, skus: Collection[str]) -> Iterator[list[UseKey]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from services.points.rules import accruals, receipts
 from services.points.rules.accruals import AccrualCase
@@ -14,7 +14,7 @@ from services.points.rules.limits import Use, UseKey
 from services.points.rules.receipts import case_of
 from services.points.rules.tiers import standing_before
 from shared.contracts.envelope import Cause, Event
-from shared.contracts.loyalty import ReferralChanged, TierChanged
+from shared.contracts.loyalty import ReferralChanged
 from shared.contracts.shop import (
     ActivityPerformed,
     CustomerRegistered,
@@ -22,7 +22,6 @@ from shared.contracts.shop import (
     ReviewWithdrawn,
     SurveyAnswered,
 )
-from shared.contracts.values import format_instant
 
 CARRIED: Final = "referral:carried"
 """What a referral event's own points are booked under: no rule's id has a colon."""
@@ -36,7 +35,17 @@ _NAMED: Final[dict[On, str]] = {
     "survey": "answer_id",
     "referral": "referral_id",
 }
-_ALWAYS_KEPT: Final = frozenset({"review", "activity", "survey", "registration"})
+_ALWAYS_KEPT: Final = frozenset({"review", "activity", "survey", "registration", "tier_promotion"})
+
+
+class Happening(NamedTuple):
+    """Something of a customer that may earn points: what the rules are on, its origin, and what is told of it."""
+
+    customer: str
+    on: On
+    origin: str
+    told: Mapping[str, Any]
+    occurred_at: datetime
 
 
 class Occasions:
@@ -55,30 +64,32 @@ class Occasions:
         if known is not None:
             self.repeat(differs=(told, event.time) != (known.facts, known.occurred_at))
             return None
-        self.judge(event.customer_id, on, origin, told, Trigger(event.time, self._books.now, Cause.of(event)))
+        self.judge(Happening(event.customer_id, on, origin, told, event.time), self._trigger(event))
         return origin
 
-    def judge(self, customer: str, on: On, origin: str, told: Mapping[str, Any], trigger: Trigger) -> None:
+    def judge(self, happened: Happening, trigger: Trigger) -> None:
         """Judge a new occasion, at the tier before it (of a promotion: the new one), and give what it is due.
 
         Where no rule is about such an event, there is no transaction.
         """
         books = self._books
-        rules = books.rules.in_force(trigger.occurred_at)
+        customer, on, origin, told, at = happened
+        rules = books.rules.in_force(at)
         if not rules.on(on) and on not in _ALWAYS_KEPT:
             return
-        tier = told.get("tier") or standing_before(books.state.timelines.get(customer, ()), trigger.occurred_at).tier
+        tier = told.get("tier") or standing_before(books.state.timelines.get(customer, ()), at).tier
         facts = {name: value for name, value in told.items() if name != "tier"}
-        case = AccrualCase(rules, customer, on, trigger.occurred_at, facts, tier)
+        case = AccrualCase(rules, customer, on, at, facts, tier)
         judgement, found, used = accruals.judge(case, books.state.uses)
         self.count(used)
-        accrual = Accrual(
-            origin, on, trigger.occurred_at, rules.version, facts, judgement.due, tier, found, withdrawn=False
+        self.keep(
+            (customer, origin),
+            Accrual(origin, on, at, rules.version, facts, judgement.due, tier, found, withdrawn=False),
         )
-        self._keep((customer, origin), accrual)
         if rules.on(on):
             receipt = receipts.of_rules(rules.version, judgement.rules)
-            why = occasion(trigger, origin, reason_of(on, origin), receipt, _inputs(origin, tier))
+            inputs = accruals.inputs_of(origin, tier, found if on == "tier_promotion" else {})
+            why = occasion(trigger, origin, reason_of(on, origin), receipt, inputs)
             books.earn(customer, accruals.grants(case, judgement.due, books.now), why, trigger.cause)
 
     def withdraw(self, event: Event, data: ReviewWithdrawn) -> bool:
@@ -90,7 +101,7 @@ class Occasions:
         if known.withdrawn:
             self.repeat(differs=False)
         else:
-            self._take_all(key, known, {"kind": "review_withdrawn", "review_id": data.review_id}, self._trigger(event))
+            self.take_all(key, known, {"kind": "review_withdrawn", "review_id": data.review_id}, self._trigger(event))
             case = case_of(known, self._books.rules.version(known.rules_version), data.customer_id, known.tier)
             self.count(accruals.freed(case, known.found, self._books.state.uses))
         return True
@@ -117,9 +128,9 @@ class Occasions:
         known = self._books.state.accruals.get(key)
         payment = self._books.state.payments[data.customer_id, data.referral_id]
         if voided and known is not None and not known.withdrawn:
-            self._take_all(key, known, {"kind": "referral_voided", "referral_id": data.referral_id}, trigger)
+            self.take_all(key, known, {"kind": "referral_voided", "referral_id": data.referral_id}, trigger)
         elif not voided and known is None and not payment.voided:
-            self.judge(data.customer_id, "referral", key[1], {}, trigger)
+            self.judge(Happening(data.customer_id, "referral", key[1], {}, trigger.occurred_at), trigger)
 
     def _pay(self, key: Key, points: int, trigger: Trigger) -> None:
         self._keep_payment(key, Payment(key[1], points, voided=False))
@@ -135,14 +146,6 @@ class Occasions:
             reason = {"kind": "referral_voided", "referral_id": key[1]}
             why = plain_occasion(trigger, f"referral/{key[1]}", reason)
             self._books.take_back(key[0], {CARRIED: known.points}, why, trigger.cause)
-
-    def promotion(self, event: Event) -> None:
-        """Judge a promotion at the new tier, once for each instant of it."""
-        if (found := told_by(event)) is None:
-            return
-        on, origin, told = found
-        if (event.customer_id, origin) not in self._books.state.accruals:
-            self.judge(event.customer_id, on, origin, told, self._trigger(event))
 
     def retell(self, event: Event, start: datetime) -> None:
         """Settle what a customer's tiers decide of occasions after an instant, now that they were told anew."""
@@ -167,18 +170,21 @@ class Occasions:
         case = case_of(known, books.rules.version(known.rules_version), key[0], known.tier)
         judgement = accruals.judge_again(case, known.found)
         more, less = differences(judgement.due, known.given, lost_of(books.own_lots(key)))
-        self._keep(key, known._replace(given=after(known.given, more, less)))
+        self.keep(key, known._replace(given=after(known.given, more, less)))
         receipt = receipts.of_rules(known.rules_version, judgement.rules)
-        why = occasion(trigger, key[1], reason_of(known.on, key[1]), receipt, _inputs(key[1], known.tier))
+        why = occasion(
+            trigger, key[1], reason_of(known.on, key[1]), receipt, accruals.inputs_of(key[1], known.tier, {})
+        )
         if less:
             books.take_back(key[0], less, why, trigger.cause)
         if more:
             books.earn(key[0], accruals.grants(case, more, books.now), why, trigger.cause)
 
-    def _take_all(self, key: Key, known: Accrual, reason: Mapping[str, str], trigger: Trigger) -> None:
+    def take_all(self, key: Key, known: Accrual, reason: Mapping[str, str], trigger: Trigger) -> None:
+        """Take back all that an occasion was given, and is not lost."""
         books = self._books
         _, less = differences({}, known.given, lost_of(books.own_lots(key)))
-        self._keep(key, known._replace(withdrawn=True, given=after(known.given, {}, less)))
+        self.keep(key, known._replace(withdrawn=True, given=after(known.given, {}, less)))
         if less:
             receipt = receipts.of_rules(known.rules_version, ())
             books.take_back(
@@ -197,7 +203,8 @@ class Occasions:
         changes.repeats += not differs
         changes.repeats_that_differ += differs
 
-    def _keep(self, key: Key, accrual: Accrual) -> None:
+    def keep(self, key: Key, accrual: Accrual) -> None:
+        """Keep what is known of an occasion now."""
         self._books.state.accruals[key] = accrual
         self._books.changes.accruals[key] = None
 
@@ -212,7 +219,7 @@ class Occasions:
 def told_by(event: Event) -> tuple[On, str, dict[str, Any]] | None:
     """The occasion that an event is: for the rules on what, its origin within its customer, and the facts.
 
-    None for what is no occasion of its own: orders, and what takes back.
+    None for what is no occasion of its own: orders, tiers (see promotions.py), and what takes back.
     """
     found: tuple[On, str, dict[str, Any]] | None = None
     match event.data:
@@ -226,8 +233,6 @@ def told_by(event: Event) -> tuple[On, str, dict[str, Any]] | None:
             found = "registration", REGISTRATION, {}
         case ReferralChanged() as data if event.type.endswith(".approved.v1"):
             found = "referral", f"referral/{data.referral_id}", {}
-        case TierChanged() as data if event.type.endswith(".promoted.v1"):
-            found = "tier_promotion", f"tier/{data.to}/{format_instant(data.effective_at)}", {"tier": data.to}
         case _:
             pass
     return found
@@ -249,7 +254,3 @@ def reason_of(on: On, origin: str) -> dict[str, str]:
     if on in _NAMED:
         return {"kind": on, _NAMED[on]: origin.partition("/")[2]}
     return {"kind": "tier" if on == "tier_promotion" else on}
-
-
-def _inputs(origin: str, tier: str | None) -> dict[str, str]:
-    return {"origin": origin} if tier is None else {"origin": origin, "tier": tier}

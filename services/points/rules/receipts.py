@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from services.points.rules import accruals, orders
+from services.points.rules import accruals, limits, orders
 from services.points.rules.accruals import AccrualCase
 from services.points.rules.judgement import ENGINE, REFUNDED, Judgement, RuleLine
 from services.points.rules.known import Accrual, Order
@@ -55,7 +55,8 @@ def rebuild(basis: Basis, engine: int = ENGINE) -> Receipt:
     if basis.accrual is None:
         raise LookupError("what it was given for is not stored")
     case = case_of(basis.accrual, basis.rules, basis.customer_id, basis.inputs.get("tier"))
-    return of_rules(basis.rules.version, accruals.judge_again(case, basis.accrual.found).rules, engine)
+    found = limits.read_cuts(basis.inputs["found"]) if "found" in basis.inputs else basis.accrual.found
+    return of_rules(basis.rules.version, accruals.judge_again(case, found).rules, engine)
 
 
 def prove(basis: Basis, digest_then: bytes) -> tuple[Receipt, bool]:

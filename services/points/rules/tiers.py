@@ -14,6 +14,8 @@ class TierEntry(NamedTuple):
     effective_at: datetime
     tier: str
     multiplier: str
+    rise: int | None = None
+    """Where it is entered from below: the how manieth time (see rises.py)."""
 
 
 class Standing(NamedTuple):
@@ -33,7 +35,10 @@ def standing_before(timeline: Sequence[TierEntry], moment: datetime) -> Standing
 
 
 def revised(timeline: Sequence[TierEntry], told: Sequence[TierEntry], start: datetime) -> tuple[TierEntry, ...]:
-    """The timeline after an event that tells it from `start` on: what was known from there is replaced."""
-    return tuple(entry for entry in timeline if entry.effective_at < start) + tuple(
-        sorted(told, key=lambda entry: entry.effective_at)
-    )
+    """The timeline after an event that tells it from `start` on: what was known from there is replaced.
+
+    Of entries at one instant the last one counts.
+    """
+    later = {entry.effective_at: entry for entry in told}
+    before = timeline[: bisect_left(timeline, start, key=lambda entry: entry.effective_at)]
+    return (*before, *(later[moment] for moment in sorted(later)))

@@ -1,15 +1,15 @@
 """Loading what a batch needs to know of its customers: a few statements, whatever the batch holds."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from services.points.rules.known import Accrual, Key, Order, Payment, State
-from services.points.rules.limits import Cut
+from services.points.rules.limits import read_cuts
 from services.points.rules.tiers import Standing, TierEntry
-from services.points.store import accounts, births, lots
+from services.points.store import accounts, births, lots, rises
 from services.points.store.documents import order_from_json, refund_from_row
 from shared.contracts.kept import Refund
 from shared.messaging import waiting
@@ -29,6 +29,8 @@ class Wanted:
     orders: set[Key] = field(default_factory=set)
     changed: set[Key] = field(default_factory=set)
     retold: dict[str, datetime] = field(default_factory=dict)
+    tiers: dict[str, list[str]] = field(default_factory=dict)
+    """The tiers of all entries that are told, by customer."""
     accruals: set[Key] = field(default_factory=set)
     payments: set[Key] = field(default_factory=set)
     births: set[str] = field(default_factory=set)
@@ -42,13 +44,15 @@ async def load(connection: Connection, wanted: Wanted, now: datetime) -> State:
     state = State(
         accounts=found,
         timelines=await timelines(connection, wanted.customers),
+        rises=await rises.before(connection, wanted.retold, wanted.tiers) if wanted.tiers else {},
         orders=await _orders(connection, wanted),
-        accruals=await _accruals(connection, wanted),
         payments=await _payments(connection, wanted.payments) if wanted.payments else {},
         births=await births.load(connection, wanted.births) if wanted.births else {},
         complete=set(due),
         waiting=defaultdict(list),
     )
+    wanted.accruals.update(rises.awards(wanted.retold, wanted.tiers, state.timelines, state.rises))
+    state.accruals.update(await _accruals(connection, wanted))
     for one in await waiting.take(connection, sorted(wanted.waited_for)):
         state.waiting.setdefault((one.event.customer_id, one.about), []).append(one)
     if due:
@@ -81,7 +85,7 @@ async def load_due(connection: Connection, state: State, customers: Sequence[str
 
 
 TIMELINES_SQL = """
-SELECT customer_id, effective_at, tier, multiplier
+SELECT customer_id, effective_at, tier, multiplier, rise
 FROM tier_entry WHERE customer_id = ANY(string_to_array($1, chr(31)))
 ORDER BY customer_id, effective_at
 """
@@ -91,7 +95,7 @@ async def timelines(connection: Connection, customers: Collection[str]) -> dict[
     """The tiers of customers, as last told, by customer and in order of time."""
     found: dict[str, list[TierEntry]] = defaultdict(list)
     for row in await connection.fetch(TIMELINES_SQL, joined(customers)):
-        found[row["customer_id"]].append(TierEntry(row["effective_at"], row["tier"], row["multiplier"]))
+        found[row["customer_id"]].append(TierEntry(row["effective_at"], row["tier"], row["multiplier"], row["rise"]))
     return {customer: tuple(entries) for customer, entries in found.items()}
 
 
@@ -135,7 +139,7 @@ def _by_key(rows: Sequence[Any]) -> dict[Key, Order]:
             bought=order_from_json(row["customer_id"], row["order_id"], row["body"]),
             given=row["given"],
             standing=Standing(row["tier"], row["multiplier"]),
-            found=found_from_json(row["found"]),
+            found=read_cuts(row["found"]),
             delivered_at=row["delivered_at"],
             transaction_ids=tuple(row["transaction_ids"]),
         )
@@ -196,18 +200,10 @@ def _accruals_by_key(rows: Sequence[Any]) -> dict[Key, Accrual]:
             facts=row["facts"],
             given=row["given"],
             tier=row["tier"],
-            found=found_from_json(row["found"]),
+            found=read_cuts(row["found"]),
             withdrawn=row["withdrawn"],
         )
         for row in rows
-    }
-
-
-def found_from_json(found: Mapping[str, Sequence[Any]]) -> dict[str, Cut]:
-    """What a first judgement found, by rule."""
-    return {
-        rule: Cut(awarded, limit, tuple(without[0]) if without else ())
-        for rule, (awarded, limit, *without) in found.items()
     }
 
 

@@ -213,7 +213,7 @@ INSERT INTO accrual (customer_id, origin, event, occurred_at, rules_version, fac
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::int[], $6::json[], $7::json[],
                      $8::text[], $9::json[], $10::boolean[])
 ON CONFLICT (customer_id, origin) DO UPDATE
-SET given = excluded.given, tier = excluded.tier, withdrawn = excluded.withdrawn
+SET given = excluded.given, tier = excluded.tier, found = excluded.found, withdrawn = excluded.withdrawn
 """
 
 
@@ -270,5 +270,5 @@ async def _replace_timelines(connection: Connection, state: State, changes: Chan
         for entry in state.timelines[customer]
         if entry.effective_at >= start
     ]
-    columns = ("customer_id", "effective_at", "tier", "multiplier")
+    columns = ("customer_id", "effective_at", "tier", "multiplier", "rise")
     await connection.copy_records_to_table("tier_entry", records=rows, columns=columns)
