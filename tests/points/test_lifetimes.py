@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 import pytest
 
+from services.points.rules import orders
 from services.points.rules.judgement import NOT_DELIVERED, TIER
 from services.points.rules.known import State
 from services.points.rules.ruleset import RuleBook
-from services.points.rules.settling import due_for
+from services.points.rules.settling import case_of, due_for
+from services.points.rules.tiers import NEWCOMER
 from shared.contracts.envelope import Event
 from shared.contracts.shop import PurchaseDelivered
 from shared.contracts.values import format_instant, parse_instant
@@ -254,9 +256,11 @@ def test_without_a_delivery_points_are_given_up(ann: State):
     assert tell(ann, rules, now=GIVEN_UP) == [("reversed", -100)]
     assert balances(ann) == (0, 0, 0)
     order = ann.orders["ann", "1"]
-    [line] = due_for(order, {}, (), rules, parse_instant(GIVEN_UP)).rules
+    case = case_of(order, rules, NEWCOMER)
+    [line] = orders.judge_kept(case, None, order.found, frozenset({"base"})).rules
     assert (line.why, line.matched, line.requested, line.awarded) == (NOT_DELIVERED, False, 100, 0)
-    assert due_for(order, {}, (), rules, parse_instant(before)).due == {"base": 100}
+    assert list(due_for(order, {}, (), rules, parse_instant(GIVEN_UP))) == [{}, {}]
+    assert list(due_for(order, {}, (), rules, parse_instant(before))) == [{"base": 100}] * 2
     assert tell(ann, rules, now="2027-01-01T00:00:00Z") == []
 
 
@@ -279,7 +283,7 @@ def test_what_was_delivered_in_time_comes_back_when_it_is_told_late(ann: State, 
     tell(ann, rules, bought(BOUGHT))
     assert tell(ann, rules, delivered(at)) == ([("earned", 100)] if back else [])
     assert balances(ann) == (100 if back else 0, 0, 0)
-    assert due_for(ann.orders["ann", "1"], {}, (), rules, parse_instant(NOW)).due == ({"base": 100} if back else {})
+    assert next(due_for(ann.orders["ann", "1"], {}, (), rules, parse_instant(NOW))) == ({"base": 100} if back else {})
     assert tell(ann, rules, delivered(at), now="2027-01-01T00:00:00Z") == []
 
 

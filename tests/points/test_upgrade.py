@@ -4,6 +4,7 @@ import asyncpg
 
 from services.points.rules.limits import Use, UseKey
 from services.points.store import limits, loading
+from shared.contracts.values import format_instant
 from shared.postgres.migrate import migrations_of
 from shared.postgres.pool import open_pool
 from tests.points.shop import hour
@@ -21,6 +22,64 @@ INSERT INTO purchase (customer_id, order_id, source, occurred_at, ordinal, rules
 VALUES ('ann', '1', '/shop', $1, 1, 1, '{"currency": "USD", "total": "100.00"}', '{"base": 100, "tier": 25}', '1.25',
         '{}')
 """
+
+
+TIMELINES_SQL = """
+INSERT INTO tier_entry (customer_id, effective_at, tier, multiplier)
+VALUES ('ann', $1, 'silver', '1.25'), ('ann', $2, 'member', '1'), ('ann', $3, 'gold', '1.5'),
+       ('bob', $1, 'silver', '1.25'), ('bob', $2, 'gold', '1.5'), ('bob', $3, 'gold', '1.5'),
+       ('cat', $1, 'x2', '2'), ('cat', $2, 'x1.5', '1.5'), ('cat', $3, 'x2', '2')
+"""
+
+AWARDS_SQL = """
+INSERT INTO accrual (customer_id, origin, event, occurred_at, rules_version, facts, given, tier, found, withdrawn)
+SELECT customer_id, origin, 'tier_promotion', $1, 1, '{}', '{"climbed": 500}', split_part(origin, '/', 2), '{}', false
+FROM unnest($2::text[], $3::text[]) AS award (customer_id, origin)
+"""
+
+TOLD_SQL = """
+INSERT INTO transaction (id, customer_id, sequence, kind, points, available_after, pending_after, held_after,
+                         debt_after, earned_after, redeemed_after, occurred_at, recorded_at, reason, inputs,
+                         receipt_digest)
+SELECT gen_random_uuid(), customer_id, row_number() OVER (PARTITION BY customer_id), 'earned', 500, 0, 0, 0, 0, 0, 0,
+       $1, $1, '{"kind": "tier"}', json_build_object('origin', origin, 'tier', 'silver'), ''
+FROM unnest($2::text[], $3::text[]) AS award (customer_id, origin)
+"""
+
+
+async def test_awards_by_the_instants_of_promotions_become_those_of_rises(postgres_url: str):
+    fresh = await make_database(postgres_url, "platform")
+    first, third, never = (format_instant(hour(hours)) for hours in (0, 2, 9))
+    renamed = {
+        ("ann", f"tier/silver/{first}"): "tier/silver/1",
+        ("ann", f"tier/gold/{third}"): "tier/gold/1",
+        # Given for an instant that the timeline has no more, beside one that it has: it stays as it was.
+        ("ann", f"tier/gold/{never}"): f"tier/gold/{never}",
+        # Gold was announced from the instant of silver on: it is gold's only rise.
+        ("bob", f"tier/gold/{first}"): "tier/gold/1",
+        ("cat", f"tier/x2/{third}"): "tier/x2/2",
+    }
+    connection = await asyncpg.connect(fresh)
+    rises, *later = [one for one in migrations_of("services.points") if one.name >= "0005"]
+    for migration in migrations_of("services.points"):
+        if migration.name < rises.name:
+            await connection.execute(migration.sql)
+    await connection.execute(TIMELINES_SQL, hour(0), hour(1), hour(2))
+    customers, origins = [key[0] for key in renamed], [key[1] for key in renamed]
+    await connection.execute(AWARDS_SQL, hour(0), customers, origins)
+    await connection.execute(TOLD_SQL, hour(0), customers, origins)
+    async with connection.transaction():
+        await connection.execute(rises.sql)
+    for migration in later:
+        await connection.execute(migration.sql)
+    entries = await connection.fetch("SELECT rise FROM tier_entry ORDER BY customer_id, effective_at")
+    assert [row["rise"] for row in entries] == [1, None, 1, 1, 1, None, 1, None, 2]
+    found = await connection.fetch("SELECT customer_id, origin FROM accrual ORDER BY customer_id, origin")
+    expected = sorted((customer, name) for (customer, _), name in renamed.items())
+    assert sorted(map(tuple, found)) == expected
+    shown = await connection.fetch("SELECT customer_id, inputs->>'origin', inputs->>'tier' FROM transaction")
+    assert sorted(map(tuple, shown)) == [(*one, "silver") for one in expected]
+    await connection.close()
 
 
 async def test_a_database_of_the_first_version_goes_on(postgres_url: str):

@@ -4,7 +4,7 @@ Planted and caught here: promotions by their instants; by their events; those th
 that the timeline lost left standing; the awards of a batch with several corrections loaded by the last one alone.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
@@ -32,9 +32,9 @@ RULES = (
 
 
 @pytest.fixture
-async def both(points_pool: Pool, tiers_pool: Pool) -> AsyncIterator[Together]:
+async def both(points_pool: Pool, tiers_pool: Pool) -> Together:
     await enact(points_pool, rule("base", per_amount()), rule("climbed", fixed(500), on="tier_promotion"))
-    yield Together(points_pool, tiers_pool, NOW)
+    return Together(points_pool, tiers_pool, NOW)
 
 
 @pytest.mark.parametrize("arrival", ["as it came", "in order"])

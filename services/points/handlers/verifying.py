@@ -1,12 +1,11 @@
 """The books checked against each other, and a sample of decisions against what they were made from."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.points.rules import receipts
-from services.points.rules.books import lost_of
-from services.points.rules.known import Order
+from services.points.rules import accruals, receipts
+from services.points.rules.books import is_full, lost_of
 from services.points.rules.ledger import Account, Lot
 from services.points.rules.receipts import Basis
 from services.points.rules.ruleset import RuleBook
@@ -19,7 +18,7 @@ from shared.postgres.pool import Connection, Pool
 
 
 async def verify(pool: Pool, sample: int) -> AsyncIterator[Check]:
-    """Check the books in one pass, from one snapshot; `sample` orders and receipts are judged anew."""
+    """Check the books in one pass, from one snapshot; `sample` orders, other occasions and receipts are judged anew."""
     async with checks.snapshot(pool) as connection:
         balance = await accounts.trial_balance(connection)
         yield Check(
@@ -27,7 +26,8 @@ async def verify(pool: Pool, sample: int) -> AsyncIterator[Check]:
         )
         async for check in checks.ask(connection, auditing.CHECKS):
             yield check
-        yield Check("given = due", await _wrongly_given(connection, sample))
+        wrong = [*await _wrongly_given(connection, sample), *await _wrongly_accrued(connection, sample)]
+        yield Check("given = due", wrong[:MOST_SHOWN])
         yield Check("receipts rebuild to their digest", await _broken_receipts(connection, sample))
 
 
@@ -39,15 +39,39 @@ async def _wrongly_given(connection: Connection, sample: int) -> list[str]:
     timelines = await loading.timelines(connection, customers)
     known = await accounts.read(connection, customers)
     book = await _book(connection, (order.rules_version for order in orders.values()))
-    own: dict[tuple[str, str], list[Lot]] = {}
-    for lot in await lots.of_origins(connection, [(key[0], about_order(key[1])) for key in keys]):
-        own.setdefault((lot.customer_id, lot.origin), []).append(lot)
+    own = await _lots_by_origin(connection, [(key[0], about_order(key[1])) for key in keys])
     wrong: list[str] = []
     for key, order in orders.items():
-        judged = due_for(order, refunds.get(key, {}), timelines.get(key[0], ()), book, _applied_by(known[key[0]]))
-        if not _is_settled(order, judged.due, own.get((key[0], about_order(key[1])), [])):
+        account, lots_ = known[key[0]], own.get((key[0], about_order(key[1])), [])
+        due = due_for(order, refunds.get(key, {}), timelines.get(key[0], ()), book, _applied_by(account))
+        if not any(_is_settled(order.given, one, lots_, account) for one in due):
             wrong.append(f"{key[0]}/{key[1]}")
     return wrong[:MOST_SHOWN]
+
+
+async def _wrongly_accrued(connection: Connection, sample: int) -> list[str]:
+    """The same of what else earns points: reviews, promotions, birthdays …"""
+    known = await loading.accruals_by_key(connection, await auditing.sample_accruals(connection, sample))
+    customers = {key[0] for key in known}
+    timelines = await loading.timelines(connection, customers)
+    balances = await accounts.read(connection, customers)
+    book = await _book(connection, (accrual.rules_version for accrual in known.values()))
+    own = await _lots_by_origin(connection, list(known))
+    wrong: list[str] = []
+    for (customer, origin), accrual in known.items():
+        version = book.version(accrual.rules_version)
+        due = accruals.due_for(accrual, customer, version, timelines.get(customer, ()))
+        account = balances.get(customer) or accounts.unknown(customer)
+        if due is not None and not _is_settled(accrual.given, due, own.get((customer, origin), []), account):
+            wrong.append(f"{customer}/{origin}")
+    return wrong[:MOST_SHOWN]
+
+
+async def _lots_by_origin(connection: Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[Lot]]:
+    found: dict[tuple[str, str], list[Lot]] = {}
+    for lot in await lots.of_origins(connection, keys):
+        found.setdefault((lot.customer_id, lot.origin), []).append(lot)
+    return found
 
 
 def _applied_by(account: Account) -> datetime:
@@ -58,12 +82,15 @@ def _applied_by(account: Account) -> datetime:
     return max(now, account.recorded_at)
 
 
-def _is_settled(order: Order, due: Mapping[str, int], own: list[Lot]) -> bool:
-    """Whether what was given is what is due; what a rule's own lots lost to expiry counts as taken back."""
+def _is_settled(given: Mapping[str, int], due: Mapping[str, int], own: Sequence[Lot], account: Account) -> bool:
+    """Whether what was given is what is due.
+
+    What a rule's own lots lost to expiry counts as taken back; what does not fit an account was not given.
+    """
     lost = lost_of(own)
-    for rule in {*due, *order.given}:
-        over = order.given.get(rule, 0) - due.get(rule, 0)
-        if not 0 <= over <= lost.get(rule, 0):
+    for rule in {*due, *given}:
+        over = given.get(rule, 0) - due.get(rule, 0)
+        if over > lost.get(rule, 0) or (over < 0 and not is_full(account)):
             return False
     return True
 

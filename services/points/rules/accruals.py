@@ -1,6 +1,6 @@
 """What else earns points: reviews, activities, surveys, registrations, referrals, promotions, birthdays."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -13,10 +13,12 @@ from services.points.rules.judgement import (
     judge_first,
     request,
 )
+from services.points.rules.known import Accrual
 from services.points.rules.ledger import Grant
 from services.points.rules.limits import Cut, Use, UseKey
+from services.points.rules.rises import Rise
 from services.points.rules.ruleset import EMPTY, CompiledRule, Facts, RuleSet
-from services.points.rules.tiers import ONE
+from services.points.rules.tiers import ONE, TierEntry, standing_before
 
 
 class AccrualCase(NamedTuple):
@@ -67,6 +69,26 @@ def judge_again(case: AccrualCase, found: Found) -> Judgement:
     rules = case.rules.on(case.on)
     asked = request(rules, case.facts, EMPTY)
     return judge_first(rules, asked, cuts_again(rules, asked, found), ONE)
+
+
+def due_for(accrual: Accrual, customer: str, rules: RuleSet, timeline: Sequence[TierEntry]) -> Mapping[str, int] | None:
+    """What an occasion is due by all that is known of it; the ledger has to have given just this.
+
+    None for a promotion that a release before gave for an instant that the timeline has no more: it stays.
+    """
+    if accrual.on == "tier_promotion":
+        if not accrual.origin.rpartition("/")[2].isdecimal():
+            return None
+        stands = any(entry.rise and Rise(entry.tier, entry.rise).origin == accrual.origin for entry in timeline)
+        tier = accrual.tier
+    else:
+        stands = not accrual.withdrawn
+        looks = accrual.on in rules.looks_at_tier
+        tier = standing_before(timeline, accrual.occurred_at).tier if looks else accrual.tier
+    if not stands:
+        return {}
+    case = AccrualCase(rules, customer, accrual.on, accrual.occurred_at, accrual.facts, tier)
+    return judge_again(case, accrual.found).due
 
 
 def freed(case: AccrualCase, found: Found, uses: Mapping[UseKey, Use]) -> dict[UseKey, Use]:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.points.rules import movements, receipts
 from services.points.rules.known import Announced, Changes, Key, State
-from services.points.rules.ledger import Grant, Lot, Movement, Occasion
+from services.points.rules.ledger import Account, Grant, Lot, Movement, Occasion
 from services.points.rules.receipts import Receipt
 from services.points.rules.ruleset import RuleBook, is_extra
 from shared.contracts.envelope import Cause
@@ -67,8 +67,7 @@ class Books:
 
     def fitting(self, customer: str, points: Mapping[str, int]) -> Mapping[str, int]:
         """Points (by rule) as far as they fit the customer's account, the last of them cut first."""
-        account = self.state.accounts[customer]
-        room = MOST_OF_AN_ACCOUNT - max(account.earned, account.available + account.pending + account.held)
+        room = _room(self.state.accounts[customer])
         if room >= _PLENTY or sum(points.values()) <= room:
             return points
         found: dict[str, int] = {}
@@ -113,6 +112,15 @@ class Books:
         if transaction.points and transaction.kind in PUBLISHED:
             changes.announced.append(Announced(transaction, transaction.occasion.occurred_at, qualifying, cause))
         return transaction.id
+
+
+def is_full(account: Account) -> bool:
+    """Whether an account may have been given less than it was due, for want of room."""
+    return _room(account) < _PLENTY
+
+
+def _room(account: Account) -> int:
+    return MOST_OF_AN_ACCOUNT - max(account.earned, account.available + account.pending + account.held)
 
 
 def occasion(

@@ -1,6 +1,6 @@
 """Settling: the ledger posts the difference between what an order is due and what was given for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -9,10 +9,9 @@ from msgspec.structs import replace
 
 from services.points.rules import movements, orders, receipts
 from services.points.rules.books import Books, Trigger, after, differences, lost_of, occasion, plain_occasion
-from services.points.rules.judgement import Judgement
 from services.points.rules.known import Key, Order
 from services.points.rules.orders import OrderCase
-from services.points.rules.ruleset import RuleBook
+from services.points.rules.ruleset import TIER, RuleBook, is_extra
 from services.points.rules.tiers import Standing, TierEntry, standing_before
 from shared.contracts.kept import Kept, Purchase, Refund, Taken, keep
 
@@ -119,11 +118,17 @@ def close_waiting(books: Books, key: Key) -> None:
 
 def due_for(
     order: Order, refunds: Mapping[str, Refund], timeline: Sequence[TierEntry], rules: RuleBook, at: datetime
-) -> Judgement:
-    """What an order is due by all that is known of it at an instant: the ledger has to have given just this."""
+) -> Iterator[Mapping[str, int]]:
+    """What an order is due by all that is known of it at an instant: the ledger has to have given just this.
+
+    Second, what it was due by the engine before: an order that was settled by it last has that.
+    """
     case = case_of(order, rules, standing_before(timeline, order.occurred_at))
     kept = keep(Purchase.of(order.bought), refunds.values()) if refunds else None
-    return orders.judge_kept(case, kept, order.found, orders.undelivered(case, order.delivered_at, at))
+    given_up = orders.undelivered(case, order.delivered_at, at)
+    yield orders.judge_kept(case, kept, order.found, given_up).due
+    older = orders.judge_kept(case, kept, order.found, given_up, 2).due
+    yield {TIER if is_extra(name) else name: points for name, points in older.items()}
 
 
 def _find(kept: Kept | None, refund: Refund | None) -> Taken | None:

@@ -137,6 +137,18 @@ async def sample_orders(connection: Connection, count: int) -> list[tuple[str, s
     return [(row["customer_id"], row["order_id"]) for row in await connection.fetch(SAMPLE_ORDERS_SQL, count)]
 
 
+SAMPLE_ACCRUALS_SQL = """
+SELECT customer_id, origin
+FROM accrual TABLESAMPLE SYSTEM (least(100, 100.0 * $1 / greatest(1, (SELECT count(*) FROM accrual))))
+LIMIT $1
+"""
+
+
+async def sample_accruals(connection: Connection, count: int) -> list[tuple[str, str]]:
+    """The keys of about `count` occasions beside orders, all of them where there are fewer."""
+    return [(row["customer_id"], row["origin"]) for row in await connection.fetch(SAMPLE_ACCRUALS_SQL, count)]
+
+
 async def measure_imbalance(pool: Pool, _now: datetime) -> None:
     """The job that sums up the ledger: anything but 0 is an alarm."""
     async with pool.acquire() as connection:
