@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+import traceback
 from typing import Final
 
 import structlog
@@ -14,6 +15,7 @@ _TRACEPARENT: Final = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{1,200})?"
 )
 _LONGEST_TRACEPARENT: Final = 128
+_MOST_FRAMES: Final = 30
 
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SLOW: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0, 86400.0)
@@ -45,6 +47,11 @@ RETRIES: Final = Counter(
 )
 DEAD_LETTERS: Final = Counter(
     "wafa_dead_letters_total", "Records that went to the dead letters, by topic and reason.", ("topic", "reason")
+)
+EXPIRED: Final = Counter(
+    "wafa_expired_records_total",
+    "Dead letters, and records that waited in vain, that were deleted at the end of their retention, by kind.",
+    ("kind",),
 )
 SKIPPED: Final = Counter(
     "wafa_skipped_total",
@@ -94,6 +101,7 @@ METRICS: Final[tuple[MetricWrapperBase, ...]] = (
     COMMIT_DELAY,
     RETRIES,
     DEAD_LETTERS,
+    EXPIRED,
     SKIPPED,
     DUPLICATES,
     OUTBOX_ROWS,
@@ -155,6 +163,20 @@ def configure(service: str, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+
+
+def trace(error: BaseException) -> dict[str, object]:
+    """What the log may tell of an error: its type and where it was raised, but not its message.
+
+    The message, and PostgreSQL's details, may quote personal data.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-_MOST_FRAMES:]
+    found: dict[str, object] = {
+        "failure": type(error).__name__,
+        "trace": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+    named = {name: getattr(error, name, None) for name in ("sqlstate", "table_name", "column_name", "constraint_name")}
+    return found | {name: value for name, value in named.items() if value}
 
 
 def traceparent(text: str | None) -> str | None:

@@ -14,7 +14,7 @@ from services.notifications.store import messages
 from services.notifications.store.messages import InboxMessage
 from shared.http.app import new_app
 from shared.http.auth import CustomerId, Kind, Principal, Scope, customer_or, require
-from shared.http.idempotency import documented, idempotent
+from shared.http.idempotency import concerns, documented, idempotent
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
 from shared.http.problems import Problem
 from shared.postgres.pool import Connection, Pool
@@ -98,6 +98,7 @@ def _add_read(app: FastAPI, pool: Pool) -> None:
             found = await messages.mark_read(connection, wanted, owner, datetime.now(UTC))
             if found is None:
                 raise _unknown()
+            concerns(request, found.customer_id)
             return 200, InboxEntry.of(found)
 
         return await idempotent(request, pool, principal, required=False, run=run)

@@ -21,7 +21,7 @@ from shared import telemetry
 from shared.contracts.envelope import Cause, Event, Publication, publication
 from shared.contracts.loyalty import MessageChanged
 from shared.contracts.outcomes import Refusal
-from shared.messaging import outbox
+from shared.messaging import erasure, outbox
 from shared.postgres import checks
 from shared.postgres.checks import Check
 from shared.postgres.pool import Connection, Pool
@@ -49,6 +49,7 @@ async def handle(templates: Templates, connection: Connection, events: Sequence[
     added = await messages.add(connection, new, now)
     telemetry.DUPLICATES.labels("natural_key").inc(len(new) - len(added))
     await outbox.announce(connection, [_of_message(one) for one in new if one.id in added and one.state in _TYPES])
+    await erasure.apply(connection, events, messages.erase, now)
     return []
 
 
@@ -93,22 +94,19 @@ def _learn(before: Mapping[str, Profile], events: Iterable[Event]) -> dict[str, 
 async def _store(
     connection: Connection, before: Mapping[str, Profile], after: Mapping[str, Profile], now: datetime
 ) -> None:
-    """Store the profiles that changed, and what follows: erased messages, and mails that need not wait any longer."""
+    """Store the profiles that changed; mails that waited for them need not wait any longer."""
     changed = [one for one in after.values() if one is not before[one.customer_id]]
     await customers.save(connection, changed)
-    erasures = [
-        (one.customer_id, one.erased_at)
-        for one in changed
-        if one.erased_at is not None and one.erased_at != before[one.customer_id].erased_at
-    ]
-    await messages.erase(connection, erasures)
     met = [one.customer_id for one in changed if one.is_known and not before[one.customer_id].is_known]
     await messages.release(connection, met, now)
 
 
 def _messages(templates: Templates, told: Notice, reader: Profile, now: datetime) -> Iterable[Message]:
-    """What a notice puts into the inbox and into the mail; nothing where an erasure covers it."""
-    if not profile.is_after_erasure(reader, told.occurred_at):
+    """What a notice puts into the inbox and into the mail; nothing where an erasure covers it.
+
+    After an erasure, nothing is made until the customer registers again.
+    """
+    if reader.is_erased or not profile.is_after_erasure(reader, told.occurred_at):
         return
     text = templates.notification(told.trigger, told.facts, Reader(reader.name, reader.locale, reader.time_zone))
     yield Message(

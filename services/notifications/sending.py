@@ -19,6 +19,7 @@ from services.notifications.rules.gate import Hold, Reason, Send, Skip
 from services.notifications.store import mails
 from services.notifications.store.mails import Mail, Settled
 from services.notifications.store.messages import State
+from shared import telemetry
 from shared.postgres.pool import Pool
 
 LEASE: Final = timedelta(minutes=10)
@@ -92,8 +93,7 @@ class Sender:
             text = self.templates.mail(mail.trigger, mail.facts, reader)
             message = compose(mail.id, self.address, address, text, now)
         except Exception as error:  # noqa: BLE001 one mail that cannot be made must not keep the others
-            # The frames of a traceback hold the customer's name and address: the log gets the error alone.
-            _log.error("mail_not_made", message_id=str(mail.id), trigger=mail.trigger, error=repr(error))
+            _log.error("mail_not_made", message_id=str(mail.id), trigger=mail.trigger, **telemetry.trace(error))
             return _final(mail, State.FAILED, Reason.TEMPLATE_FAILED)
         rendered = replace(mail, locale=text.language, template_version=TEMPLATE_VERSION)
         match await session.send(message):

@@ -10,6 +10,7 @@ from services.notifications.rendering import Templates
 from services.notifications.rules import notice
 from services.notifications.sending import Sender
 from services.notifications.settings import Settings
+from services.notifications.store import messages
 from shared.contracts import topics
 from shared.messaging.worker import Job, Subscription, WorkerSpec
 
@@ -29,6 +30,7 @@ def spec(settings: Settings) -> WorkerSpec:
             Subscription(topics.LOYALTY_REFERRALS, frozenset({notice.APPROVED})),
         ),
         handle=partial(handlers.handle, templates),
+        erase=messages.erase,
         jobs=(Job("send mails", timedelta(seconds=1), _sender(settings, templates).run),),
     )
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from services.points.handlers import day, events
 from services.points.settings import Settings
-from services.points.store import auditing
+from services.points.store import auditing, erasing
 from shared.contracts import topics
 from shared.messaging.worker import Job, Subscription, WorkerSpec
 
@@ -40,6 +40,7 @@ def spec(_settings: Settings) -> WorkerSpec:
             ),
         ),
         handle=events.handle,
+        erase=erasing.erase,
         decodes_apart=True,
         jobs=(
             Job("measure the ledger", timedelta(minutes=1), auditing.measure_imbalance),

@@ -21,7 +21,7 @@ from shared.contracts.loyalty import ReferralChanged
 from shared.contracts.outcomes import Refusal
 from shared.contracts.reasons import Reason
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded, ReferralSignedUp
-from shared.messaging import outbox, waiting
+from shared.messaging import erasure, outbox, waiting
 from shared.postgres import checks
 from shared.postgres.checks import Check
 from shared.postgres.pool import Connection, Pool
@@ -32,7 +32,17 @@ CLICK_SHARDS: Final = 16
 
 
 async def handle(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
-    """Apply a batch: record orders and refunds, take the steps of referrals, announce them."""
+    """Apply a batch: record orders and refunds, take the steps of referrals, announce them.
+
+    The code of an erased customer refers nobody any more; states and points go on by ids.
+    """
+    booked = erasure.others(events)
+    refusals = await _book(connection, booked, now) if booked else []
+    await erasure.apply(connection, events, codes.retire, now)
+    return refusals
+
+
+async def _book(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
     batch = _Batch.of(events)
     sides = await _lock(connection, batch)
     # What is known is loaded before the batch's orders join it: a sign-up is judged by what precedes it.

@@ -2,18 +2,20 @@
 
 from services.referrals.handlers import handle
 from services.referrals.settings import Settings
+from services.referrals.store import codes
 from shared.contracts import topics
 from shared.messaging.worker import Subscription, WorkerSpec
 
 
 def spec(settings: Settings) -> WorkerSpec:
-    """The worker: purchases and their refunds, and sign-ups."""
+    """The worker: purchases and their refunds, sign-ups, and erasures."""
     return WorkerSpec(
         service=settings.service,
         subscriptions=(
             Subscription(topics.PURCHASES, frozenset({"shop.purchase.completed.v1", "shop.purchase.refunded.v1"})),
+            Subscription(topics.CUSTOMERS, frozenset({"shop.customer.erased.v1"})),
             Subscription(topics.REFERRALS, frozenset({"shop.referral.signed_up.v1"})),
         ),
         handle=handle,
-        jobs=(),
+        erase=codes.retire,
     )

@@ -22,7 +22,7 @@ from shared.contracts.envelope import Cause, Event, Publication, publication
 from shared.contracts.loyalty import Progress, TierChanged, TimelineEntry
 from shared.contracts.outcomes import Refusal
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded
-from shared.messaging import outbox, waiting
+from shared.messaging import erasure, outbox, waiting
 from shared.postgres import checks
 from shared.postgres.checks import Check
 from shared.postgres.pool import Connection, Pool
@@ -41,7 +41,17 @@ class Status:
 
 
 async def handle(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
-    """Apply a batch: record orders and refunds, judge the customers, announce what changed."""
+    """Apply a batch: record orders and refunds, judge the customers, announce what changed.
+
+    Of an erased customer the records and answers go; the books stay, which hold ids, money and times.
+    """
+    booked = erasure.others(events)
+    refusals = await _book(connection, booked, now) if booked else []
+    await erasure.apply(connection, events, erasure.erase_nothing, now)
+    return refusals
+
+
+async def _book(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
     program = await load_program(connection, now)
     standings = await customers.lock(connection, (event.customer_id for event in events))
     admission = await _admit(connection, events)

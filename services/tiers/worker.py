@@ -7,11 +7,12 @@ from shared.messaging.worker import Subscription, WorkerSpec
 
 
 def spec(settings: Settings) -> WorkerSpec:
-    """The worker: purchases and their refunds."""
+    """The worker: purchases and their refunds; erasures, for the records and answers that are kept."""
     return WorkerSpec(
         service=settings.service,
         subscriptions=(
             Subscription(topics.PURCHASES, frozenset({"shop.purchase.completed.v1", "shop.purchase.refunded.v1"})),
+            Subscription(topics.CUSTOMERS, frozenset({"shop.customer.erased.v1"})),
         ),
         handle=handle,
     )

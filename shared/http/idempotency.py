@@ -1,4 +1,8 @@
-"""Idempotency keys: a write that is sent again is answered again, and done once."""
+"""Idempotency keys: a write that is sent again is answered again, and done once.
+
+An answer belongs to the customer that the write is about, with whom it is erased: the key stays, so that the
+write is not done twice.
+"""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -20,6 +24,8 @@ KEPT_FOR: Final = timedelta(days=7)
 LONGEST_KEY: Final = 255
 
 _HEADER: Final = "Idempotency-Key"
+_OF_CUSTOMER: Final = "/v1/customers/"
+_ERASED: Final = 410
 
 Run = Callable[[Connection], Awaitable[tuple[int, object]]]
 """The effect, within the transaction it is given: the status (2xx) and the JSON body of the answer."""
@@ -40,7 +46,8 @@ async def idempotent(request: Request, pool: Pool, principal: Principal, require
 
     Raises:
         Problem: 400, the key is missing though `required`, or malformed; 409, the same request is
-            running; 422, the key was used for another request.
+            running; 410, it was done, and its answer erased with its customer; 422, the key was used
+            for another request.
     """
     key = key_of(request, required=required)
     if key is None:
@@ -55,8 +62,20 @@ async def idempotent(request: Request, pool: Pool, principal: Principal, require
             return stored
         status, body = await run(conn)
         content = to_json(body)
-        await _store(conn, attempt, status, content)
+        await _store(conn, attempt, _customer(request), status, content)
     return _answer(status, content)
+
+
+def concerns(request: Request, customer_id: str) -> None:
+    """Note the customer that a write is about, where its path does not name the customer."""
+    request.state.customer_id = customer_id
+
+
+def _customer(request: Request) -> str | None:
+    noted: str | None = getattr(request.state, "customer_id", None)
+    if noted is None and request.scope["path"].startswith(_OF_CUSTOMER):
+        noted = request.path_params.get("id")
+    return noted
 
 
 def documented(*, required: bool) -> dict[str, Any]:
@@ -105,24 +124,29 @@ async def _find(conn: Connection, attempt: _Attempt) -> Response | None:
     if row["fingerprint"] != attempt.fingerprint:
         detail = "This Idempotency-Key was used for another request: method, path or body differ."
         raise Problem(422, "idempotency_key_reused", detail)
+    if row["status"] == _ERASED:
+        detail = "The request was carried out; its answer was erased together with its customer."
+        raise Problem(_ERASED, "erased", detail)
     answer = _answer(row["status"], row["body"].encode())
     answer.headers["Idempotency-Replayed"] = "true"
     return answer
 
 
 STORE_SQL = """
-INSERT INTO idempotency_key (principal, key, fingerprint, status, body)
-VALUES ($1, $2, $3, $4, $5::text::json)
+INSERT INTO idempotency_key (principal, key, fingerprint, customer_id, status, body)
+VALUES ($1, $2, $3, $4, $5, $6::text::json)
 ON CONFLICT (principal, key) DO UPDATE SET
     fingerprint = excluded.fingerprint,
+    customer_id = excluded.customer_id,
     status = excluded.status,
     body = excluded.body,
     created_at = excluded.created_at
 """
 
 
-async def _store(conn: Connection, attempt: _Attempt, status: int, content: bytes) -> None:
-    await conn.execute(STORE_SQL, attempt.principal, attempt.key, attempt.fingerprint, status, content.decode())
+async def _store(conn: Connection, attempt: _Attempt, customer: str | None, status: int, content: bytes) -> None:
+    who = (attempt.principal, attempt.key, attempt.fingerprint, customer)
+    await conn.execute(STORE_SQL, *who, status, content.decode())
 
 
 def key_of(request: Request, *, required: bool) -> str | None:

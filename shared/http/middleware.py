@@ -11,6 +11,7 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared import telemetry
 from shared.http.auth import Authenticator
 from shared.http.auth.principal import Principal
 from shared.http.bodies import LargeBodies, admitted
@@ -75,7 +76,7 @@ class RequestMiddleware:
             except Problem as refusal:
                 await render(refusal, request_id)(scope, receive, answer)
             except Exception as error:
-                _log.exception("request_failed", method=scope["method"], route=_route(scope), error=str(error))
+                _log.error("request_failed", method=scope["method"], route=_route(scope), **telemetry.trace(error))
                 if status:
                     raise  # the answer has begun: only cutting the connection tells the caller
                 await render(unexpected(), request_id)(scope, receive, answer)

@@ -136,7 +136,7 @@ class Search:
                     continue
                 failing[customer] = failure
                 if len(failing) > MOST_TOGETHER and not proven:
-                    _log.warning("culprits_not_found", customers=len(by_customer), failure=repr(failure))
+                    _log.warning("culprits_not_found", customers=len(by_customer), failure=type(failure).__name__)
                     return {}
         return failing
 

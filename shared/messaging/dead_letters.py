@@ -1,21 +1,33 @@
-"""Dead letters: refused records, whole, which can be read and replayed."""
+"""Dead letters: refused records, whole, which can be read and replayed until they are erased or expire."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import structlog
 
 from shared import telemetry
+from shared.contracts import ownership
 from shared.contracts.envelope import Record
 from shared.contracts.outcomes import Refusal
-from shared.messaging import records
+from shared.messaging import erasure, records
 from shared.messaging.batch import Malformation
-from shared.postgres.pool import Connection
+from shared.postgres.pool import Connection, Pool
+
+_AT_ONCE: Final = 1_000
+"""How many expired letters one transaction deletes."""
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A refused record as it came, with the reason."""
+    """A refused record as it came, with the reason.
+
+    `customer_ids` are the customers that the record names. A letter that was erased with one of them, at
+    `erased_at`, has lost key, value, headers and error.
+    """
 
     id: int
     record: Record
@@ -23,6 +35,16 @@ class DeadLetter:
     reason: str
     error: str
     recorded_at: datetime
+    customer_ids: tuple[str, ...]
+    erased_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which dead letters: of one reason, of one customer, or of all."""
+
+    reason: str | None = None
+    customer_id: str | None = None
 
 
 def from_refusal(refusal: Refusal) -> Malformation:
@@ -31,14 +53,25 @@ def from_refusal(refusal: Refusal) -> Malformation:
 
 
 async def write(connection: Connection, refused: Sequence[Malformation]) -> None:
-    """Write refused records, whole."""
+    """Write refused records whole; of customers who were erased since, without what could be personal."""
     if not refused:
         return
+    owners = [ownership.of_record(one.record) for one in refused]
+    erased = await erasure.find(connection, {name for owner in owners for name in owner.customer_ids})
     await connection.copy_records_to_table(
         "dead_letter",
-        records=[(*records.to_row(one.record), one.type, one.reason.value, _storable(one.error)) for one in refused],
-        columns=(*records.COLUMNS, "type", "reason", "error"),
+        records=[_row(one, owner, erased) for one, owner in zip(refused, owners, strict=True)],
+        columns=(*records.COLUMNS, "type", "reason", "error", "customer_ids", "occurred_at", "erased_at"),
     )
+
+
+def _row(refused: Malformation, owner: ownership.Ownership, erased: dict[str, erasure.Erasure]) -> tuple[Any, ...]:
+    record = refused.record
+    known = (erased[name] for name in owner.customer_ids if name in erased)
+    if any(one.covers(owner.occurred_at, record.timestamp) for one in known):
+        bare = (record.topic, record.partition, record.offset, None, None, [], [], record.timestamp)
+        return (*bare, refused.type, refused.reason.value, "", *owner, datetime.now(UTC))
+    return (*records.to_row(record), refused.type, refused.reason.value, _storable(refused.error), *owner, None)
 
 
 def count(refused: Sequence[Malformation]) -> None:
@@ -53,22 +86,24 @@ def _storable(text: str) -> str:
 
 LIST_SQL = """
 SELECT id, topic, partition, "offset", key, value, header_names, header_values, "timestamp",
-       type, reason, error, recorded_at
+       type, reason, error, recorded_at, customer_ids, erased_at
 FROM dead_letter
-WHERE ($1::text IS NULL OR reason = $1) AND ($2::bigint IS NULL OR id < $2)
+WHERE ($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR customer_ids @> ARRAY[$2])
+  AND ($3::bigint IS NULL OR id < $3)
 ORDER BY id DESC
-LIMIT $3
+LIMIT $4
 """
 
 
-async def page(connection: Connection, reason: str | None, before: int | None, limit: int) -> list[DeadLetter]:
-    """Dead letters, newest first, of one reason or of all; `before` is the last id of the page before."""
-    return [_from_row(row) for row in await connection.fetch(LIST_SQL, reason, before, limit)]
+async def page(connection: Connection, wanted: Filter, before: int | None, limit: int) -> list[DeadLetter]:
+    """Dead letters, newest first; `before` is the last id of the page before."""
+    rows = await connection.fetch(LIST_SQL, wanted.reason, wanted.customer_id, before, limit)
+    return [_from_row(row) for row in rows]
 
 
 FIND_SQL = """
 SELECT id, topic, partition, "offset", key, value, header_names, header_values, "timestamp",
-       type, reason, error, recorded_at
+       type, reason, error, recorded_at, customer_ids, erased_at
 FROM dead_letter WHERE id = $1
 """
 
@@ -79,17 +114,21 @@ async def find(connection: Connection, number: int) -> DeadLetter | None:
     return None if row is None else _from_row(row)
 
 
-IDS_SQL = "SELECT id FROM dead_letter WHERE reason = $1 ORDER BY id"
+IDS_SQL = """
+SELECT id FROM dead_letter
+WHERE ($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR customer_ids @> ARRAY[$2])
+ORDER BY id
+"""
 
 
-async def ids_of(connection: Connection, reason: str) -> list[int]:
-    """The ids of all dead letters of a reason, oldest first."""
-    return [row["id"] for row in await connection.fetch(IDS_SQL, reason)]
+async def ids_of(connection: Connection, wanted: Filter) -> list[int]:
+    """The ids of dead letters, oldest first."""
+    return [row["id"] for row in await connection.fetch(IDS_SQL, wanted.reason, wanted.customer_id)]
 
 
 CLAIM_SQL = """
 SELECT id, topic, partition, "offset", key, value, header_names, header_values, "timestamp",
-       type, reason, error, recorded_at
+       type, reason, error, recorded_at, customer_ids, erased_at
 FROM dead_letter
 WHERE id = ANY($1::bigint[])
 ORDER BY id
@@ -110,5 +149,31 @@ async def delete(connection: Connection, ids: Sequence[int]) -> None:
     await connection.execute(DELETE_SQL, ids)
 
 
+FORGET_SQL = """
+DELETE FROM dead_letter
+WHERE id IN (SELECT id FROM dead_letter WHERE recorded_at < $1 ORDER BY recorded_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+RETURNING id
+"""
+
+
+async def forget(pool: Pool, now: datetime, kept_for: timedelta) -> None:
+    """The job that deletes letters at the end of their retention, a bounded part in each transaction."""
+    deleted = _AT_ONCE
+    while deleted == _AT_ONCE:
+        deleted = len(await pool.fetch(FORGET_SQL, now - kept_for, _AT_ONCE))
+        if deleted:
+            telemetry.EXPIRED.labels("dead_letter").inc(deleted)
+            _log.info("dead_letters_expired", count=deleted)
+
+
 def _from_row(row: Any) -> DeadLetter:  # noqa: ANN401 asyncpg's Record has no types
-    return DeadLetter(row["id"], records.from_row(row), row["type"], row["reason"], row["error"], row["recorded_at"])
+    return DeadLetter(
+        id=row["id"],
+        record=records.from_row(row),
+        type=row["type"],
+        reason=row["reason"],
+        error=row["error"],
+        recorded_at=row["recorded_at"],
+        customer_ids=tuple(row["customer_ids"]),
+        erased_at=row["erased_at"],
+    )

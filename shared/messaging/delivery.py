@@ -87,7 +87,7 @@ class Delivery:
             try:
                 await self._transact(batch, careful=careful, culprits=culprits)
             except HandlerFailedError as error:
-                _log.warning("batch_is_bisected", events=len(batch.events), exc_info=error.__cause__)
+                _log.warning("batch_is_bisected", events=len(batch.events), **telemetry.trace(error.__cause__ or error))
                 careful = True
                 continue
             except Exception as error:

@@ -1,23 +1,30 @@
 """Raw records as columns: how dead letters and waiting events are kept as they came."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from shared.contracts.envelope import Record
+from msgspec import structs
+from pydantic_core import to_json
+
+from shared.contracts.envelope import STRUCTURED, Event, Headers, Record
+from shared.contracts.values import format_instant
+
+_STRUCTURED: Final = ((b"content-type", STRUCTURED),)
 
 COLUMNS = ("topic", "partition", "offset", "key", "value", "header_names", "header_values", "timestamp")
 
 
 def to_row(record: Record) -> tuple[Any, ...]:
     """The record in the order of COLUMNS."""
+    names, contents = header_columns(record.headers)
     return (
         record.topic,
         record.partition,
         record.offset,
         record.key,
         record.value,
-        [name for name, _ in record.headers],
-        [content for _, content in record.headers],
+        names,
+        contents,
         record.timestamp,
     )
 
@@ -33,3 +40,25 @@ def from_row(row: Mapping[str, Any]) -> Record:
         headers=tuple(zip(row["header_names"], row["header_values"], strict=True)),
         timestamp=row["timestamp"],
     )
+
+
+def header_columns(headers: Headers) -> tuple[list[bytes], list[bytes | None]]:
+    """Headers as the columns that hold them."""
+    return [name for name, _ in headers], [content for _, content in headers]
+
+
+def reduced(event: Event) -> Record:
+    """An event as a record at the same place that holds the fields of the contract and nothing else."""
+    envelope = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "time": format_instant(event.time),
+        "correlationid": event.correlation_id,
+        "causationid": event.causation_id,
+        "traceparent": event.traceparent,
+        "data": event.data,
+    }
+    value = to_json(envelope, exclude_none=True, by_alias=True)
+    return structs.replace(event.record, key=event.customer_id.encode(), value=value, headers=_STRUCTURED)

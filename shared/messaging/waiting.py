@@ -1,25 +1,48 @@
 """Events that came before what they are about, kept as they came until it arrives."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from shared.contracts.envelope import decode
+import structlog
+
+from shared import telemetry
+from shared.contracts.envelope import Event, decode
 from shared.contracts.outcomes import Waiting
 from shared.contracts.registry import TYPES
-from shared.messaging import records
+from shared.messaging import erasure, records
+from shared.messaging.erasure import Erasure
 from shared.postgres.ids import joined
-from shared.postgres.pool import Connection
+from shared.postgres.pool import Connection, Pool
 
 _EVERY_TYPE: Final = frozenset(TYPES)
+_AT_ONCE: Final = 1_000
+"""How many expired records one transaction deletes."""
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 async def keep(connection: Connection, events: Iterable[Waiting]) -> None:
-    """Let events wait, each as it came; which of two with one natural id stands is found out in the end."""
-    rows = [(one.event.customer_id, one.about, one.natural_id, *records.to_row(one.event.record)) for one in events]
-    if rows:
-        await connection.copy_records_to_table(
-            "waiting", records=rows, columns=("customer_id", "about", "natural_id", *records.COLUMNS)
-        )
+    """Let events wait, each as it came; which of two with one natural id stands is found out in the end.
+
+    What happened before its customer was erased is reduced to the fields of the contract.
+    """
+    waiting = list(events)
+    if not waiting:
+        return
+    erased = await erasure.find(connection, {one.event.customer_id for one in waiting})
+    await connection.copy_records_to_table(
+        "waiting",
+        records=[(one.event.customer_id, one.about, one.natural_id, *_row(one.event, erased)) for one in waiting],
+        columns=("customer_id", "about", "natural_id", *records.COLUMNS, "reduced"),
+    )
+
+
+def _row(event: Event, erased: Mapping[str, Erasure]) -> tuple[Any, ...]:
+    known = erased.get(event.customer_id)
+    if known is None or not known.covers(event.time, event.record.timestamp):
+        return (*records.to_row(event.record), False)
+    return (*records.to_row(records.reduced(event)), True)
 
 
 TAKE_SQL = """
@@ -43,3 +66,21 @@ async def take(connection: Connection, wanted: Sequence[tuple[str, str]]) -> lis
         assert event is not None, "only events that were decoded wait"
         taken.append(Waiting(row["about"], row["natural_id"], event))
     return sorted(taken, key=lambda one: (one.event.time, one.natural_id))
+
+
+FORGET_SQL = """
+DELETE FROM waiting
+WHERE id IN (SELECT id FROM waiting WHERE recorded_at < $1 ORDER BY recorded_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+RETURNING customer_id, about, natural_id, topic, partition, "offset"
+"""
+
+
+async def forget(pool: Pool, now: datetime, kept_for: timedelta) -> None:
+    """The job that deletes what waited in vain for its retention; the log names each, since its effect never came."""
+    deleted = _AT_ONCE
+    while deleted == _AT_ONCE:
+        rows: list[Any] = await pool.fetch(FORGET_SQL, now - kept_for, _AT_ONCE)
+        deleted = len(rows)
+        telemetry.EXPIRED.labels("waiting").inc(deleted)
+        for row in rows:
+            _log.warning("waiting_record_expired", **row)

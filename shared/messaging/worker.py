@@ -12,19 +12,22 @@ import signal
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final, cast
 
 import faust
 import structlog
 from faust.app.base import BootStrategy
 
+from shared import telemetry
 from shared.http import idempotency
-from shared.messaging import deadline, inbox, kafka, outbox
+from shared.messaging import dead_letters, deadline, erasure, inbox, kafka, outbox, waiting
 from shared.messaging.apart import Apart
 from shared.messaging.application import Handle, HandlerBrokenError
 from shared.messaging.batch import Batch, Here
 from shared.messaging.culprits import Suspects
 from shared.messaging.delivery import Delivery
+from shared.messaging.erasure import EraseOwn
 from shared.messaging.inflow import Inflow, PositionLostError
 from shared.messaging.kafka import Broker
 from shared.messaging.positions import Group, PositionMovedError
@@ -66,6 +69,7 @@ class Job:
 class WorkerSpec:
     """What a service's worker does: which events go to its handler, and its jobs.
 
+    `erase` removes what the service itself keeps of erased customers; its handler calls `erasure.apply` with it.
     `decodes_apart`: purchases of large batches are decoded in a process of their own, which pays where a purchase
     costs much else besides.
     """
@@ -74,6 +78,7 @@ class WorkerSpec:
     subscriptions: tuple[Subscription, ...]
     handle: Handle
     jobs: tuple[Job, ...] = ()
+    erase: EraseOwn = erasure.erase_nothing
     decodes_apart: bool = False
 
     @property
@@ -92,11 +97,23 @@ class WorkerSpec:
         return f"wafa-{self.service}"
 
 
-_PLATFORM_JOBS: Final = (
-    Job("forget the inbox", timedelta(hours=6), inbox.forget),
-    Job("forget idempotency keys", timedelta(hours=6), idempotency.forget),
-    Job("measure the outbox", timedelta(seconds=5), outbox.measure),
-)
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long records are kept that had no effect: refused ones, and those that wait for what they are about."""
+
+    dead_letters: timedelta = timedelta(days=90)
+    waiting: timedelta = timedelta(days=400)
+
+
+def _platform_jobs(spec: WorkerSpec, retention: Retention) -> tuple[Job, ...]:
+    return (
+        Job("forget the inbox", timedelta(hours=6), inbox.forget),
+        Job("forget idempotency keys", timedelta(hours=6), idempotency.forget),
+        Job("forget dead letters", timedelta(hours=1), partial(dead_letters.forget, kept_for=retention.dead_letters)),
+        Job("forget what waits", timedelta(hours=1), partial(waiting.forget, kept_for=retention.waiting)),
+        Job("finish erasures", timedelta(seconds=30), partial(erasure.finish, erase_own=spec.erase)),
+        Job("measure the outbox", timedelta(seconds=5), outbox.measure),
+    )
 
 
 class _Boot(BootStrategy):
@@ -124,6 +141,7 @@ class Worker:
     broker: Broker
     batch_size: int = 500
     lanes: int = 2
+    retention: Retention = field(default_factory=Retention)
     stopped: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _decision: str | None = field(default=None, init=False)
     _inflow: Inflow | None = field(default=None, init=False)
@@ -178,7 +196,7 @@ class Worker:
         app = _App(f"wafa-{self.spec.service}", store="memory://", web_enabled=False, autodiscover=False)
         app.boot_strategy = _Boot(app, enable_web=False)
         channels = [self._lane(app, number, inflow, relay) for number in range(self.lanes)]
-        for job in (*_PLATFORM_JOBS, *self.spec.jobs):
+        for job in (*_platform_jobs(self.spec, self.retention), *self.spec.jobs):
             app.timer(interval=job.every.total_seconds(), on_leader=False, name=job.name)(self._job(job))
         app.timer(interval=_REPORT_SECONDS, on_leader=False, name="report positions")(inflow.report)
         # Nobody else does without Faust's consumer: agents would wait for ever.
@@ -223,7 +241,9 @@ class Worker:
             self._fail(name, error)
 
     def _fail(self, name: str, error: Exception) -> None:
-        _log.critical("worker_failed", part=name, exc_info=error)
+        # Of PostgreSQL's messages the first line: its details quote rows.
+        said = str(error).partition("\n")[0]
+        _log.critical("worker_failed", part=name, error=said, **telemetry.trace(error))
         os._exit(EXIT_RESTART)
 
     async def _shut_down(

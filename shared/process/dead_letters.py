@@ -15,7 +15,7 @@ from shared.contracts.reasons import Malformed, Reason
 from shared.contracts.values import format_instant
 from shared.messaging import dead_letters
 from shared.messaging.batch import Malformation
-from shared.messaging.dead_letters import DeadLetter
+from shared.messaging.dead_letters import DeadLetter, Filter
 from shared.messaging.delivery import Delivery
 from shared.messaging.positions import Group
 from shared.messaging.worker import WorkerSpec
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     actions = parser.add_subparsers(dest="action", required=True)
     listing = actions.add_parser("list", help="newest first")
-    listing.add_argument("--reason", choices=[reason.value for reason in Reason])
+    _add_filter(listing)
     listing.add_argument("--limit", type=int, default=None, metavar="N")
     listing.add_argument("--json", action="store_true", help="one object a line")
     show = actions.add_parser("show", help="one dead letter, whole")
@@ -37,7 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--json", action="store_true", help="one object on one line")
     replay = actions.add_parser("replay", help="handle them again; what is refused again becomes a new dead letter")
     replay.add_argument("ids", nargs="*", type=int, metavar="ID")
-    replay.add_argument("--reason", choices=[reason.value for reason in Reason])
+    _add_filter(replay)
+
+
+def _add_filter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reason", choices=[reason.value for reason in Reason])
+    parser.add_argument("--customer", metavar="ID", help="records that name this customer, by their key or their data")
+
+
+def _wanted(arguments: argparse.Namespace) -> Filter:
+    return Filter(arguments.reason, arguments.customer)
 
 
 async def run(arguments: argparse.Namespace, settings: ServiceSettings, spec: WorkerSpec) -> int:
@@ -59,7 +68,7 @@ async def _list(pool: Pool, arguments: argparse.Namespace) -> int:
     while left is None or left > 0:
         async with pool.acquire() as connection:
             size = _PAGE if left is None else min(_PAGE, left)
-            found = await dead_letters.page(connection, arguments.reason, before, size)
+            found = await dead_letters.page(connection, _wanted(arguments), before, size)
         for letter in found:
             _print(to_json(_summary(letter)).decode() if arguments.json else _line(letter))
         if len(found) < size:
@@ -73,7 +82,7 @@ async def _show(pool: Pool, arguments: argparse.Namespace) -> int:
     async with pool.acquire() as connection:
         found = await dead_letters.find(connection, arguments.id)
     if found is None:
-        print(f"there is no dead letter {arguments.id}", file=sys.stderr)  # noqa: T201 a command line prints
+        _complain(f"there is no dead letter {arguments.id}")
         return 1
     whole = _summary(found) | {
         "value": _readable(found.record.value),
@@ -85,25 +94,39 @@ async def _show(pool: Pool, arguments: argparse.Namespace) -> int:
 
 
 async def _replay(pool: Pool, arguments: argparse.Namespace, spec: WorkerSpec) -> int:
-    if bool(arguments.ids) == bool(arguments.reason):
-        print("replay takes ids or --reason, one of them", file=sys.stderr)  # noqa: T201 a command line prints
+    wanted = _wanted(arguments)
+    if bool(arguments.ids) == (wanted != Filter()):
+        _complain("replay takes ids or --reason and --customer, one of them")
         return 2
     ids: list[int] = arguments.ids
-    if arguments.reason:
+    if not ids:
         async with pool.acquire() as connection:
-            ids = await dead_letters.ids_of(connection, arguments.reason)
-    handled = refused = 0
+            ids = await dead_letters.ids_of(connection, wanted)
+    handled = refused = erased = 0
     # Each in a transaction of its own: one that breaks keeps none of the others back.
     for number in ids:
         async with pool.acquire() as connection, connection.transaction():
             for letter in await dead_letters.claim(connection, [number]):
+                if letter.erased_at is not None:
+                    erased += 1
+                    _complain(_why_not(letter))
+                    continue
                 again = await _handle_again(pool, connection, spec, letter)
                 await dead_letters.write(connection, again)
                 await dead_letters.delete(connection, [number])
                 handled, refused = handled + (not again), refused + len(again)
-    missing = len(ids) - handled - refused
-    _print(f"{handled} handled, {refused} refused again" + (f", {missing} not found" if missing > 0 else ""))
-    return 1 if refused or missing > 0 else 0
+    missing = len(ids) - handled - refused - erased
+    others = [f", {count} {what}" for count, what in ((erased, "erased"), (missing, "not found")) if count > 0]
+    _print(f"{handled} handled, {refused} refused again{''.join(others)}")
+    return 1 if refused or others else 0
+
+
+def _why_not(letter: DeadLetter) -> str:
+    assert letter.erased_at is not None
+    return (
+        f"dead letter {letter.id} cannot be replayed: its content was erased with its customer "
+        f"at {format_instant(letter.erased_at)}"
+    )
 
 
 async def _handle_again(pool: Pool, connection: Connection, spec: WorkerSpec, letter: DeadLetter) -> list[Malformation]:
@@ -140,14 +163,15 @@ def _summary(letter: DeadLetter) -> dict[str, Any]:
         "reason": letter.reason,
         "error": letter.error,
         "recorded_at": format_instant(letter.recorded_at),
-    }
+        "customers": letter.customer_ids,
+    } | ({} if letter.erased_at is None else {"erased_at": format_instant(letter.erased_at)})
 
 
 def _line(letter: DeadLetter) -> str:
     record = letter.record
     return (
         f"{letter.id}  {format_instant(letter.recorded_at)}  {record.topic}/{record.partition}@{record.offset}  "
-        f"{letter.reason}  {letter.error}"
+        f"{letter.reason}  {letter.error if letter.erased_at is None else '(erased with its customer)'}"
     )
 
 
@@ -165,6 +189,10 @@ def _readable(content: bytes) -> str: ...
 def _readable(content: bytes | None) -> str | None: ...
 def _readable(content: bytes | None) -> str | None:
     return None if content is None else content.decode("utf-8", "backslashreplace")
+
+
+def _complain(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201 a command line prints
 
 
 def _print(line: str) -> None:

@@ -138,7 +138,9 @@ async def _serve_api(door: Door[S], settings: S) -> int:
 
 async def _work(door: Door[S], settings: S) -> int:
     async with await _pool(settings, "worker") as pool:
-        worker = Worker(door.spec(settings), pool, settings.broker(), settings.batch_size, settings.lanes)
+        worker = Worker(
+            door.spec(settings), pool, settings.broker(), settings.batch_size, settings.lanes, settings.retention()
+        )
         stop_on_signals(worker)
         failures: list[BaseException] = []
 

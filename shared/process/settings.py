@@ -1,5 +1,6 @@
 """Settings that every service has, read from the environment once, at the door."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.http.auth import Authenticator, JwtSettings
 from shared.http.limits import Limits
 from shared.messaging.kafka import Broker
+from shared.messaging.worker import Retention
 
 
 def shared_name(name: str, default: Any, description: str, **limits: Any) -> Any:  # noqa: ANN401 a field has any type
@@ -89,6 +91,13 @@ class ServiceSettings(BaseSettings):
         description="Seconds that an HTTP connection waits for its next request: more than the load balancer's.",
     )
     pool_size: int = Field(default=8, ge=3, le=100, description="The most database connections of a process.")
+    dead_letter_days: int = Field(default=90, ge=1, le=3650, description="Days that a dead letter is kept.")
+    waiting_days: int = Field(
+        default=400,
+        ge=30,
+        le=3650,
+        description="Days that a refund, delivery or withdrawal waits for what it is about.",
+    )
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: object) -> None:
@@ -112,6 +121,10 @@ class ServiceSettings(BaseSettings):
     def limits(self) -> Limits:
         """What a caller over HTTP may cost."""
         return Limits(connections=self.max_connections, keep_alive=self.keep_alive_seconds)
+
+    def retention(self) -> Retention:
+        """How long records are kept that had no effect."""
+        return Retention(timedelta(days=self.dead_letter_days), timedelta(days=self.waiting_days))
 
     def authenticator(self) -> Authenticator:
         """Who may call.

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
+from shared.messaging import erasure
+from shared.postgres import checks
 from shared.postgres.checks import Check
 from shared.postgres.pool import Pool, open_pool
 from shared.process.door import Command
@@ -29,13 +31,22 @@ def command(verify: Verify[S], judged: str, *, sample: int = 10_000) -> Command[
         async with await open_pool(
             settings.database_url, application=f"wafa-{settings.service}-verify", max_size=1
         ) as pool:
-            async for check in verify(settings, pool, arguments.sample):
+            async for check in _all(verify(settings, pool, arguments.sample), pool):
                 failed |= bool(check.offenders)
                 found = f"FAILED: {', '.join(check.offenders)}" if check.offenders else "ok"
                 print(f"{check.name}: {found}", flush=True)  # noqa: T201 a command line prints
         return int(failed)
 
     return Command("verify", "check what is stored, in one pass", add_arguments, run)
+
+
+async def _all(own: AsyncIterator[Check], pool: Pool) -> AsyncIterator[Check]:
+    """The checks of a service, and those of the tables that every service has."""
+    async for check in own:
+        yield check
+    async with checks.snapshot(pool) as connection:
+        async for check in checks.ask(connection, (erasure.query(),)):
+            yield check
 
 
 def _count(text: str) -> int:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from shared.contracts.envelope import Record
 from shared.messaging import dead_letters
-from shared.messaging.dead_letters import DeadLetter
+from shared.messaging.dead_letters import DeadLetter, Filter
 from shared.postgres.pool import Pool
 from tests.contracts.records import read
 from tests.messaging.log import Desk, malformation, purchase, record
@@ -12,7 +12,7 @@ from tests.messaging.log import Desk, malformation, purchase, record
 
 async def only(pool: Pool) -> DeadLetter:
     async with pool.acquire() as connection:
-        (letter,) = await dead_letters.page(connection, None, None, 10)
+        (letter,) = await dead_letters.page(connection, Filter(), None, 10)
     return letter
 
 
@@ -52,10 +52,10 @@ async def test_a_record_without_key_and_value_is_kept(platform_pool: Pool):
 async def test_pages_go_from_the_newest_on(platform_pool: Pool):
     async with platform_pool.acquire() as connection:
         await dead_letters.write(connection, [malformation(record(b"{", offset)) for offset in range(5)])
-        first = await dead_letters.page(connection, None, None, 2)
-        second = await dead_letters.page(connection, None, first[-1].id, 2)
-        last = await dead_letters.page(connection, None, second[-1].id, 2)
-        assert await dead_letters.page(connection, "bad_field", None, 2) == []
+        first = await dead_letters.page(connection, Filter(), None, 2)
+        second = await dead_letters.page(connection, Filter(), first[-1].id, 2)
+        last = await dead_letters.page(connection, Filter(), second[-1].id, 2)
+        assert await dead_letters.page(connection, Filter("bad_field"), None, 2) == []
         assert await dead_letters.find(connection, 999) is None
     assert [one.record.offset for one in (*first, *second, *last)] == [4, 3, 2, 1, 0]
 
@@ -63,7 +63,7 @@ async def test_pages_go_from_the_newest_on(platform_pool: Pool):
 async def test_what_somebody_else_replays_is_left_out(platform_pool: Pool):
     async with platform_pool.acquire() as one, platform_pool.acquire() as other:
         await dead_letters.write(one, [malformation(record(b"{", offset)) for offset in range(2)])
-        ids = await dead_letters.ids_of(one, "not_json")
+        ids = await dead_letters.ids_of(one, Filter("not_json"))
         async with one.transaction():
             assert len(await dead_letters.claim(one, ids[:1])) == 1
             assert [letter.id for letter in await dead_letters.claim(other, ids)] == ids[1:]

@@ -167,11 +167,22 @@ async def test_an_erasure_removes_profile_and_messages(pool: Pool):
     assert (row["details"], row["seen_at"]) == ({}, None)
 
 
-async def test_after_an_erasure_a_customer_is_like_one_without_a_profile(pool: Pool):
+async def test_after_an_erasure_nothing_is_made_and_stored_until_the_customer_registers_again(pool: Pool):
     await handle(pool, registered("mona", ago(hours=2), **MONA), erased("mona", ago(hours=1)))
-    await handle(pool, earned("mona", 5))
-    assert [(one["trigger"], one["locale"]) for one in await messages(pool, "mona")] == [("points_earned", "en")]
-    assert await states(pool, "mona") == [("points_earned", "held", "no_profile")]
+    await handle(pool, earned("mona", 5, ago(minutes=30)), updated("mona", ago(minutes=20), **MONA))
+    assert await messages(pool, "mona") == []
+    assert await states(pool, "mona") == []
+    details = "SELECT details FROM customer WHERE customer_id = 'mona'"
+    assert await pool.fetchval(details) == {}
+    await handle(pool, registered("mona", ago(minutes=10)), earned("mona", 5))
+    assert [one["trigger"] for one in await messages(pool, "mona")] == ["welcome", "points_earned"]
+
+
+async def test_messages_about_what_happened_after_an_erasure_go_when_it_arrives_later(pool: Pool):
+    await handle(pool, registered("mona", ago(hours=2), **MONA), earned("mona", 5))
+    await handle(pool, erased("mona", ago(hours=1)))
+    assert await messages(pool, "mona") == []
+    assert await states(pool, "mona") == []
 
 
 async def test_who_comes_back_after_an_erasure_is_welcome_again(pool: Pool):

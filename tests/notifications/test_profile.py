@@ -36,9 +36,27 @@ def learn_all(events: list[Event]) -> Profile:
 
 @given(EVENTS, st.randoms(use_true_random=False))
 def test_any_order_of_arrival_gives_the_same_profile(events: list[Event], random: Any):
-    shuffled = events.copy()
-    random.shuffle(shuffled)
-    assert learn_all(shuffled) == learn_all(events)
+    """An update may not overtake the registrations: of an erased customer it keeps nothing."""
+    updates = [event for event in events if event.type == "shop.customer.updated.v1"]
+    registrations = [event for event in events if event.type == "shop.customer.registered.v1"]
+    erasures = [event for event in events if event.type == "shop.customer.erased.v1"]
+
+    def arrive() -> list[Event]:
+        arrival = random.sample(registrations, len(registrations)) + random.sample(updates, len(updates))
+        for erasure in erasures:
+            arrival.insert(random.randint(0, len(arrival)), erasure)
+        return arrival
+
+    assert learn_all(arrive()) == learn_all(arrive())
+
+
+@given(EVENTS, st.randoms(use_true_random=False))
+def test_nothing_that_arrives_undoes_an_erasure_but_a_later_registration(events: list[Event], random: Any):
+    profile = learn_all(random.sample(events, len(events)))
+    erasures = [event.time for event in events if event.type == "shop.customer.erased.v1"]
+    registrations = [event.time for event in events if event.type == "shop.customer.registered.v1"]
+    if erasures and max(registrations, default=NOW - timedelta(days=9)) <= max(erasures):
+        assert (profile.details, profile.is_known, profile.is_erased) == ({}, False, True)
 
 
 @given(EVENTS)

@@ -2,13 +2,14 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from services.notifications.handlers import verify
 from services.notifications.sending import Sender
 from shared.contracts.envelope import Event
+from shared.messaging import erasure
 from shared.postgres.pool import Pool
 from tests.notifications.mail_server import MailServer
 from tests.notifications.world import (
@@ -117,8 +118,11 @@ async def life(pool: Pool, mail_server: MailServer) -> Pool:
     mail_server.at_recipient = answers.get
     await handle(pool, *(happened(one) for one in ("sent", "failed", "queued", "skipped", "held")))
     await handle(pool, happened("old", ago(days=3)), happened("erased", ago(days=1)), erased("erased", ago(hours=9)))
-    await handle(pool, happened("erased", ago(hours=1)), updated("erased", ago(hours=1), name="E"))
+    await handle(pool, registered("erased", ago(hours=1), name="E"))
+    await pool.execute("DELETE FROM message WHERE trigger = 'welcome'")
+    await handle(pool, happened("erased", ago(hours=1)))
     await sender(mail_server).run(pool, NOW)
+    await erasure.finish(pool, datetime.now(UTC) + erasure.SETTLED_AFTER, erasure.erase_nothing)
     await pool.execute("UPDATE message SET causation_id = 'event-' || customer_id")
     return pool
 

@@ -189,8 +189,16 @@ async def test_repeats_are_compared_with_what_is_stored(points_pool: Pool):
     before = _counted()
     await deliver(points_pool, *map(again, facts))
     assert _counted() == {"natural_key": before["natural_key"] + 2, "repeat_differs": before["repeat_differs"]}
-    await deliver(points_pool, full_purchase(coupon_codes=()), full_purchase(channel="web"))
+    await deliver(points_pool, full_purchase(store_id="18"), full_purchase(channel="web"))
     assert _counted()["repeat_differs"] == before["repeat_differs"] + 2
+
+
+async def test_coupon_codes_are_not_kept_and_do_not_make_a_repeat_differ(points_pool: Pool):
+    before = _counted()
+    await deliver(points_pool, full_purchase(), full_purchase(coupon_codes=()))
+    await deliver(points_pool, full_purchase(coupon_codes=("MONA30",)))
+    assert _counted() == {"natural_key": before["natural_key"] + 2, "repeat_differs": before["repeat_differs"]}
+    assert "coupon_codes" not in await points_pool.fetchval("SELECT body FROM purchase")
 
 
 def mixed(number: int, customers: int) -> Event:

@@ -43,7 +43,7 @@ async def test_names_become_bytes(postgres_url: str):
     await connection.close()
     await migrate(url)
     async with await open_pool(url, application="wafa-test") as pool, pool.acquire() as opened:
-        letters = await dead_letters.page(opened, None, None, 10)
+        letters = await dead_letters.page(opened, dead_letters.Filter(), None, 10)
         expected = tuple((name.encode(), content) for name, content in zip(NAMES, CONTENTS, strict=True))
         assert [letter.record.headers for letter in letters] == [(), expected, expected, expected]
         assert {(letter.record.key, letter.record.value) for letter in letters} == {(b"\x00\xff", b"{")}

@@ -49,6 +49,7 @@ def test_the_list_is_one_object_a_line_newest_first(command: Command, database_u
         "reason": "not_json",
         "error": "broken",
         "recorded_at": "",
+        "customers": ["c1"],
     }
     assert len(lines(command("dead-letters", "list", "--json", "--limit", "2").out)) == 2
     assert command("dead-letters", "list", "--json", "--reason", "bad_field").out == ""

@@ -17,19 +17,19 @@ from tests.support.postgres import make_database
 # How many checks each has, what breaks its database, and what it says of that.
 SERVICES: dict[str, tuple[Door[Any], int, str, str]] = {
     "points": (
-        *(POINTS, 10, "INSERT INTO account (customer_id, earned, sequence) VALUES ('ann', 7, 1)"),
+        *(POINTS, 11, "INSERT INTO account (customer_id, earned, sequence) VALUES ('ann', 7, 1)"),
         "sequences are gapless: FAILED: ann",
     ),
     "tiers": (
-        *(TIERS, 9, "INSERT INTO timeline VALUES ('ann', now(), 'member'), ('bob', now(), 'tin')"),
+        *(TIERS, 10, "INSERT INTO timeline VALUES ('ann', now(), 'member'), ('bob', now(), 'tin')"),
         "timelines climb, an entry an instant: FAILED: ann, bob",
     ),
     "referrals": (
-        *(REFERRALS, 9, "INSERT INTO referral_code VALUES ('ann', 'SHORT', now())"),
+        *(REFERRALS, 10, "INSERT INTO referral_code VALUES ('ann', 'SHORT', now())"),
         "codes are one per customer, unique and well formed: FAILED: SHORT",
     ),
     "notifications": (
-        *(NOTIFICATIONS, 8, "INSERT INTO customer VALUES ('ann', '{}', now(), now())"),
+        *(NOTIFICATIONS, 9, "INSERT INTO customer VALUES ('ann', '{}', now(), now())"),
         "of nobody erased anything is left: FAILED: ann",
     ),
 }

@@ -218,6 +218,9 @@ def test_referrals_may_be_judged_before_or_after_what_they_depend_on():
     assert states(early) == {"rejected"}
     # Approved before the older order became known it stays so; else that order rejects it.
     assert states(late, early) == {"approved", "rejected"}
+    place = (joined.record.topic, joined.record.partition, joined.record.offset)
+    too_late = referrals.replay(replace(terms, too_late=frozenset({place})), (), [joined])
+    assert [one.reason for one in too_late.refused] == ["unknown_code"]
     unknown = replace_code(joined)
     assert [one.reason for one in referrals.replay(terms, (), [unknown]).refused] == ["unknown_code"]
 
@@ -270,5 +273,7 @@ def test_a_customer_is_told_once_unless_erased_since():
     once, _ = messages.replay([hello, shop.redelivered(hello), shop.again(hello)])
     assert once == {("ann", channel, "welcome", "registration") for channel in ("in_app", "email")}
     for arrival in ([hello, erased, tier], [erased, tier, hello]):
-        told, _ = messages.replay(arrival)
-        assert {one[2] for one in told} == {"tier_reached"}
+        assert messages.replay(arrival)[0] == set()
+    back = shop.event("shop.customer.registered.v1", shop.hour(1.5), CustomerRegistered(customer_id="ann"))
+    told, _ = messages.replay([hello, erased, back, tier])
+    assert {one[2] for one in told} == {"welcome", "tier_reached"}

@@ -1,4 +1,8 @@
-"""What is known of a customer: a merge of events that gives the same profile in whatever order they arrive."""
+"""What is known of a customer: a merge of events that gives the same profile in whatever order they arrive.
+
+There is one exception, which keeps nothing of a customer who was erased and may never come back: an update that
+arrives after the erasure and before the registration that follows it is not kept.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -6,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from shared.contracts.envelope import Event
-from shared.contracts.shop import CustomerErased, CustomerProfile, CustomerUpdated
+from shared.contracts.shop import CustomerErased, CustomerProfile, CustomerRegistered, CustomerUpdated
 from shared.contracts.values import trim
 
 # Where a customer comes from (devices, addresses, payments) is evidence against fraud and not kept here.
@@ -30,19 +34,25 @@ class Detail:
 class Profile:
     """A customer's details by name.
 
-    `seen_at` is the time of the newest registration or update, `erased_at` of the newest erasure:
-    what was told up to then never counts again, also when it arrives later.
+    `seen_at` is the time of the newest registration or update, `registered_at` of the newest registration,
+    `erased_at` of the newest erasure: what was told up to then never counts again, also when it arrives later.
     """
 
     customer_id: str
     details: Mapping[str, Detail] = field(default_factory=dict[str, Detail])
     seen_at: datetime | None = None
+    registered_at: datetime | None = None
     erased_at: datetime | None = None
 
     @property
     def is_known(self) -> bool:
         """Whether the customer registered (or was updated) and was not erased since."""
         return self.seen_at is not None
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether the customer was erased and has not registered since."""
+        return self.erased_at is not None and not self.is_known
 
     @property
     def name(self) -> str | None:
@@ -81,13 +91,17 @@ def learn(profile: Profile, event: Event) -> Profile:
         return _erase(profile, event.time)
     if not isinstance(event.data, CustomerProfile) or not is_after_erasure(profile, event.time):
         return profile
+    registers = isinstance(event.data, CustomerRegistered)
+    if profile.is_erased and not registers:
+        return profile  # only a registration begins anew
     details = dict(profile.details)
     for name, value in _told(event.data):
         new, old = Detail(value, event.time), details.get(name)
         if old is None or _precedence(name, new) > _precedence(name, old):
             details[name] = new
     seen_at = max(profile.seen_at or event.time, event.time)
-    return replace(profile, details=details, seen_at=seen_at)
+    registered_at = max(profile.registered_at or event.time, event.time) if registers else profile.registered_at
+    return replace(profile, details=details, seen_at=seen_at, registered_at=registered_at)
 
 
 def is_after_erasure(profile: Profile, time: datetime) -> bool:
@@ -98,9 +112,10 @@ def is_after_erasure(profile: Profile, time: datetime) -> bool:
 def _erase(profile: Profile, time: datetime) -> Profile:
     if not is_after_erasure(profile, time):
         return profile
-    seen_at = profile.seen_at if profile.seen_at is not None and profile.seen_at > time else None
+    if profile.registered_at is None or profile.registered_at <= time:
+        return Profile(profile.customer_id, erased_at=time)
     later = {name: detail for name, detail in profile.details.items() if detail.at > time}
-    return Profile(profile.customer_id, later, seen_at, erased_at=time)
+    return replace(profile, details=later, erased_at=time)
 
 
 def _told(data: CustomerProfile) -> Iterator[tuple[str, Value]]:

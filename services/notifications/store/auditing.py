@@ -74,11 +74,14 @@ LIMIT $1
 ERASED_SQL = """
 SELECT message.id::text AS id
 FROM message JOIN customer USING (customer_id)
-WHERE occurred_at <= erased_at
+WHERE (occurred_at <= erased_at OR (erased_at IS NOT NULL AND seen_at IS NULL))
+  AND NOT EXISTS (
+      SELECT FROM erasure WHERE erasure.customer_id = customer.customer_id AND look_at IS NOT NULL -- not finished
+  )
 UNION ALL
 SELECT customer_id
 FROM customer
-WHERE seen_at <= erased_at
+WHERE seen_at <= erased_at OR (erased_at IS NOT NULL AND (seen_at IS NULL) <> (registered_at IS NULL))
    OR ((seen_at IS NULL OR erased_at IS NOT NULL) AND EXISTS (
        SELECT FROM json_each(details) AS detail
        WHERE seen_at IS NULL OR (detail.value->>'at')::timestamptz <= erased_at
@@ -138,7 +141,7 @@ async def sample(connection: Connection, count: int, template_version: int) -> l
 
 
 CONTENTS_SQL = """
-SELECT id, trigger, facts, customer_id, details, seen_at, erased_at
+SELECT id, trigger, facts, customer_id, details, seen_at, registered_at, erased_at
 FROM message JOIN customer USING (customer_id)
 WHERE id = ANY($1::uuid[])
 """

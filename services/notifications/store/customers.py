@@ -14,7 +14,7 @@ ON CONFLICT (customer_id) DO NOTHING
 """
 
 LOCK_SQL = """
-SELECT customer_id, details, seen_at, erased_at
+SELECT customer_id, details, seen_at, registered_at, erased_at
 FROM customer
 WHERE customer_id = ANY($1::text[])
 ORDER BY customer_id
@@ -33,9 +33,9 @@ async def lock(connection: Connection, customer_ids: Collection[str]) -> dict[st
 
 SAVE_SQL = """
 UPDATE customer
-SET details = new.details, seen_at = new.seen_at, erased_at = new.erased_at
-FROM unnest($1::text[], $2::json[], $3::timestamptz[], $4::timestamptz[])
-     AS new (customer_id, details, seen_at, erased_at)
+SET details = new.details, seen_at = new.seen_at, registered_at = new.registered_at, erased_at = new.erased_at
+FROM unnest($1::text[], $2::json[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[])
+     AS new (customer_id, details, seen_at, registered_at, erased_at)
 WHERE customer.customer_id = new.customer_id
 """
 
@@ -48,17 +48,19 @@ async def save(connection: Connection, profiles: Sequence[Profile]) -> None:
             [one.customer_id for one in profiles],
             [_to_json(one.details) for one in profiles],
             [one.seen_at for one in profiles],
+            [one.registered_at for one in profiles],
             [one.erased_at for one in profiles],
         )
 
 
 def to_profile(row: Mapping[str, Any]) -> Profile:
-    """The profile in a row that has customer_id, details, seen_at and erased_at."""
+    """The profile in a row that has customer_id, details, seen_at, registered_at and erased_at."""
     details: Mapping[str, Mapping[str, Any]] = row["details"]
     return Profile(
         customer_id=row["customer_id"],
         details={name: Detail(one["value"], datetime.fromisoformat(one["at"])) for name, one in details.items()},
         seen_at=row["seen_at"],
+        registered_at=row["registered_at"],
         erased_at=row["erased_at"],
     )
 

@@ -57,7 +57,7 @@ WITH due AS (
     RETURNING message.*
 )
 SELECT claimed.id, number, kind, trigger, facts, occurred_at, created_at, attempts, locale, template_version,
-       correlation_id, causation_id, traceparent, customer_id, details, seen_at, erased_at
+       correlation_id, causation_id, traceparent, customer_id, details, seen_at, registered_at, erased_at
 FROM claimed
 JOIN customer USING (customer_id)
 ORDER BY number

@@ -7,6 +7,8 @@ from enum import StrEnum
 from uuid import UUID
 
 from services.notifications.rules.notice import Channel, Fact, Notice
+from shared.messaging import erasure
+from shared.messaging.erasure import Erasure
 from shared.postgres.pool import Connection, Pool
 
 
@@ -51,6 +53,7 @@ class InboxMessage:
 
     number: int
     id: UUID
+    customer_id: str
     trigger: str
     title: str
     body: str
@@ -120,22 +123,30 @@ async def release(connection: Connection, customer_ids: Sequence[str], now: date
         await connection.execute(RELEASE_SQL, customer_ids, now)
 
 
+# Who has not registered since is told nothing, so nothing is kept of what happened since either.
 ERASE_SQL = """
-DELETE FROM message
-USING unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at)
-WHERE message.customer_id = erased.customer_id AND message.occurred_at <= erased.at
+WITH covered AS (
+    SELECT message.id
+    FROM message
+    JOIN unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at) USING (customer_id)
+    JOIN customer USING (customer_id)
+    WHERE occurred_at <= erased.at OR seen_at IS NULL
+    LIMIT $3
+    FOR UPDATE OF message SKIP LOCKED
+)
+DELETE FROM message USING covered WHERE message.id = covered.id
+RETURNING message.id
 """
 
 
-async def erase(connection: Connection, erasures: Sequence[tuple[str, datetime]]) -> None:
-    """Remove the messages of customers about what happened up to their erasure."""
-    if erasures:
-        customer_ids, times = zip(*erasures, strict=True)
-        await connection.execute(ERASE_SQL, customer_ids, times)
+async def erase(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
+    """Remove messages of customers who were erased: about what happened before, or all; see `erasure.EraseOwn`."""
+    customers, erased_at, _, _ = erasure.columns(erasures)
+    return len(await connection.fetch(ERASE_SQL, customers, erased_at, most))
 
 
 INBOX_SQL = """
-SELECT number, id, trigger, title, body, locale, created_at, read_at
+SELECT number, id, customer_id, trigger, title, body, locale, created_at, read_at
 FROM message
 WHERE channel = 'in_app' AND customer_id = $1 AND number < $2
 ORDER BY number DESC
@@ -151,7 +162,7 @@ async def inbox(pool: Pool, customer_id: str, before: int, limit: int) -> list[I
 READ_SQL = """
 UPDATE message SET read_at = coalesce(read_at, $3)
 WHERE id = $1 AND channel = 'in_app' AND ($2::text IS NULL OR customer_id = $2)
-RETURNING number, id, trigger, title, body, locale, created_at, read_at
+RETURNING number, id, customer_id, trigger, title, body, locale, created_at, read_at
 """
 
 

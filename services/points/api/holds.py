@@ -19,7 +19,7 @@ from services.points.store import holds
 from shared.contracts.values import Id
 from shared.http.auth import CustomerId, Principal, require, to_customer
 from shared.http.bodies import BOUNDED
-from shared.http.idempotency import documented, idempotent
+from shared.http.idempotency import concerns, documented, idempotent
 from shared.http.problems import Problem
 from shared.http.request import request_id
 from shared.postgres.pool import Connection, Pool
@@ -115,6 +115,7 @@ async def _call(connection: Connection, hold_id: UUID, request: Request) -> Call
     found = await holds.find(connection, hold_id)
     if found is None:
         raise Problem(404, "not_found", "There is no such hold.")
+    concerns(request, found.customer_id)
     return Call(found.customer_id, request_id(request), datetime.now(UTC))
 
 

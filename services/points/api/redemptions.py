@@ -16,7 +16,7 @@ from services.points.store.redemptions import Redemption
 from shared.contracts.values import Id
 from shared.http.auth import CustomerId, Principal, customer_or, require
 from shared.http.bodies import BOUNDED
-from shared.http.idempotency import documented, idempotent
+from shared.http.idempotency import concerns, documented, idempotent
 from shared.http.problems import Problem
 from shared.http.request import request_id
 from shared.postgres.pool import Connection, Pool
@@ -101,6 +101,7 @@ def routes(pool: Pool) -> APIRouter:
             found = await redemptions.find(connection, redemption_id)
             if found is None:
                 raise Problem(404, "not_found", "There is no such redemption.")
+            concerns(request, found.customer_id)
             call = Call(found.customer_id, request_id(request), datetime.now(UTC))
             return 200, _view(await spending.cancel(connection, redemption_id, call))
 

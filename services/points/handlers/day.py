@@ -24,6 +24,7 @@ from services.points.rules.ruleset import RuleSet
 from services.points.store import accounts, births, limits, loading, notices, rules, sweeping
 from services.points.store.loading import Wanted
 from services.points.store.notices import Ending
+from shared import telemetry
 from shared.contracts.envelope import Cause, Publication, publication
 from shared.contracts.values import format_instant
 from shared.messaging import outbox
@@ -99,7 +100,7 @@ async def _apply_plainly(connection: Connection, due: Sequence[str], now: dateti
         if is_transient(error):
             raise
         # One customer's books are enough: who it is shows where they are swept by rules/due.py.
-        _log.warning("sweep_at_once_refused", exc_info=True)
+        _log.warning("sweep_at_once_refused", **telemetry.trace(error))
         return Counter(), due
     moved = {"points activated": swept.activated, "points expired": swept.expired}
     counts: Counts = Counter({name: points for name, points in moved.items() if points})
@@ -116,7 +117,7 @@ async def _apply(connection: Connection, due: Sequence[Account], now: datetime, 
         if is_transient(error):
             raise
         if len(due) == 1:
-            _log.exception("sweep_refused", customer_id=due[0].customer_id)
+            _log.error("sweep_refused", customer_id=due[0].customer_id, **telemetry.trace(error))
             broken.add(due[0].customer_id)
             return Counter({LEFT: 1})
     middle = len(due) // 2

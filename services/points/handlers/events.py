@@ -14,7 +14,7 @@ from services.points.rules.occasions import told_by
 from services.points.rules.receipts import case_of
 from services.points.rules.ruleset import RuleBook
 from services.points.rules.settling import about_order
-from services.points.store import limits, loading, rules
+from services.points.store import erasing, limits, loading, rules
 from services.points.store.loading import Wanted
 from shared import telemetry
 from shared.contracts.envelope import Event
@@ -23,12 +23,14 @@ from shared.contracts.outcomes import Refusal
 from shared.contracts.shop import (
     CustomerErased,
     CustomerProfile,
+    CustomerRegistered,
     PurchaseCompleted,
     PurchaseDelivered,
     PurchaseRefunded,
     ReviewPublished,
     ReviewWithdrawn,
 )
+from shared.messaging import erasure
 from shared.postgres.pool import Connection
 
 
@@ -40,6 +42,7 @@ async def handle(connection: Connection, events: Sequence[Event], now: datetime)
         state.uses.update(await limits.load(connection, keys))
     changes = fold(Books(state, book, now, new_ids()), events)
     await save_and_announce(connection, state, changes)
+    await erasure.apply(connection, events, erasing.erase, now)
     telemetry.DUPLICATES.labels("natural_key").inc(changes.repeats)
     telemetry.DUPLICATES.labels("repeat_differs").inc(changes.repeats_that_differ)
     return changes.refusals
@@ -118,7 +121,7 @@ def _want_besides(wanted: Wanted, event: Event) -> None:
             wanted.customers.add(friend)
             wanted.payments.update(((customer, referral_id), (friend, referral_id)))
             wanted.accruals.add((customer, f"referral/{referral_id}"))
-        case CustomerErased():
+        case CustomerErased() | CustomerRegistered():
             wanted.births.add(customer)
         case CustomerProfile() as data if data.tells("birth_date"):
             wanted.births.add(customer)

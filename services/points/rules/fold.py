@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from services.points.rules import orders, receipts
+from services.points.rules import births, orders, receipts
 from services.points.rules.books import Books, Trigger
 from services.points.rules.due import apply_due, is_due
-from services.points.rules.known import Birth, Changes, Key, Order
+from services.points.rules.known import Changes, Key, Order
 from services.points.rules.ledger import Occasion
 from services.points.rules.occasions import Occasions
 from services.points.rules.orders import OrderCase
@@ -87,8 +87,8 @@ class _Fold:
                 self.occasions.referral(event, data)
             case CustomerProfile() as data:
                 self._profile(event, data)
-            case CustomerErased() as data:
-                self._birth(data.customer_id, Birth(None, event.time))
+            case CustomerErased():
+                self._learn(event)
             case _:
                 raise TypeError(f"{event.type} has no place in the points service")
 
@@ -146,7 +146,7 @@ class _Fold:
             error = f"order_id: {data.order_id} came from {known.source} before, now from {event.source}"
             self._refuse(event, Reason.ORDER_CONFLICT, error)
         else:
-            self.occasions.repeat(differs=data != known.bought or event.time != known.occurred_at)
+            self.occasions.repeat(differs=_as_kept(data) != _as_kept(known.bought) or event.time != known.occurred_at)
 
     def _refund(self, event: Event, data: PurchaseRefunded) -> None:
         state = self.books.state
@@ -212,15 +212,17 @@ class _Fold:
             self._wait(event, f"review/{data.review_id}", f"withdrawal/{data.review_id}")
 
     def _profile(self, event: Event, data: CustomerProfile) -> None:
-        if data.tells("birth_date"):
-            self._birth(data.customer_id, Birth(data.birth_date, event.time))
+        self._learn(event)
         if isinstance(data, CustomerRegistered):
             self.occasions.happened(event)
 
-    def _birth(self, customer: str, told: Birth) -> None:
-        known = self.books.state.births.get(customer)
-        if known is None or known.told_at < told.told_at:
-            self.books.state.births[customer] = told
+    def _learn(self, event: Event) -> None:
+        """Keep the date of birth that is known after an event."""
+        state, customer = self.books.state, event.customer_id
+        known = state.births.get(customer)
+        learned = births.learn(known, event)
+        if learned is not None and learned != known:
+            state.births[customer] = learned
             self.books.changes.births.add(customer)
 
     def _trigger(self, event: Event) -> Trigger:
@@ -243,3 +245,8 @@ class _Fold:
         if waited and changes.waiting:
             changes.waiting = [one for one in changes.waiting if not any(one is other for other in waited)]
         return [one.event for one in sorted(waited, key=lambda one: (one.event.time, one.natural_id))]
+
+
+def _as_kept(order: PurchaseCompleted) -> PurchaseCompleted:
+    """An order without its coupon codes: no rule looks at them and they may name a person, so nothing keeps them."""
+    return order.model_copy(update={"coupon_codes": ()})

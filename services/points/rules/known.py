@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
+from services.points.rules.births import Birth
 from services.points.rules.document import On
 from services.points.rules.judgement import Found
 from services.points.rules.ledger import Account, Lot, Transaction
@@ -77,13 +78,6 @@ class Hold(NamedTuple):
     created_at: datetime
     captured: int = 0
     redemption_id: UUID | None = None
-
-
-class Birth(NamedTuple):
-    """A customer's date of birth as the shop told it last, at `told_at`; None where it was cleared."""
-
-    born: date | None
-    told_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,24 +3,26 @@
 from collections.abc import Collection, Iterable
 from datetime import date
 
-from services.points.rules.known import Birth
+from services.points.rules.births import Birth
 from shared.postgres.pool import Connection
 
 LOAD_SQL = """
-SELECT customer_id, born, told_at FROM birth WHERE customer_id = ANY($1::text[])
+SELECT customer_id, born, told_at, registered_at, erased_at FROM birth WHERE customer_id = ANY($1::text[])
 """
 
 
 async def load(connection: Connection, customers: Collection[str]) -> dict[str, Birth]:
     """What is known of the births of customers."""
     rows = await connection.fetch(LOAD_SQL, list(customers))
-    return {row["customer_id"]: Birth(row["born"], row["told_at"]) for row in rows}
+    return {row["customer_id"]: Birth(*tuple(row)[1:]) for row in rows}
 
 
 SAVE_SQL = """
-INSERT INTO birth (customer_id, born, told_at)
-SELECT * FROM unnest($1::text[], $2::date[], $3::timestamptz[])
-ON CONFLICT (customer_id) DO UPDATE SET born = excluded.born, told_at = excluded.told_at
+INSERT INTO birth (customer_id, born, told_at, registered_at, erased_at)
+SELECT * FROM unnest($1::text[], $2::date[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[])
+ON CONFLICT (customer_id) DO UPDATE
+SET born = excluded.born, told_at = excluded.told_at, registered_at = excluded.registered_at,
+    erased_at = excluded.erased_at
 """
 
 

@@ -10,13 +10,13 @@ from shared.contracts.shop import Line, PurchaseCompleted, RefundLine
 
 
 def order_to_json(order: PurchaseCompleted) -> dict[str, Any]:
-    """What is kept of an order as bought."""
+    """What is kept of an order as bought: everything but its coupon codes, see rules/fold.py."""
     body: dict[str, Any] = {"currency": order.currency, "total": order.total}
     if order.lines:
         body["lines"] = msgspec.Raw(pack_lines(order.lines))
-    for name in ("channel", "store_id", "coupon_codes"):
+    for name in ("channel", "store_id"):
         value: Any = getattr(order, name)
-        if value not in (None, ()):
+        if value is not None:
             body[name] = value
     return body
 
@@ -31,7 +31,6 @@ def order_from_json(customer_id: str, order_id: str, body: dict[str, Any]) -> Pu
         lines=tuple(Line(*line) for line in body.get("lines", ())),
         channel=body.get("channel"),
         store_id=body.get("store_id"),
-        coupon_codes=tuple(body.get("coupon_codes", ())),
     )
 
 

@@ -13,6 +13,8 @@ from shared.postgres.pool import Connection
 CODES_SQL = """
 SELECT code AS id FROM referral_code GROUP BY code HAVING count(*) > 1
 UNION
+SELECT code FROM referral_code JOIN retired_code USING (code)
+UNION
 SELECT customer_id FROM referral_code GROUP BY customer_id HAVING count(*) > 1
 UNION
 SELECT code FROM referral_code WHERE length(code) <> $3 OR translate(code, $2, '') <> ''
@@ -25,7 +27,7 @@ FROM referral
 WHERE NOT EXISTS (
     SELECT FROM referral_code
     WHERE referral_code.code = referral.code AND referral_code.customer_id = referral.advocate_id
-)
+) AND NOT EXISTS (SELECT FROM retired_code WHERE retired_code.code = referral.code)
 LIMIT $1
 """
 

@@ -1,17 +1,21 @@
 """Customers' codes, and the visits that they brought."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
+from shared.messaging import erasure
+from shared.messaging.erasure import Erasure
 from shared.postgres.pool import Connection, Pool
 
 ADD_CODE_SQL = """
-INSERT INTO referral_code (customer_id, code, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+INSERT INTO referral_code (customer_id, code, created_at)
+SELECT $1, $2, $3 WHERE NOT EXISTS (SELECT FROM retired_code WHERE code = $2)
+ON CONFLICT DO NOTHING
 """
 
 
 async def add_code(connection: Connection, customer_id: str, code: str, now: datetime) -> None:
-    """Give a customer the code, unless the customer has one or somebody else has this one."""
+    """Give a customer the code, unless the customer has one, or somebody else has or had this one."""
     await connection.execute(ADD_CODE_SQL, customer_id, code, now)
 
 
@@ -44,3 +48,28 @@ RETURNING code
 async def count_click(pool: Pool, code: str, day: date, shard: int) -> bool:
     """Count a visit; False when nobody has the code."""
     return await pool.fetchval(COUNT_CLICK_SQL, code, day, shard) is not None
+
+
+RETIRE_SQL = """
+WITH retired AS (
+    DELETE FROM referral_code
+    USING (
+        SELECT referral_code.customer_id
+        FROM referral_code
+        JOIN unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at) USING (customer_id)
+        WHERE created_at <= erased.at
+        LIMIT $3
+        FOR UPDATE OF referral_code SKIP LOCKED
+    ) AS covered
+    WHERE referral_code.customer_id = covered.customer_id
+    RETURNING code
+)
+INSERT INTO retired_code (code) SELECT code FROM retired
+RETURNING code
+"""
+
+
+async def retire(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
+    """Let the codes of erased customers refer nobody any more, and never anybody else; see `erasure.EraseOwn`."""
+    customers, _, _, recorded_at = erasure.columns(erasures)
+    return len(await connection.fetch(RETIRE_SQL, customers, recorded_at, most))

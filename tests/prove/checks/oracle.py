@@ -1,7 +1,7 @@
 """Everything that the replays come to, of all customers."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -10,6 +10,9 @@ from uuid import UUID
 from shared.contracts import topics
 from shared.contracts.envelope import Event
 from shared.contracts.outcomes import Refusal
+from shared.contracts.reasons import Reason
+from shared.contracts.shop import CustomerErased, ReferralSignedUp
+from shared.messaging.inbox import digest
 from tests.prove import progress
 from tests.prove.findings import Findings
 from tests.prove.lives import code_of
@@ -20,8 +23,8 @@ from tests.prove.replay.dedupe import Seen
 from tests.prove.replay.messages import Message
 from tests.prove.replay.points import Given, Replay
 from tests.prove.replay.points import Replayed as PointsReplayed
+from tests.prove.replay.referrals import Place, Terms
 from tests.prove.replay.referrals import Replayed as ReferralsReplayed
-from tests.prove.replay.referrals import Terms
 from tests.prove.replay.tiers import Replayed as TiersReplayed
 from tests.prove.writes import Write
 
@@ -120,7 +123,8 @@ def _of_friends(events: Sequence[Event]) -> Mapping[str, Mapping[str, list[Event
 
 def _tiers_and_referrals(oracle: Oracle, evidence: Evidence, customers: Sequence[str]) -> None:
     codes = {code_of(advocate): advocate for advocate in evidence.advocates}
-    terms = Terms(evidence.found.referral_programs, codes)
+    erasures = _erasures(evidence)
+    terms = Terms(evidence.found.referral_programs, codes, _too_late(evidence, codes, erasures))
     purchases = evidence.log.of_customers(topics.PURCHASES)
     sign_ups = evidence.log.of_customers(topics.REFERRALS)
     for customer in customers:
@@ -130,3 +134,26 @@ def _tiers_and_referrals(oracle: Oracle, evidence: Evidence, customers: Sequence
         oracle.tiers[customer], oracle.referrals[customer] = tier, referral
         oracle.note("tiers", tier.taken, tier.refused)
         oracle.note("referrals", referral.taken, referral.refused)
+    taken = Seen({digest(event) for events in erasures.values() for event in events})
+    for service in ("tiers", "referrals"):
+        oracle.note(service, taken, ())
+
+
+def _erasures(evidence: Evidence) -> Mapping[str, Sequence[Event]]:
+    """The erasures of the log, by customer."""
+    found: defaultdict[str, list[Event]] = defaultdict(list)
+    for event in evidence.log.events(topics.CUSTOMERS):
+        if isinstance(event.data, CustomerErased):
+            found[event.customer_id].append(event)
+    return found
+
+
+def _too_late(evidence: Evidence, codes: Mapping[str, str], erased: Collection[str]) -> frozenset[Place]:
+    """The sign-ups that came with the code of an erased advocate and were refused: which came first, no log tells."""
+    refused = {one.place for one in evidence.found.dead["referrals"] if one.reason == Reason.UNKNOWN_CODE}
+    found: set[Place] = set()
+    for event in evidence.log.events(topics.REFERRALS):
+        place = (event.record.topic, event.record.partition, event.record.offset)
+        if isinstance(event.data, ReferralSignedUp) and codes.get(event.data.code) in erased and place in refused:
+            found.add(place)
+    return frozenset(found)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from services.notifications.rules.notice import Channel, notices
 from shared.contracts.envelope import Event
-from shared.contracts.shop import CustomerErased
+from shared.contracts.shop import CustomerErased, CustomerRegistered
 from tests.prove.replay.dedupe import Seen
 
 Message = tuple[str, str, str, str]
@@ -14,15 +14,27 @@ Message = tuple[str, str, str, str]
 
 
 def replay(events: Iterable[Event]) -> tuple[set[Message], Seen]:
-    """The messages that there have to be; an erasure takes those about what happened up to it, whenever it comes."""
+    """The messages that there have to be, whenever an erasure comes.
+
+    It takes those about what happened up to it; and all, where the customer does not register after it.
+    """
     seen = Seen()
     told: dict[Message, datetime] = {}
     erased: defaultdict[str, list[datetime]] = defaultdict(list)
+    registered: defaultdict[str, list[datetime]] = defaultdict(list)
     for event in seen.new_ones(events):
         if isinstance(event.data, CustomerErased):
             erased[event.customer_id].append(event.time)
+        if isinstance(event.data, CustomerRegistered):
+            registered[event.customer_id].append(event.time)
         for one in notices(event):
             for channel in Channel:
-                told.setdefault((one.customer_id, str(channel), str(one.trigger), one.occasion), one.occurred_at)
+                message = (one.customer_id, str(channel), str(one.trigger), one.occasion)
+                told[message] = max(told.get(message, one.occurred_at), one.occurred_at)
     last = {customer: max(times) for customer, times in erased.items()}
-    return {message for message, at in told.items() if message[0] not in last or at > last[message[0]]}, seen
+    gone = {customer for customer, at in last.items() if not any(time > at for time in registered[customer])}
+    return {
+        message
+        for message, at in told.items()
+        if message[0] not in gone and (message[0] not in last or at > last[message[0]])
+    }, seen

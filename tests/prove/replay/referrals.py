@@ -15,14 +15,20 @@ from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded
 from tests.prove.replay.dedupe import Seen
 
 Outcome = frozenset[tuple[object, ...]]
+Place = tuple[str, int, int]
+"""The topic, partition and offset of a record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The versions of the program, and whose the codes are."""
+    """The versions of the program, and whose the codes are.
+
+    `too_late` are the sign-ups, by their places in the log, that were refused after their advocate was erased.
+    """
 
     programs: Sequence[Program]
     advocates: Mapping[str, str]
+    too_late: frozenset[Place] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,9 @@ def replay(terms: Terms, purchases: Sequence[Event], sign_ups: Sequence[Event]) 
     orders, refused = _admitted(seen, purchases)
     joined: list[Event] = []
     for event in seen.new_ones(sign_ups):
-        found = fold([event], Known(terms.programs, terms.advocates)).refused
+        place = (event.record.topic, event.record.partition, event.record.offset)
+        advocates = {} if place in terms.too_late else terms.advocates
+        found = fold([event], Known(terms.programs, advocates)).refused
         refused += found
         seen.forget(one.event for one in found)
         joined += [] if found else [event]
