@@ -18,7 +18,7 @@ from babel import Locale, UnknownLocaleError
 from inscriptis import get_text
 from inscriptis.css_profiles import STRICT_CSS_PROFILE
 from inscriptis.model.config import ParserConfig
-from liquid import BoundTemplate, DictLoader, Environment, StrictUndefined
+from liquid import BoundTemplate, CachingDictLoader, DictLoader, Environment, StrictUndefined
 from liquid.exceptions import LiquidError
 from markupsafe import Markup
 
@@ -97,8 +97,8 @@ class Templates:
     def __init__(self, program: str, zone: tzinfo = UTC) -> None:
         """`zone` is that of customers who told none."""
         sources = _read_sources()
-        loader = DictLoader(sources)
-        plain, escaped = _environment(loader, escape=False), _environment(loader, escape=True)
+        # Each has a loader of its own: it keeps the parts that templates include, compiled for one environment.
+        plain, escaped = (_environment(CachingDictLoader(sources), escape=escape) for escape in (False, True))
         self._program = wording.visible(program)
         self._zone = zone
         self._layout = escaped.get_template("layout.email")

@@ -267,6 +267,24 @@ def test_a_template_cannot_spend_without_bound(source: str):
         environment.from_string(source).render(long="")
 
 
+def test_nothing_is_parsed_again_for_another_message(monkeypatch: pytest.MonkeyPatch):
+    """Parts that templates include were, each time: 25 times the cost of a message."""
+    told = [facts(event) for event in EVENTS]
+    for trigger, given_facts in told:
+        for reader in (ENGLISH, ARABIC):
+            templates().notification(trigger, given_facts, reader)
+            templates().mail(trigger, given_facts, reader)
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("parsed again")
+
+    monkeypatch.setattr(rendering._Limited, "from_string", fail)
+    for trigger, given_facts in told:
+        for reader in (ENGLISH, ARABIC):
+            assert templates().notification(trigger, given_facts, reader).body
+            assert templates().mail(trigger, given_facts, reader).text
+
+
 def test_a_template_cannot_change_the_locale():
     environment = rendering._environment(rendering.DictLoader({}), escape=False)
     with pytest.raises(LiquidError):
