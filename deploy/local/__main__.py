@@ -1,4 +1,4 @@
-"""The one-machine stack: `python -m deploy.local up|down|status|drain|replay|token`."""
+"""The one-machine stack: `python -m deploy.local up|down|status|drain|publish|replay|token`."""
 
 import argparse
 import asyncio
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from deploy.keys import KeysError
-from deploy.local import credentials, environment, show, stack, state, up
+from deploy.local import credentials, environment, publish, show, stack, state, up
 from deploy.local.down import down
 from deploy.local.drain import DrainTimeoutError, drain
 from deploy.local.layout import DEFAULT_DATA, Layout
@@ -135,6 +135,7 @@ COMMANDS: dict[str, Callable[[Layout, argparse.Namespace], int]] = {
     "down": lambda layout, given: down(layout, purge=given.purge),
     "status": _status,
     "drain": _drain,
+    "publish": lambda layout, given: publish.publish(_join(layout), given.topic, sys.stdin.buffer),
     "replay": lambda layout, given: _publish(layout, given.rest),
     "token": _token,
     "supervise": lambda layout, given: stack.run(layout, Wish(given.kafka, given.port)),
@@ -162,6 +163,8 @@ def _parser() -> argparse.ArgumentParser:
     told.add_argument("--json", action="store_true")
     wait = commands.add_parser("drain", parents=[data], help="return when everything is handled and published")
     wait.add_argument("--timeout", type=float, default=300.0, metavar="S", help="seconds (default: 300)")
+    lines = commands.add_parser("publish", parents=[data], help="publish the events of stdin, one JSON per line")
+    lines.add_argument("topic", choices=publish.TOPICS, metavar="TOPIC", help=", ".join(publish.TOPICS))
     commands.add_parser("replay", parents=[data], add_help=False, help="publish the sample (replay --help)")
     who = commands.add_parser("token", parents=[data], help="print a customer's token, or a new API key")
     kind = who.add_mutually_exclusive_group(required=True)
