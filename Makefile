@@ -6,7 +6,7 @@ SEEDS ?= 1000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kafka simulate prove prove-selftest lint format bench generate lock clean
+.PHONY: help setup run test test-readme test-kafka simulate prove prove-selftest lint format bench generate lock clean
 
 help: ## list what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ run: setup ## start everything, replay real purchases, show the results, stay up
 
 test: setup ## run the tests, journeys on the embedded broker included
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not kafka"
+
+test-readme: setup ## run every command block of the README, as it stands, in a fresh checkout
+	$(BIN)/pytest tests/readme/journey.py
 
 test-kafka: setup ## run the journeys on real Apache Kafka (needs Java and Maven)
 	$(BIN)/pytest -m kafka
