@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from rich.console import Console
@@ -19,6 +19,7 @@ from deploy.local.layout import Layout
 from deploy.local.program import StartError
 from deploy.local.readers import UNREACHABLE, Partition, Reader, broker_of, open_readers
 from deploy.local.state import StackState
+from shared.messaging.fetching import Consumer, end_of
 
 READ_SECONDS: Final = 2.0
 QUIET_MS: Final = 300
@@ -90,7 +91,7 @@ async def _places(bootstrap: str, readers: Sequence[Reader]) -> list[Partition]:
 
 async def _ends(bootstrap: str, starts: Mapping[Partition, int], *, trusted: bool) -> tuple[dict[Partition, int], bool]:
     """The log ends, asked, or read from `starts` on; and whether they are the ends, or only as far as was read."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
+    consumer = Consumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
     await consumer.start()
     try:
         places = {TopicPartition(*place): place for place in starts}
@@ -106,7 +107,7 @@ async def _ends(bootstrap: str, starts: Mapping[Partition, int], *, trusted: boo
             batches = await consumer.getmany(timeout_ms=QUIET_MS)
             if not batches:
                 return ends, True
-            ends |= {places[one]: records[-1].offset + 1 for one, records in batches.items()}
+            ends |= {places[one]: end_of(records[-1]) for one, records in batches.items()}
         return ends, False
     finally:
         await consumer.stop()

@@ -21,11 +21,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer
 from pydantic_core import from_json
 
 from deploy.sample.cloudevent import PURCHASE_COMPLETED, CloudEvent
 from deploy.sample.publisher import Publisher
+from shared.contracts.envelope import Record
+from shared.messaging.fetching import Consumer
 
 PURCHASES: Final = 300
 """How many purchases at the end of a sample are sent at this rate."""
@@ -83,7 +84,7 @@ async def measure(
 class _Listener:
     """Reads what Wafa publishes, without a consumer group, and notes when it first saw each effect."""
 
-    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+    def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
         self._due: dict[str, float] = {}
         self._seen: dict[str, dict[str, float]] = {_EARNED: {}, _SENT: {}}
@@ -114,7 +115,7 @@ class _Listener:
     async def _read(self) -> int:
         polled = await self._consumer.getmany(timeout_ms=_POLL_MS)
         now = time.monotonic()
-        values = [record.value for records in polled.values() for record in records]
+        values = [found.value for several in polled.values() for found in several if isinstance(found, Record)]
         if self._due:
             for value in values:
                 self._note(value, now)
@@ -123,10 +124,13 @@ class _Listener:
     def _note(self, value: bytes | None, now: float) -> None:
         if value is None or b'"correlationid"' not in value:
             return
-        event = from_json(value)
-        seen, root = self._seen.get(event["type"]), event["correlationid"]
-        if seen is not None and root in self._due:
-            seen.setdefault(root, now)
+        try:
+            event = from_json(value)
+            seen, root = self._seen.get(event["type"]), event["correlationid"]
+            if seen is not None and root in self._due:
+                seen.setdefault(root, now)
+        except (ValueError, TypeError, KeyError):
+            return  # somebody else's, and no event of Wafa
 
 
 async def _send(publisher: Publisher, events: Sequence[CloudEvent], listener: _Listener) -> None:
@@ -145,7 +149,7 @@ async def _send(publisher: Publisher, events: Sequence[CloudEvent], listener: _L
 async def _listener(bootstrap: str) -> AsyncIterator[_Listener]:
     # From the earliest record, and read on to the end: the embedded broker's end offsets cannot be trusted.
     # Without a group the consumer takes all partitions by itself.
-    consumer = AIOKafkaConsumer(
+    consumer = Consumer(
         *_TOPICS, bootstrap_servers=bootstrap, client_id="wafa-sample", group_id=None, auto_offset_reset="earliest"
     )
     await consumer.start()

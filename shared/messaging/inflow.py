@@ -26,11 +26,14 @@ from aiokafka.errors import (
 )
 
 from shared import telemetry
-from shared.contracts.envelope import Record, from_milliseconds
+from shared.contracts.envelope import Record
+from shared.contracts.reasons import Reason
 from shared.messaging import kafka, positions
-from shared.messaging.batch import Batch, Decoder, Partition, Span
+from shared.messaging.batch import Batch, Decoder, Malformation, Partition, Span
+from shared.messaging.fetching import end_of
 from shared.messaging.kafka import Broker
 from shared.messaging.positions import Group
+from shared.messaging.record_batches import Found, Unreadable
 from shared.postgres.pool import Pool, is_transient
 
 Offer = Callable[[Batch], Awaitable[Any]]
@@ -154,13 +157,15 @@ class Inflow(ConsumerRebalanceListener):
             # the group last committed to Kafka: nothing that comes before `_seek` counts.
             if not fetched or self._must_seek or generation != self._generation:
                 return None
-            spans = {tp: Span(self._next[tp], found[-1].offset + 1) for tp, found in fetched.items()}
+            spans = {tp: Span(self._next[tp], end_of(found[-1])) for tp, found in fetched.items()}
             self._next.update({tp: span.end for tp, span in spans.items()})
             self._claims.take(lane, spans)
-        events, malformed = await self._decoder.read([_record(one) for found in fetched.values() for one in found])
-        return Batch(spans, events, malformed, generation)
+        found = [one for several in fetched.values() for one in several]
+        events, malformed = await self._decoder.read([one for one in found if isinstance(one, Record)])
+        unread = [_malformation(one) for one in found if isinstance(one, Unreadable)]
+        return Batch(spans, events, malformed + unread, generation)
 
-    async def _fetch(self, lane: int) -> dict[Partition, list[Any]]:
+    async def _fetch(self, lane: int) -> dict[Partition, list[Found]]:
         """What there is of the partitions that no other lane has in hand."""
         assigned = self._consumer.assignment()
         mine = [tp for tp in assigned if self._claims.allow(lane, tp.partition)]
@@ -330,8 +335,5 @@ def _look(leaving: asyncio.Task[None]) -> None:
         _log.warning("group_was_not_left", failure=type(error).__name__, error=str(error))
 
 
-def _record(one: Any) -> Record:  # noqa: ANN401 aiokafka's ConsumerRecord has no types
-    # By place: names would double the cost, which every record bears.
-    when = from_milliseconds(one.timestamp)
-    headers = tuple([(name.encode(), content) for name, content in one.headers])
-    return Record(one.topic, one.partition, one.offset, one.key, one.value, headers, when)
+def _malformation(found: Unreadable) -> Malformation:
+    return Malformation(found.record, Reason.NOT_A_CLOUDEVENT, found.error)

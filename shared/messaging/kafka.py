@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+
+from shared.messaging.fetching import Consumer
 
 _ENOUGH: Final = 256 * 1024
 """Bytes of records that are worth an answer at once."""
@@ -45,9 +47,9 @@ async def cluster_id(broker: Broker) -> str:
     return str(description.get("cluster_id") or "")
 
 
-def consumer(broker: Broker, group: str) -> AIOKafkaConsumer:
+def consumer(broker: Broker, group: str) -> Consumer:
     """A consumer that starts nowhere by itself: positions come from PostgreSQL, and a lost one is an error."""
-    return AIOKafkaConsumer(
+    return Consumer(
         bootstrap_servers=broker.bootstrap,
         client_id=broker.client_id,
         group_id=group,

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,17 +21,14 @@ from shared.messaging.inflow import ClusterChangedError, Inflow, PositionLostErr
 from shared.messaging.kafka import Broker
 from shared.postgres.pool import Pool
 from tests.contracts.records import EVERY_TYPE
-from tests.messaging.log import ARRIVED, GROUP, TOPIC, purchase, record, wait_until
+from tests.messaging.log import GROUP, TOPIC, purchase, record, wait_until
 
 ZERO, ONE = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
 
 
 def fetched(place: TopicPartition, offset: int) -> dict[TopicPartition, list[Any]]:
     """A record as the client returns it."""
-    made = record(purchase(f"e{place.partition}-{offset}"), offset, place.partition)
-    fields = {name: getattr(made, name) for name in ("topic", "partition", "offset", "key", "value")}
-    headers = [(name.decode(), content) for name, content in made.headers]
-    return {place: [SimpleNamespace(**fields, headers=headers, timestamp=int(ARRIVED.timestamp() * 1000))]}
+    return {place: [record(purchase(f"e{place.partition}-{offset}"), offset, place.partition)]}
 
 
 @dataclass

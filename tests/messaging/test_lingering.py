@@ -14,7 +14,7 @@ from shared.process.settings import ServiceSettings
 
 
 def _asked(settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setattr(kafka, "AIOKafkaConsumer", dict)
+    monkeypatch.setattr(kafka, "Consumer", dict)
     asked: Any = kafka.consumer(settings.broker(), "wafa")
     return asked
 

@@ -1,19 +1,20 @@
 """Reading back the log: every record of every topic, as consumers see it."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from deploy.topics import PARTITIONS
 from shared.contracts import topics
-from shared.contracts.envelope import Event, Record, decode, from_milliseconds
+from shared.contracts.envelope import Event, Record, decode
 from shared.contracts.reasons import Malformed, Reason
 from shared.contracts.registry import TYPES
+from shared.messaging.fetching import Consumer
+from shared.messaging.record_batches import Found, Unreadable
 from tests.prove.items import MARK
-from tests.support.headers import in_bytes
 
 _EVERY: Final = frozenset(TYPES)
 _UNREAD: Final = frozenset({topics.MESSAGES})
@@ -64,7 +65,7 @@ class Log:
 
 async def read(bootstrap: str) -> Log:
     """Everything that consumers see now."""
-    consumer = AIOKafkaConsumer(
+    consumer = Consumer(
         bootstrap_servers=bootstrap,
         enable_auto_commit=False,
         isolation_level="read_committed",
@@ -77,24 +78,27 @@ async def read(bootstrap: str) -> Log:
         starts, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
         for place in places:
             consumer.seek(place, starts[place])
-        found: list[Any] = []
+        found: list[Found] = []
         while [place for place in places if await consumer.position(place) < ends[place]]:
             for records in (await consumer.getmany(timeout_ms=1000, max_records=20_000)).values():
                 found += records
     finally:
         await consumer.stop()
-    return arranged(_record(one) for one in found)
+    return arranged(found)
 
 
-def arranged(records: Iterator[Record]) -> Log:
+def arranged(found: Iterable[Found]) -> Log:
     """The log that records make up, in whatever order they are told."""
     by_topic: defaultdict[str, list[Read]] = defaultdict(list)
-    for record in sorted(records, key=lambda one: (one.topic, one.partition, one.offset)):
-        by_topic[record.topic].append(_read(record))
+    for one in sorted(map(_read, found), key=lambda one: one.place):
+        by_topic[one.record.topic].append(one)
     return Log(by_topic)
 
 
-def _read(record: Record) -> Read:
+def _read(found: Found) -> Read:
+    if isinstance(found, Unreadable):
+        return Read(found.record, None, Reason.NOT_A_CLOUDEVENT, None)
+    record = found
     if record.topic in _UNREAD:
         return Read(record, None, None, None)
     mark = dict(record.headers).get(MARK.encode())
@@ -103,8 +107,3 @@ def _read(record: Record) -> Read:
         return Read(record, decode(record, _EVERY), None, number)
     except Malformed as error:
         return Read(record, None, error.reason, number)
-
-
-def _record(one: Any) -> Record:
-    headers, moment = in_bytes(one.headers), from_milliseconds(one.timestamp)
-    return Record(one.topic, one.partition, one.offset, one.key, one.value, headers, moment)

@@ -11,6 +11,8 @@ from zlib import crc32
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
+from shared.contracts.envelope import Headers, Record, from_milliseconds
+from shared.messaging.record_batches import Found, Unreadable
 from tests.simulation.loop import Loop, running
 
 CLUSTER: Final = "simulated"
@@ -21,11 +23,11 @@ SESSION_SECONDS: Final = 3.0
 _LATENCIES: Final = (0.0, 0.0, 0.001, 0.004, 0.02)
 
 
-Headers = tuple[tuple[str, bytes], ...]
-
-
 class Kept(NamedTuple):
-    """A record as the client returns it; `timestamp` is in milliseconds."""
+    """A record in the log; `timestamp` is in milliseconds.
+
+    `width` is 0 for one that can be read; else no client can read it, and it takes so many offsets.
+    """
 
     topic: str
     partition: int
@@ -34,6 +36,17 @@ class Kept(NamedTuple):
     value: bytes | None
     headers: Headers
     timestamp: int
+    width: int = 0
+
+    @property
+    def end(self) -> int:
+        """The offset behind it."""
+        return self.offset + max(1, self.width)
+
+    def found(self) -> Found:
+        """What the client returns of it."""
+        record = Record(*self[:6], from_milliseconds(self.timestamp))
+        return Unreadable(record, "simulated: it cannot be read", self.end) if self.width else record
 
 
 @dataclass
@@ -46,7 +59,7 @@ class Log:
     @property
     def handled(self) -> int | None:
         """The position of who has handled every record; None where there is none."""
-        return self.records[-1].offset + 1 if self.records else None
+        return self.records[-1].end if self.records else None
 
 
 @dataclass(eq=False)
@@ -163,14 +176,14 @@ class Broker:
         """Where records of a key are."""
         return TopicPartition(topic, crc32(key or b"") % self.partitions)
 
-    def append(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> Kept:
+    def append(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, width: int = 0) -> Kept:
         """Write a record, and now and then a transaction's marker or an aborted record after it."""
         place = self.place_of(topic, key)
         log = self.log(place)
         moment = int(self.now().timestamp() * 1000)
-        kept = Kept(topic, place.partition, log.end, key, value, headers, moment)
+        kept = Kept(topic, place.partition, log.end, key, value, headers, moment, width)
         log.records.append(kept)
-        log.end += 1
+        log.end = kept.end
         if self.chance.random() < self.gaps:
             log.end += self.chance.randint(1, 3)
         arrivals, self._arrivals = self._arrivals, []

@@ -15,7 +15,8 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
-from tests.simulation.broker import SESSION_SECONDS, Broker, Group, Kept, Member
+from shared.messaging.record_batches import Found
+from tests.simulation.broker import SESSION_SECONDS, Broker, Group, Member
 from tests.simulation.loop import running
 
 _BEAT: Final = SESSION_SECONDS / 5
@@ -67,7 +68,7 @@ class Consumer:
 
     async def getmany(
         self, *wanted: TopicPartition, timeout_ms: int, max_records: int
-    ) -> dict[TopicPartition, list[Kept]]:
+    ) -> dict[TopicPartition, list[Found]]:
         deadline = self._broker.loop.time() + timeout_ms / 1000
         while True:
             if self._closed:
@@ -81,9 +82,9 @@ class Consumer:
                 return found
             await self._broker.arrival(left)
 
-    def _take(self, wanted: Sequence[TopicPartition], most: int) -> dict[TopicPartition, list[Kept]]:
+    def _take(self, wanted: Sequence[TopicPartition], most: int) -> dict[TopicPartition, list[Found]]:
         """Records of some partitions (of the wanted ones; of any where none is named), not all that there are."""
-        found: dict[TopicPartition, list[Kept]] = {}
+        found: dict[TopicPartition, list[Found]] = {}
         chance = self._broker.chance
         places = sorted(place for place in self._places if not wanted or place in wanted)
         for place in chance.sample(places, len(places)):
@@ -97,8 +98,8 @@ class Consumer:
                 raise OffsetOutOfRangeError({place: position})
             records = [one for one in log.records if one.offset >= position][: min(most, chance.randint(1, 20))]
             if records:
-                found[place] = records
-                self._places[place] = records[-1].offset + 1
+                found[place] = [one.found() for one in records]
+                self._places[place] = records[-1].end
                 most -= len(records)
             if most <= 0 or (found and chance.random() < 0.7):
                 break

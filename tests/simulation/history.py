@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from shared.contracts.envelope import Event
+from shared.contracts.envelope import Event, Headers
 from tests.points import shop
 from tests.points.shop import hour
-from tests.simulation.broker import Headers
 
 CUSTOMERS: Final = ("ann", "bob", "zoë", "dan", "eve")
 
@@ -25,6 +24,16 @@ _BROKEN: Final = (
 )
 
 
+# Names that are not UTF-8, or seem to be another's when they are taken as text: they change nothing of an event.
+_ODD_HEADERS: Final = (
+    (b"caf\xe9", b"\xff"),
+    (b"ce_\x00type", b"shop.purchase.refunded.v1"),
+    (b"content-type\x00", b""),
+    (b"\x80", None),
+    (b"", b"no name"),
+)
+
+
 @dataclass(frozen=True)
 class Told:
     """A record that a sender writes: of an event, or (None) of nothing that could be one."""
@@ -34,6 +43,8 @@ class Told:
     value: bytes | None
     headers: Headers
     event: Event | None
+    width: int = 0
+    """More than 0: no client can read it, and it takes so many offsets."""
 
 
 def history(chance: Random, size: int) -> list[Told]:
@@ -52,9 +63,11 @@ def history(chance: Random, size: int) -> list[Told]:
             case _:
                 other = chance.choice([one for one in customers if one != customer])
                 events += _referral(chance, f"f{number}", (customer, other))
-    told = [_told(one) for one in _repeated(chance, _late(chance, events))]
+    told = [_told(chance, one) for one in _repeated(chance, _late(chance, events))]
     for _ in range(chance.randint(0, 6)):
         told.insert(chance.randint(0, len(told)), _broken(chance))
+    for _ in range(chance.choice((0, 0, 1, 4))):
+        told.insert(chance.randint(0, len(told)), _unreadable(chance))
     return told
 
 
@@ -109,10 +122,16 @@ def _repeated(chance: Random, events: Sequence[Event]) -> list[Event]:
     return arrival
 
 
-def _told(event: Event) -> Told:
+def _told(chance: Random, event: Event) -> Told:
     record = event.record
-    return Told(record.topic, record.key, record.value, tuple((n.decode(), v or b"") for n, v in record.headers), event)
+    odd = chance.sample(_ODD_HEADERS, chance.choice((0, 0, 0, 1, 3)))
+    return Told(record.topic, record.key, record.value, (*record.headers, *odd), event)
 
 
 def _broken(chance: Random) -> Told:
     return Told("shop.purchases", chance.choice(CUSTOMERS).encode(), chance.choice(_BROKEN), (), None)
+
+
+def _unreadable(chance: Random) -> Told:
+    customer = chance.choice(CUSTOMERS).encode()
+    return Told("shop.purchases", customer, b"\x00\xff raw", (), None, width=chance.choice((1, 1, 3)))

@@ -5,15 +5,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from shared.contracts.envelope import Event, Record, decode, from_milliseconds
+from shared.contracts.envelope import Event, decode
 from shared.contracts.reasons import Malformed, Reason
 from shared.messaging.inbox import digest
+from shared.messaging.record_batches import Unreadable
 from tests.points.model import Model
 from tests.simulation.broker import Kept
 from tests.simulation.node import Service
 from tests.simulation.watch import Watch
 from tests.simulation.world import World
-from tests.support.headers import in_bytes
 from tests.tiers import oracle
 
 
@@ -57,9 +57,12 @@ class _Read:
         self.refused = {digest(one) for one in self.model.refused}
 
     def _read(self, kept: Kept, wanted: frozenset[str]) -> None:
-        record = Record(*kept[:5], in_bytes(kept.headers), from_milliseconds(kept.timestamp))
+        found = kept.found()
+        if isinstance(found, Unreadable):
+            self.malformed.append(kept[:3])
+            return
         try:
-            event = decode(record, wanted)
+            event = decode(found, wanted)
         except Malformed:
             self.malformed.append(kept[:3])
         else:

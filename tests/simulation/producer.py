@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, OutOfOrderSequenceNumber
 
-from tests.simulation.broker import Broker, Headers
+from shared.contracts.envelope import Headers
+from tests.simulation.broker import Broker
+from tests.support.headers import in_bytes
 
 _Pending = tuple[str, bytes, bytes, Headers, "asyncio.Future[None]"]
 
@@ -33,7 +35,7 @@ class Producer:
             raise KafkaTimeoutError
         acknowledged: asyncio.Future[None] = self._broker.loop.create_future()
         acknowledged.add_done_callback(_look)
-        self._pending.append((topic, value, key, tuple(headers), acknowledged))
+        self._pending.append((topic, value, key, in_bytes(headers), acknowledged))
         self._wanted.set()
         return acknowledged
 

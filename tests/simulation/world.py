@@ -98,7 +98,7 @@ class World:
         for one in self.told:
             if self.chance.random() < 0.25:
                 await asyncio.sleep(self.chance.choice((0.0, 0.02, 0.1, 0.4)))
-            self.broker.append(one.topic, one.key, one.value, one.headers)
+            self.broker.append(one.topic, one.key, one.value, one.headers, one.width)
 
     def become_calm(self) -> None:
         """Nothing goes wrong any more."""

@@ -1,0 +1,127 @@
+"""What a compressed batch holds, up to a bound.
+
+A few kilobytes can stand for gigabytes, and the broker accepts them: it limits the compressed size only. So nothing
+here makes more than it is allowed to, whatever the bytes claim.
+"""
+
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Final
+
+import cramjam
+
+_FIRST_GUESS: Final = 256 * 1024
+_LIKELY_RATIO: Final = 16
+"""Events are JSON, which is seldom compressed further: one try is enough for nearly every batch."""
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_XERIAL: Final = b"\x82SNAPPY\x00"
+"""How the stream of Java's snappy library begins: blocks, each with its length before it."""
+_XERIAL_HEADER: Final = 16
+_INT32: Final = struct.Struct(">i")
+_IS_FULL: Final = "failed to write whole buffer"
+"""What cramjam says when the output does not fit."""
+
+
+class CorruptError(Exception):
+    """Bytes that are not what their codec writes."""
+
+
+class _FullError(Exception):
+    """More would come than is allowed; carries what there is of it."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.content = content
+
+
+def expand(codec: int, content: bytes, most: int) -> tuple[bytes, bool]:
+    """The content of a batch of Kafka's codec number, decompressed; and whether that is all of it.
+
+    It is not where more than `most` bytes would come: then it is as many of the first ones as can be had.
+
+    Raises:
+        CorruptError: the codec cannot read it, or is not known.
+    """
+    reader = _READERS.get(codec)
+    if reader is None:
+        raise CorruptError(f"no codec has the number {codec}")
+    try:
+        return reader(content, most), True
+    except _FullError as full:
+        return full.content, False
+    except (cramjam.DecompressionError, zlib.error, struct.error) as error:
+        raise CorruptError(str(error)) from error
+
+
+def _gzip(content: bytes, most: int) -> bytes:
+    """All members of a gzip file; what follows them and is none is ignored, as Java's reader does."""
+    made: list[bytes] = []
+    left = most
+    while not made or content.startswith(_GZIP_MAGIC):
+        member = zlib.decompressobj(_GZIP)
+        made.append(member.decompress(content, left + 1))
+        left -= len(made[-1])
+        if left < 0:
+            raise _FullError(b"".join(made)[:most])
+        if not member.eof:
+            raise CorruptError("the gzip file ends in its middle")
+        content = member.unused_data
+    return b"".join(made)
+
+
+def _into(decompress: Callable[[bytes, bytearray], int]) -> Callable[[bytes, int], bytes]:
+    """Reads with a function that fills a buffer: into a small one at first, and into larger ones where it is full."""
+
+    def read(content: bytes, most: int) -> bytes:
+        size = min(most, max(_FIRST_GUESS, _LIKELY_RATIO * len(content)))
+        while True:
+            buffer = bytearray(size)
+            try:
+                length = decompress(content, buffer)
+            except cramjam.DecompressionError as error:
+                if _IS_FULL not in str(error):
+                    raise
+                if size == most:
+                    raise _FullError(bytes(buffer)) from None
+                size = min(most, 4 * size)
+            else:
+                return bytes(memoryview(buffer)[:length])
+
+    return read
+
+
+def _snappy(content: bytes, most: int) -> bytes:
+    if not content.startswith(_XERIAL):
+        return _snappy_block(content, most)
+    made: list[bytes] = []
+    place, left = _XERIAL_HEADER, most
+    while place < len(content):
+        (length,) = _INT32.unpack_from(content, place)
+        place += _INT32.size
+        if not 0 <= length <= len(content) - place:
+            raise CorruptError("the snappy stream ends in the middle of a block")
+        try:
+            made.append(_snappy_block(content[place : place + length], left))
+        except _FullError:
+            raise _FullError(b"".join(made)) from None
+        left -= len(made[-1])
+        place += length
+    return b"".join(made)
+
+
+def _snappy_block(content: bytes, most: int) -> bytes:
+    size = cramjam.snappy.decompress_raw_len(content)
+    if size > most:
+        raise _FullError(b"")
+    buffer = bytearray(size)
+    return bytes(memoryview(buffer)[: cramjam.snappy.decompress_raw_into(content, buffer)])
+
+
+_READERS: Final[dict[int, Callable[[bytes, int], bytes]]] = {
+    1: _gzip,
+    2: _snappy,
+    3: _into(cramjam.lz4.decompress_into),
+    4: _into(cramjam.zstd.decompress_into),
+}

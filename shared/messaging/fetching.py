@@ -1,0 +1,213 @@
+"""A consumer that reads every record, whatever bytes it has; the rest of it is aiokafka's.
+
+aiokafka's own reading ends with an exception at a header name that is not UTF-8, at a record whose length is not that
+of its fields and at a batch that it cannot decompress, and begins at the same batch again, for ever. It skips a record
+whose offset within its batch is not what the broker counted, and decompresses without a bound. It offers no place to
+put another reader; so two of its functions run here with other classes under the names that they look up.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from operator import itemgetter
+from types import FunctionType, MethodType
+from typing import Any, Final, cast
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher
+from msgspec import structs
+
+from shared.contracts.envelope import Record, from_milliseconds
+from shared.messaging import record_batches
+from shared.messaging.record_batches import MOST_KEPT, Batch, Found, Place, Unreadable, next_batch
+
+MOST_PULLED: Final = 8 * 1024 * 1024
+"""Bytes of records that one call of `getmany` returns, give or take a record; what is left is fetched again."""
+
+_FETCHES: Final = 5
+"""How often a batch is fetched before it is stepped over: what is wrong with it may have happened on the way."""
+_OVERHEAD: Final = 100
+"""Bytes that a record takes besides its own, about."""
+_CHEAPER: Final = 8
+"""How much cheaper a byte is that is decompressed than one that is returned."""
+
+
+def end_of(found: Found) -> int:
+    """The offset behind a record, or behind what cannot be read."""
+    return found.end if isinstance(found, Unreadable) else found.offset + 1
+
+
+def _with(function: Callable[..., Any], **names: object) -> FunctionType:
+    """A function that finds something else under some of the names that it looks up in its module.
+
+    Raises:
+        LookupError: it looks up no such name; aiokafka has changed.
+    """
+    plain = cast("FunctionType", function)
+    if missing := names.keys() - {*plain.__code__.co_names}:
+        raise LookupError(f"{plain.__qualname__} of this version of aiokafka does not use {', '.join(sorted(missing))}")
+    made = FunctionType(
+        plain.__code__, {**plain.__globals__, **names}, plain.__name__, plain.__defaults__, plain.__closure__
+    )
+    made.__kwdefaults__ = plain.__kwdefaults__
+    return made
+
+
+class _Data:
+    """What a fetch returned of a partition, as aiokafka asks for it."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def has_next(self) -> bool:
+        """Whether there is anything to read."""
+        return bool(self.content)
+
+    def size_in_bytes(self) -> int:
+        """How much there is."""
+        return len(self.content)
+
+
+class _Allowance:
+    """How many bytes may yet be returned by the call that goes on."""
+
+    def __init__(self) -> None:
+        self.left = MOST_PULLED
+
+
+class _Doubts:
+    """Positions at which nothing could be read, which are fetched again, and how often they were."""
+
+    def __init__(self) -> None:
+        self._tries: dict[Place, tuple[int, int]] = {}
+
+    def fetch_again(self, place: Place, position: int) -> bool:
+        """Whether it is worth another try."""
+        before, tries = self._tries.get(place, (position, 0))
+        tries = tries + 1 if before == position else 1
+        self._tries[place] = position, tries
+        return tries < _FETCHES
+
+
+class _Reader:
+    """The records of a partition in what a fetch returned, in the place of aiokafka's `PartitionRecords`.
+
+    `next_fetch_offset` is behind what was taken last.
+    """
+
+    def __init__(self, allowance: _Allowance, doubts: _Doubts, *given: Any) -> None:  # noqa: ANN401 aiokafka's own
+        place, fetched, aborted, position, _, _, _, isolation_level = given
+        self.next_fetch_offset: int = position
+        self._allowance = allowance
+        self._doubts = doubts
+        self._place = Place(*place)
+        self._data: bytes = fetched.content
+        self._committed_only = isolation_level == READ_COMMITTED
+        self._aborted: deque[tuple[int, int]] = deque(sorted(aborted or (), key=itemgetter(1)))
+        """Producers of aborted transactions, and where each of these begins; those that have begun are left out."""
+        self._aborting: set[int] = set()
+        self._found = self._read()
+
+    def __iter__(self) -> Iterator[Found]:
+        return self._found
+
+    def __next__(self) -> Found:
+        return next(self._found)
+
+    def _read(self) -> Iterator[Found]:
+        """The records from the position on, which moves with them; they end where the allowance does."""
+        for batch in self._batches():
+            if isinstance(batch, Unreadable):
+                self.next_fetch_offset = batch.end
+                yield batch
+                continue
+            held = record_batches.contents(batch)
+            if held.data is not batch.data:
+                self._allowance.left -= len(held.data) // _CHEAPER
+            for found, size in record_batches.read(batch, held, self._place, self.next_fetch_offset):
+                self.next_fetch_offset = found.end if isinstance(found, Unreadable) else found.offset + 1
+                self._allowance.left -= size + _OVERHEAD
+                yield found
+                if self._allowance.left <= 0:  # of the call that wants one more, which may be another
+                    return
+            self.next_fetch_offset = max(self.next_fetch_offset, batch.end)
+
+    def _batches(self) -> Iterator[Batch | Unreadable]:
+        """The batches that count, and in place of each that cannot be read what is known of it."""
+        data, start = self._data, 0
+        while (batch := next_batch(data, start)) is not None:
+            start = batch.stop
+            if batch.end <= self.next_fetch_offset and batch.last_delta >= 0:
+                continue
+            fault = batch.fault()
+            if fault is None:
+                if self._counts(batch):
+                    yield batch
+                else:
+                    self.next_fetch_offset = batch.end
+            elif self._doubts.fetch_again(self._place, self.next_fetch_offset):
+                return
+            else:
+                yield self._behind(batch, fault)
+        if not start and not self._doubts.fetch_again(self._place, self.next_fetch_offset):
+            yield self._nothing_like_a_batch(data)
+
+    def _counts(self, batch: Batch) -> bool:
+        """Whether a batch holds records that take effect: no transaction's end, and none of one that was aborted."""
+        if self._committed_only:
+            while self._aborted and self._aborted[0][1] <= batch.base_offset:
+                self._aborting.add(self._aborted.popleft()[0])
+            if batch.is_control and record_batches.is_abort(batch):
+                self._aborting.discard(batch.producer_id)
+            if batch.is_transactional and batch.producer_id in self._aborting:
+                return False
+        return not batch.is_control
+
+    def _behind(self, batch: Batch, fault: str) -> Unreadable:
+        """A batch with a fault, to the batch behind it or, where that is not known, to its own second offset."""
+        position = max(self.next_fetch_offset, batch.base_offset)
+        following = next_batch(batch.data, batch.stop)
+        if following is not None and following.base_offset > position and following.fault() is None:
+            end = following.base_offset
+        else:
+            end = max(batch.end, position + 1) if batch.is_dense else position + 1
+        return structs.replace(record_batches.rest(batch, self._place, position, fault), end=end)
+
+    def _nothing_like_a_batch(self, data: bytes) -> Unreadable:
+        """Bytes that are no batch, in place of the record at the position."""
+        position = self.next_fetch_offset
+        record = Record(*self._place, position, None, data[:MOST_KEPT], (), from_milliseconds(0))
+        return Unreadable(record, "what the broker returned has no whole batch; it is the value here", position + 1)
+
+
+class _Fetcher(Fetcher):
+    """aiokafka's fetcher, with this module's reader."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:  # noqa: ANN401 aiokafka's own
+        self._allowance = _Allowance()
+        reader = partial(_Reader, self._allowance, _Doubts())
+        # What it makes of a response is a task of its own: it must have the reader before the first one.
+        fetch = _with(Fetcher._proc_fetch_request, MemoryRecords=_Data, PartitionRecords=reader)  # noqa: SLF001 see above
+        self._proc_fetch_request = MethodType(fetch, self)
+        super().__init__(*given, **options)
+
+    async def next_record(self, partitions: Any) -> Any:  # noqa: ANN401 see above
+        self._allowance.left = MOST_PULLED
+        return await super().next_record(partitions)
+
+    async def fetched_records(self, *given: Any, **options: Any) -> Any:  # noqa: ANN401 see above
+        self._allowance.left = MOST_PULLED
+        return await super().fetched_records(*given, **options)
+
+
+class Consumer(AIOKafkaConsumer):
+    """aiokafka's consumer, of which each record is a `Record`, and what cannot be read is an `Unreadable`."""
+
+    start = _with(AIOKafkaConsumer.start, Fetcher=_Fetcher)
+
+    async def getmany(  # pyright: ignore[reportIncompatibleMethodOverride] the records are other ones
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> dict[TopicPartition, list[Found]]:
+        """Records from the positions of partitions on, in no more than `MOST_PULLED` bytes or so; see aiokafka's."""
+        found: Any = await super().getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records)
+        return found

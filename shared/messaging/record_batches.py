@@ -1,0 +1,227 @@
+"""Record batches as they are in Kafka's log, read record by record, whatever bytes they hold.
+
+A broker checks little of what it takes: the names of headers, a record's offset within its batch, how much a
+compressed batch holds, and whether a record in it is as long as it says are the producer's word alone. What cannot be
+read is `Unreadable`; what stands beside it is read all the same.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import msgspec
+from aiokafka.record.util import calc_crc32c
+
+from shared.contracts.envelope import Record, from_milliseconds
+from shared.messaging.compression import CorruptError, expand
+from shared.messaging.record_fields import BrokenError, parse
+
+MOST_EXPANDED: Final = 32 * 1024 * 1024
+"""Bytes of a batch when it is decompressed: records that do not end within these are not read."""
+MOST_RECORDS: Final = 100_000
+"""Records of a batch: those after these are not read."""
+MOST_KEPT: Final = 1024 * 1024
+"""Bytes that are kept of what is not read."""
+
+_HEAD: Final = struct.Struct(">qiibIhiqqqhii")
+_FRAME: Final = struct.Struct(">qiib")
+_UNCOUNTED: Final = 12
+"""The first bytes of a batch, which its length does not count."""
+_UNCHECKED: Final = 21
+"""The first bytes of a batch, which its checksum is not of."""
+_MAGIC: Final = 2
+_CODEC: Final = 0x07
+_APPEND_TIME: Final = 0x08
+_TRANSACTIONAL: Final = 0x10
+_CONTROL: Final = 0x20
+_ABORT: Final = b"\x00\x00"
+"""The type of a control record that ends a transaction without effect: the third and the fourth byte of its key."""
+
+
+class Unreadable(msgspec.Struct, frozen=True, gc=False):
+    """A record, or the rest of a batch, that cannot be read or is larger than what is read.
+
+    `record` has as its value the bytes that are in the log, no more than `MOST_KEPT` of them, and the first offset
+    that is meant; `end` is the offset behind the last one.
+    """
+
+    record: Record
+    error: str
+    end: int
+
+
+Found = Record | Unreadable
+
+
+class Place(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    partition: int
+
+
+class Batch(msgspec.Struct, frozen=True, gc=False):
+    """A batch within the bytes `data`, from `start` to `stop`; its fields are what it says of itself."""
+
+    data: bytes
+    start: int
+    stop: int
+    base_offset: int
+    magic: int
+    crc: int = 0
+    attributes: int = 0
+    last_delta: int = 0
+    first_timestamp: int = 0
+    max_timestamp: int = 0
+    producer_id: int = -1
+    count: int = 1
+
+    @property
+    def end(self) -> int:
+        """The offset behind its last one."""
+        return self.base_offset + self.last_delta + 1
+
+    @property
+    def is_transactional(self) -> bool:
+        """Whether it counts only when its transaction is committed."""
+        return bool(self.attributes & _TRANSACTIONAL)
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it holds the end of a transaction, and nothing of a producer's."""
+        return bool(self.attributes & _CONTROL)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it has a record for each of its offsets, as every batch has until its topic is compacted."""
+        return 0 < self.count == self.last_delta + 1
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since 1970: of all its records where the broker sets them, else of the first one."""
+        return self.max_timestamp if self.attributes & _APPEND_TIME else self.first_timestamp
+
+    def fault(self) -> str | None:
+        """Why nothing in it can be relied on, or None."""
+        if self.magic != _MAGIC:
+            return f"its format has the number {self.magic}, only {_MAGIC} is read"
+        if calc_crc32c(self.data[self.start + _UNCHECKED : self.stop]) != self.crc:
+            return "its checksum is wrong"
+        if self.last_delta < 0 or self.count < 0:
+            return "it says that it has fewer than no records"
+        return None
+
+
+def next_batch(data: bytes, start: int) -> Batch | None:
+    """The batch at `start`; None where only a part of one is left, or its length cannot be."""
+    if len(data) - start < _FRAME.size:
+        return None
+    base_offset, length, _, magic = _FRAME.unpack_from(data, start)
+    stop = start + _UNCOUNTED + length
+    least = _HEAD.size if magic == _MAGIC else _FRAME.size
+    if not start + least <= stop <= len(data):
+        return None
+    if magic != _MAGIC:
+        return Batch(data, start, stop, base_offset, magic)
+    _, _, _, _, crc, attributes, last_delta, first, latest, producer_id, _, _, count = _HEAD.unpack_from(data, start)
+    return Batch(data, start, stop, base_offset, magic, crc, attributes, last_delta, first, latest, producer_id, count)
+
+
+class Contents(NamedTuple):
+    """The bytes that hold a batch's records, from `start` to `stop`; `shortage` tells why they are not all there."""
+
+    data: bytes
+    start: int
+    stop: int
+    shortage: str | None = None
+
+
+def contents(batch: Batch) -> Contents:
+    """What a batch holds, decompressed as far as it may be."""
+    start = batch.start + _HEAD.size
+    codec = batch.attributes & _CODEC
+    if not codec:
+        return Contents(batch.data, start, batch.stop)
+    try:
+        content, is_all = expand(codec, batch.data[start : batch.stop], MOST_EXPANDED)
+    except CorruptError as error:
+        return Contents(b"", 0, 0, f"it is not compressed as it says: {error}")
+    shortage = None if is_all else f"decompressed it has more than {MOST_EXPANDED:,} bytes"
+    return Contents(content, 0, len(content), shortage)
+
+
+def is_abort(batch: Batch) -> bool:
+    """Whether a control batch says that its transaction has no effect."""
+    for found, _ in read(batch, contents(batch), Place("", 0), batch.base_offset):
+        return isinstance(found, Record) and found.key is not None and found.key[2:4] == _ABORT
+    return False
+
+
+def read(batch: Batch, held: Contents, place: Place, position: int) -> Iterator[tuple[Found, int]]:
+    """The records of a batch without fault whose offset is `position` or more, each once, in order, with their sizes.
+
+    A record's offset is its number in the batch, which is how the broker counts, whatever the record says; of a
+    compacted batch only the record can say it.
+    """
+    topic, partition = place
+    data, at, stop, shortage = held
+    is_dense, is_stamped = batch.is_dense, bool(batch.attributes & _APPEND_TIME)
+    offset, timestamp = batch.base_offset - 1, batch.timestamp
+    try:
+        for _ in range(min(batch.count, MOST_RECORDS)):
+            start = at
+            offset += 1
+            try:
+                at, milliseconds, delta, key, value, headers = parse(data, start, stop)
+            except BrokenError as broken:
+                if broken.end is None or not is_dense:
+                    raise
+                at = broken.end
+                if offset >= position:
+                    yield _one(batch, (topic, partition, offset), data[start:at], broken), at - start
+                continue
+            if not is_dense:
+                offset = _of_compacted(batch, offset, delta)
+            if offset >= position:
+                moment = from_milliseconds(timestamp if is_stamped else timestamp + milliseconds)
+                yield Record(topic, partition, offset, key, value, headers, moment), at - start
+        offset += batch.count > MOST_RECORDS
+        _check_all_is_read(batch, stop - at, shortage)
+    except BrokenError as broken:
+        offset = max(offset, position, batch.base_offset)
+        yield rest(batch, place, offset, shortage or broken.error), batch.stop - batch.start
+
+
+def rest(batch: Batch, place: Place, offset: int, error: str) -> Unreadable:
+    """A batch from an offset on, as something that cannot be read."""
+    raw = batch.data[batch.start : batch.stop]
+    which = f"offset {offset}" if batch.end <= offset + 1 else f"offsets {offset} to {batch.end - 1}"
+    message = f"the batch cannot be read ({which}): {error}; {_kept(raw)} the batch"
+    record = Record(*place, offset, None, raw[:MOST_KEPT], (), from_milliseconds(batch.timestamp))
+    return Unreadable(record, message, max(batch.end, offset + 1))
+
+
+def _one(batch: Batch, where: tuple[str, int, int], raw: bytes, broken: BrokenError) -> Unreadable:
+    """A record as something that cannot be read."""
+    message = f"the record cannot be read: {broken.error}; {_kept(raw)} it"
+    record = Record(*where, broken.key, raw[:MOST_KEPT], (), from_milliseconds(batch.timestamp))
+    return Unreadable(record, message, where[2] + 1)
+
+
+def _kept(raw: bytes) -> str:
+    kept = f"the first {MOST_KEPT:,} of {len(raw):,} bytes" if len(raw) > MOST_KEPT else f"all {len(raw):,} bytes"
+    return f"kept are {kept} of"
+
+
+def _of_compacted(batch: Batch, least: int, delta: int) -> int:
+    """The offset of a record of a compacted batch, where it can be one: `least` or more."""
+    if not least <= batch.base_offset + delta < batch.end:
+        raise BrokenError(f"the offset {batch.base_offset + delta} of a record is not between its neighbors'")
+    return batch.base_offset + delta
+
+
+def _check_all_is_read(batch: Batch, left: int, shortage: str | None) -> None:
+    if batch.count > MOST_RECORDS:
+        raise BrokenError(f"it has {batch.count:,} records, more than {MOST_RECORDS:,}")
+    if left or shortage:
+        raise BrokenError(f"{left:,} bytes come after its last record")
