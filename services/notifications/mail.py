@@ -1,6 +1,7 @@
 """A mail and the conversation with the mail server that takes it (RFC 5321, 5322)."""
 
 import email.policy
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from services.notifications.rendering import MailText
 
 # RFC 4954: the server wants another login or TLS first. That is about us, not about the mail.
 _NOT_LET_IN: Final = frozenset({530, 534, 535, 538})
+
+_ADDRESS: Final = "[address]"
+_LIKE_AN_ADDRESS: Final = re.compile(r"""(?:"[^"\r\n]*"|[^\s<>"'(),:;@]+)@[^\s<>"'(),:;@]+""")
+_LONGEST_TOLD: Final = 300
 
 
 class UnreachableError(Exception):
@@ -75,17 +80,27 @@ class Session:
         try:
             await self._client.send_message(message)
         except SMTPRecipientsRefused as error:
-            return _judge(error.recipients[0])  # a mail has one recipient
+            return _judge(error.recipients[0], message)  # a mail has one recipient
         except SMTPNotSupported as error:
             # The address needs SMTPUTF8, which this server does not speak.
-            return Refused(str(error))
+            return Refused(_tell(error, message))
         except SMTPResponseException as error:
-            return _judge(error)
+            return _judge(error, message)
         except (SMTPException, OSError) as error:
             # Cut off, or no answer in time: whether it has the mail is unknown, so the same is sent again.
             self._client.close()
-            return PutOff(f"{type(error).__name__}: {error}")
+            return PutOff(_tell(error, message))
         return Taken()
+
+
+def without_addresses(text: str, recipient: str) -> str:
+    """A text for the log: whatever looks like an address is replaced, and the recipient's however it is written."""
+    # Servers write it with its quotes, encoded (SRS, VERP: `ann=example.org@bounces…`), or the local part alone.
+    local, _, domain = recipient.rpartition("@")
+    for part in (recipient, f"{local}={domain}", local, local.strip('"')):
+        if part.strip("=@"):
+            text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", _ADDRESS, text, flags=re.IGNORECASE)
+    return _LIKE_AN_ADDRESS.sub(_ADDRESS, text)[:_LONGEST_TOLD]
 
 
 @asynccontextmanager
@@ -157,14 +172,18 @@ async def _leave(client: aiosmtplib.SMTP) -> None:
         client.close()
 
 
-def _judge(error: SMTPResponseException) -> Answer:
+def _judge(error: SMTPResponseException, message: EmailMessage) -> Answer:
     """RFC 5321, section 4.2.1: 5yz is for good, everything else may pass."""
+    told = _tell(error, message)
     if error.code in _NOT_LET_IN:
-        raise UnreachableError(_tell(error)) from error
-    return Refused(_tell(error)) if 500 <= error.code < 600 else PutOff(_tell(error))
+        raise UnreachableError(told) from error
+    return Refused(told) if 500 <= error.code < 600 else PutOff(told)
 
 
-def _tell(error: Exception) -> str:
+def _tell(error: Exception, message: EmailMessage | None = None) -> str:
+    """What the server said, without the address that it said it about."""
     if isinstance(error, SMTPResponseException):
-        return f"{error.code} {error.message}"
-    return f"{type(error).__name__}: {error}"
+        text = f"{error.code} {error.message}"
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return without_addresses(text, "" if message is None else str(message["To"]))

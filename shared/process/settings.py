@@ -4,11 +4,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.http.auth import Authenticator, JwtSettings
+from shared.http.auth.verification_keys import checked_url
 from shared.http.limits import Limits
 from shared.messaging.kafka import Broker
 from shared.messaging.worker import Retention
@@ -67,7 +68,9 @@ class ServiceSettings(BaseSettings):
     jwt_key: SecretStr | None = shared_name(
         "WAFA_JWT_KEY", None, "What customers' tokens are verified with: an HS256 secret, or a public key in PEM."
     )
-    jwt_jwks: str | None = shared_name("WAFA_JWT_JWKS", None, "A JWKS instead: inline JSON, a file's path or a URL.")
+    jwt_jwks: str | None = shared_name(
+        "WAFA_JWT_JWKS", None, "A JWKS instead: inline JSON, a file's path or an https URL."
+    )
     jwt_issuer: str | None = shared_name("WAFA_JWT_ISSUER", None, "The `iss` that a token must have.")
     jwt_audience: str | None = shared_name("WAFA_JWT_AUDIENCE", None, "The `aud` that a token must have.")
     log_level: str = shared_name("WAFA_LOG_LEVEL", "INFO", "The least level that is logged.")
@@ -98,6 +101,13 @@ class ServiceSettings(BaseSettings):
         le=3650,
         description="Days that a refund, delivery or withdrawal waits for what it is about.",
     )
+
+    @field_validator("jwt_jwks")
+    @classmethod
+    def _keys_come_unchanged(cls, jwks: str | None) -> str | None:
+        if jwks and "://" in jwks and not jwks.lstrip().startswith("{"):
+            checked_url(jwks.strip())
+        return jwks
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: object) -> None:

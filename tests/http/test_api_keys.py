@@ -6,7 +6,7 @@ from time import perf_counter
 
 import pytest
 
-from deploy.keys import create_key, list_keys, revoke_key
+from deploy.keys import KeysError, create_key, list_keys, revoke_key
 from shared.http.auth.api_keys import ApiKeys, KeysFile, issue
 from shared.http.auth.principal import Kind, Principal, Scope
 from tests.http.conftest import JsonLog
@@ -105,3 +105,20 @@ def _time(keys: ApiKeys, key: str):
     begun = perf_counter()
     keys.find(key)
     return perf_counter() - begun
+
+
+def test_a_key_of_a_customer_is_refused(keys_file: Path, json_log: JsonLog):
+    with pytest.raises(ValueError, match="belongs to no customer"):
+        issue("mine", [Scope.CUSTOMER], NOW)
+    with pytest.raises(KeysError, match="unknown scope 'customer'"):
+        create_key(keys_file, ["customer"], "mine")
+    good, bad = create_key(keys_file, ["read"], "good"), create_key(keys_file, ["redeem"], "bad")
+    # Somebody writes it into the file.
+    keys_file.write_text(keys_file.read_text().replace('"redeem"', '"customer", "read"'))
+    keys = ApiKeys(keys_file)
+    assert keys.find(bad) is None
+    assert keys.find(good) is not None
+    [line] = json_log()
+    assert (line["event"], line["key_id"]) == ("api_key_refused", bad.split("_")[1])
+    revoke_key(keys_file, bad.split("_")[1])
+    assert [entry.name for entry in list_keys(keys_file)] == ["good"]

@@ -15,7 +15,9 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 from joserfc.util import urlsafe_b64encode
+from pydantic import ValidationError
 
+from services.tiers.settings import Settings
 from shared.http.auth import JwtSettings, Kind, Principal, Scope
 from shared.http.auth.tokens import Tokens
 from shared.http.auth.verification_keys import UrlKeys, parse_key, parse_set
@@ -23,7 +25,8 @@ from tests.http.conftest import JsonLog
 
 NOW = 1_800_000_000
 SECRET = "a secret of thirty-two bytes or so"
-CLAIMS = {"sub": "layla", "scope": "customer"}
+LATER = NOW + 600
+CLAIMS = {"sub": "layla", "scope": "customer", "exp": LATER}
 RSA = RSAKey.generate_key(2048, parameters={"kid": "rsa"})
 ED = OKPKey.generate_key("Ed25519", parameters={"kid": "ed"})
 OCT = OctKey.import_key(SECRET)
@@ -68,7 +71,9 @@ async def test_a_customers_token():
     ],
 )
 async def test_the_scopes_of_a_token(claims: dict[str, Any], scopes: set[Scope]):
-    assert await find(encode({"sub": "backend", **claims})) == Principal(Kind.TOKEN, "backend", frozenset(scopes))
+    assert await find(encode({"sub": "backend", "exp": LATER, **claims})) == Principal(
+        Kind.TOKEN, "backend", frozenset(scopes)
+    )
 
 
 @pytest.mark.parametrize("key, algorithm", [(RSA, "RS256"), (ED, "EdDSA"), (ED, "Ed25519")])
@@ -143,7 +148,15 @@ async def test_a_subject_that_is_no_id_is_refused(sub: object):
 
 
 async def test_a_subject_is_demanded():
-    assert await find(encode({"scope": "customer"})) is None
+    assert await find(encode({"scope": "customer", "exp": LATER})) is None
+
+
+@pytest.mark.parametrize("scope", ["customer", "read", "admin"])
+async def test_an_expiry_is_demanded(scope: str):
+    claims = {"sub": "layla", "scope": scope}
+    assert await find(encode({**claims, "exp": LATER})) is not None
+    assert await find(encode(claims)) is None
+    assert await find(encode(claims), key=SECRET, leeway=10**9) is None
 
 
 @pytest.mark.parametrize(
@@ -228,17 +241,50 @@ def test_weak_and_foreign_keys_are_refused_at_start(text: str):
         parse_key(text)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://id.example/jwks.json",
+        "http://127.0.0.1.evil.example/jwks.json",
+        "http://localhost@evil.example/jwks.json",
+        "HTTP://id.example/",
+        "ftp://id.example/jwks.json",
+        "file:///etc/jwks.json",
+        "https:///jwks.json",
+        "http://[::1/",
+    ],
+)
+def test_a_key_set_comes_by_https_or_from_this_machine(url: str, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(ValueError, match=r".+"):
+        Tokens(JwtSettings(jwks=url))
+    monkeypatch.setenv("WAFA_JWT_JWKS", url)
+    with pytest.raises(ValidationError, match=r"(?i)jwt_jwks"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    "jwks",
+    ["https://id.example/a", "http://localhost:1/a", "http://127.0.0.1/a", "http://[::1]:80/a", "/etc/jwks"],
+)
+def test_a_key_set_from_where_nobody_can_change_it_is_taken(jwks: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WAFA_JWT_JWKS", jwks)
+    assert Settings().authenticator() is not None
+
+
 class Issuer:
     """A JWKS over HTTP, on a thread."""
 
     def __init__(self) -> None:
         self.content, self.status, self.asked = key_set(RSA), 200, 0
+        self.leads_to = ""
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 issuer.asked += 1
                 self.send_response(issuer.status)
+                if issuer.leads_to:
+                    self.send_header("Location", issuer.leads_to)
                 self.end_headers()
                 self.wfile.write(issuer.content.encode())
 
@@ -278,6 +324,13 @@ async def test_an_unknown_kid_fetches_again_but_not_at_every_token(issuer: Issue
     assert [key.id for key in await source.keys("ed")] == ["rsa", "ed"]
     await source.keys("rsa")
     assert issuer.asked == 2
+
+
+async def test_a_redirect_to_an_unsafe_place_is_not_followed(issuer: Issuer, json_log: JsonLog):
+    issuer.status, issuer.leads_to = 302, "http://evil.example/jwks.json"
+    assert await UrlKeys(issuer.url).keys("rsa") == ()
+    [line] = json_log()
+    assert (line["event"], "evil.example" in line["error"]) == ("jwks_not_fetched", True)
 
 
 @pytest.mark.parametrize("status, content", [(500, ""), (200, "nonsense"), (200, "{}"), (200, " " * 1_100_000)])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.notifications.mail import compose
+from services.notifications.mail import compose, without_addresses
 from services.notifications.rendering import MailText, Reader
 from services.notifications.rules.notice import Trigger
 from tests.notifications.world import NOW, templates
@@ -74,3 +74,25 @@ def test_long_lines_are_folded_as_smtp_wants_them():
     text = MailText("word " * 100, f"<p>{'x' * 5000}</p>", "y" * 5000, "en")
     content = compose(ID, SENDER, "mona@example.org", text, NOW).as_bytes()
     assert max(len(line) for line in content.split(b"\r\n")) <= 998
+
+
+@pytest.mark.parametrize(
+    "said, recipient, logged",
+    [
+        ("550 5.1.1 <mona@example.org>: unknown", "mona@example.org", "550 5.1.1 <[address]>: unknown"),
+        ("550 MONA@EXAMPLE.ORG unknown", "mona@example.org", "550 [address] unknown"),
+        ("550 no such user mona here", "mona@example.org", "550 no such user [address] here"),
+        ("451 SRS0=x=example.org=mona@relay.example", "mona@example.org", "451 [address]"),
+        ("550 mona=example.org is on a list", "mona@example.org", "550 [address] is on a list"),
+        ('550 "mona lisa"@example.org unknown', '"mona lisa"@example.org', "550 [address] unknown"),
+        ("550 mona lisa unknown", '"mona lisa"@example.org', "550 [address] unknown"),
+        ("550 منى@مثال.السعودية unknown", "منى@مثال.السعودية", "550 [address] unknown"),
+        ("550 a@example.org is unknown at all", "a@example.org", "550 [address] is unknown at all"),
+        ("454 try mx.example.org later", "mona@example.org", "454 try mx.example.org later"),
+        ("550 see postmaster@relay.example", "", "550 see [address]"),
+        ("550 monastery full", "mona@example.org", "550 monastery full"),
+        ("550 " + "x" * 1000, "mona@example.org", "550 " + "x" * 296),
+    ],
+)
+def test_what_a_server_said_is_logged_without_addresses(said: str, recipient: str, logged: str):
+    assert without_addresses(said, recipient) == logged

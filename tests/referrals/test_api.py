@@ -45,7 +45,8 @@ def reader(tmp_path: Path) -> dict[str, str]:
 
 
 def customer(customer_id: str) -> dict[str, str]:
-    token = jwt.encode({"alg": "HS256"}, {"sub": customer_id, "scope": "customer"}, OctKey.import_key(SECRET))
+    claims = {"sub": customer_id, "scope": "customer", "exp": 4_000_000_000}
+    token = jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(SECRET))
     return {"Authorization": f"Bearer {token}"}
 
 

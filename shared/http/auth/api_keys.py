@@ -10,12 +10,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
+import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-from shared.http.auth.principal import Kind, Principal, Scope
+from shared.http.auth.principal import KEY_SCOPES, Kind, Principal, Scope
 from shared.http.auth.watched import WatchedFile
 
 PREFIX: Final = "wafa_"
+
+_log = structlog.stdlib.get_logger(__name__)
 
 _KEY: Final = re.compile(r"wafa_([0-9a-z]{1,32})_([0-9A-Za-z]{32,128})")
 _Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -69,18 +72,25 @@ class ApiKeys:
         return known.principal if hmac.compare_digest(digest, known.digest) else None
 
     def _parse(self, content: bytes) -> Mapping[str, _Known]:
-        return {
-            entry.id: _Known(
-                _hmac_key(entry.salt, self._pepper),
-                bytes.fromhex(entry.hash),
-                Principal(Kind.KEY, entry.id, frozenset(entry.scopes)),
-            )
-            for entry in KeysFile.model_validate_json(content).keys
-        }
+        known: dict[str, _Known] = {}
+        for entry in KeysFile.model_validate_json(content).keys:
+            if not KEY_SCOPES.issuperset(entry.scopes):
+                # This one alone: the others are not to blame.
+                _log.error("api_key_refused", key_id=entry.id, scopes=entry.scopes)
+                continue
+            principal = Principal(Kind.KEY, entry.id, frozenset(entry.scopes))
+            known[entry.id] = _Known(_hmac_key(entry.salt, self._pepper), bytes.fromhex(entry.hash), principal)
+        return known
 
 
 def issue(name: str, scopes: Sequence[Scope], now: datetime, pepper: str = "") -> tuple[str, KeyEntry]:
-    """A new key, which is told to nobody else, and what is kept of it."""
+    """A new key, which is told to nobody else, and what is kept of it.
+
+    Raises:
+        ValueError: a scope that a key does not have.
+    """
+    if not KEY_SCOPES.issuperset(scopes):
+        raise ValueError(f"a key belongs to no customer: its scopes are among {', '.join(sorted(KEY_SCOPES))}")
     id_, secret, salt = secrets.token_hex(6), secrets.token_hex(24), secrets.token_hex(32)
     digest = hmac.new(_hmac_key(salt, pepper), secret.encode(), hashlib.sha256).hexdigest()
     entry = KeyEntry(id=id_, name=name, scopes=tuple(sorted(set(scopes))), salt=salt, hash=digest, created_at=now)

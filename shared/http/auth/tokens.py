@@ -27,8 +27,9 @@ class JwtSettings:
     """How tokens are verified; with neither `key` nor `jwks` none is accepted.
 
     `key` is an HS256 secret of 32 bytes or more, or a public key in PEM (RSA: RS256, Ed25519:
-    EdDSA). `jwks` is a JWKS as inline JSON, a file's path or an http(s) URL. `issuer` and
-    `audience`, where set, must be in the token. `leeway` in seconds is for clocks that differ.
+    EdDSA). `jwks` is a JWKS as inline JSON, a file's path or an https URL (http on this machine only). A
+    token must have `sub` and `exp`, and `issuer` and `audience` where they are set. `leeway` in
+    seconds is for clocks that differ.
     """
 
     key: str | None = None
@@ -53,7 +54,7 @@ class Tokens:
     def __init__(self, settings: JwtSettings) -> None:
         self._settings = settings
         self._sources = _sources(settings)
-        self._required: dict[str, ClaimsOption] = {"sub": {"essential": True}}
+        self._required: dict[str, ClaimsOption] = {"sub": {"essential": True}, "exp": {"essential": True}}
         if settings.issuer:
             self._required["iss"] = {"essential": True, "value": settings.issuer}
         if settings.audience:
@@ -118,7 +119,7 @@ def _sources(settings: JwtSettings) -> Sequence[KeySource]:
 def _key_set(jwks: str) -> KeySource:
     if jwks.startswith("{"):
         return FixedKeys(parse_set(jwks))
-    if jwks.startswith(("https://", "http://")):
+    if "://" in jwks:
         return UrlKeys(jwks)
     return FileKeys(Path(jwks))
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import warnings
 from collections.abc import Callable, Generator, Sequence
@@ -24,6 +25,7 @@ SMALLEST_SECRET: Final = 32
 SMALLEST_RSA: Final = 2048
 """Bits of an RSA key, at least (RFC 7518, section 3.3)."""
 
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _MOST_KEYS: Final = 32
 _LARGEST_SET: Final = 1_048_576
 _FETCH_SECONDS: Final = 5.0
@@ -86,10 +88,13 @@ class UrlKeys:
 
     An unknown `kid` fetches again, at most every 30 seconds, so that tokens with made-up ids
     cannot make Wafa hammer its issuer. While the issuer cannot be reached the last keys hold.
+
+    Raises:
+        ValueError: whoever is on the way to the URL could give keys of their own.
     """
 
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._url = url
+        self._url = checked_url(url)
         self._clock = clock
         self._keys: Sequence[VerificationKey] = ()
         self._fetched_at: float | None = None
@@ -125,6 +130,19 @@ class UrlKeys:
             self._fetched_at = self._clock()
         finally:
             self._tried_at = self._clock()
+
+
+def checked_url(url: str) -> str:
+    """The URL of a JWKS, where nobody on the way can change what it gives: https, or http on this machine.
+
+    Raises:
+        ValueError: it is another one.
+    """
+    parts = urllib.parse.urlsplit(url)
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    if not is_safe or not parts.hostname:
+        raise ValueError(f"the key set's URL must begin with https:// (http:// only on this machine): {url[:200]}")
+    return url
 
 
 def parse_key(text: str) -> VerificationKey:
@@ -210,10 +228,22 @@ def _without_warnings() -> Generator[None]:
         yield
 
 
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to what is as safe as the URL of the settings has to be."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:  # noqa: ANN401, PLR0913, PLR0917 as the library calls it
+        try:
+            checked_url(newurl)
+        except ValueError:
+            fp.close()
+            raise
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _download(url: str) -> bytes:
     request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 (see JwtSettings)
     try:
-        with urllib.request.urlopen(request, timeout=_FETCH_SECONDS) as answer:  # noqa: S310 (see JwtSettings)
+        with urllib.request.build_opener(_SafeRedirects).open(request, timeout=_FETCH_SECONDS) as answer:
             content: bytes = answer.read(_LARGEST_SET + 1)
     except urllib.error.HTTPError as error:
         error.close()
