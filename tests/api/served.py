@@ -52,7 +52,7 @@ async def _seed_points(pool: Pool) -> Known:
     document = DEFAULT | {"rules": DEFAULT["rules"][:1]}
     tea = Reward("tea", {"en": "Tea"}, 5, "gift", 1000, None, None, None, None, 1, books.NOW)
     async with pool.acquire() as connection, connection.transaction():
-        draft = await rules.insert(connection, document, books.NOW)
+        draft = await rules.insert(connection, document, books.NOW, "key:seed")
         await rewards.insert(connection, tea)
         redeemed = await spending.redeem_for_reward(connection, books.call(), ForReward("tea", 1))
         held = await holding.reserve(connection, books.call(), Reservation(20, "cart", timedelta(days=36_500)))

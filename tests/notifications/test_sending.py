@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from services.notifications import handlers
 from services.notifications.rules.notice import Kind, notices
@@ -367,20 +366,6 @@ async def test_a_template_that_fails_fails_its_mail_only(pool: Pool, mail_server
     await sender(mail_server).run(pool, NOW)
     assert await states(pool, "mona") == [("points_earned", "failed", "template_failed")]
     assert await states(pool, "ben") == [("points_earned", "sent", None)]
-
-
-async def test_no_address_and_no_name_reaches_the_log(pool: Pool, mail_server: MailServer):
-    await register(pool, "mona", "ben", "cat", name="Xanthippe")
-    await handle(pool, earned("mona", 5), earned("ben", 5), earned("cat", 5))
-    await pool.execute("UPDATE message SET facts = '{}' WHERE customer_id = 'cat' AND channel = 'email'")
-    said = {"mona": "550 5.1.1 <mona@example.org>: no such user mona", "ben": "451 4.7.1 <BEN@example.org> later"}
-    mail_server.at_recipient = lambda address: said.get(address.partition("@")[0])
-    with capture_logs() as lines:
-        await sender(mail_server).run(pool, NOW)
-    assert sorted(line["event"] for line in lines) == ["mail_not_made", "mail_put_off", "mail_refused"]
-    words = " ".join(str(value) for line in lines for name, value in line.items() if name != "message_id").lower()
-    assert not [word for word in ("mona", "ben@", "example.org", "xanthippe") if word in words], words
-    assert "no such user" in words
 
 
 async def test_no_transaction_is_open_while_the_server_is_spoken_to(pool: Pool, mail_server: MailServer):

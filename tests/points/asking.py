@@ -70,8 +70,8 @@ async def enact(pool: Pool, *given: dict[str, Any], since: datetime = SINCE_EVER
     """Put rules into force, as no request could: also in the past; returns the version's number."""
     document = dump(parse(DEFAULT | ({"rules": given} if given else {}) | fields))
     async with pool.acquire() as connection, connection.transaction():
-        made = await rules.insert(connection, document, call().now)
-        return (await rules.publish(connection, made.version, call().now, since)).version
+        made = await rules.insert(connection, document, call().now, "key:a")
+        return (await rules.publish(connection, made.version, call().now, since, "key:a")).version
 
 
 async def lots(pool: Pool, customer_id: str = "ann") -> list[tuple[str, int, datetime | None]]:

@@ -34,7 +34,7 @@ async def deliver(pool: Pool, *told: Event, now: datetime = NOW) -> None:
 async def adjust(pool: Pool, customer_id: str, points: int, now: datetime = NOW) -> Transaction:
     """One adjustment, in a transaction of its own."""
     async with pool.acquire() as connection, connection.transaction():
-        return await adjusting.adjust(connection, call(customer_id, now), Adjustment(points, "goodwill", None))
+        return await adjusting.adjust(connection, call(customer_id, now), Adjustment(points, "goodwill", None, "key:a"))
 
 
 def call(customer_id: str = "ann", now: datetime = NOW) -> Call:

@@ -80,8 +80,8 @@ def version(points: int, coffee: int) -> dict[str, Any]:
 async def publish(pool: Pool, document: dict[str, Any], since: datetime) -> None:
     """Put rules into force from an instant on."""
     async with pool.acquire() as connection, connection.transaction():
-        draft = await rules.insert(connection, document, since)
-        await rules.publish(connection, draft.version, since, since)
+        draft = await rules.insert(connection, document, since, "key:a")
+        await rules.publish(connection, draft.version, since, since, "key:a")
 
 
 # What happens in the shop.

@@ -36,10 +36,40 @@ async def test_an_adjustment_moves_points_and_is_told(client: httpx.AsyncClient,
     assert (told["type"], told["correlationid"]) == ("loyalty.points.adjusted.v1", "request-1")
     assert (told["data"]["points"], told["data"]["qualifying_points"]) == (70, 0)
     answer = await post(client, support, {"points": -20, "reason": "fraud", "note": "see case 7"})
-    assert answer.json()["reason"]["note"] == "see case 7"
+    assert answer.json()["reason"] == {"kind": "adjustment", "note": "fraud"}
     found = await get(client, "/v1/customers/ann/points", customer("ann"))
     assert (found["available"], found["lifetime_earned"]) == (50, 0)
     await check_books(points_pool)
+
+
+async def test_the_note_is_for_support_alone(
+    client: httpx.AsyncClient, points_pool: Pool, key: Key, support: Headers, reader: Headers
+):
+    secret = "she shouted at Tom"
+    await post(client, support, {"points": 70, "reason": "goodwill", "note": secret})
+    made = (await post(client, key("admin"), {"points": -20, "reason": "mistake"})).json()
+    lines = await get(client, "/v1/customers/ann/points/transactions", customer("ann"))
+    first = f"/v1/points/transactions/{lines['data'][1]['id']}"
+    for headers in (customer("ann"), reader):
+        seen = await client.get(first, headers=headers)
+        assert seen.status_code == 200
+        assert "by_hand" not in seen.json()
+        assert secret not in seen.text
+    assert secret not in str(lines)
+    assert secret not in str(await published(points_pool))
+    assert secret not in str(await points_pool.fetch("SELECT * FROM transaction"))
+    assert secret not in str(await points_pool.fetch("SELECT * FROM idempotency_key"))
+    name = f"key:{support['Authorization'].split('_')[1]}"
+    seen = await get(client, first, key("read", "support"))
+    assert seen["by_hand"] == {"principal": name, "note": secret}
+    page = await get(client, "/v1/customers/ann/adjustments", support, limit=1)
+    assert [(one["points"], one["reason"], "note" in one) for one in page["data"]] == [(-20, "mistake", False)]
+    page = await get(client, "/v1/customers/ann/adjustments", support, after=page["next"])
+    [one] = page["data"]
+    assert (one["points"], one["reason"], one["note"], one["principal"]) == (70, "goodwill", secret, name)
+    assert one["transaction_id"] == lines["data"][1]["id"] != made["id"]
+    for headers, status in ((reader, 403), (customer("ann"), 403), (customer("bob"), 404)):
+        assert (await client.get("/v1/customers/ann/adjustments", headers=headers)).status_code == status
 
 
 @pytest.mark.parametrize("name", ["عميل ١", "a b?c#d&e", "100%", "%2F"])

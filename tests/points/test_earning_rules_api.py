@@ -43,6 +43,20 @@ async def test_a_document_becomes_a_draft(client: httpx.AsyncClient, marketing: 
     assert (await done(client, RULES, marketing, document))["document"] == document
 
 
+async def test_a_version_says_who_wrote_and_who_published_it(client: httpx.AsyncClient, key: Key, reader: Headers):
+    writer, editor, publisher = (key("marketing") for _ in range(3))
+    names = [f"key:{one['Authorization'].split('_')[1]}" for one in (writer, editor, publisher)]
+    made = await done(client, RULES, writer, DOUBLE)
+    assert (made["created_by"], "changed_by" in made, "published_by" in made) == (names[0], False, False)
+    answer = await put(client, editor, 2, DOUBLE, made["etag"])
+    assert (answer.json()["created_by"], answer.json()["changed_by"]) == (names[0], names[1])
+    assert (await publish(client, publisher, 2)).json()["published_by"] == names[2]
+    found = await get(client, f"{RULES}/2", reader)
+    assert [found[name] for name in ("created_by", "changed_by", "published_by")] == names
+    first = await get(client, f"{RULES}/1", reader)
+    assert not {"created_by", "changed_by", "published_by"} & set(first)
+
+
 async def test_warnings_do_not_refuse_a_document(client: httpx.AsyncClient, marketing: Headers):
     never = BASE | {"when": [{"kind": "window", "from": "2020-01-01", "to": "2020-02-01"}]}
     sent = {"currency": "USD", "rules": [never, BASE | {"id": "rest"}]}

@@ -107,3 +107,35 @@ async def test_a_database_of_the_first_version_goes_on(postgres_url: str):
         assert await limits.load(opened, [used, spare]) == {used: Use(1, 50)}
         orders = await loading.orders_by_key(opened, [("ann", "1")])
         assert orders["ann", "1"].given == {"base": 100, "tier:extra": 25}
+
+
+TRANSACTION_SQL = """
+INSERT INTO transaction (id, customer_id, sequence, kind, points, available_after, pending_after, held_after,
+                         debt_after, earned_after, redeemed_after, occurred_at, recorded_at, reason, inputs,
+                         receipt_digest)
+VALUES (gen_random_uuid(), 'ann', $1, 'adjusted', 5, 5, 0, 0, 0, 0, 0, $2, $2, $3, $4, '')
+"""
+
+
+async def test_notes_of_support_leave_the_statement(postgres_url: str):
+    fresh = await make_database(postgres_url, "platform")
+    migrations = list(migrations_of("services.points"))
+    authors = next(index for index, one in enumerate(migrations) if "authors" in one.name)
+    connection = await asyncpg.connect(fresh)
+    for migration in migrations[:authors]:
+        await connection.execute(migration.sql)
+    noted = '{"kind": "adjustment", "note": "case 7"}', '{"reason": "goodwill", "note": "case 7"}'
+    plain = '{"kind": "adjustment", "note": "late"}', '{"reason": "late", "note": null}'
+    for number, (reason, inputs) in enumerate((noted, plain), 1):
+        await connection.execute(TRANSACTION_SQL, number, hour(number), reason, inputs)
+    for migration in migrations[authors:]:
+        await connection.execute(migration.sql)
+    rows = await connection.fetch("SELECT reason->>'note' AS note, inputs::text FROM transaction ORDER BY sequence")
+    assert [row["note"] for row in rows] == ["goodwill", "late"]
+    assert not [row for row in rows if "case 7" in row["inputs"]]
+    kept = await connection.fetch("SELECT points, reason, note, principal, made_at FROM adjustment ORDER BY made_at")
+    assert [tuple(row) for row in kept] == [
+        (5, "goodwill", "case 7", None, hour(1)),
+        (5, "late", None, None, hour(2)),
+    ]
+    await connection.close()

@@ -145,12 +145,12 @@ def uncommitted(evidence: Evidence) -> Evidence:
 
 
 def unwritten(evidence: Evidence) -> Evidence:
-    write = Write("k", Kind.ADJUST, evidence.customers[0], "/", {"points": 5, "note": "n"}, status=201)
+    write = Write("k", Kind.ADJUST, evidence.customers[0], "/", {"points": 5, "reason": "n"}, status=201)
     return replace(evidence, writes=[write])
 
 
 def unanswered(evidence: Evidence) -> Evidence:
-    return replace(evidence, writes=[Write("k", Kind.ADJUST, evidence.customers[0], "/", {"points": 5, "note": "n"})])
+    return replace(evidence, writes=[Write("k", Kind.ADJUST, evidence.customers[0], "/", {"points": 5, "reason": "n"})])
 
 
 @pytest.mark.parametrize(

@@ -97,21 +97,21 @@ def test_the_statement_tells_whether_a_write_came_before_a_refund():
 def test_a_write_that_nobody_was_told_of_is_seen():
     reason = {"kind": "adjustment", "note": "n"}
     given = entry(1, Line("adjusted", 5, 5, 0, 0, 0, 0, 0), None, **reason)
-    assert replayed({}, given, acts=Acts.of([write(Kind.ADJUST, {"points": 5, "note": "n"})])).wrong is None
+    assert replayed({}, given, acts=Acts.of([write(Kind.ADJUST, {"points": 5, "reason": "n"})])).wrong is None
     assert "nobody was told" in str(replayed({}, given).wrong)
-    refused = write(Kind.ADJUST, {"points": 5, "note": "n"}, status=409)
+    refused = write(Kind.ADJUST, {"points": 5, "reason": "n"}, status=409)
     assert "nobody was told" in str(replayed({}, given, acts=Acts.of([refused])).wrong)
 
 
 def test_a_write_that_was_done_twice_is_seen():
-    acts = Acts.of([write(Kind.ADJUST, {"points": 5, "note": "n"})])
+    acts = Acts.of([write(Kind.ADJUST, {"points": 5, "reason": "n"})])
     lines = [Line("adjusted", 5, 5 * number, 0, 0, 0, 0, 0) for number in (1, 2)]
     entries = [entry(number, one, None, kind="adjustment", note="n") for number, one in enumerate(lines, 1)]
     assert "applied twice" in str(replayed({}, *entries, acts=acts).wrong)
 
 
 def test_an_acknowledged_write_without_a_line_is_missing():
-    acts = Acts.of([write(Kind.ADJUST, {"points": 5, "note": "n"})])
+    acts = Acts.of([write(Kind.ADJUST, {"points": 5, "reason": "n"})])
     replayed({}, acts=acts)
     assert acts.missing() == ["key-adjust"]
 
@@ -120,7 +120,7 @@ def test_a_hold_is_captured_in_part_or_runs_out():
     hold, second = "0" * 31 + "1", "0" * 31 + "2"
     ends = shop.hour(50).isoformat()
     asked = [
-        write(Kind.ADJUST, {"points": 50, "note": "n"}),
+        write(Kind.ADJUST, {"points": 50, "reason": "n"}),
         write(Kind.HOLD, {}, {"id": hold, "points": 20, "reference": "a", "expires_at": ends}),
         write(Kind.CAPTURE, {}, {"id": hold, "captured": 15}),
     ]

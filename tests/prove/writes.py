@@ -100,7 +100,7 @@ class Writer:
         match kind:
             case Kind.ADJUST:
                 path = f"{home}/adjustments"
-                body = {"points": draw.choice((40, 25, 90, -15)), "reason": "proof", "note": f"proof {number}"}
+                body = {"points": draw.choice((40, 25, 90, -15)), "reason": f"proof {number}", "note": "for support"}
             case Kind.REDEEM:
                 body = {"points": draw.randint(1, 60), "reference": f"proof-{number}"}
             case Kind.REWARD:

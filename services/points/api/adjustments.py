@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AfterValidator, BaseModel, Field
@@ -10,12 +11,17 @@ from services.points.api.statements import StatementLine, line_of
 from services.points.handlers import adjusting
 from services.points.handlers.adjusting import Adjustment
 from services.points.handlers.commands import Call, InsufficientPointsError
+from services.points.store import adjustments
+from services.points.store.adjustments import Made
 from shared.http.auth import CustomerId, Principal, to_customer
 from shared.http.bodies import BOUNDED
 from shared.http.idempotency import documented, idempotent
+from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
 from shared.http.problems import Problem
 from shared.http.request import request_id
 from shared.postgres.pool import Connection, Pool
+
+_WHERE_SET = Field(exclude_if=lambda value: value is None)
 
 
 def _not_zero(points: int) -> int:
@@ -32,13 +38,33 @@ class AdjustmentRequest(BaseModel):
         Field(strict=True, gt=-(10**12), lt=10**12, description="Up or down, not 0."),
         AfterValidator(_not_zero),
     ]
-    reason: Annotated[str, Field(min_length=1, max_length=200)]
-    note: Annotated[str | None, Field(max_length=2000)] = None
+    reason: Annotated[str, Field(min_length=1, max_length=200, description="Shown in the customer's statement.")]
+    note: Annotated[str | None, Field(max_length=2000, description="Shown to support alone.")] = None
+
+
+class AdjustmentView(BaseModel):
+    """A correction, as support sees it."""
+
+    transaction_id: UUID
+    points: int
+    reason: str | None = Field(description="Null once the customer was erased.")
+    note: Annotated[str | None, _WHERE_SET] = None
+    principal: str | None = Field(description="Who made it: `key:ID` or `token:SUB`; null where that was not kept.")
+    made_at: datetime
 
 
 def routes(pool: Pool) -> APIRouter:
     """The routes of adjustments."""
     router = APIRouter(tags=["points"])
+
+    @router.get("/v1/customers/{id}/adjustments", dependencies=[Depends(to_customer("support"))])
+    async def list_adjustments(
+        customer_id: CustomerId, limit: Limit = DEFAULT_LIMIT, after: After = None
+    ) -> Page[AdjustmentView]:
+        cursor = decode_cursor(after, tuple[UUID])
+        found = await adjustments.page(pool, customer_id, cursor[0] if cursor else None, limit + 1)
+        shown: Page[Made] = page(found, limit, lambda made: (made.transaction_id,))
+        return Page(data=[view(made) for made in shown.data], next=shown.next)
 
     @router.post(
         "/v1/customers/{id}/adjustments",
@@ -52,10 +78,12 @@ def routes(pool: Pool) -> APIRouter:
         wanted: Annotated[AdjustmentRequest, BOUNDED],
         principal: Annotated[Principal, Depends(to_customer("support"))],
     ) -> Response:
+        adjustment = Adjustment(wanted.points, wanted.reason, wanted.note, principal.name)
+
         async def run(connection: Connection) -> tuple[int, object]:
             call = Call(customer_id, request_id(request), datetime.now(UTC))
             try:
-                made = await adjusting.adjust(connection, call, Adjustment(wanted.points, wanted.reason, wanted.note))
+                made = await adjusting.adjust(connection, call, adjustment)
             except InsufficientPointsError as error:
                 raise insufficient(error) from error
             return 201, line_of(made).model_dump(mode="json")
@@ -63,6 +91,18 @@ def routes(pool: Pool) -> APIRouter:
         return await idempotent(request, pool, principal, True, run)
 
     return router
+
+
+def view(made: Made) -> AdjustmentView:
+    """A correction, as support sees it."""
+    return AdjustmentView(
+        transaction_id=made.transaction_id,
+        points=made.points,
+        reason=made.reason,
+        note=made.note,
+        principal=made.principal,
+        made_at=made.made_at,
+    )
 
 
 def insufficient(error: InsufficientPointsError) -> Problem:

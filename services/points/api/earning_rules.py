@@ -47,6 +47,9 @@ class VersionView(BaseModel):
     effective_at: Annotated[datetime | None, _WHERE_SET] = None
     created_at: datetime
     published_at: Annotated[datetime | None, _WHERE_SET] = None
+    created_by: Annotated[str | None, _WHERE_SET] = Field(default=None, description="Who wrote it, as `key:ID`.")
+    changed_by: Annotated[str | None, _WHERE_SET] = Field(default=None, description="Who wrote the draft anew last.")
+    published_by: Annotated[str | None, _WHERE_SET] = None
     etag: str
     document: dict[str, Any]
     warnings: Annotated[Sequence[Warning_] | None, _WHERE_SET] = Field(
@@ -100,24 +103,26 @@ def _add_writing(router: APIRouter, pool: Pool) -> None:
         request: Request, document: Annotated[Document, BOUNDED], principal: Annotated[Principal, writer]
     ) -> Response:
         async def run(connection: Connection) -> tuple[int, object]:
-            return 201, await _written(publishing.draft(connection, document, datetime.now(UTC)))
+            return 201, await _written(publishing.draft(connection, document, datetime.now(UTC), principal.name))
 
         return tagged(await idempotent(request, pool, principal, False, run))
 
     @router.put(
         "/v1/earning-rules/{version}",
         response_model=VersionView,
-        dependencies=[writer],
         openapi_extra=with_if_match(required=True),
     )
     async def rewrite_draft(
-        request: Request, version: VersionNumber, document: Annotated[Document, BOUNDED]
+        request: Request,
+        version: VersionNumber,
+        document: Annotated[Document, BOUNDED],
+        principal: Annotated[Principal, writer],
     ) -> Response:
         async with pool.acquire() as connection, connection.transaction():
             known = await _locked(connection, version)
             if known.effective_at is None:
                 check_if_match(request, _etag(known), required=True)
-            written = await _written(publishing.rewrite(connection, known, document, datetime.now(UTC)))
+            written = await _written(publishing.rewrite(connection, known, document, datetime.now(UTC), principal.name))
         return tagged(Response(to_json(written), 200, media_type="application/json"))
 
     @router.post(
@@ -142,7 +147,8 @@ def _add_writing(router: APIRouter, pool: Pool) -> None:
             if known.effective_at is None:
                 check_if_match(request, _etag(known))
             try:
-                return 200, await _written(publishing.publish(connection, known, effective_at, datetime.now(UTC)))
+                published = publishing.publish(connection, known, effective_at, datetime.now(UTC), principal.name)
+                return 200, await _written(published)
             except ValidationError as error:
                 raise _invalid_now(error, known) from error
 
@@ -193,6 +199,9 @@ def _view(one: Version) -> VersionView:
         effective_at=one.effective_at,
         created_at=one.created_at,
         published_at=one.published_at,
+        created_by=one.created_by,
+        changed_by=one.changed_by,
+        published_by=one.published_by,
         etag=_etag(one),
         document=one.document,
     )

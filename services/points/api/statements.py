@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from services.points.handlers import verifying
 from services.points.rules.ledger import Transaction
-from services.points.store import statement
+from services.points.store import adjustments, statement
 from services.points.store.statement import Entry, Filter, Line, PostingRow
 from shared.contracts.values import Id
 from shared.http.auth import CustomerId, Principal, Scope, customer_or, require
@@ -46,6 +46,13 @@ class PostingView(BaseModel):
     lot_id: Annotated[UUID | None, _WHERE_SET] = None
 
 
+class ByHand(BaseModel):
+    """Who made a correction, and their note."""
+
+    principal: str | None
+    note: Annotated[str | None, _WHERE_SET] = None
+
+
 class TransactionView(StatementLine):
     """A transaction, whole: with its postings and the receipt of the decision."""
 
@@ -54,6 +61,9 @@ class TransactionView(StatementLine):
     receipt: dict[str, Any]
     receipt_digest: str = Field(description="SHA-256 of the receipt as it was decided.")
     receipt_verified: bool = Field(description="Whether the receipt, rebuilt now, has that digest.")
+    by_hand: Annotated[ByHand | None, _WHERE_SET] = Field(
+        default=None, description="Of an adjustment, to who has the scope `support`."
+    )
 
 
 def routes(pool: Pool) -> APIRouter:
@@ -83,7 +93,11 @@ def routes(pool: Pool) -> APIRouter:
             if not found or not _may_see(principal, found[0].line.customer_id):
                 raise Problem(404, "not_found", "There is no such transaction.")
             receipt, proved = await verifying.rebuilt(connection, found[0])
-            return _whole(found[0], receipt, proved, await statement.postings(connection, transaction_id))
+            whole = _whole(found[0], receipt, proved, await statement.postings(connection, transaction_id))
+            if found[0].line.kind == "adjusted" and principal.may(Scope.SUPPORT):
+                made = await adjustments.find(connection, found[0].line.customer_id, transaction_id)
+                whole.by_hand = made and ByHand(principal=made.principal, note=made.note)
+            return whole
 
     return router
 

@@ -29,7 +29,7 @@ class Written(NamedTuple):
     warnings: Sequence[Fault]
 
 
-async def draft(connection: Connection, document: Document, now: datetime) -> Written:
+async def draft(connection: Connection, document: Document, now: datetime, principal: str) -> Written:
     """Keep a document as the next version.
 
     Raises:
@@ -37,10 +37,10 @@ async def draft(connection: Connection, document: Document, now: datetime) -> Wr
     """
     checking.check(document)
     warnings = await _doubts(document, now)
-    return Written(await rules.insert(connection, documents.dump(document), now), warnings)
+    return Written(await rules.insert(connection, documents.dump(document), now, principal), warnings)
 
 
-async def rewrite(connection: Connection, known: Version, document: Document, now: datetime) -> Written:
+async def rewrite(connection: Connection, known: Version, document: Document, now: datetime, principal: str) -> Written:
     """Write a locked draft anew.
 
     Raises:
@@ -51,10 +51,12 @@ async def rewrite(connection: Connection, known: Version, document: Document, no
         raise PublishedError
     checking.check(document)
     warnings = await _doubts(document, now)
-    return Written(await rules.update(connection, known.version, documents.dump(document)), warnings)
+    return Written(await rules.update(connection, known.version, documents.dump(document), principal), warnings)
 
 
-async def publish(connection: Connection, known: Version, effective_at: datetime | None, now: datetime) -> Written:
+async def publish(
+    connection: Connection, known: Version, effective_at: datetime | None, now: datetime, principal: str
+) -> Written:
     """Let a locked draft take effect at an instant, now unless told.
 
     Raises:
@@ -69,7 +71,7 @@ async def publish(connection: Connection, known: Version, effective_at: datetime
     document = checking.parse(known.document)
     starts = effective_at or now
     warnings = await _doubts(document, starts)
-    return Written(await rules.publish(connection, known.version, now, starts), warnings)
+    return Written(await rules.publish(connection, known.version, now, starts, principal), warnings)
 
 
 async def _doubts(document: Document, now: datetime) -> Sequence[Fault]:

@@ -40,10 +40,14 @@ class Version:
     created_at: datetime
     published_at: datetime | None
     effective_at: datetime | None
+    created_by: str | None
+    changed_by: str | None
+    published_by: str | None
 
 
 FIND_SQL = """
-SELECT version, document, revision, created_at, published_at, effective_at FROM earning_rules WHERE version = $1
+SELECT version, document, revision, created_at, published_at, effective_at,
+       created_by, changed_by, published_by FROM earning_rules WHERE version = $1
 """
 
 
@@ -54,7 +58,8 @@ async def find(pool: Pool, version: int) -> Version | None:
 
 
 LOCK_SQL = """
-SELECT version, document, revision, created_at, published_at, effective_at
+SELECT version, document, revision, created_at, published_at, effective_at,
+       created_by, changed_by, published_by
 FROM earning_rules WHERE version = $1 FOR UPDATE
 """
 
@@ -66,7 +71,8 @@ async def lock(connection: Connection, version: int) -> Version | None:
 
 
 PAGE_SQL = """
-SELECT version, document, revision, created_at, published_at, effective_at
+SELECT version, document, revision, created_at, published_at, effective_at,
+       created_by, changed_by, published_by
 FROM earning_rules WHERE version < $1 ORDER BY version DESC LIMIT $2
 """
 
@@ -81,40 +87,45 @@ LOCK TABLE earning_rules IN SHARE ROW EXCLUSIVE MODE
 """
 
 INSERT_SQL = """
-INSERT INTO earning_rules (version, document, created_at)
-SELECT max(version) + 1, $1, $2 FROM earning_rules
-RETURNING version, document, revision, created_at, published_at, effective_at
+INSERT INTO earning_rules (version, document, created_at, created_by)
+SELECT max(version) + 1, $1, $2, $3 FROM earning_rules
+RETURNING version, document, revision, created_at, published_at, effective_at,
+       created_by, changed_by, published_by
 """
 
 
-async def insert(connection: Connection, document: dict[str, Any], now: datetime) -> Version:
+async def insert(connection: Connection, document: dict[str, Any], now: datetime, principal: str) -> Version:
     """Keep a new draft as the next version; two editors at once get two versions."""
     await connection.execute(LOCK_ALL_SQL)
-    row: Any = await connection.fetchrow(INSERT_SQL, document, now)
+    row: Any = await connection.fetchrow(INSERT_SQL, document, now, principal)
     return Version(*row)
 
 
 UPDATE_SQL = """
-UPDATE earning_rules SET document = $2, revision = revision + 1
+UPDATE earning_rules SET document = $2, revision = revision + 1, changed_by = $3
 WHERE version = $1 AND effective_at IS NULL
-RETURNING version, document, revision, created_at, published_at, effective_at
+RETURNING version, document, revision, created_at, published_at, effective_at,
+       created_by, changed_by, published_by
 """
 
 
-async def update(connection: Connection, version: int, document: dict[str, Any]) -> Version:
+async def update(connection: Connection, version: int, document: dict[str, Any], principal: str) -> Version:
     """Write a draft anew."""
-    row: Any = await connection.fetchrow(UPDATE_SQL, version, document)
+    row: Any = await connection.fetchrow(UPDATE_SQL, version, document, principal)
     return Version(*row)
 
 
 PUBLISH_SQL = """
-UPDATE earning_rules SET published_at = $2, effective_at = $3
+UPDATE earning_rules SET published_at = $2, effective_at = $3, published_by = $4
 WHERE version = $1 AND effective_at IS NULL
-RETURNING version, document, revision, created_at, published_at, effective_at
+RETURNING version, document, revision, created_at, published_at, effective_at,
+       created_by, changed_by, published_by
 """
 
 
-async def publish(connection: Connection, version: int, now: datetime, effective_at: datetime) -> Version:
+async def publish(
+    connection: Connection, version: int, now: datetime, effective_at: datetime, principal: str
+) -> Version:
     """Publish a draft; from then on it never changes."""
-    row: Any = await connection.fetchrow(PUBLISH_SQL, version, now, effective_at)
+    row: Any = await connection.fetchrow(PUBLISH_SQL, version, now, effective_at, principal)
     return Version(*row)

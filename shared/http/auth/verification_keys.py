@@ -231,13 +231,14 @@ def _without_warnings() -> Generator[None]:
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to what is as safe as the URL of the settings has to be."""
 
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:  # noqa: ANN401, PLR0913, PLR0917 as the library calls it
+    def redirect_request(self, req: Any, fp: Any, *about: Any) -> Any:  # noqa: ANN401  # pyright: ignore[reportIncompatibleMethodOverride]
+        *_, url = about
         try:
-            checked_url(newurl)
+            checked_url(url)
         except ValueError:
             fp.close()
             raise
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        return super().redirect_request(req, fp, *about)
 
 
 def _download(url: str) -> bytes:

@@ -23,7 +23,7 @@ class Acts:
     """A customer's acknowledged writes; `applied` are the keys of those that the ledger has."""
 
     adjustments: dict[str, Write] = field(default_factory=dict)
-    """By note."""
+    """By reason, which the statement has as its note."""
     redemptions: dict[str, Write] = field(default_factory=dict)
     """By id; and so holds, captures, releases and cancellations."""
     holds: dict[str, Write] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Acts:
     def _add(self, write: Write) -> None:
         match write.kind:
             case Kind.ADJUST:
-                self.adjustments[write.body["note"]] = write
+                self.adjustments[write.body["reason"]] = write
             case Kind.HOLD:
                 self.holds[write.answer["id"]] = write
             case Kind.CAPTURE:
