@@ -4,6 +4,7 @@ Planted and caught here: adjustments that a customer may make.
 """
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -11,6 +12,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from services.points.store import erasing
+from shared.messaging.erasure import Erasure
 from shared.postgres.pool import Pool
 from tests.points.books import check_books, deliver, published
 from tests.points.conftest import Headers, Key, customer, get
@@ -136,3 +139,19 @@ async def test_who_may_adjust(client: httpx.AsyncClient, points_pool: Pool, key:
     assert (await post(client, customer("ann"), body)).status_code == 403
     assert (await post(client, customer("bob"), body)).status_code == 404
     assert await points_pool.fetchval("SELECT sum(available) FROM account") == 10
+
+
+async def test_an_erasure_takes_the_words_and_leaves_who_and_when(
+    client: httpx.AsyncClient, points_pool: Pool, support: Headers
+):
+    for one in ("ann", "bob"):
+        await post(client, support, {"points": 70, "reason": "goodwill", "note": "case 7"}, to=one)
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    async with points_pool.acquire() as connection:
+        assert await erasing.erase(connection, [Erasure("ann", later, later, later)], 100) == 2
+        assert await erasing.erase(connection, [Erasure("ann", later, later, later)], 100) == 0
+    [made] = (await get(client, "/v1/customers/ann/adjustments", support))["data"]
+    assert (made["points"], made["reason"], "note" in made) == (70, None, False)
+    assert made["principal"].startswith("key:")
+    [kept] = (await get(client, "/v1/customers/bob/adjustments", support))["data"]
+    assert (kept["reason"], kept["note"]) == ("goodwill", "case 7")

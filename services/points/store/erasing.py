@@ -9,7 +9,9 @@ from shared.postgres.pool import Connection
 
 async def erase(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
     """Erase what was written about customers in words; see `erasure.EraseOwn`. Dates of birth are the fold's."""
-    return await _erase_notes(connection, erasures, most) + await _erase_coupons(connection, erasures, most)
+    erased = await _erase_notes(connection, erasures, most)
+    erased += await _erase_adjustments(connection, erasures, most)
+    return erased + await _erase_coupons(connection, erasures, most)
 
 
 ERASE_NOTES_SQL = """
@@ -33,6 +35,28 @@ async def _erase_notes(connection: Connection, erasures: Sequence[Erasure], most
     """The reason and the note of adjustments, which support wrote."""
     customers, _, _, recorded_at = erasure.columns(erasures)
     return len(await connection.fetch(ERASE_NOTES_SQL, customers, recorded_at, most))
+
+
+ERASE_ADJUSTMENTS_SQL = """
+WITH covered AS (
+    SELECT customer_id, transaction_id
+    FROM adjustment
+    JOIN unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at) USING (customer_id)
+    WHERE made_at <= erased.at AND (reason IS NOT NULL OR note IS NOT NULL)
+    LIMIT $3
+    FOR UPDATE OF adjustment SKIP LOCKED
+)
+UPDATE adjustment SET reason = NULL, note = NULL
+FROM covered
+WHERE adjustment.customer_id = covered.customer_id AND adjustment.transaction_id = covered.transaction_id
+RETURNING adjustment.transaction_id
+"""
+
+
+async def _erase_adjustments(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
+    """The same where they are kept for support: who made them, and when, stays."""
+    customers, _, _, recorded_at = erasure.columns(erasures)
+    return len(await connection.fetch(ERASE_ADJUSTMENTS_SQL, customers, recorded_at, most))
 
 
 # Orders that were kept by a version before 0006_erasure have them; no rule ever looked at them.
