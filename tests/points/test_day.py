@@ -118,6 +118,55 @@ async def test_a_birthday_is_kept_once_a_year(points_pool: Pool, born: str | Non
     assert [f"{row['occurred_at'].astimezone(RIYADH):%Y-%m-%d}" for row in rows] == celebrated
 
 
+@pytest.mark.parametrize(
+    ("born", "known_at", "awarded"),
+    [
+        # The pipeline of the day ran at its first minute: three minutes after midnight, and at its last.
+        ("1990-04-01", "2026-04-01T00:03", ["2026-04-01", "2027-04-01"]),
+        ("1990-04-01", "2026-04-01T23:59:59.999999", ["2026-04-01", "2027-04-01"]),
+        ("1990-04-01", "2026-04-02T00:00", ["2027-04-01"]),
+        ("1990-04-02", "2026-04-01T23:59:59.999999", ["2026-04-02", "2027-04-02"]),
+        ("2026-04-01", "2026-04-01T00:03", ["2027-04-01"]),
+        ("2000-02-29", "2026-02-28T00:03", ["2026-02-28", "2027-02-28"]),
+        ("1990-01-01", "2026-01-01T02:59", ["2026-01-01", "2027-01-01"]),
+        ("1990-12-31", "2026-01-01T00:03", ["2026-12-31"]),
+    ],
+)
+async def test_a_birthday_that_becomes_known_on_its_day_is_awarded_that_day(
+    points_pool: Pool, born: str, known_at: str, awarded: list[str]
+):
+    await enact(points_pool, GIFT, time_zone="Asia/Riyadh")
+    now = at(known_at)
+    await day.sweep_up(points_pool, now.replace(hour=21, minute=0) - timedelta(days=now.hour < 21))
+    # What is told now may have happened long ago.
+    await deliver(points_pool, registered("ann", born, hour(-9999)), now=now)
+    rows = [row for row in await transactions(points_pool) if row["reason"]["kind"] == "birthday"]
+    assert len(rows) == (known_at[:10] == awarded[0])
+    days = sorted({now + timedelta(days=1), *(at(f"{date}T00:00") for date in awarded), at("2027-05-01T00:00")})
+    for moment in (now, *(one for one in days if one > now)):
+        await day.sweep_up(points_pool, moment)
+    rows = [row for row in await transactions(points_pool) if row["reason"]["kind"] == "birthday"]
+    assert [f"{row['occurred_at'].astimezone(RIYADH):%Y-%m-%d}" for row in rows] == awarded
+    assert {row["points"] for row in rows} == {70}
+    await check_books(points_pool)
+
+
+async def test_who_corrects_the_birth_date_is_awarded_once_a_year(points_pool: Pool):
+    limited = GIFT | {"limits": [{"count": 3, "per": "ever", "scope": "customer"}]}
+    await enact(points_pool, limited, time_zone="Asia/Riyadh")
+    told = [("1990-04-01", "2026-04-01"), ("1990-04-03", "2026-04-03"), ("1990-06-01", "2026-06-01")]
+    for born, today in (*told, ("1990-01-05", "2027-01-05")):
+        await deliver(points_pool, updated("ann", at(f"{today}T10:00"), birth_date=born), now=at(f"{today}T10:00"))
+        await day.run(points_pool, at(f"{today}T12:00"))
+    rows = [row for row in await transactions(points_pool) if row["reason"]["kind"] == "birthday"]
+    assert [row["occurred_at"] for row in rows] == [at("2026-04-01T00:00"), at("2027-01-05T00:00")]
+    # An older word that arrives late is none, and a cleared date has no birthday.
+    await deliver(points_pool, updated("ann", hour(0), birth_date="1990-05-05"), now=at("2028-05-05T10:00"))
+    await deliver(points_pool, updated("ann", at("2028-05-05T11:00"), birth_date=None), now=at("2028-05-05T11:00"))
+    assert len(await transactions(points_pool)) == 2
+    await check_books(points_pool)
+
+
 async def test_the_newest_word_on_a_birth_date_counts_and_an_erased_one_is_forgotten(points_pool: Pool):
     await enact(points_pool, GIFT, time_zone="Asia/Riyadh")
     await deliver(

@@ -102,14 +102,39 @@ def test_a_condition_is_told_on_just_the_events_that_never_meet_it(condition: Js
     for event in EVENTS:
         told = lint(document(rule(days("mon"), condition, on=event)), NOW)
         assert [one.pointer for one in told] == ([] if event in on else ["/rules/0/when/1"])
-        assert all(one.message.startswith("only ") for one in told)
+        assert all("): only " in one.message for one in told)
+
+
+@pytest.mark.parametrize(
+    "doubtful, name",
+    [
+        (rule(is_in("tier", "none")), "rule rule-0 (10 points for a purchase): none of these tiers"),
+        (rule(FIRST, on="tier_promotion", award=TEN), "rule rule-0 (10 points for a promotion to a tier): only"),
+        (
+            rule(days("mon"), days("tue"), award=PER_AMOUNT),
+            "rule rule-0 (1 point per 1.00 of a purchase): no day meets",
+        ),
+        (rule(award=multiplier("1.5")), "rule rule-0 (x 1.5 on what a purchase gives per amount): there is nothing"),
+    ],
+)
+def test_a_doubt_names_its_rule_by_id_and_in_words(doubtful: Json, name: str):
+    [fault] = lint(document(doubtful), NOW)
+    assert fault.message.startswith(name)
+
+
+def test_a_shadow_names_both_rules():
+    [fault] = lint(document(grouped(award=PER_AMOUNT), grouped()), NOW)
+    assert fault.message == (
+        "rule rule-1 (10 points for a purchase): rule rule-0 (1 point per 1.00 of a purchase) stands earlier in this "
+        "exclusive group and matches whenever this one does"
+    )
 
 
 def test_words_name_the_events_that_a_condition_is_for():
     [fault] = lint(document(rule(is_in("sku", "1"), on="tier_promotion")), NOW)
-    assert (
-        fault.message
-        == "only purchase and review events have a product: a rule for tier promotion events never matches"
+    assert fault.message == (
+        "rule rule-0 (10 points for a promotion to a tier): "
+        "only purchase and review events have a product: a rule for tier promotion events never matches"
     )
 
 

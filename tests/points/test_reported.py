@@ -81,3 +81,11 @@ async def test_a_purchase_of_more_points_than_fit_an_account_is_cut_and_stops_no
     assert await points_pool.fetchval("SELECT count(*) FROM dead_letter") == 0
     assert (await balances(points_pool)).available == 4 * 10**18
     assert (await balances(points_pool, "bob")).available == 12 * 10**9
+
+
+async def test_a_batch_that_spans_many_versions_is_judged_by_those_of_its_events(points_pool: Pool):
+    for number in range(30):
+        await enact(points_pool, rule("base", per_amount("1.00", number + 1)), since=hour(number))
+    events = [purchase(f"{number}", "1.00", hour(number + 0.5)) for number in (0, 7, 29)]
+    await deliver(points_pool, *events, purchase("old", "1.00", hour(-1)))
+    assert (await balances(points_pool)).available == 1 + 8 + 30 + 1

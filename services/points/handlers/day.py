@@ -15,6 +15,7 @@ import structlog
 from services.points.handlers.announcing import SOURCE, new_ids, save_and_announce
 from services.points.rules import accruals, dates, receipts
 from services.points.rules.accruals import AccrualCase
+from services.points.rules.birthdays import Birthday
 from services.points.rules.books import Books, Trigger
 from services.points.rules.due import REASONS, apply_due
 from services.points.rules.known import State
@@ -202,8 +203,8 @@ async def keep_birthdays(pool: Pool, now: datetime) -> int:
 
 
 async def _keep_birthdays(connection: Connection, day: date, in_force: RuleSet, now: datetime) -> int:
-    starts = dates.midnight(day, in_force.zone)
-    if not (await rules.in_force(connection, starts)).on("birthday"):
+    birthday = Birthday.on(day, in_force)
+    if not (await rules.in_force(connection, birthday.starts)).on("birthday"):
         return 0
     kept, after = 0, ""
     born_on = [(day.month, day.day)]
@@ -214,17 +215,18 @@ async def _keep_birthdays(connection: Connection, day: date, in_force: RuleSet, 
             born = await births.born_on(connection, born_on, after, _CUSTOMERS)
             celebrating = sorted(name for name, birth in born.items() if birth < day)
             if celebrating:
-                kept += await _award(connection, celebrating, f"birthday/{day.year}", starts, now)
+                kept += await _award(connection, celebrating, birthday, now)
         if len(born) < _CUSTOMERS:
             return kept
         after = max(born)
 
 
-async def _award(connection: Connection, customers: Sequence[str], origin: str, starts: datetime, now: datetime) -> int:
+async def _award(connection: Connection, customers: Sequence[str], birthday: Birthday, now: datetime) -> int:
+    origin, starts = birthday
     wanted = Wanted(customers=set(customers), accruals={(customer, origin) for customer in customers})
     state = await loading.load(connection, wanted, now)
     versions = {order.rules_version for order in state.orders.values()}
-    book = await rules.book(connection, min(starts, now), max(starts, now), versions)
+    book = await rules.book_at(connection, [starts, now], versions)
     cases = [AccrualCase(book.in_force(starts), customer, "birthday", starts, {}, None) for customer in customers]
     keys = {key for case in cases for key in accruals.use_keys(case)}
     if keys:

@@ -1,11 +1,13 @@
 """A batch of events: what it is about is loaded once, folded, and written once."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from typing import Final
 
 from services.points.handlers.announcing import new_ids, save_and_announce
-from services.points.rules import accruals, orders
+from services.points.rules import accruals, birthdays, orders
 from services.points.rules.accruals import AccrualCase
+from services.points.rules.birthdays import origins_near
 from services.points.rules.books import Books
 from services.points.rules.fold import fold
 from services.points.rules.known import State
@@ -36,9 +38,12 @@ from shared.postgres.pool import Connection
 
 async def handle(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
     """Apply events to the books of their customers; returns what the rules refused."""
-    state = await loading.load(connection, wanted_by(events), now)
-    book = await _rules(connection, state, events)
-    if keys := set(_uses(events, state, book)):
+    wanted = wanted_by(events)
+    born = list(_born_near(events, now))
+    wanted.accruals.update((customer, origin) for customer, date in born for origin in origins_near(date, now))
+    state = await loading.load(connection, wanted, now)
+    book = await _rules(connection, state, events, [now, now - _TWO_DAYS] if born else [])
+    if keys := {*_uses(events, state, book), *_uses_of_birthdays(born, book, now)}:
         state.uses.update(await limits.load(connection, keys))
     changes = fold(Books(state, book, now, new_ids()), events)
     await save_and_announce(connection, state, changes)
@@ -48,9 +53,22 @@ async def handle(connection: Connection, events: Sequence[Event], now: datetime)
     return changes.refusals
 
 
-async def _rules(connection: Connection, state: State, events: Sequence[Event]) -> RuleBook:
-    """The versions in force at the times of the events, and those that orders and occasions were judged by."""
-    times = [event.time for event in events]
+_TWO_DAYS: Final = timedelta(days=2)
+
+
+def _born_near(events: Iterable[Event], now: datetime) -> Iterator[tuple[str, date]]:
+    """Customers of whom an event tells a date of birth whose birthday may be today, with the date."""
+    for event in events:
+        born = event.data.birth_date if isinstance(event.data, CustomerProfile) else None
+        if born is not None and any(origins_near(born, now)):
+            yield event.customer_id, born
+
+
+async def _rules(
+    connection: Connection, state: State, events: Sequence[Event], moments: Sequence[datetime]
+) -> RuleBook:
+    """The versions in force at the times of the events and some others, and those that anything known was judged by."""
+    times = [*moments, *(event.time for event in events)]
     times += [one.event.time for waiting in state.waiting.values() for one in waiting]
     # A promotion is judged as of its own instant.
     times += [
@@ -58,7 +76,7 @@ async def _rules(connection: Connection, state: State, events: Sequence[Event]) 
     ]
     judged = {order.rules_version for order in state.orders.values()}
     judged |= {accrual.rules_version for accrual in state.accruals.values()}
-    return await rules.book(connection, min(times), max(times), judged)
+    return await rules.book_at(connection, times, judged)
 
 
 def _uses(events: Sequence[Event], state: State, book: RuleBook) -> Iterator[UseKey]:
@@ -76,6 +94,14 @@ def _uses(events: Sequence[Event], state: State, book: RuleBook) -> Iterator[Use
     for (customer, _), accrual in state.accruals.items():
         version = book.version(accrual.rules_version)
         yield from accruals.use_keys(case_of(accrual, version, customer, accrual.tier))
+
+
+def _uses_of_birthdays(born: Iterable[tuple[str, date]], book: RuleBook, now: datetime) -> Iterator[UseKey]:
+    for customer, date_ in born:
+        found = birthdays.birthday_at(date_, book.in_force(now), now)
+        if found is not None:
+            case = AccrualCase(book.in_force(found.starts), customer, "birthday", found.starts, {}, None)
+            yield from accruals.use_keys(case)
 
 
 def _uses_of_promotions(customer: str, data: TierChanged, book: RuleBook) -> Iterator[UseKey]:

@@ -7,14 +7,16 @@ between what is due and what was given.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import cast
 
 from services.points.rules import births, orders, receipts
+from services.points.rules.birthdays import birthday_at, origins_near
 from services.points.rules.books import Books, Trigger
 from services.points.rules.due import apply_due, is_due
 from services.points.rules.known import Changes, Key, Order
 from services.points.rules.ledger import Occasion
-from services.points.rules.occasions import Occasions
+from services.points.rules.occasions import Happening, Occasions
 from services.points.rules.orders import OrderCase
 from services.points.rules.promotions import settle_promotions
 from services.points.rules.rises import numbered, rises_from
@@ -217,13 +219,23 @@ class _Fold:
             self.occasions.happened(event)
 
     def _learn(self, event: Event) -> None:
-        """Keep the date of birth that is known after an event."""
+        """Keep the date of birth that is known after an event; who becomes known on a birthday is awarded it."""
         state, customer = self.books.state, event.customer_id
         known = state.births.get(customer)
         learned = births.learn(known, event)
         if learned is not None and learned != known:
             state.births[customer] = learned
             self.books.changes.births.add(customer)
+            if learned.born is not None and any(origins_near(learned.born, self.books.now)):
+                self._celebrate(event, learned.born)
+
+    def _celebrate(self, event: Event, born: date) -> None:
+        """Award the birthday of today: the daily pipeline may have been through already."""
+        books, customer = self.books, event.customer_id
+        birthday = birthday_at(born, books.rules.in_force(books.now), books.now)
+        if birthday is not None and (customer, birthday.origin) not in books.state.accruals:
+            happened = Happening(customer, "birthday", birthday.origin, {}, birthday.starts)
+            self.occasions.judge(happened, Trigger(birthday.starts, books.now, Cause.of(event)))
 
     def _trigger(self, event: Event) -> Trigger:
         return Trigger(event.time, self.books.now, Cause.of(event))

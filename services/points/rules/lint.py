@@ -14,12 +14,13 @@ from zoneinfo import ZoneInfo
 
 from services.points.rules import document as written
 from services.points.rules.document import Condition, Document, Fault, Limit, On, Rule, instant, pointer
+from services.points.rules.wording import name_of
 
 
 def lint(document: Document, now: datetime) -> list[Fault]:
     """Doubts about a valid document: rules that can never match, limits that can never bind, rules in another's shadow.
 
-    `now` tells which windows are over.
+    `now` tells which windows are over. Every doubt names its rule by id and in words.
     """
     zone = ZoneInfo(document.time_zone)
     found: list[Fault] = []
@@ -32,7 +33,8 @@ def lint(document: Document, now: datetime) -> list[Fault]:
             earlier.append((rule, reach))
         doubts += _idle_limits(rule)
         doubts += _idle_multiplier(rule, document.rules)
-        found += [Fault(pointer("rules", index, *steps), message) for steps, message in doubts]
+        name = name_of(rule) if doubts else ""
+        found += [Fault(pointer("rules", index, *steps), f"{name}: {message}") for steps, message in doubts]
     return found
 
 
@@ -236,7 +238,7 @@ def _shadows(rule: Rule, reach: _Reach, earlier: Iterable[tuple[Rule, _Reach]]) 
         if rule.exclusive_group is None or (other.on, other.exclusive_group) != (rule.on, rule.exclusive_group):
             continue
         if all(_implies(reach.get(kind, _EVERYTHING.get(kind)), extent) for kind, extent in wider.items()):
-            yield (), f"the rule {other.id} stands earlier in this exclusive group and matches whenever this one does"
+            yield (), f"{name_of(other)} stands earlier in this exclusive group and matches whenever this one does"
             return
 
 

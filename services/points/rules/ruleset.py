@@ -215,6 +215,9 @@ class RuleBook:
     def __contains__(self, number: int) -> bool:
         return number in self._by_number
 
+    def __len__(self) -> int:
+        return len(self._versions)
+
 
 @lru_cache(maxsize=256)
 def compiled(version: int, text: str) -> RuleSet:

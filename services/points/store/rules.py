@@ -3,10 +3,12 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from services.points.rules.ruleset import RuleBook, RuleSet, compiled
 from shared.postgres.pool import Connection, Pool
+
+_MOST_IN_BETWEEN: Final = 10
 
 IN_FORCE_SQL = """
 SELECT version, effective_at, document::text AS document
@@ -16,13 +18,46 @@ WHERE effective_at <= $2 AND (
     OR version = (SELECT version FROM earning_rules WHERE effective_at <= $1
                   ORDER BY effective_at DESC, version DESC LIMIT 1)
 ) OR effective_at IS NOT NULL AND version = ANY($3::int[])
+LIMIT $4
 """
+
+
+async def _in_between(
+    connection: Connection, first: datetime, last: datetime, versions: Collection[int], most: int | None
+) -> RuleBook:
+    """The versions that are in force at any instant from `first` to `last`, and some others; at most so many."""
+    rows = await connection.fetch(IN_FORCE_SQL, first, last, list(versions), most)
+    return RuleBook([(row["effective_at"], compiled(row["version"], row["document"])) for row in rows])
+
+
+IN_FORCE_AT_SQL = """
+SELECT version, effective_at, document::text AS document
+FROM earning_rules
+WHERE version = ANY($2::int[]) AND effective_at IS NOT NULL OR version IN (
+    SELECT (SELECT version FROM earning_rules WHERE effective_at <= moment
+            ORDER BY effective_at DESC, version DESC LIMIT 1)
+    FROM unnest($1::timestamptz[]) AS moment
+)
+"""
+
+
+async def _at(connection: Connection, moments: Collection[datetime], versions: Collection[int]) -> RuleBook:
+    """The versions that are in force at some instants, and some others by their numbers."""
+    rows = await connection.fetch(IN_FORCE_AT_SQL, list(moments), list(versions))
+    return RuleBook([(row["effective_at"], compiled(row["version"], row["document"])) for row in rows])
 
 
 async def book(connection: Connection, first: datetime, last: datetime, versions: Collection[int] = ()) -> RuleBook:
     """The versions that are in force at any instant from `first` to `last`, and some others by their numbers."""
-    rows = await connection.fetch(IN_FORCE_SQL, first, last, list(versions))
-    return RuleBook([(row["effective_at"], compiled(row["version"], row["document"])) for row in rows])
+    return await _in_between(connection, first, last, versions, None)
+
+
+async def book_at(connection: Connection, moments: Collection[datetime], versions: Collection[int] = ()) -> RuleBook:
+    """The versions that are in force at some instants, and some others by their numbers."""
+    most = len(versions) + _MOST_IN_BETWEEN
+    found = await _in_between(connection, min(moments), max(moments), versions, most)
+    # A backfill beside what happens now: of all that was in force in between, a few versions are needed.
+    return found if len(found) < most else await _at(connection, set(moments), versions)
 
 
 async def in_force(connection: Connection, moment: datetime) -> RuleSet:
