@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Final
 
-from services.tiers import handlers
 from services.tiers.api import build
+from services.tiers.handlers import verifying
 from services.tiers.settings import Settings
 from services.tiers.worker import spec
 from shared.postgres.checks import Check
@@ -16,7 +16,7 @@ from shared.process.door import Door
 
 
 def _verify(_settings: Settings, pool: Pool, sample: int) -> AsyncIterator[Check]:
-    return handlers.verify(pool, sample, datetime.now(UTC))
+    return verifying.verify(pool, sample, datetime.now(UTC))
 
 
 DOOR: Final = Door(Settings, spec, build, (verify.command(_verify, "customers"),))

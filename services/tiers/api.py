@@ -6,8 +6,7 @@ from typing import Final, Literal, Self
 from fastapi import Depends, FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.tiers import handlers
-from services.tiers.handlers import Status
+from services.tiers.handlers.standing import Status, read_status
 from services.tiers.rules import amount
 from services.tiers.settings import Settings
 from services.tiers.store import timelines
@@ -120,7 +119,7 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     @app.get("/v1/customers/{id}/tier", dependencies=[Depends(customer_or("read"))], tags=["tiers"])
     async def tier(customer_id: CustomerId) -> TierView:
         """The customer's tier and what counts for it, as of now; who is unknown is in the first tier."""
-        return TierView.of(await handlers.read_status(pool, customer_id, datetime.now(UTC)))
+        return TierView.of(await read_status(pool, customer_id, datetime.now(UTC)))
 
     @app.get("/v1/customers/{id}/tier/history", dependencies=[Depends(customer_or("read"))], tags=["tiers"])
     async def history(customer_id: CustomerId, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[ChangeView]:

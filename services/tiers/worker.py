@@ -1,6 +1,6 @@
 """Which events go to the handler."""
 
-from services.tiers.handlers import handle
+from services.tiers.handlers.events import handle
 from services.tiers.settings import Settings
 from shared.contracts import topics
 from shared.messaging.worker import Subscription, WorkerSpec

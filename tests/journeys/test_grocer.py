@@ -20,7 +20,9 @@ from deploy.sample.grocer import Year, purchase
 from deploy.sample.publisher import connect
 from services.points.handlers import events as points
 from services.points.handlers.verifying import verify
-from services.tiers import handlers as tiers
+from services.tiers.handlers.events import handle as handle_tiers
+from services.tiers.handlers.standing import read_status
+from services.tiers.handlers.verifying import verify as verify_tiers
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool, open_pool
 from tests.support import grocer, wire
@@ -63,9 +65,9 @@ async def check_tiers(tiers_pool: Pool, expected: Mapping[str, Standing]) -> Non
     """Each household's tier and spend is what the files say, and what is stored holds together."""
     now = datetime.now(UTC)
     for household, standing in expected.items():
-        status = await tiers.read_status(tiers_pool, household, now)
+        status = await read_status(tiers_pool, household, now)
         assert (household, status.tier.id, status.spend) == (household, standing.tier, Fraction(standing.spend))
-    assert [check.name async for check in tiers.verify(tiers_pool, 20_000, now) if check.offenders] == []
+    assert [check.name async for check in verify_tiers(tiers_pool, 20_000, now) if check.offenders] == []
 
 
 @pytest.mark.timeout(1200)
@@ -86,7 +88,7 @@ async def test_with_tiers_stopped_until_points_has_handled_everything(
     points_pool: Pool, tiers_pool: Pool, month: list[Event]
 ):
     await wire.deliver(points_pool, points.handle, month)
-    await wire.deliver(tiers_pool, tiers.handle, month)
+    await wire.deliver(tiers_pool, handle_tiers, month)
     await wire.deliver(points_pool, points.handle, await wire.announced(tiers_pool, TOLD))
     expected = grocer.standings(some())
     await check_points(points_pool, expected)
@@ -96,7 +98,7 @@ async def test_with_tiers_stopped_until_points_has_handled_everything(
 async def test_with_customers_interleaved_differently(points_pool: Pool, tiers_pool: Pool, month: list[Event]):
     # Stable: each customer's own events keep their order, whole customers come one after the other.
     by_customer = sorted(month, key=lambda event: event.customer_id[::-1])
-    await wire.deliver(tiers_pool, tiers.handle, by_customer)
+    await wire.deliver(tiers_pool, handle_tiers, by_customer)
     await wire.deliver(points_pool, points.handle, await wire.announced(tiers_pool, TOLD))
     await wire.deliver(points_pool, points.handle, by_customer)
     expected = grocer.standings(some())
@@ -109,7 +111,7 @@ async def test_with_a_customers_orders_shuffled_in_time(points_pool: Pool, tiers
     half = len(shuffled) // 2
     for part in (shuffled[:half], shuffled[half:]):
         await wire.deliver(points_pool, points.handle, part)
-        await wire.deliver(tiers_pool, tiers.handle, part)
+        await wire.deliver(tiers_pool, handle_tiers, part)
         await wire.deliver(points_pool, points.handle, await wire.announced(tiers_pool, TOLD))
     expected = grocer.standings(some())
     await check_points(points_pool, expected)

@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 from pydantic_core import from_json
 
-from services.tiers.handlers import handle
+from services.tiers.handlers.events import handle
 from shared.contracts.envelope import Event
 from shared.contracts.outcomes import Refusal
 

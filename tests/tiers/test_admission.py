@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from services.tiers.handlers import read_status
+from services.tiers.handlers.standing import read_status
 from shared.contracts.reasons import Reason
 from shared.postgres.pool import Pool
 from tests.tiers.applied import apply, published, timeline

@@ -6,7 +6,8 @@ from fractions import Fraction
 
 import pytest
 
-from services.tiers.handlers import handle, read_status
+from services.tiers.handlers.events import handle
+from services.tiers.handlers.standing import read_status
 from shared.contracts.values import format_instant
 from shared.postgres.pool import Pool
 from tests.tiers.applied import NOW, apply, published, timeline, told

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.tiers.handlers import handle
+from services.tiers.handlers.events import handle
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Connection, Pool
 from tests.tiers.applied import NOW, apply

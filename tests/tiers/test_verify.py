@@ -4,7 +4,10 @@ import random
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from services.tiers.handlers import verify
+import pytest
+
+from services.tiers.handlers.verifying import verify
+from services.tiers.rules import curve, customer, rejudging
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool
 from tests.support.broken import broken
@@ -75,6 +78,8 @@ BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
     "DELETE FROM refund WHERE customer_id = 'bob'": {JUDGED: ["bob"], KEPT: ["bob/3"], REPLAY: ["bob"]},
     """UPDATE refund SET lines = '[["a", "3.00"]]' WHERE refund_id = 's'""": {REPLAY: ["ann"]},
     """UPDATE refund SET lines = '[["c", "30.00"]]' WHERE refund_id = 's'""": {REPLAY: ["ann"]},
+    "UPDATE loose_refund SET amount = -19 WHERE amount = -20": {REPLAY: ["ann"]},
+    "DELETE FROM loose_refund WHERE customer_id = 'bob'": {REPLAY: ["bob"]},
     "UPDATE waiting SET about = 'order/3'": {REFUNDS: ["bob/3/refund/r"]},
     "DELETE FROM tier_change WHERE to_tier = 'silver'": {HISTORY: ["ann"], TOLD: ["ann"]},
     "DELETE FROM tier_change WHERE to_tier = 'gold'": {HISTORY: ["ann"]},
@@ -101,6 +106,22 @@ async def test_what_is_broken_is_found(tiers_pool: Pool):
             named[statements] = await found(pool)
     assert named == BROKEN
     assert await found(tiers_pool) == {}
+
+
+async def test_a_broken_curve_is_found(tiers_pool: Pool, monkeypatch: pytest.MonkeyPatch):
+    for module in (customer, rejudging):
+        monkeypatch.setattr(module, "MOST_LOOSE", 2)
+    monkeypatch.setattr(curve, "MOST_CHANGES", 2)
+    for event in LIFE:
+        await apply(tiers_pool, event)
+    assert await found(tiers_pool) == {}
+    for statements in (
+        "DELETE FROM spend_curve WHERE bits = 48",
+        "UPDATE spend_curve SET content = replace(content::text, '6000000', '6000001')::json WHERE NOT is_leaf",
+        "UPDATE spend_curve SET content = replace(content::text, '6000000', '6000001')::json WHERE is_leaf",
+    ):
+        async with broken(tiers_pool, statements) as pool:
+            assert await found(pool) == {REPLAY: ["ann"]}, statements
 
 
 def test_every_check_can_fail():

@@ -1,19 +1,27 @@
-"""A customer's standing, and how events change it: a step each, or judged again where one comes late."""
+"""A customer's standing, and how steps in order change it.
+
+A step in order needs the standing alone, and what leaves the window. What other steps change is found on the
+curve of spend (see rejudging.py and curve.py).
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 from itertools import chain
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from services.tiers.rules.admission import Step
+from services.tiers.rules.curve import Curve
 from services.tiers.rules.order import Movement, Order
 from services.tiers.rules.program import Program, Tier
-from services.tiers.rules.timeline import Entry, Timeline, difference, judge, judge_again, last_tier
+from services.tiers.rules.timeline import Entry, Timeline, difference, judge, last_tier
 from services.tiers.rules.window import Window, first_day, start_of
 
 Kind = Literal["promoted", "demoted", "corrected"]
+
+MOST_LOOSE: Final = 256
+"""The most movements of a customer that are not on the curve, and that leave the window one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +30,9 @@ class Standing:
 
     `judged_at` is the latest instant at which anything happened, `purchased_at` the latest
     purchase's, `spend` what the window that ends with the day of `judged_at` holds, and `last`
-    the last entry of the timeline.
+    the last entry of the timeline. The stored curve holds the movements up to and including
+    `curve_until` (None: there is no curve); `loose` is the number of the others (None: they were not counted,
+    since the customer is older than the curve).
     """
 
     customer_id: str
@@ -30,6 +40,8 @@ class Standing:
     purchased_at: datetime | None = None
     spend: Fraction = Fraction(0)
     last: Entry | None = None
+    curve_until: datetime | None = field(default=None, compare=False)
+    loose: int | None = field(default=0, compare=False)
 
     def precedes(self, step: Step) -> bool:
         """Whether a step follows all that was judged.
@@ -42,14 +54,13 @@ class Standing:
         return self.purchased_at is None or step.since > self.purchased_at
 
     def after(self, step: Step) -> "Standing":
-        """The standing with the times of a step; spend and timeline as they were."""
-        latest, bought = step.order.latest, step.order.at
+        """The standing with the times of a step; spend, timeline and curve as they were."""
+        latest, bought = step.latest, step.order.at
         return Standing(
             self.customer_id,
             max(latest, self.judged_at or latest),
             max(bought, self.purchased_at or bought),
-            self.spend,
-            self.last,
+            *(self.spend, self.last, self.curve_until, self.loose),
         )
 
 
@@ -60,36 +71,6 @@ class Leaving:
     customer_id: str
     start: datetime
     end: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Rejudging:
-    """A customer's purchases from `start` on: a late step is judged with them."""
-
-    customer_id: str
-    start: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What was read of a customer beside the standing.
-
-    `days` is what was kept of each day (an ordinal) that was asked for; the whole `timeline`
-    and the `movements`, by order id, are there only for rejudging.
-    """
-
-    days: Mapping[int, Fraction] = field(default_factory=dict[int, Fraction])
-    timeline: Timeline | None = None
-    movements: Mapping[str, Sequence[Movement]] = field(default_factory=dict[str, Sequence[Movement]])
-
-    @classmethod
-    def whole(cls, timeline: Timeline, orders: Iterable[Order]) -> Self:
-        """What rejudging needs."""
-        movements = {order.order_id: order.movements() for order in orders}
-        days: dict[int, Fraction] = {}
-        for movement in chain.from_iterable(movements.values()):
-            days[movement.day] = days.get(movement.day, Fraction(0)) + movement.amount
-        return cls(days, timeline, movements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,44 +87,82 @@ class Change:
     spend: Fraction
     step: Step
 
+    @classmethod
+    def between(cls, program: Program, old: Timeline, new: Timeline, spend: Fraction, step: Step) -> Self | None:
+        """The change that a step made of a timeline; None where it made none."""
+        replaced = difference(program, old, new)
+        if not replaced:
+            return None
+        from_, to = last_tier(program, old), last_tier(program, new)
+        kind: Kind = "promoted" if to.rank > from_.rank else "demoted" if to.rank < from_.rank else "corrected"
+        return cls(kind, from_, to, replaced, spend, step)
+
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A customer after some steps. `timeline` holds every entry from `changed_at` on; None: it is unchanged."""
+    """A customer after some steps. `timeline` holds every entry from `changed_at` on; None: it is unchanged.
+
+    Where `curve` is None, the movements are loose, and those of refunds have to be kept beside the orders: `loose`.
+    """
 
     standing: Standing
-    changes: tuple[Change, ...]
+    changes: Sequence[Change]
     changed_at: datetime | None
     timeline: Timeline
+    curve: Curve | None = None
+    loose: Sequence[Movement] = ()
+
+    @classmethod
+    def of(
+        cls, standing: Standing, timeline: Timeline, changes: Sequence[Change], kept: Curve | Sequence[Movement]
+    ) -> Self:
+        """The customer after `changes`, whose whole timeline is `timeline` as far as they go back."""
+        changed_at = min((change.timeline[0].effective_at for change in changes), default=None)
+        entries = tuple(entry for entry in timeline if changed_at and entry.effective_at >= changed_at)
+        curve, loose = (kept, ()) if isinstance(kept, Curve) else (None, kept)
+        return cls(standing, changes, changed_at, entries, curve, loose)
 
 
-def reading(program: Program, standing: Standing, steps: Iterable[Step]) -> Leaving | Rejudging | None:
-    """What has to be read before the steps can be folded; None when the standing is enough."""
-    before = standing.judged_at
-    late: list[datetime] = []
+def needs_curve(program: Program, standing: Standing, steps: Iterable[Step]) -> bool:
+    """Whether the steps have to be judged on the curve: one of them is late, or too many movements are loose."""
+    loose = standing.loose or 0
     for step in steps:
-        if _is_late(program, standing, standing.last, step):
-            late.append(step.since)
+        if _is_late(program, standing, step) or _is_on_curve(standing, step):
+            return True
+        loose += len(step.movements)
         standing = standing.after(step)
-    if late:
-        # The steps in order before the first late one move the window on from where it was.
-        earliest = min(late) if before is None else min(before, *late)
-        return Rejudging(standing.customer_id, start_of(first_day(earliest.toordinal())))
-    if before is None or standing.judged_at is None:
+    return standing.loose is not None and loose > MOST_LOOSE
+
+
+def is_settled(program: Program, last: Entry | None, step: Step) -> bool:
+    """Whether a step can change nothing, since the timeline ended before it: with `last`, in the highest tier."""
+    return last is not None and last.tier == program.highest.id and last.effective_at < step.since
+
+
+def leaving(standing: Standing, steps: Iterable[Step]) -> Leaving | None:
+    """What leaves the window while steps in order are folded; None: nothing does."""
+    before = standing.judged_at
+    if before is None:
         return None
-    start, end = (start_of(first_day(moment.toordinal())) for moment in (before, standing.judged_at))
+    after = max([before, *(step.latest for step in steps)])
+    start, end = (start_of(first_day(moment.toordinal())) for moment in (before, after))
     return Leaving(standing.customer_id, start, end) if start < end else None
 
 
-def fold(program: Program, standing: Standing, past: Past, steps: Iterable[Step]) -> Folded:
-    """Apply steps, all of orders in the program's currency, in log order; `past` is what `reading` asked for.
+def fold(program: Program, standing: Standing, days: Mapping[int, Fraction], steps: Iterable[Step]) -> Folded:
+    """Apply steps in order, all of orders in the program's currency, in log order.
 
-    Each step is judged by itself, so that what is published does not depend on how events were
-    cut into batches.
+    `days` is what was kept of each day (an ordinal) that leaves the window meanwhile. Each step is judged by
+    itself, so that what is published does not depend on how events were cut into batches.
     """
-    judge_ = _Judge.of(program, standing, past)
-    changes = [change for change in map(judge_.apply, steps) if change is not None]
-    return judge_.result(changes)
+    judged = _InOrder.of(program, standing, days)
+    changes = [change for change in map(judged.apply, steps) if change is not None]
+    return judged.result(changes)
+
+
+def loose_of(steps: Iterable[Step]) -> list[Movement]:
+    """The movements of refunds: those of purchases are the orders themselves."""
+    return [movement for step in steps for movement in step.movements[step.is_purchase :]]
 
 
 def replay(program: Program, customer_id: str, orders: Iterable[Order]) -> tuple[Standing, Timeline]:
@@ -152,72 +171,62 @@ def replay(program: Program, customer_id: str, orders: Iterable[Order]) -> tuple
     if not counted:
         return Standing(customer_id), ()
     window = Window()
-    timeline = judge(program, window, (), chain.from_iterable(order.movements() for order in counted))
-    judged_at = max(order.latest for order in counted)
+    movements = list(chain.from_iterable(order.movements() for order in counted))
+    timeline = judge(program, window, (), movements)
+    judged_at = max(movement.at for movement in movements)
     window.move(judged_at.toordinal())
     last = timeline[-1] if timeline else None
     return Standing(customer_id, judged_at, max(order.at for order in counted), window.spend, last), timeline
 
 
-def _is_late(program: Program, standing: Standing, last: Entry | None, step: Step) -> bool:
-    """Whether a step can change what was judged, where the timeline ends with `last`."""
+def _is_late(program: Program, standing: Standing, step: Step) -> bool:
+    """Whether a step can change what was judged."""
     # A tier once reached stays: after the highest there is nothing to judge.
-    is_settled = last is not None and last.tier == program.highest.id and last.effective_at < step.since
-    return not is_settled and not standing.precedes(step)
+    return not is_settled(program, standing.last, step) and not standing.precedes(step)
+
+
+def _is_on_curve(standing: Standing, step: Step) -> bool:
+    """Whether a step changes what the stored curve has already."""
+    return standing.curve_until is not None and step.since <= standing.curve_until
 
 
 @dataclass(slots=True)
-class _Judge:
+class _InOrder:
     program: Program
     standing: Standing
     window: Window
     timeline: Timeline
-    movements: dict[str, Sequence[Movement]]
+    loose: list[Movement] = field(default_factory=list[Movement])
+    count: int = 0
 
     @classmethod
-    def of(cls, program: Program, standing: Standing, past: Past) -> Self:
+    def of(cls, program: Program, standing: Standing, days: Mapping[int, Fraction]) -> Self:
         last = standing.judged_at.toordinal() if standing.judged_at else 0
-        days = {day: amount for day, amount in past.days.items() if day >= first_day(last)}
-        tail = (standing.last,) if standing.last else ()
-        timeline = tail if past.timeline is None else past.timeline
-        return cls(program, standing, Window(standing.spend, last, days), timeline, dict(past.movements))
+        inside = {day: amount for day, amount in days.items() if day >= first_day(last)}
+        timeline = (standing.last,) if standing.last else ()
+        return cls(program, standing, Window(standing.spend, last, inside), timeline)
 
     def apply(self, step: Step) -> Change | None:
         old = self.timeline
-        self.movements[step.order.order_id] = step.order.movements()
-        if _is_late(self.program, self.standing, old[-1] if old else None, step):
-            self._judge_again(step)
+        if step.is_purchase:
+            movements = step.movements
+            self.loose += movements[1:]
         else:
-            self._go_on(step)
+            # Another refund can shift what later ones of the order take: only the sum counts here.
+            at = max(step.since, self.standing.judged_at or step.since)
+            taken = sum((movement.amount for movement in step.movements), Fraction(0))
+            movements = [Movement(at, step.order.day, taken)]
+            self.loose += step.movements
+        self.count += len(step.movements)
+        self.timeline = judge(self.program, self.window, self.timeline, movements)
         self.standing = self.standing.after(step)
-        replaced = difference(self.program, old, self.timeline)
-        return self._change(old, replaced, step) if replaced else None
+        return Change.between(self.program, old, self.timeline, self.window.spend, step)
 
     def result(self, changes: Sequence[Change]) -> Folded:
         before = self.standing
         last = self.timeline[-1] if self.timeline else None
-        standing = Standing(before.customer_id, before.judged_at, before.purchased_at, self.window.spend, last)
-        changed_at = min((change.timeline[0].effective_at for change in changes), default=None)
-        entries = tuple(entry for entry in self.timeline if changed_at and entry.effective_at >= changed_at)
-        return Folded(standing, tuple(changes), changed_at, entries)
-
-    def _go_on(self, step: Step) -> None:
-        if step.before is None:
-            movements = self.movements[step.order.order_id]
-        else:
-            # Another refund can shift what later ones of the order take: only the sum counts here.
-            at = max(step.since, self.standing.judged_at or step.since)
-            movements = [Movement(at, step.order.at.toordinal(), step.order.kept - step.before.kept)]
-        self.timeline = judge(self.program, self.window, self.timeline, movements)
-
-    def _judge_again(self, step: Step) -> None:
-        movements = list(chain.from_iterable(self.movements.values()))
-        self.timeline, self.window = judge_again(self.program, self.timeline, movements, step.since)
-        # A refund of an order from before the window may be the last thing that happened.
-        assert self.standing.judged_at is not None, "nothing is late for a customer without a past"
-        self.window.move(self.standing.judged_at.toordinal())
-
-    def _change(self, old: Timeline, replaced: Timeline, step: Step) -> Change:
-        from_, to = last_tier(self.program, old), last_tier(self.program, self.timeline)
-        kind: Kind = "promoted" if to.rank > from_.rank else "demoted" if to.rank < from_.rank else "corrected"
-        return Change(kind, from_, to, replaced, self.window.spend, step)
+        standing = Standing(
+            *(before.customer_id, before.judged_at, before.purchased_at, self.window.spend, last, before.curve_until),
+            None if before.loose is None else before.loose + self.count,
+        )
+        return Folded.of(standing, self.timeline, changes, () if before.loose is None else self.loose)

@@ -1,14 +1,14 @@
-"""An order of a customer, and the refunds of it, reduced to what spend depends on."""
+"""An order of a customer and its refunds, reduced to what spend depends on."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Self
+from typing import Any, Self
 
 from shared.contracts.envelope import Event
-from shared.contracts.kept import Purchase, Refund, keep
+from shared.contracts.kept import Fold, Purchase, Refund, place_of
 from shared.contracts.shop import Line, PurchaseCompleted, RefundLine
 
 Amounts = Sequence[tuple[str, str]]
@@ -30,55 +30,66 @@ class Movement:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order, with the refunds of it that are known."""
+    """An order as bought, with what is stored of its refunds.
+
+    `folded` is the state of a `Refunding`; None where it was stored before there were such. `refunds` are all
+    refunds that are known, where they were read.
+    """
 
     order_id: str
     source: str
     at: datetime
     purchase: Purchase
-    refunds: tuple[Refund, ...] = ()
+    folded: Mapping[str, Any] | None = None
+    refunds: tuple[Refund, ...] | None = None
 
     @classmethod
     def of(cls, event: Event) -> Self:
-        """The order that a purchase event tells of."""
+        """The order that a purchase event announces; no refund of it is known."""
         data = event.data
         assert isinstance(data, PurchaseCompleted)
-        return cls(data.order_id, event.source, event.time, Purchase.of(data))
+        return cls(data.order_id, event.source, event.time, Purchase.of(data), refunds=())
 
-    def refund(self, refund_id: str) -> Refund | None:
-        """The refund of that id, if it is known."""
-        return next((one for one in self.refunds if one.refund_id == refund_id), None)
+    @property
+    def day(self) -> int:
+        """The day of the order, as an ordinal."""
+        return self.at.toordinal()
 
-    def with_refund(self, refund: Refund) -> Self:
-        """The order when one more refund is known."""
-        return replace(self, refunds=(*self.refunds, refund))
+    @property
+    def total(self) -> Fraction:
+        """The money of the order as bought."""
+        return Fraction(self.purchase.total)
 
     @property
     def kept(self) -> Fraction:
-        """What all known refunds leave of the order's money."""
-        return keep(self.purchase, self.refunds).total if self.refunds else Fraction(self.purchase.total)
-
-    @property
-    def latest(self) -> datetime:
-        """The instant of the last thing that happened to the order."""
-        return max((self.at, *(refund.time for refund in self.refunds)))
+        """What the refunds, which were read, leave of the money."""
+        return takings(self.purchase, self.refunds or ())[1].total
 
     def effective_at(self, refund: Refund) -> datetime:
         """When a refund counts: not before the order itself, whatever its clock said."""
         return max(self.at, refund.time)
 
     def movements(self) -> list[Movement]:
-        """The order's part in its customer's spend, in the order of time."""
-        day = self.at.toordinal()
-        bought = Movement(self.at, day, Fraction(self.purchase.total))
-        if not self.refunds:
-            return [bought]
-        refunds = {refund.refund_id: refund for refund in self.refunds}
-        taken = [
-            Movement(self.effective_at(refunds[step.refund_id]), day, -step.taken)
-            for step in keep(self.purchase, self.refunds).refunds
-        ]
-        return [bought, *taken]
+        """The order's part in its customer's spend, in the order of time; `refunds` were read."""
+        refunds = sorted(self.refunds or (), key=place_of)
+        bought = Movement(self.at, self.day, self.total)
+        return [bought, *(Movement(self.effective_at(one), self.day, -taken) for one, taken in self._taken(refunds))]
+
+    def _taken(self, refunds: Sequence[Refund]) -> Iterable[tuple[Refund, Fraction]]:
+        if refunds:
+            yield from zip(refunds, takings(self.purchase, refunds)[0].values(), strict=True)
+
+
+def takings(purchase: Purchase, refunds: Iterable[Refund]) -> tuple[dict[str, Fraction], Fold]:
+    """What each refund takes of what is kept until then, by refund id, and the fold of all; in the order they count."""
+    fold = Fold(purchase)
+    taken: dict[str, Fraction] = {}
+    left = fold.total
+    for refund in sorted(refunds, key=place_of):
+        fold.add(refund)
+        taken[refund.refund_id] = left - fold.total
+        left = fold.total
+    return taken, fold
 
 
 def amounts(lines: Iterable[Line | RefundLine]) -> list[tuple[str, str]]:

@@ -1,10 +1,11 @@
 """The timeline: which tier a customer is in from when on, a pure function of what happened when."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
+from services.tiers.rules.curve import Curve, Reading, amount_of, money_of, to_datetime, to_microsecond
 from services.tiers.rules.order import Movement
 from services.tiers.rules.program import Program, Tier
 from services.tiers.rules.window import Window
@@ -45,21 +46,20 @@ def judge(program: Program, window: Window, timeline: Timeline, movements: Itera
     return tuple(entries)
 
 
-def judge_again(
-    program: Program, timeline: Timeline, movements: Sequence[Movement], since: datetime
-) -> tuple[Timeline, Window]:
-    """The timeline when it is judged anew from an instant on, and the window at its end.
-
-    `movements` holds at least those of all orders from the beginning of the window that ends
-    with the day of `since`.
-    """
-    window = Window(last=since.toordinal())
-    for movement in movements:
-        if movement.at < since:
-            window.add(movement.day, movement.amount)
-    before = tuple(entry for entry in timeline if entry.effective_at < since)
-    later = (movement for movement in movements if movement.at >= since)
-    return judge(program, window, before, later), window
+def climb(program: Program, curve: Curve, timeline: Timeline, since: datetime) -> Reading[Timeline]:
+    """The timeline judged anew from an instant on, by a curve of spend; earlier entries stay as they are."""
+    entries = [entry for entry in timeline if entry.effective_at < since]
+    rank = last_tier(program, tuple(entries)).rank
+    at = to_microsecond(since)
+    while above := [amount_of(tier.spend) for tier in program.tiers[rank + 1 :]]:
+        found = yield from curve.first(at, min(above))
+        if found is None:
+            break
+        at = found
+        reached = program.reached(money_of((yield from curve.value(at))))
+        entries.append(Entry(to_datetime(at), reached.id))
+        rank = reached.rank
+    return tuple(entries)
 
 
 def last_tier(program: Program, timeline: Timeline) -> Tier:

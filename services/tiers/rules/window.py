@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
 from heapq import heapify, heappop, heappush
-from typing import Final, Self
+from typing import Final
 
+from services.tiers.rules.curve import Amount, Curve, Reading, amount_of, start_of_day, to_microsecond
 from services.tiers.rules.order import Movement
 
 DAYS: Final = 365
@@ -20,6 +21,21 @@ def first_day(last: int) -> int:
 def start_of(day: int) -> datetime:
     """The instant at which a day begins; before the calendar, the calendar's first."""
     return datetime.fromordinal(max(day, 1)).replace(tzinfo=UTC)
+
+
+def changes(movement: Movement) -> list[tuple[int, Amount]]:
+    """What a movement changes of spend, as (microsecond, amount): its day leaves the window after 365 days."""
+    leaves = start_of_day(movement.day + DAYS)
+    at, amount = to_microsecond(movement.at), amount_of(movement.amount)
+    return [(at, amount), (leaves, -amount)] if amount and at < leaves else []
+
+
+def count(curve: Curve, movements: Iterable[Movement]) -> Reading[None]:
+    """Add movements to a curve of spend."""
+    found = [change for movement in movements for change in changes(movement)]
+    yield from curve.read(at for at, _ in found)
+    for at, amount in found:
+        yield from curve.add(at, amount)
 
 
 @dataclass(slots=True)
@@ -37,15 +53,6 @@ class Window:
     def __post_init__(self) -> None:
         self._order = list(self.days)
         heapify(self._order)
-
-    @classmethod
-    def until(cls, moment: datetime, movements: Iterable[Movement]) -> Self:
-        """The window that ends with the day of an instant, over what happened up to it."""
-        window = cls(last=moment.toordinal())
-        for movement in movements:
-            if movement.at <= moment:
-                window.add(movement.day, movement.amount)
-        return window
 
     def move(self, last: int) -> None:
         """Let the window end with the day `last`; what is behind its new beginning no longer counts."""

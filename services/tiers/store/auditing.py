@@ -142,6 +142,19 @@ async def sample(connection: Connection, count: int) -> list[str]:
     return [row["customer_id"] for row in await connection.fetch(SAMPLE_SQL, count)]
 
 
+ORDERS_SQL = """
+SELECT customer_id, count(*) AS orders
+FROM purchase
+WHERE customer_id = ANY($1::text[])
+GROUP BY customer_id
+"""
+
+
+async def count_orders(connection: Connection, customer_ids: Sequence[str]) -> dict[str, int]:
+    """The number of orders of customers; who has none is missing."""
+    return {row["customer_id"]: row["orders"] for row in await connection.fetch(ORDERS_SQL, customer_ids)}
+
+
 KEPT_OF_SQL = "SELECT customer_id, order_id, kept, kept_divisor FROM purchase WHERE customer_id = ANY($1::text[])"
 
 

@@ -15,7 +15,7 @@ ON CONFLICT (customer_id) DO NOTHING
 """
 
 LOCK_SQL = """
-SELECT customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since
+SELECT customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since, curve_until, loose
 FROM customer
 WHERE customer_id = ANY($1::text[])
 ORDER BY customer_id
@@ -33,7 +33,7 @@ async def lock(connection: Connection, customer_ids: Iterable[str]) -> dict[str,
 
 
 FIND_SQL = """
-SELECT customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since
+SELECT customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since, curve_until, loose
 FROM customer
 WHERE customer_id = $1
 """
@@ -46,7 +46,7 @@ async def find(connection: Connection, customer_id: str) -> Standing:
 
 
 READ_SQL = """
-SELECT customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since
+SELECT customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since, curve_until, loose
 FROM customer
 WHERE customer_id = ANY($1::text[])
 """
@@ -64,9 +64,12 @@ SET judged_at = new.judged_at,
     spend = new.spend,
     spend_divisor = new.spend_divisor,
     tier = new.tier,
-    since = new.since
+    since = new.since,
+    curve_until = new.curve_until,
+    loose = new.loose
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::numeric[], $5::numeric[], $6::text[],
-            $7::timestamptz[]) AS new (customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since)
+            $7::timestamptz[], $8::timestamptz[], $9::int[])
+    AS new (customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since, curve_until, loose)
 WHERE customer.customer_id = new.customer_id
 """
 
@@ -81,6 +84,8 @@ async def save(connection: Connection, standings: Sequence[Standing]) -> None:
             *to_columns(one.spend),
             one.last and one.last.tier,
             one.last and one.last.effective_at,
+            one.curve_until,
+            one.loose,
         )
         for one in standings
     ]
@@ -95,4 +100,6 @@ def _standing(row: Mapping[str, Any]) -> Standing:
         row["purchased_at"],
         from_columns(row["spend"], row["spend_divisor"]),
         None if row["tier"] is None else Entry(row["since"], row["tier"]),
+        row["curve_until"],
+        row["loose"],
     )

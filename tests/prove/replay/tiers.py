@@ -2,15 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
-from services.tiers.rules.admission import Key, admit, key_of
+from services.tiers.rules.admission import Key, Known, RefundKey, admit, key_of
 from services.tiers.rules.order import Order
 from services.tiers.rules.program import Program
 from services.tiers.rules.timeline import Timeline, judge
 from services.tiers.rules.window import Window
 from shared.contracts.envelope import Event
+from shared.contracts.kept import Refund
 from shared.contracts.outcomes import Refusal
 from tests.prove.replay.dedupe import Seen
 
@@ -27,15 +28,18 @@ class Replayed:
 def replay(program: Program, events: Sequence[Event]) -> Replayed:
     """Replay a customer's purchases and refunds in the order of their log."""
     known: dict[Key, Order] = {}
+    refunds: dict[RefundKey, Refund] = {}
     early: defaultdict[Key, list[Event]] = defaultdict(list)
     refused: list[Refusal] = []
     seen = Seen()
     for event in seen.new_ones(events):
         key = key_of(event)
-        found = admit([event], {key: known[key]} if key in known else {}, {key: early.pop(key, [])})
+        orders = {key: known[key]} if key in known else {}
+        found = admit([event], Known(orders, refunds, {key: early.pop(key, [])}))
         early[key] = sorted((one.event for one in found.waiting), key=lambda one: (one.time, one.data.refund_id))
         for step in found.steps:
-            known[key] = step.order
+            known[key] = replace(step.order, refunds=(*(step.order.refunds or ()), *step.refunds))
+            refunds |= {(*key, refund.refund_id): refund for refund in step.refunds}
         refused += found.refusals
         seen.forget(one.event for one in found.refusals)
     counted = [order for order in known.values() if order.purchase.currency == program.currency]

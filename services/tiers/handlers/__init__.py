@@ -1,0 +1,1 @@
+"""Load, decide, write, announce: for batches of events, for who asks for a tier, and to verify what is stored."""

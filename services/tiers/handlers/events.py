@@ -1,0 +1,157 @@
+"""A batch of events: orders and refunds are recorded, customers judged, and what changed is announced."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from services.tiers.handlers.standing import load_pasts
+from services.tiers.rules import amount
+from services.tiers.rules.admission import Admission, Key, Known, RefundKey, Step, about, admit, key_of
+from services.tiers.rules.customer import Change, Folded, Standing, fold, leaving, needs_curve
+from services.tiers.rules.program import Program
+from services.tiers.rules.refunding import Reading
+from services.tiers.rules.rejudging import rejudge
+from services.tiers.store import curves, customers, orders, timelines
+from services.tiers.store.programs import load_program
+from shared import telemetry
+from shared.contracts.envelope import Cause, Event, Publication, publication
+from shared.contracts.loyalty import Progress, TierChanged, TimelineEntry
+from shared.contracts.outcomes import Refusal
+from shared.contracts.shop import PurchaseRefunded
+from shared.messaging import erasure, outbox, waiting
+from shared.postgres.pool import Connection
+
+SOURCE: Final = "/wafa/tiers"
+
+
+async def handle(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
+    """Apply a batch: record orders and refunds, judge the customers, announce what changed.
+
+    Of an erased customer the records and answers go; the books stay, which hold ids, money and times.
+    """
+    booked = erasure.others(events)
+    refusals = await _book(connection, booked, now) if booked else []
+    await erasure.apply(connection, events, erasure.erase_nothing, now)
+    return refusals
+
+
+async def _book(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
+    program = await load_program(connection, now)
+    standings = await customers.lock(connection, (event.customer_id for event in events))
+    admission = await _admit(connection, events)
+    steps = _by_customer(program, admission.steps)
+    folded = await _fold(connection, program, standings, steps)
+    await orders.save(connection, admission)
+    await _save(connection, program, folded, now)
+    await waiting.keep(connection, admission.waiting)
+    telemetry.DUPLICATES.labels("natural_key").inc(admission.repeats)
+    telemetry.DUPLICATES.labels("repeat_differs").inc(admission.differing)
+    return admission.refusals
+
+
+async def _admit(connection: Connection, events: Sequence[Event]) -> Admission:
+    bought: set[Key] = set()
+    refunds: set[RefundKey] = set()
+    for event in events:
+        if isinstance(event.data, PurchaseRefunded):
+            refunds.add((*key_of(event), event.data.refund_id))
+        else:
+            bought.add(key_of(event))
+    stored = await orders.load_known(connection, bought.union(refund[:2] for refund in refunds))
+    named = [refund for refund in refunds if refund[:2] in stored]
+    early: defaultdict[Key, list[Event]] = defaultdict(list)
+    new = [(customer_id, about(order_id)) for customer_id, order_id in bought - stored.keys()]
+    for one in await waiting.take(connection, new):
+        early[key_of(one.event)].append(one.event)
+    known = Known(stored, await orders.load_refunds(connection, named, stored), early)
+    admission = admit(events, known)
+    while admission.unread:
+        known = await _read_refunds(connection, known, admission.unread)
+        admission = admit(events, known)
+    return admission
+
+
+async def _read_refunds(connection: Connection, known: Known, unread: Iterable[tuple[Key, Reading | None]]) -> Known:
+    """What is known, with the refunds that are missing."""
+    whole = {key: known.orders[key] for key, reading in unread if reading is None}
+    last = [(key, reading) for key, reading in unread if reading is not None and key not in whole]
+    read = {key: {one.reading.pool: one for one in found} for key, found in known.read.items()}
+    for key, one in await orders.load_last_refunds(connection, last, known.orders):
+        read.setdefault(key, {})[one.reading.pool] = one
+    stored = {**known.orders, **await orders.load_refunds_of(connection, whole)}
+    return replace(known, orders=stored, read={key: tuple(found.values()) for key, found in read.items()})
+
+
+def _by_customer(program: Program, steps: Iterable[Step]) -> dict[str, list[Step]]:
+    """The steps that move spend: other currencies count nothing."""
+    found: defaultdict[str, list[Step]] = defaultdict(list)
+    for step in steps:
+        if step.order.purchase.currency == program.currency:
+            found[step.event.customer_id].append(step)
+    return found
+
+
+async def _fold(
+    connection: Connection, program: Program, standings: Mapping[str, Standing], steps: Mapping[str, Sequence[Step]]
+) -> list[Folded]:
+    """Apply each customer's steps: in order, or on the curve."""
+    found = [one for one, of_one in steps.items() if needs_curve(program, standings[one], of_one)]
+    rejudged = set(found)
+    ahead = [leaving(standings[one], of_one) for one, of_one in steps.items() if one not in rejudged]
+    days = await orders.load_leaving(connection, [one for one in ahead if one is not None], program.currency)
+    rejudged.update(one for one, of_one in days.items() if of_one is None)
+    folded = [
+        fold(program, standings[one], days.get(one) or {}, of_one)
+        for one, of_one in steps.items()
+        if one not in rejudged
+    ]
+    if not rejudged:
+        return folded
+    pasts = await load_pasts(connection, program, [standings[one] for one in rejudged])
+    runs = {one: (pasts[one].curve, rejudge(program, standings[one], pasts[one], steps[one])) for one in rejudged}
+    return folded + list((await curves.run(connection, runs)).values())
+
+
+async def _save(connection: Connection, program: Program, folded: Sequence[Folded], now: datetime) -> None:
+    await customers.save(connection, [one.standing for one in folded])
+    await curves.save(connection, folded)
+    await timelines.save(connection, folded)
+    changes = [change for one in folded for change in one.changes]
+    await timelines.record(connection, program, [(change, _reason(change)) for change in changes], now)
+    await outbox.announce(connection, [_publication(program, change) for change in changes])
+
+
+def _reason(change: Change) -> str:
+    """What moved the tier: spend that came, or spend that was given back."""
+    return "spend" if change.step.is_purchase else "refund"
+
+
+def _publication(program: Program, change: Change) -> Publication:
+    event, above = change.step.event, program.after(change.to)
+    data = TierChanged(
+        customer_id=event.customer_id,
+        program_version=program.version,
+        from_=change.from_.id,
+        to=change.to.id,
+        reason=_reason(change),
+        effective_at=change.timeline[0].effective_at,
+        points_multiplier=change.to.points_multiplier,
+        timeline=tuple(
+            TimelineEntry(
+                effective_at=entry.effective_at,
+                tier=entry.tier,
+                points_multiplier=program.tier(entry.tier).points_multiplier,
+            )
+            for entry in change.timeline
+        ),
+        progress=above
+        and Progress(
+            metric="spend",
+            value=amount.reached_text(change.spend),
+            needed=amount.reached_text(above.spend),
+            next=above.id,
+        ),
+    )
+    return publication(f"loyalty.tier.{change.kind}.v1", event.time, data, Cause.of(event), SOURCE)

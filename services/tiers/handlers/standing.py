@@ -1,0 +1,74 @@
+"""A customer's tier and spend as of now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+
+from services.tiers.rules.curve import Curve
+from services.tiers.rules.customer import Leaving, Standing
+from services.tiers.rules.program import Program, Tier
+from services.tiers.rules.rejudging import Past, spend_at
+from services.tiers.rules.timeline import tier_at
+from services.tiers.rules.window import first_day, start_of
+from services.tiers.store import curves, customers, orders, timelines
+from services.tiers.store.programs import load_program
+from shared.postgres.pool import Connection, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A customer's tier at an instant; `since` is None for the first tier since ever."""
+
+    program: Program
+    tier: Tier
+    since: datetime | None
+    spend: Fraction
+
+
+async def read_status(pool: Pool, customer_id: str, now: datetime) -> Status:
+    """The tier and the spend of a customer as of now; who is unknown is in the first tier and has spent nothing."""
+    # All of it as of one commit.
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        program = await load_program(connection, now)
+        standing = await customers.find(connection, customer_id)
+        timeline = (await timelines.load(connection, [customer_id])).get(customer_id, ())
+        spend = await _spend(connection, program, standing, now)
+    tier, since = tier_at(program, timeline, now)
+    return Status(program, tier, since, spend)
+
+
+async def load_pasts(connection: Connection, program: Program, standings: Sequence[Standing]) -> dict[str, Past]:
+    """What judging on the curve needs; of a stored curve, the stretches are read later."""
+    counted = [one for one in standings if one.loose is not None]
+    loose = await curves.load_loose(connection, counted, program.currency)
+    uncounted = [one.customer_id for one in standings if one.loose is None]
+    for customer_id, found in (await orders.load_all(connection, uncounted)).items() if uncounted else ():
+        loose[customer_id] = [
+            movement for order in found if order.purchase.currency == program.currency for movement in order.movements()
+        ]
+    known = await timelines.load(connection, [one.customer_id for one in standings])
+    return {
+        one.customer_id: Past(
+            known.get(one.customer_id, ()),
+            loose.get(one.customer_id, ()),
+            Curve.empty() if one.curve_until is None else Curve(),
+        )
+        for one in standings
+    }
+
+
+async def _spend(connection: Connection, program: Program, standing: Standing, now: datetime) -> Fraction:
+    """Spend within the window that ends today, as of now."""
+    if standing.judged_at is None:
+        return Fraction(0)
+    if standing.judged_at <= now:
+        judged, today = standing.judged_at.toordinal(), now.toordinal()
+        left = Leaving(standing.customer_id, start_of(first_day(judged)), start_of(first_day(today)))
+        days = (await orders.load_leaving(connection, [left], program.currency)).get(standing.customer_id, {})
+        if days is not None:
+            return standing.spend - sum(days.values(), Fraction(0))
+    # Something is dated ahead of now, or much has left the window.
+    past = (await load_pasts(connection, program, [standing]))[standing.customer_id]
+    runs = {standing.customer_id: (past.curve, spend_at(past, now))}
+    return (await curves.run(connection, runs))[standing.customer_id]

@@ -1,0 +1,270 @@
+"""What a refund changes of its order's movements, at a cost that does not depend on how many came before.
+
+What is kept of the money is a fold (see shared/contracts/kept.py). Spend needs more of it: when each part was taken.
+Refunds of one kind that follow each other (a run) take from pools: by share from all the money, by line each from its
+line. While there is enough in a pool, every refund takes what it asks for. When a pool is empty, a refund that counts
+before others leaves less for the last of them: what they took is moved back, the latest first. So it is kept where
+each pool ended. Only a refund that counts before the last run of its order needs all refunds of the order.
+"""
+
+from bisect import bisect, insort
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from fractions import Fraction
+from itertools import islice
+from typing import Any, Final, Literal
+
+from services.tiers.rules.order import Movement, Order
+from shared.contracts.kept import Fold, Place, Refund, place_of
+
+Pool = str | None
+"""What refunds take from: a line, by its id, or all the money of an order."""
+
+Kind = Literal["lines", "share"]
+
+_FEW: Final = 64
+_MORE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Refunds of an order that have to be read: of those that take from a pool, up to a place, the last `count`."""
+
+    pool: Pool
+    until: Place
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The refunds that were read for a `Reading`, the latest first."""
+
+    reading: Reading
+    refunds: Sequence[Refund]
+
+    def reaches(self, place: Place) -> bool:
+        """Whether all refunds that count after a place are there."""
+        return len(self.refunds) < self.reading.count or self.refunds[-1].place <= place
+
+
+class UnreadRefundsError(LookupError):
+    """What a refund changes depends on other refunds of its order, which were not read."""
+
+    def __init__(self, readings: Sequence[Reading] | None) -> None:
+        """`readings` are those that are missing; None: all refunds of the order are."""
+        super().__init__()
+        self.readings = readings
+
+
+@dataclass(slots=True)
+class _Run:
+    """The last run: its refunds count after `after`. `ends` are the pools that became empty in it.
+
+    Of each it is known where the last refund counts that took something, and how much that was.
+    """
+
+    kind: Kind | None = None
+    after: Place | None = None
+    ends: dict[Pool, tuple[Place, Fraction]] = field(default_factory=dict[Pool, tuple[Place, Fraction]])
+
+
+@dataclass(slots=True)
+class _Share:
+    """What a refund takes from a pool, what it frees of later ones, and where the pool ends then."""
+
+    taken: Fraction
+    freed: list[Movement] = field(default_factory=list[Movement])
+    end: tuple[Place, Fraction] | None = None
+
+
+class Refunding:
+    """An order while refunds of it arrive."""
+
+    __slots__ = ("_all", "_by_pool", "_new", "_order", "_read", "_run", "_stored", "fold")
+
+    def __init__(self, order: Order, read: Iterable[Read] = ()) -> None:
+        """Begin with what is stored of the refunds; `read` are those of them that were asked for.
+
+        Raises:
+            UnreadRefundsError: only the refunds themselves tell.
+        """
+        self._order: Final = order
+        self._read: Final = {one.reading.pool: one for one in read}
+        self._all: Final = None if order.refunds is None else list(order.refunds)
+        self._new: Final = list[Refund]()
+        self._by_pool: Final = dict[Pool, list[Refund]]()
+        self._run = _Run()
+        self.fold = Fold(order.purchase)
+        """What is kept of the order."""
+        if self._all is not None:
+            self._take_all(self._all)
+        elif order.folded is not None:
+            self._load(order.folded)
+        else:
+            raise UnreadRefundsError(None)
+        self._stored: Final = (self.fold.last, dict(self._run.ends))
+
+    def add(self, refund: Refund) -> list[Movement]:
+        """Add a refund that fits and is new; returns the movements that it adds, its own first.
+
+        Raises:
+            UnreadRefundsError: it depends on refunds that were not read.
+        """
+        place, run = refund.place, self._run
+        is_in_run = run.after is None or place > run.after
+        if self.fold.last is None or place > self.fold.last:
+            movements = [self._movement(refund, -self._take_last(refund))]
+        elif is_in_run and self.fold.is_final and all(end < place for end, _ in run.ends.values()):
+            self.fold.add(refund)
+            movements = [self._movement(refund, Fraction(0))]
+        elif is_in_run and run.kind == self._kind(refund):
+            movements = self._take_in_run(refund)
+        else:
+            movements = self._take_before_run(refund)
+        self._note(refund)
+        return movements
+
+    def to_json(self) -> dict[str, Any]:
+        """The state as it is stored with the order, which is what `Order.folded` holds."""
+        run = self._run
+        return {
+            "fold": self.fold.to_json(),
+            "kind": run.kind,
+            "after": run.after and _place_to_json(run.after),
+            "ends": [(pool, _place_to_json(place), str(taken)) for pool, (place, taken) in run.ends.items()],
+        }
+
+    def _load(self, stored: Mapping[str, Any]) -> None:
+        if stored:
+            self.fold = Fold.from_json(self._order.purchase, stored["fold"])
+            after = stored["after"] and _place_from_json(stored["after"])
+            ends = {pool: (_place_from_json(place), Fraction(taken)) for pool, place, taken in stored["ends"]}
+            self._run = _Run(stored["kind"], after, ends)
+
+    def _take_all(self, refunds: Iterable[Refund]) -> dict[str, Fraction]:
+        """Fold refunds from the beginning; returns what each takes, by refund id."""
+        self.fold, self._run = Fold(self._order.purchase), _Run()
+        return {refund.refund_id: self._take_last(refund) for refund in sorted(refunds, key=place_of)}
+
+    def _take_last(self, refund: Refund) -> Fraction:
+        """Take a refund that counts after all others; returns what it takes."""
+        fold, kind = self.fold, self._kind(refund)
+        if kind != self._run.kind and not fold.is_final:
+            self._run = _Run(kind, fold.last)
+        before, left = fold.total, self._left()
+        fold.add(refund)
+        for pool, asked in self._asked(refund).items():
+            if 0 < (there := left.get(pool, Fraction(0))) <= asked:
+                self._run.ends[pool] = refund.place, there
+        return before - fold.total
+
+    def _take_in_run(self, refund: Refund) -> list[Movement]:
+        """Take a refund that counts among those of the last run."""
+        left, shares, missing = self._left(), dict[Pool, _Share](), list[Reading]()
+        for pool, asked in self._asked(refund).items():
+            try:
+                shares[pool] = self._share(refund, pool, asked, left.get(pool, Fraction(0)))
+            except UnreadRefundsError as error:
+                missing += error.readings or ()
+        if missing:
+            raise UnreadRefundsError(missing)
+        self.fold.add(refund)
+        self._run.ends |= {pool: share.end for pool, share in shares.items() if share.end is not None}
+        taken = sum((share.taken for share in shares.values()), Fraction(0))
+        return [self._movement(refund, -taken), *(one for share in shares.values() for one in share.freed)]
+
+    def _share(self, refund: Refund, pool: Pool, asked: Fraction, there: Fraction) -> _Share:
+        """What a refund of the last run takes from a pool in which so much is left."""
+        end = self._run.ends.get(pool)
+        if asked < there:
+            return _Share(asked)
+        if asked == 0 or (end is None and there == 0) or (end is not None and end[0] < refund.place):
+            return _Share(Fraction(0))
+        share, need = _Share(there), asked - there
+        takers = self._takers(pool)
+        last = len(takers) if end is None else bisect(takers, end[0], key=place_of)
+        for other in islice(reversed(takers), len(takers) - last, None):
+            if other.place < refund.place:
+                break
+            self._check_read(pool, other.place)
+            took = end[1] if end is not None and other.place == end[0] else self._asked(other)[pool]
+            back = min(took, need)
+            if back:
+                share.freed.append(self._movement(other, back))
+                share.taken += back
+                need -= back
+            if back < took:
+                share.end = other.place, took - back
+                return share
+        self._check_read(pool, refund.place)
+        share.end = refund.place, share.taken
+        return share
+
+    def _takers(self, pool: Pool) -> list[Refund]:
+        """The refunds of a pool that are there, in the order they count."""
+        takers = self._by_pool.get(pool)
+        if takers is None:
+            read = self._read.get(pool)
+            stored = self._all if self._all is not None else [*(read.refunds if read else ()), *self._new]
+            takers = sorted((one for one in stored if pool in self._asked(one)), key=place_of)
+            self._by_pool[pool] = takers
+        return takers
+
+    def _check_read(self, pool: Pool, after: Place) -> None:
+        """See that all refunds that took from a pool after a place are there."""
+        last, ends = self._stored
+        until = ends[pool][0] if pool in ends else last
+        if self._all is not None or until is None or until <= after:
+            return
+        read = self._read.get(pool)
+        if read is None or not read.reaches(after):
+            # Seldom is more moved back than the last few took: most of what counts after the place is not needed.
+            raise UnreadRefundsError([Reading(pool, until, read.reading.count * _MORE if read else _FEW)])
+
+    def _note(self, refund: Refund) -> None:
+        self._new.append(refund)
+        if self._all is not None:
+            self._all.append(refund)
+        for pool in self._asked(refund) if self._by_pool else ():
+            if pool in self._by_pool:
+                insort(self._by_pool[pool], refund, key=place_of)
+
+    def _take_before_run(self, refund: Refund) -> list[Movement]:
+        """Take a refund that counts before the last run: all that follow it are folded again."""
+        if self._all is None:
+            raise UnreadRefundsError(None)
+        old = self._take_all(self._all)
+        new = self._take_all([*self._all, refund])
+        others = [self._movement(one, old[one.refund_id] - new[one.refund_id]) for one in self._all]
+        return [self._movement(refund, -new[refund.refund_id]), *(one for one in others if one.amount)]
+
+    def _movement(self, refund: Refund, amount: Fraction) -> Movement:
+        return Movement(self._order.effective_at(refund), self._order.day, amount)
+
+    def _kind(self, refund: Refund) -> Kind:
+        return "lines" if refund.lines and self._order.purchase.lines else "share"
+
+    def _asked(self, refund: Refund) -> dict[Pool, Fraction]:
+        """What a refund asks for, by pool."""
+        if self._kind(refund) == "share":
+            return {None: Fraction(refund.amount)}
+        asked: dict[Pool, Fraction] = {}
+        for line in refund.lines:
+            asked[line.line_id] = asked.get(line.line_id, Fraction(0)) + Fraction(line.amount)
+        return asked
+
+    def _left(self) -> dict[Pool, Fraction]:
+        """What is left in each pool of the last run; those that are missing are empty."""
+        if self._run.kind == "share":
+            return {None: self.fold.total}
+        kept = self.fold.kept()
+        return {line.line.line_id: Fraction(line.numerator, kept.scale) for line in kept.lines}
+
+
+def _place_to_json(place: Place) -> tuple[str, str]:
+    return place[0].isoformat(), place[1]
+
+
+def _place_from_json(stored: Sequence[str]) -> Place:
+    return datetime.fromisoformat(stored[0]), stored[1]

@@ -1,0 +1,84 @@
+"""Judging on the curve of spend: what a late step changes, at a cost that does not depend on what came before.
+
+The curve is not kept up with every event. Movements are loose until there are `MOST_LOOSE` of them or one comes
+late; then all of them go onto the curve. A customer with fewer movements has no stored curve: what is loose makes one.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from fractions import Fraction
+from itertools import chain
+
+from services.tiers.rules.admission import Step
+from services.tiers.rules.curve import Amount, Curve, Reading, money_of, to_microsecond
+from services.tiers.rules.customer import MOST_LOOSE, Change, Folded, Standing, is_settled, loose_of
+from services.tiers.rules.order import Movement
+from services.tiers.rules.program import Program
+from services.tiers.rules.timeline import Timeline, climb
+from services.tiers.rules.window import changes, count
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What was read of a customer beside the standing: the timeline, the loose movements, and the curve."""
+
+    timeline: Timeline = ()
+    loose: Sequence[Movement] = ()
+    curve: Curve = field(default_factory=Curve.empty)
+
+
+def rejudge(program: Program, standing: Standing, past: Past, steps: Sequence[Step]) -> Reading[Folded]:
+    """Apply steps of any time, all of orders in the program's currency, in log order; each is judged by itself."""
+    curve, timeline, found = past.curve, past.timeline, list[Change]()
+    new = [movement for step in steps for movement in step.movements]
+    yield from curve.read(at for movement in chain(past.loose, new) for at, _ in changes(movement))
+    yield from count(curve, past.loose)
+    for step in steps:
+        yield from count(curve, step.movements)
+        standing, old = standing.after(step), timeline
+        if not is_settled(program, old[-1] if old else None, step):
+            timeline = yield from climb(program, curve, old, step.since)
+        if timeline != old:
+            spend = yield from _value(curve, standing.judged_at)
+            change = Change.between(program, old, timeline, spend, step)
+            assert change is not None, "the timelines differ"
+            found.append(change)
+    spend = yield from _value(curve, standing.judged_at)
+    standing = replace(standing, spend=spend, last=timeline[-1] if timeline else None)
+    return _keep(standing, curve, timeline, found, steps)
+
+
+def spend_at(past: Past, moment: datetime) -> Reading[Fraction]:
+    """Spend at an instant, by the curve and what is loose."""
+    yield from count(past.curve, past.loose)
+    return (yield from _value(past.curve, moment))
+
+
+def is_whole(past: Past, movements: Iterable[Movement]) -> bool:
+    """Whether the curve, read as a whole, and what is loose are just these movements."""
+    sums: defaultdict[int, Amount] = defaultdict(int, past.curve.changes())
+    for movement in past.loose:
+        for at, amount in changes(movement):
+            sums[at] += amount
+    for movement in movements:
+        for at, amount in changes(movement):
+            sums[at] -= amount
+    return past.curve.is_sound() and not any(sums.values())
+
+
+def _keep(
+    standing: Standing, curve: Curve, timeline: Timeline, found: Sequence[Change], steps: Iterable[Step]
+) -> Folded:
+    steps = list(steps)
+    loose = None if standing.loose is None else standing.loose + sum(len(step.movements) for step in steps)
+    if standing.curve_until is None and loose is not None and loose <= MOST_LOOSE:
+        return Folded.of(replace(standing, loose=loose), timeline, found, loose_of(steps))
+    curve.settle()
+    return Folded.of(replace(standing, curve_until=standing.judged_at, loose=0), timeline, found, curve)
+
+
+def _value(curve: Curve, moment: datetime | None) -> Reading[Fraction]:
+    assert moment is not None, "something happened"
+    return money_of((yield from curve.value(to_microsecond(moment))))

@@ -1,0 +1,154 @@
+"""Curves of spend, and the movements that are not on them yet."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from fractions import Fraction
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from services.tiers.rules.curve import Amount, Branch, Curve, Key, Leaf, Part, Reading, Stretch
+from services.tiers.rules.customer import Folded, Standing
+from services.tiers.rules.order import Movement
+from services.tiers.store.fractions import from_columns, to_columns
+from shared.postgres.pool import Connection
+
+T = TypeVar("T")
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+LOAD_SQL = """
+SELECT customer_id, bits, place, is_leaf, content
+FROM unnest($1::text[], $2::smallint[], $3::bigint[]) AS wanted (customer_id, bits, place)
+JOIN spend_curve USING (customer_id, bits, place)
+"""
+
+
+async def load(connection: Connection, wanted: Mapping[str, Iterable[Key]]) -> dict[str, dict[Key, Stretch]]:
+    """Those of the stretches, asked for by customer, that are stored."""
+    rows = [(customer_id, *key) for customer_id, keys in wanted.items() for key in keys]
+    found: defaultdict[str, dict[Key, Stretch]] = defaultdict(dict)
+    if rows:
+        for row in await connection.fetch(LOAD_SQL, *zip(*rows, strict=True)):
+            found[row["customer_id"]][row["bits"], row["place"]] = _stretch(row)
+    return found
+
+
+async def run(connection: Connection, readings: Mapping[str, tuple[Curve, Reading[T]]]) -> dict[str, T]:
+    """What readings of customers' curves return; what they ask for is read for all of them at once."""
+    going = dict(readings)
+    found: dict[str, T] = {}
+    while going:
+        wanted: dict[str, Sequence[Key]] = {}
+        for customer_id, (_, reading) in list(going.items()):
+            try:
+                wanted[customer_id] = next(reading)
+            except StopIteration as end:
+                found[customer_id] = end.value
+                del going[customer_id]
+        for customer_id, stretches in (await load(connection, wanted)).items():
+            going[customer_id][0].stretches.update(stretches)
+    return found
+
+
+async def save(connection: Connection, folded: Sequence[Folded]) -> None:
+    """Write what changed of curves, and the movements that are not on them."""
+    await _save_stretches(connection, folded)
+    await _tie(connection, [one.standing.customer_id for one in folded if one.curve is not None])
+    await _add_loose(connection, [(one.standing.customer_id, movement) for one in folded for movement in one.loose])
+
+
+SAVE_SQL = """
+INSERT INTO spend_curve (customer_id, bits, place, is_leaf, content)
+SELECT customer_id, bits, place, is_leaf, content::json
+FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::boolean[], $5::text[])
+    AS changed (customer_id, bits, place, is_leaf, content)
+ON CONFLICT (customer_id, bits, place) DO UPDATE SET is_leaf = excluded.is_leaf, content = excluded.content
+"""
+
+
+async def _save_stretches(connection: Connection, folded: Sequence[Folded]) -> None:
+    rows = [
+        (customer.standing.customer_id, *key, *_content(key, customer.curve.stretches[key]))
+        for customer in folded
+        if customer.curve is not None
+        for key in customer.curve.changed
+    ]
+    if rows:
+        await connection.execute(SAVE_SQL, *zip(*rows, strict=True))
+
+
+# Purchases move spend as they were bought: what refunds take of them are movements of their own.
+LOOSE_SQL = """
+SELECT wanted.customer_id, purchased_at AS at, (purchased_at AT TIME ZONE 'UTC')::date AS day, total AS amount,
+       1::numeric AS divisor
+FROM unnest($1::text[], $2::timestamptz[]) AS wanted (customer_id, since)
+JOIN purchase ON purchase.customer_id = wanted.customer_id AND currency = $3
+             AND purchased_at > coalesce(since, '-infinity')
+UNION ALL
+SELECT customer_id, at, day, amount, divisor FROM loose_refund WHERE customer_id = ANY($1::text[])
+"""
+
+
+async def load_loose(connection: Connection, standings: Iterable[Standing], currency: str) -> dict[str, list[Movement]]:
+    """The movements of customers, of orders in a currency, that are not on their curves."""
+    found: defaultdict[str, list[Movement]] = defaultdict(list)
+    wanted = [(standing.customer_id, standing.curve_until) for standing in standings]
+    if wanted:
+        for row in await connection.fetch(LOOSE_SQL, *zip(*wanted, strict=True), currency):
+            amount = from_columns(row["amount"], row["divisor"])
+            found[row["customer_id"]].append(Movement(row["at"], row["day"].toordinal(), amount))
+    return found
+
+
+TIE_SQL = "DELETE FROM loose_refund WHERE customer_id = ANY($1::text[])"
+
+
+async def _tie(connection: Connection, customer_ids: Sequence[str]) -> None:
+    """Forget the loose movements of customers, which are on their curves now."""
+    if customer_ids:
+        await connection.execute(TIE_SQL, customer_ids)
+
+
+async def _add_loose(connection: Connection, movements: Sequence[tuple[str, Movement]]) -> None:
+    if movements:
+        await connection.copy_records_to_table(
+            "loose_refund",
+            records=[
+                (customer_id, movement.at, date.fromordinal(movement.day), *to_columns(movement.amount))
+                for customer_id, movement in movements
+            ],
+            columns=("customer_id", "at", "day", "amount", "divisor"),
+        )
+
+
+WHOLE_SQL = "SELECT bits, place, is_leaf, content FROM spend_curve WHERE customer_id = $1"
+
+
+async def load_whole(connection: Connection, customer_id: str) -> Curve:
+    """All of a customer's curve."""
+    rows = await connection.fetch(WHOLE_SQL, customer_id)
+    return Curve({(row["bits"], row["place"]): _stretch(row) for row in rows})
+
+
+def _stretch(row: Mapping[str, Any]) -> Stretch:
+    begin = row["place"] << row["bits"]
+    if row["is_leaf"]:
+        return Leaf({begin + at: _amount(change) for at, change in row["content"]})
+    first = row["place"] << 6
+    return Branch({first + place: Part(_amount(sum_), _amount(peak)) for place, sum_, peak in row["content"]})
+
+
+def _content(key: Key, stretch: Stretch) -> tuple[bool, str]:
+    bits, place = key
+    if isinstance(stretch, Leaf):
+        begin = place << bits
+        changes = [(at - begin, str(change)) for at, change in stretch.changes.items()]
+        return True, _ENCODER.encode(changes).decode()
+    parts = [(one & 63, str(part.sum), str(part.peak)) for one, part in stretch.parts.items()]
+    return False, _ENCODER.encode(parts).decode()
+
+
+def _amount(text: str) -> Amount:
+    return Fraction(text) if "/" in text else int(text)

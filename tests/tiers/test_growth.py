@@ -1,0 +1,105 @@
+"""What an event costs does not depend on what its customer has: rows read and statements, counted."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from services.tiers.handlers.events import handle
+from services.tiers.handlers.standing import read_status
+from services.tiers.handlers.verifying import verify
+from shared.contracts.envelope import Event
+from shared.postgres.pool import Connection, Pool
+from tests.tiers.applied import NOW, apply, timeline
+from tests.tiers.shop import NOON, day, purchase, refund
+
+
+class Counting:
+    """A connection that counts the statements that it is given and the rows that they return."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.statements = self.rows = 0
+
+    async def fetch(self, *arguments: Any) -> Sequence[Any]:
+        found = await self.connection.fetch(*arguments)
+        self.statements += 1
+        self.rows += len(found)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+
+async def cost(pool: Pool, *events: Event) -> tuple[int, int]:
+    """Statements and rows of a batch, which is applied."""
+    async with pool.acquire() as connection, connection.transaction():
+        counting = Counting(connection)
+        await handle(counting, events, NOW)  # pyright: ignore[reportArgumentType]
+        return counting.statements, counting.rows
+
+
+def history(count: int) -> list[Event]:
+    """So many orders within two years, the newest first, and small enough that the highest tier is not reached."""
+    return [purchase(f"{number}", "0.30", day(-number * 730 / count)) for number in range(count)]
+
+
+async def offenders(pool: Pool) -> list[str]:
+    """What a replay of everything finds wrong."""
+    return [check.name async for check in verify(pool, 10, NOW) if check.offenders]
+
+
+async def grown(pool: Pool, count: int) -> None:
+    for start in range(0, count, 500):
+        await apply(pool, *history(count)[start : start + 500])
+
+
+@pytest.mark.parametrize(("shift", "most"), [(-200, 60), (400, 300)])
+async def test_an_order_reads_little_however_many_orders_there_are(tiers_pool: Pool, shift: float, most: int):
+    await grown(tiers_pool, 3_000)
+    assert await offenders(tiers_pool) == []
+    statements, rows = await cost(tiers_pool, purchase("new", "0.30", day(shift)))
+    assert statements < 25
+    assert rows < most
+
+
+async def test_what_a_day_holds_need_not_be_read(tiers_pool: Pool):
+    at_once = [purchase(f"{number}", "0.30", NOON - timedelta(seconds=number)) for number in range(3_000)]
+    for start in range(0, 3_000, 500):
+        await apply(tiers_pool, *at_once[start : start + 500])
+    _, rows = await cost(tiers_pool, purchase("late", "0.30", NOON - timedelta(seconds=1_000.5)))
+    assert rows < 60
+    _, rows = await cost(tiers_pool, purchase("next year", "0.30", day(500)))
+    assert rows < 300
+    assert (await read_status(tiers_pool, "ann", day(501))).spend == Fraction("0.30")
+
+
+@pytest.mark.parametrize("total", ["5000.00", "5.00"])
+@pytest.mark.parametrize("step", [1, -1])
+async def test_a_refund_reads_few_others(tiers_pool: Pool, total: str, step: int):
+    await apply(tiers_pool, purchase("o", total))
+    refunds = [refund("o", f"r{number}", "0.01", day(1) + timedelta(seconds=number * step)) for number in range(2_000)]
+    for start in range(0, 2_000, 500):
+        await apply(tiers_pool, *refunds[start : start + 500])
+    for late in (day(2), day(1) + timedelta(seconds=100.5 * step), day(0.5)):
+        statements, rows = await cost(tiers_pool, refund("o", f"late {late}", "0.01", late))
+        assert statements < 25
+        assert rows < 150
+    assert await offenders(tiers_pool) == []
+
+
+async def test_a_customer_from_before_the_curve_is_counted_once(tiers_pool: Pool):
+    events = history(700)
+    await apply(tiers_pool, *events, refund("600", "r", "0.10", day(0)), refund("600", "s", "0.10", day(-1)))
+    # As the migration finds a database that is filled.
+    await tiers_pool.execute("""
+        DELETE FROM spend_curve; DELETE FROM loose_refund;
+        UPDATE customer SET curve_until = NULL, loose = NULL; UPDATE purchase SET folded = NULL
+    """)
+    assert (await cost(tiers_pool, purchase("first", "200.00", day(-300))))[1] > 700
+    assert (await cost(tiers_pool, purchase("second", "200.00", day(-200))))[1] < 60
+    await apply(tiers_pool, refund("600", "t", "0.05", day(-1)))
+    assert await timeline(tiers_pool) == [(day(-200), "silver")]
+    assert await offenders(tiers_pool) == []

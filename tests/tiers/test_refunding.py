@@ -1,0 +1,136 @@
+"""What refunds change of an order's movements, one by one and in any order, against the fold of all of them."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.tiers.rules import refunding
+from services.tiers.rules.order import Movement, Order
+from services.tiers.rules.refunding import Read, Reading, Refunding, UnreadRefundsError
+from shared.contracts.kept import Purchase, Refund, keep
+from shared.contracts.shop import Line, RefundLine
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+AMOUNTS = st.sampled_from(("0.00", "0.01", "1.00", "3.33", "7.00", "20.00"))
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> Order:
+    """An order of 20.00 without lines, or with up to three lines, one of them free perhaps."""
+    amounts = draw(st.lists(st.sampled_from(("0.00", "5.00", "10.00")), max_size=3))
+    total = f"{sum(map(Fraction, amounts)).numerator}.00" if amounts else "20.00"
+    lines = tuple(Line(f"l{number}", "-", 1, amount) for number, amount in enumerate(amounts))
+    return Order("o", "/shop", BEGIN, Purchase("USD", total, lines), {})
+
+
+@st.composite
+def refunds(draw: st.DrawFn, order: Order, *, mixed: bool) -> list[Refund]:
+    """Refunds in the order of their arrival; unless `mixed`, all by line or all by share."""
+    by_line = draw(st.booleans())
+    made: list[Refund] = []
+    for number in range(draw(st.integers(0, 9))):
+        lines: tuple[RefundLine, ...] = ()
+        if order.purchase.lines and (draw(st.booleans()) if mixed else by_line):
+            names = draw(st.lists(st.sampled_from(order.purchase.lines), min_size=1, max_size=3))
+            lines = tuple(RefundLine(line.line_id, 0, draw(AMOUNTS)) for line in names)
+        amount = f"{float(sum(Fraction(line.amount) for line in lines)):.4f}" if lines else draw(AMOUNTS)
+        time = BEGIN + timedelta(hours=draw(st.integers(-1, 6)))
+        made.append(Refund(f"r{number}", time, "USD", amount, lines))
+    return draw(st.permutations(made))
+
+
+def moved(movements: Sequence[Movement]) -> Counter[datetime]:
+    """The sum of the movements of each instant, without those of nothing."""
+    sums: Counter[datetime] = Counter()
+    for movement in movements:
+        sums[movement.at] += movement.amount  # pyright: ignore[reportArgumentType]
+    return Counter({at: amount for at, amount in sums.items() if amount})
+
+
+class Store:
+    """What a database keeps of an order, and how it answers readings."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.refunds: list[Refund] = []
+        self.asked_for_all = 0
+
+    def add(self, batch: Sequence[Refund]) -> list[list[Movement]]:
+        """Add a batch, with as many refunds read as are asked for, and no more."""
+        order, read = self.order, dict[str | None, Read]()
+        while True:
+            try:
+                adding = Refunding(order, read.values())
+                found = [adding.add(refund) for refund in batch]
+            except UnreadRefundsError as error:
+                if error.readings is None:
+                    self.asked_for_all += 1
+                    order = replace(order, refunds=tuple(self.refunds))
+                for reading in error.readings or ():
+                    read[reading.pool] = self._answer(reading)
+            else:
+                break
+        self.refunds += batch
+        self.order = replace(self.order, folded=msgspec.json.decode(msgspec.json.encode(adding.to_json())))
+        assert adding.fold.total == keep(order.purchase, self.refunds).total
+        return found
+
+    def _answer(self, reading: Reading) -> Read:
+        fitting = [
+            one
+            for one in sorted(self.refunds, key=lambda one: one.place, reverse=True)
+            if one.place <= reading.until
+            and (reading.pool is None or reading.pool in {line.line_id for line in one.lines})
+        ]
+        return Read(reading, fitting[: reading.count])
+
+
+def batches(refunds: Sequence[Refund], size: int) -> Iterator[Sequence[Refund]]:
+    for start in range(0, len(refunds), size):
+        yield refunds[start : start + size]
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little is read at once, so that little has to be missing."""
+    monkeypatch.setattr(refunding, "_FEW", 1)
+    monkeypatch.setattr(refunding, "_MORE", 2)
+
+
+@given(data=st.data(), order=orders(), size=st.integers(1, 4), mixed=st.booleans(), whole=st.booleans())
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_each_refund_moves_what_the_fold_of_all_says(
+    data: st.DataObject, order: Order, size: int, *, mixed: bool, whole: bool
+):
+    arriving = data.draw(refunds(order, mixed=mixed))
+    store = Store(replace(order, refunds=()) if whole else order)
+    movements = [Movement(order.at, order.day, order.total)]
+    for number, batch in enumerate(batches(arriving, size)):
+        for found in store.add(batch):
+            movements += found
+        known = replace(order, refunds=tuple(arriving[: (number + 1) * size]))
+        assert moved(movements) == moved(known.movements())
+        if whole:
+            store.order = known
+
+
+@given(data=st.data(), order=orders(), size=st.integers(1, 4))
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_refunds_of_one_kind_never_need_all_others(data: st.DataObject, order: Order, size: int):
+    store = Store(order)
+    for batch in batches(data.draw(refunds(order, mixed=False)), size):
+        store.add(batch)
+    assert store.asked_for_all == 0
+
+
+def test_one_that_was_stored_without_its_state_needs_all_others():
+    with pytest.raises(UnreadRefundsError) as raised:
+        Refunding(Order("o", "/shop", BEGIN, Purchase("USD", "1.00"), None))
+    assert raised.value.readings is None
