@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.tiers import handlers as tiers
+from services.tiers.handlers import events as tiers
 from shared.contracts.envelope import Event, Record, decode
 from shared.contracts.registry import TYPES
 from shared.postgres.pool import Pool
