@@ -10,11 +10,12 @@ from typing import Final, Self
 from uuid import UUID
 
 from services.referrals.rules.code import ALPHABET, LENGTH, parse
-from services.referrals.rules.fold import Known, OrderKey, Outcome, Step, about, fold
+from services.referrals.rules.fold import Known, OrderKey, Outcome, RefundKey, Step, about, fold
 from services.referrals.rules.order import Order, is_same_purchase
 from services.referrals.rules.program import Program, program_at
 from services.referrals.rules.referral import Referral, State, is_explained, referral_id_of
 from services.referrals.store import auditing, codes, locks, programs, purchases, referrals
+from services.referrals.store.purchases import Window
 from shared import telemetry
 from shared.contracts.envelope import Cause, Event, Publication, publication
 from shared.contracts.loyalty import ReferralChanged
@@ -50,7 +51,12 @@ async def _book(connection: Connection, events: Sequence[Event], now: datetime) 
     new = await purchases.add_orders(connection, batch.orders.values())
     refusals = await _refuse_conflicts(connection, batch, new)
     known = replace(known, waiting=await _take_waiting(connection, new))
-    outcome = fold((event for event in events if batch.is_accepted(event, new)), known)
+    accepted = [event for event in events if batch.is_accepted(event, new)]
+    outcome = fold(accepted, known)
+    while outcome.unread:
+        read = await purchases.with_refunds(connection, {key: known.orders[key] for key in outcome.unread})
+        known = replace(known, orders={**known.orders, **read})
+        outcome = fold(accepted, known)
     await _write(connection, outcome, now)
     return refusals + outcome.refused
 
@@ -89,9 +95,15 @@ async def verify(pool: Pool, sample: int) -> AsyncIterator[Check]:
 async def _misjudged(connection: Connection, versions: Mapping[int, Program], ids: Sequence[UUID]) -> list[str]:
     """Those of the referrals whose state nothing that is stored explains."""
     found = await referrals.read(connection, ids)
-    keys = await auditing.orders_of(connection, {referral.friend_id for referral, _ in found})
+    windows = [
+        _window(referral.friend_id, referral.signed_up_at, versions[referral.program_version])
+        for referral, _ in found
+        if referral.program_version in versions
+    ]
+    own = {(referral.friend_id, referral.order_id) for referral, _ in found if referral.order_id is not None}
+    stored = await purchases.load_history(connection, windows) | await purchases.load_orders(connection, own)
     orders: defaultdict[str, list[Order]] = defaultdict(list)
-    for (friend_id, _), order in (await purchases.load_orders(connection, keys)).items():
+    for (friend_id, _), order in (await purchases.with_refunds(connection, stored)).items():
         orders[friend_id].append(order)
     return [
         str(referral.referral_id)
@@ -118,7 +130,7 @@ class _Batch:
     sign_ups: list[Event] = field(default_factory=list[Event])
     orders: dict[OrderKey, Event] = field(default_factory=dict[OrderKey, Event])
     repeats: list[tuple[OrderKey, Event]] = field(default_factory=list[tuple[OrderKey, Event]])
-    refunded: set[OrderKey] = field(default_factory=set[OrderKey])
+    refunded: set[RefundKey] = field(default_factory=set[RefundKey])
 
     @classmethod
     def of(cls, events: Sequence[Event]) -> Self:
@@ -134,8 +146,8 @@ class _Batch:
                 key = (event.customer_id, order_id)
                 if self.orders.setdefault(key, event) is not event:
                     self.repeats.append((key, event))
-            case PurchaseRefunded(order_id=order_id):
-                self.refunded.add((event.customer_id, order_id))
+            case PurchaseRefunded(order_id=order_id, refund_id=refund_id):
+                self.refunded.add((event.customer_id, order_id, refund_id))
             case ReferralSignedUp(code=text):
                 self.sign_ups.append(event)
                 code = parse(text)
@@ -182,14 +194,17 @@ async def _lock(connection: Connection, batch: _Batch) -> _Sides:
 
 
 async def _load(connection: Connection, batch: _Batch, sides: _Sides) -> Known:
-    orders = await purchases.load_orders(connection, batch.refunded)
+    orders = await purchases.load_orders(connection, {refund[:2] for refund in batch.refunded})
+    named = [refund for refund in batch.refunded if refund[:2] in orders]
+    refunds = await purchases.load_refunds(connection, named, orders)
     if not sides.standing and not batch.sign_ups:
-        return Known(orders=orders)
+        return Known(orders=orders, refunds=refunds)
     known = Known(
         programs=await programs.load_published(connection),
         advocates=sides.advocates,
         standing=sides.standing,
         orders=orders,
+        refunds=refunds,
     )
     return await _load_friends(connection, batch, known) if batch.sign_ups else known
 
@@ -197,16 +212,23 @@ async def _load(connection: Connection, batch: _Batch, sides: _Sides) -> Known:
 async def _load_friends(connection: Connection, batch: _Batch, known: Known) -> Known:
     """What is known, with what decides on the batch's sign-ups."""
     friends = {event.customer_id for event in batch.sign_ups}
-    deadlines = [
-        (event.customer_id, event.time, program_at(known.programs, event.time).deadline(event.time))
-        for event in batch.sign_ups
-    ]
-    return replace(
-        known,
-        referred=await referrals.load_referred(connection, friends),
-        recorded=await referrals.load_recorded(connection, {referral_id_of(event) for event in batch.sign_ups}),
-        orders={**known.orders, **await purchases.load_history(connection, deadlines)},
-    )
+    referred = await referrals.load_referred(connection, friends)
+    recorded = await referrals.load_recorded(connection, {referral_id_of(event) for event in batch.sign_ups})
+    asked: dict[str, Window] = {}
+    for event in batch.sign_ups:
+        friend_id, data = event.customer_id, event.data
+        assert isinstance(data, ReferralSignedUp)
+        advocate_id = known.advocates.get(parse(data.code) or "")
+        # Orders decide on the first sign-up alone that names another customer's code: what follows is rejected for it.
+        if advocate_id not in {None, friend_id} and friend_id not in referred and referral_id_of(event) not in recorded:
+            asked.setdefault(friend_id, _window(friend_id, event.time, program_at(known.programs, event.time)))
+    history = await purchases.load_history(connection, asked.values())
+    return replace(known, referred=referred, recorded=recorded, orders={**history, **known.orders})
+
+
+def _window(friend_id: str, signed_up_at: datetime, program: Program) -> Window:
+    document = program.document
+    return Window(friend_id, signed_up_at, program.deadline(signed_up_at), document.currency, document.minimum)
 
 
 async def _refuse_conflicts(connection: Connection, batch: _Batch, new: Collection[OrderKey]) -> list[Refusal]:
@@ -238,8 +260,7 @@ async def _write(connection: Connection, outcome: Outcome, now: datetime) -> Non
     await purchases.add_refunds(connection, outcome.refunds)
     await waiting.keep(connection, outcome.waiting)
     # A referral that took several steps is written as it stands after the last.
-    last = {step.referral.referral_id: step.referral for step in outcome.steps}
-    await referrals.save(connection, last.values(), now)
+    await referrals.save(connection, outcome.referrals.values(), now)
     await outbox.announce(connection, [_publication(step) for step in outcome.steps])
     telemetry.DUPLICATES.labels("natural_key").inc(outcome.repeats)
     telemetry.DUPLICATES.labels("repeat_differs").inc(outcome.differing)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Self
 
 from shared.contracts.envelope import Event
-from shared.contracts.kept import Purchase, Refund, keep
+from shared.contracts.kept import Fold, Purchase, Refund, place_of
 from shared.contracts.shop import Line, PurchaseCompleted, RefundLine
 
 Amounts = Mapping[str, str]
@@ -16,13 +16,13 @@ Amounts = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order, with the refunds of it that are known."""
+    """An order; `refunds` are all that are known of it, None where they were not read."""
 
     order_id: str
     source: str
     time: datetime
     purchase: Purchase
-    refunds: tuple[Refund, ...] = ()
+    refunds: tuple[Refund, ...] | None = ()
 
     @classmethod
     def of(cls, event: Event) -> Self:
@@ -31,24 +31,46 @@ class Order:
         assert isinstance(data, PurchaseCompleted)
         return cls(data.order_id, event.source, event.time, Purchase.of(data))
 
-    def refund(self, refund_id: str) -> Refund | None:
-        """The refund of that id, if it is known."""
-        return next((one for one in self.refunds if one.refund_id == refund_id), None)
-
     def with_refund(self, refund: Refund) -> Self:
         """The order when one more refund is known."""
-        return replace(self, refunds=(*self.refunds, refund))
+        return replace(self, refunds=(*self._read(), refund))
+
+    def counts_at(self, refund: Refund) -> datetime:
+        """When a refund counts: not before the order itself, whatever its clock said."""
+        return max(self.time, refund.time)
+
+    def fold(self) -> Fold:
+        """What is kept of the order.
+
+        Raises:
+            UnreadRefundsError: the refunds were not read.
+        """
+        fold = Fold(self.purchase)
+        for refund in sorted(self._read(), key=place_of):
+            fold.add(refund)
+        return fold
 
     def fell_below(self, minimum: Decimal) -> datetime | None:
-        """When refunds left less than `minimum` of the order's money; None while it is kept."""
-        kept = keep(self.purchase, self.refunds)
-        times = {refund.refund_id: refund.time for refund in self.refunds}
-        left = kept.total + sum(step.taken for step in kept.refunds)
-        for step in kept.refunds:
-            left -= step.taken
-            if left < minimum:
-                return max(times[step.refund_id], self.time)
+        """When refunds left less than `minimum` of the order's money; None while it is kept.
+
+        Raises:
+            UnreadRefundsError: the refunds were not read.
+        """
+        fold = Fold(self.purchase)
+        for refund in sorted(self._read(), key=place_of):
+            fold.add(refund)
+            if fold.total < minimum:
+                return self.counts_at(refund)
         return None
+
+    def _read(self) -> tuple[Refund, ...]:
+        if self.refunds is None:
+            raise UnreadRefundsError(self.order_id)
+        return self.refunds
+
+
+class UnreadRefundsError(LookupError):
+    """What becomes of a referral depends on refunds that were not read; the argument is the id of their order."""
 
 
 def amounts(lines: Iterable[Line | RefundLine]) -> dict[str, str]:

@@ -4,17 +4,18 @@ The instants are those of the facts that decided (the order's, the refund's), wh
 """
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from services.referrals.rules.order import Order
 from services.referrals.rules.program import Program
 from shared.contracts.envelope import Event
+from shared.contracts.kept import Fold, Refund
 
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "/wafa/referrals")
 
@@ -47,7 +48,8 @@ class Ground(StrEnum):
 class Referral:
     """A friend's sign-up with an advocate's code, and what became of it.
 
-    `advocate_points` and `friend_points` are what the approval gave, also after a void.
+    `advocate_points` and `friend_points` are what the approval gave, also after a void. `kept` is the state of what
+    refunds left of the order while the referral is approved (see `Fold`); None: it follows from the refunds alone.
     """
 
     referral_id: UUID
@@ -64,6 +66,7 @@ class Referral:
     closed_at: datetime | None = None
     advocate_points: int | None = None
     friend_points: int | None = None
+    kept: Mapping[str, Any] | None = field(default=None, compare=False)
 
     @property
     def since(self) -> datetime:
@@ -112,18 +115,37 @@ def judge_order(referral: Referral, order: Order, program: Program) -> list[Refe
     return _qualify(referral, order, program) if _qualifies(referral, order, program) else []
 
 
-def judge_refunds(referral: Referral, order: Order, program: Program) -> list[Referral]:
-    """The steps that a referral takes when one more refund of an order of the friend is known."""
-    if referral.state is not State.APPROVED or referral.order_id != order.order_id:
-        return []
+def is_about(referral: Referral, order_id: str) -> bool:
+    """Whether refunds of an order of the friend matter to the referral."""
+    return referral.state is State.APPROVED and referral.order_id == order_id
+
+
+def judge_refund(referral: Referral, order: Order, refund: Refund, program: Program) -> Referral:
+    """An approved referral after a new refund of its order: void, or with what is kept now.
+
+    `order` holds the new refund, if it holds any.
+
+    Raises:
+        UnreadRefundsError: that depends on the refunds of the order, which were not read.
+    """
+    if referral.kept is not None:
+        fold = Fold.from_json(order.purchase, referral.kept)
+        is_latest = fold.last is None or refund.place > fold.last
+        if fold.accepts(refund):
+            fold.add(refund)
+            if fold.total >= program.minimum:
+                return replace(referral, kept=fold.to_json())
+            if is_latest:
+                return _void(referral, order.counts_at(refund))
     fell_at = order.fell_below(program.minimum)
-    return [] if fell_at is None else [_void(referral, fell_at)]
+    return replace(referral, kept=order.fold().to_json()) if fell_at is None else _void(referral, fell_at)
 
 
 def is_explained(referral: Referral, program: Program, orders: Sequence[Order], *, referred: bool) -> bool:
     """Whether a referral stands where these facts lead in one order of arrival or another.
 
-    `orders` are all orders of the friend that are known now, whenever they arrived.
+    `orders` are orders of the friend that are known now, whenever they arrived: all of them, or of those from before
+    the sign-up and of those that can qualify one each, if there is one, and the referral's own.
     """
     asked = SignUp(
         *(referral.referral_id, referral.friend_id, referral.advocate_id, referral.code, referral.signed_up_at)
@@ -160,7 +182,7 @@ def _is_settled(referral: Referral, opened: Referral, order: Order, program: Pro
     if fell_at is None or referral.closed_at is None:
         return fell_at is None and referral == approved
     # A refund that arrived after the void can have an earlier time; the void keeps its own.
-    is_void = replace(referral, closed_at=fell_at) in {_void(qualified, fell_at), _void(approved, fell_at)}
+    is_void = replace(referral, closed_at=fell_at, kept=None) in {_void(qualified, fell_at), _void(approved, fell_at)}
     return is_void and referral.closed_at >= fell_at
 
 
@@ -184,6 +206,7 @@ def _qualify(referral: Referral, order: Order, program: Program) -> list[Referra
         approved_at=order.time,
         advocate_points=program.document.advocate_points,
         friend_points=program.document.friend_points,
+        kept=order.fold().to_json(),
     )
     return [qualified, approved]
 
@@ -193,4 +216,4 @@ def _reject(referral: Referral, ground: Ground) -> Referral:
 
 
 def _void(referral: Referral, fell_at: datetime) -> Referral:
-    return replace(referral, state=State.VOIDED, reason=Ground.REFUNDED, closed_at=fell_at)
+    return replace(referral, state=State.VOIDED, reason=Ground.REFUNDED, closed_at=fell_at, kept=None)

@@ -1,11 +1,9 @@
 """What is stored, held against itself: each statement finds offenders, and there should be none."""
 
-from collections.abc import Collection
 from typing import Final
 from uuid import UUID
 
 from services.referrals.rules.code import ALPHABET, LENGTH
-from services.referrals.rules.fold import OrderKey
 from services.referrals.rules.referral import Ground, State
 from shared.postgres.checks import Query
 from shared.postgres.pool import Connection
@@ -136,11 +134,3 @@ async def sample(connection: Connection, count: int) -> list[UUID]:
     """The ids of about `count` referrals that the rules can read, all of them where there are fewer."""
     rows = await connection.fetch(SAMPLE_SQL, count, list(State), list(Ground))
     return [row["referral_id"] for row in rows]
-
-
-ORDERS_OF_SQL = "SELECT customer_id, order_id FROM purchase WHERE customer_id = ANY($1::text[])"
-
-
-async def orders_of(connection: Connection, customer_ids: Collection[str]) -> list[OrderKey]:
-    """The keys of every order of customers."""
-    return [(row["customer_id"], row["order_id"]) for row in await connection.fetch(ORDERS_OF_SQL, customer_ids)]

@@ -1,16 +1,28 @@
 """Orders of all customers, and their refunds."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from services.referrals.rules.fold import OrderKey
+from services.referrals.rules.fold import OrderKey, RefundKey
 from services.referrals.rules.order import Order, amounts, purchase_of, refund_lines
 from shared.contracts.envelope import Event
 from shared.contracts.kept import Refund
 from shared.contracts.shop import PurchaseCompleted
 from shared.postgres.pool import Connection
+
+
+class Window(NamedTuple):
+    """Which orders of a friend are asked for: from before the sign-up, and those that can qualify up to a deadline."""
+
+    friend_id: str
+    signed_up_at: datetime
+    deadline: datetime
+    currency: str
+    minimum: str
+
 
 ADD_ORDERS_SQL = """
 INSERT INTO purchase (customer_id, order_id, source, purchased_at, currency, total, lines)
@@ -45,68 +57,89 @@ JOIN purchase USING (customer_id, order_id)
 
 
 async def load_orders(connection: Connection, keys: Collection[OrderKey]) -> dict[OrderKey, Order]:
-    """The orders of these keys that are known, with their refunds."""
+    """The orders of these keys that are known, without their refunds."""
     if not keys:
         return {}
-    rows = await connection.fetch(LOAD_ORDERS_SQL, *zip(*keys, strict=True))
-    return await _with_refunds(connection, rows)
+    return {_key(row): _order(row) for row in await connection.fetch(LOAD_ORDERS_SQL, *zip(*keys, strict=True))}
 
 
-# Of a friend's orders, those within the window can qualify; of those before it, one tells all.
+# Of a friend's orders from before the sign-up, one tells all, and so does the first that qualifies.
 LOAD_HISTORY_SQL = """
 SELECT customer_id, order_id, source, purchased_at, currency, total::text AS total, lines
-FROM (
-    SELECT DISTINCT ON (customer_id, order_id) purchase.*
-    FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) AS asked (friend_id, signed_up_at, deadline)
-    CROSS JOIN LATERAL (
-        (SELECT * FROM purchase
-         WHERE customer_id = friend_id AND purchased_at < signed_up_at
-         ORDER BY purchased_at
-         LIMIT 1)
-        UNION ALL
-        SELECT * FROM purchase
-        WHERE customer_id = friend_id AND purchased_at BETWEEN signed_up_at AND deadline
-    ) AS purchase
-) AS found
+FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[])
+     AS asked (friend_id, signed_up_at, deadline, wanted, minimum)
+CROSS JOIN LATERAL (
+    (SELECT * FROM purchase WHERE customer_id = friend_id AND purchased_at < signed_up_at LIMIT 1)
+    UNION ALL
+    (SELECT *
+     FROM purchase
+     WHERE customer_id = friend_id AND purchased_at BETWEEN signed_up_at AND deadline
+       AND currency = wanted AND total >= minimum::numeric
+     ORDER BY purchased_at, order_id COLLATE "C"
+     LIMIT 1)
+) AS purchase
 """
 
 
-async def load_history(
-    connection: Connection, asked: Collection[tuple[str, datetime, datetime]]
-) -> dict[OrderKey, Order]:
-    """Orders that matter to sign-ups, given as (friend, signed up at, deadline), with their refunds."""
+async def load_history(connection: Connection, asked: Collection[Window]) -> dict[OrderKey, Order]:
+    """The orders that matter to sign-ups, without their refunds."""
     if not asked:
         return {}
     rows = await connection.fetch(LOAD_HISTORY_SQL, *zip(*asked, strict=True))
-    return await _with_refunds(connection, rows)
+    return {_key(row): _order(row) for row in rows}
 
 
-LOAD_REFUNDS_SQL = """
-SELECT customer_id, order_id, refund_id, refunded_at, amount::text AS amount, lines
-FROM unnest($1::text[], $2::text[]) AS wanted (customer_id, order_id)
-JOIN refund USING (customer_id, order_id)
+# By itself each, or all refunds of an order would be read where the planner takes it for a small one.
+NAMED_REFUNDS_SQL = """
+SELECT wanted.customer_id, wanted.order_id, wanted.refund_id, refunded_at, amount::text AS amount, lines
+FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (customer_id, order_id, refund_id)
+CROSS JOIN LATERAL (
+    SELECT refunded_at, amount, lines
+    FROM refund
+    WHERE refund.customer_id = wanted.customer_id AND refund.order_id = wanted.order_id
+      AND refund.refund_id = wanted.refund_id
+    LIMIT 1
+) AS named
 """
 
 
-async def _with_refunds(connection: Connection, orders: Sequence[Any]) -> dict[OrderKey, Order]:
+async def load_refunds(
+    connection: Connection, named: Collection[RefundKey], orders: Mapping[OrderKey, Order]
+) -> dict[RefundKey, Refund]:
+    """Those of the refunds that are known; they are of `orders`."""
+    rows = await connection.fetch(NAMED_REFUNDS_SQL, *zip(*named, strict=True)) if named else ()
+    return {(*_key(row), row["refund_id"]): _refund(row, orders[_key(row)]) for row in rows}
+
+
+LOAD_REFUNDS_SQL = """
+SELECT refund.customer_id, refund.order_id, refund_id, refunded_at, amount::text AS amount, lines
+FROM unnest($1::text[], $2::text[]) AS wanted (customer_id, order_id)
+JOIN refund ON refund.customer_id = wanted.customer_id AND refund.order_id = wanted.order_id
+"""
+
+
+async def with_refunds(connection: Connection, orders: Mapping[OrderKey, Order]) -> dict[OrderKey, Order]:
+    """These orders with all their refunds."""
     if not orders:
         return {}
-    currencies: dict[OrderKey, str] = {(row["customer_id"], row["order_id"]): row["currency"] for row in orders}
     refunds: dict[OrderKey, list[Refund]] = defaultdict(list)
-    for row in await connection.fetch(LOAD_REFUNDS_SQL, *zip(*currencies, strict=True)):
-        key = (row["customer_id"], row["order_id"])
-        lines = refund_lines(row["lines"] or {})
-        refunds[key].append(Refund(row["refund_id"], row["refunded_at"], currencies[key], row["amount"], lines))
-    return {
-        (row["customer_id"], row["order_id"]): Order(
-            row["order_id"],
-            row["source"],
-            row["purchased_at"],
-            purchase_of(row["currency"], row["total"], row["lines"] or {}),
-            tuple(refunds[row["customer_id"], row["order_id"]]),
-        )
-        for row in orders
-    }
+    for row in await connection.fetch(LOAD_REFUNDS_SQL, *zip(*orders, strict=True)):
+        refunds[_key(row)].append(_refund(row, orders[_key(row)]))
+    return {key: replace(order, refunds=tuple(refunds[key])) for key, order in orders.items()}
+
+
+def _key(row: Mapping[str, Any]) -> OrderKey:
+    return row["customer_id"], row["order_id"]
+
+
+def _order(row: Mapping[str, Any]) -> Order:
+    bought = purchase_of(row["currency"], row["total"], row["lines"] or {})
+    return Order(row["order_id"], row["source"], row["purchased_at"], bought, refunds=None)
+
+
+def _refund(row: Mapping[str, Any], order: Order) -> Refund:
+    lines = refund_lines(row["lines"] or {})
+    return Refund(row["refund_id"], row["refunded_at"], order.purchase.currency, row["amount"], lines)
 
 
 ADD_REFUNDS_SQL = """

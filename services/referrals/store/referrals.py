@@ -11,7 +11,7 @@ from shared.postgres.pool import Connection, Pool
 
 LOAD_STANDING_SQL = """
 SELECT referral_id, advocate_id, friend_id, code, program_version, state, reason, signed_up_at,
-       order_id, qualified_at, approved_at, closed_at, advocate_points, friend_points
+       order_id, qualified_at, approved_at, closed_at, advocate_points, friend_points, kept
 FROM referral
 WHERE friend_id = ANY($1::text[]) AND state <> 'rejected'
 """
@@ -26,7 +26,9 @@ async def load_standing(connection: Connection, friends: Collection[str]) -> dic
 LOAD_REFERRED_SQL = """
 SELECT friend_id
 FROM unnest($1::text[]) AS asked (friend_id)
-WHERE EXISTS (SELECT FROM referral WHERE referral.friend_id = asked.friend_id AND advocate_id <> asked.friend_id)
+WHERE EXISTS (
+    SELECT FROM referral WHERE referral.friend_id = asked.friend_id AND advocate_id <> referral.friend_id
+)
 """
 
 
@@ -45,7 +47,7 @@ async def load_recorded(connection: Connection, ids: Collection[UUID]) -> frozen
 
 READ_SQL = """
 SELECT referral_id, advocate_id, friend_id, code, program_version, state, reason, signed_up_at,
-       order_id, qualified_at, approved_at, closed_at, advocate_points, friend_points,
+       order_id, qualified_at, approved_at, closed_at, advocate_points, friend_points, kept,
        EXISTS (
            SELECT FROM referral AS earlier
            WHERE earlier.friend_id = referral.friend_id AND earlier.number < referral.number
@@ -63,10 +65,11 @@ async def read(connection: Connection, ids: Collection[UUID]) -> list[tuple[Refe
 
 SAVE_SQL = """
 INSERT INTO referral (referral_id, advocate_id, friend_id, code, program_version, state, reason, signed_up_at,
-                      order_id, qualified_at, approved_at, closed_at, advocate_points, friend_points, recorded_at)
-SELECT *, $15
+                      order_id, qualified_at, approved_at, closed_at, advocate_points, friend_points, kept, recorded_at)
+SELECT *, $16
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::text[], $8::timestamptz[],
-            $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::int[], $14::int[])
+            $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::int[], $14::int[],
+            $15::json[])
 ON CONFLICT (referral_id) DO UPDATE SET
     state = excluded.state,
     reason = excluded.reason,
@@ -75,7 +78,8 @@ ON CONFLICT (referral_id) DO UPDATE SET
     approved_at = excluded.approved_at,
     closed_at = excluded.closed_at,
     advocate_points = excluded.advocate_points,
-    friend_points = excluded.friend_points
+    friend_points = excluded.friend_points,
+    kept = excluded.kept
 """
 
 
@@ -101,6 +105,7 @@ def _row(referral: Referral) -> tuple[Any, ...]:
         referral.closed_at,
         referral.advocate_points,
         referral.friend_points,
+        referral.kept,
     )
 
 
@@ -120,6 +125,7 @@ def _referral(row: Mapping[str, Any]) -> Referral:
         closed_at=row["closed_at"],
         advocate_points=row["advocate_points"],
         friend_points=row["friend_points"],
+        kept=row["kept"],
     )
 
 
@@ -133,7 +139,7 @@ class Listed:
 
 LIST_SQL = """
 SELECT number, referral_id, advocate_id, friend_id, code, program_version, state, reason, signed_up_at,
-       order_id, qualified_at, approved_at, closed_at, advocate_points, friend_points
+       order_id, qualified_at, approved_at, closed_at, advocate_points, friend_points, kept
 FROM referral
 WHERE advocate_id = $1 AND number < $2
 ORDER BY number DESC
