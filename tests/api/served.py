@@ -48,7 +48,7 @@ Known = dict[str, str]
 async def _seed_points(pool: Pool) -> Known:
     await books.deliver(pool, points_shop.purchase("order-1", "100.00"), points_shop.refund("order-1", "r", "30.50"))
     await books.deliver(pool, points_shop.review("v", "s"), points_shop.referral("approved", "f"))
-    newest = (await books.transactions(pool))[-1]
+    newest = [one for one in await books.transactions(pool) if one["customer_id"] == "ann"][-1]
     document = DEFAULT | {"rules": DEFAULT["rules"][:1]}
     tea = Reward("tea", {"en": "Tea"}, 5, "gift", 1000, None, None, None, None, 1, books.NOW)
     async with pool.acquire() as connection, connection.transaction():
@@ -130,12 +130,17 @@ ROUTES: Sequence[Route] = [
 
 @dataclass(frozen=True)
 class Served:
-    """An API that answers, with a key of every scope."""
+    """An API that answers; `admin` are the headers of a key that may do everything."""
 
     client: httpx.AsyncClient
     document: dict[str, Any]
     known: Known
     admin: dict[str, str]
+    keys: Path
+
+    def key(self, scope: str) -> dict[str, str]:
+        """Headers of a new key with one scope."""
+        return {"Authorization": f"Bearer {create_key(self.keys, [scope], scope)}"}
 
     def parameters(self, path: str) -> dict[str, str]:
         """The parameters of a path template, so that it leads to what there is."""
@@ -153,7 +158,7 @@ async def serve(service: Service, postgres_url: str, folder: Path) -> AsyncItera
         app = service.build(service.settings(api_keys_file=keys, jwt_key=SecretStr(SECRET)), pool)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://wafa.example") as client:
-            yield Served(client, app.openapi(), known, admin)
+            yield Served(client, app.openapi(), known, admin, keys)
 
 
 def as_customer(customer_id: str) -> dict[str, str]:

@@ -1,0 +1,67 @@
+"""Who may call which route: the one table. A route that is not in it fails a test."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+SCOPES: Final = ("read", "redeem", "support", "marketing", "admin")
+
+
+class Customer(Enum):
+    """What a customer's own token may do with a route."""
+
+    OWN = "its own data; another's path or id does not exist for it (404)"
+    NEVER = "nothing; another's path does not exist for it (404), its own is refused (403)"
+    REFUSED = "nothing; it is refused (403) before anybody looks at whose it is"
+    ANY = "the same for each: what the program consists of"
+
+
+@dataclass(frozen=True)
+class Access:
+    """The scopes of which any one lets a key in (`admin` always does), and what a customer's token may do."""
+
+    scopes: tuple[str, ...]
+    customer: Customer
+
+    def lets_in(self, scope: str) -> bool:
+        """Whether a key with just this scope may call."""
+        return scope == "admin" or scope in self.scopes
+
+
+_CONFIG_READ: Final = Access(("read", "marketing"), Customer.REFUSED)
+_CONFIG_WRITE: Final = Access(("marketing",), Customer.REFUSED)
+_OWN_OR_READ: Final = Access(("read",), Customer.OWN)
+_REDEEM_BY_KEY: Final = Access(("redeem",), Customer.REFUSED)
+
+PUBLIC: Final = {"GET /r/{code}"}
+"""What anybody may call."""
+
+ACCESS: Final = {
+    "GET /v1/customers/{id}/points": _OWN_OR_READ,
+    "GET /v1/points/trial-balance": Access(("read",), Customer.REFUSED),
+    "GET /v1/customers/{id}/points/transactions": _OWN_OR_READ,
+    "GET /v1/points/transactions/{transaction_id}": _OWN_OR_READ,
+    "POST /v1/points/quotes": _OWN_OR_READ,
+    "POST /v1/customers/{id}/redemptions": Access(("redeem",), Customer.OWN),
+    "POST /v1/redemptions/{redemption_id}/cancel": _REDEEM_BY_KEY,
+    "POST /v1/customers/{id}/holds": Access(("redeem",), Customer.NEVER),
+    "POST /v1/holds/{hold_id}/capture": _REDEEM_BY_KEY,
+    "POST /v1/holds/{hold_id}/release": _REDEEM_BY_KEY,
+    "GET /v1/customers/{id}/adjustments": Access(("support",), Customer.NEVER),
+    "POST /v1/customers/{id}/adjustments": Access(("support",), Customer.NEVER),
+    "GET /v1/rewards": Access(("read", "marketing"), Customer.ANY),
+    "POST /v1/rewards": _CONFIG_WRITE,
+    "GET /v1/rewards/{id}": Access(("read", "marketing"), Customer.ANY),
+    "PATCH /v1/rewards/{id}": _CONFIG_WRITE,
+    "GET /v1/earning-rules": _CONFIG_READ,
+    "POST /v1/earning-rules": _CONFIG_WRITE,
+    "GET /v1/earning-rules/{version}": _CONFIG_READ,
+    "PUT /v1/earning-rules/{version}": _CONFIG_WRITE,
+    "POST /v1/earning-rules/{version}/publish": _CONFIG_WRITE,
+    "GET /v1/customers/{id}/tier": _OWN_OR_READ,
+    "GET /v1/customers/{id}/tier/history": _OWN_OR_READ,
+    "POST /v1/customers/{id}/referral-code": _OWN_OR_READ,
+    "GET /v1/customers/{id}/referrals": _OWN_OR_READ,
+    "GET /v1/customers/{id}/messages": _OWN_OR_READ,
+    "POST /v1/messages/{id}/read": Access(("support",), Customer.OWN),
+}

@@ -1,0 +1,160 @@
+"""Every route of every service × everybody who may call: what is answered follows from the table in `access.py`.
+
+Planted and caught here: a route without a dependency on who calls; a token without an expiry; `support` that reads.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+from joserfc import jwt
+from joserfc.jwk import OctKey
+
+from shared.http.bodies import BOUNDED
+from tests.api.access import ACCESS, PUBLIC, SCOPES, Access, Customer
+from tests.api.served import ROUTES, SECRET, SERVICES, Route, Served, Service, as_customer, serve
+
+CART = {"currency": "USD", "total": "1.00"}
+RULE = {"id": "base", "name": {"en": "Base"}, "on": "purchase", "award": {"kind": "fixed", "points": 5}}
+BODIES: dict[str, dict[str, Any]] = {
+    "POST /v1/customers/{id}/adjustments": {"points": 5, "reason": "goodwill"},
+    "POST /v1/customers/{id}/redemptions": {"points": 5, "reference": "r"},
+    "POST /v1/customers/{id}/holds": {"points": 5, "reference": "r", "expires_in_seconds": 60},
+    "POST /v1/points/quotes": CART,
+    "POST /v1/rewards": {"id": "cup", "name": {"en": "Cup"}, "points": 5, "kind": "gift"},
+    "PATCH /v1/rewards/{id}": {"points": 6},
+    "POST /v1/earning-rules": {"currency": "USD", "rules": [RULE]},
+    "PUT /v1/earning-rules/{version}": {"currency": "USD", "rules": [RULE]},
+}
+"""What each route needs to get past its validation; the others take no body."""
+
+
+def token(**claims: object) -> dict[str, str]:
+    """A token with these claims, signed with the good key."""
+    return {"Authorization": f"Bearer {jwt.encode({'alg': 'HS256'}, claims, OctKey.import_key(SECRET))}"}
+
+
+def forged(**claims: object) -> dict[str, str]:
+    other = OctKey.import_key("another secret of thirty-two bytes")
+    return {"Authorization": f"Bearer {jwt.encode({'alg': 'HS256'}, claims, other)}"}
+
+
+def nobodies() -> dict[str, dict[str, str]]:
+    """Credentials that are none."""
+    good = {"sub": "ann", "scope": "customer admin", "exp": int(time.time()) + 600}
+    forever = {name: claim for name, claim in good.items() if name != "exp"}
+    return {
+        "no credentials": {},
+        "garbage": {"Authorization": "Bearer garbage"},
+        "another scheme": {"Authorization": "Basic d2FmYTp3YWZh"},
+        "an unknown key": {"Authorization": "Bearer wafa_abc_" + "0" * 48},
+        "an expired token": token(**good | {"exp": int(time.time()) - 1}),
+        "a token without an expiry": token(**forever),
+        "a token not valid yet": token(**good | {"nbf": int(time.time()) + 600}),
+        "a token without a subject": token(scope="admin", exp=good["exp"]),
+        "a forged token": forged(**good),
+    }
+
+
+async def ask(served: Served, route: Route, headers: dict[str, str]) -> httpx.Response:
+    url = route.path.format(**served.parameters(route.path))
+    if route.method == "put":
+        found = await served.client.get(url, headers=served.admin)
+        headers = headers | {"If-Match": found.headers["ETag"]}
+    headers = headers | {"Idempotency-Key": str(uuid4())}
+    return await served.client.request(route.method, url, json=BODIES.get(str(route)), headers=headers)
+
+
+def passes(answer: httpx.Response) -> bool:
+    """Whether who may call was not in the way: done, or refused for what the calls before have changed."""
+    return answer.is_success or answer.status_code == 409
+
+
+def test_the_table_has_every_route_and_no_other():
+    assert {str(route) for route in ROUTES} == {*ACCESS, *PUBLIC}
+
+
+@pytest.fixture
+async def served(service: Service, postgres_url: str, tmp_path: Path) -> AsyncIterator[Served]:
+    """A service's API; all its routes are asked one after the other, which is enough and far faster."""
+    async with serve(service, postgres_url, tmp_path) as found:
+        yield found
+
+
+OF_EACH_SERVICE = pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+
+
+def protected(service: Service) -> list[Route]:
+    return [route for route in ROUTES if route.service is service and str(route) not in PUBLIC]
+
+
+@OF_EACH_SERVICE
+async def test_who_is_not_known_is_answered_401(service: Service, served: Served):
+    for route in protected(service):
+        for name, headers in nobodies().items():
+            answer = await ask(served, route, headers)
+            about = f"{route}: {name}"
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated"), about
+            assert answer.headers["WWW-Authenticate"].startswith("Bearer"), about
+            assert answer.headers["Cache-Control"] == "no-store", about
+
+
+@OF_EACH_SERVICE
+async def test_a_key_may_do_what_its_scope_is_for(service: Service, served: Served):
+    for scope in SCOPES:
+        key = served.key(scope)
+        for route in protected(service):
+            for headers in (key, token(sub="backend", scope=scope, exp=int(time.time()) + 600)):
+                answer = await ask(served, route, headers)
+                about = f"{route} by {scope}: {answer.text}"
+                assert answer.headers["Cache-Control"] == "no-store", about
+                if ACCESS[str(route)].lets_in(scope):
+                    assert passes(answer), about
+                else:
+                    assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope"), about
+    for route in protected(service):
+        without = await ask(served, route, token(sub="backend", scope="openid", exp=int(time.time()) + 600))
+        assert without.status_code == 403, route
+
+
+def expected(needed: Access, route: Route, *, own: bool) -> set[int]:
+    """What a customer's token is answered."""
+    match needed.customer:
+        case Customer.ANY:
+            return {200}
+        case Customer.OWN:
+            is_about_somebody = "{" in route.path
+            return {200, 201, 409} if own or not is_about_somebody else {404}
+        case Customer.NEVER:
+            return {403} if own else {404}
+        case Customer.REFUSED:
+            return {403}
+
+
+@OF_EACH_SERVICE
+async def test_a_customer_may_do_what_is_its_own(service: Service, served: Served):
+    for route in protected(service):
+        needed = ACCESS[str(route)]
+        for customer, is_own in ((served.known["customers"], True), ("mallory", False)):
+            answer = await ask(served, route, as_customer(customer))
+            assert answer.status_code in expected(needed, route, own=is_own), f"{route} by {customer}: {answer.text}"
+
+
+@OF_EACH_SERVICE
+async def test_what_is_public_needs_nobody(service: Service, served: Served):
+    for route in ROUTES:
+        if route.service is service and str(route) in PUBLIC:
+            assert (await ask(served, route, {})).status_code == 302
+
+
+@OF_EACH_SERVICE
+def test_every_body_is_bounded(service: Service):
+    app = service.build(service.settings(), None)
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.body_field is not None:
+            assert BOUNDED in route.body_field.field_info.metadata, route.path
