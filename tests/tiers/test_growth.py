@@ -1,9 +1,7 @@
 """What an event costs does not depend on what its customer has: rows read and statements, counted."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from fractions import Fraction
-from typing import Any
 
 import pytest
 
@@ -11,26 +9,10 @@ from services.tiers.handlers.events import handle
 from services.tiers.handlers.standing import read_status
 from services.tiers.handlers.verifying import verify
 from shared.contracts.envelope import Event
-from shared.postgres.pool import Connection, Pool
+from shared.postgres.pool import Pool
+from tests.support.counting import Counting
 from tests.tiers.applied import NOW, apply, timeline
 from tests.tiers.shop import NOON, day, purchase, refund
-
-
-class Counting:
-    """A connection that counts the statements that it is given and the rows that they return."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.statements = self.rows = 0
-
-    async def fetch(self, *arguments: Any) -> Sequence[Any]:
-        found = await self.connection.fetch(*arguments)
-        self.statements += 1
-        self.rows += len(found)
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.connection, name)
 
 
 async def cost(pool: Pool, *events: Event) -> tuple[int, int]:

@@ -1,36 +1,22 @@
 """How many statements a batch takes, whatever its size."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
 from services.tiers.handlers.events import handle
 from shared.contracts.envelope import Event
-from shared.postgres.pool import Connection, Pool
+from shared.postgres.pool import Pool
+from tests.support.counting import Counting
 from tests.tiers.applied import NOW, apply
 from tests.tiers.shop import day, purchase, refund
-
-STATEMENTS = {"fetch", "fetchrow", "fetchval", "execute", "executemany", "copy_records_to_table"}
-
-
-class Counting:
-    """A connection that counts the statements that it is given."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.count = 0
-
-    def __getattr__(self, name: str) -> Any:
-        self.count += name in STATEMENTS
-        return getattr(self.connection, name)
 
 
 async def statements(pool: Pool, events: Sequence[Event]) -> int:
     async with pool.acquire() as connection, connection.transaction():
         counting = Counting(connection)
         await handle(counting, events, NOW)  # pyright: ignore[reportArgumentType]
-        return counting.count
+        return counting.statements
 
 
 def purchases(count: int, time: float) -> list[Event]:

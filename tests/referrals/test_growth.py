@@ -1,0 +1,84 @@
+"""What an event costs does not depend on what its customer has: statements and rows, counted."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from services.referrals.handlers import handle, verify
+from shared.contracts.envelope import Event
+from shared.postgres.pool import Pool
+from tests.referrals.conftest import ADA, BEN, Apply, verbs
+from tests.referrals.shop import START, bought, refunded, signed_up
+from tests.support.counting import Counting
+
+
+async def cost(pool: Pool, *events: Event) -> tuple[int, int]:
+    """Statements and rows of a batch, which is applied and refuses nothing."""
+    async with pool.acquire() as connection, connection.transaction():
+        counting = Counting(connection)
+        assert await handle(counting, events, START) == []  # pyright: ignore[reportArgumentType]
+        return counting.statements, counting.rows
+
+
+async def fed(apply: Apply, events: Sequence[Event]) -> None:
+    for start in range(0, len(events), 500):
+        assert await apply(events[start : start + 500]) == []
+
+
+async def offenders(pool: Pool) -> list[str]:
+    return [check.name async for check in verify(pool, 100) if check.offenders]
+
+
+@pytest.mark.parametrize("step", [0.001, -0.001])
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_refund_of_the_qualifying_order_reads_no_others(pool: Pool, apply: Apply, step: float, *, early: bool):
+    refunds = [refunded("fay", "o", f"r{number}", 5 + number * step, "0.01") for number in range(1_500)]
+    order = bought("fay", "o", 1, "36.00")
+    await fed(apply, [signed_up("fay", ADA), *([*refunds, order] if early else [order, *refunds])])
+    for number, hours in enumerate((9, 5.0005, 2)):
+        statements, rows = await cost(pool, refunded("fay", "o", f"late {number}", hours, "0.01"))
+        assert statements < 12
+        assert rows < 12
+    assert await verbs(pool) == ["signed_up", "qualified", "approved"]
+    assert await offenders(pool) == []
+    # The one that lowers it below 20.00 voids, whenever it counts.
+    await apply([refunded("fay", "o", "last", 3, "0.98")])
+    assert await verbs(pool) == ["signed_up", "qualified", "approved", "voided"]
+    assert await offenders(pool) == []
+    assert (await cost(pool, refunded("fay", "o", "more", 4, "1.00")))[1] < 12
+
+
+async def test_an_approval_from_before_reads_its_refunds_once(pool: Pool, apply: Apply):
+    refunds = [refunded("fay", "o", f"r{number}", 5 + number / 1000, "0.01") for number in range(300)]
+    await apply([signed_up("fay", ADA), bought("fay", "o", 1, "36.00"), *refunds])
+    await pool.execute("UPDATE referral SET kept = NULL")  # as the migration leaves it
+    assert (await cost(pool, refunded("fay", "o", "s", 2, "0.01")))[1] > 300
+    assert (await cost(pool, refunded("fay", "o", "t", 2, "0.01")))[1] < 12
+    assert await offenders(pool) == []
+
+
+async def test_a_sign_up_reads_two_orders_at_most(pool: Pool, apply: Apply):
+    await fed(apply, [bought("fay", f"o{number}", 1 + number / 100, "5.00") for number in range(1_500)])
+    await fed(apply, [bought("fay", f"p{number}", 30 + number / 100, "25.00") for number in range(500)])
+    await fed(apply, [refunded("fay", "p7", f"r{number}", 50, "0.01") for number in range(500)])
+    statements, rows = await cost(pool, signed_up("fay", ADA))
+    assert statements < 15
+    assert rows < 12
+    assert (await cost(pool, signed_up("fay", BEN)))[1] < 12
+    assert await verbs(pool) == ["signed_up", "qualified", "approved", "rejected"]
+    assert await offenders(pool) == []
+
+
+async def test_an_order_of_an_advocate_with_many_friends_reads_none_of_them(pool: Pool, apply: Apply):
+    await fed(apply, [signed_up(f"friend-{number}", ADA) for number in range(1_500)])
+    assert (await cost(pool, bought("ada", "o", 1)))[1] < 12
+    assert (await cost(pool, bought("friend-7", "o", 1)))[1] < 12
+
+
+async def test_sign_ups_with_a_code_of_ones_own_are_passed_over(pool: Pool, apply: Apply):
+    await fed(apply, [bought("ada", f"o{number}", 1, "25.00") for number in range(500)])
+    await fed(apply, [signed_up("ada", ADA) for _ in range(500)])
+    assert (await cost(pool, signed_up("ada", ADA)))[1] < 12
+    assert (await cost(pool, signed_up("ada", BEN)))[1] < 12
+    assert (await verbs(pool))[-3:] == ["signed_up", "qualified", "approved"]
+    assert await offenders(pool) == []

@@ -1,0 +1,34 @@
+"""A connection that counts what is asked of it: statements, and the rows that they return."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from shared.postgres.pool import Connection
+
+_WRITES: Final = {"execute", "executemany", "copy_records_to_table"}
+
+
+class Counting:
+    """Stands in for a connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.statements = self.rows = 0
+
+    async def fetch(self, *arguments: Any) -> Sequence[Any]:
+        """As the connection's, counted."""
+        found = await self.connection.fetch(*arguments)
+        self.statements += 1
+        self.rows += len(found)
+        return found
+
+    async def fetchrow(self, *arguments: Any) -> Any:
+        """As the connection's, counted."""
+        found = await self.connection.fetchrow(*arguments)
+        self.statements += 1
+        self.rows += found is not None
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        self.statements += name in _WRITES
+        return getattr(self.connection, name)
