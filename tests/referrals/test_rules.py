@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -15,7 +16,7 @@ from services.referrals.rules.order import Order, amounts, purchase_of, refund_l
 from services.referrals.rules.program import Program, ProgramDocument, program_at
 from services.referrals.rules.referral import Ground, Referral, State
 from shared.contracts.envelope import Event
-from shared.contracts.kept import Purchase, Refund, keep
+from shared.contracts.kept import Fold, Purchase, Refund, keep
 from shared.contracts.reasons import Reason
 from tests.referrals.shop import START, at, bought, refunded, signed_up
 
@@ -281,3 +282,48 @@ def test_orders_reduced_to_their_amounts_keep_the_same(
     full, less = keep(purchase, whole), keep(small, reduced)
     assert (full.total, full.refunds) == (less.total, less.refunds)
     assert isinstance(full.total, Fraction)
+
+
+@st.composite
+def _returns(draw: st.DrawFn) -> list[Event]:
+    """Refunds of the order of 30.00, whose lines are a (20.00) and b (10.00), in the order of their arrival."""
+    made: list[Event] = []
+    for number in range(draw(st.integers(1, 7))):
+        amount = draw(st.sampled_from(("0.00", "1.00", "3.33", "4.00", "12.00")))
+        lines = draw(st.sampled_from(((), (("a", amount),), (("b", amount),))))
+        made.append(refunded("fay", "o", f"r{number}", draw(st.integers(-1, 5)), amount, lines=lines))
+    return made
+
+
+@given(returns=_returns(), size=st.integers(1, 3), remembered=st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_an_approval_is_void_when_the_fold_of_all_refunds_says_so(returns: list[Event], size: int, *, remembered: bool):
+    """Also where only the referral is known, and refunds are read where they are asked for."""
+    order_event = bought("fay", "o", 0, "30.00", lines=(("a", "20.00"), ("b", "10.00")))
+    referral = last(run(signed_up("fay", CODE), order_event))
+    referral = replace(referral, kept=referral.kept if remembered else None)
+    key, order = ("fay", "o"), Order.of(order_event)
+    for start in range(0, len(returns), size):
+        known = Known(programs=(PROGRAM,), standing={"fay": referral}, orders={key: replace(order, refunds=None)})
+        outcome = fold(returns[start : start + size], known)
+        if outcome.unread:
+            assert outcome.unread == {key}
+            outcome = fold(returns[start : start + size], replace(known, orders={key: order}))
+        assert not outcome.unread
+        referral = outcome.referrals.get(referral.referral_id, referral)
+        for _, refund in outcome.refunds:
+            order = order.with_refund(refund)
+        fell_at = order.fell_below(PROGRAM.minimum)
+        assert (referral.state is State.VOIDED) == (fell_at is not None)
+        if fell_at is not None:
+            assert states(outcome) == ["voided"]
+            assert size > 1 or _is_settled_at(referral, order)  # a batch can void before its last refund
+            return
+        assert referral.kept is None or Fold.from_json(order.purchase, referral.kept).total == order.fold().total
+
+
+def _is_settled_at(referral: Referral, order: Order) -> bool:
+    """Whether the void is of the instant at which too little was kept, of the refunds known at the time."""
+    kept = keep(order.purchase, [one for one in order.refunds or () if order.counts_at(one) <= referral.since])
+    before = keep(order.purchase, [one for one in order.refunds or () if order.counts_at(one) < referral.since])
+    return kept.total < PROGRAM.minimum <= before.total

@@ -1,0 +1,45 @@
+"""What an event costs does not depend on what its customer was told: statements, rows, and the index for held mails."""
+
+import pytest
+
+from services.notifications import handlers
+from services.notifications.store import messages
+from shared.contracts.envelope import Event
+from shared.postgres.pool import Pool
+from tests.notifications.world import NOW, ago, earned, handle, referral, registered, templates, updated
+from tests.support.counting import Counting
+
+MONA = {"name": "Mona", "email": "mona@example.org"}
+
+
+async def cost(pool: Pool, *events: Event) -> tuple[int, int]:
+    """Statements and rows of a batch, which is applied."""
+    async with pool.acquire() as connection, connection.transaction():
+        counting = Counting(connection)
+        await handlers.handle(templates(), counting, events, NOW)  # pyright: ignore[reportArgumentType]
+        return counting.statements, counting.rows
+
+
+@pytest.fixture
+async def full(pool: Pool) -> Pool:
+    """Mona was told 1,000 things, and changed her name 500 times."""
+    await handle(pool, registered("mona", ago(days=1), **MONA))
+    await handle(pool, *(earned("mona", 5) for _ in range(500)))
+    await handle(pool, *(updated("mona", ago(minutes=number), name=f"Mona {number}") for number in range(500)))
+    return pool
+
+
+async def test_an_event_reads_a_profile_and_what_it_adds(full: Pool):
+    for event in (updated("mona", name="Mona"), earned("mona", 5), referral("approved", "mona", "fay")):
+        statements, rows = await cost(full, event)
+        assert statements < 9
+        assert rows < 9
+
+
+EXPLAINED = "EXPLAIN (FORMAT TEXT) " + messages.RELEASE_SQL
+
+
+async def test_held_mails_are_found_among_all_by_an_index(full: Pool):
+    await full.execute("VACUUM ANALYZE message")
+    plan = "\n".join(row[0] for row in await full.fetch(EXPLAINED, ["mona"], NOW))
+    assert "message_held" in plan
