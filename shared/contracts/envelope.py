@@ -206,7 +206,7 @@ def _made(
 ) -> Event:
     id_, source, time = named
     _check_key(record, payload.customer_id, attributes.get("subject"))
-    if time > record.timestamp + MOST_AHEAD:
+    if time - record.timestamp > MOST_AHEAD:
         raise Malformed(Reason.TIME_IN_FUTURE, f"time: {format_instant(time)} is over 24 hours ahead of the record")
     return Event(
         id=id_,

@@ -10,7 +10,7 @@ from services.points.rules.books import Books, Trigger, after, differences, lost
 from services.points.rules.document import On
 from services.points.rules.known import Accrual, Key, Payment
 from services.points.rules.ledger import Grant
-from services.points.rules.limits import Use, UseKey
+from services.points.rules.limits import MOST_PER_ORDER, Use, UseKey
 from services.points.rules.receipts import case_of
 from services.points.rules.tiers import standing_before
 from shared.contracts.envelope import Cause, Event
@@ -111,7 +111,8 @@ class Occasions:
         trigger = self._trigger(event)
         voided = event.type.endswith(".voided.v1")
         sides = ((data.customer_id, data.advocate_points or 0), (data.friend_id, data.friend_points or 0))
-        for customer, points in sides:
+        for customer, promised in sides:
+            points = min(promised, MOST_PER_ORDER)
             key = (customer, data.referral_id)
             known = self._books.state.payments.get(key)
             if voided:
@@ -137,7 +138,8 @@ class Occasions:
         if points:
             reason = {"kind": "referral", "referral_id": key[1]}
             why = plain_occasion(trigger, f"referral/{key[1]}", reason)
-            self._books.earn(key[0], [Grant(CARRIED, points)], why, trigger.cause)
+            fitting = self._books.fitting(key[0], {CARRIED: points})
+            self._books.earn(key[0], [Grant(CARRIED, fitting[CARRIED])], why, trigger.cause)
 
     def _void(self, key: Key, known: Payment | None, trigger: Trigger) -> None:
         # Voided before it was paid: it stays unpaid.
