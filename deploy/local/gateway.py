@@ -25,7 +25,7 @@ from shared import telemetry
 from shared.http import docs
 from shared.http.probes import routes as probes
 from shared.http.server import serve
-from shared.postgres.pool import open_pool
+from shared.postgres.shares import open_shared_pool
 
 
 class Gateway:
@@ -128,7 +128,7 @@ async def _serve(port: int) -> None:
             settings = importlib.import_module(f"services.{service}.settings").Settings()
             url, size = settings.database_url, settings.pool_size
             pool = await pools.enter_async_context(
-                await open_pool(url, application=f"wafa-{service}-api", max_size=size)
+                await open_shared_pool(url, application=f"wafa-{service}-api", max_size=size)
             )
             apps[service] = importlib.import_module(f"services.{service}.api").build(settings, pool)
         await serve(Gateway(apps), LOOPBACK, port)

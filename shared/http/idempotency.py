@@ -55,15 +55,18 @@ async def idempotent(request: Request, pool: Pool, principal: Principal, require
             status, body = await run(conn)
         return _answer(status, to_json(body))
     attempt = _Attempt(principal.name, key, _fingerprint(request, await request.body()))
-    async with pool.acquire() as conn, conn.transaction():
-        await _lock(conn, attempt)
-        stored = await _find(conn, attempt)
-        if stored is not None:
-            return stored
-        status, body = await run(conn)
-        content = to_json(body)
-        await _store(conn, attempt, _customer(request), status, content)
-    return _answer(status, content)
+    while True:
+        try:
+            async with pool.acquire() as conn, conn.transaction():
+                stored = await _claim(conn, attempt)
+                if stored is not None:
+                    return stored
+                status, body = await run(conn)
+                content = to_json(body)
+                await _store(conn, attempt, _customer(request), status, content)
+            return _answer(status, content)
+        except _StoredMeanwhileError:
+            continue
 
 
 def concerns(request: Request, customer_id: str) -> None:
@@ -96,30 +99,30 @@ async def forget(pool: Pool, now: datetime) -> None:
     await pool.execute(FORGET_SQL, now - KEPT_FOR)
 
 
-LOCK_SQL = """
-SELECT pg_try_advisory_xact_lock($1)
+class _StoredMeanwhileError(Exception):
+    """The answer was stored by another request after this one had looked for it."""
+
+
+CLAIM_SQL = """
+SELECT pg_try_advisory_xact_lock($1) AS locked, fingerprint, status, body::text AS body
+FROM (VALUES (true)) AS always (present)
+LEFT JOIN idempotency_key ON principal = $2 AND key = $3 AND created_at >= now() - $4::interval
 """
 
 
-async def _lock(conn: Connection, attempt: _Attempt) -> None:
+async def _claim(conn: Connection, attempt: _Attempt) -> Response | None:
+    """Lock the key, and look for its answer.
+
+    Both at once: what the last holder committed while the statement began is seen only when the answer is stored.
+    """
     name = f"idempotency_key\x00{attempt.principal}\x00{attempt.key}"
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
-    if not await conn.fetchval(LOCK_SQL, number):
+    row = await conn.fetchrow(CLAIM_SQL, number, attempt.principal, attempt.key, KEPT_FOR)
+    assert row is not None, "an outer join has a row"
+    if not row["locked"]:
         problem = Problem(409, "request_in_progress", "A request with this Idempotency-Key is still running.")
         raise problem.with_headers({"Retry-After": "1"})
-
-
-FIND_SQL = """
-SELECT fingerprint, status, body::text AS body
-FROM idempotency_key
-WHERE principal = $1 AND key = $2 AND created_at >= now() - $3::interval
-"""
-
-
-async def _find(conn: Connection, attempt: _Attempt) -> Response | None:
-    # a statement of its own, after the lock: only then does its snapshot hold what the last holder committed
-    row = await conn.fetchrow(FIND_SQL, attempt.principal, attempt.key, KEPT_FOR)
-    if row is None:
+    if row["fingerprint"] is None:
         return None
     if row["fingerprint"] != attempt.fingerprint:
         detail = "This Idempotency-Key was used for another request: method, path or body differ."
@@ -141,12 +144,20 @@ ON CONFLICT (principal, key) DO UPDATE SET
     status = excluded.status,
     body = excluded.body,
     created_at = excluded.created_at
+WHERE idempotency_key.created_at < now() - $7::interval
+RETURNING true
 """
 
 
 async def _store(conn: Connection, attempt: _Attempt, customer: str | None, status: int, content: bytes) -> None:
+    """Store the answer with its effect; nothing is replaced that still counts.
+
+    Raises:
+        _StoredMeanwhileError: there is an answer; the effect has to be rolled back.
+    """
     who = (attempt.principal, attempt.key, attempt.fingerprint, customer)
-    await conn.execute(STORE_SQL, *who, status, content.decode())
+    if not await conn.fetchval(STORE_SQL, *who, status, content.decode(), KEPT_FOR):
+        raise _StoredMeanwhileError
 
 
 def key_of(request: Request, *, required: bool) -> str | None:

@@ -18,6 +18,7 @@ from shared.http.server import serve
 from shared.messaging.worker import EXIT_RESTART, Worker, WorkerSpec, stop_on_signals
 from shared.postgres.migrate import MigrationChangedError, migrate
 from shared.postgres.pool import Pool, open_pool
+from shared.postgres.shares import open_shared_pool
 from shared.process import dead_letters, positions
 from shared.process.pulse import beating
 from shared.process.settings import ServiceSettings
@@ -131,13 +132,17 @@ async def _run(door: Door[S], arguments: argparse.Namespace, settings: S) -> int
 
 
 async def _serve_api(door: Door[S], settings: S) -> int:
-    async with await _pool(settings, "api") as pool:
+    application = f"wafa-{settings.service}-api"
+    async with await open_shared_pool(
+        settings.database_url, application=application, max_size=settings.pool_size
+    ) as pool:
         await serve(door.api(settings, pool), settings.host, settings.port, settings.limits())
     return 0
 
 
 async def _work(door: Door[S], settings: S) -> int:
-    async with await _pool(settings, "worker") as pool:
+    application = f"wafa-{settings.service}-worker"
+    async with await open_pool(settings.database_url, application=application, max_size=settings.pool_size) as pool:
         worker = Worker(
             door.spec(settings), pool, settings.broker(), settings.batch_size, settings.lanes, settings.retention()
         )
@@ -153,12 +158,6 @@ async def _work(door: Door[S], settings: S) -> int:
         if failures:
             raise failures[0]
         return code
-
-
-async def _pool(settings: ServiceSettings, role: str) -> Pool:
-    return await open_pool(
-        settings.database_url, application=f"wafa-{settings.service}-{role}", max_size=settings.pool_size
-    )
 
 
 def _complain(line: str) -> int:

@@ -121,7 +121,10 @@ PLANTS: dict[str, list[Plant]] = {
     "the outbox is read after the last id": [(relay, "publish_chunk", after_the_last)],
     "the relay commits before the acknowledgements": [(relay, "publish_chunk", commit_first)],
     "a failed acknowledgement is passed over": [(relay, "publish_chunk", failures_are_passed_over)],
-    "an account is read without its lock": [(accounts, "LOCK_SQL", accounts.LOCK_SQL.replace("FOR UPDATE", ""))],
+    "an account is read without its lock": [
+        (accounts, "LOCK_SQL", accounts.LOCK_SQL.replace("FOR UPDATE", "")),
+        (accounts, "LOCK_ONE_SQL", accounts.LOCK_ONE_SQL.replace("FOR UPDATE", "")),
+    ],
     "who makes a batch fail is never looked for": [(Search, "find", nobody)],
     "the neighbors of a culprit are refused with it": [(Search, "find", everybody)],
     "what the handler fails on is forgotten": [(dead_letters, "write", without_letters)],

@@ -6,7 +6,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from services.points.rules.known import Announced, Changes, State
-from services.points.store import saving
+from services.points.store import commands, redemptions, saving
+from services.points.store.redemptions import Redemption
 from shared.contracts.envelope import Publication, publication
 from shared.contracts.values import format_instant
 from shared.messaging import outbox
@@ -23,6 +24,20 @@ async def save_and_announce(connection: Connection, state: State, changes: Chang
     publications = asyncio.create_task(map_in_turns(_publication, changes.announced))
     await saving.save(connection, state, changes)
     await outbox.announce(connection, await publications)
+
+
+async def write_command(
+    connection: Connection, state: State, changes: Changes, redemption: Redemption | None = None
+) -> None:
+    """The same for a request, which is mostly one transaction; `redemption` is what it is for."""
+    if commands.is_plain(state, changes):
+        (account,) = state.accounts.values()
+        told = _publication(changes.announced[0]) if changes.announced else None
+        await commands.write(connection, account, changes, told, redemption)
+        return
+    await save_and_announce(connection, state, changes)
+    if redemption is not None:
+        await redemptions.insert(connection, redemption)
 
 
 def _publication(announced: Announced) -> Publication:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from services.points.handlers.announcing import new_ids, save_and_announce
+from services.points.handlers.announcing import new_ids, write_command
 from services.points.rules.books import Books, Trigger, plain_occasion
 from services.points.rules.due import apply_due
 from services.points.rules.known import State
 from services.points.rules.ledger import Account, Lot, Occasion
 from services.points.rules.ruleset import RuleBook
 from services.points.store import accounts, loading, lots, rules
+from services.points.store.redemptions import Redemption
 from shared.contracts.envelope import Cause
 from shared.postgres.pool import Connection
 
@@ -80,7 +81,7 @@ def account_of(books: Books, call: Call) -> Account:
     return books.state.accounts[call.customer_id]
 
 
-async def close_books(connection: Connection, books: Books) -> None:
-    """Apply what fell due by what was just done, and write all of it."""
+async def close_books(connection: Connection, books: Books, redemption: Redemption | None = None) -> None:
+    """Apply what fell due by what was just done, and write all of it, and the redemption that it was done for."""
     apply_due(books, list(books.state.accounts))
-    await save_and_announce(connection, books.state, books.changes)
+    await write_command(connection, books.state, books.changes, redemption)

@@ -118,22 +118,19 @@ async def capture(connection: Connection, hold_id: UUID, call: Call, points: int
         hold = books.changes.holds[hold.id]
     else:
         due.keep_hold(books, hold)
-    await close_books(connection, books)
-    await redemptions.insert(
-        connection,
-        Redemption(
-            id=redemption_id,
-            customer_id=call.customer_id,
-            points=wanted,
-            reward_id=None,
-            quantity=None,
-            reference=None,
-            hold_id=hold.id,
-            transaction_id=transaction_id,
-            created_at=call.now,
-            cancelled_at=None,
-        ),
+    redemption = Redemption(
+        id=redemption_id,
+        customer_id=call.customer_id,
+        points=wanted,
+        reward_id=None,
+        quantity=None,
+        reference=None,
+        hold_id=hold.id,
+        transaction_id=transaction_id,
+        created_at=call.now,
+        cancelled_at=None,
     )
+    await close_books(connection, books, redemption)
     return hold
 
 

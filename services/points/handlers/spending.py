@@ -150,10 +150,8 @@ async def _spend(connection: Connection, books: Books, call: Call, redemption: R
         reason["reward_id"] = redemption.reward_id
     occasion = call.occasion(f"redemption/{redemption.id}", reason)
     movement = movements.redeem(account_of(books, call), redemption.points, found, occasion, books.ids)
-    made = books.record(movement, call.cause)
-    await close_books(connection, books)
-    redemption = redemption._replace(transaction_id=made)
-    await redemptions.insert(connection, redemption)
+    redemption = redemption._replace(transaction_id=books.record(movement, call.cause))
+    await close_books(connection, books, redemption)
     return redemption
 
 

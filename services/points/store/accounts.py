@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 from services.points.rules.ledger import PROGRAM, Account, Transaction
 from shared.postgres.ids import joined
@@ -16,6 +17,18 @@ ORDER BY customer_id
 FOR UPDATE
 """
 
+# Of one, by a statement that is planned once: one with an array would be planned for each array.
+LOCK_ONE_SQL = """
+SELECT customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at, due_at
+FROM account WHERE customer_id = $1 FOR UPDATE
+"""
+
+
+async def _lock_one(connection: Connection, customer: str) -> Account | None:
+    row = await connection.fetchrow(LOCK_ONE_SQL, customer)
+    return None if row is None else Account(*row)
+
+
 OPEN_SQL = """
 INSERT INTO account (customer_id)
 SELECT customer_id FROM unnest(string_to_array($1, chr(31))) AS new (customer_id)
@@ -28,9 +41,11 @@ ON CONFLICT (customer_id) DO NOTHING
 async def lock(connection: Connection, customers: Collection[str]) -> dict[str, Account]:
     """The accounts of customers, opened where there was none, locked until the transaction ends."""
     wanted = sorted(set(customers))
+    if len(wanted) == 1 and (account := await _lock_one(connection, wanted[0])) is not None:
+        return {account.customer_id: account}
     names = joined(wanted)
-    rows = await connection.fetch(LOCK_SQL, names) if len(wanted) == 1 else []
-    if len(rows) < len(wanted):
+    rows: list[Any] = []
+    if wanted:
         # Of several, those that are missing are opened ahead of all locks: whoever held some, and then waited for
         # one that somebody else had just opened, would wait out of order, and could deadlock.
         await connection.execute(OPEN_SQL, names)

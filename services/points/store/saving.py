@@ -43,8 +43,13 @@ async def save_ledger(
 ) -> None:
     """Write transactions with their postings, their lots, and the program's side."""
     await _insert_transactions(connection, transactions)
-    await _insert_postings(connection, transactions)
     await _insert_lots(connection, made)
+    await save_parts(connection, transactions, changed)
+
+
+async def save_parts(connection: Connection, transactions: Sequence[Transaction], changed: Collection[Lot]) -> None:
+    """Write the postings of transactions, the lots that they changed, and the program's side."""
+    await _insert_postings(connection, transactions)
     if changed:
         await _update_lots(connection, changed)
     await accounts.add_to_program(connection, transactions)

@@ -11,6 +11,7 @@ from shared.contracts.values import Id
 from shared.http.auth.authenticator import Authenticator
 from shared.http.auth.principal import Kind, Principal, Scope
 from shared.http.problems import Problem
+from shared.postgres.shares import CALLER, Caller
 
 CustomerId = Annotated[Id, Path(alias="id", description="The customer's id, percent-encoded.", examples=["customer-1"])]
 """The `{id}` of `/v1/customers/{id}/…`."""
@@ -23,6 +24,8 @@ _SCHEME: Final = HTTPBearer(
     ),
 )
 
+
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Access = Callable[[Request], Awaitable[Principal]]
 """What `Depends` takes: lets a caller in, or raises a `Problem`."""
@@ -44,7 +47,10 @@ class _Access(SecurityBase):
         if principal is None:
             authenticator: Authenticator = request.app.state.authenticator
             principal = await authenticator.authenticate(request.headers.get("authorization"))
-        itself = self._of_customer and principal.is_customer(request.path_params["id"])
+        customer: str | None = request.path_params["id"] if self._of_customer else None
+        by_customer = principal.kind is Kind.CUSTOMER
+        CALLER.set(Caller(principal.name, customer, request.method not in _READS, by_customer))
+        itself = customer is not None and principal.is_customer(customer)
         if itself and self._by_customer:
             return principal
         if any(principal.may(scope) for scope in self._scopes):

@@ -1,0 +1,138 @@
+"""Writing what one command changed: all of it in one statement, where a batch has one for each table.
+
+A command writes a row to each of seven tables. As statements of their own they would cost more than all else that it
+does: each has a round trip, and the executor to be started. Its values are no arrays: with an array PostgreSQL plans
+a statement again and again, and asyncpg looks at every element four times.
+"""
+
+from collections import Counter
+from typing import Final
+
+from services.points.rules.known import Changes, State
+from services.points.rules.ledger import PROGRAM, Account, Lot, Transaction
+from services.points.store import saving
+from services.points.store.redemptions import Redemption
+from shared.contracts.envelope import Publication
+from shared.postgres.pool import Connection
+
+_NO_PUBLICATION: Final = (None,) * 3
+_NO_REDEMPTION: Final = (None,) * len(Redemption._fields)
+_NO_POSTING: Final = (None,) * 4
+_NO_LOT: Final = (None,) * 9
+_NO_FLOW: Final = (None,) * 2
+
+
+def is_plain(state: State, changes: Changes) -> bool:
+    """Whether a command made one transaction with lots that were there, and no more: nearly all of them do."""
+    return len(changes.transactions) == 1 == len(state.accounts) and not (
+        changes.lots_made
+        or changes.orders_made
+        or changes.orders_changed
+        or changes.refunds
+        or changes.accruals
+        or changes.payments
+        or changes.births
+        or changes.holds
+        or changes.uses
+        or changes.timelines
+        or changes.waiting
+    )
+
+
+WRITE_SQL = """
+WITH entered AS (
+    INSERT INTO transaction (
+        id, customer_id, sequence, kind, points, available_after, pending_after, held_after, debt_after, earned_after,
+        redeemed_after, occurred_at, recorded_at, reason, rules_version, inputs, receipt_digest, activates_at,
+        expires_at
+    )
+    VALUES ($1, $2, $8, $12, $13, $3, $4, $5, $6, $7, $9, $14, $10, $15, $16, $17, $18, $19, $20)
+), announced AS (
+    INSERT INTO outbox (topic, key, value) SELECT $22, $23, $24 WHERE $22::text IS NOT NULL
+), redeemed AS (
+    INSERT INTO redemption (id, customer_id, points, reward_id, quantity, reference, hold_id, transaction_id,
+                            created_at, cancelled_at, took_stock)
+    SELECT $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35 WHERE $25::uuid IS NOT NULL
+), posted AS (
+    INSERT INTO posting (transaction_id, number, source, target, points, lot_id)
+    SELECT $1, 0, $36, $37, $38, $39 WHERE $36::text IS NOT NULL
+), spent AS (
+    UPDATE lot
+    SET remaining = $41, held = $42, spent = $43, reversed = $44, expired = $45, pending = $46, activates_at = $47,
+        expires_at = $48
+    WHERE id = $40
+), flown AS (
+    INSERT INTO program_account (kind, shard, balance)
+    SELECT $49, pg_backend_pid() % 16, $50 WHERE $49::text IS NOT NULL
+    ON CONFLICT (kind, shard) DO UPDATE SET balance = program_account.balance + excluded.balance
+)
+UPDATE account
+SET available = $3, pending = $4, held = $5, debt = $6, earned = $7, redeemed = $9, sequence = $8, orders = $21,
+    recorded_at = $10, due_at = $11
+WHERE customer_id = $2
+"""
+
+
+async def write(
+    connection: Connection, account: Account, changes: Changes, publication: Publication | None, kept: Redemption | None
+) -> None:
+    """Write the transaction of a plain command, the account and lots after it, and what tells of it.
+
+    A redemption is kept with it. What a command rarely has more than one of follows in statements of their own.
+    """
+    (transaction,) = changes.transactions
+    lots, flows = list(changes.lots_changed.values()), _flows(transaction)
+    is_single = len(transaction.postings) == 1 == len(lots) and len(flows) < 2
+    await connection.execute(
+        WRITE_SQL,
+        *_line(transaction, account),
+        *((publication.topic, publication.key, publication.value) if publication else _NO_PUBLICATION),
+        *(kept or _NO_REDEMPTION),
+        *(transaction.postings[0] if is_single else _NO_POSTING),
+        *(_spent(lots[0]) if is_single else _NO_LOT),
+        *(flows[0] if is_single and flows else _NO_FLOW),
+    )
+    if not is_single:
+        await saving.save_parts(connection, changes.transactions, lots)
+
+
+def _line(transaction: Transaction, account: Account) -> tuple[object, ...]:
+    occasion = transaction.occasion
+    return (
+        transaction.id,
+        account.customer_id,
+        account.available,
+        account.pending,
+        account.held,
+        account.debt,
+        account.earned,
+        account.sequence,
+        account.redeemed,
+        account.recorded_at,
+        account.due_at,
+        transaction.kind,
+        transaction.points,
+        occasion.occurred_at,
+        occasion.reason,
+        occasion.rules_version,
+        occasion.inputs,
+        occasion.receipt_digest,
+        transaction.activates_at,
+        transaction.expires_at,
+        account.orders,
+    )
+
+
+def _spent(lot: Lot) -> tuple[object, ...]:
+    return (
+        *(lot.id, lot.remaining, lot.held, lot.spent, lot.reversed, lot.expired),
+        *(lot.pending, lot.activates_at, lot.expires_at),
+    )
+
+
+def _flows(transaction: Transaction) -> list[tuple[str, int]]:
+    flows: Counter[str] = Counter()
+    for posting in transaction.postings:
+        flows[posting.source] -= posting.points
+        flows[posting.target] += posting.points
+    return [(kind, flows[kind]) for kind in PROGRAM if flows[kind]]
