@@ -55,18 +55,21 @@ async def idempotent(request: Request, pool: Pool, principal: Principal, require
             status, body = await run(conn)
         return _answer(status, to_json(body))
     attempt = _Attempt(principal.name, key, _fingerprint(request, await request.body()))
-    while True:
-        try:
-            async with pool.acquire() as conn, conn.transaction():
-                stored = await _claim(conn, attempt)
-                if stored is not None:
-                    return stored
-                status, body = await run(conn)
-                content = to_json(body)
-                await _store(conn, attempt, _customer(request), status, content)
-            return _answer(status, content)
-        except _StoredMeanwhileError:
-            continue
+    try:
+        async with pool.acquire() as conn, conn.transaction():
+            stored = await _claim(conn, attempt)
+            if stored is not None:
+                return stored
+            status, body = await run(conn)
+            content = to_json(body)
+            await _store(conn, attempt, _customer(request), status, content)
+        return _answer(status, content)
+    except (Problem, _StoredMeanwhileError):
+        # The same request may have ended in the very moment in which this one claimed the key.
+        stored = await _find(pool, attempt)
+        if stored is None:
+            raise
+        return stored
 
 
 def concerns(request: Request, customer_id: str) -> None:
@@ -113,7 +116,7 @@ LEFT JOIN idempotency_key ON principal = $2 AND key = $3 AND created_at >= now()
 async def _claim(conn: Connection, attempt: _Attempt) -> Response | None:
     """Lock the key, and look for its answer.
 
-    Both at once: what the last holder committed while the statement began is seen only when the answer is stored.
+    Both at once: what the last holder commits in that moment is seen later, by `_store` or `_find`.
     """
     name = f"idempotency_key\x00{attempt.principal}\x00{attempt.key}"
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
@@ -122,8 +125,23 @@ async def _claim(conn: Connection, attempt: _Attempt) -> Response | None:
     if not row["locked"]:
         problem = Problem(409, "request_in_progress", "A request with this Idempotency-Key is still running.")
         raise problem.with_headers({"Retry-After": "1"})
-    if row["fingerprint"] is None:
-        return None
+    return None if row["fingerprint"] is None else _stored(row, attempt)
+
+
+FIND_SQL = """
+SELECT fingerprint, status, body::text AS body
+FROM idempotency_key
+WHERE principal = $1 AND key = $2 AND created_at >= now() - $3::interval
+"""
+
+
+async def _find(pool: Pool, attempt: _Attempt) -> Response | None:
+    row = await pool.fetchrow(FIND_SQL, attempt.principal, attempt.key, KEPT_FOR)
+    return None if row is None else _stored(row, attempt)
+
+
+def _stored(row: Any, attempt: _Attempt) -> Response:  # noqa: ANN401 asyncpg's Record has no types
+    """The stored answer, to the same request again."""
     if row["fingerprint"] != attempt.fingerprint:
         detail = "This Idempotency-Key was used for another request: method, path or body differ."
         raise Problem(422, "idempotency_key_reused", detail)

@@ -28,16 +28,19 @@ async def save_and_announce(connection: Connection, state: State, changes: Chang
 
 async def write_command(
     connection: Connection, state: State, changes: Changes, redemption: Redemption | None = None
-) -> None:
-    """The same for a request, which is mostly one transaction; `redemption` is what it is for."""
+) -> bool:
+    """The same for a request, which is mostly one transaction; `redemption` is what it is for.
+
+    False: nothing was written, since the redemption's reference is used.
+    """
     if commands.is_plain(state, changes):
         (account,) = state.accounts.values()
         told = _publication(changes.announced[0]) if changes.announced else None
-        await commands.write(connection, account, changes, told, redemption)
-        return
+        return await commands.write(connection, account, changes, told, redemption)
+    if redemption is not None and not await redemptions.insert(connection, redemption):
+        return False
     await save_and_announce(connection, state, changes)
-    if redemption is not None:
-        await redemptions.insert(connection, redemption)
+    return True
 
 
 def _publication(announced: Announced) -> Publication:

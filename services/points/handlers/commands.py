@@ -81,7 +81,10 @@ def account_of(books: Books, call: Call) -> Account:
     return books.state.accounts[call.customer_id]
 
 
-async def close_books(connection: Connection, books: Books, redemption: Redemption | None = None) -> None:
-    """Apply what fell due by what was just done, and write all of it, and the redemption that it was done for."""
+async def close_books(connection: Connection, books: Books, redemption: Redemption | None = None) -> bool:
+    """Apply what fell due by what was just done, and write all of it, and the redemption that it was done for.
+
+    False: nothing was written, since the redemption's reference is used.
+    """
     apply_due(books, list(books.state.accounts))
-    await write_command(connection, books.state, books.changes, redemption)
+    return await write_command(connection, books.state, books.changes, redemption)

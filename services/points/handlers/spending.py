@@ -5,7 +5,14 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from services.points.handlers.commands import Call, account_of, close_books, open_books, spendable
+from services.points.handlers.commands import (
+    Call,
+    InsufficientPointsError,
+    account_of,
+    close_books,
+    open_books,
+    spendable,
+)
 from services.points.rules import dates, movements
 from services.points.rules.books import Books
 from services.points.rules.known import Hold
@@ -88,10 +95,11 @@ async def redeem_for_reward(connection: Connection, call: Call, wanted: ForRewar
         cancelled_at=None,
         took_stock=reward.stock is not None,
     )
-    redemption = await _spend(connection, books, call, redemption)
-    if redemption.took_stock:
+    made = await _spend(connection, books, call, redemption)
+    assert made is not None, "it has no reference"
+    if made.took_stock:
         await rewards.move_stock(connection, reward.id, -wanted.quantity)
-    return redemption
+    return made
 
 
 async def _check(connection: Connection, call: Call, reward: Reward, quantity: int) -> None:
@@ -121,13 +129,6 @@ async def redeem_for_reference(connection: Connection, call: Call, wanted: ForRe
         InsufficientPointsError: more is asked for than is available.
     """
     books = await open_books(connection, call)
-    known = await redemptions.by_reference(connection, call.customer_id, wanted.reference)
-    if known is not None:
-        if known.cancelled_at is not None:
-            raise ReferenceUsedError(known)
-        if known.points != wanted.points:
-            raise RefusedError("reference_conflict", "The reference was used for other points.")
-        return known
     redemption = Redemption(
         id=next(books.ids),
         customer_id=call.customer_id,
@@ -140,10 +141,30 @@ async def redeem_for_reference(connection: Connection, call: Call, wanted: ForRe
         created_at=call.now,
         cancelled_at=None,
     )
-    return await _spend(connection, books, call, redemption)
+    # The reference is looked up where it is not new: under the customer's lock nobody else can use it meanwhile.
+    try:
+        made = await _spend(connection, books, call, redemption)
+    except InsufficientPointsError:
+        if (known := await _redeemed(connection, call, wanted)) is None:
+            raise
+        return known
+    made = made or await _redeemed(connection, call, wanted)
+    assert made is not None, "it was made, now or before"
+    return made
 
 
-async def _spend(connection: Connection, books: Books, call: Call, redemption: Redemption) -> Redemption:
+async def _redeemed(connection: Connection, call: Call, wanted: ForReference) -> Redemption | None:
+    """The redemption that was made under a reference, if there is one."""
+    known = await redemptions.by_reference(connection, call.customer_id, wanted.reference)
+    if known is not None and known.cancelled_at is not None:
+        raise ReferenceUsedError(known)
+    if known is not None and known.points != wanted.points:
+        raise RefusedError("reference_conflict", "The reference was used for other points.")
+    return known
+
+
+async def _spend(connection: Connection, books: Books, call: Call, redemption: Redemption) -> Redemption | None:
+    """Take the points and keep the redemption; None, and nothing of it, where its reference is used."""
     found = await spendable(connection, books, call, redemption.points)
     reason = {"kind": "redemption", "redemption_id": str(redemption.id)}
     if redemption.reward_id is not None:
@@ -151,8 +172,7 @@ async def _spend(connection: Connection, books: Books, call: Call, redemption: R
     occasion = call.occasion(f"redemption/{redemption.id}", reason)
     movement = movements.redeem(account_of(books, call), redemption.points, found, occasion, books.ids)
     redemption = redemption._replace(transaction_id=books.record(movement, call.cause))
-    await close_books(connection, books, redemption)
-    return redemption
+    return redemption if await close_books(connection, books, redemption) else None
 
 
 async def cancel(connection: Connection, redemption_id: UUID, call: Call) -> Redemption:

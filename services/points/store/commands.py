@@ -40,50 +40,56 @@ def is_plain(state: State, changes: Changes) -> bool:
 
 
 WRITE_SQL = """
-WITH entered AS (
+WITH redeemed AS (
+    INSERT INTO redemption (id, customer_id, points, reward_id, quantity, reference, hold_id, transaction_id,
+                            created_at, cancelled_at, took_stock)
+    SELECT $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35 WHERE $25::uuid IS NOT NULL
+    ON CONFLICT ON CONSTRAINT redemption_reference DO NOTHING
+    RETURNING id
+), free AS (
+    SELECT FROM redeemed UNION ALL SELECT WHERE $25::uuid IS NULL
+), entered AS (
     INSERT INTO transaction (
         id, customer_id, sequence, kind, points, available_after, pending_after, held_after, debt_after, earned_after,
         redeemed_after, occurred_at, recorded_at, reason, rules_version, inputs, receipt_digest, activates_at,
         expires_at
     )
-    VALUES ($1, $2, $8, $12, $13, $3, $4, $5, $6, $7, $9, $14, $10, $15, $16, $17, $18, $19, $20)
+    SELECT $1, $2, $8, $12, $13, $3, $4, $5, $6, $7, $9, $14, $10, $15, $16, $17, $18, $19, $20 FROM free
 ), announced AS (
-    INSERT INTO outbox (topic, key, value) SELECT $22, $23, $24 WHERE $22::text IS NOT NULL
-), redeemed AS (
-    INSERT INTO redemption (id, customer_id, points, reward_id, quantity, reference, hold_id, transaction_id,
-                            created_at, cancelled_at, took_stock)
-    SELECT $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35 WHERE $25::uuid IS NOT NULL
+    INSERT INTO outbox (topic, key, value) SELECT $22, $23, $24 FROM free WHERE $22::text IS NOT NULL
 ), posted AS (
     INSERT INTO posting (transaction_id, number, source, target, points, lot_id)
-    SELECT $1, 0, $36, $37, $38, $39 WHERE $36::text IS NOT NULL
+    SELECT $1, 0, $36, $37, $38, $39 FROM free WHERE $36::text IS NOT NULL
 ), spent AS (
     UPDATE lot
     SET remaining = $41, held = $42, spent = $43, reversed = $44, expired = $45, pending = $46, activates_at = $47,
         expires_at = $48
-    WHERE id = $40
+    FROM free WHERE lot.id = $40
 ), flown AS (
     INSERT INTO program_account (kind, shard, balance)
-    SELECT $49, pg_backend_pid() % 16, $50 WHERE $49::text IS NOT NULL
+    SELECT $49, pg_backend_pid() % 16, $50 FROM free WHERE $49::text IS NOT NULL
     ON CONFLICT (kind, shard) DO UPDATE SET balance = program_account.balance + excluded.balance
 )
 UPDATE account
 SET available = $3, pending = $4, held = $5, debt = $6, earned = $7, redeemed = $9, sequence = $8, orders = $21,
     recorded_at = $10, due_at = $11
-WHERE customer_id = $2
+FROM free WHERE customer_id = $2
+RETURNING true
 """
 
 
 async def write(
     connection: Connection, account: Account, changes: Changes, publication: Publication | None, kept: Redemption | None
-) -> None:
+) -> bool:
     """Write the transaction of a plain command, the account and lots after it, and what tells of it.
 
-    A redemption is kept with it. What a command rarely has more than one of follows in statements of their own.
+    A redemption is kept with it: where its reference is used, nothing is written, and False returned. What a command
+    rarely has more than one of follows in statements of their own.
     """
     (transaction,) = changes.transactions
     lots, flows = list(changes.lots_changed.values()), _flows(transaction)
     is_single = len(transaction.postings) == 1 == len(lots) and len(flows) < 2
-    await connection.execute(
+    is_written = await connection.fetchval(
         WRITE_SQL,
         *_line(transaction, account),
         *((publication.topic, publication.key, publication.value) if publication else _NO_PUBLICATION),
@@ -92,8 +98,9 @@ async def write(
         *(_spent(lots[0]) if is_single else _NO_LOT),
         *(flows[0] if is_single and flows else _NO_FLOW),
     )
-    if not is_single:
+    if is_written and not is_single:
         await saving.save_parts(connection, changes.transactions, lots)
+    return bool(is_written)
 
 
 def _line(transaction: Transaction, account: Account) -> tuple[object, ...]:

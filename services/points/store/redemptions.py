@@ -28,12 +28,14 @@ INSERT_SQL = """
 INSERT INTO redemption (id, customer_id, points, reward_id, quantity, reference, hold_id, transaction_id, created_at,
                         cancelled_at, took_stock)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT ON CONSTRAINT redemption_reference DO NOTHING
+RETURNING true
 """
 
 
-async def insert(connection: Connection, redemption: Redemption) -> None:
-    """Keep a new redemption."""
-    await connection.execute(INSERT_SQL, *redemption)
+async def insert(connection: Connection, redemption: Redemption) -> bool:
+    """Keep a new redemption; False where the customer's reference is used."""
+    return bool(await connection.fetchval(INSERT_SQL, *redemption))
 
 
 FIND_SQL = """
