@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from tests.bench import contest, figures, growth, latency, machine, memory, serving, stream, verdicts, volume
+from tests.bench import contest, crowd, figures, growth, latency, machine, memory, serving, stream, verdicts, volume
 from tests.bench.figures import Figure
 from tests.bench.plan import Plan
 from tests.bench.testbed import Testbed
@@ -23,6 +23,7 @@ from tests.bench.testbed import Testbed
 ALONE = {
     "latency": latency.measure,
     "api": serving.measure,
+    "crowd": crowd.measure,
     "growth": growth.measure,
     "memory": memory.measure,
     "volume": volume.measure,

@@ -1,0 +1,127 @@
+"""No caller takes all connections, and nobody waits for long."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.postgres import shares
+from shared.postgres.pool import Pool, is_transient
+from shared.postgres.shares import CALLER, BusyError, Caller, Shares, open_shared_pool
+from tests.support.postgres import make_database
+
+SIZE = 4
+
+
+@pytest.fixture
+async def pool(postgres_url: str) -> AsyncIterator[Pool]:
+    async with await open_shared_pool(
+        await make_database(postgres_url, "platform"), application="test", max_size=SIZE
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for more than a tenth of a second."""
+    monkeypatch.setattr(shares, "WAIT_SECONDS", 0.1)
+
+
+def writer(customer: str | None = "ann", principal: str = "key:shop") -> Caller:
+    return Caller(principal, customer, writes=True)
+
+
+def reader(principal: str = "key:shop") -> Caller:
+    return Caller(principal, None, writes=False)
+
+
+async def hold(pool: Pool, caller: Caller | None, done: asyncio.Event) -> bool:
+    """Hold a connection as a caller until done; False where there was none."""
+    CALLER.set(caller)
+    try:
+        async with pool.acquire() as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+            await done.wait()
+    except BusyError:
+        return False
+    return True
+
+
+async def held(pool: Pool, *callers: Caller | None) -> list[bool]:
+    """Who of these, at once, gets a connection."""
+    done = asyncio.Event()
+    tasks = [asyncio.create_task(hold(pool, caller, done)) for caller in callers]
+    await asyncio.sleep(0.4)
+    done.set()
+    return list(await asyncio.gather(*tasks))
+
+
+async def test_one_customers_writes_take_two_connections(pool: Pool, impatient: None):
+    assert await held(pool, *[writer()] * 6) == [True, True, False, False, False, False]
+
+
+async def test_writes_leave_a_connection_to_reads(pool: Pool, impatient: None):
+    writers = [writer(f"c{number}", f"key:{number}") for number in range(6)]
+    assert await held(pool, *writers, reader()) == [True] * 3 + [False] * 3 + [True]
+
+
+async def test_a_principal_leaves_a_connection_to_others(pool: Pool, impatient: None):
+    assert await held(pool, *[reader("key:greedy")] * 6, reader("key:other")) == [True] * 3 + [False] * 3 + [True]
+
+
+async def test_a_customer_reads_by_two_connections(pool: Pool, impatient: None):
+    ann = Caller("customer:ann", "ann", writes=False, is_customer=True)
+    assert await held(pool, ann, ann, ann, reader()) == [True, True, False, True]
+
+
+async def test_what_is_given_back_is_taken_by_who_waits(pool: Pool):
+    done = asyncio.Event()
+    done.set()
+    assert all(await asyncio.gather(*(hold(pool, writer(), done) for _ in range(50))))
+    assert not pool._shares._shares, "nothing is kept of who is gone"
+
+
+async def test_too_many_who_wait_are_told_at_once(pool: Pool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(shares, "MOST_WAITING", 3)
+    done = asyncio.Event()
+    tasks = [asyncio.create_task(hold(pool, writer(), done)) for _ in range(9)]
+    await asyncio.sleep(0.2)
+    assert sum(task.done() for task in tasks) == 4, "two hold, three wait"
+    done.set()
+    assert sorted(await asyncio.gather(*tasks)) == [False] * 4 + [True] * 5
+
+
+async def test_who_gives_up_leaves_its_place(pool: Pool):
+    done = asyncio.Event()
+    holding = [asyncio.create_task(hold(pool, writer(), done)) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    waiting = asyncio.create_task(hold(pool, writer(), done))
+    await asyncio.sleep(0.1)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    done.set()
+    await asyncio.gather(*holding)
+    assert await held(pool, writer(), writer()) == [True, True]
+    assert not pool._shares._shares
+
+
+async def test_what_the_process_does_by_itself_waits_for_long_neither(pool: Pool, impatient: None):
+    assert await held(pool, *[None] * 6) == [True] * 4 + [False] * 2
+
+
+def test_a_busy_pool_is_a_passing_failure():
+    assert is_transient(BusyError())
+
+
+async def test_a_small_pool_has_a_place_for_everybody():
+    for size in (1, 2, 3):
+        taken = await Shares(size).enter(writer())
+        assert len(taken) == 3
+
+
+async def test_a_session_is_not_reset_but_its_transaction_is_over(pool: Pool):
+    async with pool.acquire() as connection:
+        await connection.execute("BEGIN; SET LOCAL statement_timeout = 5; SELECT pg_advisory_xact_lock(1)")
+    async with pool.acquire() as connection:
+        assert await connection.fetchval("SHOW statement_timeout") == "30s"
+        assert await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
