@@ -6,6 +6,7 @@ import pytest
 from fastapi import Request
 from fastapi.responses import Response
 
+from shared.http import idempotency
 from shared.http.app import new_app
 from shared.http.auth import Authenticator, Kind, Principal
 from shared.http.idempotency import KEPT_FOR, forget, idempotent
@@ -51,6 +52,8 @@ def app(pool: Pool, gate: Gate):
             if "break" in note:
                 raise RuntimeError("bug")
             number = await conn.fetchval("SELECT count(*) FROM effect")
+            if "once" in note and number > 1:
+                raise Problem(409, "insufficient_points", "They were spent.")
             return 201, {"number": number, "z": "ä", "at": datetime(2026, 1, 1, tzinfo=UTC)}
 
         return await idempotent(request, pool, Principal(Kind.KEY, who, frozenset()), required, run)
@@ -179,6 +182,26 @@ async def test_while_the_first_runs_others_are_told_409(client: httpx.AsyncClien
     assert (await first).status_code == 201
     answer = await client.post("/points/a", content="x", headers=headers)
     assert answer.headers["idempotency-replayed"] == "true"
+
+
+@pytest.mark.parametrize("content", ["x", "once"])
+async def test_what_ended_while_the_key_was_claimed_is_answered_again(
+    client: httpx.AsyncClient, pool: Pool, monkeypatch: pytest.MonkeyPatch, content: str
+):
+    headers = {"Idempotency-Key": "k"}
+    first = await client.post("/points/a", content=content, headers=headers)
+
+    async def too_early(*_: object) -> None:
+        """The statement began before the first request had ended, and got the lock after it."""
+
+    monkeypatch.setattr(idempotency, "_claim", too_early)
+    again = await client.post("/points/a", content=content, headers=headers)
+    assert (again.status_code, again.content) == (201, first.content)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert await effects(pool) == 1
+    other = await client.post("/points/a", content=f"{content}, other", headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert await effects(pool) == 1
 
 
 async def test_another_key_does_not_wait(client: httpx.AsyncClient, gate: Gate):

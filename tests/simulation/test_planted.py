@@ -28,7 +28,7 @@ from shared.postgres.pool import Connection
 from tests.simulation.databases import Databases
 from tests.simulation.seeds import play
 
-ENOUGH = 40
+ENOUGH = 100
 
 
 async def position_first(self: Delivery, batch: Batch, *, careful: bool, culprits: Culprits) -> None:

@@ -9,14 +9,6 @@ from services.points.rules.ledger import PROGRAM, Account, Transaction
 from shared.postgres.ids import joined
 from shared.postgres.pool import Connection, Pool
 
-LOCK_SQL = """
-SELECT customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at, due_at
-FROM account
-WHERE customer_id = ANY(string_to_array($1, chr(31)))
-ORDER BY customer_id
-FOR UPDATE
-"""
-
 # Of one, by a statement that is planned once: one with an array would be planned for each array.
 LOCK_ONE_SQL = """
 SELECT customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at, due_at
@@ -28,6 +20,14 @@ async def _lock_one(connection: Connection, customer: str) -> Account | None:
     row = await connection.fetchrow(LOCK_ONE_SQL, customer)
     return None if row is None else Account(*row)
 
+
+LOCK_SQL = """
+SELECT customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at, due_at
+FROM account
+WHERE customer_id = ANY(string_to_array($1, chr(31)))
+ORDER BY customer_id
+FOR UPDATE
+"""
 
 OPEN_SQL = """
 INSERT INTO account (customer_id)
