@@ -12,6 +12,8 @@ from aiokafka.errors import KafkaError
 from shared.contracts import topics
 
 PARTITIONS = 4
+MOST_BYTES = 1024 * 1024
+"""Of a batch as it is sent, compressed or not; a worker reads no larger record (`record_fields.MOST_BYTES`)."""
 ALREADY_EXISTS = 36  # Kafka's error code
 INVALID_CONFIG = 40  # the same
 
@@ -23,7 +25,8 @@ class TopicError(Exception):
 async def create(bootstrap: str, partitions: int = PARTITIONS, replication: int = 1) -> list[str]:
     """Make the topics that are not there yet, and return their names.
 
-    The broker stamps records with the time of arrival where it knows `message.timestamp.type`.
+    Where it knows these settings, the broker stamps records with the time of arrival, and takes no batch of more than
+    `MOST_BYTES`.
 
     Raises:
         TopicError: the cluster refused, with its words.
@@ -31,11 +34,11 @@ async def create(bootstrap: str, partitions: int = PARTITIONS, replication: int 
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        stamped = {"message.timestamp.type": "LogAppendTime"}
-        errors = await _create(admin, topics.ALL, (partitions, replication), stamped)
-        unstamped = [name for name, (code, _) in errors.items() if code == INVALID_CONFIG]
-        if unstamped:
-            errors |= await _create(admin, unstamped, (partitions, replication), {})
+        configs = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(MOST_BYTES)}
+        errors = await _create(admin, topics.ALL, (partitions, replication), configs)
+        plain = [name for name, (code, _) in errors.items() if code == INVALID_CONFIG]
+        if plain:
+            errors |= await _create(admin, plain, (partitions, replication), {})
     finally:
         await admin.close()
     for name, (code, text) in errors.items():

@@ -107,7 +107,7 @@ class TierChanged(EventData):
     effective_at: Instant
     valid_until: Instant | None = None
     points_multiplier: Decimals
-    timeline: Annotated[tuple[TimelineEntry, ...], Field(min_length=1)]
+    timeline: Annotated[tuple[TimelineEntry, ...], Field(min_length=1, fail_fast=True)]
     progress: Progress | None = None
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True)
@@ -121,7 +121,7 @@ class ReferralChanged(EventData):
     advocate_points: Annotated[int, Field(strict=True, ge=0)] | None = None
     friend_points: Annotated[int, Field(strict=True, ge=0)] | None = None
     order_id: Id | None = None
-    signals: tuple[Text, ...] | None = None
+    signals: Annotated[tuple[Text, ...], Field(fail_fast=True)] | None = None
     reason: Text | None = None
 
 

@@ -53,9 +53,9 @@ class Envelope(msgspec.Struct, gc=False):
     time: str
     data: Purchase
     subject: str | None = None
-    correlationid: Any = None
-    causationid: Any = None
-    traceparent: Any = None
+    correlationid: str | None = None
+    causationid: str | None = None
+    traceparent: str | None = None
 
 
 Row = tuple[str, str, int | str, str, str | None]

@@ -23,6 +23,8 @@ from shared.contracts.values import (
 
 _MOST_LINES: Final = 10_000
 
+# Arrays fail fast: the first wrong item is what a dead letter tells, and a record has room for 350,000 of them.
+
 
 class EventData(BaseModel):
     """The `data` of one event type; fields that the contract does not name are ignored."""
@@ -87,13 +89,15 @@ class PurchaseCompleted(EventData):
     total: Money
     lines: Annotated[
         tuple[Line, ...],
-        Field(max_length=_MOST_LINES),
+        Field(max_length=_MOST_LINES, fail_fast=True),
         BeforeValidator(_none_is_empty),
         PlainSerializer(tuple, return_type=tuple[Line, ...]),  # they may be packed
     ] = ()
     channel: Text | None = None
     store_id: Text | None = None
-    coupon_codes: Annotated[tuple[Text, ...], Field(max_length=100), BeforeValidator(_none_is_empty)] = ()
+    coupon_codes: Annotated[
+        tuple[Text, ...], Field(max_length=100, fail_fast=True), BeforeValidator(_none_is_empty)
+    ] = ()
 
     @model_validator(mode="after")
     def _lines_are_the_order(self) -> Self:
@@ -108,7 +112,9 @@ class PurchaseRefunded(EventData):
     refund_id: Id
     currency: Currency
     amount: Money
-    lines: Annotated[tuple[RefundLine, ...], Field(max_length=_MOST_LINES), BeforeValidator(_none_is_empty)] = ()
+    lines: Annotated[
+        tuple[RefundLine, ...], Field(max_length=_MOST_LINES, fail_fast=True), BeforeValidator(_none_is_empty)
+    ] = ()
 
     @model_validator(mode="after")
     def _lines_are_the_refund(self) -> Self:

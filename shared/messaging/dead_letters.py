@@ -18,6 +18,9 @@ from shared.postgres.pool import Connection, Pool
 _AT_ONCE: Final = 1_000
 """How many expired letters one transaction deletes."""
 
+_LONGEST_ERROR: Final = 2_000
+"""Characters of an error that are kept: what an exception says may quote a whole record."""
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -81,11 +84,13 @@ def count(refused: Sequence[Malformation]) -> None:
 
 
 def _storable(text: str) -> str:
+    text = text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]}…"
     return text.replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 LIST_SQL = """
-SELECT id, topic, partition, "offset", key, value, header_names, header_values, "timestamp",
+SELECT id, topic, partition, "offset", substring(key FROM 1 FOR 1024) AS key, NULL::bytea AS value,
+       '{}'::bytea[] AS header_names, '{}'::bytea[] AS header_values, "timestamp",
        type, reason, error, recorded_at, customer_ids, erased_at
 FROM dead_letter
 WHERE ($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR customer_ids @> ARRAY[$2])
@@ -96,7 +101,10 @@ LIMIT $4
 
 
 async def page(connection: Connection, wanted: Filter, before: int | None, limit: int) -> list[DeadLetter]:
-    """Dead letters, newest first; `before` is the last id of the page before."""
+    """Dead letters, newest first; `before` is the last id of the page before.
+
+    They have no value and no headers, and the first 1,024 bytes of a key: a page of large ones stays small.
+    """
     rows = await connection.fetch(LIST_SQL, wanted.reason, wanted.customer_id, before, limit)
     return [_from_row(row) for row in rows]
 

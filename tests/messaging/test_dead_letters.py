@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from msgspec import structs
+
 from shared.contracts.envelope import Record
 from shared.messaging import dead_letters
 from shared.messaging.dead_letters import DeadLetter, Filter
@@ -12,7 +14,9 @@ from tests.messaging.log import Desk, malformation, purchase, record
 
 async def only(pool: Pool) -> DeadLetter:
     async with pool.acquire() as connection:
-        (letter,) = await dead_letters.page(connection, Filter(), None, 10)
+        (number,) = await dead_letters.ids_of(connection, Filter())
+        letter = await dead_letters.find(connection, number)
+    assert letter is not None
     return letter
 
 
@@ -47,6 +51,21 @@ async def test_a_record_without_key_and_value_is_kept(platform_pool: Pool):
     async with platform_pool.acquire() as connection:
         await dead_letters.write(connection, [malformation(bare)])
     assert (await only(platform_pool)).record == bare
+
+
+async def test_what_an_error_says_is_kept_up_to_a_length(platform_pool: Pool):
+    async with platform_pool.acquire() as connection:
+        await dead_letters.write(connection, [malformation(record(b"{"), "\x00" * 3_000)])
+    assert (await only(platform_pool)).error == "\\0" * 2_000 + "…"
+
+
+async def test_a_list_leaves_out_what_is_large(platform_pool: Pool):
+    large = structs.replace(record(b"{" * 1_000_000), key=b"k" * 2_000)
+    async with platform_pool.acquire() as connection:
+        await dead_letters.write(connection, [malformation(large)])
+        (listed,) = await dead_letters.page(connection, Filter(), None, 10)
+    assert listed.record == structs.replace(large, key=b"k" * 1_024, value=None, headers=())
+    assert (await only(platform_pool)).record == large
 
 
 async def test_pages_go_from_the_newest_on(platform_pool: Pool):

@@ -65,7 +65,9 @@ async def erase(pool: Pool, *events: Event) -> None:
 async def letters(pool: Pool, **wanted: str) -> list[DeadLetter]:
     """Oldest first."""
     async with pool.acquire() as connection:
-        return (await dead_letters.page(connection, Filter(**wanted), None, 100_000))[::-1]
+        ids = await dead_letters.ids_of(connection, Filter(**wanted))
+        found = [await dead_letters.find(connection, number) for number in ids]
+    return [letter for letter in found if letter is not None]
 
 
 async def kept(pool: Pool) -> list[bool]:
