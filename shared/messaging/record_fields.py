@@ -1,7 +1,7 @@
 """The fields of one record of a batch, in Kafka's format of variable lengths."""
 
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 from shared.contracts.envelope import Headers
 
@@ -113,7 +113,7 @@ _shared = lru_cache(maxsize=1024)(_headers)
 def _explained(data: bytes, start: int, stop: int) -> BrokenError:
     """What is wrong with a record that could not be parsed, and where the next one begins.
 
-    Where its length and its fields do not agree on that, it is where a record can be read. In a compressed batch a
+    Where its fields and its length do not agree on that, it is where another record can be. In a compressed batch a
     broker follows the fields, and takes any lengths.
     """
     try:
@@ -122,52 +122,69 @@ def _explained(data: bytes, start: int, stop: int) -> BrokenError:
         return BrokenError("it ends where a record should be")
     claimed = at + length if at < at + length <= stop else None
     try:
-        key, count, behind = _followed(data, at, stop)
+        followed = _Followed.of(data, at, stop)
     except (IndexError, ValueError):
         return BrokenError(f"a record of {length:,} bytes has fields that do not fit into it", claimed)
-    if claimed is not None and claimed - start > MOST_BYTES:
-        return BrokenError(f"it has {claimed - start:,} bytes, more than {MOST_BYTES:,}", claimed, key)
-    if count > MOST_HEADERS:
-        return BrokenError(f"it has {count:,} headers, more than {MOST_HEADERS:,}", claimed, key)
-    end = claimed if claimed is not None and _is_between(data, claimed, stop) else behind
-    return BrokenError(f"its length is {length:,}, its fields have {behind - at:,} bytes", end, key)
+    end, size = followed.end, followed.end - at
+    if claimed is not None and not _can_begin(data, end, stop):
+        end = claimed
+    if followed.headers > MOST_HEADERS:
+        error = f"it has {followed.headers:,} headers, more than {MOST_HEADERS:,}"
+    elif size > MOST_BYTES:
+        error = f"it has {size:,} bytes, more than {MOST_BYTES:,}"
+    else:
+        error = f"its length is {length:,}, its fields have {size:,} bytes"
+    return BrokenError(error, end, followed.key)
 
 
-def _is_between(data: bytes, at: int, stop: int) -> bool:
-    """Whether a record can end at a place: all ends there, or another begins."""
+def _can_begin(data: bytes, at: int, stop: int) -> bool:
+    """Whether there are the fields of a record at a place, whatever its length, or the end of all."""
+    if at == stop:
+        return True
     try:
-        length, begin = _varint(data, at)
-        return at == stop or _followed(data, begin, stop)[2] == begin + length
+        _, begin = _varint(data, at)
+        _Followed.of(data, begin, stop)
     except (IndexError, ValueError):
-        return at == stop
+        return False
+    return True
 
 
-def _followed(data: bytes, at: int, stop: int) -> tuple[bytes | None, int, int]:
-    """A record's key, if it is short, the count of its headers, and where its fields end, followed one by one.
+class _Followed(NamedTuple):
+    """What a record's fields are, followed one by one from behind its length: a key only where it is short."""
 
-    Where it has too many headers, these are not followed.
-    """
-    _, at = _varint(data, at + 1)
-    _, at = _varint(data, at)
-    size, at = _varint(data, at)
-    key = data[at : at + size] if 0 <= size <= _LONGEST_KEPT_KEY else None
-    at = _behind(at, size, stop)
-    size, at = _varint(data, at)
-    at = _behind(at, size, stop)
-    count, at = _varint(data, at)
-    for _ in range(count if count <= MOST_HEADERS else 0):
+    key: bytes | None
+    headers: int
+    end: int
+
+    @classmethod
+    def of(cls, data: bytes, at: int, stop: int) -> Self:
+        """The fields that begin at a place.
+
+        Raises:
+            IndexError, ValueError: they do not end within `stop`.
+        """
+        _, at = _varint(data, at + 1)
+        _, at = _varint(data, at)
         size, at = _varint(data, at)
-        if size < 0:
-            raise ValueError("a header without a name")
+        key = data[at : at + size] if 0 <= size <= _LONGEST_KEPT_KEY else None
         at = _behind(at, size, stop)
         size, at = _varint(data, at)
         at = _behind(at, size, stop)
-    if at > stop:
-        raise IndexError
-    return key, count, at
+        count, at = _varint(data, at)
+        if not 0 <= count <= stop - at:
+            raise ValueError("more headers than bytes")
+        for _ in range(count):
+            size, at = _varint(data, at)
+            if size < 0:
+                raise ValueError("a header without a name")
+            at = _behind(at, size, stop)
+            size, at = _varint(data, at)
+            at = _behind(at, size, stop)
+        return cls(key, count, at)
 
 
 def _behind(at: int, size: int, stop: int) -> int:
+    """The place behind so many bytes."""
     behind = at + max(size, 0)
     if behind > stop:
         raise IndexError

@@ -120,6 +120,10 @@ BROKEN: dict[str, bytes] = {
     "nothing but its attributes": sized(b"\0"),
     "too many headers": record(b"k", b"v", [(b"", None)] * (MOST_HEADERS + 1)),
     "too large": record(b"k", bytes(MOST_BYTES)),
+    "too many headers, and a length that is too large": varint(1 << 20)
+    + body(b"k", b"v", [(b"", None)] * (MOST_HEADERS + 1)),
+    "too many headers, and a length that is a byte too large": varint(2 * MOST_HEADERS + 13)
+    + body(b"k", b"v", [(b"", None)] * (MOST_HEADERS + 1)),
     "a length that is too small": varint(4) + body(b"k", b"v"),
     "a length that is too large": varint(99) + body(b"k", b"v"),
     "a length far beyond all": varint(2**31 - 1) + body(b"k", b"v"),
@@ -238,6 +242,19 @@ def test_the_end_of_a_transaction(key: bytes | None, is_one: bool):
     assert found is not None
     assert found.is_control
     assert is_abort(found) is is_one
+
+
+@given(sent=_SENT, codec=CODECS, lies=st.lists(st.sampled_from([0, 0, 0, 1, -1, 64, 900, 2**30]), min_size=12))
+def test_records_whose_lengths_are_wrong_leave_the_others_alone(sent: list[Sent], codec: int, lies: list[int]):
+    """A broker takes any lengths in a compressed batch, and follows the fields."""
+    records: list[bytes] = []
+    for number, (one, lie) in enumerate(zip(sent, lies, strict=False)):
+        inner = body(one.key, one.value, one.headers, delta=number)
+        records.append(varint(len(inner) + lie) + inner)
+    found = found_in(Batch(codec=codec).of(records))
+    assert [isinstance(one, Record) for one in found] == [not lie for _, lie in zip(sent, lies, strict=False)]
+    read_ones = [(one.offset, one.value) for one in found if isinstance(one, Record)]
+    assert read_ones == [(number, one.value) for number, one in enumerate(sent) if not lies[number]]
 
 
 # A slow reader that was written apart: one byte after the other, as the format's description has it.
