@@ -65,6 +65,7 @@ def consumer(broker: Broker, group: str) -> Consumer:
         # A group that forms while a broker comes back may know no partition and assign none: it looks again soon.
         metadata_max_age_ms=10_000,
         max_partition_fetch_bytes=2 * 1024 * 1024,
+        fetch_max_bytes=16 * 1024 * 1024,
     )
 
 

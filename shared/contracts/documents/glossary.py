@@ -164,7 +164,8 @@ VALUES: Final = {
 
 REASONS: Final = {
     Reason.NOT_JSON: "The value is empty, a tombstone, or no JSON in UTF-8 (also: nested deeper than 200 levels).",
-    Reason.NOT_A_CLOUDEVENT: "The JSON is no object, or `specversion` is not `1.0`.",
+    Reason.NOT_A_CLOUDEVENT: "The JSON is no object, or `specversion` is not `1.0`; "
+    "or the record cannot be read, or is too large.",
     Reason.MISSING_FIELD: "A required attribute or field is not there; the error names it.",
     Reason.BAD_FIELD: "An attribute or a field has a value that the contract does not allow, "
     "or the type does not travel on this topic.",
