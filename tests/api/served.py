@@ -130,8 +130,9 @@ ROUTES: Sequence[Route] = [
 
 @dataclass(frozen=True)
 class Served:
-    """An API that answers; `admin` are the headers of a key that may do everything."""
+    """An API that answers, and its database; `admin` are the headers of a key that may do everything."""
 
+    pool: Pool
     client: httpx.AsyncClient
     document: dict[str, Any]
     known: Known
@@ -158,7 +159,7 @@ async def serve(service: Service, postgres_url: str, folder: Path) -> AsyncItera
         app = service.build(service.settings(api_keys_file=keys, jwt_key=SecretStr(SECRET)), pool)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://wafa.example") as client:
-            yield Served(client, app.openapi(), known, admin, keys)
+            yield Served(pool, client, app.openapi(), known, admin, keys)
 
 
 def as_customer(customer_id: str) -> dict[str, str]:

@@ -1,0 +1,188 @@
+"""Every column that can hold words or bytes, and what becomes of it when its customer is erased."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Fate(StrEnum):
+    """What becomes of what a column holds."""
+
+    ERASED = "erased"
+    """It may be personal: it is cleared, reduced, or goes with its row."""
+    WITH_ITS_ROW = "with its row"
+    """A word of the program's own, in a row that is deleted."""
+    ID = "id"
+    """An id of a customer, an order, an event …: it stays, as the books and what was published name it."""
+    WORD = "word"
+    """A word that the program or the shop's catalog defines, such as a state, a currency or a sku."""
+    NUMBERS = "numbers"
+    """Points, money, quantities and ids as JSON."""
+    DIGEST = "digest"
+    """A hash: nothing can be read from it."""
+    PROGRAM = "program"
+    """It is about no customer."""
+    PUBLISHED = "published"
+    """It is deleted as soon as it is published: ids, points and times."""
+
+
+E, R, ID, W, N = Fate.ERASED, Fate.WITH_ITS_ROW, Fate.ID, Fate.WORD, Fate.NUMBERS
+P, D = Fate.PROGRAM, Fate.DIGEST
+
+PLATFORM: Mapping[str, Fate] = {
+    **dict.fromkeys(("dead_letter.key", "dead_letter.value", "dead_letter.error"), E),
+    **dict.fromkeys(("dead_letter.header_names", "dead_letter.header_values"), E),
+    "dead_letter.customer_ids": ID,
+    "dead_letter.reason": W,
+    "dead_letter.topic": P,
+    "dead_letter.type": W,
+    "erasure.customer_id": ID,
+    "idempotency_key.body": E,
+    "idempotency_key.customer_id": ID,
+    "idempotency_key.fingerprint": D,
+    "idempotency_key.key": ID,
+    "idempotency_key.principal": ID,
+    "inbox.received_on": P,
+    "outbox.key": ID,
+    "outbox.topic": P,
+    "outbox.value": Fate.PUBLISHED,
+    **dict.fromkeys(("position.cluster_id", "position.consumer_group", "position.topic"), P),
+    **dict.fromkeys(("schema_migration.checksum", "schema_migration.name", "schema_migration.package"), P),
+    **dict.fromkeys(("waiting.header_names", "waiting.header_values", "waiting.value"), E),
+    "waiting.about": ID,
+    "waiting.customer_id": ID,
+    "waiting.key": ID,
+    "waiting.natural_id": ID,
+    "waiting.topic": P,
+}
+
+POINTS: Mapping[str, Fate] = {
+    "account.customer_id": ID,
+    "accrual.customer_id": ID,
+    "accrual.event": W,
+    "accrual.facts": W,
+    "accrual.found": N,
+    "accrual.given": N,
+    "accrual.origin": ID,
+    "accrual.tier": W,
+    "birth.born": E,
+    "birth.customer_id": ID,
+    "day_done.day": P,
+    "day_done.step": P,
+    "earning_rules.document": P,
+    "expiry_notice.customer_id": ID,
+    "hold.customer_id": ID,
+    "hold.portions": N,
+    "hold.reference": ID,
+    "hold.state": W,
+    "limit_use.owner": ID,
+    "limit_use.rule": W,
+    "limit_use.span": W,
+    "lot.customer_id": ID,
+    "lot.origin": ID,
+    "lot.rule": W,
+    "posting.source": W,
+    "posting.target": W,
+    "program_account.kind": P,
+    "purchase.body": E,
+    "purchase.customer_id": ID,
+    "purchase.found": N,
+    "purchase.given": N,
+    "purchase.multiplier": N,
+    "purchase.order_id": ID,
+    "purchase.source": W,
+    "purchase.tier": W,
+    "redemption.customer_id": ID,
+    "redemption.reference": ID,
+    "redemption.reward_id": ID,
+    "referral_payment.customer_id": ID,
+    "referral_payment.referral_id": ID,
+    "refund.amount": N,
+    "refund.currency": W,
+    "refund.customer_id": ID,
+    "refund.lines": N,
+    "refund.order_id": ID,
+    "refund.refund_id": ID,
+    "reward.id": P,
+    "reward.kind": P,
+    "reward.minimum_tier": P,
+    "reward.name": P,
+    "tier_entry.customer_id": ID,
+    "tier_entry.multiplier": N,
+    "tier_entry.tier": W,
+    "transaction.customer_id": ID,
+    "transaction.inputs": E,
+    "transaction.kind": W,
+    "transaction.reason": E,
+    "transaction.receipt_digest": D,
+}
+
+TIERS: Mapping[str, Fate] = {
+    "customer.customer_id": ID,
+    "customer.tier": W,
+    "purchase.currency": W,
+    "purchase.customer_id": ID,
+    "purchase.lines": N,
+    "purchase.order_id": ID,
+    "purchase.source": W,
+    "refund.customer_id": ID,
+    "refund.lines": N,
+    "refund.order_id": ID,
+    "refund.refund_id": ID,
+    "tier_change.customer_id": ID,
+    "tier_change.event_id": ID,
+    "tier_change.event_source": W,
+    "tier_change.from_tier": W,
+    "tier_change.kind": W,
+    "tier_change.reason": W,
+    "tier_change.to_tier": W,
+    "tier_program.document": P,
+    "tier_program.state": P,
+    "timeline.customer_id": ID,
+    "timeline.tier": W,
+}
+
+REFERRALS: Mapping[str, Fate] = {
+    "purchase.currency": W,
+    "purchase.customer_id": ID,
+    "purchase.lines": N,
+    "purchase.order_id": ID,
+    "purchase.source": W,
+    "referral.advocate_id": ID,
+    "referral.code": ID,
+    "referral.friend_id": ID,
+    "referral.order_id": ID,
+    "referral.reason": W,
+    "referral.state": W,
+    "referral_click.code": ID,
+    "referral_click.day": P,
+    "referral_code.code": ID,
+    "referral_code.customer_id": ID,
+    "retired_code.code": ID,
+    "referral_program.document": P,
+    "referral_program.state": P,
+    "refund.customer_id": ID,
+    "refund.lines": N,
+    "refund.order_id": ID,
+    "refund.refund_id": ID,
+}
+
+NOTIFICATIONS: Mapping[str, Fate] = {
+    "customer.customer_id": ID,
+    "customer.details": E,
+    "message.body": E,
+    "message.facts": E,
+    "message.customer_id": R,
+    "message.occasion": R,
+    "message.title": R,
+    **dict.fromkeys(("message.causation_id", "message.correlation_id", "message.traceparent"), R),
+    **dict.fromkeys(("message.channel", "message.kind", "message.locale", "message.reason"), R),
+    "message.state": R,
+    "message.trigger": R,
+}
+
+SERVICES: Mapping[str, Mapping[str, Fate]] = {
+    "points": POINTS | PLATFORM,
+    "tiers": TIERS | PLATFORM,
+    "referrals": REFERRALS | PLATFORM,
+    "notifications": NOTIFICATIONS | PLATFORM,
+}

@@ -1,0 +1,217 @@
+"""After an erasure nothing that was told of a customer is left in any database but ids, points, money and times."""
+
+import asyncio
+import importlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from shared.contracts import topics
+from shared.contracts.envelope import Record
+from shared.contracts.reasons import Reason
+from shared.messaging import dead_letters, erasure
+from shared.messaging.batch import Batch, Here, Malformation, Span
+from shared.messaging.dead_letters import Filter
+from shared.messaging.delivery import Delivery
+from shared.messaging.positions import Group
+from shared.messaging.worker import WorkerSpec
+from shared.postgres.pool import Pool
+from tests.api.served import SERVICES, Served, Service, serve
+from tests.erasure import columns, life
+from tests.erasure.columns import Fate
+from tests.erasure.life import BEFORE, CUSTOMER, NOW, SECRETS
+
+GROUP = Group("cluster-1", "wafa-test")
+
+# Of these no word and no document can be personal.
+_HARMLESS = ("bigint", "integer", "smallint", "numeric", "boolean", "timestamp with time zone", "uuid")
+
+COLUMNS_SQL = """
+SELECT table_name || '.' || column_name AS name
+FROM information_schema.columns
+WHERE table_schema = 'public' AND data_type <> ALL($1::text[]) AND udt_name NOT IN ('_uuid', '_int4', '_int8')
+"""
+
+
+@pytest.fixture(params=SERVICES, ids=lambda one: one.name)
+def service(request: pytest.FixtureRequest) -> Service:
+    return request.param
+
+
+@pytest.fixture
+async def served(service: Service, postgres_url: str, tmp_path: Path):
+    with structlog.testing.capture_logs() as logged:
+        async with serve(service, postgres_url, tmp_path) as found:
+            yield found
+    assert not [secret for secret in SECRETS.values() if secret in str(logged)]
+
+
+def spec_of(service: Service) -> WorkerSpec:
+    return importlib.import_module(f"services.{service.name}.worker").spec(service.settings())
+
+
+async def deliver(pool: Pool, service: Service, records: Sequence[Record]) -> None:
+    """Hand records to the service as its worker does, each topic that it reads from where it is."""
+    spec = spec_of(service)
+    for topic in spec.topics:
+        own = [one for one in records if one.topic == topic]
+        if not own:
+            continue
+        start = await pool.fetchval("SELECT next_offset FROM position WHERE topic = $1", topic)
+        events, malformed = await Here(spec.wanted).read(own)
+        batch = Batch({(topic, 0): Span(start, (start or 0) + 100)}, events, malformed, 0)
+        assert await Delivery(pool, GROUP, spec.handle).deliver(batch, lambda _: False)
+
+
+async def dump(pool: Pool) -> dict[str, str]:
+    """Everything that a database holds as text, by table and column, bytes as they can be read."""
+    found: dict[str, str] = {}
+    async with pool.acquire() as connection:
+        await connection.execute("SET bytea_output = 'escape'")
+        names = await connection.fetch(
+            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
+        )
+        for table, column in names:
+            value = f'SELECT string_agg("{column}"::text, chr(10)) FROM "{table}"'
+            found[f"{table}.{column}"] = await connection.fetchval(value) or ""
+        await connection.execute("RESET bytea_output")
+    return found
+
+
+def holding(found: dict[str, str]) -> dict[str, list[str]]:
+    """The secrets by the columns that hold them."""
+    named = {
+        column: [name for name, secret in SECRETS.items() if secret in text or secret in text.replace("\\\\", "\\")]
+        for column, text in found.items()
+    }
+    return {column: secrets for column, secrets in named.items() if secrets}
+
+
+ANSWER_SQL = "INSERT INTO idempotency_key VALUES ('key:shop', 'k-1', '', 201, $1, now() - interval '1 hour', $2)"
+LEGACY_ORDER_SQL = """
+UPDATE purchase SET body = (body::jsonb || jsonb_build_object('coupon_codes', ARRAY[$1::text]))::json
+WHERE customer_id = $2 AND order_id = 'o-1'
+"""
+
+
+async def live(served: Served, service: Service) -> None:
+    """Let the service know everything of the customer."""
+    pool = served.pool
+    await deliver(pool, service, life.life())
+    await pool.execute(ANSWER_SQL, {"answer": SECRETS["answer"]}, CUSTOMER)
+    # As what a handler raises may quote.
+    await pool.execute("UPDATE dead_letter SET error = error || $1", SECRETS["name"])
+    if service.name == "points":
+        # As versions kept it that kept coupon codes.
+        await pool.execute(LEGACY_ORDER_SQL, SECRETS["coupon"], CUSTOMER)
+        body = {"points": 7, "reason": SECRETS["reason"], "note": SECRETS["note"]}
+        path = f"/v1/customers/{CUSTOMER}/adjustments"
+        answer = await served.client.post(path, json=body, headers=served.admin | {"Idempotency-Key": "k-2"})
+        assert answer.status_code == 201
+    # The relay publishes them at once.
+    await pool.execute("DELETE FROM outbox")
+
+
+async def finish(pool: Pool, service: Service, later: timedelta = timedelta(0)) -> None:
+    await erasure.finish(pool, datetime.now(UTC) + later, spec_of(service).erase)
+
+
+async def test_every_column_for_words_has_a_fate(served: Served, service: Service):
+    found = {row["name"] for row in await served.pool.fetch(COLUMNS_SQL, _HARMLESS)}
+    assert found == columns.SERVICES[service.name].keys(), "say in columns.py what an erasure does with it"
+
+
+async def test_nothing_is_left_of_an_erased_customer(served: Served, service: Service):
+    fates = columns.SERVICES[service.name]
+    await live(served, service)
+    before = holding(await dump(served.pool))
+    waits = "waiting." if service.name == "notifications" else "none."  # nothing waits there
+    erased = {name for name, fate in fates.items() if fate is Fate.ERASED and not name.startswith(waits)}
+    assert before.keys() == erased
+    await deliver(served.pool, service, [life.erasure()])
+    assert holding(await dump(served.pool)) == {}
+    rows_go = {name.partition(".")[0] for name, fate in fates.items() if fate is Fate.WITH_ITS_ROW}
+    for table in rows_go:
+        left = f"SELECT count(*) FROM {table} WHERE customer_id = $1"
+        assert await served.pool.fetchval(left, CUSTOMER) == 0
+        assert await served.pool.fetchval(left, "ann") > 0, "others keep theirs"
+
+
+async def test_nothing_comes_back_when_everything_arrives_again_or_only_now(served: Served, service: Service):
+    await deliver(served.pool, service, [life.erasure()])
+    await deliver(served.pool, service, life.life())
+    # A position that was set back after the inbox forgot.
+    await served.pool.execute("DELETE FROM inbox")
+    await deliver(served.pool, service, life.life())
+    await served.pool.execute("DELETE FROM outbox")
+    assert holding(await dump(served.pool)) == {}
+
+
+async def test_one_batch_with_what_came_before_and_the_erasure_leaves_nothing(served: Served, service: Service):
+    for records in ([*life.life(), life.erasure()], [life.erasure(91, NOW), *life.life()]):
+        await served.pool.execute("DELETE FROM inbox; DELETE FROM erasure")
+        await deliver(served.pool, service, records)
+        await served.pool.execute("DELETE FROM outbox")
+        assert holding(await dump(served.pool)) == {}
+
+
+async def test_an_erasure_that_arrives_late_leaves_who_registered_after_it(served: Served, service: Service):
+    again = life.record("shop.customer.registered.v1", 80, life.PROFILE, time=BEFORE + timedelta(hours=1))
+    await deliver(served.pool, service, [again, life.erasure(time=BEFORE)])
+    kept = {"points": {"birth"}, "notifications": {"name", "email", "phone", "birth"}}.get(service.name, set())
+    found = {secret for secrets in holding(await dump(served.pool)).values() for secret in secrets}
+    assert found == kept
+
+
+async def test_the_books_go_on_by_ids(served: Served, service: Service):
+    """What waited still counts, and what `verify` checks is sound."""
+    await live(served, service)
+    await deliver(served.pool, service, [life.erasure()])
+    later = life.record("shop.purchase.completed.v1", 95, life.purchase("o-later"), time=BEFORE)
+    await deliver(served.pool, service, [later])
+    if service.name in {"points", "tiers", "referrals"}:
+        amount = "SELECT sum(amount::numeric) FROM refund WHERE customer_id = $1 AND order_id = 'o-later'"
+        assert await served.pool.fetchval(amount, CUSTOMER) == 5
+    await finish(served.pool, service, erasure.SETTLED_AFTER)
+    main: Any = importlib.import_module(f"services.{service.name}.__main__")
+    verify = main._verify(service.settings(), served.pool, 1000)
+    # The mails of the seed are of another year.
+    found = [check async for check in verify if check.name != "no mail hangs"]
+    assert [check for check in found if check.offenders] == []
+
+
+async def test_a_letter_of_before_replayed_after_the_erasure_brings_nothing_back(served: Served, service: Service):
+    """The replay locked it before the erasure came, and handles it afterwards."""
+    spec = spec_of(service)
+    if topics.CUSTOMERS not in spec.topics or "shop.customer.registered.v1" not in spec.wanted:
+        return
+    pool = served.pool
+    good = [one for one in life.life() if one.topic == topics.CUSTOMERS][:1]
+    events, _ = await Here(spec.wanted).read(good)
+    refused = Malformation(good[0], Reason.HANDLER_REFUSED, SECRETS["name"])
+    async with pool.acquire() as connection:
+        await dead_letters.write(connection, [refused])
+    async with pool.acquire() as connection, connection.transaction():
+        ids = await dead_letters.ids_of(connection, Filter(customer_id=CUSTOMER))
+        assert len(await dead_letters.claim(connection, ids)) == 1
+        await asyncio.wait_for(deliver(pool, service, [life.erasure()]), 10)
+        assert await Delivery(pool, GROUP, spec.handle).replay(events, connection) == []
+        await dead_letters.write(connection, [refused])
+        await dead_letters.delete(connection, ids)
+    await pool.execute("DELETE FROM outbox")
+    assert holding(await dump(pool)) == {}
+
+
+async def test_others_lose_nothing(served: Served, service: Service):
+    await live(served, service)
+    async with served.pool.acquire() as connection:
+        await dead_letters.write(connection, [Malformation(life.other(), Reason.NOT_JSON, "broken")])
+        count = len(await dead_letters.page(connection, Filter(), None, 100))
+    await deliver(served.pool, service, [life.erasure()])
+    async with served.pool.acquire() as connection:
+        letters = await dead_letters.page(connection, Filter(), None, 100)
+    assert (len(letters), [letter.record for letter in letters if letter.erased_at is None]) == (count, [life.other()])
