@@ -87,7 +87,10 @@ def _customer(request: Request) -> str | None:
 def documented(*, required: bool) -> dict[str, Any]:
     """The header, as `openapi_extra` of a route that takes it."""
     schema = {"type": "string", "maxLength": LONGEST_KEY}
-    description = "The same key again: the first answer again, with `Idempotency-Replayed: true`, and no effect."
+    description = (
+        "The same key again: the first answer again, with `Idempotency-Replayed: true`, and no effect; "
+        "410 `erased` once the answer was erased with its customer."
+    )
     header = {"name": _HEADER, "in": "header", "required": required, "schema": schema, "description": description}
     return {"parameters": [header]}
 

@@ -16,9 +16,13 @@ from shared.contracts.shop import CustomerErased
 from shared.messaging import records
 from shared.postgres.checks import Query
 from shared.postgres.pool import Connection, Pool
+from shared.turns import map_in_turns
 
 MOST_AT_ONCE: Final = 1_000
-"""How many rows of a kind one transaction erases."""
+"""How many rows of a kind the transaction of a batch erases: others wait for it."""
+
+MOST_BY_THE_JOB: Final = 10_000
+"""How many a transaction of the job erases."""
 
 SETTLED_AFTER: Final = timedelta(minutes=10)
 """How long after an erasure the job looks for the last time: no transaction is open for as long."""
@@ -92,7 +96,7 @@ async def apply(connection: Connection, events: Iterable[Event], erase_own: Eras
     published = [event.record.timestamp for event in newest.values()]
     rows = await connection.fetch(RECORD_SQL, list(newest), times, published, now)
     if rows:
-        await _erase(connection, [Erasure(*row) for row in rows], erase_own)
+        await _erase(connection, [Erasure(*row) for row in rows], erase_own, MOST_AT_ONCE)
 
 
 CLAIM_SQL = """
@@ -112,7 +116,7 @@ async def finish(pool: Pool, now: datetime, erase_own: EraseOwn) -> None:
             if not rows:
                 return
             erasures = [Erasure(*row) for row in rows]
-            if not await _erase(connection, erasures, erase_own):
+            if not await _erase(connection, erasures, erase_own, MOST_BY_THE_JOB):
                 await _look_later(connection, erasures, now)
 
 
@@ -141,27 +145,30 @@ async def find(connection: Connection, customer_ids: Collection[str]) -> dict[st
     return {row["customer_id"]: Erasure(*row) for row in await connection.fetch(FIND_SQL, list(customer_ids))}
 
 
-async def _erase(connection: Connection, erasures: Sequence[Erasure], erase_own: EraseOwn) -> int:
-    erased = await _erase_letters(connection, erasures)
-    erased += await _reduce_waiting(connection, erasures)
-    erased += await _erase_answers(connection, erasures)
-    return erased + await erase_own(connection, erasures, MOST_AT_ONCE)
+async def _erase(connection: Connection, erasures: Sequence[Erasure], erase_own: EraseOwn, most: int) -> int:
+    erased = await _erase_letters(connection, erasures, most)
+    erased += await _reduce_waiting(connection, erasures, most)
+    erased += await _erase_answers(connection, erasures, most)
+    return erased + await erase_own(connection, erasures, most)
 
 
 # A letter that was there before the erasure goes too where its time cannot be read.
 ERASE_LETTERS_SQL = """
 WITH covered AS (
-    SELECT dead_letter.id
-    FROM dead_letter
-    JOIN unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[])
+    SELECT DISTINCT own.id
+    FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[])
          AS erased (customer_id, erased_at, published_at, recorded_at)
-      ON dead_letter.customer_ids @> ARRAY[erased.customer_id]
-    WHERE dead_letter.erased_at IS NULL
-      AND CASE WHEN occurred_at IS NULL
-               THEN dead_letter.recorded_at <= erased.recorded_at OR dead_letter."timestamp" <= erased.published_at
-               ELSE occurred_at <= erased.erased_at END
+    CROSS JOIN LATERAL (
+        SELECT id
+        FROM dead_letter
+        WHERE customer_ids @> ARRAY[erased.customer_id] AND dead_letter.erased_at IS NULL
+          AND CASE WHEN occurred_at IS NULL
+                   THEN recorded_at <= erased.recorded_at OR "timestamp" <= erased.published_at
+                   ELSE occurred_at <= erased.erased_at END
+        LIMIT $5
+        FOR UPDATE SKIP LOCKED
+    ) AS own
     LIMIT $5
-    FOR UPDATE OF dead_letter SKIP LOCKED
 )
 UPDATE dead_letter
 SET key = NULL, value = NULL, header_names = '{}', header_values = '{}', error = '', erased_at = now()
@@ -171,8 +178,8 @@ RETURNING dead_letter.id
 """
 
 
-async def _erase_letters(connection: Connection, erasures: Sequence[Erasure]) -> int:
-    return len(await connection.fetch(ERASE_LETTERS_SQL, *columns(erasures), MOST_AT_ONCE))
+async def _erase_letters(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
+    return len(await connection.fetch(ERASE_LETTERS_SQL, *columns(erasures), most))
 
 
 WAITING_SQL = """
@@ -191,12 +198,12 @@ WHERE waiting.id = new.id
 """
 
 
-async def _reduce_waiting(connection: Connection, erasures: Sequence[Erasure]) -> int:
+async def _reduce_waiting(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
     """Keep of waiting records what the books need: a refund that waits for its order still counts when it comes."""
-    rows: list[Any] = await connection.fetch(WAITING_SQL, [one.customer_id for one in erasures], MOST_AT_ONCE)
+    rows: list[Any] = await connection.fetch(WAITING_SQL, [one.customer_id for one in erasures], most)
     if not rows:
         return 0
-    reduced = [records.reduced(_event(row)) for row in rows]
+    reduced = await map_in_turns(lambda row: records.reduced(_event(row)), rows)
     names, contents = records.header_columns(reduced[0].headers)
     ids = [row["id"] for row in rows]
     await connection.execute(
@@ -213,12 +220,16 @@ def _event(row: Any) -> Event:  # noqa: ANN401 asyncpg's Record has no types
 
 ERASE_ANSWERS_SQL = """
 WITH covered AS (
-    SELECT principal, key
-    FROM idempotency_key
-    JOIN unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, recorded_at) USING (customer_id)
-    WHERE status < 400 AND created_at <= recorded_at
+    SELECT own.principal, own.key
+    FROM unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at)
+    CROSS JOIN LATERAL (
+        SELECT principal, key
+        FROM idempotency_key
+        WHERE customer_id = erased.customer_id AND status < 400 AND created_at <= erased.at
+        LIMIT $3
+        FOR UPDATE SKIP LOCKED
+    ) AS own
     LIMIT $3
-    FOR UPDATE OF idempotency_key SKIP LOCKED
 )
 UPDATE idempotency_key SET status = 410, body = 'null'
 FROM covered
@@ -227,9 +238,9 @@ RETURNING idempotency_key.key
 """
 
 
-async def _erase_answers(connection: Connection, erasures: Sequence[Erasure]) -> int:
-    customers, _, _, recorded = columns(erasures)
-    return len(await connection.fetch(ERASE_ANSWERS_SQL, customers, recorded, MOST_AT_ONCE))
+async def _erase_answers(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
+    customers, _, _, recorded_at = columns(erasures)
+    return len(await connection.fetch(ERASE_ANSWERS_SQL, customers, recorded_at, most))
 
 
 def columns(erasures: Sequence[Erasure]) -> tuple[list[Any], ...]:

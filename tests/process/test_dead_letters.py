@@ -142,3 +142,43 @@ def test_a_time_that_was_too_far_ahead_may_be_good_by_now(command: Command, data
     headers = in_bytes([log.STRUCTURED])
     write(database_url, Record("shop.purchases", 0, 0, b"c1", json.dumps(one).encode(), headers, early))
     assert command("dead-letters", "replay", "--reason", "not_json").out == "1 handled, 0 refused again\n"
+
+
+def named(customer: str, offset: int) -> Record:
+    return record(purchase(f"e{offset}", customer) | {"time": "soon"}, offset)
+
+
+def test_the_letters_of_one_customer_are_listed_and_replayed(command: Command, database_url: str):
+    write(database_url, named("mona", 1), named("omar", 2), named("mona", 3))
+    found = lines(command("dead-letters", "list", "--json", "--customer", "mona").out)
+    assert [(one["offset"], one["customers"]) for one in found] == [(3, ["mona"]), (1, ["mona"])]
+    assert command("dead-letters", "list", "--customer", "mona").out.count("shop.purchases/0@") == 2
+    assert command("dead-letters", "list", "--customer", "mona", "--reason", "bad_field").out == ""
+    assert command("dead-letters", "list", "--customer", "nobody").out == ""
+    said = command("dead-letters", "replay", "--customer", "mona")
+    assert (said.code, said.out) == (1, "0 handled, 2 refused again\n")
+    assert len(lines(command("dead-letters", "list", "--json", "--reason", "bad_field", "--customer", "mona").out)) == 2
+
+
+def test_an_erased_letter_is_listed_and_not_replayed(command: Command, database_url: str):
+    write(database_url, named("mona", 1), named("omar", 2))
+
+    async def erase(pool: Pool):
+        await pool.execute(
+            "UPDATE dead_letter SET key = NULL, value = NULL, header_names = '{}', header_values = '{}', error = '', "
+            "erased_at = '2027-01-01 00:00Z' WHERE 'mona' = ANY(customer_ids)"
+        )
+
+    on(database_url, erase)
+    _, erased = lines(command("dead-letters", "list", "--json").out)
+    assert (erased["key"], erased["error"], erased["erased_at"]) == (None, "", "2027-01-01T00:00:00Z")
+    assert "not_json  (erased with its customer)" in command("dead-letters", "list", "--customer", "mona").out
+    said = command("dead-letters", "replay", str(erased["id"]))
+    assert (said.code, said.out) == (1, "0 handled, 0 refused again, 1 erased\n")
+    assert said.err == (
+        f"dead letter {erased['id']} cannot be replayed: its content was erased with its customer "
+        "at 2027-01-01T00:00:00Z\n"
+    )
+    assert len(lines(command("dead-letters", "list", "--json").out)) == 2
+    shown = json.loads(command("dead-letters", "show", str(erased["id"]), "--json").out)
+    assert (shown["value"], shown["headers"]) == (None, {})

@@ -1,0 +1,82 @@
+"""A date of birth goes with an erasure, and only a registration after it brings one back."""
+
+from datetime import date
+from functools import reduce
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from services.points.rules.births import Birth, learn
+from shared.contracts.envelope import Event
+from shared.contracts.shop import CustomerErased, CustomerRegistered, CustomerUpdated
+from tests.points.shop import event, hour, purchase
+
+HOURS = st.integers(0, 4)
+DATES = st.none() | st.sampled_from([date(1990, 1, 2), date(2000, 2, 29)])
+
+
+def registered(at: float, born: date | None = None) -> Event:
+    return event("shop.customer.registered.v1", hour(at), CustomerRegistered(customer_id="ann", birth_date=born))
+
+
+def updated(at: float, born: date | None) -> Event:
+    data = CustomerUpdated(customer_id="ann", birth_date=born)  # which writing would leave out where it is null
+    return structs.replace(event("shop.customer.updated.v1", hour(at), data), data=data)
+
+
+def erased(at: float) -> Event:
+    return event("shop.customer.erased.v1", hour(at), CustomerErased(customer_id="ann"))
+
+
+def known(*events: Event) -> Birth | None:
+    return reduce(learn, events, None)
+
+
+def born(*events: Event) -> date | None:
+    found = known(*events)
+    return None if found is None else found.born
+
+
+TOLD = date(1990, 1, 2)
+
+
+def test_an_erasure_takes_it_whatever_comes_later_of_the_time_before():
+    assert born(registered(0, TOLD)) == TOLD
+    assert born(registered(0, TOLD), erased(1)) is None
+    assert born(erased(1), registered(0, TOLD), updated(1, TOLD)) is None
+
+
+def test_only_a_registration_begins_anew():
+    assert born(erased(1), updated(2, TOLD)) is None
+    assert born(registered(0, TOLD), updated(3, TOLD), erased(1)) is None
+    assert born(erased(1), registered(2), updated(3, TOLD)) == TOLD
+    assert born(erased(1), registered(2, TOLD), erased(0)) == TOLD
+    assert born(registered(2, TOLD), erased(1)) == TOLD
+    assert born(registered(2, TOLD), erased(3)) is None
+
+
+def test_the_newest_word_counts_and_nothing_is_kept_where_nothing_was_told():
+    assert born(updated(2, TOLD), updated(1, None), registered(0, date(2000, 2, 29))) == TOLD
+    assert born(updated(1, TOLD), updated(2, None)) is None
+    assert known(registered(0)) is None
+    assert known(purchase("o", "1.00")) is None
+
+
+EVENTS = st.lists(
+    st.builds(registered, HOURS, DATES) | st.builds(updated, HOURS, DATES) | st.builds(erased, HOURS), max_size=6
+)
+
+
+@given(EVENTS, st.randoms(use_true_random=False))
+def test_no_order_of_arrival_brings_back_what_was_erased(events: list[Event], random: "object"):
+    found = known(*random.sample(events, len(events)))  # type: ignore[attr-defined] Hypothesis's own random
+    erasures = [one.time for one in events if one.type == "shop.customer.erased.v1"]
+    begins = [one.time for one in events if one.type == "shop.customer.registered.v1"]
+    if not erasures:
+        return
+    assert found is not None
+    if max(begins, default=hour(-1)) <= max(erasures):
+        assert (found.born, found.is_erased, found.erased_at) == (None, True, max(erasures))
+    elif found.born is not None:
+        assert found.told_at > max(erasures)
