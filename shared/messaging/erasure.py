@@ -220,16 +220,11 @@ def _event(row: Any) -> Event:  # noqa: ANN401 asyncpg's Record has no types
 
 ERASE_ANSWERS_SQL = """
 WITH covered AS (
-    SELECT own.principal, own.key
-    FROM unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at)
-    CROSS JOIN LATERAL (
-        SELECT principal, key
-        FROM idempotency_key
-        WHERE customer_id = erased.customer_id AND status < 400 AND created_at <= erased.at
-        LIMIT $3
-        FOR UPDATE SKIP LOCKED
-    ) AS own
+    SELECT principal, key
+    FROM idempotency_key JOIN unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at) USING (customer_id)
+    WHERE status < 400 AND created_at <= erased.at
     LIMIT $3
+    FOR UPDATE OF idempotency_key SKIP LOCKED
 )
 UPDATE idempotency_key SET status = 410, body = 'null'
 FROM covered

@@ -57,6 +57,10 @@ PLATFORM: Mapping[str, Fate] = {
 
 POINTS: Mapping[str, Fate] = {
     "account.customer_id": ID,
+    "adjustment.customer_id": ID,
+    "adjustment.note": E,
+    "adjustment.reason": E,
+    "adjustment.principal": ID,
     "accrual.customer_id": ID,
     "accrual.event": W,
     "accrual.facts": W,
@@ -69,6 +73,9 @@ POINTS: Mapping[str, Fate] = {
     "day_done.day": P,
     "day_done.step": P,
     "earning_rules.document": P,
+    "earning_rules.created_by": P,
+    "earning_rules.changed_by": P,
+    "earning_rules.published_by": P,
     "expiry_notice.customer_id": ID,
     "hold.customer_id": ID,
     "hold.portions": N,

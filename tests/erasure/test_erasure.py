@@ -98,6 +98,11 @@ WHERE customer_id = $2 AND order_id = 'o-1'
 """
 
 
+LEGACY_NOTE_SQL = """
+UPDATE transaction SET inputs = json_build_object('note', $1::text) WHERE kind = 'adjusted' AND customer_id = $2
+"""
+
+
 async def live(served: Served, service: Service) -> None:
     """Let the service know everything of the customer."""
     pool = served.pool
@@ -112,6 +117,8 @@ async def live(served: Served, service: Service) -> None:
         path = f"/v1/customers/{CUSTOMER}/adjustments"
         answer = await served.client.post(path, json=body, headers=served.admin | {"Idempotency-Key": "k-2"})
         assert answer.status_code == 201
+        # As versions kept it that showed support's note to customers.
+        await pool.execute(LEGACY_NOTE_SQL, SECRETS["note"], CUSTOMER)
     # The relay publishes them at once.
     await pool.execute("DELETE FROM outbox")
 

@@ -126,17 +126,13 @@ async def release(connection: Connection, customer_ids: Sequence[str], now: date
 # Who has not registered since is told nothing, so nothing is kept of what happened since either.
 ERASE_SQL = """
 WITH covered AS (
-    SELECT own.id
-    FROM unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at)
+    SELECT message.id
+    FROM message
+    JOIN unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at) USING (customer_id)
     JOIN customer USING (customer_id)
-    CROSS JOIN LATERAL (
-        SELECT id
-        FROM message
-        WHERE customer_id = erased.customer_id AND (occurred_at <= erased.at OR seen_at IS NULL)
-        LIMIT $3
-        FOR UPDATE SKIP LOCKED
-    ) AS own
+    WHERE occurred_at <= erased.at OR seen_at IS NULL
     LIMIT $3
+    FOR UPDATE OF message SKIP LOCKED
 )
 DELETE FROM message USING covered WHERE message.id = covered.id
 RETURNING message.id

@@ -16,17 +16,12 @@ async def erase(connection: Connection, erasures: Sequence[Erasure], most: int) 
 
 ERASE_NOTES_SQL = """
 WITH covered AS (
-    SELECT own.id
-    FROM unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at)
-    CROSS JOIN LATERAL (
-        SELECT id
-        FROM transaction
-        WHERE customer_id = erased.customer_id AND kind = 'adjusted' AND recorded_at <= erased.at
-          AND (inputs::text <> '{}' OR reason ->> 'note' IS NOT NULL)
-        LIMIT $3
-        FOR UPDATE SKIP LOCKED
-    ) AS own
+    SELECT id
+    FROM transaction JOIN unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at) USING (customer_id)
+    WHERE kind = 'adjusted' AND recorded_at <= erased.at
+      AND (inputs::text <> '{}' OR reason ->> 'note' IS NOT NULL)
     LIMIT $3
+    FOR UPDATE OF transaction SKIP LOCKED
 )
 UPDATE transaction SET reason = '{"kind":"adjustment"}', inputs = '{}'
 FROM covered
@@ -44,8 +39,7 @@ async def _erase_notes(connection: Connection, erasures: Sequence[Erasure], most
 ERASE_ADJUSTMENTS_SQL = """
 WITH covered AS (
     SELECT customer_id, transaction_id
-    FROM adjustment
-    JOIN unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at) USING (customer_id)
+    FROM adjustment JOIN unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at) USING (customer_id)
     WHERE made_at <= erased.at AND (reason IS NOT NULL OR note IS NOT NULL)
     LIMIT $3
     FOR UPDATE OF adjustment SKIP LOCKED
@@ -66,16 +60,11 @@ async def _erase_adjustments(connection: Connection, erasures: Sequence[Erasure]
 # Orders that were kept by a version before 0006_erasure have them; no rule ever looked at them.
 ERASE_COUPONS_SQL = """
 WITH covered AS (
-    SELECT erased.customer_id, own.order_id
-    FROM unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at)
-    CROSS JOIN LATERAL (
-        SELECT order_id
-        FROM purchase
-        WHERE customer_id = erased.customer_id AND occurred_at <= erased.at AND body -> 'coupon_codes' IS NOT NULL
-        LIMIT $3
-        FOR UPDATE SKIP LOCKED
-    ) AS own
+    SELECT customer_id, order_id
+    FROM purchase JOIN unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at) USING (customer_id)
+    WHERE occurred_at <= erased.at AND body -> 'coupon_codes' IS NOT NULL
     LIMIT $3
+    FOR UPDATE OF purchase SKIP LOCKED
 )
 UPDATE purchase SET body = (body::jsonb - 'coupon_codes')::json
 FROM covered

@@ -54,14 +54,11 @@ RETIRE_SQL = """
 WITH retired AS (
     DELETE FROM referral_code
     USING (
-        SELECT own.customer_id
-        FROM unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at)
-        CROSS JOIN LATERAL (
-            SELECT customer_id FROM referral_code
-            WHERE customer_id = erased.customer_id AND created_at <= erased.at
-            FOR UPDATE SKIP LOCKED
-        ) AS own
+        SELECT customer_id
+        FROM referral_code JOIN unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at) USING (customer_id)
+        WHERE created_at <= erased.at
         LIMIT $3
+        FOR UPDATE OF referral_code SKIP LOCKED
     ) AS covered
     WHERE referral_code.customer_id = covered.customer_id
     RETURNING code
