@@ -16,7 +16,7 @@ class Fate(StrEnum):
     WORD = "word"
     """A word that the program or the shop's catalog defines, such as a state, a currency or a sku."""
     NUMBERS = "numbers"
-    """Points, money, quantities and ids as JSON."""
+    """Points, money, quantities, days and ids, also as JSON."""
     DIGEST = "digest"
     """A hash: nothing can be read from it."""
     PROGRAM = "program"
@@ -126,7 +126,10 @@ POINTS: Mapping[str, Fate] = {
 TIERS: Mapping[str, Fate] = {
     "customer.customer_id": ID,
     "customer.tier": W,
+    "loose_refund.customer_id": ID,
+    "loose_refund.day": N,
     "purchase.currency": W,
+    "purchase.folded": N,
     "purchase.customer_id": ID,
     "purchase.lines": N,
     "purchase.order_id": ID,
@@ -135,6 +138,8 @@ TIERS: Mapping[str, Fate] = {
     "refund.lines": N,
     "refund.order_id": ID,
     "refund.refund_id": ID,
+    "spend_curve.content": N,
+    "spend_curve.customer_id": ID,
     "tier_change.customer_id": ID,
     "tier_change.event_id": ID,
     "tier_change.event_source": W,
@@ -157,6 +162,7 @@ REFERRALS: Mapping[str, Fate] = {
     "referral.advocate_id": ID,
     "referral.code": ID,
     "referral.friend_id": ID,
+    "referral.kept": N,
     "referral.order_id": ID,
     "referral.reason": W,
     "referral.state": W,
