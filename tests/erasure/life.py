@@ -55,7 +55,7 @@ UNKNOWN: Final = {"delivery_address": SECRETS["extra"], "buyer": SECRETS["name"]
 
 def record(type_: str, number: int, data: dict[str, Any], **changes: Any) -> Record:
     """A record of an event of BEFORE; `key` and `time` can be others."""
-    event = {
+    event: dict[str, Any] = {
         "specversion": "1.0",
         "id": f"event-{number}-{changes.get('time', BEFORE).timestamp()}",
         "source": "/shop",
