@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from shared.contracts.envelope import Event
 
 Key = tuple[str, str]
+
+PROMOTION = 30
+"""What a promotion earns, by the rules of the tests that use this model."""
 
 
 @dataclass
@@ -98,7 +102,16 @@ class Model:
         orders = sum(self._due(key) for key in self.orders if key[0] == customer)
         reviews = sum(50 for owner, _ in self.rewarded if owner == customer)
         referrals = sum(self.referrals[key] for key in self.referrals.keys() - self.voided if key[0] == customer)
-        return orders + reviews + referrals
+        return orders + reviews + referrals + PROMOTION * self._rises(customer)
+
+    def _rises(self, customer: str) -> int:
+        """How often the timeline as told last goes up; a promotion earns each time, wherever that is."""
+        told: dict[datetime, Fraction] = {}
+        for data in self.tiers[customer]:
+            told = {at: one for at, one in told.items() if at < data.effective_at}
+            told |= {one.effective_at: Fraction(one.points_multiplier) for one in data.timeline}
+        multipliers = [Fraction(1), *(told[at] for at in sorted(told))]
+        return sum(later > before for before, later in pairwise(multipliers))
 
     def balance(self, customer: str) -> tuple[int, int]:
         """Available and debt: of what is net, one of them is 0."""

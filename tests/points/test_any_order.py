@@ -14,13 +14,18 @@ from services.points.handlers.commands import InsufficientPointsError
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool
 from tests.points import books
+from tests.points.asking import enact
 from tests.points.books import Balances
 from tests.points.histories import CUSTOMERS, adjustments, arrivals, facts, histories
-from tests.points.model import Model
+from tests.points.known import DEFAULT
+from tests.points.model import PROMOTION, Model
+from tests.points.written import fixed, rule
 
 _BOUNDED = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
+
+CLIMBED = rule("climbed", fixed(PROMOTION), on="tier_promotion")
 
 
 def brief(event: Event) -> str:
@@ -54,6 +59,7 @@ async def test_the_books_follow_the_model_batch_by_batch(
     for batch in history:
         note("; ".join(map(brief, batch)))
     await books.empty(points_pool)
+    await enact(points_pool, *DEFAULT["rules"], CLIMBED)
     model = Model()
     seen: set[str] = set()
     for number, batch in enumerate(history):
@@ -83,6 +89,7 @@ async def test_balances_do_not_depend_on_the_order_of_arrival(
     found: list[dict[str, Balances]] = []
     for _ in range(2):
         await books.empty(points_pool)
+        await enact(points_pool, *DEFAULT["rules"], CLIMBED)
         for batch in data.draw(arrivals(happened)):
             await books.deliver(points_pool, *batch)
         found.append({customer: await books.balances(points_pool, customer) for customer in CUSTOMERS})
