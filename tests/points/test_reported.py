@@ -4,7 +4,7 @@ Planted and caught here: the tier's extra with the first rule per amount, whethe
 """
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from services.points.handlers import day
 from shared.contracts.envelope import Event
@@ -89,3 +89,16 @@ async def test_a_batch_that_spans_many_versions_is_judged_by_those_of_its_events
     events = [purchase(f"{number}", "1.00", hour(number + 0.5)) for number in (0, 7, 29)]
     await deliver(points_pool, *events, purchase("old", "1.00", hour(-1)))
     assert (await balances(points_pool)).available == 1 + 8 + 30 + 1
+
+
+async def test_rises_that_come_back_in_a_later_batch_are_those_that_were_known(points_pool: Pool):
+    await enact(points_pool, rule("climbed", fixed(100), on="tier_promotion"))
+    await enact(points_pool, rule("climbed", fixed(300), on="tier_promotion"), since=hour(5))
+    twice = [(hour(at), multiplier) for at, multiplier in ((1, "1.25"), (2, "1"), (3, "1.25"))]
+    await deliver(points_pool, tier(twice))
+    assert (await balances(points_pool)).available == 200
+    await deliver(points_pool, tier([(hour(1), "1")], verb="corrected"))
+    assert (await balances(points_pool)).available == 0
+    await deliver(points_pool, tier([(at + timedelta(hours=5), multiplier) for at, multiplier in twice]))
+    assert (await balances(points_pool)).available == 200
+    await check_books(points_pool)

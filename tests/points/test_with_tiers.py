@@ -44,9 +44,11 @@ async def test_a_promotion_that_a_late_refund_undid_is_taken_back(both: Together
     if arrival == "in order":
         await both.in_order([first, second, back, third])
     else:
-        for event in (first, second, back, third):
+        for event, available in ((first, 300), (second, 1050), (back, 250), (third, 1050)):
             await both.tell(event)
             await both.catch_up()
+            assert (await balances(both.points, now=NOW)).available == available
+            await check_books(both.points)
     assert await balances(both.points, now=NOW) == Balances(available=1050, lifetime_earned=1050)
     await check_books(both.points)
 
