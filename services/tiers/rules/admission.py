@@ -126,6 +126,9 @@ class _Registrar:
     def _enter(self, event: Event, order: Order, early: Sequence[Event]) -> None:
         """Add a new order with the refunds that waited for it; those that do not fit are refused now."""
         movements = [Movement(order.at, order.day, order.total)]
+        if not early:
+            self.found.steps.append(Step(event, order, True, order.at, order.at, movements, ()))
+            return
         refunds: list[Refund] = []
         # The first of one id stands, and they count in the order of time.
         fitting = [refund for one in early if (refund := self._new_refund(one, order)) is not None]

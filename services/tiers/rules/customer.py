@@ -123,14 +123,15 @@ class Folded:
         return cls(standing, changes, changed_at, entries, curve, loose)
 
 
-def needs_curve(program: Program, standing: Standing, steps: Iterable[Step]) -> bool:
+def needs_curve(program: Program, standing: Standing, steps: Sequence[Step]) -> bool:
     """Whether the steps have to be judged on the curve: one of them is late, or too many movements are loose."""
     loose = standing.loose or 0
-    for step in steps:
+    for number, step in enumerate(steps):
+        if number:
+            standing = standing.after(steps[number - 1])
         if _is_late(program, standing, step) or _is_on_curve(standing, step):
             return True
         loose += len(step.movements)
-        standing = standing.after(step)
     return standing.loose is not None and loose > MOST_LOOSE
 
 

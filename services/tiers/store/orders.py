@@ -164,10 +164,11 @@ async def save(connection: Connection, admission: Admission) -> None:
     )
 
 
+# All of an order is kept of which no refund is known.
 ADD_SQL = """
 INSERT INTO purchase (customer_id, order_id, source, purchased_at, currency, total, lines, kept, kept_divisor, folded)
-SELECT customer_id, order_id, source, purchased_at, currency, total::numeric, lines::json, kept, kept_divisor,
-       coalesce(folded, '{}')::json
+SELECT customer_id, order_id, source, purchased_at, currency, total::numeric, lines::json,
+       coalesce(kept, total::numeric), coalesce(kept_divisor, 1), coalesce(folded, '{}')::json
 FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[],
             $8::numeric[], $9::numeric[], $10::text[])
     AS new (customer_id, order_id, source, purchased_at, currency, total, lines, kept, kept_divisor, folded)
@@ -233,7 +234,7 @@ def _order_row(key: Key, order: Order, refunding: Refunding | None) -> tuple[Any
     bought = order.purchase
     return (
         *(*key, order.source, order.at, bought.currency, bought.total, _pairs(bought.lines)),
-        *(_kept(refunding) if refunding else (*to_columns(order.total), None)),
+        *(_kept(refunding) if refunding else (None, None, None)),
     )
 
 
