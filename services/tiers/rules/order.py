@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, Self
 
 from shared.contracts.envelope import Event
-from shared.contracts.kept import Fold, Purchase, Refund, place_of
+from shared.contracts.kept import Fold, Purchase, Refund, keep, place_of
 from shared.contracts.shop import Line, PurchaseCompleted, RefundLine
 
 Amounts = Sequence[tuple[str, str]]
@@ -63,7 +63,7 @@ class Order:
     @property
     def kept(self) -> Fraction:
         """What the refunds, which were read, leave of the money."""
-        return takings(self.purchase, self.refunds or ())[1].total
+        return keep(self.purchase, self.refunds or ()).total
 
     def effective_at(self, refund: Refund) -> datetime:
         """When a refund counts: not before the order itself, whatever its clock said."""
@@ -77,11 +77,11 @@ class Order:
 
     def _taken(self, refunds: Sequence[Refund]) -> Iterable[tuple[Refund, Fraction]]:
         if refunds:
-            yield from zip(refunds, takings(self.purchase, refunds)[0].values(), strict=True)
+            yield from zip(refunds, takings(self.purchase, refunds).values(), strict=True)
 
 
-def takings(purchase: Purchase, refunds: Iterable[Refund]) -> tuple[dict[str, Fraction], Fold]:
-    """What each refund takes of what is kept until then, by refund id, and the fold of all; in the order they count."""
+def takings(purchase: Purchase, refunds: Iterable[Refund]) -> dict[str, Fraction]:
+    """What each refund takes of what is kept until then, by refund id, in the order in which they count."""
     fold = Fold(purchase)
     taken: dict[str, Fraction] = {}
     left = fold.total
@@ -89,7 +89,7 @@ def takings(purchase: Purchase, refunds: Iterable[Refund]) -> tuple[dict[str, Fr
         fold.add(refund)
         taken[refund.refund_id] = left - fold.total
         left = fold.total
-    return taken, fold
+    return taken
 
 
 def amounts(lines: Iterable[Line | RefundLine]) -> list[tuple[str, str]]:

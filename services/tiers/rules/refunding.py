@@ -15,7 +15,7 @@ from fractions import Fraction
 from itertools import islice
 from typing import Any, Final, Literal
 
-from services.tiers.rules.order import Movement, Order
+from services.tiers.rules.order import Movement, Order, takings
 from shared.contracts.kept import Fold, Place, Refund, place_of
 
 Pool = str | None
@@ -81,7 +81,7 @@ class _Share:
 class Refunding:
     """An order while refunds of it arrive."""
 
-    __slots__ = ("_all", "_by_pool", "_new", "_order", "_read", "_run", "_stored", "fold")
+    __slots__ = ("_all", "_by_pool", "_new", "_order", "_read", "_run", "_stored", "_taken", "fold")
 
     def __init__(self, order: Order, read: Iterable[Read] = ()) -> None:
         """Begin with what is stored of the refunds; `read` are those of them that were asked for.
@@ -92,13 +92,15 @@ class Refunding:
         self._order: Final = order
         self._read: Final = {one.reading.pool: one for one in read}
         self._all: Final = None if order.refunds is None else list(order.refunds)
+        self._taken: dict[str, Fraction] | None = None
+        """What each refund takes, where that was just computed for all of them."""
         self._new: Final = list[Refund]()
         self._by_pool: Final = dict[Pool, list[Refund]]()
         self._run = _Run()
         self.fold = Fold(order.purchase)
         """What is kept of the order."""
         if self._all is not None:
-            self._take_all(self._all)
+            self._taken = self._take_all(self._all)
         elif order.folded is not None:
             self._load(order.folded)
         else:
@@ -111,7 +113,8 @@ class Refunding:
         Raises:
             UnreadRefundsError: it depends on refunds that were not read.
         """
-        place, run = refund.place, self._run
+        place, run, taken = refund.place, self._run, self._taken
+        self._taken = None
         is_in_run = run.after is None or place > run.after
         if self.fold.last is None or place > self.fold.last:
             movements = [self._movement(refund, -self._take_last(refund))]
@@ -121,7 +124,7 @@ class Refunding:
         elif is_in_run and run.kind == self._kind(refund):
             movements = self._take_in_run(refund)
         else:
-            movements = self._take_before_run(refund)
+            movements = self._take_before_run(refund, taken)
         self._note(refund)
         return movements
 
@@ -144,8 +147,21 @@ class Refunding:
 
     def _take_all(self, refunds: Iterable[Refund]) -> dict[str, Fraction]:
         """Fold refunds from the beginning; returns what each takes, by refund id."""
-        self.fold, self._run = Fold(self._order.purchase), _Run()
-        return {refund.refund_id: self._take_last(refund) for refund in sorted(refunds, key=place_of)}
+        ordered = sorted(refunds, key=place_of)
+        taken: dict[str, Fraction] = {}
+        fold, kind, first, before_run = Fold(self._order.purchase), None, 0, Fold(self._order.purchase)
+        left = fold.total
+        for number, refund in enumerate(ordered):
+            if self._kind(refund) != kind and not fold.is_final:
+                kind, first, before_run = self._kind(refund), number, fold.copy()
+            fold.add(refund)
+            taken[refund.refund_id] = left - fold.total
+            left = fold.total
+        # Where pools end matters of the last run alone.
+        self.fold, self._run = before_run, _Run()
+        for refund in ordered[first:]:
+            self._take_last(refund)
+        return taken
 
     def _take_last(self, refund: Refund) -> Fraction:
         """Take a refund that counts after all others; returns what it takes."""
@@ -230,12 +246,12 @@ class Refunding:
             if pool in self._by_pool:
                 insort(self._by_pool[pool], refund, key=place_of)
 
-    def _take_before_run(self, refund: Refund) -> list[Movement]:
+    def _take_before_run(self, refund: Refund, taken: dict[str, Fraction] | None) -> list[Movement]:
         """Take a refund that counts before the last run: all that follow it are folded again."""
         if self._all is None:
             raise UnreadRefundsError(None)
-        old = self._take_all(self._all)
-        new = self._take_all([*self._all, refund])
+        old = taken or takings(self._order.purchase, self._all)
+        new = self._taken = self._take_all([*self._all, refund])
         others = [self._movement(one, old[one.refund_id] - new[one.refund_id]) for one in self._all]
         return [self._movement(refund, -new[refund.refund_id]), *(one for one in others if one.amount)]
 
