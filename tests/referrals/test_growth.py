@@ -48,6 +48,19 @@ async def test_a_refund_of_the_qualifying_order_reads_no_others(pool: Pool, appl
     assert (await cost(pool, refunded("fay", "o", "more", 4, "1.00")))[1] < 12
 
 
+async def test_refunds_by_line_and_by_share_read_no_others_while_enough_is_kept(pool: Pool, apply: Apply):
+    lines = (("a", "30.00"), ("b", "30.00"))
+    refunds = [
+        refunded("fay", "o", f"r{number}", 500 - number / 1000, "0.01", lines=(("a", "0.01"),) if number % 2 else ())
+        for number in range(1_500)
+    ]
+    await fed(apply, [signed_up("fay", ADA), bought("fay", "o", 1, "60.00", lines=lines), *refunds])
+    assert (await cost(pool, refunded("fay", "o", "late", 3, "0.01")))[1] < 12
+    await apply([refunded("fay", "o", "last", 2, "25.00")])
+    assert await verbs(pool) == ["signed_up", "qualified", "approved", "voided"]
+    assert await offenders(pool) == []
+
+
 async def test_an_approval_from_before_reads_its_refunds_once(pool: Pool, apply: Apply):
     refunds = [refunded("fay", "o", f"r{number}", 5 + number / 1000, "0.01") for number in range(300)]
     await apply([signed_up("fay", ADA), bought("fay", "o", 1, "36.00"), *refunds])

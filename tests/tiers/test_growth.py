@@ -85,3 +85,18 @@ async def test_a_customer_from_before_the_curve_is_counted_once(tiers_pool: Pool
     await apply(tiers_pool, refund("600", "t", "0.05", day(-1)))
     assert await timeline(tiers_pool) == [(day(-200), "silver")]
     assert await offenders(tiers_pool) == []
+
+
+async def test_refunds_by_line_and_by_share_read_no_others_while_there_is_plenty(tiers_pool: Pool):
+    await apply(tiers_pool, purchase("o", "60.00", lines=(("a", "30.00"), ("b", "30.00"))))
+    refunds = [
+        refund("o", f"r{number}", "0.01", day(9) - timedelta(seconds=number), lines=(("a", "0.01"),) * (number % 2))
+        for number in range(1_500)
+    ]
+    for start in range(0, 1_500, 500):
+        await apply(tiers_pool, *refunds[start : start + 500])
+    assert (await cost(tiers_pool, refund("o", "late", "0.01", day(1))))[1] < 60
+    assert await offenders(tiers_pool) == []
+    # Now a line runs short, and all have to be read.
+    await apply(tiers_pool, refund("o", "last", "25.00", day(2), lines=(("a", "25.00"),)))
+    assert await offenders(tiers_pool) == []

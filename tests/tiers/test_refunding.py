@@ -79,7 +79,7 @@ class Store:
                 break
         self.refunds += batch
         self.order = replace(self.order, folded=msgspec.json.decode(msgspec.json.encode(adding.to_json())))
-        assert adding.fold.total == keep(order.purchase, self.refunds).total
+        assert adding.kept == keep(order.purchase, self.refunds).total
         return found
 
     def _answer(self, reading: Reading) -> Read:
@@ -128,6 +128,22 @@ def test_refunds_of_one_kind_never_need_all_others(data: st.DataObject, order: O
     for batch in batches(data.draw(refunds(order, mixed=False)), size):
         store.add(batch)
     assert store.asked_for_all == 0
+
+
+@given(data=st.data(), order=orders(), size=st.integers(1, 4))
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_nor_do_refunds_of_both_kinds_while_there_is_plenty(data: st.DataObject, order: Order, size: int):
+    store = Store(order)
+    arriving = [
+        replace(refund, amount="0.10", lines=tuple(replace(line, amount="0.10") for line in refund.lines[:1]))
+        for refund in data.draw(refunds(order, mixed=True))
+        if not refund.lines or order.purchase.lines[int(refund.lines[0].line_id[1:])].amount != "0.00"
+    ]
+    movements = [Movement(order.at, order.day, order.total)]
+    for batch in batches(arriving, size):
+        movements += [movement for found in store.add(batch) for movement in found]
+    assert moved(movements) == moved(replace(order, refunds=tuple(arriving)).movements())
+    assert store.asked_for_all == 0 or not any(Fraction(line.amount) for line in order.purchase.lines)
 
 
 def test_one_that_was_stored_without_its_state_needs_all_others():

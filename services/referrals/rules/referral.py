@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any, Final
 from uuid import UUID
 
@@ -48,8 +49,9 @@ class Ground(StrEnum):
 class Referral:
     """A friend's sign-up with an advocate's code, and what became of it.
 
-    `advocate_points` and `friend_points` are what the approval gave, also after a void. `kept` is the state of what
-    refunds left of the order while the referral is approved (see `Fold`); None: it follows from the refunds alone.
+    `advocate_points` and `friend_points` are what the approval gave, also after a void. While the referral is approved,
+    `kept` tells what refunds asked for and left of the order: their sum, and the state of their `Fold` (null where it
+    has to be computed from all of them). None: both follow from the refunds alone.
     """
 
     referral_id: UUID
@@ -129,16 +131,33 @@ def judge_refund(referral: Referral, order: Order, refund: Refund, program: Prog
         UnreadRefundsError: that depends on the refunds of the order, which were not read.
     """
     if referral.kept is not None:
-        fold = Fold.from_json(order.purchase, referral.kept)
-        is_latest = fold.last is None or refund.place > fold.last
-        if fold.accepts(refund):
+        asked = Fraction(referral.kept["asked"]) + Fraction(refund.amount)
+        if Fraction(order.purchase.total) - asked >= program.minimum:
+            # No refund takes more than it asks for: enough is kept, wherever this one counts.
+            return replace(referral, kept=_with_refund(referral.kept, order, refund, asked))
+        fold = None if referral.kept["fold"] is None else Fold.from_json(order.purchase, referral.kept["fold"])
+        if fold is not None and fold.accepts(refund):
+            is_latest = fold.last is None or refund.place > fold.last
             fold.add(refund)
             if fold.total >= program.minimum:
-                return replace(referral, kept=fold.to_json())
+                return replace(referral, kept={"asked": str(asked), "fold": fold.to_json()})
             if is_latest:
                 return _void(referral, order.counts_at(refund))
     fell_at = order.fell_below(program.minimum)
-    return replace(referral, kept=order.fold().to_json()) if fell_at is None else _void(referral, fell_at)
+    return replace(referral, kept=_kept(order)) if fell_at is None else _void(referral, fell_at)
+
+
+def _kept(order: Order) -> Mapping[str, Any]:
+    asked = sum((Fraction(refund.amount) for refund in order.refunds or ()), Fraction(0))
+    return {"asked": str(asked), "fold": order.fold().to_json()}
+
+
+def _with_refund(kept: Mapping[str, Any], order: Order, refund: Refund, asked: Fraction) -> Mapping[str, Any]:
+    fold = None if kept["fold"] is None else Fold.from_json(order.purchase, kept["fold"])
+    if fold is None or not fold.accepts(refund):
+        return {"asked": str(asked), "fold": None}
+    fold.add(refund)
+    return {"asked": str(asked), "fold": fold.to_json()}
 
 
 def is_explained(referral: Referral, program: Program, orders: Sequence[Order], *, referred: bool) -> bool:
@@ -206,7 +225,7 @@ def _qualify(referral: Referral, order: Order, program: Program) -> list[Referra
         approved_at=order.time,
         advocate_points=program.document.advocate_points,
         friend_points=program.document.friend_points,
-        kept=order.fold().to_json(),
+        kept=_kept(order),
     )
     return [qualified, approved]
 

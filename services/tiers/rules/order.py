@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, Self
 
 from shared.contracts.envelope import Event
-from shared.contracts.kept import Fold, Purchase, Refund, keep, place_of
+from shared.contracts.kept import Fold, Purchase, Refund, place_of
 from shared.contracts.shop import Line, PurchaseCompleted, RefundLine
 
 Amounts = Sequence[tuple[str, str]]
@@ -63,7 +63,7 @@ class Order:
     @property
     def kept(self) -> Fraction:
         """What the refunds, which were read, leave of the money."""
-        return keep(self.purchase, self.refunds or ()).total
+        return self.total - sum(takings(self.purchase, self.refunds or ()).values())
 
     def effective_at(self, refund: Refund) -> datetime:
         """When a refund counts: not before the order itself, whatever its clock said."""
@@ -86,9 +86,11 @@ def takings(purchase: Purchase, refunds: Iterable[Refund]) -> dict[str, Fraction
     taken: dict[str, Fraction] = {}
     left = fold.total
     for refund in sorted(refunds, key=place_of):
-        fold.add(refund)
-        taken[refund.refund_id] = left - fold.total
-        left = fold.total
+        took = fold.add(refund).taken
+        # What is lost to rounding where lines became very many parts (see `Fold`) goes with the last of the money.
+        took = left if fold.gone else took
+        taken[refund.refund_id] = took
+        left -= took
     return taken
 
 

@@ -4,7 +4,9 @@ What is kept of the money is a fold (see shared/contracts/kept.py). Spend needs 
 Refunds of one kind that follow each other (a run) take from pools: by share from all the money, by line each from its
 line. While there is enough in a pool, every refund takes what it asks for. When a pool is empty, a refund that counts
 before others leaves less for the last of them: what they took is moved back, the latest first. So it is kept where
-each pool ended. Only a refund that counts before the last run of its order needs all refunds of the order.
+each pool ended. A refund that counts before the last run stands apart from the fold while there is plenty of every
+line: then it takes what it asks for, wherever it counts, and so do all others. Only where a line runs short does such
+a refund need all refunds of the order.
 """
 
 from bisect import bisect, insort
@@ -16,13 +18,14 @@ from itertools import islice
 from typing import Any, Final, Literal
 
 from services.tiers.rules.order import Movement, Order, takings
-from shared.contracts.kept import Fold, Place, Refund, place_of
+from shared.contracts.kept import UNITS, Fold, Place, Refund, place_of, units
 
 Pool = str | None
 """What refunds take from: a line, by its id, or all the money of an order."""
 
 Kind = Literal["lines", "share"]
 
+_LEAST_MONEY: Final = Fraction(1, UNITS)
 _FEW: Final = 64
 _MORE: Final = 8
 
@@ -81,7 +84,7 @@ class _Share:
 class Refunding:
     """An order while refunds of it arrive."""
 
-    __slots__ = ("_all", "_by_pool", "_new", "_order", "_read", "_run", "_stored", "_taken", "fold")
+    __slots__ = ("_all", "_apart", "_by_pool", "_new", "_order", "_read", "_run", "_stored", "_taken", "fold", "kept")
 
     def __init__(self, order: Order, read: Iterable[Read] = ()) -> None:
         """Begin with what is stored of the refunds; `read` are those of them that were asked for.
@@ -97,8 +100,12 @@ class Refunding:
         self._new: Final = list[Refund]()
         self._by_pool: Final = dict[Pool, list[Refund]]()
         self._run = _Run()
+        self._apart = Fraction(0)
+        """What was asked for by the refunds that are not in the fold."""
         self.fold = Fold(order.purchase)
-        """What is kept of the order."""
+        """The refunds in the order they count, but for those that stand apart."""
+        self.kept = order.total
+        """What is kept of the order's money."""
         if self._all is not None:
             self._taken = self._take_all(self._all)
         elif order.folded is not None:
@@ -116,7 +123,9 @@ class Refunding:
         place, run, taken = refund.place, self._run, self._taken
         self._taken = None
         is_in_run = run.after is None or place > run.after
-        if self.fold.last is None or place > self.fold.last:
+        if self._apart:
+            movements = self._take_apart(refund, taken)
+        elif self.fold.last is None or place > self.fold.last:
             movements = [self._movement(refund, -self._take_last(refund))]
         elif is_in_run and self.fold.is_final and all(end < place for end, _ in run.ends.values()):
             self.fold.add(refund)
@@ -124,7 +133,7 @@ class Refunding:
         elif is_in_run and run.kind == self._kind(refund):
             movements = self._take_in_run(refund)
         else:
-            movements = self._take_before_run(refund, taken)
+            movements = self._take_apart(refund, taken)
         self._note(refund)
         return movements
 
@@ -135,6 +144,8 @@ class Refunding:
             "fold": self.fold.to_json(),
             "kind": run.kind,
             "after": run.after and _place_to_json(run.after),
+            "apart": str(self._apart),
+            "kept": str(self.kept),
             "ends": [(pool, _place_to_json(place), str(taken)) for pool, (place, taken) in run.ends.items()],
         }
 
@@ -144,23 +155,24 @@ class Refunding:
             after = stored["after"] and _place_from_json(stored["after"])
             ends = {pool: (_place_from_json(place), Fraction(taken)) for pool, place, taken in stored["ends"]}
             self._run = _Run(stored["kind"], after, ends)
+            self._apart, self.kept = Fraction(stored["apart"]), Fraction(stored["kept"])
 
     def _take_all(self, refunds: Iterable[Refund]) -> dict[str, Fraction]:
         """Fold refunds from the beginning; returns what each takes, by refund id."""
         ordered = sorted(refunds, key=place_of)
-        taken: dict[str, Fraction] = {}
-        fold, kind, first, before_run = Fold(self._order.purchase), None, 0, Fold(self._order.purchase)
-        left = fold.total
+        kind, first, fold = None, 0, Fold(self._order.purchase)
+        before_run = fold.copy()
         for number, refund in enumerate(ordered):
             if self._kind(refund) != kind and not fold.is_final:
                 kind, first, before_run = self._kind(refund), number, fold.copy()
             fold.add(refund)
-            taken[refund.refund_id] = left - fold.total
-            left = fold.total
+        taken = takings(self._order.purchase, ordered)
+        # Where pools end matters of the last run alone.
         # Where pools end matters of the last run alone.
         self.fold, self._run = before_run, _Run()
         for refund in ordered[first:]:
             self._take_last(refund)
+        self._apart, self.kept = Fraction(0), self._order.total - sum(taken.values())
         return taken
 
     def _take_last(self, refund: Refund) -> Fraction:
@@ -168,12 +180,13 @@ class Refunding:
         fold, kind = self.fold, self._kind(refund)
         if kind != self._run.kind and not fold.is_final:
             self._run = _Run(kind, fold.last)
-        before, left = fold.total, self._left()
-        fold.add(refund)
+        left, taken = self._left(), fold.add(refund).taken
         for pool, asked in self._asked(refund).items():
             if 0 < (there := left.get(pool, Fraction(0))) <= asked:
                 self._run.ends[pool] = refund.place, there
-        return before - fold.total
+        taken = self.kept if fold.gone else taken
+        self.kept -= taken
+        return taken
 
     def _take_in_run(self, refund: Refund) -> list[Movement]:
         """Take a refund that counts among those of the last run."""
@@ -188,7 +201,9 @@ class Refunding:
         self.fold.add(refund)
         self._run.ends |= {pool: share.end for pool, share in shares.items() if share.end is not None}
         taken = sum((share.taken for share in shares.values()), Fraction(0))
-        return [self._movement(refund, -taken), *(one for share in shares.values() for one in share.freed)]
+        freed = [movement for share in shares.values() for movement in share.freed]
+        self.kept -= taken - sum((movement.amount for movement in freed), Fraction(0))
+        return [self._movement(refund, -taken), *freed]
 
     def _share(self, refund: Refund, pool: Pool, asked: Fraction, there: Fraction) -> _Share:
         """What a refund of the last run takes from a pool in which so much is left."""
@@ -245,6 +260,38 @@ class Refunding:
         for pool in self._asked(refund) if self._by_pool else ():
             if pool in self._by_pool:
                 insort(self._by_pool[pool], refund, key=place_of)
+
+    def _take_apart(self, refund: Refund, taken: dict[str, Fraction] | None) -> list[Movement]:
+        """Take a refund of any place, where some are not in the fold, or this one cannot be added to it."""
+        fold, apart, asked = self.fold.copy(), self._apart, Fraction(refund.amount)
+        is_latest = fold.last is None or refund.place > fold.last
+        run = _Run(self._kind(refund), fold.last) if is_latest and self._kind(refund) != self._run.kind else self._run
+        if fold.accepts(refund):
+            fold.add(refund)
+        else:
+            apart += asked
+        if self._asks_of_nothing(refund) or not self._is_plenty(fold, apart):
+            return self._take_before_run(refund, taken)
+        self.fold, self._apart, self._run = fold, apart, run
+        self.kept -= asked
+        return [self._movement(refund, -asked)]
+
+    def _is_plenty(self, fold: Fold, apart: Fraction) -> bool:
+        """Whether every line has more than the refunds asked for that are not in the fold.
+
+        Folded among the others, these would lower each line by no more than that: what one line is lowered by more,
+        others are lowered by less. So no line was ever short, and nobody took less than what they asked for.
+        """
+        kept = fold.kept()
+        there = {line.line.line_id: line.numerator for line in kept.lines}
+        least = (apart + _LEAST_MONEY) * kept.scale
+        sold = [line.line_id for line in self._order.purchase.lines if units(line.amount)]
+        return bool(sold) and all(there.get(line_id, 0) >= least for line_id in sold)
+
+    def _asks_of_nothing(self, refund: Refund) -> bool:
+        """Whether a refund asks for money of a free line."""
+        free = {line.line_id for line in self._order.purchase.lines if not units(line.amount)}
+        return any(line.line_id in free and units(line.amount) for line in refund.lines)
 
     def _take_before_run(self, refund: Refund, taken: dict[str, Fraction] | None) -> list[Movement]:
         """Take a refund that counts before the last run: all that follow it are folded again."""

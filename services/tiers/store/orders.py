@@ -239,7 +239,7 @@ def _order_row(key: Key, order: Order, refunding: Refunding | None) -> tuple[Any
 
 
 def _kept(refunding: Refunding) -> tuple[Any, ...]:
-    return *to_columns(refunding.fold.total), _ENCODER.encode(refunding.to_json()).decode()
+    return *to_columns(refunding.kept), _ENCODER.encode(refunding.to_json()).decode()
 
 
 def _refund_row(key: Key, refund: Refund) -> tuple[Any, ...]:
