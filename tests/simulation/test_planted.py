@@ -3,7 +3,8 @@
 Planted: the position is committed before the effect; a position moves wherever it was; what was handled before is
 handled again; the outbox is read by `id > last`; the relay commits before the acknowledgements; it goes on after a
 failed one; an account is read without its lock; a position is sought while another lane reads; who makes a batch
-fail is never looked for; a culprit's neighbors are refused with it; a culprit's events are refused, and forgotten.
+fail is never looked for; a culprit's neighbors are refused with it; a culprit's events are refused, and forgotten; the
+position moves into what cannot be read; what cannot be read is dropped.
 """
 
 import asyncio
@@ -17,13 +18,14 @@ import pytest
 from services.points.store import accounts
 from shared.contracts.envelope import Event
 from shared.contracts.reasons import Reason
-from shared.messaging import dead_letters, inbox, positions, relay
+from shared.messaging import dead_letters, inbox, inflow, positions, relay
 from shared.messaging.application import Application
 from shared.messaging.batch import Batch, Malformation
 from shared.messaging.culprits import Culprits, Search
 from shared.messaging.delivery import Delivery
 from shared.messaging.inbox import Claimed
 from shared.messaging.inflow import Inflow
+from shared.messaging.record_batches import Unreadable
 from shared.postgres.pool import Connection
 from tests.simulation.databases import Databases
 from tests.simulation.seeds import play
@@ -110,6 +112,14 @@ async def without_letters(
     await write(connection, [one for one in refused if one.reason is not Reason.HANDLER_REFUSED])
 
 
+def behind_the_first(found: Any) -> int:
+    return (found.record.offset if isinstance(found, Unreadable) else found.offset) + 1
+
+
+class Nothing:
+    """A class that nothing is an instance of."""
+
+
 Plant = tuple[Any, str, Any]
 PLANTS: dict[str, list[Plant]] = {
     "the position is committed first": [(Delivery, "_transact", position_first)],
@@ -129,6 +139,8 @@ PLANTS: dict[str, list[Plant]] = {
     "the neighbors of a culprit are refused with it": [(Search, "find", everybody)],
     "what the handler fails on is forgotten": [(dead_letters, "write", without_letters)],
     "a position is sought while another lane reads": [(Inflow, "__init__", lanes_read_at_once)],
+    "the position moves into what cannot be read": [(inflow, "end_of", behind_the_first)],
+    "what cannot be read is dropped": [(inflow, "Unreadable", Nothing)],
 }
 
 
