@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from services.points.handlers import day, events
+from services.points.handlers import day, events, resettling
 from services.points.settings import Settings
 from services.points.store import auditing, erasing
 from shared.contracts import topics
@@ -45,5 +45,7 @@ def spec(_settings: Settings) -> WorkerSpec:
         jobs=(
             Job("measure the ledger", timedelta(minutes=1), auditing.measure_imbalance),
             Job("sweep up what is due", timedelta(minutes=1), day.sweep_up),
+            Job("settle what new timelines changed", timedelta(seconds=10), resettling.resettle),
+            Job("settle what new timelines changed", timedelta(seconds=10), resettling.resettle),
         ),
     )

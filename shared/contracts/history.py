@@ -3,7 +3,7 @@
 from bisect import bisect, insort
 from collections.abc import Iterable, Sequence
 
-from shared.contracts.kept import Fold, Place, Refund, place_of
+from shared.contracts.kept import Fold, Place, Refund, Taken, place_of
 
 
 class History:
@@ -18,9 +18,10 @@ class History:
         self._folds = [start]
         """After the first: folds of all refunds up to a checkpoint, which is their last one."""
 
-    def fold(self) -> Fold:
-        """The fold of all refunds that are known."""
-        return self._refold()
+    def covers(self, refund: Refund) -> bool:
+        """Whether a refund counts after the checkpoint that the history begins with."""
+        start = self._folds[0].last
+        return start is None or refund.place > start
 
     def note(self, refund: Refund) -> None:
         """Take note of a refund; the checkpoints after it are void.
@@ -28,27 +29,36 @@ class History:
         Raises:
             ValueError: it counts before the checkpoint that the history begins with.
         """
-        place = refund.place
-        while len(self._folds) > 1 and place < self._last(self._folds[-1]):
-            self._folds.pop()
-        start = self._folds[0].last
-        if start is not None and place < start:
+        if not self.covers(refund):
             raise ValueError(f"refund {refund.refund_id} counts before the checkpoint that there is")
+        while len(self._folds) > 1 and refund.place < self._last(self._folds[-1]):
+            self._folds.pop()
         insort(self._refunds, refund, key=place_of)
+
+    def taken(self, refund: Refund) -> Taken:
+        """What the refund that was noted last took of what those before it had left."""
+        _, taken = self._refold(refund.place)
+        assert taken is not None, "it is among them"
+        return taken
+
+    def fold(self) -> Fold:
+        """The fold of all refunds that are known."""
+        return self._refold(None)[0]
 
     def checkpoints(self) -> Sequence[Fold]:
         """The folds of all refunds up to one of those that are known here; each is stored with its last one."""
         return self._folds[1:]
 
-    def _refold(self) -> Fold:
-        fold = self._folds[-1].copy()
+    def _refold(self, end: Place | None) -> tuple[Fold, Taken | None]:
+        """Fold from the last checkpoint on, up to the refund at `end`; tells what the last one took."""
+        fold, taken = self._folds[-1].copy(), None
         first = 0 if fold.last is None else bisect(self._refunds, fold.last, key=place_of)
-        for refund in self._refunds[first:]:
-            fold.add(refund)
+        for refund in self._refunds[first : None if end is None else bisect(self._refunds, end, key=place_of)]:
+            taken = fold.add(refund)
             if fold.is_checkpoint:
                 fold.since = 0
                 self._folds.append(fold.copy())
-        return fold
+        return fold, taken
 
     @staticmethod
     def _last(fold: Fold) -> Place:

@@ -81,7 +81,7 @@ class KeptLine:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a refund asked for, and what it took of what was kept until then."""
+    """What a refund asked for, and what it took of what those before it had left."""
 
     refund_id: str
     asked: Fraction
@@ -199,8 +199,18 @@ class Fold:
             return True
         return (self._after is None or place > self._after) and self._kind_of(refund) == self._kind
 
+    def accepts_in_any_order(self, refunds: Iterable[Refund]) -> bool:
+        """Whether refunds can be added in whatever order, without folding others again."""
+        return self.is_final or all(
+            (self._after is None or refund.place > self._after) and self._kind_of(refund) == self._kind
+            for refund in refunds
+        )
+
     def add(self, refund: Refund) -> Taken:
-        """Add a refund that is accepted; returns what it took of what was kept.
+        """Add a refund that is accepted; returns what it took of what was kept until it arrived.
+
+        Of the latest that is what it took of what those before it had left; of a late one too, where it took all that
+        it asked for. Where that is less, `History` tells.
 
         Raises:
             ValueError: it counts before the last run, and others have to be folded again.
@@ -257,6 +267,11 @@ class Fold:
                 for index, asked in self._asked_of.items()
             ]
         }
+
+    @staticmethod
+    def place_of(stored: Mapping[str, Any]) -> Place:
+        """The place of the last refund of a state that was stored."""
+        return _place_from_json(stored["last"])
 
     @classmethod
     def from_json(cls, purchase: Purchase, stored: Mapping[str, Any]) -> Self:

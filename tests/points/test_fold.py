@@ -234,7 +234,7 @@ def test_partial_refunds_equal_one_full_one(parts: Sequence[int], rest: int, shu
     assert partly.orders["ann", "1"].given == fully.orders["ann", "1"].given
     assert available(partly) == available(fully)
     order = partly.orders["ann", "1"]
-    assert next(due_for(order, partly.refunds["ann", "1"], partly.timelines["ann"], rulebook(), NOW)) == order.given
+    assert next(due_for(order, partly.kept_of(("ann", "1")), partly.timelines["ann"], rulebook(), NOW)) == order.given
     assert order.given.get("base", 0) == rest // 10_000
 
 

@@ -53,7 +53,7 @@ def lived(activate: Json, expire: Json = NEVER, zone: str = "Asia/Riyadh") -> Ru
 @pytest.fixture
 def ann() -> State:
     state = strangers("ann")
-    state.complete.add("ann")
+    state.next_due["ann"] = None
     return state
 
 
@@ -259,8 +259,8 @@ def test_without_a_delivery_points_are_given_up(ann: State):
     case = case_of(order, rules, NEWCOMER)
     [line] = orders.judge_kept(case, None, order.found, frozenset({"base"})).rules
     assert (line.why, line.matched, line.requested, line.awarded) == (NOT_DELIVERED, False, 100, 0)
-    assert list(due_for(order, {}, (), rules, parse_instant(GIVEN_UP))) == [{}, {}]
-    assert list(due_for(order, {}, (), rules, parse_instant(before))) == [{"base": 100}] * 2
+    assert list(due_for(order, None, (), rules, parse_instant(GIVEN_UP))) == [{}, {}]
+    assert list(due_for(order, None, (), rules, parse_instant(before))) == [{"base": 100}] * 2
     assert tell(ann, rules, now="2027-01-01T00:00:00Z") == []
 
 
@@ -283,7 +283,7 @@ def test_what_was_delivered_in_time_comes_back_when_it_is_told_late(ann: State, 
     tell(ann, rules, bought(BOUGHT))
     assert tell(ann, rules, delivered(at)) == ([("earned", 100)] if back else [])
     assert balances(ann) == (100 if back else 0, 0, 0)
-    assert next(due_for(ann.orders["ann", "1"], {}, (), rules, parse_instant(NOW))) == ({"base": 100} if back else {})
+    assert next(due_for(ann.orders["ann", "1"], None, (), rules, parse_instant(NOW))) == ({"base": 100} if back else {})
     assert tell(ann, rules, delivered(at), now="2027-01-01T00:00:00Z") == []
 
 
@@ -301,10 +301,10 @@ def test_what_is_due_now_is_due(ann: State):
     assert tell(ann, lived(after_days(1), zone="UTC"), bought(day_before)) == [("earned", 100)]
     assert dates_of(ann) == [Dates(pending=False, activates=None, cancels=None, expires=None)]
     bob = strangers("ann")
-    bob.complete.add("ann")
+    bob.next_due["ann"] = None
     assert tell(bob, lived(AT_ONCE, after_days(0), "UTC"), bought(day_before)) == [("earned", 100), ("expired", -100)]
     late = strangers("ann")
-    late.complete.add("ann")
+    late.next_due["ann"] = None
     assert tell(late, lived(on_delivery(1), zone="UTC"), bought(day_before)) == [("earned", 100), ("reversed", -100)]
 
 

@@ -255,7 +255,8 @@ PLANTS: dict[str, tuple[Scenario, list[Plant]]] = {
         soonest_first,
         [
             (movements, "spending_order", by_creation),
-            (lots, "TO_SPEND_SQL", lots.TO_SPEND_SQL.replace("expires_at NULLS LAST, ", "")),
+            (lots, "spending_order", by_creation),
+            (lots, "SPENDABLE_SQL", lots.SPENDABLE_SQL.replace("ORDER BY expires_at, ", "ORDER BY ")),
         ],
     ),
     "reversal by today's rules": (rules_of_the_time, [(settling, "case_of", judged_today)]),

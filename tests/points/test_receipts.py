@@ -15,6 +15,7 @@ from services.points.rules import receipts
 from services.points.rules.known import Order, State
 from services.points.rules.ledger import Transaction
 from services.points.rules.receipts import Basis
+from services.points.rules.refunds import Known, as_known
 from services.points.rules.tiers import Standing
 from shared.contracts.envelope import Event
 from tests.points.histories import CUSTOMERS, facts
@@ -78,6 +79,15 @@ def test_a_digest_is_over_the_very_text_of_the_receipt():
     assert receipts.digest(receipt | {"engine": 4}) != receipts.digest(receipt)
 
 
+def known_then(state: State, transaction: Transaction) -> Known | None:
+    """What was known of the order's refunds when a transaction was made."""
+    key = transaction.account.customer_id, transaction.occasion.reason.get("order_id", "")
+    if (count := transaction.occasion.inputs.get("refunds")) is None:
+        return None
+    arrived = enumerate(state.refunds_of(key).known.values(), 1)
+    return dict(as_known(state.orders[key].bought, {}, arrived))[count]
+
+
 def basis_of(state: State, transaction: Transaction) -> Basis:
     """What the store finds for a transaction, out of all that is known by now."""
     reason, customer = transaction.occasion.reason, transaction.account.customer_id
@@ -89,7 +99,7 @@ def basis_of(state: State, transaction: Transaction) -> Basis:
         rules=None if version is None else rulebook().version(version),
         inputs=inputs,
         order=order,
-        refunds=state.refunds.get((customer, reason.get("order_id", "")), {}),
+        known=known_then(state, transaction),
         accrual=state.accruals.get((customer, inputs.get("origin", ""))),
     )
 
@@ -189,9 +199,9 @@ def test_a_receipt_of_the_second_engine_is_proved_where_the_extra_was_given_up_w
     rules = ruleset(waiting, rule("base", per_amount()))
     basket = lines(("q", "x", "100.00"))
     bought = case("100.00", rules, lines=basket).bought
-    order = Order("1", "/shop", hour(0), 1, 1, bought, {}, Standing("silver", "1.25"), {}, None, ())
+    order = Order("1", "/shop", hour(0), 1, 1, bought, {}, Standing("silver", "1.25"), {}, None)
     inputs = receipts.inputs_of_order(order.standing, undelivered=["p"])
-    basis = Basis("ann", {"kind": "cancellation", "order_id": "1"}, rules, inputs, order, {}, None)
+    basis = Basis("ann", {"kind": "cancellation", "order_id": "1"}, rules, inputs, order, None, None)
     now = receipts.rebuild(basis)
     assert (now["engine"], now["tier"]["extra"]) == (3, 25)
     second = now | {"engine": 2, "tier": {"multiplier": "1.25", "extra": 0}}

@@ -19,8 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.points.handlers import day
-from services.points.rules import receipts
-from services.points.rules.due import REASONS
 from services.points.store import accounts, sweeping
 from shared.postgres.pool import Connection, Pool
 from tests.points import books
@@ -39,7 +37,7 @@ async def one_by_one(connection: Connection, due: Sequence[str], now: datetime) 
 
 
 async def at_once(connection: Connection, due: Sequence[str], now: datetime) -> Sequence[str]:
-    swept = await sweeping.sweep(connection, due, now, REASONS, receipts.digest_without_rules())
+    swept = await sweeping.sweep(connection, due, now)
     await one_by_one(connection, swept.left, now)
     return swept.left
 

@@ -3,7 +3,7 @@
 import asyncpg
 
 from services.points.rules.limits import Use, UseKey
-from services.points.store import limits, loading
+from services.points.store import accruals, limits, orders
 from shared.contracts.values import format_instant
 from shared.postgres.migrate import migrations_of
 from shared.postgres.pool import open_pool
@@ -94,7 +94,7 @@ async def test_a_database_of_the_first_version_goes_on(postgres_url: str):
     await connection.close()
     names = ("paid", "cut", "unverified", "gone")
     async with await open_pool(fresh, application="wafa-test") as pool, pool.acquire() as opened:
-        found = await loading.accruals_by_key(opened, [("ann", f"review/{name}") for name in names])
+        found = await accruals.accruals_by_key(opened, [("ann", f"review/{name}") for name in names])
         known = {name: found["ann", f"review/{name}"] for name in names}
         assert [(one.given, one.withdrawn) for one in known.values()] == [
             ({"review": 50}, False),
@@ -105,8 +105,8 @@ async def test_a_database_of_the_first_version_goes_on(postgres_url: str):
         used = UseKey("ann", "review", "customer_sku/ever/s")
         spare = UseKey("ann", "review", "customer_sku/ever/u")
         assert await limits.load(opened, [used, spare]) == {used: Use(1, 50)}
-        orders = await loading.orders_by_key(opened, [("ann", "1")])
-        assert orders["ann", "1"].given == {"base": 100, "tier:extra": 25}
+        found_orders = await orders.orders_by_key(opened, [("ann", "1")])
+        assert found_orders["ann", "1"].given == {"base": 100, "tier:extra": 25}
 
 
 TRANSACTION_SQL = """

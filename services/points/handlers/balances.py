@@ -8,7 +8,7 @@ from services.points.handlers.announcing import new_ids
 from services.points.rules.books import Books
 from services.points.rules.due import apply_due
 from services.points.rules.known import State
-from services.points.rules.ledger import Account, Lot
+from services.points.rules.ledger import Account
 from services.points.rules.ruleset import RuleBook
 from services.points.store import accounts, loading, rules, statement
 from services.points.store.statement import Due
@@ -32,7 +32,7 @@ async def balance(pool: Pool, customer: str, now: datetime) -> Balance:
         account = await accounts.find(connection, customer) or account
         if account.due_at is not None and account.due_at <= now:
             return await _with_dues(connection, account, now)
-        return Balance(account, *await statement.next_dues(connection, customer))
+        return Balance(account, *await statement.next_dues(connection, customer, now))
 
 
 async def balance_as_of(pool: Pool, customer: str, moment: datetime) -> Balance:
@@ -51,22 +51,29 @@ async def balance_as_of(pool: Pool, customer: str, moment: datetime) -> Balance:
 async def _with_dues(connection: Connection, account: Account, now: datetime) -> Balance:
     """The balance after what is due, which somebody will write soon: nothing is written here."""
     customer = account.customer_id
+    plain = await statement.with_plain_dues(connection, account, now)
+    if plain is not None:
+        return Balance(plain, *await statement.next_dues(connection, customer, now))
     state = State(accounts={customer: account})
     await loading.load_due(connection, state, [customer], now)
     versions = {order.rules_version for order in state.orders.values()}
     book = await rules.book(connection, now, now, versions) if versions else RuleBook(())
     books = Books(state, book, now, new_ids())
     apply_due(books, [customer])
-    lots = [lot for lot in books.lots_of(customer).values() if lot.remaining]
+    loaded = [lot for lot in books.lots_of(customer).values() if lot.remaining]
+    rest = await statement.next_dues(connection, customer, now, tuple(state.lots.get(customer, ())))
     return Balance(
         books.state.accounts[customer],
-        _next((lot.activates_at, lot) for lot in lots if lot.pending),
-        _next((lot.expires_at, lot) for lot in lots if not lot.pending),
+        _next([(lot.activates_at, lot.remaining) for lot in loaded if lot.pending], rest[0]),
+        _next([(lot.expires_at, lot.remaining) for lot in loaded if not lot.pending], rest[1]),
     )
 
 
-def _next(dues: Iterable[tuple[datetime | None, Lot]]) -> Due | None:
-    known = [(at, lot.remaining) for at, lot in dues if at is not None]
+def _next(dues: Iterable[tuple[datetime | None, int]], rest: Due | None) -> Due | None:
+    """The first of some dues, and of the first of those that were not loaded."""
+    known = [(at, points) for at, points in dues if at is not None]
+    if rest is not None:
+        known.append((rest.at, rest.points))
     if not known:
         return None
     first = min(at for at, _ in known)

@@ -11,7 +11,7 @@ from services.points.rules.due import apply_due
 from services.points.rules.known import State
 from services.points.rules.ledger import Account, Lot, Occasion
 from services.points.rules.ruleset import RuleBook
-from services.points.store import accounts, loading, lots, rules
+from services.points.store import loading, lots, rules
 from services.points.store.redemptions import Redemption
 from shared.contracts.envelope import Cause
 from shared.postgres.pool import Connection
@@ -50,7 +50,7 @@ class Call:
 
 async def open_books(connection: Connection, call: Call) -> Books:
     """Lock a customer's account, and apply what has fallen due."""
-    state = State(accounts=await accounts.lock(connection, [call.customer_id]))
+    state = State(accounts=await loading.lock(connection, [call.customer_id], call.now))
     due_at = state.accounts[call.customer_id].due_at
     book = RuleBook(())
     if due_at is not None and due_at <= call.now:
@@ -71,9 +71,11 @@ async def spendable(connection: Connection, books: Books, call: Call, points: in
     account = account_of(books, call)
     if points > account.available:
         raise InsufficientPointsError(points - account.available)
-    if call.customer_id in books.state.complete:
-        return list(books.lots_of(call.customer_id).values())
-    return await lots.to_spend(connection, call.customer_id, points)
+    # What was applied before may have taken from the lots as they are stored.
+    moved = sum(abs(transaction.points) for transaction in books.changes.transactions)
+    found = await lots.spendable(connection, {call.customer_id: points + moved}, call.now)
+    books.know(found[call.customer_id])
+    return list(books.lots_of(call.customer_id).values())
 
 
 def account_of(books: Books, call: Call) -> Account:

@@ -13,16 +13,16 @@ from typing import Final
 import structlog
 
 from services.points.handlers.announcing import SOURCE, new_ids, save_and_announce
-from services.points.rules import accruals, dates, receipts
+from services.points.rules import accruals, dates
 from services.points.rules.accruals import AccrualCase
 from services.points.rules.birthdays import Birthday
 from services.points.rules.books import Books, Trigger
-from services.points.rules.due import REASONS, apply_due
+from services.points.rules.due import apply_due
 from services.points.rules.known import State
 from services.points.rules.ledger import Account
 from services.points.rules.occasions import Happening, Occasions
 from services.points.rules.ruleset import RuleSet
-from services.points.store import accounts, births, limits, loading, notices, rules, sweeping
+from services.points.store import accounts, births, limits, loading, lots, notices, rules, sweeping
 from services.points.store.loading import Wanted
 from services.points.store.notices import Ending
 from shared import telemetry
@@ -85,6 +85,9 @@ async def _sweep_some(pool: Pool, now: datetime, broken: set[str]) -> Counts | N
         due = await accounts.lock_due(connection, now, _CUSTOMERS, broken)
         if not due:
             return None
+        # Whoever has very many is swept alone, after the others: a transaction stays bounded.
+        if many := set(await lots.many_due(connection, due, now)):
+            due = [customer for customer in due if customer not in many] or sorted(many)[:1]
         counts, left = await _apply_plainly(connection, due, now)
         if left:
             known = await accounts.read(connection, left)
@@ -96,7 +99,7 @@ async def _apply_plainly(connection: Connection, due: Sequence[str], now: dateti
     """Apply what is plainly due for locked customers, all at once; returns for whom it was not, or could not be."""
     try:
         async with connection.transaction():
-            swept = await sweeping.sweep(connection, due, now, REASONS, receipts.digest_without_rules())
+            swept = await sweeping.sweep(connection, due, now)
     except Exception as error:
         if is_transient(error):
             raise
@@ -223,7 +226,11 @@ async def _keep_birthdays(connection: Connection, day: date, in_force: RuleSet, 
 
 async def _award(connection: Connection, customers: Sequence[str], birthday: Birthday, now: datetime) -> int:
     origin, starts = birthday
-    wanted = Wanted(customers=set(customers), accruals={(customer, origin) for customer in customers})
+    wanted = Wanted(
+        customers=set(customers),
+        accruals={(customer, origin) for customer in customers},
+        moments=lambda: ((customer, starts) for customer in customers),
+    )
     state = await loading.load(connection, wanted, now)
     versions = {order.rules_version for order in state.orders.values()}
     book = await rules.book_at(connection, [starts, now], versions)

@@ -9,7 +9,7 @@ from services.points.rules import accruals, birthdays, orders
 from services.points.rules.accruals import AccrualCase
 from services.points.rules.birthdays import origins_near
 from services.points.rules.books import Books
-from services.points.rules.fold import fold
+from services.points.rules.fold import entries_of, fold
 from services.points.rules.known import State
 from services.points.rules.limits import UseKey
 from services.points.rules.occasions import told_by
@@ -18,8 +18,10 @@ from services.points.rules.ruleset import RuleBook
 from services.points.rules.settling import about_order
 from services.points.store import erasing, limits, loading, rules
 from services.points.store.loading import Wanted
+from services.points.store.retelling import Telling
 from shared import telemetry
 from shared.contracts.envelope import Event
+from shared.contracts.kept import Refund
 from shared.contracts.loyalty import ReferralChanged, TierChanged
 from shared.contracts.outcomes import Refusal
 from shared.contracts.shop import (
@@ -41,6 +43,10 @@ async def handle(connection: Connection, events: Sequence[Event], now: datetime)
     wanted = wanted_by(events)
     born = list(_born_near(events, now))
     wanted.accruals.update((customer, origin) for customer, date in born for origin in origins_near(date, now))
+    if born:
+        judged = [(customer, at) for customer, _ in born for at in (now, now - _TWO_DAYS)]
+        moments = wanted.moments
+        wanted.moments = lambda: (*moments(), *judged)
     state = await loading.load(connection, wanted, now)
     book = await _rules(connection, state, events, [now, now - _TWO_DAYS] if born else [])
     if keys := {*_uses(events, state, book), *_uses_of_birthdays(born, book, now)}:
@@ -110,9 +116,9 @@ def _uses_of_promotions(customer: str, data: TierChanged, book: RuleBook) -> Ite
         yield from accruals.use_keys(AccrualCase(book.in_force(at), customer, "tier_promotion", at, {}, entry.tier))
 
 
-def wanted_by(events: Iterable[Event]) -> Wanted:
+def wanted_by(events: Sequence[Event]) -> Wanted:
     """What has to be loaded for events."""
-    wanted = Wanted()
+    wanted = Wanted(moments=lambda: ((event.customer_id, event.time) for event in events))
     for event in events:
         wanted.customers.add(event.customer_id)
         match event.data:
@@ -125,6 +131,8 @@ def wanted_by(events: Iterable[Event]) -> Wanted:
                 key = (event.customer_id, order_id)
                 wanted.orders.add(key)
                 wanted.changed.add(key)
+                if isinstance(event.data, PurchaseRefunded):
+                    wanted.refunds.setdefault(key, []).append(Refund.of(event.data, event.time))
             case _:
                 _want_besides(wanted, event)
     return wanted
@@ -140,8 +148,8 @@ def _want_besides(wanted: Wanted, event: Event) -> None:
             wanted.waited_for.add((customer, f"review/{review_id}"))
         case ReviewWithdrawn(review_id=review_id):
             wanted.accruals.add((customer, f"review/{review_id}"))
-        case TierChanged(effective_at=effective_at, timeline=timeline):
-            wanted.retold[customer] = min(effective_at, wanted.retold.get(customer, effective_at))
+        case TierChanged(effective_at=effective_at, timeline=timeline) as data:
+            wanted.retold.setdefault(customer, []).append(Telling(effective_at, entries_of(data)))
             wanted.tiers.setdefault(customer, []).extend(entry.tier for entry in timeline)
         case ReferralChanged(friend_id=friend, referral_id=referral_id):
             wanted.customers.add(friend)

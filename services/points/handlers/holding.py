@@ -158,10 +158,9 @@ async def _open(connection: Connection, hold_id: UUID, call: Call) -> tuple[Book
     hold = books.changes.holds.get(hold_id) or await holds.find(connection, hold_id)
     if hold is None or hold.customer_id != call.customer_id:
         raise NotFoundError
-    known: dict[UUID, Lot] = books.lots_of(call.customer_id)
-    missing = [lot_id for lot_id, _ in hold.portions if lot_id not in known]
-    for lot in await lots.by_id(connection, missing) if missing else []:
-        known[lot.id] = lot
+    known = books.lots_of(call.customer_id)
+    if missing := [lot_id for lot_id, _ in hold.portions if lot_id not in known]:
+        books.know(await lots.by_id(connection, missing))
     return books, hold
 
 

@@ -5,8 +5,8 @@ from datetime import datetime
 from services.points.rules import orders, receipts
 from services.points.rules.orders import OrderCase
 from services.points.rules.receipts import Receipt
-from services.points.rules.tiers import standing_before
-from services.points.store import accounts, limits, loading, rules
+from services.points.rules.tiers import Span, standing_before
+from services.points.store import accounts, limits, rules, timelines
 from shared.contracts.shop import PurchaseCompleted
 from shared.postgres.pool import Pool
 
@@ -15,10 +15,10 @@ async def quote(pool: Pool, cart: PurchaseCompleted, customer: str | None, at: d
     """The points that a cart would earn for a customer (None: somebody new) at an instant, and the receipt."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         account = None if customer is None else await accounts.find(connection, customer)
-        timelines = await loading.timelines(connection, [] if customer is None else [customer])
+        known = await timelines.load(connection, [customer] if customer else [], lambda _: Span(at, at))
         in_force = await rules.in_force(connection, at)
         uses = await limits.load(connection, set(orders.use_keys(in_force, cart, at)), lock=False)
-    standing = standing_before(timelines.get(customer or "", ()), at)
+    standing = standing_before(known.get(customer or "", ()), at)
     case = OrderCase(in_force, cart, at, (account.orders if account else 0) + 1, standing)
     judgement = orders.judge_bought(case, uses).judgement
     return sum(judgement.due.values()), receipts.of_order(in_force.version, judgement)

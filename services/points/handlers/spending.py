@@ -18,8 +18,8 @@ from services.points.rules.books import Books
 from services.points.rules.known import Hold
 from services.points.rules.ledger import Lot, Portion
 from services.points.rules.rewards import Reward, tier_suffices
-from services.points.rules.tiers import standing_before
-from services.points.store import loading, lots, redemptions, rewards, rules
+from services.points.rules.tiers import Span, standing_before
+from services.points.store import lots, redemptions, rewards, rules, timelines
 from services.points.store.redemptions import Redemption
 from shared.postgres.pool import Connection
 
@@ -106,9 +106,10 @@ async def _check(connection: Connection, call: Call, reward: Reward, quantity: i
     if not reward.is_open(call.now):
         raise RefusedError("not_in_window", "The reward is not on offer now.")
     if reward.minimum_tier is not None:
-        timeline = (await loading.timelines(connection, [call.customer_id])).get(call.customer_id, ())
         # Strictly after now: a promotion of this very instant counts for what is asked for after it.
-        tier = standing_before(timeline, call.now + timedelta.resolution).tier
+        at = call.now + timedelta.resolution
+        known = await timelines.load(connection, [call.customer_id], lambda _: Span(at, at))
+        tier = standing_before(known.get(call.customer_id, ()), at).tier
         ladder = (await rules.in_force(connection, call.now)).document.tiers
         if not tier_suffices(tier, reward.minimum_tier, ladder):
             raise RefusedError("tier_too_low", f"The reward is for customers from {reward.minimum_tier} on.")
@@ -188,8 +189,7 @@ async def cancel(connection: Connection, redemption_id: UUID, call: Call) -> Red
     if redemption.cancelled_at is not None:
         return redemption
     spent = await redemptions.portions(connection, redemption.transaction_id)
-    for lot in await lots.by_id(connection, [lot_id for lot_id, _ in spent]):
-        books.lots_of(call.customer_id).setdefault(lot.id, lot)
+    books.know(await lots.by_id(connection, [lot_id for lot_id, _ in spent]))
     known = books.lots_of(call.customer_id)
     fresh = await _fresh_date(connection, call.now)
     portions = [Portion(_with_date(known[lot_id], call.now, fresh), points) for lot_id, points in spent]

@@ -10,8 +10,11 @@ from services.points.rules.ledger import Account, Lot
 from services.points.rules.receipts import Basis
 from services.points.rules.ruleset import RuleBook
 from services.points.rules.settling import about_order, due_for
-from services.points.store import accounts, auditing, loading, lots, rules, statement
+from services.points.rules.tiers import FOR_EVER, SINCE_EVER, Span
+from services.points.store import accounts, auditing, lots, orders, refunds, retelling, rules, statement, timelines
+from services.points.store import accruals as accruals_
 from services.points.store.statement import Entry
+from shared.contracts.kept import Purchase, keep
 from shared.postgres import checks
 from shared.postgres.checks import MOST_SHOWN, Check
 from shared.postgres.pool import Connection, Pool
@@ -33,17 +36,22 @@ async def verify(pool: Pool, sample: int) -> AsyncIterator[Check]:
 
 async def _wrongly_given(connection: Connection, sample: int) -> list[str]:
     keys = await auditing.sample_orders(connection, sample)
-    orders = await loading.orders_by_key(connection, keys)
-    refunds = await loading.refunds(connection, keys)
+    found = await orders.orders_by_key(connection, keys)
+    back = await refunds.all_of(connection, keys)
+    # All refunds are folded here, whatever is stored of them.
+    kept = {key: keep(Purchase.of(order.bought), back[key]) for key, order in found.items() if key in back}
     customers = {key[0] for key in keys}
-    timelines = await loading.timelines(connection, customers)
+    tiers = await timelines.load(connection, customers, _whole)
+    unsettled = await retelling.left(connection, customers)
     known = await accounts.read(connection, customers)
-    book = await _book(connection, (order.rules_version for order in orders.values()))
+    book = await _book(connection, (order.rules_version for order in found.values()))
     own = await _lots_by_origin(connection, [(key[0], about_order(key[1])) for key in keys])
     wrong: list[str] = []
-    for key, order in orders.items():
+    for key, order in found.items():
+        if key[0] in unsettled and order.occurred_at >= unsettled[key[0]].since:
+            continue
         account, lots_ = known[key[0]], own.get((key[0], about_order(key[1])), [])
-        due = due_for(order, refunds.get(key, {}), timelines.get(key[0], ()), book, _applied_by(account))
+        due = due_for(order, kept.get(key), tiers.get(key[0], ()), book, _applied_by(account))
         if not any(_is_settled(order.given, one, lots_, account) for one in due):
             wrong.append(f"{key[0]}/{key[1]}")
     return wrong[:MOST_SHOWN]
@@ -51,20 +59,27 @@ async def _wrongly_given(connection: Connection, sample: int) -> list[str]:
 
 async def _wrongly_accrued(connection: Connection, sample: int) -> list[str]:
     """The same of what else earns points: reviews, promotions, birthdays …"""
-    known = await loading.accruals_by_key(connection, await auditing.sample_accruals(connection, sample))
+    known = await accruals_.accruals_by_key(connection, await auditing.sample_accruals(connection, sample))
     customers = {key[0] for key in known}
-    timelines = await loading.timelines(connection, customers)
+    tiers = await timelines.load(connection, customers, _whole)
+    unsettled = await retelling.left(connection, customers)
     balances = await accounts.read(connection, customers)
     book = await _book(connection, (accrual.rules_version for accrual in known.values()))
     own = await _lots_by_origin(connection, list(known))
     wrong: list[str] = []
     for (customer, origin), accrual in known.items():
+        if customer in unsettled and accrual.occurred_at >= unsettled[customer].since:
+            continue
         version = book.version(accrual.rules_version)
-        due = accruals.due_for(accrual, customer, version, timelines.get(customer, ()))
+        due = accruals.due_for(accrual, customer, version, tiers.get(customer, ()))
         account = balances.get(customer) or accounts.unknown(customer)
         if due is not None and not _is_settled(accrual.given, due, own.get((customer, origin), []), account):
             wrong.append(f"{customer}/{origin}")
     return wrong[:MOST_SHOWN]
+
+
+def _whole(_: str) -> Span:
+    return Span(SINCE_EVER, FOR_EVER)
 
 
 async def _lots_by_origin(connection: Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[Lot]]:

@@ -1,6 +1,6 @@
 """The books while they are written: what is known, and every movement noted as it happens."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -51,8 +51,12 @@ class Books:
     changes: Changes = field(default_factory=Changes)
     due_before: dict[str, datetime] = field(default_factory=dict, init=False)
     """When something fell due for customers next, as it was loaded."""
+    _of_origins: dict[Key, dict[UUID, None]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
+        for lots in self.state.lots.values():
+            for lot in lots.values():
+                self._of_origins.setdefault((lot.customer_id, lot.origin), {})[lot.id] = None
         for customer, account in self.state.accounts.items():
             if account.due_at is not None:
                 self.due_before[customer] = account.due_at
@@ -62,8 +66,15 @@ class Books:
         return self.state.lots.setdefault(customer, {})
 
     def own_lots(self, key: Key) -> list[Lot]:
-        """The lots of a customer that came from one origin."""
-        return [lot for lot in self.lots_of(key[0]).values() if lot.origin == key[1]]
+        """The lots of a customer, of those that are loaded or were made since, that came from one origin."""
+        lots = self.lots_of(key[0])
+        return [lots[lot_id] for lot_id in self._of_origins.get(key, ())]
+
+    def know(self, lots: Iterable[Lot]) -> None:
+        """Add lots that were loaded; those that are known stay as they are."""
+        for lot in lots:
+            self.lots_of(lot.customer_id).setdefault(lot.id, lot)
+            self._of_origins.setdefault((lot.customer_id, lot.origin), {})[lot.id] = None
 
     def fitting(self, customer: str, points: Mapping[str, int]) -> Mapping[str, int]:
         """Points (by rule) as far as they fit the customer's account, the last of them cut first."""
@@ -89,7 +100,9 @@ class Books:
 
     def take_back(self, customer: str, points: Mapping[str, int], occasion: Occasion, cause: Cause) -> UUID:
         """Take points (by rule) back; returns the transaction's id."""
-        lots = self.lots_of(customer).values()
+        own = self.own_lots((customer, occasion.origin))
+        suffices = sum(lot.remaining for lot in own) >= sum(points.values())
+        lots = own if suffices else self.lots_of(customer).values()
         movement = movements.take_back(self.state.accounts[customer], points, lots, occasion, self.ids)
         if occasion.reason["kind"] == TIER_KIND:
             return self.record(movement, cause)
@@ -103,6 +116,7 @@ class Books:
         lots = self.lots_of(customer)
         for lot in movement.made:
             lots[lot.id] = lot
+            self._of_origins.setdefault((customer, lot.origin), {})[lot.id] = None
         for lot in movement.changed:
             lots[lot.id] = lot
         changes = self.changes

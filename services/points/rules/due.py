@@ -15,13 +15,11 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 from uuid import UUID
 
-from msgspec.structs import replace
-
 from services.points.rules import movements
 from services.points.rules.books import Books, Trigger, plain_occasion
 from services.points.rules.known import Hold
 from services.points.rules.ledger import Lot, Portion, earliest, first, next_due
-from services.points.rules.settling import close_waiting, keep_order, settle
+from services.points.rules.settling import close_waiting, note_transaction, settle
 from shared.contracts.envelope import Cause
 
 OPEN: Final = "held"
@@ -57,22 +55,28 @@ def _apply(books: Books, customer: str) -> None:
     heapify(heap)
     while heap and heap[0][0] <= books.now:
         at, rank, origin, id_ = heappop(heap)
-        # Each once: a lot stands in the queue again whenever something else became available before it ends.
+        # Each once: a lot stands in the queue again when some of it became available before it ends.
         together = {id_: None}
         while heap and heap[0][:2] == (at, rank) and (rank is _Rank.EXPIRE or heap[0][2] == origin):
             together[heappop(heap)[3]] = None
+        given: list[UUID] = []
         if rank is _Rank.RELEASE:
             for hold_id in together:
-                release(books, books.state.holds[customer][hold_id], at)
+                hold = books.state.holds[customer][hold_id]
+                given += [lot_id for lot_id, _ in hold.portions]
+                release(books, hold, at)
         elif rank is _Rank.GIVE_UP:
             _give_up(books, customer, origin, at)
         else:
             lots = [lot for lot in (books.lots_of(customer)[one] for one in together) if _is_of(lot, rank)]
-            _activate(books, lots, at) if rank is _Rank.ACTIVATE else _expire(books, lots, at)
-        if rank in {_Rank.RELEASE, _Rank.ACTIVATE}:
-            # What became available may have to expire at once.
-            for due in _expiries(books.lots_of(customer).values(), at):
-                heappush(heap, due)
+            if rank is _Rank.ACTIVATE:
+                given = [lot.id for lot in lots]
+                _activate(books, lots, at)
+            else:
+                _expire(books, lots, at)
+        # What became available may have to expire at once.
+        for due in _expiries([books.lots_of(customer)[lot_id] for lot_id in given], at):
+            heappush(heap, due)
     _look_ahead(books, customer)
 
 
@@ -143,9 +147,8 @@ def _activate(books: Books, lots: list[Lot], at: datetime) -> None:
     why = plain_occasion(Trigger(at, at, cause), origin, _reason_of(origin))
     made = books.record(movements.activate(books.state.accounts[customer], lots, why, books.ids), cause)
     key = (customer, origin.removeprefix("order/"))
-    if origin.startswith("order/") and key in books.state.orders:
-        order = books.state.orders[key]
-        keep_order(books, key, replace(order, transaction_ids=(*order.transaction_ids, made)))
+    if origin.startswith("order/"):
+        note_transaction(books, key, made)
 
 
 def _expire(books: Books, lots: list[Lot], at: datetime) -> None:
@@ -164,12 +167,11 @@ def _give_up(books: Books, customer: str, origin: str, at: datetime) -> None:
 
 
 def _look_ahead(books: Books, customer: str) -> None:
-    """Note when something falls due next; of customers who are not loaded whole nothing was due before."""
+    """Note when something falls due next, by what is loaded and what is known of the rest."""
     holds = books.state.holds.get(customer, {}).values()
     due_at = first(_next_due(lot) for lot in books.lots_of(customer).values())
     due_at = earliest(due_at, first(hold.expires_at for hold in holds if hold.state == OPEN))
-    if customer not in books.state.complete:
-        due_at = earliest(due_at, books.due_before.get(customer))
+    due_at = earliest(due_at, books.state.next_due.get(customer, books.due_before.get(customer)))
     if due_at is not None and due_at <= books.now:
         raise LookupError(f"something that fell due at {due_at} could not be applied")
     books.state.accounts[customer] = books.state.accounts[customer]._replace(due_at=due_at)

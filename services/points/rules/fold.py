@@ -4,7 +4,6 @@ No case is special: whatever arrives changes what is known, and the ledger posts
 between what is due and what was given.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -14,14 +13,24 @@ from services.points.rules import births, orders, receipts
 from services.points.rules.birthdays import birthday_at, origins_near
 from services.points.rules.books import Books, Trigger
 from services.points.rules.due import apply_due, is_due
-from services.points.rules.known import Changes, Key, Order
+from services.points.rules.known import Changes, Order
 from services.points.rules.ledger import Occasion
 from services.points.rules.occasions import Happening, Occasions
 from services.points.rules.orders import OrderCase
 from services.points.rules.promotions import settle_promotions
+from services.points.rules.retelling import Owned, note_rest
 from services.points.rules.rises import numbered, rises_from
-from services.points.rules.settling import about_order, deliver, settle
-from services.points.rules.tiers import NEWCOMER, TierEntry, revised, standing_before
+from services.points.rules.settling import about_order, deliver, keep_order, settle
+from services.points.rules.tiers import (
+    FOR_EVER,
+    NEWCOMER,
+    SINCE_EVER,
+    Span,
+    TierEntry,
+    changed,
+    revised,
+    standing_before,
+)
 from shared.contracts.envelope import Cause, Event
 from shared.contracts.kept import Purchase, Refund, misfit
 from shared.contracts.loyalty import ReferralChanged, TierChanged
@@ -50,6 +59,7 @@ def fold(books: Books, events: Sequence[Event]) -> Changes:
     customers = list(books.state.accounts)
     apply_due(books, customers)
     step = _Fold(books)
+    step.go_on()
     for event in events:
         step.apply(event)
         # What was just given may be over already (a backfill of orders whose points have expired since): it ends
@@ -59,17 +69,27 @@ def fold(books: Books, events: Sequence[Event]) -> Changes:
     return books.changes
 
 
+def entries_of(told: TierChanged) -> list[TierEntry]:
+    """The entries of the timeline that an event tells."""
+    return [TierEntry(entry.effective_at, entry.tier, entry.points_multiplier) for entry in told.timeline]
+
+
 @dataclass(slots=True)
 class _Fold:
     books: Books
-    owned: dict[str, list[Key]] = field(default_factory=lambda: defaultdict(list), init=False)
-    """The orders known of each customer."""
+    owned: Owned = field(init=False)
     occasions: Occasions = field(init=False)
 
     def __post_init__(self) -> None:
-        for key in self.books.state.orders:
-            self.owned[key[0]].append(key)
+        self.owned = Owned(self.books)
         self.occasions = Occasions(self.books)
+
+    def go_on(self) -> None:
+        """Settle more of what a timeline changed that came before, of customers of whom not all of it is settled."""
+        for customer in list(self.books.state.resettling):
+            trigger = self.owned.go_on(customer)
+            if trigger is not None:
+                self.occasions.retell(customer, [Span(SINCE_EVER, FOR_EVER)], trigger)
 
     def apply(self, event: Event) -> None:
         match event.data:
@@ -132,9 +152,9 @@ class _Fold:
             standing,
             found,
             None,
-            (made,),
+            made,
         )
-        self.owned[customer].append(key)
+        self.owned.add(key, event.time)
         books.changes.orders_made[key] = None
         self.occasions.count(used)
         for waiting in self._waited(customer, about):
@@ -151,24 +171,25 @@ class _Fold:
             self.occasions.repeat(differs=_as_kept(data) != _as_kept(known.bought) or event.time != known.occurred_at)
 
     def _refund(self, event: Event, data: PurchaseRefunded) -> None:
-        state = self.books.state
+        books = self.books
         key = (data.customer_id, data.order_id)
-        order = state.orders.get(key)
+        order = books.state.orders.get(key)
         refund = Refund.of(data, event.time)
         if order is None:
             self._wait(event, about_order(data.order_id), f"refund/{data.refund_id}")
             return
-        refunds = state.refunds.setdefault(key, {})
-        if data.refund_id in refunds:
-            self.occasions.repeat(differs=refunds[data.refund_id] != refund)
+        refunds = books.state.refunds_of(key)
+        if data.refund_id in refunds.known:
+            self.occasions.repeat(differs=refunds.known[data.refund_id] != refund)
             return
         reason = misfit(Purchase.of(order.bought), refund)
         if reason is not None:
             self._refuse(event, *reason)
             return
-        refunds[data.refund_id] = refund
-        self.books.changes.refunds.append((key, refund))
-        settle(self.books, key, order.standing, self._trigger(event), refund)
+        taken = refunds.add(refund)
+        books.changes.refunds.append((key, refund, refunds.fold.count))
+        keep_order(books, key, order)
+        settle(books, key, order.standing, self._trigger(event), taken)
 
     def _deliver(self, event: Event, data: PurchaseDelivered) -> None:
         key = (data.customer_id, data.order_id)
@@ -183,10 +204,9 @@ class _Fold:
     def _tier(self, event: Event, data: TierChanged) -> None:
         books = self.books
         customer = data.customer_id
-        told = [TierEntry(one.effective_at, one.tier, one.points_multiplier) for one in data.timeline]
         had = books.state.timelines.get(customer, ())
         timeline = numbered(
-            revised(had, told, data.effective_at),
+            revised(had, entries_of(data), data.effective_at),
             data.effective_at,
             books.state.rises.get(customer, {}),
             lambda moment: books.rules.in_force(moment).document.tiers,
@@ -194,14 +214,14 @@ class _Fold:
         books.state.timelines[customer] = timeline
         starts = books.changes.timelines
         starts[customer] = min(data.effective_at, starts.get(customer, data.effective_at))
-        known = [books.state.orders[key] for key in self.owned[customer]]
-        for order in sorted(known, key=lambda one: (one.occurred_at, one.order_id)):
-            standing = standing_before(timeline, order.occurred_at)
-            if order.occurred_at > data.effective_at and standing != order.standing:
-                settle(books, (customer, order.order_id), standing, self._trigger(event))
-        self.occasions.retell(event, data.effective_at)
+        trigger = self._trigger(event)
+        spans = changed(had, timeline)
+        for span in spans:
+            self.owned.settle_within(customer, span, trigger)
+        self.occasions.retell(customer, spans, trigger)
+        note_rest(books, customer, trigger)
         before, after = (rises_from(one, data.effective_at) for one in (had, timeline))
-        settle_promotions(books, customer, before, after, self._trigger(event))
+        settle_promotions(books, customer, before, after, trigger)
 
     def _happened(self, event: Event) -> None:
         origin = self.occasions.happened(event)

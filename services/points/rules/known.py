@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -13,14 +13,18 @@ from services.points.rules.document import On
 from services.points.rules.judgement import Found
 from services.points.rules.ledger import Account, Lot, Transaction
 from services.points.rules.limits import Use, UseKey
+from services.points.rules.refunds import Later, Refunds
 from services.points.rules.tiers import Standing, TierEntry
 from shared.contracts.envelope import Cause
-from shared.contracts.kept import Refund
+from shared.contracts.kept import Kept, Refund
 from shared.contracts.outcomes import Refusal, Waiting
 from shared.contracts.shop import PurchaseCompleted
 
 Key = tuple[str, str]
 """A customer's id and a natural id within it: of an order, a referral; or `kind/id` of any other occasion."""
+
+
+EMPTY: Final[Mapping[str, Any]] = {}
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):
@@ -36,7 +40,10 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     standing: Standing
     found: Found
     delivered_at: datetime | None
-    transaction_ids: tuple[UUID, ...]
+    first_transaction: UUID | None = None
+    """The transaction of its purchase, where that was made in this batch."""
+    refunded: Mapping[str, Any] | None = EMPTY
+    """What its refunds left, as it was stored (see `State.refunds_of`); None: nothing is stored of its refunds."""
 
 
 class Accrual(NamedTuple):
@@ -64,6 +71,19 @@ class Payment(NamedTuple):
     voided: bool
 
 
+class Resettling(NamedTuple):
+    """A timeline that was told anew and changes more than one transaction settles.
+
+    What occurred from `since` on may still be judged by the tiers from before. `occurred_at`, `correlation_id` and
+    `causation_id` are of the event that told the timeline: its transactions tell of them.
+    """
+
+    since: datetime
+    occurred_at: datetime
+    correlation_id: str
+    causation_id: str
+
+
 class Hold(NamedTuple):
     """Points that are reserved: of which lots, until when, and what became of them."""
 
@@ -89,18 +109,42 @@ class State:
     rises: dict[str, dict[str, int]] = field(default_factory=dict)
     """By customer and tier: how many rises there were before the entries that are loaded."""
     orders: dict[Key, Order] = field(default_factory=dict)
-    refunds: dict[Key, dict[str, Refund]] = field(default_factory=dict)
+    refunds: dict[Key, Refunds] = field(default_factory=dict)
+    """Of orders, made where they are asked for (see `refunds_of`)."""
+    known_refunds: dict[Key, dict[str, Refund]] = field(default_factory=dict)
+    """Of orders: the refunds, by id, that are among those that arrive."""
+    later_refunds: dict[Key, Later] = field(default_factory=dict)
+    """Of orders for which a refund arrives late: those that count after it."""
     accruals: dict[Key, Accrual] = field(default_factory=dict)
     payments: dict[Key, Payment] = field(default_factory=dict)
     births: dict[str, Birth] = field(default_factory=dict)
     lots: dict[str, dict[UUID, Lot]] = field(default_factory=dict)
     holds: dict[str, dict[UUID, Hold]] = field(default_factory=dict)
-    """Open holds of customers for whom something is due."""
-    complete: set[str] = field(default_factory=set)
-    """Customers whose open lots and holds are all loaded."""
+    """Of customers, by id: those that have run out, and those that are asked for."""
+    next_due: dict[str, datetime | None] = field(default_factory=dict)
+    """Of customers of whom all is loaded that is due: when the first of the rest is (None: never)."""
+    resettling: dict[str, Resettling] = field(default_factory=dict)
+    """Of customers: how far the last timeline was settled."""
+    unloaded: dict[str, datetime] = field(default_factory=dict)
+    """Of customers: from when on not all is loaded that is judged otherwise now."""
     uses: dict[UseKey, Use] = field(default_factory=dict)
     waiting: dict[Key, list[Waiting]] = field(default_factory=dict)
     """By customer and what it is about."""
+
+    def refunds_of(self, key: Key) -> Refunds:
+        """What is known of the refunds of an order that is loaded."""
+        found = self.refunds.get(key)
+        if found is None:
+            order = self.orders[key]
+            known, later = self.known_refunds.get(key), self.later_refunds.get(key)
+            found = self.refunds[key] = Refunds.of(order.bought, order.refunded, known, later)
+        return found
+
+    def kept_of(self, key: Key) -> Kept | None:
+        """What is kept of an order that is loaded; None where it has no refund."""
+        if self.orders[key].refunded == EMPTY and key not in self.refunds:
+            return None
+        return self.refunds_of(key).kept
 
 
 class Announced(msgspec.Struct, frozen=True, gc=False):
@@ -123,13 +167,18 @@ class Changes:
     lots_changed: dict[UUID, Lot] = field(default_factory=dict)
     orders_made: dict[Key, None] = field(default_factory=dict)
     orders_changed: dict[Key, None] = field(default_factory=dict)
-    refunds: list[tuple[Key, Refund]] = field(default_factory=list)
+    order_transactions: list[tuple[str, str, int, UUID]] = field(default_factory=list)
+    """Those of orders after their first: the customer, the order, the transaction's number and its id."""
+    refunds: list[tuple[Key, Refund, int]] = field(default_factory=list)
+    """With the order's, and the how many-th of it each is."""
     accruals: dict[Key, None] = field(default_factory=dict)
     payments: set[Key] = field(default_factory=set)
     births: set[str] = field(default_factory=set)
     holds: dict[UUID, Hold] = field(default_factory=dict)
     uses: dict[UseKey, None] = field(default_factory=dict)
     timelines: dict[str, datetime] = field(default_factory=dict)
+    resettling: dict[str, Resettling | None] = field(default_factory=dict)
+    """None: all is settled."""
     waiting: list[Waiting] = field(default_factory=list)
     """What waits from now on, unless its time came within the batch."""
     refusals: list[Refusal] = field(default_factory=list)

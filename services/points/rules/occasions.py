@@ -1,6 +1,6 @@
 """Every event beside orders that earns points, and what referral events carry: judged, booked, taken back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +12,7 @@ from services.points.rules.known import Accrual, Key, Payment
 from services.points.rules.ledger import Grant
 from services.points.rules.limits import MOST_PER_ORDER, Use, UseKey
 from services.points.rules.receipts import case_of
-from services.points.rules.tiers import standing_before
+from services.points.rules.tiers import Span, standing_before
 from shared.contracts.envelope import Cause, Event
 from shared.contracts.loyalty import ReferralChanged
 from shared.contracts.shop import (
@@ -149,23 +149,26 @@ class Occasions:
             why = plain_occasion(trigger, f"referral/{key[1]}", reason)
             self._books.take_back(key[0], {CARRIED: known.points}, why, trigger.cause)
 
-    def retell(self, event: Event, start: datetime) -> None:
-        """Settle what a customer's tiers decide of occasions after an instant, now that they were told anew."""
+    def retell(self, customer: str, spans: Sequence[Span], trigger: Trigger) -> None:
+        """Settle what a customer's tiers decide of occasions within some spans, now that they were told anew."""
         books = self._books
-        timeline = books.state.timelines[event.customer_id]
+        timeline = books.state.timelines.get(customer, ())
         later = [
             (key, one)
             for key, one in books.state.accruals.items()
-            if key[0] == event.customer_id
-            and one.occurred_at > start
+            if key[0] == customer
             and one.on != "tier_promotion"
             and not one.withdrawn
-            and one.on in books.rules.version(one.rules_version).looks_at_tier
+            and any(span.after < one.occurred_at <= span.until for span in spans)
         ]
         for key, known in sorted(later, key=lambda one: (one[1].occurred_at, one[0])):
             tier = standing_before(timeline, known.occurred_at).tier
-            if tier != known.tier:
-                self._settle(key, known._replace(tier=tier), self._trigger(event))
+            if tier == known.tier:
+                continue
+            if known.on in books.rules.version(known.rules_version).looks_at_tier:
+                self._settle(key, known._replace(tier=tier), trigger)
+            else:
+                self.keep(key, known._replace(tier=tier))
 
     def _settle(self, key: Key, known: Accrual, trigger: Trigger) -> None:
         books = self._books

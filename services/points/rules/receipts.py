@@ -14,9 +14,10 @@ from services.points.rules import accruals, limits, orders
 from services.points.rules.accruals import AccrualCase
 from services.points.rules.judgement import ENGINE, REFUNDED, Judgement, RuleLine
 from services.points.rules.known import Accrual, Order
+from services.points.rules.refunds import Known
 from services.points.rules.ruleset import RuleSet
 from services.points.rules.tiers import Standing
-from shared.contracts.kept import Purchase, Refund, Taken, keep
+from shared.contracts.kept import Taken
 
 Receipt = dict[str, Any]
 
@@ -25,8 +26,7 @@ Receipt = dict[str, Any]
 class Basis:
     """What a transaction's receipt is rebuilt from: its own inputs, and what it is about.
 
-    `rules` is the version that its decision names; `refunds` are all of the order, by id: `inputs` name
-    those that were known at the time.
+    `rules` is the version that its decision names; `known` is what was known of the order's refunds at the time.
     """
 
     customer_id: str
@@ -34,7 +34,7 @@ class Basis:
     rules: RuleSet | None
     inputs: Mapping[str, Any]
     order: Order | None
-    refunds: Mapping[str, Refund]
+    known: Known | None
     accrual: Accrual | None
 
 
@@ -97,11 +97,9 @@ def _rebuild_order(basis: Basis, rules: RuleSet, engine: int) -> Receipt:
         raise LookupError("the order is not stored")
     standing = Standing(inputs.get("tier"), inputs["multiplier"])
     case = orders.OrderCase(rules, order.bought, order.occurred_at, order.ordinal, standing)
-    named = [basis.refunds[name] for name in inputs.get("refunds", ())]
-    kept = keep(Purchase.of(order.bought), named) if named else None
+    kept = None if basis.known is None else basis.known.kept
     judgement = orders.judge_kept(case, kept, order.found, frozenset(inputs.get("undelivered", ())), engine)
-    taken = kept.refunds if kept else ()
-    refund = next((one for one in taken if one.refund_id == inputs.get("refund")), None)
+    refund = None if basis.known is None or "refund" not in inputs else basis.known.taken
     return of_order(rules.version, judgement, refund) | {"engine": engine}
 
 
@@ -111,14 +109,14 @@ def case_of(accrual: Accrual, rules: RuleSet, customer_id: str, tier: str | None
 
 
 def inputs_of_order(
-    standing: Standing, refunds: Iterable[str] = (), refund: Refund | None = None, undelivered: Iterable[str] = ()
+    standing: Standing, refunds: int = 0, refund: Taken | None = None, undelivered: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """What a receipt of an order is rebuilt from, beside what is stored of the order."""
+    """What a receipt of an order is rebuilt from, beside what is stored of it: `refunds` is how many were known."""
     inputs: dict[str, Any] = {"multiplier": standing.multiplier}
     if standing.tier is not None:
         inputs["tier"] = standing.tier
-    if known := list(refunds):
-        inputs["refunds"] = known
+    if refunds:
+        inputs["refunds"] = refunds
     if refund is not None:
         inputs["refund"] = refund.refund_id
     if given_up := sorted(undelivered):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -13,9 +12,7 @@ from services.points.rules.known import Key, Order
 from services.points.rules.orders import OrderCase
 from services.points.rules.ruleset import TIER, RuleBook, is_extra
 from services.points.rules.tiers import Standing, TierEntry, standing_before
-from shared.contracts.kept import Kept, Purchase, Refund, Taken, keep
-
-_NO_REFUNDS: Final[dict[str, Refund]] = {}
+from shared.contracts.kept import Kept, Taken
 
 
 def about_order(order_id: str) -> str:
@@ -28,41 +25,37 @@ def case_of(order: Order, rules: RuleBook, standing: Standing) -> OrderCase:
     return OrderCase(rules.version(order.rules_version), order.bought, order.occurred_at, order.ordinal, standing)
 
 
-def settle(books: Books, key: Key, standing: Standing, trigger: Trigger, refund: Refund | None = None) -> None:
+def settle(books: Books, key: Key, standing: Standing, trigger: Trigger, refund: Taken | None = None) -> None:
     """Settle an order at the tier that it is judged by now, after `refund` or whatever else was learned of it."""
     order = books.state.orders[key]
-    refunds = books.state.refunds.get(key, _NO_REFUNDS)
     case = case_of(order, books.rules, standing)
-    kept = keep(Purchase.of(order.bought), refunds.values()) if refunds else None
+    kept = books.state.kept_of(key)
     given_up = orders.undelivered(case, order.delivered_at, trigger.recorded_at)
     judgement = orders.judge_kept(case, kept, order.found, given_up)
     origin = about_order(order.order_id)
     more, less = differences(judgement.due, order.given, lost_of(books.own_lots((key[0], origin))))
     more = books.fitting(key[0], more)
-    made: list[UUID] = []
     if more or less:
-        receipt = receipts.of_order(order.rules_version, judgement, _find(kept, refund))
-        inputs = receipts.inputs_of_order(standing, refunds, refund, given_up)
+        receipt = receipts.of_order(order.rules_version, judgement, refund)
+        count = 0 if kept is None else books.state.refunds_of(key).fold.count
+        inputs = receipts.inputs_of_order(standing, count, refund, given_up)
         why = occasion(trigger, origin, _reason(order, refund, _kind(order, standing, given_up)), receipt, inputs)
         if less:
-            made.append(books.take_back(key[0], less, why, trigger.cause))
+            note_transaction(books, key, books.take_back(key[0], less, why, trigger.cause))
         if more:
             granted = orders.grants(case, more, order.delivered_at, books.now)
-            made.append(books.earn(key[0], granted, why, trigger.cause))
-    if made or standing != order.standing:
-        keep_order(
-            books,
-            key,
-            replace(
-                order,
-                given=after(order.given, more, less),
-                standing=standing,
-                transaction_ids=(*order.transaction_ids, *made),
-            ),
-        )
+            note_transaction(books, key, books.earn(key[0], granted, why, trigger.cause))
+    if more or less or standing != order.standing:
+        keep_order(books, key, replace(order, given=after(order.given, more, less), standing=standing))
 
 
-def _reason(order: Order, refund: Refund | None, kind: str) -> dict[str, str]:
+def note_transaction(books: Books, key: Key, transaction_id: UUID) -> None:
+    """Note that the customer's last transaction is of an order, as its purchase's is."""
+    sequence = books.state.accounts[key[0]].sequence
+    books.changes.order_transactions.append((*key, sequence, transaction_id))
+
+
+def _reason(order: Order, refund: Taken | None, kind: str) -> dict[str, str]:
     if refund is not None:
         return {"kind": "refund", "order_id": order.order_id, "refund_id": refund.refund_id}
     return {"kind": kind, "order_id": order.order_id}
@@ -99,8 +92,7 @@ def deliver(books: Books, key: Key, delivered_at: datetime, trigger: Trigger) ->
     if lots:
         why = plain_occasion(trigger, origin, {"kind": "purchase", "order_id": order.order_id})
         movement = movements.activate(books.state.accounts[key[0]], lots, why, books.ids)
-        made = books.record(movement, trigger.cause)
-        keep_order(books, key, replace(order, transaction_ids=(*order.transaction_ids, made)))
+        note_transaction(books, key, books.record(movement, trigger.cause))
     close_waiting(books, key)
 
 
@@ -117,21 +109,14 @@ def close_waiting(books: Books, key: Key) -> None:
 
 
 def due_for(
-    order: Order, refunds: Mapping[str, Refund], timeline: Sequence[TierEntry], rules: RuleBook, at: datetime
+    order: Order, kept: Kept | None, timeline: Sequence[TierEntry], rules: RuleBook, at: datetime
 ) -> Iterator[Mapping[str, int]]:
     """What an order is due by all that is known of it at an instant: the ledger has to have given just this.
 
     Second, what it was due by the engine before: an order that was settled by it last has that.
     """
     case = case_of(order, rules, standing_before(timeline, order.occurred_at))
-    kept = keep(Purchase.of(order.bought), refunds.values()) if refunds else None
     given_up = orders.undelivered(case, order.delivered_at, at)
     yield orders.judge_kept(case, kept, order.found, given_up).due
     older = orders.judge_kept(case, kept, order.found, given_up, 2).due
     yield {TIER if is_extra(name) else name: points for name, points in older.items()}
-
-
-def _find(kept: Kept | None, refund: Refund | None) -> Taken | None:
-    if kept is None or refund is None:
-        return None
-    return next(one for one in kept.refunds if one.refund_id == refund.refund_id)

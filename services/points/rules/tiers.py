@@ -1,8 +1,9 @@
 """A customer's tiers over time, as last told: which one an event is judged by."""
 
-from bisect import bisect_left
-from collections.abc import Sequence
-from datetime import datetime
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 ONE: Final = "1"
@@ -32,6 +33,45 @@ def standing_before(timeline: Sequence[TierEntry], moment: datetime) -> Standing
     """The tier in force strictly before an instant: the purchase that lifts a tier earns at the old one."""
     index = bisect_left(timeline, moment, key=lambda entry: entry.effective_at)
     return Standing(timeline[index - 1].tier, timeline[index - 1].multiplier) if index else NEWCOMER
+
+
+class Span(NamedTuple):
+    """What occurred after an instant and up to another one, with it."""
+
+    after: datetime
+    until: datetime
+
+
+SINCE_EVER: Final = datetime.min.replace(tzinfo=UTC)
+FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+def changed(old: Sequence[TierEntry], new: Sequence[TierEntry]) -> list[Span]:
+    """The spans of time in which an event is judged otherwise by one timeline than by another, in their order."""
+    starts = sorted({entry.effective_at for entry in (*old, *new)})
+    spans: list[Span] = []
+    for start, end in pairwise([*starts, FOR_EVER]):
+        if _standing_after(old, start) != _standing_after(new, start):
+            if spans and spans[-1].until == start:
+                start = spans.pop().after  # noqa: PLW2901 one span with the one before
+            spans.append(Span(start, end))
+    return spans
+
+
+def _standing_after(timeline: Sequence[TierEntry], moment: datetime) -> Standing:
+    index = bisect_right(timeline, moment, key=lambda entry: entry.effective_at)
+    return Standing(timeline[index - 1].tier, timeline[index - 1].multiplier) if index else NEWCOMER
+
+
+def united(spans: Iterable[Span]) -> list[Span]:
+    """The same time in spans that neither overlap nor touch, in their order."""
+    found: list[Span] = []
+    for span in sorted(spans):
+        if found and span.after <= found[-1].until:
+            found[-1] = Span(found[-1].after, max(found[-1].until, span.until))
+        else:
+            found.append(span)
+    return found
 
 
 def revised(timeline: Sequence[TierEntry], told: Sequence[TierEntry], start: datetime) -> tuple[TierEntry, ...]:

@@ -12,7 +12,9 @@ from shared.postgres.pool import Connection, Pool
 PROGRAM_SQL = """
 WITH posted AS (
     SELECT account, sum(points) AS points
-    FROM (SELECT target AS account, points FROM posting UNION ALL SELECT source, -points FROM posting) AS flow
+    FROM (
+        SELECT target AS account, points FROM every_posting UNION ALL SELECT source, -points FROM every_posting
+    ) AS flow
     GROUP BY account
 ), kept AS (
     SELECT kind AS account, sum(balance) AS points FROM program_account GROUP BY kind
@@ -26,9 +28,9 @@ LIMIT $1
 
 BALANCES_SQL = """
 WITH flow AS (
-    SELECT transaction_id, target AS account, points FROM posting
+    SELECT transaction_id, target AS account, points FROM every_posting
     UNION ALL
-    SELECT transaction_id, source, -points FROM posting
+    SELECT transaction_id, source, -points FROM every_posting
 ), posted AS (
     SELECT customer_id,
            coalesce(sum(flow.points) FILTER (WHERE account = 'available'), 0) AS available,

@@ -1,19 +1,28 @@
 """Loading what a batch needs to know of its customers: a few statements, whatever the batch holds."""
 
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from services.points.rules.known import Accrual, Key, Order, Payment, State
-from services.points.rules.limits import read_cuts
-from services.points.rules.tiers import Standing, TierEntry
-from services.points.store import accounts, births, lots, rises
-from services.points.store.documents import order_from_json, refund_from_row
+from services.points.rules.known import Key, Payment, State
+from services.points.rules.ledger import Account
+from services.points.rules.tiers import FOR_EVER, Span
+from services.points.store import (
+    accounts,
+    accruals,
+    births,
+    lots,
+    orders,
+    refunds,
+    retelling,
+    rises,
+    sweeping,
+    timelines,
+)
+from services.points.store.retelling import Telling
 from shared.contracts.kept import Refund
 from shared.messaging import waiting
-from shared.postgres.ids import joined
 from shared.postgres.pool import Connection
 
 
@@ -21,190 +30,115 @@ from shared.postgres.pool import Connection
 class Wanted:
     """What the events of a batch are about.
 
-    `changed` orders may have points taken back or become available, and so may all orders and accruals of
-    `retold` customers (tiers told anew, from the instant on). `waited_for` are orders and reviews that may be new.
+    `changed` orders may have points taken back or become available, and so may those that new timelines of `retold`
+    customers judge otherwise. `waited_for` are orders and reviews that may be new. `moments` are instants at which
+    customers are judged.
     """
 
     customers: set[str] = field(default_factory=set)
     orders: set[Key] = field(default_factory=set)
     changed: set[Key] = field(default_factory=set)
-    retold: dict[str, datetime] = field(default_factory=dict)
+    refunds: dict[Key, list[Refund]] = field(default_factory=dict)
+    retold: dict[str, list[Telling]] = field(default_factory=dict)
     tiers: dict[str, list[str]] = field(default_factory=dict)
     """The tiers of all entries that are told, by customer."""
+    moments: Callable[[], Iterable[tuple[str, datetime]]] = tuple
     accruals: set[Key] = field(default_factory=set)
     payments: set[Key] = field(default_factory=set)
     births: set[str] = field(default_factory=set)
     waited_for: set[Key] = field(default_factory=set)
 
 
+class _Spans:
+    """Of customers, the span of time of which their timeline is needed; found out where a timeline is long."""
+
+    def __init__(self, wanted: Wanted, state: State) -> None:
+        self._wanted = wanted
+        self._state = state
+        self._moments: dict[str, list[datetime]] | None = None
+
+    def __call__(self, customer: str) -> Span:
+        if self._moments is None:
+            self._moments = defaultdict(list)
+            for name, moment in self._wanted.moments():
+                self._moments[name].append(moment)
+        moments = [*self._moments.get(customer, ()), *(told.start for told in self._wanted.retold.get(customer, ()))]
+        left = self._state.resettling.get(customer)
+        if left is not None:
+            moments.append(left.since)
+        if left is not None or customer in self._wanted.retold:
+            moments.append(FOR_EVER)
+        return Span(min(moments, default=FOR_EVER), max(moments, default=FOR_EVER))
+
+
 async def load(connection: Connection, wanted: Wanted, now: datetime) -> State:
     """Lock the customers and load what is known of what is wanted, and all that is due for them by now."""
-    found = await accounts.lock(connection, wanted.customers)
+    found = await lock(connection, wanted.customers, now)
     due = sorted(name for name, account in found.items() if account.due_at is not None and account.due_at <= now)
+    starts = {customer: min(told.start for told in tellings) for customer, tellings in wanted.retold.items()}
     state = State(
         accounts=found,
-        timelines=await timelines(connection, wanted.customers),
-        rises=await rises.before(connection, wanted.retold, wanted.tiers) if wanted.tiers else {},
-        orders=await _orders(connection, wanted),
+        orders=await orders.orders_by_key(connection, wanted.orders) if wanted.orders else {},
+        rises=await rises.before(connection, starts, wanted.tiers) if wanted.tiers else {},
         payments=await _payments(connection, wanted.payments) if wanted.payments else {},
         births=await births.load(connection, wanted.births) if wanted.births else {},
-        complete=set(due),
         waiting=defaultdict(list),
     )
-    wanted.accruals.update(rises.awards(wanted.retold, wanted.tiers, state.timelines, state.rises))
-    state.accruals.update(await _accruals(connection, wanted))
+    last = await timelines.last(connection, wanted.customers)
+    if last.unsettled:
+        state.resettling.update(await retelling.left(connection, last.unsettled))
+    state.timelines.update(await timelines.whole(connection, last, _Spans(wanted, state)))
+    wanted.accruals.update(rises.awards(starts, wanted.tiers, state.timelines, state.rises))
+    if wanted.accruals:
+        state.accruals.update(await accruals.accruals_by_key(connection, wanted.accruals))
+    if wanted.retold or state.resettling:
+        await retelling.load(connection, state, wanted.retold)
     for one in await waiting.take(connection, sorted(wanted.waited_for)):
         state.waiting.setdefault((one.event.customer_id, one.about), []).append(one)
-    if due:
-        await load_due(connection, state, due, now)
-    await _load_lots(connection, wanted, state)
+    given_up = await _load_due(connection, state, due, now) if due else set[Key]()
+    await _load_takeable(connection, state, _takeable(wanted, state, given_up), now)
     if state.orders:
-        state.refunds.update(await refunds(connection, list(state.orders)))
+        await refunds.load(connection, state, wanted.refunds)
     return state
 
 
+async def lock(connection: Connection, customers: Collection[str], now: datetime) -> dict[str, Account]:
+    """Lock the accounts of customers; where very much is due for one, and plainly, it is applied."""
+    found = await accounts.lock(connection, customers)
+    due = [name for name, account in found.items() if account.due_at is not None and account.due_at <= now]
+    if due and (many := await lots.many_due(connection, due, now)):
+        await sweeping.sweep(connection, many, now)
+        found |= await accounts.read(connection, many)
+    return found
+
+
 async def load_due(connection: Connection, state: State, customers: Sequence[str], now: datetime) -> None:
-    """Load all that is open of customers for whom something is due, and the orders that it is about, whole."""
-    state.complete.update(customers)
-    state.holds.update(await lots.open_holds(connection, customers))
-    found = await lots.open_lots(connection, customers)
+    """Load all that is due by now for customers, and the orders that it is about."""
+    given_up = await _load_due(connection, state, customers, now)
+    await _load_takeable(connection, state, _takeable(Wanted(), state, given_up), now)
+    if state.orders:
+        await refunds.load(connection, state, {})
+
+
+async def _load_due(connection: Connection, state: State, customers: Sequence[str], now: datetime) -> set[Key]:
+    """Load what is due by now; returns the orders whose points are given up."""
+    state.next_due.update(await lots.next_due(connection, customers, now))
+    found = await lots.due(connection, customers, now)
+    holds = await lots.due_holds(connection, customers, now)
+    for hold in holds:
+        state.holds.setdefault(hold.customer_id, {})[hold.id] = hold
+    if holds:
+        found += await lots.by_id(connection, [lot_id for hold in holds for lot_id, _ in hold.portions])
     for lot in found:
         state.lots.setdefault(lot.customer_id, {})[lot.id] = lot
-    about = {
+    given_up = {
         (lot.customer_id, lot.origin.removeprefix("order/"))
         for lot in found
-        if lot.pending and lot.origin.startswith("order/") and (at := lot.activates_at or lot.cancels_at) and at <= now
+        if lot.pending and lot.activates_at is None and lot.origin.startswith("order/")
     }
-    if missing := about - state.orders.keys():
-        state.orders.update(await orders_by_key(connection, missing))
-        state.refunds.update(await refunds(connection, missing))
-    if about:
-        # Also lots that are used up: what they lost to expiry counts as taken back.
-        for lot in await lots.of_origins(connection, [(customer, f"order/{order}") for customer, order in about]):
-            state.lots.setdefault(lot.customer_id, {})[lot.id] = lot
-
-
-TIMELINES_SQL = """
-SELECT customer_id, effective_at, tier, multiplier, rise
-FROM tier_entry WHERE customer_id = ANY(string_to_array($1, chr(31)))
-ORDER BY customer_id, effective_at
-"""
-
-
-async def timelines(connection: Connection, customers: Collection[str]) -> dict[str, tuple[TierEntry, ...]]:
-    """The tiers of customers, as last told, by customer and in order of time."""
-    found: dict[str, list[TierEntry]] = defaultdict(list)
-    for row in await connection.fetch(TIMELINES_SQL, joined(customers)):
-        found[row["customer_id"]].append(TierEntry(row["effective_at"], row["tier"], row["multiplier"], row["rise"]))
-    return {customer: tuple(entries) for customer, entries in found.items()}
-
-
-LATER_ORDERS_SQL = """
-SELECT customer_id, order_id, source, occurred_at, ordinal, rules_version, body, given, tier, multiplier, found,
-       delivered_at, transaction_ids
-FROM purchase JOIN unnest($1::text[], $2::timestamptz[]) AS retold (customer_id, start) USING (customer_id)
-WHERE occurred_at > retold.start
-"""
-
-
-async def _orders(connection: Connection, wanted: Wanted) -> dict[Key, Order]:
-    found = await orders_by_key(connection, wanted.orders) if wanted.orders else {}
-    if wanted.retold:
-        starts = list(wanted.retold.values())
-        found |= _by_key(await connection.fetch(LATER_ORDERS_SQL, list(wanted.retold), starts))
-    return found
-
-
-ORDERS_SQL = """
-SELECT customer_id, order_id, source, occurred_at, ordinal, rules_version, body, given, tier, multiplier, found,
-       delivered_at, transaction_ids
-FROM purchase JOIN unnest(string_to_array($1, chr(31)), string_to_array($2, chr(31)))
-     AS wanted (customer_id, order_id) USING (customer_id, order_id)
-"""
-
-
-async def orders_by_key(connection: Connection, keys: Collection[Key]) -> dict[Key, Order]:
-    """Orders by customer and id."""
-    return _by_key(await connection.fetch(ORDERS_SQL, *_joined(keys)))
-
-
-def _by_key(rows: Sequence[Any]) -> dict[Key, Order]:
-    return {
-        (row["customer_id"], row["order_id"]): Order(
-            order_id=row["order_id"],
-            source=row["source"],
-            occurred_at=row["occurred_at"],
-            ordinal=row["ordinal"],
-            rules_version=row["rules_version"],
-            bought=order_from_json(row["customer_id"], row["order_id"], row["body"]),
-            given=row["given"],
-            standing=Standing(row["tier"], row["multiplier"]),
-            found=read_cuts(row["found"]),
-            delivered_at=row["delivered_at"],
-            transaction_ids=tuple(row["transaction_ids"]),
-        )
-        for row in rows
-    }
-
-
-REFUNDS_SQL = """
-SELECT customer_id, order_id, refund_id, occurred_at, currency, amount, lines
-FROM refund JOIN unnest(string_to_array($1, chr(31)), string_to_array($2, chr(31)))
-     AS wanted (customer_id, order_id) USING (customer_id, order_id)
-"""
-
-
-async def refunds(connection: Connection, orders: Collection[Key]) -> dict[Key, dict[str, Refund]]:
-    """The refunds of orders, by order and refund id."""
-    found: dict[Key, dict[str, Refund]] = defaultdict(dict)
-    for row in await connection.fetch(REFUNDS_SQL, *_joined(orders)):
-        found[row["customer_id"], row["order_id"]][row["refund_id"]] = refund_from_row(row)
-    return found
-
-
-ACCRUALS_SQL = """
-SELECT customer_id, origin, event, occurred_at, rules_version, facts, given, tier, found, withdrawn
-FROM accrual JOIN unnest($1::text[], $2::text[]) AS wanted (customer_id, origin) USING (customer_id, origin)
-"""
-
-
-async def accruals_by_key(connection: Connection, keys: Collection[Key]) -> dict[Key, Accrual]:
-    """Accruals by customer and origin."""
-    return _accruals_by_key(await connection.fetch(ACCRUALS_SQL, *_columns(keys)))
-
-
-LATER_ACCRUALS_SQL = """
-SELECT customer_id, origin, event, occurred_at, rules_version, facts, given, tier, found, withdrawn
-FROM accrual JOIN unnest($1::text[], $2::timestamptz[]) AS retold (customer_id, start) USING (customer_id)
-WHERE occurred_at > retold.start
-"""
-
-
-async def _accruals(connection: Connection, wanted: Wanted) -> dict[Key, Accrual]:
-    found: dict[Key, Accrual] = {}
-    if wanted.accruals:
-        found |= await accruals_by_key(connection, wanted.accruals)
-    if wanted.retold:
-        starts = list(wanted.retold.values())
-        found |= _accruals_by_key(await connection.fetch(LATER_ACCRUALS_SQL, list(wanted.retold), starts))
-    return found
-
-
-def _accruals_by_key(rows: Sequence[Any]) -> dict[Key, Accrual]:
-    return {
-        (row["customer_id"], row["origin"]): Accrual(
-            origin=row["origin"],
-            on=row["event"],
-            occurred_at=row["occurred_at"],
-            rules_version=row["rules_version"],
-            facts=row["facts"],
-            given=row["given"],
-            tier=row["tier"],
-            found=read_cuts(row["found"]),
-            withdrawn=row["withdrawn"],
-        )
-        for row in rows
-    }
+    if missing := given_up - state.orders.keys():
+        state.orders.update(await orders.orders_by_key(connection, missing))
+    return given_up
 
 
 PAYMENTS_SQL = """
@@ -219,28 +153,29 @@ async def _payments(connection: Connection, payments: Collection[Key]) -> dict[K
     return {(row["customer_id"], row["referral_id"]): Payment(*tuple(row)[1:]) for row in rows}
 
 
-async def _load_lots(connection: Connection, wanted: Wanted, state: State) -> None:
-    """The lots of what may be taken back, and all open ones of a customer where those do not suffice."""
-    origins = _takeable(wanted, state)
-    if not origins:
+async def _load_takeable(connection: Connection, state: State, takeable: Mapping[Key, int], now: datetime) -> None:
+    """The lots of what may be taken back, and others of a customer where those do not suffice."""
+    if not takeable:
         return
-    own = await lots.of_origins(connection, list(origins))
-    left = dict(origins)
-    for lot in own:
+    left, wanted = dict(takeable), Counter[str]()
+    for lot in await lots.of_origins(connection, list(takeable)):
         left[lot.customer_id, lot.origin] -= lot.remaining
-    short = sorted({customer for (customer, _), missing in left.items() if missing > 0} - state.complete)
-    if short:
-        own += await lots.open_lots(connection, short)
-    for lot in own:
         state.lots.setdefault(lot.customer_id, {})[lot.id] = lot
+    for (customer, _), points in takeable.items():
+        wanted[customer] += points
+    # Points are also taken from the lots of other origins that are taken back here: so the whole sum has to be there.
+    short = {customer: wanted[customer] for (customer, _), missing in left.items() if missing > 0}
+    for customer, found in (await lots.spendable(connection, short, now)).items():
+        for lot in found:
+            state.lots.setdefault(customer, {}).setdefault(lot.id, lot)
 
 
-def _takeable(wanted: Wanted, state: State) -> dict[Key, int]:
+def _takeable(wanted: Wanted, state: State, given_up: Collection[Key]) -> dict[Key, int]:
     """By customer and origin of lots: the most points that this batch may take back from what was given before."""
-    retold = {key for key in state.orders if key[0] in wanted.retold or key[0] in state.complete}
+    retold = {key for key in state.orders if key[0] in wanted.retold or key[0] in state.resettling}
     found = {
         (customer, f"order/{order}"): sum(state.orders[customer, order].given.values())
-        for customer, order in {*wanted.changed, *retold} & state.orders.keys()
+        for customer, order in {*wanted.changed, *retold, *given_up} & state.orders.keys()
     }
     for key, accrual in state.accruals.items():
         if not accrual.withdrawn:
@@ -254,7 +189,3 @@ def _takeable(wanted: Wanted, state: State) -> dict[Key, int]:
 
 def _columns(keys: Collection[Key]) -> tuple[list[str], list[str]]:
     return [key[0] for key in keys], [key[1] for key in keys]
-
-
-def _joined(keys: Collection[Key]) -> tuple[str, str]:
-    return joined(key[0] for key in keys), joined(key[1] for key in keys)

@@ -1,56 +1,123 @@
 """Lots and holds: what a customer's points consist of, and of which ones they are reserved."""
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
 from services.points.rules.known import Hold
-from services.points.rules.ledger import Lot
+from services.points.rules.ledger import Lot, spending_order
 from shared.postgres.pool import Connection
 
 OF_ORIGINS_SQL = """
 SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, held, spent, reversed, expired, pending,
        occurred_at, activates_at, cancels_at, expires_at
 FROM lot JOIN unnest($1::text[], $2::text[]) AS wanted (customer_id, origin) USING (customer_id, origin)
+WHERE remaining > 0 OR pending OR expired > 0
 """
 
 
 async def of_origins(connection: Connection, keys: Sequence[tuple[str, str]]) -> list[Lot]:
-    """All lots that came from some origins of customers, also those that are used up."""
+    """The lots that came from some origins of customers of which something is left, waits, or was lost to expiry."""
     rows = await connection.fetch(OF_ORIGINS_SQL, [key[0] for key in keys], [key[1] for key in keys])
     return [_lot(row) for row in rows]
 
 
-OPEN_SQL = """
+DUE_SQL = """
 SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, held, spent, reversed, expired, pending,
        occurred_at, activates_at, cancels_at, expires_at
-FROM lot WHERE customer_id = ANY($1::text[]) AND (remaining > 0 OR held > 0)
+FROM lot
+WHERE customer_id = ANY($1::text[]) AND remaining > 0 AND NOT pending AND expires_at <= $2
 UNION ALL
 SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, held, spent, reversed, expired, pending,
        occurred_at, activates_at, cancels_at, expires_at
-FROM lot WHERE customer_id = ANY($1::text[]) AND pending AND cancels_at IS NOT NULL AND remaining = 0 AND held = 0
+FROM lot
+WHERE customer_id = ANY($1::text[]) AND pending AND (remaining > 0 OR activates_at IS NULL)
+  AND coalesce(activates_at, cancels_at) <= $2
 """
 
 
-async def open_lots(connection: Connection, customers: Sequence[str]) -> list[Lot]:
-    """All lots of customers of which something is left, held or not; and those that wait for a delivery anyway."""
-    return [_lot(row) for row in await connection.fetch(OPEN_SQL, customers)]
+async def due(connection: Connection, customers: Sequence[str], now: datetime) -> list[Lot]:
+    """The lots of customers that by now have to be activated, given up, or to expire."""
+    return [_lot(row) for row in await connection.fetch(DUE_SQL, customers, now)]
 
 
-TO_SPEND_SQL = """
-SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, held, spent, reversed, expired, pending,
-       occurred_at, activates_at, cancels_at, expires_at
-FROM (
-    SELECT *, sum(remaining) OVER (ORDER BY expires_at NULLS LAST, occurred_at, id) - remaining AS before
-    FROM lot WHERE customer_id = $1 AND remaining > 0 AND NOT pending
-) AS lot
-WHERE before < $2
+NEXT_DUE_SQL = """
+SELECT customer_id, least(
+    (SELECT min(expires_at) FROM lot
+     WHERE lot.customer_id = wanted.customer_id AND remaining > 0 AND NOT pending AND expires_at > $2),
+    (SELECT min(coalesce(activates_at, cancels_at)) FROM lot
+     WHERE lot.customer_id = wanted.customer_id AND pending AND (remaining > 0 OR activates_at IS NULL)
+       AND coalesce(activates_at, cancels_at) > $2),
+    (SELECT min(expires_at) FROM hold
+     WHERE hold.customer_id = wanted.customer_id AND state = 'held' AND expires_at > $2))
+FROM unnest($1::text[]) AS wanted (customer_id)
 """
 
 
-async def to_spend(connection: Connection, customer: str, points: int) -> list[Lot]:
-    """The available lots of a customer that so many points are taken from: soonest expiry, age, id."""
-    return [_lot(row) for row in await connection.fetch(TO_SPEND_SQL, customer, points)]
+async def next_due(connection: Connection, customers: Sequence[str], now: datetime) -> dict[str, datetime | None]:
+    """By customer: the first instant after now at which something falls due, as it is stored."""
+    return dict(map(tuple, await connection.fetch(NEXT_DUE_SQL, customers, now)))
+
+
+MANY: Final = 1000
+"""More lots than this that are due for one customer are applied by one statement, where they can be."""
+
+MANY_DUE_SQL = """
+SELECT customer_id FROM unnest($1::text[]) AS wanted (customer_id)
+WHERE (SELECT count(*) FROM (
+    SELECT FROM lot WHERE lot.customer_id = wanted.customer_id AND remaining > 0 AND NOT pending AND expires_at <= $2
+    UNION ALL
+    SELECT FROM lot WHERE lot.customer_id = wanted.customer_id AND pending AND (remaining > 0 OR activates_at IS NULL)
+                      AND coalesce(activates_at, cancels_at) <= $2
+    LIMIT $3
+) AS found) = $3
+"""
+
+
+async def many_due(connection: Connection, customers: Sequence[str], now: datetime) -> list[str]:
+    """Those of the customers for whom more than `MANY` lots are due by now."""
+    return [row["customer_id"] for row in await connection.fetch(MANY_DUE_SQL, customers, now, MANY + 1)]
+
+
+_FIRST_PAGE: Final = 64
+"""How many lots are looked at first; then four times as many, and so on."""
+
+SPENDABLE_SQL = """
+SELECT found.* FROM unnest($1::text[]) AS wanted (customer_id) CROSS JOIN LATERAL (
+    (SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, held, spent, reversed, expired, pending,
+            occurred_at, activates_at, cancels_at, expires_at
+     FROM lot
+     WHERE lot.customer_id = wanted.customer_id AND remaining > 0 AND NOT pending AND expires_at > $2
+     ORDER BY expires_at, occurred_at, id LIMIT $3)
+    UNION ALL
+    (SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, held, spent, reversed, expired, pending,
+            occurred_at, activates_at, cancels_at, expires_at
+     FROM lot
+     WHERE lot.customer_id = wanted.customer_id AND remaining > 0 AND NOT pending AND expires_at IS NULL
+     ORDER BY expires_at, occurred_at, id LIMIT $3)
+) AS found
+"""
+
+
+async def spendable(connection: Connection, wanted: Mapping[str, int], now: datetime) -> dict[str, list[Lot]]:
+    """By customer: the available lots that so many points are taken from, in the order in which lots are spent.
+
+    All of a customer's where they hold less. Lots that are due by now are left out: they end before anything is taken.
+    """
+    found: dict[str, list[Lot]] = {}
+    left, limit = dict(wanted), _FIRST_PAGE
+    while left:
+        of_customer: dict[str, list[Lot]] = {customer: [] for customer in left}
+        for row in await connection.fetch(SPENDABLE_SQL, list(left), now, limit):
+            of_customer[row["customer_id"]].append(_lot(row))
+        for customer, lots in of_customer.items():
+            first = sorted(lots, key=spending_order)[:limit]
+            if len(lots) < limit or sum(lot.remaining for lot in first) >= left[customer]:
+                found[customer] = first
+                del left[customer]
+        limit *= 4
+    return found
 
 
 BY_ID_SQL = """
@@ -65,19 +132,15 @@ async def by_id(connection: Connection, ids: Collection[UUID]) -> list[Lot]:
     return [_lot(row) for row in await connection.fetch(BY_ID_SQL, ids)]
 
 
-OPEN_HOLDS_SQL = """
+DUE_HOLDS_SQL = """
 SELECT id, customer_id, reference, points, portions, state, expires_at, created_at, captured, redemption_id
-FROM hold WHERE customer_id = ANY($1::text[]) AND state = 'held'
+FROM hold WHERE customer_id = ANY($1::text[]) AND state = 'held' AND expires_at <= $2
 """
 
 
-async def open_holds(connection: Connection, customers: Sequence[str]) -> dict[str, dict[UUID, Hold]]:
-    """The holds of customers that are open, by customer and id."""
-    found: dict[str, dict[UUID, Hold]] = {}
-    for row in await connection.fetch(OPEN_HOLDS_SQL, customers):
-        hold = hold_from_row(row)
-        found.setdefault(hold.customer_id, {})[hold.id] = hold
-    return found
+async def due_holds(connection: Connection, customers: Sequence[str], now: datetime) -> list[Hold]:
+    """The holds of customers that have run out by now."""
+    return [hold_from_row(row) for row in await connection.fetch(DUE_HOLDS_SQL, customers, now)]
 
 
 def hold_from_row(row: Any) -> Hold:  # noqa: ANN401 asyncpg's Record has no types

@@ -29,7 +29,7 @@ SELECT customer_id, expires_at,
        CASE WHEN expires_at <= $2 THEN 1 WHEN expires_at <= $3 THEN 7 ELSE 30 END AS days,
        sum(remaining)::bigint AS points, (array_agg(transaction_id ORDER BY id))[1] AS transaction_id
 FROM lot
-WHERE (remaining > 0 OR held > 0) AND remaining > 0 AND NOT pending AND expires_at > $1 AND expires_at <= $4
+WHERE remaining > 0 AND NOT pending AND expires_at > $1 AND expires_at <= $4
   AND (customer_id, expires_at) > ($5, $6)
 GROUP BY customer_id, expires_at
 ORDER BY customer_id, expires_at

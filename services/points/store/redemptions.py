@@ -77,7 +77,7 @@ async def quantity_of(connection: Connection, customer: str, reward: str) -> int
 
 
 PORTIONS_SQL = """
-SELECT lot_id, points FROM posting WHERE transaction_id = $1 AND target = 'redeemed' ORDER BY number
+SELECT lot_id, points FROM every_posting WHERE transaction_id = $1 AND target = 'redeemed' ORDER BY number
 """
 
 

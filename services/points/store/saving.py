@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
 
-from services.points.rules.known import Changes, Hold, Key, Order, State
+from services.points.rules.known import EMPTY, Changes, Hold, Key, State
 from services.points.rules.ledger import Lot, Transaction
-from services.points.store import accounts, births, limits
-from services.points.store.documents import order_to_json, refund_lines_to_json
+from services.points.store import accounts, births, limits, refunds, retelling, timelines
+from services.points.store.documents import order_to_json
 from shared.messaging import waiting
 from shared.postgres.pool import Connection
 from shared.turns import map_in_turns
@@ -15,14 +15,10 @@ from shared.turns import map_in_turns
 async def save(connection: Connection, state: State, changes: Changes) -> None:
     """Write the changes; `state` is what is known after them."""
     # Orders are long: their rows are made while the database writes the ledger.
-    orders = asyncio.create_task(map_in_turns(lambda key: _order_row(key[0], state.orders[key]), changes.orders_made))
+    orders = asyncio.create_task(map_in_turns(lambda key: _order_row(key, state), changes.orders_made))
     await save_ledger(connection, changes.transactions, changes.lots_made.values(), changes.lots_changed.values())
     await accounts.update(connection, [state.accounts[customer] for customer in changes.accounts])
-    if rows := await orders:
-        await connection.copy_records_to_table("purchase", records=rows, columns=_PURCHASE_COLUMNS)
-    if changes.orders_changed:
-        await _update_orders(connection, state, changes.orders_changed)
-    await _insert_refunds(connection, changes)
+    await _save_orders(connection, state, changes, await orders)
     if changes.accruals:
         await _upsert_accruals(connection, state, changes.accruals)
     if changes.uses:
@@ -34,8 +30,25 @@ async def save(connection: Connection, state: State, changes: Changes) -> None:
     if changes.payments:
         await _upsert_payments(connection, state, changes.payments)
     if changes.timelines:
-        await _replace_timelines(connection, state, changes)
+        await timelines.replace(connection, state, changes)
+    if changes.resettling:
+        await retelling.save(connection, changes.resettling)
     await waiting.keep(connection, changes.waiting)
+
+
+async def _save_orders(
+    connection: Connection, state: State, changes: Changes, made: Sequence[tuple[object, ...]]
+) -> None:
+    if made:
+        await connection.copy_records_to_table("purchase", records=made, columns=_PURCHASE_COLUMNS)
+    if changes.orders_changed:
+        await _update_orders(connection, state, changes.orders_changed)
+    if changes.order_transactions:
+        columns = ("customer_id", "order_id", "sequence", "transaction_id")
+        await connection.copy_records_to_table("order_transaction", records=changes.order_transactions, columns=columns)
+    if changes.refunds:
+        await refunds.insert(connection, changes.refunds)
+        await refunds.save_checkpoints(connection, state)
 
 
 async def save_ledger(
@@ -142,9 +155,11 @@ async def _update_lots(connection: Connection, lots: Collection[Lot]) -> None:
     await connection.execute(UPDATE_LOTS_SQL, *map(list, zip(*rows, strict=True)))
 
 
-def _order_row(customer: str, order: Order) -> tuple[object, ...]:
+def _order_row(key: Key, state: State) -> tuple[object, ...]:
+    order = state.orders[key]
+    refunds = state.refunds.get(key)
     return (
-        customer,
+        key[0],
         order.order_id,
         order.source,
         order.occurred_at,
@@ -156,7 +171,8 @@ def _order_row(customer: str, order: Order) -> tuple[object, ...]:
         order.standing.multiplier,
         order.found,
         order.delivered_at,
-        order.transaction_ids,
+        [order.first_transaction],
+        EMPTY if refunds is None else refunds.fold.to_json(),
     )
 
 
@@ -174,14 +190,15 @@ _PURCHASE_COLUMNS = (
     "found",
     "delivered_at",
     "transaction_ids",
+    "refunded",
 )
 
 UPDATE_ORDERS_SQL = """
 UPDATE purchase
 SET given = new.given, tier = new.tier, multiplier = new.multiplier, delivered_at = new.delivered_at,
-    transaction_ids = new.transaction_ids::uuid[]
-FROM unnest($1::text[], $2::text[], $3::json[], $4::text[], $5::text[], $6::timestamptz[], $7::text[])
-     AS new (customer_id, order_id, given, tier, multiplier, delivered_at, transaction_ids)
+    refunded = coalesce(new.refunded, purchase.refunded)
+FROM unnest($1::text[], $2::text[], $3::json[], $4::text[], $5::text[], $6::timestamptz[], $7::json[])
+     AS new (customer_id, order_id, given, tier, multiplier, delivered_at, refunded)
 WHERE purchase.customer_id = new.customer_id AND purchase.order_id = new.order_id
 """
 
@@ -189,28 +206,17 @@ WHERE purchase.customer_id = new.customer_id AND purchase.order_id = new.order_i
 async def _update_orders(connection: Connection, state: State, keys: Iterable[Key]) -> None:
     rows = [
         (
-            customer,
-            order.order_id,
+            *key,
             order.given,
             order.standing.tier,
             order.standing.multiplier,
             order.delivered_at,
-            # PostgreSQL has no ragged arrays: each order's transactions travel as one array literal.
-            "{" + ",".join(map(str, order.transaction_ids)) + "}",
+            # None keeps what is stored.
+            state.refunds[key].fold.to_json() if key in state.refunds else None,
         )
-        for customer, order in ((key[0], state.orders[key]) for key in keys)
+        for key, order in ((key, state.orders[key]) for key in keys)
     ]
     await connection.execute(UPDATE_ORDERS_SQL, *map(list, zip(*rows, strict=True)))
-
-
-async def _insert_refunds(connection: Connection, changes: Changes) -> None:
-    rows = [
-        (*key, one.refund_id, one.time, one.currency, one.amount, refund_lines_to_json(one))
-        for key, one in changes.refunds
-    ]
-    if rows:
-        columns = ("customer_id", "order_id", "refund_id", "occurred_at", "currency", "amount", "lines")
-        await connection.copy_records_to_table("refund", records=rows, columns=columns)
 
 
 UPSERT_ACCRUALS_SQL = """
@@ -257,23 +263,3 @@ ON CONFLICT (customer_id, referral_id) DO UPDATE SET voided = excluded.voided
 async def _upsert_payments(connection: Connection, state: State, keys: Iterable[Key]) -> None:
     rows = [(key[0], key[1], state.payments[key].points, state.payments[key].voided) for key in keys]
     await connection.execute(UPSERT_PAYMENTS_SQL, *map(list, zip(*rows, strict=True)))
-
-
-FORGET_TIMELINES_SQL = """
-DELETE FROM tier_entry
-USING unnest($1::text[], $2::timestamptz[]) AS retold (customer_id, start)
-WHERE tier_entry.customer_id = retold.customer_id AND effective_at >= retold.start
-"""
-
-
-async def _replace_timelines(connection: Connection, state: State, changes: Changes) -> None:
-    starts = changes.timelines
-    await connection.execute(FORGET_TIMELINES_SQL, list(starts), list(starts.values()))
-    rows = [
-        (customer, *entry)
-        for customer, start in starts.items()
-        for entry in state.timelines[customer]
-        if entry.effective_at >= start
-    ]
-    columns = ("customer_id", "effective_at", "tier", "multiplier", "rise")
-    await connection.copy_records_to_table("tier_entry", records=rows, columns=columns)

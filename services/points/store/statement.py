@@ -1,15 +1,18 @@
 """Reading balances and statements: one row, or one page of an index, never the ledger."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from services.points.rules.known import Key, Order
 from services.points.rules.ledger import Account
 from services.points.rules.receipts import Basis
+from services.points.rules.refunds import Known
 from services.points.rules.ruleset import RuleBook
-from services.points.store import loading
+from services.points.store import accruals, orders, refunds
 from services.points.store.accounts import unknown
 from shared.postgres.pool import Connection, Pool
 
@@ -23,22 +26,65 @@ class Due(NamedTuple):
 
 NEXT_ACTIVATION_SQL = """
 SELECT sum(remaining)::bigint, activates_at FROM lot
-WHERE customer_id = $1 AND remaining > 0 AND pending AND activates_at IS NOT NULL
-GROUP BY activates_at ORDER BY activates_at LIMIT 1
+WHERE customer_id = $1 AND pending AND (remaining > 0 OR activates_at IS NULL) AND activates_at IS NOT NULL
+  AND coalesce(activates_at, cancels_at) > $2 AND id <> ALL($3::uuid[])
+GROUP BY coalesce(activates_at, cancels_at), activates_at
+ORDER BY coalesce(activates_at, cancels_at)
+LIMIT 1
 """
 
+# Also of what is activated by then.
 NEXT_EXPIRY_SQL = """
-SELECT sum(remaining)::bigint, expires_at FROM lot
-WHERE customer_id = $1 AND remaining > 0 AND NOT pending AND expires_at IS NOT NULL
+SELECT sum(remaining)::bigint, expires_at FROM (
+    (SELECT sum(remaining) AS remaining, expires_at FROM lot
+     WHERE customer_id = $1 AND remaining > 0 AND NOT pending AND expires_at > $2 AND id <> ALL($3::uuid[])
+     GROUP BY expires_at ORDER BY expires_at LIMIT 1)
+    UNION ALL
+    SELECT remaining, expires_at FROM lot
+    WHERE customer_id = $1 AND pending AND (remaining > 0 OR activates_at IS NULL) AND activates_at IS NOT NULL
+      AND coalesce(activates_at, cancels_at) <= $2 AND expires_at > $2 AND id <> ALL($3::uuid[])
+) AS ending
 GROUP BY expires_at ORDER BY expires_at LIMIT 1
 """
 
 
-async def next_dues(connection: Connection, customer: str) -> tuple[Due | None, Due | None]:
-    """Which of a customer's points become available next, and which end next."""
-    activation = await connection.fetchrow(NEXT_ACTIVATION_SQL, customer)
-    expiry = await connection.fetchrow(NEXT_EXPIRY_SQL, customer)
+async def next_dues(
+    connection: Connection, customer: str, after: datetime, without: Collection[UUID] = ()
+) -> tuple[Due | None, Due | None]:
+    """Which of a customer's points become available next after an instant, and which end next; not those of some lots.
+
+    What is activated by that instant, and was not written yet, ends too.
+    """
+    activation = await connection.fetchrow(NEXT_ACTIVATION_SQL, customer, after, without)
+    expiry = await connection.fetchrow(NEXT_EXPIRY_SQL, customer, after, without)
     return Due(*activation) if activation else None, Due(*expiry) if expiry else None
+
+
+PLAIN_DUES_SQL = """
+SELECT coalesce((SELECT sum(remaining) FROM lot
+                 WHERE customer_id = $1 AND remaining > 0 AND NOT pending AND expires_at <= $2), 0)::bigint AS expired,
+       coalesce(sum(remaining), 0)::bigint AS activated,
+       coalesce(sum(remaining) FILTER (WHERE expires_at <= $2), 0)::bigint AS over,
+       count(*) FILTER (WHERE activates_at IS NULL) = 0 AND NOT EXISTS (
+           SELECT FROM hold WHERE customer_id = $1 AND state = 'held' AND expires_at <= $2) AS plain
+FROM lot
+WHERE customer_id = $1 AND pending AND (remaining > 0 OR activates_at IS NULL)
+  AND coalesce(activates_at, cancels_at) <= $2
+"""
+
+
+async def with_plain_dues(connection: Connection, account: Account, now: datetime) -> Account | None:
+    """An account after what is due by now: sums, where points only have to be activated and to expire; else None."""
+    if account.debt:
+        return None
+    row = await connection.fetchrow(PLAIN_DUES_SQL, account.customer_id, now)
+    assert row is not None, "an aggregate has a row"
+    if not row["plain"]:
+        return None
+    return account._replace(
+        available=account.available - row["expired"] + row["activated"] - row["over"],
+        pending=account.pending - row["activated"],
+    )
 
 
 AS_OF_SQL = """
@@ -98,8 +144,11 @@ PAGE_OF_ORDER_SQL = """
 SELECT id, customer_id, sequence, kind, points, available_after, occurred_at, recorded_at, reason,
        activates_at, expires_at
 FROM transaction
-WHERE id = ANY (ARRAY (SELECT unnest(transaction_ids) FROM purchase WHERE customer_id = $1 AND order_id = $5))
-  AND customer_id = $1 AND sequence < $2 AND ($3::text IS NULL OR kind = $3)
+WHERE id IN (
+    SELECT unnest(transaction_ids) FROM purchase WHERE customer_id = $1 AND order_id = $5
+    UNION ALL
+    SELECT transaction_id FROM order_transaction WHERE customer_id = $1 AND order_id = $5 AND sequence < $2
+) AND customer_id = $1 AND sequence < $2 AND ($3::text IS NULL OR kind = $3)
 ORDER BY sequence DESC
 LIMIT $4
 """
@@ -149,7 +198,7 @@ class PostingRow:
 
 
 POSTINGS_SQL = """
-SELECT source, target, points, lot_id FROM posting WHERE transaction_id = $1 ORDER BY number
+SELECT source, target, points, lot_id FROM every_posting WHERE transaction_id = $1 ORDER BY number
 """
 
 
@@ -160,23 +209,56 @@ async def postings(connection: Connection, transaction_id: UUID) -> list[Posting
 
 async def bases(connection: Connection, found: Sequence[Entry], book: RuleBook) -> list[Basis]:
     """What the receipts of transactions are rebuilt from, in the same order; `book` holds their versions."""
-    about_orders = {(one.line.customer_id, name) for one in found if (name := one.line.reason.get("order_id"))}
-    orders = await loading.orders_by_key(connection, about_orders) if about_orders else {}
-    refunds = await loading.refunds(connection, about_orders) if about_orders else {}
+    about_orders = {key for one in found if (key := _order(one))[1]}
+    known_orders = await orders.orders_by_key(connection, about_orders) if about_orders else {}
+    known = await _known(connection, known_orders, found)
     origins = {(one.line.customer_id, origin) for one in found if (origin := _origin(one))}
-    accruals = await loading.accruals_by_key(connection, origins) if origins else {}
+    known_accruals = await accruals.accruals_by_key(connection, origins) if origins else {}
     return [
         Basis(
             customer_id=one.line.customer_id,
             reason=one.line.reason,
             rules=None if one.rules_version is None else book.version(one.rules_version),
             inputs=one.inputs,
-            order=orders.get((one.line.customer_id, one.line.reason.get("order_id", ""))),
-            refunds=refunds.get((one.line.customer_id, one.line.reason.get("order_id", "")), {}),
-            accrual=accruals.get((one.line.customer_id, _origin(one))),
+            order=known_orders.get(_order(one)),
+            known=known.get(one.line.id),
+            accrual=known_accruals.get((one.line.customer_id, _origin(one))),
         )
         for one in found
     ]
+
+
+async def _known(
+    connection: Connection, known_orders: Mapping[Key, Order], found: Sequence[Entry]
+) -> dict[UUID, Known]:
+    """By transaction: what was known of its order's refunds then, of which it tells the number (before: the names)."""
+    counts: dict[Key, set[int]] = defaultdict(set)
+    names: dict[Key, list[Sequence[str]]] = defaultdict(list)
+    for one in found:
+        told = one.inputs.get("refunds")
+        if isinstance(told, int):
+            counts[_order(one)].add(told)
+        elif told:
+            names[_order(one)].append(told)
+    counted = await refunds.as_known_then(connection, known_orders, counts)
+    named = await refunds.as_named(connection, known_orders, names)
+    known: dict[UUID, Known] = {}
+    for one in found:
+        told = one.inputs.get("refunds")
+        if isinstance(told, int):
+            then = counted.get((_order(one), told))
+        else:
+            then = named.get((_order(one), tuple(told or ())))
+            if then is not None:
+                of = one.inputs.get("refund")
+                then = then._replace(taken=next((step for step in then.kept.refunds if step.refund_id == of), None))
+        if then is not None:
+            known[one.line.id] = then
+    return known
+
+
+def _order(entry: Entry) -> Key:
+    return entry.line.customer_id, entry.line.reason.get("order_id", "")
 
 
 def _origin(entry: Entry) -> str:

@@ -1,9 +1,11 @@
 """What falls due, set by set: lots that only have to be activated or to expire, for many customers at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from services.points.rules.due import REASONS
+from services.points.rules.receipts import digest_without_rules
 from shared.postgres.pool import Connection
 
 
@@ -16,33 +18,38 @@ class Swept(NamedTuple):
 
 
 # No CTE is joined with another: the planner cannot know how many rows they have, and would read one for each row of
-# the other. `found` has a row for each open lot and hold, `made` one for each transaction; its rows without a kind only
-# say when something falls due next. The events are those of handlers/announcing.py, letter by letter.
+# the other. `found` has a row for each lot and hold that is due, or one without a kind; `made` one for each
+# transaction. The events are those of handlers/announcing.py, letter by letter.
 SWEEP_SQL = """
 WITH found AS MATERIALIZED (
     SELECT account.customer_id, available, account.pending, account.held, debt, earned, redeemed, sequence,
-           recorded_at, part.id, transaction_id, origin, remaining, part.expires_at,
-           CASE WHEN falls_at <= $2 THEN falls_at END AS at,
-           CASE WHEN falls_at <= $2 THEN CASE WHEN waits THEN 'activated' ELSE 'expired' END END AS kind,
-           bool_and(plain) FILTER (WHERE falls_at <= $2) OVER of_customer AS all_plain,
-           min(CASE WHEN falls_at > $2 THEN falls_at WHEN falls_at <= $2 AND waits THEN part.expires_at END)
-               OVER of_customer AS next_at
-    FROM unnest($1::text[]) AS due (customer_id) JOIN account USING (customer_id) LEFT JOIN LATERAL (
-        SELECT id, transaction_id, origin, remaining, pending AS waits, expires_at,
-               CASE WHEN pending AND activates_at IS NULL THEN cancels_at
-                    WHEN remaining = 0 THEN NULL
-                    WHEN pending THEN activates_at
-                    ELSE expires_at END AS falls_at,
-               -- What becomes available pays no debt, and is not over already.
-               NOT pending OR (activates_at IS NOT NULL AND debt = 0 AND (expires_at <= $2) IS NOT TRUE) AS plain
-        FROM lot WHERE lot.customer_id = account.customer_id AND (remaining > 0 OR lot.held > 0)
+           recorded_at, part.id, transaction_id, origin, remaining, part.expires_at, at, part.kind,
+           bool_and(plain) OVER of_customer AS all_plain,
+           least(later.due_at, min(part.expires_at) FILTER (WHERE part.kind = 'activated') OVER of_customer) AS next_at
+    FROM unnest($1::text[]) AS due (customer_id) JOIN account USING (customer_id) CROSS JOIN LATERAL (
+        SELECT least(
+            (SELECT min(expires_at) FROM lot
+             WHERE lot.customer_id = account.customer_id AND remaining > 0 AND NOT lot.pending AND expires_at > $2),
+            (SELECT min(coalesce(activates_at, cancels_at)) FROM lot
+             WHERE lot.customer_id = account.customer_id AND lot.pending AND (remaining > 0 OR activates_at IS NULL)
+               AND coalesce(activates_at, cancels_at) > $2),
+            (SELECT min(expires_at) FROM hold
+             WHERE hold.customer_id = account.customer_id AND state = 'held' AND expires_at > $2)
+        ) AS due_at
+    ) AS later LEFT JOIN LATERAL (
+        SELECT id, transaction_id, origin, remaining, expires_at, expires_at AS at, 'expired' AS kind, true AS plain
+        FROM lot
+        WHERE lot.customer_id = account.customer_id AND remaining > 0 AND NOT lot.pending AND expires_at <= $2
         UNION ALL
-        SELECT id, NULL, NULL, 0, true, NULL, cancels_at, false
-        FROM lot WHERE lot.customer_id = account.customer_id AND lot.pending AND remaining = 0 AND lot.held = 0
-                       AND activates_at IS NULL
+        -- What becomes available pays no debt, and is not over already; what waits for a delivery is given up.
+        SELECT id, transaction_id, origin, remaining, expires_at, activates_at, 'activated',
+               activates_at IS NOT NULL AND debt = 0 AND (expires_at <= $2) IS NOT TRUE
+        FROM lot
+        WHERE lot.customer_id = account.customer_id AND lot.pending AND (remaining > 0 OR activates_at IS NULL)
+          AND coalesce(activates_at, cancels_at) <= $2
         UNION ALL
-        SELECT id, NULL, NULL, 0, false, NULL, expires_at, false
-        FROM hold WHERE hold.customer_id = account.customer_id AND state = 'held'
+        SELECT id, NULL, NULL, 0, NULL, expires_at, 'expired', false
+        FROM hold WHERE hold.customer_id = account.customer_id AND state = 'held' AND expires_at <= $2
     ) AS part ON true
     WINDOW of_customer AS (PARTITION BY account.customer_id)
 ), together AS (
@@ -102,11 +109,8 @@ WITH found AS MATERIALIZED (
     FROM (SELECT DISTINCT ON (customer_id) * FROM made ORDER BY customer_id, sequence DESC) AS new
     WHERE account.customer_id = new.customer_id
 ), orders AS (
-    UPDATE purchase
-    SET transaction_ids = transaction_ids || new.ids
-    FROM (SELECT customer_id, origin, array_agg(id ORDER BY sequence) AS ids
-          FROM made WHERE origin LIKE 'order/%' GROUP BY customer_id, origin) AS new
-    WHERE purchase.customer_id = new.customer_id AND purchase.order_id = substr(new.origin, length('order/') + 1)
+    INSERT INTO order_transaction (customer_id, order_id, sequence, transaction_id)
+    SELECT customer_id, substr(origin, length('order/') + 1), sequence, id FROM made WHERE origin LIKE 'order/%'
 ), program AS (
     INSERT INTO program_account (kind, shard, balance)
     SELECT 'expired', pg_backend_pid() % 16, sum(points) FROM made WHERE kind = 'expired' HAVING count(*) > 0
@@ -135,20 +139,14 @@ FROM made
 """
 
 
-async def sweep(
-    connection: Connection,
-    customers: Sequence[str],
-    now: datetime,
-    reasons: Mapping[str, tuple[str, str]],
-    digest: bytes,
-) -> Swept:
+async def sweep(connection: Connection, customers: Sequence[str], now: datetime) -> Swept:
     """Activate and expire, for locked customers of whom nothing else is due, just as rules/due.py does.
 
     A statement before has to have locked them: this one reads what was written until it began. Left are those of
     whom a hold runs out or a delivery did not come, whose points pay a debt, or are over as soon as they are
-    activated. `reasons` are those of due.py, `digest` is that of a receipt in which no rule has a part.
+    activated.
     """
-    words = zip(*((about, *words) for about, words in reasons.items()), strict=True)
-    row = await connection.fetchrow(SWEEP_SQL, customers, now, *map(list, words), digest)
+    words = zip(*((about, *words) for about, words in REASONS.items()), strict=True)
+    row = await connection.fetchrow(SWEEP_SQL, customers, now, *map(list, words), digest_without_rules())
     assert row is not None, "an aggregate has a row"
     return Swept(*row)

@@ -72,7 +72,7 @@ class Replay:
     def __init__(self, given: Given) -> None:
         self._given = given
         self._customer = given.customer
-        self._state = State(accounts={given.customer: newcomer(given.customer)}, complete={given.customer})
+        self._state = State(accounts={given.customer: newcomer(given.customer)}, next_due={given.customer: None})
         self._queues = {topic: deque(events) for topic, events in given.queues.items()}
         self._where = {event.id: topic for topic, events in given.queues.items() for event in events}
         self._ids = (UUID(int=number) for number in itertools.count(1))
@@ -186,7 +186,7 @@ class Replay:
         if isinstance(event.data, ReferralChanged):
             for side in (event.customer_id, event.data.friend_id):
                 self._state.accounts.setdefault(side, newcomer(side))
-                self._state.complete.add(side)
+                self._state.next_due[side] = None
         self._hand_over_cuts(event)
         books = self._books()
         refused = fold(books, [event]).refusals

@@ -1,0 +1,101 @@
+"""The tiers of customers over time, as last told: as much of them as is asked for."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, NamedTuple
+
+from services.points.rules.known import Changes, State
+from services.points.rules.tiers import Span, TierEntry
+from shared.postgres.ids import joined
+from shared.postgres.pool import Connection
+
+_MOST: Final = 16
+"""A timeline of up to so many entries, as nearly all are, is loaded whole."""
+
+LAST_SQL = """
+SELECT found.* FROM unnest(string_to_array($1, chr(31))) AS wanted (customer_id) CROSS JOIN LATERAL (
+    SELECT customer_id, effective_at, tier, multiplier, rise FROM tier_entry
+    WHERE tier_entry.customer_id = wanted.customer_id
+    ORDER BY effective_at DESC
+    LIMIT $2
+) AS found
+UNION ALL
+SELECT customer_id, since, NULL, NULL, NULL FROM resettling WHERE customer_id = ANY(string_to_array($1, chr(31)))
+"""
+
+
+class Last(NamedTuple):
+    """The last entries of timelines, by customer, and the customers whose timeline is not settled to its end."""
+
+    entries: dict[str, list[TierEntry]]
+    unsettled: list[str]
+
+
+async def last(connection: Connection, customers: Collection[str]) -> Last:
+    """The last entries of the timelines of customers: nearly always all of them."""
+    entries: dict[str, list[TierEntry]] = defaultdict(list)
+    unsettled: list[str] = []
+    for customer, effective_at, tier, multiplier, rise in await connection.fetch(
+        LAST_SQL, joined(customers), _MOST + 1
+    ):
+        if tier is None:
+            unsettled.append(customer)
+        else:
+            entries[customer].append(TierEntry(effective_at, tier, multiplier, rise))
+    return Last(entries, unsettled)
+
+
+async def whole(connection: Connection, found: Last, spans: Callable[[str], Span]) -> dict[str, tuple[TierEntry, ...]]:
+    """The timelines in order of time; of long ones what decides of a span of time."""
+    entries = found.entries
+    if long := [customer for customer, known in entries.items() if len(known) > _MOST]:
+        entries |= await _within(connection, {customer: spans(customer) for customer in long})
+    return {customer: tuple(sorted(known)) for customer, known in entries.items()}
+
+
+async def load(
+    connection: Connection, customers: Collection[str], spans: Callable[[str], Span]
+) -> dict[str, tuple[TierEntry, ...]]:
+    """The timelines of customers, in order of time; of long ones what decides of a span of time."""
+    return await whole(connection, await last(connection, customers), spans)
+
+
+WITHIN_SQL = """
+SELECT tier_entry.customer_id, effective_at, tier, multiplier, rise
+FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) AS wanted (customer_id, after, until)
+JOIN tier_entry ON tier_entry.customer_id = wanted.customer_id
+    AND effective_at <= wanted.until
+    AND effective_at >= coalesce(
+        (SELECT max(effective_at) FROM tier_entry AS before
+         WHERE before.customer_id = wanted.customer_id AND before.effective_at < wanted.after), wanted.after)
+"""
+
+
+async def _within(connection: Connection, spans: Mapping[str, Span]) -> dict[str, list[TierEntry]]:
+    """The entries of spans of time, and the last one before each."""
+    found: dict[str, list[TierEntry]] = {customer: [] for customer in spans}
+    columns = [list(spans), [span.after for span in spans.values()], [span.until for span in spans.values()]]
+    for row in await connection.fetch(WITHIN_SQL, *columns):
+        found[row["customer_id"]].append(TierEntry(row["effective_at"], row["tier"], row["multiplier"], row["rise"]))
+    return found
+
+
+FORGET_SQL = """
+DELETE FROM tier_entry
+USING unnest($1::text[], $2::timestamptz[]) AS retold (customer_id, start)
+WHERE tier_entry.customer_id = retold.customer_id AND effective_at >= retold.start
+"""
+
+
+async def replace(connection: Connection, state: State, changes: Changes) -> None:
+    """Write timelines from where they were told anew."""
+    starts = changes.timelines
+    await connection.execute(FORGET_SQL, list(starts), list(starts.values()))
+    rows = [
+        (customer, *entry)
+        for customer, start in starts.items()
+        for entry in state.timelines[customer]
+        if entry.effective_at >= start
+    ]
+    columns = ("customer_id", "effective_at", "tier", "multiplier", "rise")
+    await connection.copy_records_to_table("tier_entry", records=rows, columns=columns)

@@ -1,0 +1,134 @@
+"""Timelines that are told anew: only what they change is settled again, and never more at once than a bound."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.points.handlers.resettling import resettle
+from services.points.rules.tiers import Span, TierEntry, changed, revised, standing_before, united
+from services.points.store import orders, retelling, timelines
+from shared.contracts.envelope import Event
+from shared.postgres.pool import Pool
+from tests.points.books import NOW, balances, check_books, deliver
+from tests.points.shop import hour, purchase, refund, tier
+
+_ENTRIES = st.lists(
+    st.tuples(st.integers(0, 9), st.sampled_from(["1", "1.25", "1.5"])), max_size=5, unique_by=lambda one: one[0]
+).map(lambda found: tuple(TierEntry(hour(at), f"tier {multiplier}", multiplier) for at, multiplier in sorted(found)))
+
+
+@given(_ENTRIES, _ENTRIES)
+def test_the_spans_that_changed_are_those_that_are_judged_otherwise(old: Sequence[TierEntry], new: Sequence[TierEntry]):
+    spans = changed(old, new)
+    for half_hours in range(-1, 24):
+        at = hour(half_hours / 2)
+        differs = standing_before(old, at) != standing_before(new, at)
+        assert differs == any(span.after < at <= span.until for span in spans)
+    assert all(before.until < after.after for before, after in pairwise(spans))
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 4)), max_size=6))
+def test_united_spans_are_the_same_time(drawn: Sequence[tuple[int, int]]):
+    spans = [Span(hour(at), hour(at + length)) for at, length in drawn]
+    found = united(spans)
+    for half_hours in range(28):
+        at = hour(half_hours / 2)
+        assert any(span.after < at <= span.until for span in spans) == any(
+            span.after < at <= span.until for span in found
+        )
+    assert all(before.until < after.after for before, after in pairwise(found))
+
+
+async def given_for(pool: Pool) -> list[int]:
+    """The points of each order, in the order of time."""
+    rows = await pool.fetch("SELECT given FROM purchase ORDER BY occurred_at, order_id")
+    return [sum(row["given"].values()) for row in rows]
+
+
+def bought(count: int, at: datetime | None = None) -> list[Event]:
+    return [purchase(f"{number:03}", "100.00", at or hour(1 + number)) for number in range(count)]
+
+
+async def test_a_tier_event_loads_only_the_orders_that_it_changes(points_pool: Pool, monkeypatch: pytest.MonkeyPatch):
+    await deliver(points_pool, *bought(50), tier([(hour(0), "1.25")]))
+    loaded: list[str] = []
+    made = orders.orders_by_row
+
+    def by_row(rows: Sequence[dict[str, str]]) -> object:
+        loaded.extend(row["order_id"] for row in rows)
+        return made(rows)
+
+    monkeypatch.setattr(retelling, "orders_by_row", by_row)
+    await deliver(points_pool, tier([(hour(0), "1.25"), (hour(60), "1.5")]))
+    assert loaded == []
+    await deliver(points_pool, tier([(hour(0), "1.25"), (hour(10), "1.5"), (hour(12.5), "1.25")]))
+    assert loaded == ["010", "011"]
+    assert (await given_for(points_pool))[8:14] == [125, 125, 150, 150, 125, 125]
+    await check_books(points_pool)
+
+
+@pytest.fixture
+def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retelling, "MOST", 10)
+    monkeypatch.setattr(retelling, "_LEAST", 10)
+
+
+@pytest.mark.usefixtures("few_at_once")
+@pytest.mark.parametrize("at", [None, hour(5)], ids=["at different instants", "all at one instant"])
+async def test_what_a_new_timeline_changes_is_settled_part_by_part(points_pool: Pool, at: datetime | None):
+    await deliver(points_pool, *bought(45, at))
+    await deliver(points_pool, tier([(hour(0), "1.25")]))
+    assert sorted(await given_for(points_pool)) == [100] * 35 + [125] * 10
+    assert await points_pool.fetchval("SELECT count(*) FROM resettling") == 1
+    await check_books(points_pool)
+    # The customer's next event goes on, and is judged by the timeline that is known.
+    await deliver(points_pool, purchase("new", "100.00", hour(100)))
+    assert sorted(await given_for(points_pool)) == [100] * 25 + [125] * 21
+    # An order that was not settled yet is refunded at the tier from before; it is settled in its turn.
+    await deliver(points_pool, refund("044", "r", "20.00", hour(200)))
+    await resettle(points_pool, NOW)
+    assert await points_pool.fetchval("SELECT count(*) FROM resettling") == 0
+    assert (await balances(points_pool)).available == 45 * 125 + 100
+    await check_books(points_pool)
+
+
+@pytest.mark.usefixtures("few_at_once")
+async def test_another_timeline_before_the_first_is_settled_leads_to_the_same_books(points_pool: Pool):
+    await deliver(points_pool, *bought(45))
+    await deliver(points_pool, tier([(hour(0), "1.25")]))
+    await deliver(points_pool, tier([(hour(20.5), "1.5")], verb="corrected"))
+    await deliver(points_pool, tier([(hour(0), "1.25"), (hour(30.5), "1")], verb="corrected"))
+    await resettle(points_pool, NOW)
+    assert await given_for(points_pool) == [125] * 30 + [100] * 15
+    await check_books(points_pool)
+
+
+async def test_of_a_long_timeline_only_what_decides_is_loaded(points_pool: Pool):
+    entries = [(hour(number), "1.25" if number % 2 else "1") for number in range(60)]
+    await deliver(points_pool, tier(entries))
+    assert await points_pool.fetchval("SELECT count(*) FROM tier_entry") == 60
+    at = hour(10.5)
+    async with points_pool.acquire() as connection:
+        found = await timelines.load(connection, ["ann"], lambda _: Span(at, at + timedelta(hours=2)))
+    assert [entry.effective_at for entry in found["ann"]] == [hour(10), hour(11), hour(12)]
+    await deliver(points_pool, purchase("1", "100.00", hour(11.5)), purchase("2", "100.00", hour(12.5)))
+    assert await given_for(points_pool) == [125, 100]
+    # Told anew from the 50th on: the entries before stay.
+    await deliver(points_pool, tier([(hour(50), "1.5")]))
+    assert await points_pool.fetchval("SELECT count(*) FROM tier_entry") == 51
+    await deliver(points_pool, purchase("3", "100.00", hour(70)))
+    assert await given_for(points_pool) == [125, 100, 150]
+    await check_books(points_pool)
+
+
+@given(_ENTRIES, _ENTRIES, st.integers(0, 9))
+def test_a_part_of_a_timeline_revises_as_all_of_it(old: Sequence[TierEntry], told: Sequence[TierEntry], start: int):
+    later = [entry for entry in told if entry.effective_at >= hour(start)]
+    before = [entry for entry in old if entry.effective_at < hour(start)][-1:]
+    part = (*before, *(entry for entry in old if entry.effective_at >= hour(start)))
+    new = revised(old, later, hour(start))
+    assert changed(old, new) == changed(part, revised(part, later, hour(start)))
