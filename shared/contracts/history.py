@@ -51,14 +51,22 @@ class History:
 
     def _refold(self, end: Place | None) -> tuple[Fold, Taken | None]:
         """Fold from the last checkpoint on, up to the refund at `end`; tells what the last one took."""
-        fold, taken = self._folds[-1].copy(), None
+        fold = self._folds[-1].copy()
         first = 0 if fold.last is None else bisect(self._refunds, fold.last, key=place_of)
-        for refund in self._refunds[first : None if end is None else bisect(self._refunds, end, key=place_of)]:
-            taken = fold.add(refund)
-            if fold.is_checkpoint:
-                fold.since = 0
-                self._folds.append(fold.copy())
+        refunds = self._refunds[first : None if end is None else bisect(self._refunds, end, key=place_of)]
+        if not refunds:
+            return fold, None
+        for refund in refunds[:-1]:
+            fold.put(refund)
+            self._mark(fold)
+        taken = fold.add(refunds[-1])
+        self._mark(fold)
         return fold, taken
+
+    def _mark(self, fold: Fold) -> None:
+        if fold.is_checkpoint:
+            fold.since = 0
+            self._folds.append(fold.copy())
 
     @staticmethod
     def _last(fold: Fold) -> Place:

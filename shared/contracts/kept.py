@@ -215,24 +215,31 @@ class Fold:
         Raises:
             ValueError: it counts before the last run, and others have to be folded again.
         """
+        before, scale = self.put(refund)
+        asked = Fraction(units(refund.amount), UNITS)
+        return Taken(refund.refund_id, asked, Fraction(before - self._left, scale))
+
+    def put(self, refund: Refund) -> tuple[int, int]:
+        """Add a refund as `add` does; returns what was kept before it, and over which scale."""
         if not self.accepts(refund):
             raise ValueError(f"refund {refund.refund_id} counts before refunds that were folded")
-        asked = units(refund.amount)
         if not self.is_final:
             self._begin_run(self._kind_of(refund))
         before, scale = self._left, self._base.scale
         if not self.is_final:
-            self._extend_run(refund, asked)
+            self._extend_run(refund, units(refund.amount))
         place = refund.place
         self.last = place if self.last is None else max(self.last, place)
         self.count += 1
         self.since += 1
-        return Taken(refund.refund_id, Fraction(asked, UNITS), Fraction(before - self._left, scale))
+        return before, scale
 
     def kept(self, taken: Iterable[Taken] = ()) -> Kept:
         """What is kept; `taken` are told with it."""
         if self.gone:
             return Kept(0, UNITS, (), tuple(taken), gone=True)
+        if not self._purchase.lines:
+            return Kept(self._left, UNITS, (), tuple(taken), gone=False)
         base = self._ended()
         lines = [
             KeptLine(line, amount)

@@ -16,9 +16,11 @@ ROUNDED_SCALE: Final = UNITS << 512
 _NOTHING: Final = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Remains:
     """Lines in the order of the purchase: what is kept of each is its amount over `scale`, a multiple of `UNITS`.
+
+    It is never changed; to freeze it would double its cost.
 
     `rest` is the money of an order without lines. `gone` are the indices of lines that are gone; `returned` is what
     came back of free lines, by index. `rounded` tells whether any amount was rounded.

@@ -51,12 +51,10 @@ class Books:
     changes: Changes = field(default_factory=Changes)
     due_before: dict[str, datetime] = field(default_factory=dict, init=False)
     """When something fell due for customers next, as it was loaded."""
-    _of_origins: dict[Key, dict[UUID, None]] = field(default_factory=dict, init=False)
+    _by_origin: dict[str, dict[str, dict[UUID, None]]] = field(default_factory=dict, init=False)
+    """By customer, of those that were asked for, and origin: the lots that are known."""
 
     def __post_init__(self) -> None:
-        for lots in self.state.lots.values():
-            for lot in lots.values():
-                self._of_origins.setdefault((lot.customer_id, lot.origin), {})[lot.id] = None
         for customer, account in self.state.accounts.items():
             if account.due_at is not None:
                 self.due_before[customer] = account.due_at
@@ -68,13 +66,19 @@ class Books:
     def own_lots(self, key: Key) -> list[Lot]:
         """The lots of a customer, of those that are loaded or were made since, that came from one origin."""
         lots = self.lots_of(key[0])
-        return [lots[lot_id] for lot_id in self._of_origins.get(key, ())]
+        by_origin = self._by_origin.get(key[0])
+        if by_origin is None:
+            by_origin = self._by_origin[key[0]] = {}
+            for lot in lots.values():
+                by_origin.setdefault(lot.origin, {})[lot.id] = None
+        return [lots[lot_id] for lot_id in by_origin.get(key[1], ())]
 
     def know(self, lots: Iterable[Lot]) -> None:
         """Add lots that were loaded; those that are known stay as they are."""
         for lot in lots:
             self.lots_of(lot.customer_id).setdefault(lot.id, lot)
-            self._of_origins.setdefault((lot.customer_id, lot.origin), {})[lot.id] = None
+            if lot.customer_id in self._by_origin:
+                self._by_origin[lot.customer_id].setdefault(lot.origin, {})[lot.id] = None
 
     def fitting(self, customer: str, points: Mapping[str, int]) -> Mapping[str, int]:
         """Points (by rule) as far as they fit the customer's account, the last of them cut first."""
@@ -116,7 +120,9 @@ class Books:
         lots = self.lots_of(customer)
         for lot in movement.made:
             lots[lot.id] = lot
-            self._of_origins.setdefault((customer, lot.origin), {})[lot.id] = None
+        if movement.made and (by_origin := self._by_origin.get(customer)) is not None:
+            for lot in movement.made:
+                by_origin.setdefault(lot.origin, {})[lot.id] = None
         for lot in movement.changed:
             lots[lot.id] = lot
         changes = self.changes

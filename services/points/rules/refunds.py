@@ -1,6 +1,6 @@
 """The refunds of an order: what they left of it, one after the other, whenever each arrives."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from shared.contracts.history import History
@@ -28,11 +28,13 @@ class Refunds:
     `known` has those that were loaded by their id, and all that arrived since.
     """
 
-    def __init__(self, fold: Fold, history: History, known: Mapping[str, Refund]) -> None:
-        """`fold` is of all refunds; `history` has those that one can still arrive among."""
+    def __init__(self, fold: Fold, history: Callable[[], History], known: Mapping[str, Refund]) -> None:
+        """`fold` is of all refunds; `history` has those that one can still arrive among, without those added here."""
         self.fold = fold
         self.known: Final = dict(known)
-        self._history: History | None = history
+        self._make_history: Final = history
+        self._history: History | None = None
+        self._added: list[Refund] = []
         self.checkpoints: dict[Place, Checkpoint] = {}
         """What is to be stored with refunds, by their place."""
         self.void_after: Place | None = None
@@ -52,11 +54,11 @@ class Refunds:
         needed only where `needs_later` tells so.
         """
         purchase = Purchase.of(bought)
-        if later is None:
-            fold = Fold.from_json(purchase, stored or {})
-            return cls(fold, History(fold.copy()), known or {})
-        history = History(Fold.from_json(purchase, later.checkpoint), later.refunds)
-        return cls(history.fold() if stored is None else Fold.from_json(purchase, stored), history, known or {})
+        start, refunds = (stored or {}, ()) if later is None else later
+        fold = Fold.from_json(purchase, stored or {})
+        if stored is None and later is not None:
+            fold = History(fold, refunds).fold()
+        return cls(fold, lambda: History(Fold.from_json(purchase, start), refunds), known or {})
 
     @property
     def kept(self) -> Kept | None:
@@ -67,40 +69,41 @@ class Refunds:
         """Add a refund; returns what it took of what those before it had left (once an order is gone: nothing).
 
         Raises:
-            LookupError: it counts before others that have to be folded again, and they were not loaded.
+            ValueError: it counts before others that have to be folded again, and they were not loaded.
         """
         fold, place = self.fold, refund.place
         is_latest = fold.last is None or place > fold.last
         is_settled = is_latest or fold.is_final
         self.known[refund.refund_id] = refund
-        self._note(refund)
+        if self._history is not None:
+            self._history.note(refund)
+        else:
+            self._added.append(refund)
         if fold.accepts(refund):
             taken = fold.add(refund)
             if is_latest and fold.is_checkpoint:
                 fold.since = 0
                 self.checkpoints[place] = Checkpoint(fold.count, fold.copy())
             if not is_settled and taken.taken < taken.asked:
-                taken = self._after(refund).taken(refund)
+                taken = self._past().taken(refund)
         else:
-            history = self._after(refund)
+            history = self._past()
             taken, self.fold = history.taken(refund), history.fold()
         if not is_latest:
             self._forget_after(place)
         return taken
 
-    def _after(self, refund: Refund) -> History:
-        if self._history is None:
-            raise LookupError(f"the refunds after {refund.refund_id} have to be known")
-        return self._history
+    def _past(self) -> History:
+        """The history with all that was added.
 
-    def _note(self, refund: Refund) -> None:
-        if self._history is None or self.fold.is_final:
-            return
-        if self._history.covers(refund):
-            self._history.note(refund)
-        else:
-            # It is accepted, and so is all that arrives with it: nothing is folded again.
-            self._history = None
+        Raises:
+            ValueError: one of them counts before it, so later refunds were needed and not loaded.
+        """
+        if self._history is None:
+            self._history = self._make_history()
+            for refund in self._added:
+                self._history.note(refund)
+        return self._history
 
     def _forget_after(self, place: Place) -> None:
         self.void_after = place if self.void_after is None else min(place, self.void_after)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
 
-from services.points.rules.known import EMPTY, Changes, Hold, Key, State
+from services.points.rules.known import Changes, Hold, Key, State
 from services.points.rules.ledger import Lot, Transaction
 from services.points.store import accounts, births, limits, refunds, retelling, timelines
 from services.points.store.documents import order_to_json
@@ -39,8 +39,10 @@ async def save(connection: Connection, state: State, changes: Changes) -> None:
 async def _save_orders(
     connection: Connection, state: State, changes: Changes, made: Sequence[tuple[object, ...]]
 ) -> None:
-    if made:
-        await connection.copy_records_to_table("purchase", records=made, columns=_PURCHASE_COLUMNS)
+    # Of orders without refunds, nearly all, the column is left to its default.
+    for width in {len(row) for row in made}:
+        rows = [row for row in made if len(row) == width]
+        await connection.copy_records_to_table("purchase", records=rows, columns=_PURCHASE_COLUMNS[:width])
     if changes.orders_changed:
         await _update_orders(connection, state, changes.orders_changed)
     if changes.order_transactions:
@@ -157,8 +159,7 @@ async def _update_lots(connection: Connection, lots: Collection[Lot]) -> None:
 
 def _order_row(key: Key, state: State) -> tuple[object, ...]:
     order = state.orders[key]
-    refunds = state.refunds.get(key)
-    return (
+    row = (
         key[0],
         order.order_id,
         order.source,
@@ -171,9 +172,9 @@ def _order_row(key: Key, state: State) -> tuple[object, ...]:
         order.standing.multiplier,
         order.found,
         order.delivered_at,
-        [order.first_transaction],
-        EMPTY if refunds is None else refunds.fold.to_json(),
+        (order.first_transaction,),
     )
+    return (*row, state.refunds[key].fold.to_json()) if key in state.refunds else row
 
 
 _PURCHASE_COLUMNS = (
