@@ -15,7 +15,20 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from tests.bench import contest, crowd, figures, growth, latency, machine, memory, serving, stream, verdicts, volume
+from tests.bench import (
+    contest,
+    crowd,
+    figures,
+    growth,
+    histories,
+    latency,
+    machine,
+    memory,
+    serving,
+    stream,
+    verdicts,
+    volume,
+)
 from tests.bench.figures import Figure
 from tests.bench.plan import Plan
 from tests.bench.testbed import Testbed
@@ -25,6 +38,7 @@ ALONE = {
     "api": serving.measure,
     "crowd": crowd.measure,
     "growth": growth.measure,
+    "histories": histories.measure,
     "memory": memory.measure,
     "volume": volume.measure,
     "judging": verdicts.measure,

@@ -31,10 +31,11 @@ RESIGN_SQL = "SELECT pg_advisory_unlock($1)"
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """So many events, drained by so many workers."""
+    """So many events, drained by so many workers of a service."""
 
     events: int
     workers: int = 1
+    service: str = "points"
 
 
 def count(plan: Plan) -> int:
@@ -119,9 +120,10 @@ async def drain_into(bed: Testbed, database: tuple[str, Pool], wanted: Drain) ->
         stack.push_async_callback(leader.fetchval, RESIGN_SQL, _LEADER_LOCK)
         async with barred(pool):
             started = [
-                await stack.enter_async_context(worker(bed, url, number=number)) for number in range(wanted.workers)
+                await stack.enter_async_context(worker(bed, url, wanted.service, number))
+                for number in range(wanted.workers)
             ]
-            await joined(bed, "points", wanted.workers)
+            await joined(bed, wanted.service, wanted.workers)
         meter = Meter(bed, pool, {"worker": [process.pid for process in started]})
         return await watch(wanted.events, lambda: handled(bed, pool), meter)
 
