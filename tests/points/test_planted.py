@@ -9,7 +9,7 @@ that gives points back without their date; a sweep that activates twice, or over
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -23,12 +23,12 @@ from services.points.handlers.holding import Reservation
 from services.points.handlers.spending import ForReference
 from services.points.rules import due, ledger, movements, orders, settling
 from services.points.rules.known import Order
-from services.points.rules.ledger import AVAILABLE, EXPIRED, Account, Lot, Movement, Occasion, Portion
+from services.points.rules.ledger import Account, Lot, Movement, Occasion
 from services.points.rules.movements import _Flow
 from services.points.rules.orders import OrderCase
 from services.points.rules.ruleset import RuleBook
 from services.points.rules.tiers import Standing
-from services.points.store import limits, lots, saving, sweeping
+from services.points.store import limits, lots, saving, statement, sweeping
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool
 from tests.points import books, shop
@@ -214,14 +214,6 @@ async def cancelled_in_time(pool: Pool) -> None:
 # The wrong versions.
 
 
-def expire_granted(account: Account, over: Sequence[Lot], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
-    flow = _Flow(account)
-    for lot in over:
-        flow.move(Portion(lot, lot.granted), AVAILABLE, EXPIRED)
-        flow.changed[lot.id] = flow.changed[lot.id]._replace(remaining=0)
-    return flow.end("expired", -sum(lot.granted for lot in over), occasion, next(ids))
-
-
 def units_in_floats(amount: str) -> int:
     return int(float(amount) * 10_000)
 
@@ -249,7 +241,16 @@ def without_date(lot: Lot, _now: datetime, _fresh: datetime) -> Lot:
 
 Plant = tuple[object, str, Any]
 PLANTS: dict[str, tuple[Scenario, list[Plant]]] = {
-    "expiry of a spent lot subtracts twice": (spent_and_over, [(movements, "expire", expire_granted)]),
+    "expiry of a spent lot subtracts twice": (
+        spent_and_over,
+        [
+            (
+                statement,
+                "PLAIN_DUES_SQL",
+                statement.PLAIN_DUES_SQL.replace("(SELECT sum(remaining)", "(SELECT sum(granted)"),
+            )
+        ],
+    ),
     "floats": (cents, [(orders, "units", units_in_floats)]),
     "first in, first out by creation": (
         soonest_first,

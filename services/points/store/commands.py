@@ -28,6 +28,8 @@ def is_plain(state: State, changes: Changes) -> bool:
         changes.lots_made
         or changes.orders_made
         or changes.orders_changed
+        or changes.order_transactions
+        or changes.resettling
         or changes.refunds
         or changes.accruals
         or changes.payments

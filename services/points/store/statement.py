@@ -141,14 +141,22 @@ LIMIT $4
 """
 
 PAGE_OF_ORDER_SQL = """
-SELECT id, customer_id, sequence, kind, points, available_after, occurred_at, recorded_at, reason,
-       activates_at, expires_at
-FROM transaction
-WHERE id IN (
-    SELECT unnest(transaction_ids) FROM purchase WHERE customer_id = $1 AND order_id = $5
+SELECT * FROM (
+    (SELECT transaction.id, customer_id, sequence, kind, points, available_after, occurred_at, recorded_at, reason,
+            activates_at, expires_at
+     FROM order_transaction JOIN transaction USING (customer_id, sequence)
+     WHERE customer_id = $1 AND order_id = $5 AND sequence < $2 AND ($3::text IS NULL OR kind = $3)
+     ORDER BY sequence DESC
+     LIMIT $4)
     UNION ALL
-    SELECT transaction_id FROM order_transaction WHERE customer_id = $1 AND order_id = $5 AND sequence < $2
-) AND customer_id = $1 AND sequence < $2 AND ($3::text IS NULL OR kind = $3)
+    (SELECT id, customer_id, sequence, kind, points, available_after, occurred_at, recorded_at, reason,
+            activates_at, expires_at
+     FROM transaction
+     WHERE id = ANY (ARRAY (SELECT unnest(transaction_ids) FROM purchase WHERE customer_id = $1 AND order_id = $5))
+       AND customer_id = $1 AND sequence < $2 AND ($3::text IS NULL OR kind = $3)
+     ORDER BY sequence DESC
+     LIMIT $4)
+) AS found
 ORDER BY sequence DESC
 LIMIT $4
 """
