@@ -12,6 +12,14 @@ from shared.postgres.pool import Connection
 _MOST: Final = 16
 """A timeline of up to so many entries, as nearly all are, is loaded whole."""
 
+
+class Last(NamedTuple):
+    """The last entries of timelines, by customer, and the customers whose timeline is not settled to its end."""
+
+    entries: dict[str, list[TierEntry]]
+    unsettled: list[str]
+
+
 LAST_SQL = """
 SELECT found.* FROM unnest(string_to_array($1, chr(31))) AS wanted (customer_id) CROSS JOIN LATERAL (
     SELECT customer_id, effective_at, tier, multiplier, rise FROM tier_entry
@@ -22,13 +30,6 @@ SELECT found.* FROM unnest(string_to_array($1, chr(31))) AS wanted (customer_id)
 UNION ALL
 SELECT customer_id, since, NULL, NULL, NULL FROM resettling WHERE customer_id = ANY(string_to_array($1, chr(31)))
 """
-
-
-class Last(NamedTuple):
-    """The last entries of timelines, by customer, and the customers whose timeline is not settled to its end."""
-
-    entries: dict[str, list[TierEntry]]
-    unsettled: list[str]
 
 
 async def last(connection: Connection, customers: Collection[str]) -> Last:
