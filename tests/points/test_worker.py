@@ -34,7 +34,7 @@ def test_each_type_is_read_from_its_topic():
 
 
 async def test_the_job_measures_what_the_ledger_is_out_by(points_pool: Pool):
-    job, _ = worker.spec(Settings()).jobs
+    job, *_ = worker.spec(Settings()).jobs
     await deliver(points_pool, purchase("1", "100.00"))
     await job.run(points_pool, NOW)
     assert telemetry.LEDGER_IMBALANCE._value.get() == 0
