@@ -81,6 +81,7 @@ POINTS: Mapping[str, Fate] = {
     "hold.portions": N,
     "hold.reference": ID,
     "hold.state": W,
+    **dict.fromkeys(("every_posting.source", "every_posting.target"), W),
     "limit_use.owner": ID,
     "limit_use.rule": W,
     "limit_use.span": W,
