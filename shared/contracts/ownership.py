@@ -76,7 +76,7 @@ def _time(record: Record, time: object) -> datetime | None:
         moment = parse_instant(time)
     except ValueError:
         return None
-    return moment if moment <= record.timestamp + MOST_AHEAD else None
+    return moment if moment - record.timestamp <= MOST_AHEAD else None
 
 
 def _text(content: bytes | None) -> str | None:

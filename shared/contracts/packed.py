@@ -61,7 +61,7 @@ def restore(flat: Flat, record: Record) -> Event | None:
     id_, source, time, correlation_id, causation_id, traceparent = flat[:6]
     customer_id, order_id, currency, total, lines, channel, store_id, coupon_codes = flat[6:]
     moment = datetime.fromisoformat(time)
-    if moment > record.timestamp + MOST_AHEAD:
+    if moment - record.timestamp > MOST_AHEAD:
         return None
     data = made(
         {
