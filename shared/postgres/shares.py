@@ -5,6 +5,7 @@ customer wait for each other anyway, for its row: more of them at once would onl
 """
 
 import asyncio
+from collections import deque
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -44,29 +45,47 @@ CALLER: Final[ContextVar[Caller | None]] = ContextVar("caller", default=None)
 
 @dataclass(slots=True)
 class _Share:
-    """So many connections at once, in the order of arrival."""
+    """So many connections at once, in the order of arrival; `users` hold one, or wait."""
 
-    places: asyncio.Semaphore
+    free: int
     most_waiting: int
     users: int = 0
-    waiting: int = 0
+    waiting: deque[asyncio.Future[None]] = field(default_factory=deque[asyncio.Future[None]])
 
-    async def enter(self) -> None:
-        """Wait for a place.
+    def take(self) -> bool:
+        """Take a place, if one is free and nobody waits for it."""
+        if not self.free or self.waiting:
+            return False
+        self.free -= 1
+        return True
+
+    async def wait(self) -> None:
+        """Take a place when one is free.
 
         Raises:
             BusyError: too many wait already.
         """
-        if not self.places.locked():
-            await self.places.acquire()
-            return
-        if self.waiting >= self.most_waiting:
+        if len(self.waiting) >= self.most_waiting:
             raise BusyError("too many requests wait for a connection")
-        self.waiting += 1
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append(turn)
         try:
-            await self.places.acquire()
-        finally:
-            self.waiting -= 1
+            await turn
+        except BaseException:
+            if turn.cancelled():
+                self.waiting.remove(turn)
+            else:  # it was given a place in the very moment in which it gave up
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Give a place to who waits for the longest."""
+        while self.waiting:
+            turn = self.waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.free += 1
 
 
 @dataclass(slots=True)
@@ -76,8 +95,20 @@ class Shares:
     size: int
     _shares: dict[tuple[str, str], _Share] = field(default_factory=dict[tuple[str, str], _Share])
 
-    async def enter(self, caller: Caller) -> list[tuple[str, str]]:
-        """Take a place in each share that the caller counts to; returns them, to be left.
+    def take(self, caller: Caller) -> list[tuple[str, str]] | None:
+        """Take a place in each share that the caller counts to, to be left; None where one is not free."""
+        taken: list[tuple[str, str]] = []
+        for key, places in self._wanted(caller):
+            share = self._share(key, places)
+            if not share.take():
+                self._forget(key, share)
+                self.leave(taken)
+                return None
+            taken.append(key)
+        return taken
+
+    async def wait(self, caller: Caller) -> list[tuple[str, str]]:
+        """The same, when they are free.
 
         Raises:
             BusyError: see there.
@@ -85,13 +116,10 @@ class Shares:
         taken: list[tuple[str, str]] = []
         try:
             for key, places in self._wanted(caller):
-                most_waiting = _MOST_WAITING_IN_ALL if key == _WRITES else MOST_WAITING
-                share = self._shares.get(key)
-                if share is None:
-                    share = self._shares[key] = _Share(asyncio.Semaphore(places), most_waiting)
-                share.users += 1
+                share = self._share(key, places)
                 try:
-                    await share.enter()
+                    if not share.take():
+                        await share.wait()
                 except BaseException:
                     self._forget(key, share)
                     raise
@@ -101,11 +129,19 @@ class Shares:
             raise
         return taken
 
+    def _share(self, key: tuple[str, str], places: int) -> _Share:
+        share = self._shares.get(key)
+        if share is None:
+            most_waiting = _MOST_WAITING_IN_ALL if key == _WRITES else MOST_WAITING
+            share = self._shares[key] = _Share(places, most_waiting)
+        share.users += 1
+        return share
+
     def leave(self, taken: list[tuple[str, str]]) -> None:
         """Give places back."""
         for key in reversed(taken):
             share = self._shares[key]
-            share.places.release()
+            share.leave()
             self._forget(key, share)
 
     def _forget(self, key: tuple[str, str], share: _Share) -> None:
@@ -176,18 +212,22 @@ class SharedPool(asyncpg.Pool):
 
     async def _acquire(self, timeout: float | None) -> Any:  # noqa: ANN401, ASYNC109 as in asyncpg
         caller = CALLER.get()
-        taken: list[tuple[str, str]] = []
+        taken = [] if caller is None else self._shares.take(caller)
+        bound = WAIT_SECONDS if taken is None or not self.get_idle_size() else None
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                if caller is not None:
-                    taken = await self._shares.enter(caller)
+            if bound is None:  # nothing to wait for: a bound would cost more than all else here
                 connection = await super()._acquire(timeout)
+            else:
+                async with asyncio.timeout(bound):
+                    if taken is None and caller is not None:
+                        taken = await self._shares.wait(caller)
+                    connection = await super()._acquire(timeout)
         except BaseException as error:
-            self._shares.leave(taken)
+            self._shares.leave(taken or [])
             if type(error) is TimeoutError:
                 raise BusyError(f"no connection was free for {WAIT_SECONDS:.0f} seconds") from None
             raise
-        self._taken[connection] = taken
+        self._taken[connection] = taken or []
         return connection
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ANN401, ASYNC109 as in asyncpg

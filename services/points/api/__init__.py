@@ -7,7 +7,7 @@ from services.points.settings import Settings
 from shared.http.app import new_app
 from shared.postgres.pool import Pool
 
-_PARTS = (balances, statements, quotes, redemptions, holds, adjustments, rewards, earning_rules)
+_PARTS = (balances, redemptions, statements, quotes, holds, adjustments, rewards, earning_rules)
 
 
 def build(settings: Settings, pool: Pool) -> FastAPI:

@@ -119,14 +119,16 @@ async def _redeem(connection: Connection, call: Call, wanted: RewardRedemption |
         raise insufficient(error) from error
     except ReferenceUsedError as error:
         detail = "The first redemption with this reference was cancelled: use a new reference."
-        raise Problem(409, "reference_used", detail, redemption=_view(cast("Redemption", error.first))) from error
+        raise Problem(
+            409, "reference_used", detail, redemption=_view(cast("Redemption", error.first)).model_dump(mode="json")
+        ) from error
     except RefusedError as error:
         raise Problem(409, error.code, error.detail) from error
     except NotFoundError as error:
         raise Problem(404, "not_found", "There is no such reward.") from error
 
 
-def _view(one: Redemption) -> dict[str, object]:
+def _view(one: Redemption) -> RedemptionView:
     return RedemptionView(
         id=one.id,
         customer_id=one.customer_id,
@@ -139,4 +141,4 @@ def _view(one: Redemption) -> dict[str, object]:
         transaction_id=one.transaction_id,
         created_at=one.created_at,
         cancelled_at=one.cancelled_at,
-    ).model_dump(mode="json")
+    )

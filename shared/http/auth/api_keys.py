@@ -48,7 +48,8 @@ class KeysFile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    hmac_key: bytes
+    mac: hmac.HMAC
+    """Keyed, before the secret: a copy of it costs a tenth of a new one."""
     digest: bytes
     principal: Principal
 
@@ -68,8 +69,9 @@ class ApiKeys:
         known = self._file.content().get(parts[1])
         if known is None:
             return None
-        digest = hmac.digest(known.hmac_key, parts[2].encode(), "sha256")
-        return known.principal if hmac.compare_digest(digest, known.digest) else None
+        mac = known.mac.copy()
+        mac.update(parts[2].encode())
+        return known.principal if hmac.compare_digest(mac.digest(), known.digest) else None
 
     def _parse(self, content: bytes) -> Mapping[str, _Known]:
         known: dict[str, _Known] = {}
@@ -79,7 +81,8 @@ class ApiKeys:
                 _log.error("api_key_refused", key_id=entry.id, scopes=entry.scopes)
                 continue
             principal = Principal(Kind.KEY, entry.id, frozenset(entry.scopes))
-            known[entry.id] = _Known(_hmac_key(entry.salt, self._pepper), bytes.fromhex(entry.hash), principal)
+            mac = hmac.new(_hmac_key(entry.salt, self._pepper), digestmod="sha256")
+            known[entry.id] = _Known(mac, bytes.fromhex(entry.hash), principal)
         return known
 
 
