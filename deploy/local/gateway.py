@@ -26,6 +26,7 @@ from shared.http import docs
 from shared.http.probes import routes as probes
 from shared.http.server import serve
 from shared.postgres.shares import open_shared_pool
+from shared.process import garbage
 
 
 class Gateway:
@@ -131,6 +132,7 @@ async def _serve(port: int) -> None:
                 await open_shared_pool(url, application=f"wafa-{service}-api", max_size=size)
             )
             apps[service] = importlib.import_module(f"services.{service}.api").build(settings, pool)
+        garbage.spare()
         await serve(Gateway(apps), LOOPBACK, port)
 
 

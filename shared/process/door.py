@@ -19,7 +19,7 @@ from shared.messaging.worker import EXIT_RESTART, Worker, WorkerSpec, stop_on_si
 from shared.postgres.migrate import MigrationChangedError, migrate
 from shared.postgres.pool import Pool, open_pool
 from shared.postgres.shares import open_shared_pool
-from shared.process import dead_letters, positions
+from shared.process import dead_letters, garbage, positions
 from shared.process.pulse import beating
 from shared.process.settings import ServiceSettings
 
@@ -136,7 +136,9 @@ async def _serve_api(door: Door[S], settings: S) -> int:
     async with await open_shared_pool(
         settings.database_url, application=application, max_size=settings.pool_size
     ) as pool:
-        await serve(door.api(settings, pool), settings.host, settings.port, settings.limits())
+        app = door.api(settings, pool)
+        garbage.spare()
+        await serve(app, settings.host, settings.port, settings.limits())
     return 0
 
 

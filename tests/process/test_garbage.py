@@ -1,0 +1,14 @@
+import gc
+
+from shared.process import garbage
+
+
+def test_what_is_there_is_not_looked_at_again():
+    before = gc.get_threshold()
+    try:
+        garbage.spare()
+        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold()[0] > before[0]
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
