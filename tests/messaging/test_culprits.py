@@ -129,6 +129,7 @@ async def test_nobody_is_refused_while_the_database_is_not_well(desk: Desk, monk
     desk.handler.breaks = fail_for("bad", by=KINDS["disk full"])
     await desk.deliver(mixed(20))
     assert asked == 8
+    assert all(len(call) == 20 for call in desk.handler.calls), "nothing is rehearsed"
     assert len(await desk.effects()) == 20
     assert await desk.letters() == []
 
