@@ -15,9 +15,15 @@ Arrived = tuple[Key, tuple[int | None, Refund]]
 """A refund with its order and the how many-th of it it is, None where that is not known."""
 
 KNOWN_SQL = """
-SELECT customer_id, order_id, refund_id, occurred_at, currency, amount, lines
-FROM refund JOIN unnest(string_to_array($1, chr(31)), string_to_array($2, chr(31)), string_to_array($3, chr(31)))
-     AS wanted (customer_id, order_id, refund_id) USING (customer_id, order_id, refund_id)
+SELECT found.*
+FROM unnest(string_to_array($1, chr(31)), string_to_array($2, chr(31)), string_to_array($3, chr(31)))
+     AS wanted (customer_id, order_id, refund_id)
+CROSS JOIN LATERAL (
+    SELECT customer_id, order_id, refund_id, occurred_at, currency, amount, lines FROM refund
+    WHERE refund.customer_id = wanted.customer_id AND refund.order_id = wanted.order_id
+      AND refund.refund_id = wanted.refund_id
+    LIMIT 1
+) AS found
 """
 
 
@@ -69,7 +75,7 @@ FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[])
      AS late (customer_id, order_id, occurred_at, refund_id)
 CROSS JOIN LATERAL (
     SELECT checkpoint FROM refund
-    WHERE refund.customer_id = late.customer_id AND refund.order_id = late.order_id
+    WHERE refund.customer_id || chr(31) || refund.order_id = late.customer_id || chr(31) || late.order_id
       AND (refund.occurred_at, refund.refund_id COLLATE "C") < (late.occurred_at, late.refund_id COLLATE "C")
       AND checkpoint IS NOT NULL
     ORDER BY refund.occurred_at DESC, refund.refund_id COLLATE "C" DESC
@@ -92,7 +98,7 @@ AFTER_SQL = """
 SELECT refund.customer_id, refund.order_id, refund.refund_id, refund.occurred_at, currency, amount, lines, number
 FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[])
      AS start (customer_id, order_id, occurred_at, refund_id)
-JOIN refund ON refund.customer_id = start.customer_id AND refund.order_id = start.order_id
+JOIN refund ON refund.customer_id || chr(31) || refund.order_id = start.customer_id || chr(31) || start.order_id
            AND (refund.occurred_at, refund.refund_id COLLATE "C") > (start.occurred_at, start.refund_id COLLATE "C")
 ORDER BY number NULLS FIRST, refund.occurred_at, refund.refund_id COLLATE "C"
 """
@@ -112,8 +118,8 @@ SELECT wanted.customer_id, wanted.order_id, checkpoint
 FROM unnest($1::text[], $2::text[], $3::bigint[]) AS wanted (customer_id, order_id, number)
 CROSS JOIN LATERAL (
     SELECT checkpoint FROM refund
-    WHERE refund.customer_id = wanted.customer_id AND refund.order_id = wanted.order_id AND checkpoint IS NOT NULL
-      AND (checkpoint->>'known')::bigint < wanted.number
+    WHERE refund.customer_id || chr(31) || refund.order_id = wanted.customer_id || chr(31) || wanted.order_id
+      AND checkpoint IS NOT NULL AND (checkpoint->>'known')::bigint < wanted.number
     ORDER BY refund.occurred_at DESC, refund.refund_id COLLATE "C" DESC
     LIMIT 1
 ) AS found
@@ -174,7 +180,8 @@ FORGET_SQL = """
 UPDATE refund SET checkpoint = NULL
 FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[])
      AS void (customer_id, order_id, occurred_at, refund_id)
-WHERE refund.customer_id = void.customer_id AND refund.order_id = void.order_id AND checkpoint IS NOT NULL
+WHERE refund.customer_id || chr(31) || refund.order_id = void.customer_id || chr(31) || void.order_id
+  AND checkpoint IS NOT NULL
   AND (refund.occurred_at, refund.refund_id COLLATE "C") > (void.occurred_at, void.refund_id COLLATE "C")
 """
 

@@ -98,7 +98,7 @@ CROSS JOIN LATERAL (
     SELECT customer_id, order_id, source, occurred_at, ordinal, rules_version, body, given, tier, multiplier, found,
            delivered_at, refunded
     FROM purchase
-    WHERE purchase.customer_id = part.customer_id AND occurred_at > part.after AND occurred_at <= part.until
+    WHERE purchase.customer_id || '' = part.customer_id AND occurred_at > part.after AND occurred_at <= part.until
       AND (part.multiplier IS NULL
            OR (purchase.tier, purchase.multiplier) IS DISTINCT FROM (part.tier, part.multiplier))
     ORDER BY occurred_at
@@ -118,7 +118,7 @@ FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::te
 CROSS JOIN LATERAL (
     SELECT customer_id, origin, event, occurred_at, rules_version, facts, given, tier, found, withdrawn
     FROM accrual
-    WHERE accrual.customer_id = part.customer_id AND occurred_at > part.after AND occurred_at <= part.until
+    WHERE accrual.customer_id || '' = part.customer_id AND occurred_at > part.after AND occurred_at <= part.until
       AND event <> 'tier_promotion' AND NOT withdrawn
       AND (part.multiplier IS NULL OR accrual.tier IS DISTINCT FROM part.tier)
     ORDER BY occurred_at
