@@ -19,7 +19,8 @@ from aiokafka.partitioner import DefaultPartitioner
 from deploy import topics
 from deploy.sample.cloudevent import PURCHASE_COMPLETED, PURCHASE_REFUNDED, PURCHASES, CloudEvent
 from deploy.sample.publisher import connect
-from shared.contracts.topics import TIERS
+from services.referrals.store import codes
+from shared.contracts.topics import REFERRALS, TIERS
 from shared.contracts.values import format_instant
 from shared.postgres.pool import Pool
 from tests.bench import draining
@@ -43,6 +44,7 @@ _PER_SECOND: Final = 200
 """So many events of the history go on meanwhile."""
 _START: Final = datetime(2025, 1, 1, tzinfo=UTC)
 _HOT: Final = "hot"
+_CODE: Final = "CDFGHJKM"
 
 Events = Callable[[int], Iterator[CloudEvent]]
 
@@ -58,6 +60,8 @@ class History:
     service: str = "points"
     before: Callable[[Pool], Any] | None = None
     """What is done to the database before the bystander buys."""
+    first: Callable[[Pool], Any] | None = None
+    """What is done to the empty database."""
 
 
 def _at(number: int) -> datetime:
@@ -121,6 +125,34 @@ def _more_backfill(count: int) -> Iterator[CloudEvent]:
         yield _timeline(number)
 
 
+def _newest_first(count: int) -> Iterator[CloudEvent]:
+    return (_purchase(_HOT, f"{number}", _at(number)) for number in range(count, 0, -1))
+
+
+def _more_newest_first(count: int) -> Iterator[CloudEvent]:
+    return (_purchase(_HOT, f"{number}", _at(number)) for number in range(0, -count, -1))
+
+
+def _refunds_newest_first(count: int) -> Iterator[CloudEvent]:
+    yield _purchase(_HOT, "1", _START, "900000.00")
+    yield from map(_refund, range(1_000_000 + count, 1_000_001, -1))
+
+
+def _more_refunds_newest_first(count: int) -> Iterator[CloudEvent]:
+    return map(_refund, range(1_000_000, 1_000_000 - count, -1))
+
+
+def _refunds_of_a_friend(count: int) -> Iterator[CloudEvent]:
+    data = {"customer_id": _HOT, "code": _CODE}
+    yield CloudEvent(REFERRALS, "shop.referral.signed_up.v1", "sign-up", "/bench", _START, data)
+    yield from _refunds_newest_first(count - 1)
+
+
+async def _give_code(pool: Pool) -> None:
+    async with pool.acquire() as connection:
+        await codes.add_code(connection, "advocate", _CODE, _START)
+
+
 EXPIRE_SQL = "UPDATE lot SET expires_at = $1"
 DUE_SQL = "UPDATE account SET due_at = $1 WHERE customer_id = 'hot'"
 
@@ -138,6 +170,21 @@ HISTORIES: Final = (
     History("one order with 10,000 refunds", 10_000, _refunds_after, _more_refunds),
     History("10,000 refunds before their purchase", 10_000, _refunds_before, _more_refunds),
     History("a backfill of 8,000 orders newest first, with tiers", 16_000, _backfill, _more_backfill),
+    History("one customer with 40,000 orders", 40_000, _orders, _more_orders, "tiers"),
+    History("a backfill of 8,000 orders newest first", 8_000, _newest_first, _more_newest_first, "tiers"),
+    History("one order with 10,000 refunds", 10_000, _refunds_after, _more_refunds, "tiers"),
+    History("10,000 refunds newest first", 10_000, _refunds_newest_first, _more_refunds_newest_first, "tiers"),
+    History("10,000 refunds before their purchase", 10_000, _refunds_before, _more_refunds, "tiers"),
+    History("one customer with 40,000 orders", 40_000, _orders, _more_orders, "referrals"),
+    History(
+        "10,000 refunds of an order that brought a reward, newest first",
+        10_000,
+        _refunds_of_a_friend,
+        _more_refunds_newest_first,
+        "referrals",
+        first=_give_code,
+    ),
+    History("10,000 refunds before their purchase", 10_000, _refunds_before, _more_refunds, "referrals"),
 )
 
 
@@ -175,6 +222,8 @@ async def _history(plan: Plan, history: History) -> tuple[float, list[float]]:
     """What an event costs, and the seconds that another customer's purchases take, ascending."""
     count = plan.events(history.count, 1_000)
     async with plan.bed.database(history.service) as (url, pool):
+        if history.first is not None:
+            await history.first(pool)
         cost = await _drain(plan, (url, pool), history.service, history.events(count))
         return cost, await _bystand(plan, history, url, pool)
 
@@ -234,7 +283,7 @@ SEEN_SQL: Final = {
 SELECT order_id, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 AS at
 FROM {table} WHERE customer_id = $1
 """
-    for service, table in (("points", "purchase"), ("tiers", "purchase"))
+    for service, table in (("points", "purchase"), ("tiers", "purchase"), ("referrals", "purchase"))
 }
 
 
