@@ -135,11 +135,11 @@ def _more_newest_first(count: int) -> Iterator[CloudEvent]:
 
 def _refunds_newest_first(count: int) -> Iterator[CloudEvent]:
     yield _purchase(_HOT, "1", _START, "900000.00")
-    yield from map(_refund, range(1_000_000 + count, 1_000_001, -1))
+    yield from map(_refund, range(500_000 + count, 500_001, -1))
 
 
 def _more_refunds_newest_first(count: int) -> Iterator[CloudEvent]:
-    return map(_refund, range(1_000_000, 1_000_000 - count, -1))
+    return map(_refund, range(500_000, 500_000 - count, -1))
 
 
 def _refunds_of_a_friend(count: int) -> Iterator[CloudEvent]:

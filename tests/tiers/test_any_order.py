@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.tiers.handlers import events, standing
 from services.tiers.handlers.standing import read_status
 from services.tiers.handlers.verifying import verify
 from services.tiers.rules import curve, customer, refunding, rejudging
@@ -17,7 +18,6 @@ from services.tiers.rules.order import Order
 from services.tiers.rules.program import Program, Tier
 from services.tiers.rules.timeline import judge
 from services.tiers.rules.window import Window
-from services.tiers.store import orders
 from shared.contracts.envelope import Event
 from shared.contracts.kept import Refund
 from shared.contracts.shop import PurchaseRefunded
@@ -58,7 +58,7 @@ SIZES = {"all is loose": (256, 64), "a curve at once": (0, 2), "now and then": (
 def sizes_of_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """How many movements may be loose, and how many instants a stretch of a curve has before it is divided."""
     loose, changes = SIZES[request.param]
-    for module in (customer, rejudging, orders):
+    for module in (customer, rejudging, standing, events):
         monkeypatch.setattr(module, "MOST_LOOSE", loose)
     monkeypatch.setattr(curve, "MOST_CHANGES", changes)
     monkeypatch.setattr(refunding, "_FEW", 1)

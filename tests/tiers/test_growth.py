@@ -80,6 +80,7 @@ async def test_a_customer_from_before_the_curve_is_counted_once(tiers_pool: Pool
         DELETE FROM spend_curve; DELETE FROM loose_refund;
         UPDATE customer SET curve_until = NULL, loose = NULL; UPDATE purchase SET folded = NULL
     """)
+    assert (await read_status(tiers_pool, "ann", day(900))).spend == 0
     assert (await cost(tiers_pool, purchase("first", "200.00", day(-300))))[1] > 700
     assert (await cost(tiers_pool, purchase("second", "200.00", day(-200))))[1] < 60
     await apply(tiers_pool, refund("600", "t", "0.05", day(-1)))

@@ -9,7 +9,7 @@ from typing import Final
 from services.tiers.handlers.standing import load_pasts
 from services.tiers.rules import amount
 from services.tiers.rules.admission import Admission, Key, Known, RefundKey, Step, about, admit, key_of
-from services.tiers.rules.customer import Change, Folded, Standing, fold, leaving, needs_curve
+from services.tiers.rules.customer import MOST_LOOSE, Change, Folded, Standing, fold, leaving, needs_curve
 from services.tiers.rules.program import Program
 from services.tiers.rules.refunding import Reading
 from services.tiers.rules.rejudging import rejudge
@@ -100,7 +100,8 @@ async def _fold(
     found = [one for one, of_one in steps.items() if needs_curve(program, standings[one], of_one)]
     rejudged = set(found)
     ahead = [leaving(standings[one], of_one) for one, of_one in steps.items() if one not in rejudged]
-    days = await orders.load_leaving(connection, [one for one in ahead if one is not None], program.currency)
+    moving = [one for one in ahead if one is not None]
+    days = await orders.load_leaving(connection, moving, program.currency, MOST_LOOSE)
     rejudged.update(one for one, of_one in days.items() if of_one is None)
     folded = [
         fold(program, standings[one], days.get(one) or {}, of_one)

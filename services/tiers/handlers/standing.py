@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from typing import Final
 
 from services.tiers.rules.curve import Curve
-from services.tiers.rules.customer import Leaving, Standing
+from services.tiers.rules.customer import MOST_LOOSE, Leaving, Standing
 from services.tiers.rules.program import Program, Tier
 from services.tiers.rules.rejudging import Past, spend_at
 from services.tiers.rules.timeline import tier_at
@@ -14,6 +15,8 @@ from services.tiers.rules.window import first_day, start_of
 from services.tiers.store import curves, customers, orders, timelines
 from services.tiers.store.programs import load_program
 from shared.postgres.pool import Connection, Pool
+
+_ANY: Final = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,9 @@ async def _spend(connection: Connection, program: Program, standing: Standing, n
     if standing.judged_at <= now:
         judged, today = standing.judged_at.toordinal(), now.toordinal()
         left = Leaving(standing.customer_id, start_of(first_day(judged)), start_of(first_day(today)))
-        days = (await orders.load_leaving(connection, [left], program.currency)).get(standing.customer_id, {})
+        # Where movements were not counted, all orders would have to be folded instead.
+        most = MOST_LOOSE if standing.loose is not None else _ANY
+        days = (await orders.load_leaving(connection, [left], program.currency, most)).get(standing.customer_id, {})
         if days is not None:
             return standing.spend - sum(days.values(), Fraction(0))
     # Something is dated ahead of now, or much has left the window.

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from services.tiers.rules.admission import Admission, Key, RefundKey, Step
-from services.tiers.rules.customer import MOST_LOOSE, Leaving
+from services.tiers.rules.customer import Leaving
 from services.tiers.rules.order import Order, amounts, purchase_of, refund_lines
 from services.tiers.rules.refunding import Read, Reading, Refunding
 from services.tiers.store.fractions import from_columns, to_columns
@@ -117,17 +117,17 @@ CROSS JOIN LATERAL (
 
 
 async def load_leaving(
-    connection: Connection, readings: Sequence[Leaving], currency: str
+    connection: Connection, readings: Sequence[Leaving], currency: str, most: int
 ) -> dict[str, dict[int, Fraction] | None]:
-    """What is kept of the orders in a currency, by customer and day (an ordinal); None: they are too many."""
+    """What is kept of the orders in a currency, by customer and day (an ordinal); None: they are more than `most`."""
     found: dict[str, dict[int, Fraction] | None] = {}
     if not readings:
         return found
     columns = zip(*((one.customer_id, one.start, one.end) for one in readings), strict=True)
     rows: defaultdict[str, list[Row]] = defaultdict(list)
-    for row in await connection.fetch(LEAVING_SQL, *columns, currency, MOST_LOOSE + 1):
+    for row in await connection.fetch(LEAVING_SQL, *columns, currency, most + 1):
         rows[row["customer_id"]].append(row)
-    return {customer_id: _days(found) if len(found) <= MOST_LOOSE else None for customer_id, found in rows.items()}
+    return {customer_id: _days(found) if len(found) <= most else None for customer_id, found in rows.items()}
 
 
 def _days(rows: Iterable[Row]) -> dict[int, Fraction]:
