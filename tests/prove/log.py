@@ -30,6 +30,8 @@ class Read:
     reason: Reason | None
     number: int | None
     """The item that it is, where the history published it."""
+    is_unreadable: bool = False
+    """Whether not even its parts could be told apart."""
 
     @property
     def place(self) -> tuple[str, int, int]:
@@ -97,7 +99,7 @@ def arranged(found: Iterable[Found]) -> Log:
 
 def _read(found: Found) -> Read:
     if isinstance(found, Unreadable):
-        return Read(found.record, None, Reason.NOT_A_CLOUDEVENT, None)
+        return Read(found.record, None, Reason.NOT_A_CLOUDEVENT, None, is_unreadable=True)
     record = found
     if record.topic in _UNREAD:
         return Read(record, None, None, None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
-from tests.prove import faults
+from tests.prove import faults, outsiders
 from tests.prove.faults import Strike
 from tests.prove.patience import until
 from tests.prove.plan import Fault, Plan
@@ -20,6 +20,14 @@ _TRIES: Final = 6
 
 _LONGEST: Final = 3600.0
 """Seconds between two faults of the servers, at most."""
+
+
+ALONE: Final = {
+    **faults.ALONE,
+    Fault.HOT_CUSTOMER: outsiders.hot_customer,
+    Fault.HOSTILE_CALLERS: outsiders.hostile_callers,
+}
+"""Faults that strike while nothing else has yet to recover."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,8 @@ class Nemesis:
     plan: Plan
     say: Callable[[str], None]
     struck: list[Struck] = field(default_factory=list)
+    poisoned: set[tuple[str, int, int]] = field(default_factory=set[tuple[str, int, int]])
+    """Where records are that nobody can read."""
     _gate: Gate = field(default_factory=Gate)
     _given_up: int = 0
     _began: float = 0.0
@@ -65,7 +75,7 @@ class Nemesis:
         on_points, on_others = self._of_workers()
         sessions = [
             one
-            for fault in (*faults.SESSIONS, Fault.RESET_AT_COMMIT)
+            for fault in (*faults.SESSIONS, Fault.RESET_AT_COMMIT, Fault.POISON)
             for one in [fault] * self.plan.faults.get(fault, 0)
         ]
         apis = [Fault.KILL_API] * self.plan.faults.get(Fault.KILL_API, 0)
@@ -81,7 +91,7 @@ class Nemesis:
 
     @property
     def _scene(self) -> Scene:
-        return Scene(self.stage, self.progress, self.writer, self.random)
+        return Scene(self.stage, self.progress, self.writer, self.random, self.poisoned)
 
     def _of_workers(self) -> tuple[list[Fault], list[Fault]]:
         """The faults of workers, for points (which has two) and for the other services."""
@@ -128,6 +138,8 @@ class Nemesis:
         return await faults.WORKERS[fault](self._scene, self.random.choice(running))
 
     async def _session(self, fault: Fault) -> Strike:
+        if fault is Fault.POISON:
+            return await outsiders.poison(self._scene)
         if fault is not Fault.RESET_AT_COMMIT:
             return await faults.SESSIONS[fault](self._scene)
         turn = sum(1 for one in self.struck if one.fault is fault)
@@ -135,18 +147,18 @@ class Nemesis:
 
     async def _servers(self) -> None:
         """Strike the servers one after another, spread over what the others do."""
-        some = self._shuffled(one for fault in faults.ALONE for one in [fault] * self.plan.faults.get(fault, 0))
+        some = self._shuffled(one for fault in ALONE for one in [fault] * self.plan.faults.get(fault, 0))
         others = sum(self.plan.faults.values()) - len(some)
         for number, fault in enumerate(some, start=1):
             await until(lambda number=number: self._are_past(others * number / (len(some) + 1)), _LONGEST)
             for _ in range(_TRIES):
                 async with self._gate.alone():
-                    if self._note(fault, await faults.ALONE[fault](self._scene)):
+                    if self._note(fault, await ALONE[fault](self._scene)):
                         break
             else:
                 self._given_up += 1
 
     async def _are_past(self, count: float) -> bool:
         """Whether so many other faults have been done."""
-        done = sum(1 for one in self.struck if one.counts and one.fault not in faults.ALONE)
+        done = sum(1 for one in self.struck if one.counts and one.fault not in ALONE)
         return self._given_up + done >= count

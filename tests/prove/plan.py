@@ -23,6 +23,9 @@ class Fault(StrEnum):
     REBALANCE = "worker joined and left"
     RESET = "connection reset"
     RESET_AT_COMMIT = "connection reset between COMMIT and its answer"
+    POISON = "records that no client can read"
+    HOT_CUSTOMER = "2,501 events of one customer at once"
+    HOSTILE_CALLERS = "hostile callers of the APIs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,9 @@ _FAULTS: Final = {
     Fault.REBALANCE: 5,
     Fault.RESET: 7,
     Fault.RESET_AT_COMMIT: 3,
+    Fault.POISON: 5,
+    Fault.HOT_CUSTOMER: 3,
+    Fault.HOSTILE_CALLERS: 3,
 }
 
 FULL: Final = Plan(Size(100_000, 5_000), faults=_FAULTS)
@@ -72,6 +78,7 @@ QUICK: Final = Plan(
     faults={
         **dict.fromkeys((Fault.KILL_WORKER, Fault.TERMINATE, Fault.RESET, Fault.RESET_AT_COMMIT), 1),
         **dict.fromkeys((Fault.KILL_API, Fault.RESTART_SERVER), 1),
+        **dict.fromkeys((Fault.POISON, Fault.HOT_CUSTOMER, Fault.HOSTILE_CALLERS), 1),
     },
 )
 CALM: Final = Plan(Size(2_000, 200), pace=Pace(rate=500.0, burst=500, burst_every=800))

@@ -36,7 +36,11 @@ class Progress:
     """Looks at the databases past the proxy; `acknowledged` is how far the topics of shops are."""
 
     pools: Mapping[str, Pool]
-    acknowledged: Mapping[Partition, int]
+    acknowledged: dict[Partition, int]
+
+    def note(self, place: Partition, end: int) -> None:
+        """Note the offset behind a record that somebody else than the publisher was acknowledged."""
+        self.acknowledged[place] = max(self.acknowledged.get(place, 0), end)
 
     async def handled(self, service: str) -> Places | None:
         """The next offset of each partition of a service; None while the database does not answer."""

@@ -95,6 +95,7 @@ class _Load:
     told: History
     plan: Plan
     outcome: Outcome
+    poisoned: frozenset[tuple[str, int, int]] = frozenset()
     writer: Writer = field(init=False)
     publisher: Publisher = field(init=False)
 
@@ -129,6 +130,7 @@ class _Load:
             await self.publisher.run(may_go_on)
             await striking
             self.outcome.struck = nemesis.struck
+            self.poisoned = frozenset(nemesis.poisoned)
             stopped.set()
             with suppress(TimeoutError):  # what is never answered then is found by a check
                 await asyncio.wait_for(writing, self.plan.quiet_seconds)
@@ -171,7 +173,9 @@ async def _judge(stage: Stage, client: httpx.AsyncClient, told: History, load: _
     customers = sorted({event.customer_id for one in read.all() if (event := one.event) is not None})
     balances = await findings.balances(client, customers)
     found = await findings.read(stage.pools, await findings.earning_rules(client))
-    evidence = Evidence(stage.cast.services, read, load.writer.writes, found, balances, customers, told.advocates)
+    evidence = Evidence(
+        stage.cast.services, read, load.writer.writes, found, balances, customers, told.advocates, load.poisoned
+    )
     say("replaying")
     oracle = await asyncio.to_thread(consult, evidence)
     say("checking")

@@ -29,6 +29,8 @@ class Scene:
     progress: Progress
     writer: Writer
     random: Random
+    poisoned: set[tuple[str, int, int]] = field(default_factory=set[tuple[str, int, int]])
+    """Topic, partition and offset of what was written so that nobody can read it."""
 
     def links_of(self, member: Member) -> Callable[[Link], bool]:
         """Which connections are a process's own."""

@@ -42,6 +42,8 @@ class Evidence:
     balances: Mapping[str, Mapping[str, Any]]
     customers: Sequence[str]
     advocates: Sequence[str]
+    poisoned: frozenset[tuple[str, int, int]] = frozenset()
+    """Topic, partition and offset of records that were written so that nobody can read them."""
 
 
 @dataclass(slots=True)

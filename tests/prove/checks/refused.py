@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from shared.contracts.envelope import decode
-from shared.contracts.reasons import Malformed
+from shared.contracts.reasons import Malformed, Reason
 from tests.prove import progress
 from tests.prove.checks.check import Check, check
 from tests.prove.checks.oracle import Evidence, Oracle
@@ -37,6 +37,10 @@ def _messages(evidence: Evidence, oracle: Oracle) -> Check:
 def _misread(evidence: Evidence, items: Sequence[Item]) -> Iterator[str]:
     flaws = {item.number: FLAWS[item.flaw].reason for item in items if item.flaw is not None}
     for one in evidence.log.all():
+        if one.place in evidence.poisoned:
+            if one.reason is None:
+                yield f"{one.place} was meant to be unreadable"
+            continue
         meant = None if one.number is None else flaws.get(one.number)
         if one.reason is not meant:
             yield f"{one.place} (item {one.number}) is {one.reason}, meant to be {meant}"
@@ -47,7 +51,9 @@ def _due(evidence: Evidence, oracle: Oracle, service: str) -> Iterator[Letter]:
     spec = progress.spec(service)
     for topic in spec.topics:
         for one in evidence.log.by_topic.get(topic, ()):
-            if one.reason is not None:
+            if one.is_unreadable:
+                yield one.place, str(Reason.NOT_A_CLOUDEVENT)
+            elif one.reason is not None:
                 try:
                     decode(one.record, spec.wanted)
                 except Malformed as error:
