@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 from aiokafka import AIOKafkaProducer
-from aiokafka.partitioner.default import murmur2
+from aiokafka.partitioner import murmur2
 from pydantic_core import to_json
 
 from deploy.topics import PARTITIONS
@@ -191,4 +191,4 @@ async def _balance(client: httpx.AsyncClient) -> float:
         answer = await client.get("/v1/customers/somebody/points")
     except httpx.TransportError:
         return float("inf")
-    return time.monotonic() - began if answer.status_code == httpx.codes.OK else float("inf")
+    return time.monotonic() - began if answer.is_success else float("inf")
