@@ -1,5 +1,6 @@
 """Reading a record takes time and memory in proportion to its bytes, whatever they are."""
 
+import gc
 import json
 import time
 import tracemalloc
@@ -77,12 +78,22 @@ def test_a_large_value_takes_a_bounded_time(name: str):
     value, reason = LARGE[name]
     assert len(value) <= MOST_BYTES
     one = record(value, topic="shop.activities" if reason is None else "shop.purchases")
+    gc.freeze()  # as a worker does: or collections walk over whatever other tests have left
+    try:
+        found, detail, seconds = timed(one)
+    finally:
+        gc.unfreeze()
+    assert seconds < TIMES * plain_seconds()
+    assert found == reason
+    assert len(detail) < 500
+
+
+def timed(one: Record) -> tuple[Reason | None, str, float]:
+    """What reading a record comes to, and the processor time that it takes."""
     began = time.process_time()
     found, detail = read(one)
     ownership.of_record(one)
-    assert time.process_time() - began < TIMES * plain_seconds()
-    assert found == reason
-    assert len(detail) < 500
+    return found, detail, time.process_time() - began
 
 
 @pytest.mark.parametrize("name", ["lines without fields", "coupons"])

@@ -7,7 +7,7 @@ from typing import Any
 from services.points.rules.known import Key, Order, State
 from services.points.rules.refunds import Known, Later, as_known, needs_later
 from services.points.store.documents import refund_from_row, refund_lines_to_json
-from shared.contracts.kept import Fold, Place, Purchase, Refund, keep, place_of
+from shared.contracts.kept import Fold, Place, Purchase, Refund, keep, misfit, place_of
 from shared.postgres.ids import joined
 from shared.postgres.pool import Connection
 
@@ -36,9 +36,11 @@ async def load(connection: Connection, state: State, arriving: Mapping[Key, Sequ
             state.known_refunds.setdefault(_key(row), {})[row["refund_id"]] = refund_from_row(row)
     late: dict[Key, Place] = {}
     for key, refunds in known.items():
-        new = [refund for refund in refunds if refund.refund_id not in state.known_refunds.get(key, {})]
         order = state.orders[key]
-        if new and order.refunded and needs_later(Fold.from_json(Purchase.of(order.bought), order.refunded), new):
+        bought, before = Purchase.of(order.bought), state.known_refunds.get(key, {})
+        # What does not fit is refused when its turn comes: the fold could not take it.
+        new = [refund for refund in refunds if refund.refund_id not in before and misfit(bought, refund) is None]
+        if new and order.refunded and needs_later(Fold.from_json(bought, order.refunded), new):
             late[key] = min(map(place_of, new))
     if late:
         state.later_refunds.update(await _later(connection, late))
