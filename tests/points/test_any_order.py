@@ -18,13 +18,14 @@ from tests.points.asking import enact
 from tests.points.books import Balances
 from tests.points.histories import CUSTOMERS, adjustments, arrivals, facts, histories
 from tests.points.known import DEFAULT
-from tests.points.model import PROMOTION, Model
+from tests.points.model import Model
 from tests.points.written import fixed, rule
 
 _BOUNDED = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
+PROMOTION = 30
 CLIMBED = rule("climbed", fixed(PROMOTION), on="tier_promotion")
 
 
@@ -60,7 +61,7 @@ async def test_the_books_follow_the_model_batch_by_batch(
         note("; ".join(map(brief, batch)))
     await books.empty(points_pool)
     await enact(points_pool, *DEFAULT["rules"], CLIMBED)
-    model = Model()
+    model = Model(promotion=PROMOTION)
     seen: set[str] = set()
     for number, batch in enumerate(history):
         await books.deliver(points_pool, *batch)
