@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.points.handlers.events import handle
 from services.points.rules import refunds as rules
 from services.points.rules.refunds import Later, Refunds, needs_later
 from shared.contracts.envelope import Event
 from shared.contracts.kept import CHECKPOINT_EVERY, Fold, Purchase, Refund, keep
+from shared.contracts.reasons import Reason
 from shared.contracts.shop import PurchaseCompleted
 from shared.postgres.pool import Pool
 from tests.contracts.test_kept_of_any_order import refunded_orders
-from tests.points.books import balances, check_books, deliver
+from tests.points.books import NOW, balances, check_books, deliver
 from tests.points.shop import hour, purchase, refund
 
 LINES = (("1", "4000.00"), ("2", "5000.00"))
@@ -147,3 +149,16 @@ async def test_an_order_of_before_is_folded_from_its_refunds(points_pool: Pool):
     assert (await balances(points_pool)).available == 70
     await check_books(points_pool)
     assert await points_pool.fetchval("SELECT (refunded->>'count')::int FROM purchase") == 2
+
+
+async def test_a_late_refund_that_does_not_fit_is_refused_and_the_others_count(points_pool: Pool):
+    """With a run of refunds by line before it, into which one of a line that is not there cannot be folded."""
+    await deliver(points_pool, purchase("1", "9000.00", hour(0), lines=LINES))
+    await deliver(points_pool, refund("1", "r2", "10.00", hour(2), lines=[("1", "10.00")]))
+    late = refund("1", "r1", "5.00", hour(1), lines=[("no such line", "5.00")])
+    fits = refund("1", "r0", "20.00", hour(1), lines=[("2", "20.00")])
+    async with points_pool.acquire() as connection, connection.transaction():
+        refused = await handle(connection, [late, fits], NOW)
+    assert [(one.event, one.reason) for one in refused] == [(late, Reason.UNKNOWN_LINE)]
+    assert (await balances(points_pool)).available == 8970
+    await check_books(points_pool)
