@@ -1,10 +1,13 @@
 """What messages to the database and answers from it say."""
 
+import re
 import struct
+from typing import Final
 
 from tests.simulation.sessions import message, messages
 
 _BRIEF = 70
+_SAVEPOINT: Final = re.compile(r"__asyncpg_savepoint_[0-9a-f]+__")
 
 
 def label(data: bytes, prepared: dict[bytes, str]) -> str:
@@ -18,8 +21,8 @@ def label(data: bytes, prepared: dict[bytes, str]) -> str:
 
 
 def brief(statement: bytes) -> str:
-    """The begin of a statement, in one line."""
-    return " ".join(statement.decode().split())[:_BRIEF]
+    """The begin of a statement, in one line, without the number that the driver gives to a savepoint."""
+    return _SAVEPOINT.sub("savepoint", " ".join(statement.decode().split()))[:_BRIEF]
 
 
 def renamed(data: bytes, names: dict[bytes, bytes]) -> bytes:

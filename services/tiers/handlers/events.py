@@ -97,22 +97,26 @@ async def _fold(
     connection: Connection, program: Program, standings: Mapping[str, Standing], steps: Mapping[str, Sequence[Step]]
 ) -> list[Folded]:
     """Apply each customer's steps: in order, or on the curve."""
-    found = [one for one, of_one in steps.items() if needs_curve(program, standings[one], of_one)]
-    rejudged = set(found)
-    ahead = [leaving(standings[one], of_one) for one, of_one in steps.items() if one not in rejudged]
+    late = {one for one, of_one in steps.items() if needs_curve(program, standings[one], of_one)}
+    ahead = [leaving(standings[one], of_one) for one, of_one in steps.items() if one not in late]
     moving = [one for one in ahead if one is not None]
     days = await orders.load_leaving(connection, moving, program.currency, MOST_LOOSE)
-    rejudged.update(one for one, of_one in days.items() if of_one is None)
-    folded = [
-        fold(program, standings[one], days.get(one) or {}, of_one)
+    late.update(one for one, of_one in days.items() if of_one is None)
+    rejudged = await _rejudge(connection, program, standings, {one: steps[one] for one in steps if one in late})
+    return [
+        rejudged[one] if one in late else fold(program, standings[one], days.get(one) or {}, of_one)
         for one, of_one in steps.items()
-        if one not in rejudged
     ]
-    if not rejudged:
-        return folded
-    pasts = await load_pasts(connection, program, [standings[one] for one in rejudged])
-    runs = {one: (pasts[one].curve, rejudge(program, standings[one], pasts[one], steps[one])) for one in rejudged}
-    return folded + list((await curves.run(connection, runs)).values())
+
+
+async def _rejudge(
+    connection: Connection, program: Program, standings: Mapping[str, Standing], steps: Mapping[str, Sequence[Step]]
+) -> dict[str, Folded]:
+    if not steps:
+        return {}
+    pasts = await load_pasts(connection, program, [standings[one] for one in steps])
+    runs = {one: (pasts[one].curve, rejudge(program, standings[one], pasts[one], steps[one])) for one in steps}
+    return await curves.run(connection, runs)
 
 
 async def _save(connection: Connection, program: Program, folded: Sequence[Folded], now: datetime) -> None:
