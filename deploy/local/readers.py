@@ -39,6 +39,11 @@ class Reader:
         count: int = await self.pool.fetchval(MAILS_SQL) if self.service == "notifications" else 0
         return count
 
+    async def unsettled(self) -> int:
+        """Of how many customers it has orders to settle by a new timeline; 0 where a service settles none."""
+        count: int = await self.pool.fetchval(UNSETTLED_SQL) if self.service == "points" else 0
+        return count
+
 
 OUTBOX_SQL = "SELECT count(*) FROM outbox"
 
@@ -48,6 +53,9 @@ MAILS_SQL = """
 SELECT count(*) FROM message
 WHERE due_at <= now() OR (due_at > now() + interval '9 minutes' AND attempts = 1 AND state = 'queued')
 """
+
+
+UNSETTLED_SQL = "SELECT count(*) FROM resettling"
 
 
 @asynccontextmanager

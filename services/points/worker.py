@@ -45,7 +45,6 @@ def spec(_settings: Settings) -> WorkerSpec:
         jobs=(
             Job("measure the ledger", timedelta(minutes=1), auditing.measure_imbalance),
             Job("sweep up what is due", timedelta(minutes=1), day.sweep_up),
-            Job("settle what new timelines changed", timedelta(seconds=10), resettling.resettle),
-            Job("settle what new timelines changed", timedelta(seconds=10), resettling.resettle),
+            Job("settle what new timelines changed", timedelta(seconds=1), resettling.resettle),
         ),
     )

@@ -17,6 +17,7 @@ from deploy.sample.cloudevent import CloudEvent
 from deploy.sample.grocer import Year, end_of_sample
 from deploy.sample.made_up import MadeUp, referrals
 from deploy.sample.publisher import connect
+from services.points.handlers.resettling import resettle
 from shared.messaging.worker import WorkerSpec
 from shared.postgres.pool import Pool, open_pool
 from tests.kafka import books
@@ -89,6 +90,7 @@ async def quiet_run(stream: Stream, server_url: str) -> list[list[tuple]]:
             told += await wire.announced(pool, tuple(spec("points").wanted))
     async with await open_pool(urls["points"], application="wafa-test") as pool:
         await _apply(pool, "points", events + told)
+        await resettle(pool, datetime.now(UTC))
     return await standings(urls)
 
 
