@@ -27,7 +27,7 @@ from tests.support.hostile import Answers, Target
 pytestmark = pytest.mark.xdist_group("hostile")
 
 LIMITS = {"connections": 100, "head": 0.7, "body": 0.7, "answer": 0.7, "keep_alive": 1.0, "drain": 0.3}
-MOST_MEGABYTES = 80
+MOST_MEGABYTES = 200
 """That a process may take beside what it takes at rest. One attack alone took 3 GB before there were limits."""
 
 MOST_SECONDS = 1.0
