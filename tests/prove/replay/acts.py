@@ -23,7 +23,7 @@ class Acts:
     """A customer's acknowledged writes; `applied` are the keys of those that the ledger has."""
 
     adjustments: dict[str, Write] = field(default_factory=dict)
-    """By reason, which the statement has as its note."""
+    """By reason, which the statement has as its note until the customer is erased, and by transaction."""
     redemptions: dict[str, Write] = field(default_factory=dict)
     """By id; and so holds, captures, releases and cancellations."""
     holds: dict[str, Write] = field(default_factory=dict)
@@ -46,6 +46,8 @@ class Acts:
         match write.kind:
             case Kind.ADJUST:
                 self.adjustments[write.body["reason"]] = write
+                if "id" in write.answer:
+                    self.adjustments[write.answer["id"]] = write
             case Kind.HOLD:
                 self.holds[write.answer["id"]] = write
             case Kind.CAPTURE:
@@ -58,7 +60,7 @@ class Acts:
                 self.redemptions[write.answer["id"]] = write
 
     def adjust(self, books: Books, customer: str, note: str) -> None:
-        """A correction by hand.
+        """A correction by hand, by its note or its transaction.
 
         Raises:
             LookupError: nobody asked for it, or it was applied before (so do the others).

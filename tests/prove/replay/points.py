@@ -128,7 +128,7 @@ class Replay:
         acts, customer, reason = self._given.writes, self._customer, entry.reason
         match entry.line.kind, reason["kind"]:
             case "adjusted", _:
-                acts.adjust(books, customer, reason["note"])
+                acts.adjust(books, customer, reason.get("note", entry.id))
             case "redeemed", "redemption":
                 acts.redeem(books, customer, reason["redemption_id"])
             case "restored", _:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.referrals.rules.fold import Known, OrderKey, fold
 from services.referrals.rules.order import Order
@@ -143,7 +143,8 @@ def outcomes(terms: Terms, orders: Sequence[Event], joined: Sequence[Event]) -> 
 
 def _step(terms: Terms, standing: Standing, event: Event, known: _Orders) -> Standing:
     friend = event.customer_id
-    upright = [one for one in standing if one.state is not State.REJECTED]
+    # Without what a service keeps of refunds between two batches: here all refunds of an order are known.
+    upright = [replace(one, kept=None) for one in standing if one.state is not State.REJECTED]
     found = fold(
         [event],
         Known(
