@@ -26,7 +26,7 @@ from deploy.keys import create_key
 from services.points.handlers import holding, spending
 from services.points.handlers.holding import Reservation
 from services.points.handlers.spending import ForReward
-from services.points.rules.rewards import Reward
+from services.points.rules.books.rewards import Reward
 from services.points.store import rewards, rules
 from shared.postgres.pool import Pool
 from tests.notifications import world

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from services.points.rules.limits import Use, UseKey
-from services.points.rules.orders import OrderCase, judge_bought
-from services.points.rules.ruleset import RuleSet, compiled
-from services.points.rules.tiers import NEWCOMER, Standing
+from services.points.rules.books.orders import OrderCase, judge_bought
+from services.points.rules.books.tiers import NEWCOMER, Standing
+from services.points.rules.program.limits import Use, UseKey
+from services.points.rules.program.ruleset import RuleSet, compiled
 from shared.contracts.shop import Line, PurchaseCompleted
 
 ORDERS: Final = 1_000_000

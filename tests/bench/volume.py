@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from services.points.handlers import day, verifying
-from services.points.rules import orders, receipts
-from services.points.rules.orders import OrderCase
-from services.points.rules.tiers import NEWCOMER
+from services.points.rules.books import orders
+from services.points.rules.books.orders import OrderCase
+from services.points.rules.books.tiers import NEWCOMER
+from services.points.rules.ledger import receipts
 from services.points.store import rules
 from shared.contracts.shop import PurchaseCompleted
 from shared.postgres.pool import Connection, Pool

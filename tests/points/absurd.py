@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from services.points.rules.checking import parse
-from services.points.rules.document import Document
-from services.points.rules.ruleset import RuleSet
+from services.points.rules.program.checking import parse
+from services.points.rules.program.document import Document
+from services.points.rules.program.ruleset import RuleSet
 from shared.contracts.envelope import Event
 from shared.contracts.loyalty import ReferralChanged, TierChanged, TimelineEntry
 from shared.contracts.shop import (

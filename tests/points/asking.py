@@ -10,8 +10,8 @@ from uuid import uuid4
 import httpx
 import time_machine
 
-from services.points.rules.checking import parse
-from services.points.rules.document import dump
+from services.points.rules.program.checking import parse
+from services.points.rules.program.document import dump
 from services.points.store import rules
 from shared.postgres.pool import Pool
 from tests.points.books import call

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from services.points.rules import accruals, orders
-from services.points.rules.accruals import AccrualCase
-from services.points.rules.judgement import Judgement
-from services.points.rules.limits import Use, UseKey
-from services.points.rules.orders import OrderCase
-from services.points.rules.ruleset import RuleSet
-from services.points.rules.tiers import Standing
+from services.points.rules.books import accruals, orders
+from services.points.rules.books.accruals import AccrualCase
+from services.points.rules.books.orders import OrderCase
+from services.points.rules.books.tiers import Standing
+from services.points.rules.program.judgement import Judgement
+from services.points.rules.program.limits import Use, UseKey
+from services.points.rules.program.ruleset import RuleSet
 from shared.contracts.shop import PurchaseCompleted
 from tests.points.known import ruleset
 from tests.points.shop import NOON

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from services.points.rules.books import Books
-from services.points.rules.checking import parse
-from services.points.rules.fold import fold
-from services.points.rules.known import Changes, State
-from services.points.rules.ledger import Account, Lot, Occasion
-from services.points.rules.ruleset import RuleBook, RuleSet
+from services.points.rules.books.books import Books
+from services.points.rules.books.fold import fold
+from services.points.rules.books.state import Changes, State
+from services.points.rules.ledger.entries import Account, Lot, Occasion
+from services.points.rules.program.checking import parse
+from services.points.rules.program.ruleset import RuleBook, RuleSet
 from shared.contracts.envelope import Event
 from tests.points.shop import NOON
 

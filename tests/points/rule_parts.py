@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from services.points.rules.checking import parse
-from services.points.rules.document import Document
+from services.points.rules.program.checking import parse
+from services.points.rules.program.document import Document
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 TEN = {"kind": "fixed", "points": 10}

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.points.rules import orders
-from services.points.rules.books import Books
-from services.points.rules.checking import parse
-from services.points.rules.document import Document
-from services.points.rules.due import apply_due
-from services.points.rules.lint import lint
-from services.points.rules.ruleset import RuleSet
-from services.points.rules.tiers import Standing
+from services.points.rules.books import orders
+from services.points.rules.books.books import Books
+from services.points.rules.books.maturity import apply_due
+from services.points.rules.books.tiers import Standing
+from services.points.rules.program.checking import parse
+from services.points.rules.program.document import Document
+from services.points.rules.program.lint import lint
+from services.points.rules.program.ruleset import RuleSet
 from services.points.store import rules as stored
 from shared.contracts.envelope import Event
 from shared.contracts.shop import Line, PurchaseCompleted

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.points.rules import orders, receipts
-from services.points.rules.judgement import AS_AT_FIRST, EXCLUDED, NO_RATE, TIER, TOO_MANY, Judgement
-from services.points.rules.orders import OrderCase
-from services.points.rules.ruleset import RuleSet
-from services.points.rules.tiers import Standing
+from services.points.rules.books import orders
+from services.points.rules.books.orders import OrderCase
+from services.points.rules.books.tiers import Standing
+from services.points.rules.ledger import receipts
+from services.points.rules.program.judgement import AS_AT_FIRST, EXCLUDED, NO_RATE, TIER, TOO_MANY, Judgement
+from services.points.rules.program.ruleset import RuleSet
 from shared.contracts.kept import Purchase, Refund, keep
 from shared.contracts.shop import RefundLine
 from tests.points.judging import awarded, case, judged, lines

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from services.points.rules.births import Birth, learn
+from services.points.rules.books.births import Birth, learn
 from shared.contracts.envelope import Event
 from shared.contracts.shop import CustomerErased, CustomerRegistered, CustomerUpdated
 from tests.points.shop import event, hour, purchase

@@ -8,9 +8,9 @@ from datetime import datetime
 
 import pytest
 
-from services.points.rules import accruals, orders
-from services.points.rules.accruals import AccrualCase
-from services.points.rules.ruleset import RuleSet
+from services.points.rules.books import accruals, orders
+from services.points.rules.books.accruals import AccrualCase
+from services.points.rules.program.ruleset import RuleSet
 from shared.contracts.values import parse_instant
 from tests.points.judging import case
 from tests.points.known import ruleset

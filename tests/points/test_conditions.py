@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from services.points.rules import accruals, orders
-from services.points.rules.accruals import AccrualCase
-from services.points.rules.judgement import NO_RATE, RuleLine
-from services.points.rules.ruleset import RuleSet
-from services.points.rules.tiers import Standing
+from services.points.rules.books import accruals, orders
+from services.points.rules.books.accruals import AccrualCase
+from services.points.rules.books.tiers import Standing
+from services.points.rules.program.judgement import NO_RATE, RuleLine
+from services.points.rules.program.ruleset import RuleSet
 from shared.contracts.kept import Purchase, Refund, keep
 from shared.contracts.shop import RefundLine
 from tests.points.judging import case, lines

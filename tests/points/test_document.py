@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from services.points.rules.checking import parse
-from services.points.rules.document import Document, DocumentError, dump
-from services.points.rules.ruleset import compiled
+from services.points.rules.program.checking import parse
+from services.points.rules.program.document import Document, DocumentError, dump
+from services.points.rules.program.ruleset import compiled
 from shared.contracts.kept import units
 from shared.http.problems import _pointer
 from tests.points.judging import awarded

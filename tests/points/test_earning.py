@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.points.rules import orders
-from services.points.rules.books import after, differences
-from services.points.rules.judgement import NO_RATE, TIER
-from services.points.rules.limits import words
-from services.points.rules.tiers import Standing, TierEntry, revised, standing_before
+from services.points.rules.books import orders
+from services.points.rules.books.books import after, differences
+from services.points.rules.books.tiers import Standing, TierEntry, revised, standing_before
+from services.points.rules.program.judgement import NO_RATE, TIER
+from services.points.rules.program.limits import words
 from shared.contracts.kept import Kept
 from tests.points.judging import case, judged, judged_review
 from tests.points.known import ruleset

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.points.rules.known import Changes, State
-from services.points.rules.settling import due_for
+from services.points.rules.books.settling import due_for
+from services.points.rules.books.state import Changes, State
 from shared.contracts.reasons import Reason
 from shared.contracts.shop import ReferralSignedUp
 from tests.points.known import NOW, moved, rulebook, strangers, tell

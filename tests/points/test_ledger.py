@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.points.rules import movements
-from services.points.rules.ledger import Account, Grant, Lot, Movement, Portion
+from services.points.rules.ledger import postings as movements
+from services.points.rules.ledger.entries import Account, Grant, Lot, Movement, Portion
 from tests.points.known import NOW, account, lot, numbered, occasion
 from tests.points.shop import hour
 

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import pytest
 
-from services.points.rules import orders
-from services.points.rules.judgement import NOT_DELIVERED, TIER
-from services.points.rules.known import State
-from services.points.rules.ruleset import RuleBook
-from services.points.rules.settling import case_of, due_for
-from services.points.rules.tiers import NEWCOMER
+from services.points.rules.books import orders
+from services.points.rules.books.settling import case_of, due_for
+from services.points.rules.books.state import State
+from services.points.rules.books.tiers import NEWCOMER
+from services.points.rules.program.judgement import NOT_DELIVERED, TIER
+from services.points.rules.program.ruleset import RuleBook
 from shared.contracts.envelope import Event
 from shared.contracts.shop import PurchaseDelivered
 from shared.contracts.values import format_instant, parse_instant

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from pydantic_core import to_json
 
-from services.points.rules import orders
-from services.points.rules.document import Limit
-from services.points.rules.judgement import NO_USE, TIER, USED_UP, RuleLine
-from services.points.rules.known import State
-from services.points.rules.limits import Cut, Use, UseKey, read_cuts, words
-from services.points.rules.orders import OrderCase
-from services.points.rules.ruleset import RuleSet
-from services.points.rules.tiers import Standing
+from services.points.rules.books import orders
+from services.points.rules.books.orders import OrderCase
+from services.points.rules.books.state import State
+from services.points.rules.books.tiers import Standing
+from services.points.rules.program.document import Limit
+from services.points.rules.program.judgement import NO_USE, TIER, USED_UP, RuleLine
+from services.points.rules.program.limits import Cut, Use, UseKey, read_cuts, words
+from services.points.rules.program.ruleset import RuleSet
 from shared.contracts.kept import Purchase, Refund, keep
 from shared.contracts.shop import RefundLine
 from shared.contracts.values import parse_instant

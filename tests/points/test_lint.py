@@ -8,8 +8,8 @@ to whole ones; a review's text taken to have a length always.
 
 import pytest
 
-from services.points.rules.document import WEEKDAYS, Document, DocumentError
-from services.points.rules.lint import lint
+from services.points.rules.program.document import WEEKDAYS, Document, DocumentError
+from services.points.rules.program.lint import lint
 from tests.points.rule_parts import (
     EVENTS,
     FIRST,

@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.points.rules import limits
-from services.points.rules.document import Document, On
-from services.points.rules.judgement import request
-from services.points.rules.limits import Use, UseKey
-from services.points.rules.lint import lint
-from services.points.rules.ruleset import EMPTY, Basket, BasketLine, Facts, RuleSet
+from services.points.rules.program import limits
+from services.points.rules.program.document import Document, On
+from services.points.rules.program.judgement import request
+from services.points.rules.program.limits import Use, UseKey
+from services.points.rules.program.lint import lint
+from services.points.rules.program.ruleset import EMPTY, Basket, BasketLine, Facts, RuleSet
 from tests.points.rule_parts import (
     FIRST,
     NOW,

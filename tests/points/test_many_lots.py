@@ -6,7 +6,7 @@ import pytest
 
 from services.points.handlers import day, spending
 from services.points.handlers.spending import ForReference
-from services.points.rules.receipts import digest_without_rules
+from services.points.rules.ledger.receipts import digest_without_rules
 from services.points.store import lots
 from shared.postgres.pool import Pool
 from tests.points.books import NOW, Balances, balances, call, deliver

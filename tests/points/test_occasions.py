@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.points.rules.known import State
-from services.points.rules.ruleset import RuleBook
+from services.points.rules.books.state import State
+from services.points.rules.program.ruleset import RuleBook
 from shared.contracts.envelope import Event
 from shared.contracts.loyalty import TimelineEntry
 from shared.contracts.shop import ActivityPerformed, CustomerRegistered, SurveyAnswered

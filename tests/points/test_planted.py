@@ -21,13 +21,16 @@ from services.points.handlers import commands, day, events, holding, spending
 from services.points.handlers.commands import InsufficientPointsError
 from services.points.handlers.holding import Reservation
 from services.points.handlers.spending import ForReference
-from services.points.rules import due, ledger, movements, orders, settling
-from services.points.rules.known import Order
-from services.points.rules.ledger import Account, Lot, Movement, Occasion
-from services.points.rules.movements import _Flow
-from services.points.rules.orders import OrderCase
-from services.points.rules.ruleset import RuleBook
-from services.points.rules.tiers import Standing
+from services.points.rules.books import maturity as due
+from services.points.rules.books import orders, settling
+from services.points.rules.books.orders import OrderCase
+from services.points.rules.books.state import Order
+from services.points.rules.books.tiers import Standing
+from services.points.rules.ledger import entries as ledger
+from services.points.rules.ledger import postings as movements
+from services.points.rules.ledger.entries import Account, Lot, Movement, Occasion
+from services.points.rules.ledger.postings import _Flow
+from services.points.rules.program.ruleset import RuleBook
 from services.points.store import limits, lots, saving, statement, sweeping
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool

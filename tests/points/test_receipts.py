@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from services.points.rules import receipts
-from services.points.rules.known import Order, State
-from services.points.rules.ledger import Transaction
-from services.points.rules.receipts import Basis
-from services.points.rules.refunds import Known, as_known
-from services.points.rules.tiers import Standing
+from services.points.rules.books.refunds import Known, as_known
+from services.points.rules.books.state import Order, State
+from services.points.rules.books.tiers import Standing
+from services.points.rules.ledger import receipts
+from services.points.rules.ledger.entries import Transaction
+from services.points.rules.ledger.receipts import Basis
 from shared.contracts.envelope import Event
 from tests.points.histories import CUSTOMERS, facts
 from tests.points.judging import case, judged, judged_review, lines

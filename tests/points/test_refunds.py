@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.points.handlers.events import handle
-from services.points.rules import refunds as rules
-from services.points.rules.refunds import Later, Refunds, needs_later
+from services.points.rules.books import refunds as rules
+from services.points.rules.books.refunds import Later, Refunds, needs_later
 from shared.contracts.envelope import Event
 from shared.contracts.kept import CHECKPOINT_EVERY, Fold, Purchase, Refund, keep
 from shared.contracts.reasons import Reason

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.points.handlers.resettling import resettle
-from services.points.rules.tiers import Span, TierEntry, changed, revised, standing_before, united
+from services.points.rules.books.tiers import Span, TierEntry, changed, revised, standing_before, united
 from services.points.store import orders, retelling, timelines
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool

@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from services.points.rules.limits import Use, UseKey
+from services.points.rules.program.limits import Use, UseKey
 from services.points.store import accruals, limits, orders
 from shared.contracts.values import format_instant
 from shared.postgres.migrate import migrations_of

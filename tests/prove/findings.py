@@ -13,9 +13,9 @@ import httpx
 from pydantic_core import from_json
 
 from deploy.local.layout import SERVICES
-from services.points.rules.checking import parse
-from services.points.rules.limits import Cut
-from services.points.rules.ruleset import RuleBook, RuleSet
+from services.points.rules.program.checking import parse
+from services.points.rules.program.limits import Cut
+from services.points.rules.program.ruleset import RuleBook, RuleSet
 from services.referrals.rules.program import Program as ReferralProgram
 from services.referrals.rules.program import ProgramDocument as ReferralDocument
 from services.tiers.rules.program import Program as TierProgram

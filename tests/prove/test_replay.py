@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from services.points.rules.limits import Cut
-from services.points.rules.ruleset import RuleBook
+from services.points.rules.program.limits import Cut
+from services.points.rules.program.ruleset import RuleBook
 from services.referrals.rules.fold import Known, fold
 from services.referrals.rules.program import Program, ProgramDocument
 from services.tiers.rules.program import Program as TierProgram

@@ -14,7 +14,7 @@ from services.points.handlers import holding
 from services.points.handlers.commands import Call, InsufficientPointsError
 from services.points.handlers.holding import ExceedsHoldError, NotOpenError, Reservation
 from services.points.handlers.spending import NotFoundError, ReferenceUsedError, RefusedError
-from services.points.rules.known import Hold
+from services.points.rules.books.state import Hold
 from services.points.store import holds
 from shared.contracts.values import Id
 from shared.http.auth import CustomerId, Principal, require, to_customer

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from services.points.handlers import verifying
-from services.points.rules.ledger import Transaction
+from services.points.rules.ledger.entries import Transaction
 from services.points.store import adjustments, statement
 from services.points.store.statement import Entry, Filter, Line, PostingRow
 from shared.contracts.values import Id

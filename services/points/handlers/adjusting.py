@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from services.points.handlers.commands import Call, account_of, close_books, open_books, spendable
-from services.points.rules import movements
-from services.points.rules.ledger import ADJUSTMENT, Transaction
+from services.points.rules.ledger import postings as movements
+from services.points.rules.ledger.entries import ADJUSTMENT, Transaction
 from services.points.store import adjustments
 from services.points.store.adjustments import Made
 from shared.postgres.pool import Connection

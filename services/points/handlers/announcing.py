@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 from uuid import UUID
 
-from services.points.rules.known import Announced, Changes, State
+from services.points.rules.books.state import Announced, Changes, State
 from services.points.store import commands, redemptions, saving
 from services.points.store.redemptions import Redemption
 from shared.contracts.envelope import Publication, publication

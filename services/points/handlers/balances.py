@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.points.handlers.announcing import new_ids
-from services.points.rules.books import Books
-from services.points.rules.due import apply_due
-from services.points.rules.known import State
-from services.points.rules.ledger import Account
-from services.points.rules.ruleset import RuleBook
+from services.points.rules.books.books import Books
+from services.points.rules.books.maturity import apply_due
+from services.points.rules.books.state import State
+from services.points.rules.ledger.entries import Account
+from services.points.rules.program.ruleset import RuleBook
 from services.points.store import accounts, loading, rules, statement
 from services.points.store.statement import Due
 from shared.postgres.pool import Connection, Pool

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from services.points.rules.rewards import Reward
+from services.points.rules.books.rewards import Reward
 from services.points.store import rewards, rules
 from shared.postgres.pool import Connection
 

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from services.points.handlers.announcing import new_ids, write_command
-from services.points.rules.books import Books, Trigger, plain_occasion
-from services.points.rules.due import apply_due
-from services.points.rules.known import State
-from services.points.rules.ledger import Account, Lot, Occasion
-from services.points.rules.ruleset import RuleBook
+from services.points.rules.books.books import Books, Trigger, plain_occasion
+from services.points.rules.books.maturity import apply_due
+from services.points.rules.books.state import State
+from services.points.rules.ledger.entries import Account, Lot, Occasion
+from services.points.rules.program.ruleset import RuleBook
 from services.points.store import loading, lots, rules
 from services.points.store.redemptions import Redemption
 from shared.contracts.envelope import Cause

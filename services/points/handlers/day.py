@@ -1,7 +1,7 @@
 """The daily pipeline: what falls due by itself is swept up, customers are told what will end, birthdays are kept.
 
 Every step is safe to run twice, and on two workers at once. In order: release holds, activate, give up what was
-not delivered, expire (all of these customer by customer, see rules/due.py), tell what will expire, birthdays.
+not delivered, expire (all of these customer by customer, see rules/books/maturity.py), tell what will expire, birthdays.
 """
 
 import asyncio
@@ -13,15 +13,16 @@ from typing import Final
 import structlog
 
 from services.points.handlers.announcing import SOURCE, new_ids, save_and_announce
-from services.points.rules import accruals, dates
-from services.points.rules.accruals import AccrualCase
-from services.points.rules.birthdays import Birthday
-from services.points.rules.books import Books, Trigger
-from services.points.rules.due import apply_due
-from services.points.rules.known import State
-from services.points.rules.ledger import Account
-from services.points.rules.occasions import Happening, Occasions
-from services.points.rules.ruleset import RuleSet
+from services.points.rules.books import accruals
+from services.points.rules.books.accruals import AccrualCase
+from services.points.rules.books.books import Books, Trigger
+from services.points.rules.books.maturity import apply_due
+from services.points.rules.books.occasions import Happening, Occasions
+from services.points.rules.books.state import State
+from services.points.rules.ledger.entries import Account
+from services.points.rules.program import dates
+from services.points.rules.program.birthdays import Birthday
+from services.points.rules.program.ruleset import RuleSet
 from services.points.store import accounts, births, limits, loading, lots, notices, rules, sweeping
 from services.points.store.loading import Wanted
 from services.points.store.notices import Ending
@@ -103,7 +104,7 @@ async def _apply_plainly(connection: Connection, due: Sequence[str], now: dateti
     except Exception as error:
         if is_transient(error):
             raise
-        # One customer's books are enough: who it is shows where they are swept by rules/due.py.
+        # One customer's books are enough: who it is shows where they are swept by rules/books/maturity.py.
         _log.warning("sweep_at_once_refused", **telemetry.trace(error))
         return Counter(), due
     moved = {"points activated": swept.activated, "points expired": swept.expired}

@@ -5,17 +5,18 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from services.points.handlers.announcing import new_ids, save_and_announce
-from services.points.rules import accruals, birthdays, orders
-from services.points.rules.accruals import AccrualCase
-from services.points.rules.birthdays import origins_near
-from services.points.rules.books import Books
-from services.points.rules.fold import entries_of, fold
-from services.points.rules.known import State
-from services.points.rules.limits import UseKey
-from services.points.rules.occasions import told_by
-from services.points.rules.receipts import case_of
-from services.points.rules.ruleset import RuleBook
-from services.points.rules.settling import about_order
+from services.points.rules.books import accruals, orders
+from services.points.rules.books.accruals import AccrualCase
+from services.points.rules.books.books import Books
+from services.points.rules.books.fold import entries_of, fold
+from services.points.rules.books.occasions import told_by
+from services.points.rules.books.settling import about_order
+from services.points.rules.books.state import State
+from services.points.rules.ledger.receipts import case_of
+from services.points.rules.program import birthdays
+from services.points.rules.program.birthdays import origins_near
+from services.points.rules.program.limits import UseKey
+from services.points.rules.program.ruleset import RuleBook
 from services.points.store import erasing, limits, loading, rules
 from services.points.store.loading import Wanted
 from services.points.store.retelling import Telling

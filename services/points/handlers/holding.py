@@ -6,10 +6,11 @@ from uuid import UUID
 
 from services.points.handlers.commands import Call, account_of, close_books, open_books, spendable
 from services.points.handlers.spending import NotFoundError, ReferenceUsedError, RefusedError
-from services.points.rules import due, movements
-from services.points.rules.books import Books
-from services.points.rules.known import Hold
-from services.points.rules.ledger import Lot, Portion, earliest
+from services.points.rules.books import maturity as due
+from services.points.rules.books.books import Books
+from services.points.rules.books.state import Hold
+from services.points.rules.ledger import postings as movements
+from services.points.rules.ledger.entries import Lot, Portion, earliest
 from services.points.store import holds, lots, redemptions
 from services.points.store.redemptions import Redemption
 from shared.postgres.pool import Connection

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from services.points.rules import checking
-from services.points.rules import document as documents
-from services.points.rules.document import Document, Fault
-from services.points.rules.lint import lint
+from services.points.rules.program import checking
+from services.points.rules.program import document as documents
+from services.points.rules.program.document import Document, Fault
+from services.points.rules.program.lint import lint
 from services.points.store import rules
 from services.points.store.rules import Version
 from shared.postgres.pool import Connection

@@ -2,10 +2,11 @@
 
 from datetime import datetime
 
-from services.points.rules import orders, receipts
-from services.points.rules.orders import OrderCase
-from services.points.rules.receipts import Receipt
-from services.points.rules.tiers import Span, standing_before
+from services.points.rules.books import orders
+from services.points.rules.books.orders import OrderCase
+from services.points.rules.books.tiers import Span, standing_before
+from services.points.rules.ledger import receipts
+from services.points.rules.ledger.receipts import Receipt
 from services.points.store import accounts, limits, rules, timelines
 from shared.contracts.shop import PurchaseCompleted
 from shared.postgres.pool import Pool

@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Final
 
 from services.points.handlers.announcing import new_ids, save_and_announce
-from services.points.rules.books import Books
-from services.points.rules.fold import fold
+from services.points.rules.books.books import Books
+from services.points.rules.books.fold import fold
 from services.points.store import loading, retelling, rules
 from services.points.store.loading import Wanted
 from shared.postgres.pool import Connection, Pool

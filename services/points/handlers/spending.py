@@ -13,12 +13,13 @@ from services.points.handlers.commands import (
     open_books,
     spendable,
 )
-from services.points.rules import dates, movements
-from services.points.rules.books import Books
-from services.points.rules.known import Hold
-from services.points.rules.ledger import Lot, Portion
-from services.points.rules.rewards import Reward, tier_suffices
-from services.points.rules.tiers import Span, standing_before
+from services.points.rules.books.books import Books
+from services.points.rules.books.rewards import Reward, tier_suffices
+from services.points.rules.books.state import Hold
+from services.points.rules.books.tiers import Span, standing_before
+from services.points.rules.ledger import postings as movements
+from services.points.rules.ledger.entries import Lot, Portion
+from services.points.rules.program import dates
 from services.points.store import lots, redemptions, rewards, rules, timelines
 from services.points.store.redemptions import Redemption
 from shared.postgres.pool import Connection

@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.points.rules import accruals, receipts
-from services.points.rules.books import is_full, lost_of
-from services.points.rules.ledger import Account, Lot
-from services.points.rules.receipts import Basis
-from services.points.rules.ruleset import RuleBook
-from services.points.rules.settling import about_order, due_for
-from services.points.rules.tiers import FOR_EVER, SINCE_EVER, Span
+from services.points.rules.books import accruals
+from services.points.rules.books.books import is_full, lost_of
+from services.points.rules.books.settling import about_order, due_for
+from services.points.rules.books.tiers import FOR_EVER, SINCE_EVER, Span
+from services.points.rules.ledger import receipts
+from services.points.rules.ledger.entries import Account, Lot
+from services.points.rules.ledger.receipts import Basis
+from services.points.rules.program.ruleset import RuleBook
 from services.points.store import accounts, auditing, lots, orders, refunds, retelling, rules, statement, timelines
 from services.points.store import accruals as accruals_
 from services.points.store.statement import Entry

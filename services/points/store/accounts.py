@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from services.points.rules.ledger import PROGRAM, Account, Transaction
+from services.points.rules.ledger.entries import PROGRAM, Account, Transaction
 from shared.postgres.ids import joined
 from shared.postgres.pool import Connection, Pool
 

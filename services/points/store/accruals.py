@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from services.points.rules.known import Accrual, Key
-from services.points.rules.limits import read_cuts
+from services.points.rules.books.state import Accrual, Key
+from services.points.rules.program.limits import read_cuts
 from shared.postgres.pool import Connection
 
 ACCRUALS_SQL = """

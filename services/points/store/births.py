@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from datetime import date
 
-from services.points.rules.births import Birth
+from services.points.rules.books.births import Birth
 from shared.postgres.pool import Connection
 
 LOAD_SQL = """

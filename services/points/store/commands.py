@@ -8,8 +8,8 @@ a statement again and again, and asyncpg looks at every element four times.
 from collections import Counter
 from typing import Final
 
-from services.points.rules.known import Changes, State
-from services.points.rules.ledger import PROGRAM, Account, Lot, Transaction
+from services.points.rules.books.state import Changes, State
+from services.points.rules.ledger.entries import PROGRAM, Account, Lot, Transaction
 from services.points.store import saving
 from services.points.store.redemptions import Redemption
 from shared.contracts.envelope import Publication

@@ -10,7 +10,7 @@ from shared.contracts.shop import Line, PurchaseCompleted, RefundLine
 
 
 def order_to_json(order: PurchaseCompleted) -> dict[str, Any]:
-    """What is kept of an order as bought: everything but its coupon codes, see rules/fold.py."""
+    """What is kept of an order as bought: everything but its coupon codes, see rules/books/fold.py."""
     body: dict[str, Any] = {"currency": order.currency, "total": order.total}
     if order.lines:
         body["lines"] = msgspec.Raw(pack_lines(order.lines))

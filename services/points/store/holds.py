@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from services.points.rules.known import Hold
+from services.points.rules.books.state import Hold
 from services.points.store.lots import hold_from_row
 from shared.postgres.pool import Connection, Pool
 

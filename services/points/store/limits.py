@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from services.points.rules.limits import PROGRAM, Use, UseKey
+from services.points.rules.program.limits import PROGRAM, Use, UseKey
 from shared.postgres.pool import Connection
 
 OPEN_SQL = """

@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.points.rules.known import Key, Payment, State
-from services.points.rules.ledger import Account
-from services.points.rules.tiers import FOR_EVER, Span
+from services.points.rules.books.state import Key, Payment, State
+from services.points.rules.books.tiers import FOR_EVER, Span
+from services.points.rules.ledger.entries import Account
 from services.points.store import (
     accounts,
     accruals,

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from services.points.rules.known import Key, Order
-from services.points.rules.limits import read_cuts
-from services.points.rules.tiers import Standing
+from services.points.rules.books.state import Key, Order
+from services.points.rules.books.tiers import Standing
+from services.points.rules.program.limits import read_cuts
 from services.points.store.documents import order_from_json
 from shared.postgres.ids import joined
 from shared.postgres.pool import Connection

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from services.points.rules.known import Key, Order, State
-from services.points.rules.refunds import Known, Later, as_known, needs_later
+from services.points.rules.books.refunds import Known, Later, as_known, needs_later
+from services.points.rules.books.state import Key, Order, State
 from services.points.store.documents import refund_from_row, refund_lines_to_json
 from shared.contracts.kept import Fold, Place, Purchase, Refund, keep, misfit, place_of
 from shared.postgres.ids import joined

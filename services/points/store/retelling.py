@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from services.points.rules.known import Resettling, State
-from services.points.rules.tiers import FOR_EVER, Span, TierEntry, changed, revised, standing_before, united
+from services.points.rules.books.state import Resettling, State
+from services.points.rules.books.tiers import FOR_EVER, Span, TierEntry, changed, revised, standing_before, united
 from services.points.store.accruals import accruals_by_row
 from services.points.store.orders import orders_by_row
 from shared.postgres.ids import joined

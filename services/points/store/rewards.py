@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from services.points.rules.rewards import Reward
+from services.points.rules.books.rewards import Reward
 from shared.postgres.pool import Connection, Pool
 
 FIND_SQL = """

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from services.points.rules.known import Key
-from services.points.rules.rises import Rise, rises_from
-from services.points.rules.tiers import TierEntry
+from services.points.rules.books.rises import Rise, rises_from
+from services.points.rules.books.state import Key
+from services.points.rules.books.tiers import TierEntry
 from shared.postgres.pool import Connection
 
 BEFORE_SQL = """

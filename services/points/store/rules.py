@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from services.points.rules.ruleset import RuleBook, RuleSet, compiled
+from services.points.rules.program.ruleset import RuleBook, RuleSet, compiled
 from shared.postgres.pool import Connection, Pool
 
 _MOST_IN_BETWEEN: Final = 10

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
 
-from services.points.rules.known import Changes, Hold, Key, State
-from services.points.rules.ledger import Lot, Transaction
+from services.points.rules.books.state import Changes, Hold, Key, State
+from services.points.rules.ledger.entries import Lot, Transaction
 from services.points.store import accounts, births, limits, refunds, retelling, timelines
 from services.points.store.documents import order_to_json
 from shared.messaging import waiting

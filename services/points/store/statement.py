@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from services.points.rules.known import Key, Order
-from services.points.rules.ledger import Account
-from services.points.rules.receipts import Basis
-from services.points.rules.refunds import Known
-from services.points.rules.ruleset import RuleBook
+from services.points.rules.books.refunds import Known
+from services.points.rules.books.state import Key, Order
+from services.points.rules.ledger.entries import Account
+from services.points.rules.ledger.receipts import Basis
+from services.points.rules.program.ruleset import RuleBook
 from services.points.store import accruals, orders, refunds
 from services.points.store.accounts import unknown
 from shared.postgres.pool import Connection, Pool

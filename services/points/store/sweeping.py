@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from services.points.rules.due import REASONS
-from services.points.rules.receipts import digest_without_rules
+from services.points.rules.books.maturity import REASONS
+from services.points.rules.ledger.receipts import digest_without_rules
 from shared.postgres.pool import Connection
 
 
@@ -140,7 +140,7 @@ FROM made
 
 
 async def sweep(connection: Connection, customers: Sequence[str], now: datetime) -> Swept:
-    """Activate and expire, for locked customers of whom nothing else is due, just as rules/due.py does.
+    """Activate and expire, for locked customers of whom nothing else is due, just as rules/books/maturity.py does.
 
     A statement before has to have locked them: this one reads what was written until it began. Left are those of
     whom a hold runs out or a delivery did not come, whose points pay a debt, or are over as soon as they are

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
-from services.points.rules.known import Changes, State
-from services.points.rules.tiers import Span, TierEntry
+from services.points.rules.books.state import Changes, State
+from services.points.rules.books.tiers import Span, TierEntry
 from shared.postgres.ids import joined
 from shared.postgres.pool import Connection
 

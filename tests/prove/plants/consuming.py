@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from services.points.rules import occasions as occasions_
-from services.points.rules.occasions import Occasions
+from services.points.rules.books import occasions as occasions_
+from services.points.rules.books.occasions import Occasions
 from shared.messaging import inbox, positions
 from shared.messaging.batch import Batch, Partition, Span
 from shared.messaging.delivery import Delivery

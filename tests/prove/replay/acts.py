@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from services.points.rules import due, movements
-from services.points.rules.books import Books, Trigger, plain_occasion
-from services.points.rules.due import apply_due
-from services.points.rules.known import Hold
-from services.points.rules.ledger import Lot, Movement, Occasion, Portion, earliest
+from services.points.rules.books import maturity as due
+from services.points.rules.books.books import Books, Trigger, plain_occasion
+from services.points.rules.books.maturity import apply_due
+from services.points.rules.books.state import Hold
+from services.points.rules.ledger import postings as movements
+from services.points.rules.ledger.entries import Lot, Movement, Occasion, Portion, earliest
 from shared.contracts.envelope import Cause
 from tests.prove.writes import Kind, Write
 

@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from services.points.rules import limits
-from services.points.rules.books import Books
-from services.points.rules.due import apply_due
-from services.points.rules.fold import fold
-from services.points.rules.known import State
-from services.points.rules.ledger import Account
-from services.points.rules.limits import PROGRAM, Cut, Use, UseKey
-from services.points.rules.occasions import told_by
-from services.points.rules.ruleset import CompiledRule, RuleBook
-from services.points.rules.tiers import Standing, standing_before
+from services.points.rules.books.books import Books
+from services.points.rules.books.fold import fold
+from services.points.rules.books.maturity import apply_due
+from services.points.rules.books.occasions import told_by
+from services.points.rules.books.state import State
+from services.points.rules.books.tiers import Standing, standing_before
+from services.points.rules.ledger.entries import Account
+from services.points.rules.program import limits
+from services.points.rules.program.limits import PROGRAM, Cut, Use, UseKey
+from services.points.rules.program.ruleset import CompiledRule, RuleBook
 from shared.contracts import topics
 from shared.contracts.envelope import Event
 from shared.contracts.loyalty import ReferralChanged

@@ -8,8 +8,10 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from services.points.rules import dates, limits
-from services.points.rules.judgement import (
+from services.points.rules.books.tiers import Standing
+from services.points.rules.ledger.entries import Grant
+from services.points.rules.program import dates, limits
+from services.points.rules.program.judgement import (
     ENGINE,
     NO_RATE,
     REFUNDED,
@@ -24,10 +26,8 @@ from services.points.rules.judgement import (
     nothing,
     request,
 )
-from services.points.rules.ledger import Grant
-from services.points.rules.limits import Cut, Use, UseKey
-from services.points.rules.ruleset import Basket, BasketLine, CompiledRule, Facts, RuleSet
-from services.points.rules.tiers import Standing
+from services.points.rules.program.limits import Cut, Use, UseKey
+from services.points.rules.program.ruleset import Basket, BasketLine, CompiledRule, Facts, RuleSet
 from shared.contracts.kept import UNITS, Kept, units
 from shared.contracts.shop import PurchaseCompleted
 

@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from services.points.rules import accruals, receipts
-from services.points.rules.accruals import AccrualCase
-from services.points.rules.books import Books, Trigger, after, differences, lost_of, occasion, plain_occasion
-from services.points.rules.document import On
-from services.points.rules.known import Accrual, Key, Payment
-from services.points.rules.ledger import Grant
-from services.points.rules.limits import MOST_PER_ORDER, Use, UseKey
-from services.points.rules.receipts import case_of
-from services.points.rules.tiers import Span, standing_before
+from services.points.rules.books import accruals
+from services.points.rules.books.accruals import AccrualCase
+from services.points.rules.books.books import Books, Trigger, after, differences, lost_of, occasion, plain_occasion
+from services.points.rules.books.state import Accrual, Key, Payment
+from services.points.rules.books.tiers import Span, standing_before
+from services.points.rules.ledger import receipts
+from services.points.rules.ledger.entries import Grant
+from services.points.rules.ledger.receipts import case_of
+from services.points.rules.program.document import On
+from services.points.rules.program.limits import MOST_PER_ORDER, Use, UseKey
 from shared.contracts.envelope import Cause, Event
 from shared.contracts.loyalty import ReferralChanged
 from shared.contracts.shop import (

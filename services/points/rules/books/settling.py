@@ -6,12 +6,14 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from services.points.rules import movements, orders, receipts
-from services.points.rules.books import Books, Trigger, after, differences, lost_of, occasion, plain_occasion
-from services.points.rules.known import Key, Order
-from services.points.rules.orders import OrderCase
-from services.points.rules.ruleset import TIER, RuleBook, is_extra
-from services.points.rules.tiers import Standing, TierEntry, standing_before
+from services.points.rules.books import orders
+from services.points.rules.books.books import Books, Trigger, after, differences, lost_of, occasion, plain_occasion
+from services.points.rules.books.orders import OrderCase
+from services.points.rules.books.state import Key, Order
+from services.points.rules.books.tiers import Standing, TierEntry, standing_before
+from services.points.rules.ledger import postings as movements
+from services.points.rules.ledger import receipts
+from services.points.rules.program.ruleset import TIER, RuleBook, is_extra
 from shared.contracts.kept import Kept, Taken
 
 

@@ -4,21 +4,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from services.points.rules import dates, limits
-from services.points.rules.document import On
-from services.points.rules.judgement import (
+from services.points.rules.books.rises import Rise
+from services.points.rules.books.state import Accrual
+from services.points.rules.books.tiers import ONE, TierEntry, standing_before
+from services.points.rules.ledger.entries import Grant
+from services.points.rules.program import dates, limits
+from services.points.rules.program.document import On
+from services.points.rules.program.judgement import (
     Found,
     Judgement,
     cuts_again,
     judge_first,
     request,
 )
-from services.points.rules.known import Accrual
-from services.points.rules.ledger import Grant
-from services.points.rules.limits import Cut, Use, UseKey
-from services.points.rules.rises import Rise
-from services.points.rules.ruleset import EMPTY, CompiledRule, Facts, RuleSet
-from services.points.rules.tiers import ONE, TierEntry, standing_before
+from services.points.rules.program.limits import Cut, Use, UseKey
+from services.points.rules.program.ruleset import EMPTY, CompiledRule, Facts, RuleSet
 
 
 class AccrualCase(NamedTuple):

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
-from services.points.rules import dates
-from services.points.rules.ruleset import RuleSet
+from services.points.rules.program import dates
+from services.points.rules.program.ruleset import RuleSet
 
 
 class Birthday(NamedTuple):

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from services.points.rules.document import (
+from services.points.rules.program.document import (
     ActivateAfterDays,
     ActivateOnDelivery,
     Activation,

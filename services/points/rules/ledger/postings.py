@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from services.points.rules.ledger import (
+from services.points.rules.ledger.entries import (
     ADJUSTED,
     ADJUSTMENT,
     AVAILABLE,

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, NamedTuple
 
-from services.points.rules.dates import period
-from services.points.rules.document import Limit
-from services.points.rules.ruleset import Basket, CompiledRule, RuleSet
+from services.points.rules.program.dates import period
+from services.points.rules.program.document import Limit
+from services.points.rules.program.ruleset import Basket, CompiledRule, RuleSet
 
 PROGRAM: Final = ""
 """The owner of what is used by all customers together: no customer has an empty id."""

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from services.points.rules.document import (
+from services.points.rules.program.document import (
     Condition,
     Document,
     DocumentError,

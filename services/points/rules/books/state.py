@@ -8,13 +8,13 @@ from uuid import UUID
 
 import msgspec
 
-from services.points.rules.births import Birth
-from services.points.rules.document import On
-from services.points.rules.judgement import Found
-from services.points.rules.ledger import Account, Lot, Transaction
-from services.points.rules.limits import Use, UseKey
-from services.points.rules.refunds import Later, Refunds
-from services.points.rules.tiers import Standing, TierEntry
+from services.points.rules.books.births import Birth
+from services.points.rules.books.refunds import Later, Refunds
+from services.points.rules.books.tiers import Standing, TierEntry
+from services.points.rules.ledger.entries import Account, Lot, Transaction
+from services.points.rules.program.document import On
+from services.points.rules.program.judgement import Found
+from services.points.rules.program.limits import Use, UseKey
 from shared.contracts.envelope import Cause
 from shared.contracts.kept import Kept, Refund
 from shared.contracts.outcomes import Refusal, Waiting

@@ -12,9 +12,9 @@ from math import lcm
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from services.points.rules import document as written
-from services.points.rules.document import Condition, Document, Fault, Limit, On, Rule, instant, pointer
-from services.points.rules.wording import name_of
+from services.points.rules.program import document as written
+from services.points.rules.program.document import Condition, Document, Fault, Limit, On, Rule, instant, pointer
+from services.points.rules.program.wording import name_of
 
 
 def lint(document: Document, now: datetime) -> list[Fault]:

@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from services.points.rules.limits import MOST_PER_ORDER, Cut, cut, words
-from services.points.rules.ruleset import TIER, Basket, BasketLine, CompiledRule, Facts, extra_of
-from services.points.rules.tiers import ONE
+from services.points.rules.books.tiers import ONE
+from services.points.rules.program.limits import MOST_PER_ORDER, Cut, cut, words
+from services.points.rules.program.ruleset import TIER, Basket, BasketLine, CompiledRule, Facts, extra_of
 from shared.contracts.kept import UNITS
 
 ENGINE: Final = 3

@@ -7,10 +7,10 @@ from bisect import bisect_right
 from collections import defaultdict
 from datetime import datetime
 
-from services.points.rules.books import Books, Trigger
-from services.points.rules.known import Key, Resettling
-from services.points.rules.settling import settle
-from services.points.rules.tiers import FOR_EVER, SINCE_EVER, Span, standing_before
+from services.points.rules.books.books import Books, Trigger
+from services.points.rules.books.settling import settle
+from services.points.rules.books.state import Key, Resettling
+from services.points.rules.books.tiers import FOR_EVER, SINCE_EVER, Span, standing_before
 from shared.contracts.envelope import Cause
 
 

@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from services.points.rules import movements, receipts
-from services.points.rules.known import Announced, Changes, Key, State
-from services.points.rules.ledger import Account, Grant, Lot, Movement, Occasion
-from services.points.rules.receipts import Receipt
-from services.points.rules.ruleset import RuleBook, is_extra
+from services.points.rules.books.state import Announced, Changes, Key, State
+from services.points.rules.ledger import postings as movements
+from services.points.rules.ledger import receipts
+from services.points.rules.ledger.entries import Account, Grant, Lot, Movement, Occasion
+from services.points.rules.ledger.receipts import Receipt
+from services.points.rules.program.ruleset import RuleBook, is_extra
 from shared.contracts.envelope import Cause
 
 PUBLISHED: Final = frozenset({"earned", "activated", "reversed", "redeemed", "restored", "expired", "adjusted"})

@@ -10,13 +10,14 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from services.points.rules import accruals, limits, orders
-from services.points.rules.accruals import AccrualCase
-from services.points.rules.judgement import ENGINE, REFUNDED, Judgement, RuleLine
-from services.points.rules.known import Accrual, Order
-from services.points.rules.refunds import Known
-from services.points.rules.ruleset import RuleSet
-from services.points.rules.tiers import Standing
+from services.points.rules.books import accruals, orders
+from services.points.rules.books.accruals import AccrualCase
+from services.points.rules.books.refunds import Known
+from services.points.rules.books.state import Accrual, Order
+from services.points.rules.books.tiers import Standing
+from services.points.rules.program import limits
+from services.points.rules.program.judgement import ENGINE, REFUNDED, Judgement, RuleLine
+from services.points.rules.program.ruleset import RuleSet
 from shared.contracts.kept import Taken
 
 Receipt = dict[str, Any]

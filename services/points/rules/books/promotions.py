@@ -7,13 +7,13 @@ moves. What is taken back frees its use of limits; what comes back uses them aga
 from collections.abc import Mapping
 from datetime import datetime
 
-from services.points.rules import accruals
-from services.points.rules.accruals import AccrualCase
-from services.points.rules.books import Books, Trigger, after, differences, lost_of, occasion
-from services.points.rules.known import Accrual, Key
-from services.points.rules.occasions import Happening, Occasions, reason_of
-from services.points.rules.receipts import case_of, of_rules
-from services.points.rules.rises import Rise
+from services.points.rules.books import accruals
+from services.points.rules.books.accruals import AccrualCase
+from services.points.rules.books.books import Books, Trigger, after, differences, lost_of, occasion
+from services.points.rules.books.occasions import Happening, Occasions, reason_of
+from services.points.rules.books.rises import Rise
+from services.points.rules.books.state import Accrual, Key
+from services.points.rules.ledger.receipts import case_of, of_rules
 
 REASON = reason_of("tier_promotion", "")
 

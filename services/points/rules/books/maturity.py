@@ -15,11 +15,11 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 from uuid import UUID
 
-from services.points.rules import movements
-from services.points.rules.books import Books, Trigger, plain_occasion
-from services.points.rules.known import Hold
-from services.points.rules.ledger import Lot, Portion, earliest, first, next_due
-from services.points.rules.settling import close_waiting, note_transaction, settle
+from services.points.rules.books.books import Books, Trigger, plain_occasion
+from services.points.rules.books.settling import close_waiting, note_transaction, settle
+from services.points.rules.books.state import Hold
+from services.points.rules.ledger import postings as movements
+from services.points.rules.ledger.entries import Lot, Portion, earliest, first, next_due
 from shared.contracts.envelope import Cause
 
 OPEN: Final = "held"

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from services.points.rules.document import Fixed, On, PerAmount, Rule
+from services.points.rules.program.document import Fixed, On, PerAmount, Rule
 
 _EVENTS: Final[dict[On, str]] = {
     "purchase": "a purchase",

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from services.points.rules.tiers import ONE, TierEntry
+from services.points.rules.books.tiers import ONE, TierEntry
 
 Ladder = Sequence[str]
 """The tiers of a program from the lowest one up."""

@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
-from services.points.rules import dates
-from services.points.rules import document as written
-from services.points.rules.document import (
+from services.points.rules.program import dates
+from services.points.rules.program import document as written
+from services.points.rules.program.document import (
     WEEKDAYS,
     Condition,
     Document,

@@ -9,19 +9,17 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import cast
 
-from services.points.rules import births, orders, receipts
-from services.points.rules.birthdays import birthday_at, origins_near
-from services.points.rules.books import Books, Trigger
-from services.points.rules.due import apply_due, is_due
-from services.points.rules.known import Changes, Order
-from services.points.rules.ledger import Occasion
-from services.points.rules.occasions import Happening, Occasions
-from services.points.rules.orders import OrderCase
-from services.points.rules.promotions import settle_promotions
-from services.points.rules.retelling import Owned, note_rest
-from services.points.rules.rises import numbered, rises_from
-from services.points.rules.settling import about_order, deliver, keep_order, settle
-from services.points.rules.tiers import (
+from services.points.rules.books import births, orders
+from services.points.rules.books.books import Books, Trigger
+from services.points.rules.books.maturity import apply_due, is_due
+from services.points.rules.books.occasions import Happening, Occasions
+from services.points.rules.books.orders import OrderCase
+from services.points.rules.books.promotions import settle_promotions
+from services.points.rules.books.retelling import Owned, note_rest
+from services.points.rules.books.rises import numbered, rises_from
+from services.points.rules.books.settling import about_order, deliver, keep_order, settle
+from services.points.rules.books.state import Changes, Order
+from services.points.rules.books.tiers import (
     FOR_EVER,
     NEWCOMER,
     SINCE_EVER,
@@ -31,6 +29,9 @@ from services.points.rules.tiers import (
     revised,
     standing_before,
 )
+from services.points.rules.ledger import receipts
+from services.points.rules.ledger.entries import Occasion
+from services.points.rules.program.birthdays import birthday_at, origins_near
 from shared.contracts.envelope import Cause, Event
 from shared.contracts.kept import Purchase, Refund, misfit
 from shared.contracts.loyalty import ReferralChanged, TierChanged

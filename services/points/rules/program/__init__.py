@@ -1,0 +1,1 @@
+"""The earning rules: the document that marketing writes, its checks, its compiled form, and what it decides."""
