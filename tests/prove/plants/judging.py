@@ -58,7 +58,7 @@ def unsorted_locks() -> None:
 def no_idempotency() -> None:
     """The answer of a write is not stored with its effect: a write that is sent again is done again."""
 
-    async def forgetful(_connection: Any, _attempt: Any, _status: int, _content: bytes) -> None:
+    async def forgetful(*_arguments: object) -> None:
         return
 
     idempotency._store = forgetful
