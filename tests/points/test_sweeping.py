@@ -1,4 +1,4 @@
-"""What is plainly due is swept by one statement for many at once, letter by letter as rules/books/maturity.py applies it.
+"""What is plainly due is swept by one statement for many at once, just as rules/books/maturity.py applies it.
 
 Planted and caught here: an instant that is not due yet at itself; a hold or a delivery overlooked; a debt not paid;
 points that stay although they were over; no date, or the last one, for what was activated; lots by id, or by the

@@ -1,7 +1,7 @@
 """The daily pipeline: what falls due by itself is swept up, customers are told what will end, birthdays are kept.
 
 Every step is safe to run twice, and on two workers at once. In order: release holds, activate, give up what was
-not delivered, expire (all of these customer by customer, see rules/books/maturity.py), tell what will expire, birthdays.
+not delivered, expire (customer by customer, see rules/books/maturity.py), tell what will expire, birthdays.
 """
 
 import asyncio
