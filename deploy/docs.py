@@ -16,11 +16,11 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AliasChoices, SecretStr
 from pydantic.fields import FieldInfo
 
+from services import SERVICES
 from shared.process.settings import ServiceSettings
 from shared.telemetry import METRICS
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "operations.md"
-SERVICES: Final = ("points", "tiers", "referrals", "notifications")
 
 
 def settings_of(service: str) -> type[ServiceSettings]:

@@ -6,9 +6,10 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from deploy.local.layout import SERVICES, Layout, write_private
+from deploy.local.layout import Layout, write_private
 from deploy.local.ports import LOOPBACK, free_port, is_free
 from deploy.local.program import StartError
+from services import SERVICES
 
 GATEWAY: Final = "gateway"
 BROKER: Final = "broker"

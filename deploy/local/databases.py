@@ -4,9 +4,9 @@ import asyncio
 
 import asyncpg
 
-from deploy.local.layout import SERVICES
 from deploy.local.pieces import Pieces
 from deploy.local.program import StartError
+from services import SERVICES
 from shared.postgres.migrate import MigrationChangedError, migrate
 
 

@@ -108,20 +108,17 @@ async def behind(readers: Sequence[Reader], markers: Mapping[Partition, int]) ->
 
 
 async def unpublished(readers: Sequence[Reader]) -> list[Left]:
-    """Which customers have orders to settle, which outboxes are not empty, and which mails are due."""
-    # In this order: what is settled goes into the outbox with the same COMMIT.
-    unsettled = await asyncio.gather(*(reader.unsettled() for reader in readers))
+    """The work that is due, and the events that are not published yet."""
+    # In this order: the work puts its events into the outbox with the same COMMIT.
+    due = await asyncio.gather(*(reader.due_work() for reader in readers))
     outboxes = await asyncio.gather(*(reader.outbox() for reader in readers))
-    mails = await asyncio.gather(*(reader.mails() for reader in readers))
-    left = [
-        Left(reader.service, count, "events in its outbox") for reader, count in zip(readers, outboxes, strict=True)
-    ]
+    left = [Left(reader.service, count, "events to publish") for reader, count in zip(readers, outboxes, strict=True)]
     left += [
-        Left(reader.service, count, "customers to settle by new timelines")
-        for reader, count in zip(readers, unsettled, strict=True)
+        Left(reader.service, count, name)
+        for reader, work in zip(readers, due, strict=True)
+        for name, count in work.items()
     ]
-    left += [Left(reader.service, count, "mails to send") for reader, count in zip(readers, mails, strict=True)]
-    return [one for one in left if one.count]
+    return [backlog for backlog in left if backlog.count]
 
 
 def _missing(topic: str, markers: Mapping[Partition, int], positions: Mapping[Partition, int]) -> int:

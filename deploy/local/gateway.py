@@ -18,9 +18,9 @@ from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deploy.local import pages
-from deploy.local.layout import SERVICES
 from deploy.local.openapi import merged
 from deploy.local.ports import LOOPBACK
+from services import SERVICES
 from shared import telemetry
 from shared.http import docs
 from shared.http.probes import routes as probes

@@ -8,7 +8,6 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 DEFAULT_DATA = REPOSITORY / ".local"
-SERVICES = ("points", "tiers", "referrals", "notifications")
 
 
 @dataclass(frozen=True)

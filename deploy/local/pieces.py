@@ -14,11 +14,12 @@ from deploy.local import addresses, credentials
 from deploy.local.addresses import BROKER, GATEWAY, MAIL, POSTGRES, SMTP
 from deploy.local.broker import EmbeddedBroker
 from deploy.local.kafka import ApacheKafka
-from deploy.local.layout import REPOSITORY, SERVICES, Layout
+from deploy.local.layout import REPOSITORY, Layout
 from deploy.local.ports import LOOPBACK
 from deploy.local.postgres import Postgres
 from deploy.local.program import Program
 from deploy.local.supervisor import Member
+from services import SERVICES
 
 EMBEDDED_SESSION_MS = 6_000  # a group join on the embedded broker takes half of it
 WORKER_GRACE = 25.0  # a worker ends within 15 s by itself

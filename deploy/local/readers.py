@@ -1,16 +1,18 @@
-"""The services as readers of topics: what each reads, how far it is, and what it has yet to publish."""
+"""The services as readers of topics: their positions, their outboxes, and the work that they still have to do."""
 
 import importlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Self
 
 import asyncpg
 
-from deploy.local.layout import SERVICES
+from services import SERVICES
 from shared.messaging import kafka, positions
 from shared.messaging.kafka import Broker
 from shared.messaging.positions import Group
+from shared.messaging.worker import WorkerSpec
 from shared.postgres.pool import Pool, open_pool
 
 Partition = tuple[str, int]
@@ -18,44 +20,49 @@ Partition = tuple[str, int]
 
 @dataclass(frozen=True)
 class Reader:
-    """A service: the topics that it reads, and its database."""
+    """A service as a reader of topics, and its database."""
 
-    service: str
-    topics: Sequence[str]
+    spec: WorkerSpec
     group: Group
     pool: Pool
 
+    @classmethod
+    def of(cls, spec: WorkerSpec, cluster_id: str, pool: Pool) -> Self:
+        """The reader for a service's worker on a Kafka cluster."""
+        return cls(spec, Group(cluster_id, spec.group), pool)
+
+    @property
+    def service(self) -> str:
+        """The service's name."""
+        return self.spec.service
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """The topics that it reads."""
+        return self.spec.topics
+
     async def positions(self) -> dict[Partition, int]:
-        """The next offset of every partition that it has handled anything of: exact, as committed."""
+        """The committed position by partition: the next offset to handle."""
         return await positions.load(self.pool, self.group)
 
     async def outbox(self) -> int:
-        """How many events it has committed and not yet published: exact."""
+        """Number of events that are committed and not yet published."""
         count: int = await self.pool.fetchval(OUTBOX_SQL)
         return count
 
-    async def mails(self) -> int:
-        """How many mails it has to send now, those that are being sent included; 0 where a service sends none."""
-        count: int = await self.pool.fetchval(MAILS_SQL) if self.service == "notifications" else 0
-        return count
-
-    async def unsettled(self) -> int:
-        """Of how many customers it has orders to settle by a new timeline; 0 where a service settles none."""
-        count: int = await self.pool.fetchval(UNSETTLED_SQL) if self.service == "points" else 0
-        return count
+    async def due_work(self) -> dict[str, int]:
+        """Amount of work that is due besides records and outbox, by its name."""
+        return {work.name: await work.count(self.pool) for work in self.spec.due_work}
 
 
 OUTBOX_SQL = "SELECT count(*) FROM outbox"
 
-# A worker that takes mails moves them on by ten minutes while it sends them; a mail that the server put off
-# the first time is due again sooner than that.
-MAILS_SQL = """
-SELECT count(*) FROM message
-WHERE due_at <= now() OR (due_at > now() + interval '9 minutes' AND attempts = 1 AND state = 'queued')
-"""
 
-
-UNSETTLED_SQL = "SELECT count(*) FROM resettling"
+def spec_of(service: str) -> WorkerSpec:
+    """The worker of a service, with settings from the environment."""
+    settings = importlib.import_module(f"services.{service}.settings").Settings()
+    spec: WorkerSpec = importlib.import_module(f"services.{service}.worker").spec(settings)
+    return spec
 
 
 @asynccontextmanager
@@ -70,9 +77,8 @@ async def open_readers(broker: Broker) -> AsyncGenerator[Sequence[Reader]]:
         readers: list[Reader] = []
         for service in SERVICES:
             settings = importlib.import_module(f"services.{service}.settings").Settings()
-            spec = importlib.import_module(f"services.{service}.worker").spec(settings)
             pool = await pools.enter_async_context(await open_pool(settings.database_url, application="wafa-local"))
-            readers.append(Reader(service, spec.topics, Group(cluster, spec.group), pool))
+            readers.append(Reader.of(spec_of(service), cluster, pool))
         yield readers
 
 

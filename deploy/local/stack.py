@@ -16,12 +16,13 @@ from deploy.keys import KeysError
 from deploy.local import databases, environment, pieces, state
 from deploy.local.broker import EmbeddedBroker
 from deploy.local.kafka import ApacheKafka
-from deploy.local.layout import REPOSITORY, SERVICES, Layout
+from deploy.local.layout import REPOSITORY, Layout
 from deploy.local.pieces import Kafka, Pieces
 from deploy.local.postgres import Postgres
 from deploy.local.program import StartError
 from deploy.local.state import AlreadyRunsError, MemberState, Phase, StackState
 from deploy.local.supervisor import Member, Supervisor
+from services import SERVICES
 
 READY_SECONDS = 90.0
 DRAIN_SECONDS = 60.0

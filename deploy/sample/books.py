@@ -8,8 +8,7 @@ from typing import Final
 import asyncpg
 
 from deploy.sample.settings import setting
-
-_SERVICES: Final = ("POINTS", "TIERS", "REFERRALS", "NOTIFICATIONS")
+from services import SERVICES
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +41,16 @@ async def read(env: Mapping[str, str]) -> Books:
         OSError, asyncpg.PostgresError: a database does not answer.
     """
     async with AsyncExitStack() as stack:
-        points, tiers, referrals, notifications = [
-            await stack.enter_async_context(_connected(setting(env, f"WAFA_DATABASE_URL_{service}")))
-            for service in _SERVICES
-        ]
+        databases = {
+            service: await stack.enter_async_context(_connected(setting(env, f"WAFA_DATABASE_URL_{service.upper()}")))
+            for service in SERVICES
+        }
         return Books(
-            points=await _points(points),
-            tiers=await _tiers(tiers),
-            referrals=await _referrals(referrals),
-            messages=await _messages(notifications),
-            dead_letters=sum([await _dead_letters(each) for each in (points, tiers, referrals, notifications)]),
+            points=await _points(databases["points"]),
+            tiers=await _tiers(databases["tiers"]),
+            referrals=await _referrals(databases["referrals"]),
+            messages=await _messages(databases["notifications"]),
+            dead_letters=sum([await _dead_letters(each) for each in databases.values()]),
         )
 
 

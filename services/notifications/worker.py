@@ -10,9 +10,9 @@ from services.notifications.rendering import Templates
 from services.notifications.rules import notice
 from services.notifications.sending import Sender
 from services.notifications.settings import Settings
-from services.notifications.store import messages
+from services.notifications.store import mails, messages
 from shared.contracts import topics
-from shared.messaging.worker import Job, Subscription, WorkerSpec
+from shared.messaging.worker import DueWork, Job, Subscription, WorkerSpec
 
 
 def spec(settings: Settings) -> WorkerSpec:
@@ -31,6 +31,7 @@ def spec(settings: Settings) -> WorkerSpec:
         ),
         handle=partial(handlers.handle, templates),
         erase=messages.erase,
+        due_work=(DueWork("mails to send", mails.count_due),),
         jobs=(Job("send mails", timedelta(seconds=1), _sender(settings, templates).run),),
     )
 

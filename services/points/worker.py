@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from services.points.handlers import day, events, resettling
 from services.points.settings import Settings
-from services.points.store import auditing, erasing
+from services.points.store import auditing, erasing, retelling
 from shared.contracts import topics
-from shared.messaging.worker import Job, Subscription, WorkerSpec
+from shared.messaging.worker import DueWork, Job, Subscription, WorkerSpec
 
 
 def spec(_settings: Settings) -> WorkerSpec:
@@ -41,6 +41,7 @@ def spec(_settings: Settings) -> WorkerSpec:
         ),
         handle=events.handle,
         erase=erasing.erase,
+        due_work=(DueWork("customers to settle by new timelines", retelling.count),),
         decodes_apart=True,
         jobs=(
             Job("measure the ledger", timedelta(minutes=1), auditing.measure_imbalance),

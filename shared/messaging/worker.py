@@ -66,9 +66,18 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class DueWork:
+    """Work that a service does besides handling records; `count` returns how much of it is due now."""
+
+    name: str
+    count: Callable[[Pool], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSpec:
     """What a service's worker does: which events go to its handler, and its jobs.
 
+    `due_work` is what has to be done before the service counts as idle, besides its records and its outbox.
     `erase` removes what the service itself keeps of erased customers; its handler calls `erasure.apply` with it.
     `decodes_apart`: purchases of large batches are decoded in a process of their own, which pays where a purchase
     costs much else besides.
@@ -78,6 +87,7 @@ class WorkerSpec:
     subscriptions: tuple[Subscription, ...]
     handle: Handle
     jobs: tuple[Job, ...] = ()
+    due_work: tuple[DueWork, ...] = ()
     erase: EraseOwn = erasure.erase_nothing
     decodes_apart: bool = False
 

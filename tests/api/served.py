@@ -1,5 +1,6 @@
 """The four APIs, each on a database that knows something of the customer ann."""
 
+import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,14 +15,7 @@ from joserfc import jwt
 from joserfc.jwk import OctKey
 from pydantic import SecretStr
 
-import services.notifications.api
-import services.notifications.settings
-import services.points.api
-import services.points.settings
-import services.referrals.api
-import services.referrals.settings
-import services.tiers.api
-import services.tiers.settings
+import services
 from deploy.keys import create_key
 from services.points.handlers import holding, spending
 from services.points.handlers.holding import Reservation
@@ -110,15 +104,24 @@ class Route:
         return f"{self.method.upper()} {self.path}"
 
 
-SERVICES = [
-    Service(name, api.build, settings.Settings, seed)
-    for name, api, settings, seed in (
-        ("points", services.points.api, services.points.settings, _seed_points),
-        ("tiers", services.tiers.api, services.tiers.settings, _seed_tiers),
-        ("referrals", services.referrals.api, services.referrals.settings, _seed_referrals),
-        ("notifications", services.notifications.api, services.notifications.settings, _seed_notifications),
-    )
-]
+_SEEDS = {
+    "points": _seed_points,
+    "tiers": _seed_tiers,
+    "referrals": _seed_referrals,
+    "notifications": _seed_notifications,
+}
+
+
+async def _seed_nothing(_pool: Pool) -> Known:
+    return {}
+
+
+def _service(name: str) -> Service:
+    api, settings = (importlib.import_module(f"services.{name}.{module}") for module in ("api", "settings"))
+    return Service(name, api.build, settings.Settings, _SEEDS.get(name, _seed_nothing))
+
+
+SERVICES = [_service(name) for name in services.SERVICES]
 
 ROUTES: Sequence[Route] = [
     Route(service, method, path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from services import SERVICES
 from tests.architecture import tree
 
 # Library → the rooms that may import it.
@@ -59,7 +60,7 @@ def called(path: Path) -> set[str]:
 
 
 def test_there_are_rules_in_every_service():
-    assert {path.parts[1] for path in RULES} == set(tree.SERVICES)
+    assert {path.parts[1] for path in RULES} == set(SERVICES)
 
 
 @pytest.mark.parametrize("path", RULES, ids=str)
@@ -70,7 +71,7 @@ def test_rules_are_pure(path: Path):
 
 
 def test_settings_are_built_at_the_door_only():
-    doors = {Path("shared/process/door.py"), *(Path(f"services/{service}/__main__.py") for service in tree.SERVICES)}
+    doors = {Path("shared/process/door.py"), *(Path(f"services/{service}/__main__.py") for service in SERVICES)}
     builders = [path for path in tree.python("services", "shared") if called(path) & {"Settings", "settings"}]
     assert set(builders) <= doors
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from services import SERVICES
 from tests.architecture import tree
 from tests.support import postgres
 
@@ -90,7 +91,7 @@ def statements(root: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("service", tree.SERVICES)
+@pytest.mark.parametrize("service", SERVICES)
 async def test_postgresql_takes_every_statement_of_a_service_and_of_the_platform(service: str, postgres_url: str):
     refused: dict[str, str] = {}
     wanted = statements(f"services/{service}") | statements("shared")

@@ -8,8 +8,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-SERVICES = ("points", "tiers", "referrals", "notifications")
-
 
 @cache
 def files() -> tuple[Path, ...]:

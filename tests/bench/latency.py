@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from deploy.sample.cloudevent import CloudEvent
 from deploy.sample.publisher import connect
+from services import SERVICES
 from shared.postgres.pool import Pool
 from tests.bench import cpu, stream
 from tests.bench.cpu import Meter, Usage
@@ -30,7 +31,6 @@ DRAINED: Final = 15_000
 SECONDS: Final = 15.0
 LOADS: Final = (50, 70)
 """Percent of the throughput."""
-SERVICES: Final = ("points", "tiers", "referrals", "notifications")
 PERCENTILES: Final = (50, 99, 99.9)
 MOST: Final = 250.0
 """Milliseconds that 99 % may take at the first of the loads."""

@@ -8,10 +8,11 @@ import pytest
 from pydantic import SecretStr
 
 from deploy import docs
+from services import SERVICES
 from shared.contracts.reasons import Reason
 from shared.telemetry import METRICS
 
-FIELDS = [(service, name) for service in docs.SERVICES for name in docs.settings_of(service).model_fields]
+FIELDS = [(service, name) for service in SERVICES for name in docs.settings_of(service).model_fields]
 
 # A value that is not the default, for each type of field.
 OTHER: dict[str, str] = {

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from deploy.local import environment, ports
-from deploy.local.layout import REPOSITORY, SERVICES, Layout
+from deploy.local.layout import REPOSITORY, Layout
+from services import SERVICES
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(180)]
 

@@ -201,9 +201,15 @@ NOTIFICATIONS: Mapping[str, Fate] = {
     "message.trigger": R,
 }
 
-SERVICES: Mapping[str, Mapping[str, Fate]] = {
-    "points": POINTS | PLATFORM,
-    "tiers": TIERS | PLATFORM,
-    "referrals": REFERRALS | PLATFORM,
-    "notifications": NOTIFICATIONS | PLATFORM,
+OWN: Mapping[str, Mapping[str, Fate]] = {
+    "points": POINTS,
+    "tiers": TIERS,
+    "referrals": REFERRALS,
+    "notifications": NOTIFICATIONS,
 }
+"""The columns of each service that has some of its own."""
+
+
+def columns(service: str) -> Mapping[str, Fate]:
+    """All columns of a service's database that can hold words or bytes."""
+    return {**OWN.get(service, {}), **PLATFORM}

@@ -129,11 +129,11 @@ async def finish(pool: Pool, service: Service, later: timedelta = timedelta(0)) 
 
 async def test_every_column_for_words_has_a_fate(served: Served, service: Service):
     found = {row["name"] for row in await served.pool.fetch(COLUMNS_SQL, _HARMLESS)}
-    assert found == columns.SERVICES[service.name].keys(), "say in columns.py what an erasure does with it"
+    assert found == columns.columns(service.name).keys(), "say in columns.py what an erasure does with it"
 
 
 async def test_nothing_is_left_of_an_erased_customer(served: Served, service: Service):
-    fates = columns.SERVICES[service.name]
+    fates = columns.columns(service.name)
     await live(served, service)
     before = holding(await dump(served.pool))
     waits = "waiting." if service.name == "notifications" else "none."  # nothing waits there

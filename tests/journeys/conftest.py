@@ -7,8 +7,9 @@ import pytest
 
 from deploy.local.broker import EmbeddedBroker
 from deploy.local.kafka import ApacheKafka
+from services import SERVICES
 from tests.journeys.shop import Shop
-from tests.support.stack import SERVICES, Broker, Stack
+from tests.support.stack import Broker, Stack
 
 
 # Of the package and not of the session: an idle stack asks its broker for news many times a second.

@@ -7,10 +7,11 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
+from services import SERVICES
 from shared.messaging.worker import EXIT_DECIDE
 from tests.journeys.shop import Shop, name
 from tests.journeys.test_purchases import BALANCE_SQL
-from tests.support.stack import SERVICES, Stack
+from tests.support.stack import Stack
 
 # The embedded broker answers a fetch beyond its log with nothing, and deletes no records.
 pytestmark = [pytest.mark.kafka, pytest.mark.parametrize("broker", ["apache"], indirect=True, scope="session")]

@@ -12,7 +12,7 @@ from uuid import UUID
 import httpx
 from pydantic_core import from_json
 
-from deploy.local.layout import SERVICES
+from services import SERVICES
 from services.points.rules.program.checking import parse
 from services.points.rules.program.limits import Cut
 from services.points.rules.program.ruleset import RuleBook, RuleSet

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from deploy.local import drain
-from deploy.local.layout import SERVICES
 from deploy.local.readers import Reader, broker_of
+from services import SERVICES
 from shared.messaging import kafka
-from shared.messaging.positions import Group
 from tests.prove import progress
 from tests.prove.stage import Stage
 
@@ -50,5 +49,4 @@ async def settle(stage: Stage, seconds: float, services: Sequence[str] = SERVICE
 
 
 def _reader(stage: Stage, cluster: str, service: str) -> Reader:
-    spec = progress.spec(service)
-    return Reader(service, spec.topics, Group(cluster, spec.group), stage.pools[service])
+    return Reader.of(progress.spec(service), cluster, stage.pools[service])

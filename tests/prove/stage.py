@@ -17,9 +17,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from deploy import topics
 from deploy.keys import create_key
 from deploy.local.kafka import ApacheKafka
-from deploy.local.layout import SERVICES
 from deploy.local.ports import LOOPBACK, answers, free_port
 from deploy.local.postgres import Postgres
+from services import SERVICES
 from shared.contracts.topics import ALL
 from shared.postgres.migrate import migrate
 from shared.postgres.pool import Pool, open_pool

@@ -4,7 +4,6 @@ Everything waits with a timeout, and only processes that were started here are e
 """
 
 import asyncio
-import importlib
 import json
 import os
 import re
@@ -29,14 +28,13 @@ from deploy.local.broker import EmbeddedBroker
 from deploy.local.kafka import ApacheKafka
 from deploy.local.ports import LOOPBACK, free_port
 from deploy.local.program import Program
-from deploy.local.readers import Reader, broker_of
+from deploy.local.readers import Reader, broker_of, spec_of
+from services import SERVICES
 from shared.messaging import kafka
-from shared.messaging.positions import Group
 from shared.postgres.pool import open_pool
 from tests.support import postgres
 
 REPOSITORY = Path(__file__).parents[2]
-SERVICES = ("points", "tiers", "referrals", "notifications")
 
 
 Broker = EmbeddedBroker | ApacheKafka
@@ -226,12 +224,10 @@ class Stack:
         async with AsyncExitStack() as pools:
             readers: list[Reader] = []
             for service in [one for one in self.services if one in services]:
-                settings = importlib.import_module(f"services.{service}.settings").Settings()
-                spec = importlib.import_module(f"services.{service}.worker").spec(settings)
                 pool = await pools.enter_async_context(
                     await open_pool(self.database_url(service), application="wafa-test", max_size=1)
                 )
-                readers.append(Reader(service, spec.topics, Group(cluster, spec.group), pool))
+                readers.append(Reader.of(spec_of(service), cluster, pool))
             yield readers
 
     @asynccontextmanager

@@ -85,6 +85,19 @@ async def claim(pool: Pool, now: datetime, lease: timedelta, limit: int) -> list
     ]
 
 
+# Claiming moves a mail on by the lease of ten minutes; a mail that the server put off once is due sooner than that.
+COUNT_DUE_SQL = """
+SELECT count(*) FROM message
+WHERE due_at <= now() OR (due_at > now() + interval '9 minutes' AND attempts = 1 AND state = 'queued')
+"""
+
+
+async def count_due(pool: Pool) -> int:
+    """Number of mails that are due now, including those that a worker is sending."""
+    count: int = await pool.fetchval(COUNT_DUE_SQL)
+    return count
+
+
 SETTLE_SQL = """
 UPDATE message
 SET state = new.state, reason = new.reason, due_at = new.due_at, attempts = new.attempts, locale = new.locale,

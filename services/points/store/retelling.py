@@ -10,7 +10,7 @@ from services.points.rules.books.tiers import FOR_EVER, Span, TierEntry, changed
 from services.points.store.accruals import accruals_by_row
 from services.points.store.orders import orders_by_row
 from shared.postgres.ids import joined
-from shared.postgres.pool import Connection
+from shared.postgres.pool import Connection, Pool
 
 MOST: Final = 1000
 """So many orders, and as many accruals, are settled again in a transaction for all customers together."""
@@ -151,6 +151,17 @@ SELECT customer_id FROM resettling ORDER BY customer_id LIMIT $1
 async def next_customers(connection: Connection, limit: int) -> list[str]:
     """Customers of whom not all is settled."""
     return [row["customer_id"] for row in await connection.fetch(NEXT_SQL, limit)]
+
+
+COUNT_SQL = """
+SELECT count(*) FROM resettling
+"""
+
+
+async def count(pool: Pool) -> int:
+    """Number of customers with orders that are still to be settled by a new timeline."""
+    customers: int = await pool.fetchval(COUNT_SQL)
+    return customers
 
 
 KEEP_SQL = """
