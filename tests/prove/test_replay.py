@@ -65,6 +65,24 @@ def test_lines_that_follow_from_the_log_are_right():
     assert (found.account.available, found.account.earned) == (70, 70)
 
 
+def test_of_a_customer_with_many_orders_the_sums_of_each_order_are_compared():
+    bought = [shop.purchase(f"o{number}", "10.00") for number in range(101)]
+    back = shop.refund("o7", "r", "4.00", shop.hour(1))
+    reasons = [{"kind": "purchase", "order_id": f"o{number}"} for number in range(101)]
+    lines = [
+        entry(number, line("earned", 10, 10 * number, earned=10 * number), event, **reason)
+        for number, (event, reason) in enumerate(zip(bought, reasons, strict=True), 1)
+    ]
+    parted = (
+        entry(102, line("reversed", -1, 1009, earned=1009), back, kind="refund", order_id="o7", refund_id="r"),
+        entry(103, line("reversed", -3, 1006, earned=1006), back, kind="refund", order_id="o7", refund_id="r"),
+    )
+    queues = {topics.PURCHASES: [*bought, back]}
+    assert replayed(queues, *lines, *parted).wrong is None
+    assert "'o7': (9, 6)" in str(replayed(queues, *lines, parted[0]).wrong)
+    assert "'o0': (0, 10)" in str(replayed(queues, *lines[1:], *parted).wrong)
+
+
 def test_what_comes_twice_makes_one_line():
     log = [BUY, shop.redelivered(BUY), shop.again(BUY), BACK, shop.redelivered(BACK), shop.again(BACK)]
     assert replayed({topics.PURCHASES: log}, BOUGHT, REFUNDED).wrong is None

@@ -6,7 +6,8 @@ order within a topic and a customer. What is not fixed by it is how topics (and 
 - points: the replay goes by the order of the customer's own statement, and nothing else of it: each line names the
   event or write that caused it, everything else (what it gives, takes, leaves) is computed and has to be the line.
   An event that left no line is applied before the next of its topic; a tier event that left none, when an order was
-  judged by it. An event whose line is missing makes a line too many at the end.
+  judged by it. An event whose line is missing makes a line too many at the end. Of a customer with more than 100
+  orders, whose timeline is settled in parts, the sums of each order are compared.
 - referrals: the outcome has to be that of some interleaving of the friend's purchases with the friend's sign-ups.
 - tiers and messages do not depend on it: they are functions of the set of events.
 
