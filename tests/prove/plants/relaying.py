@@ -37,7 +37,7 @@ def after_the_last() -> None:
 
     async def slow(connection: Any, publications: Sequence[Publication]) -> None:
         await announce(connection, publications)
-        await asyncio.sleep(random.uniform(0.0, 0.2))
+        await asyncio.sleep(random.uniform(0.0, 0.5))
 
     outbox.announce = slow
     relay.publish_chunk = poll
