@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from services.points.handlers import day, events, resettling
 from services.points.settings import Settings
-from services.points.store import auditing, erasing, retelling
+from services.points.store import auditing, erasing, rejudging
 from shared.contracts import topics
 from shared.messaging.worker import DueWork, Job, Subscription, WorkerSpec
 
@@ -41,7 +41,7 @@ def spec(_settings: Settings) -> WorkerSpec:
         ),
         handle=events.handle,
         erase=erasing.erase,
-        due_work=(DueWork("customers to settle by new timelines", retelling.count),),
+        due_work=(DueWork("customers to settle by new timelines", rejudging.count),),
         decodes_apart=True,
         jobs=(
             Job("measure the ledger", timedelta(minutes=1), auditing.measure_imbalance),

@@ -12,7 +12,7 @@ from services.points.handlers import adjusting, events, verifying
 from services.points.handlers.adjusting import Adjustment
 from services.points.handlers.balances import balance
 from services.points.handlers.commands import Call
-from services.points.rules.ledger.entries import Transaction
+from services.points.rules.ledger.transactions import Transaction
 from shared.contracts.envelope import Event
 from shared.messaging.batch import Batch
 from shared.messaging.delivery import Delivery

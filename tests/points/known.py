@@ -12,7 +12,9 @@ from uuid import UUID
 from services.points.rules.books.books import Books
 from services.points.rules.books.fold import fold
 from services.points.rules.books.state import Changes, State
-from services.points.rules.ledger.entries import Account, Lot, Occasion
+from services.points.rules.ledger.accounts import Account
+from services.points.rules.ledger.lots import Lot
+from services.points.rules.ledger.transactions import TransactionContext
 from services.points.rules.program.checking import parse
 from services.points.rules.program.ruleset import RuleBook, RuleSet
 from shared.contracts.envelope import Event
@@ -65,9 +67,9 @@ def tell(state: State, *events: Event, rules: RuleBook | None = None, now: datet
 _IDS = numbered()
 
 
-def occasion(origin: str = "order/1") -> Occasion:
+def context(origin: str = "order/1") -> TransactionContext:
     """Why a transaction is made."""
-    return Occasion(NOON, NOW, origin, {"kind": "purchase"}, 1, {}, b"")
+    return TransactionContext(NOON, NOW, origin, {"kind": "purchase"}, 1, {}, b"")
 
 
 def lot(

@@ -16,7 +16,7 @@ from services.points.handlers.balances import balance_as_of
 from services.points.handlers.commands import InsufficientPointsError
 from services.points.handlers.holding import NotOpenError, Reservation
 from services.points.handlers.spending import ForReference, ReferenceUsedError
-from services.points.rules.ledger.entries import Account
+from services.points.rules.ledger.accounts import Account
 from services.points.store import rules
 from shared.contracts.envelope import Event
 from shared.contracts.shop import Line, PurchaseCompleted, PurchaseDelivered

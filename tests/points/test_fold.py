@@ -56,7 +56,7 @@ def test_a_refund_takes_back_what_is_no_longer_due(ann: State):
     # Kept are 69.50: 69 and 17 of what were 100 and 25.
     assert moved(changes) == [("reversed", -39)]
     assert qualifying(changes) == [31]
-    assert changes.transactions[0].occasion.reason == {"kind": "refund", "order_id": "1", "refund_id": "r"}
+    assert changes.transactions[0].context.reason == {"kind": "refund", "order_id": "1", "refund_id": "r"}
     assert available(ann) == 86
 
 
@@ -72,7 +72,7 @@ def test_a_refund_that_waited_makes_a_transaction_of_its_own_after_the_purchases
     assert (moved(early), len(early.waiting)) == ([], 2)
     changes = tell(ann, purchase("1", "100.00", hour(3)))
     assert moved(changes) == [("earned", 100), ("reversed", -20), ("reversed", -10)]
-    assert [one.occasion.occurred_at for one in changes.transactions] == [hour(3), hour(1), hour(2)]
+    assert [one.context.occurred_at for one in changes.transactions] == [hour(3), hour(1), hour(2)]
 
 
 def test_what_waits_within_a_batch_is_not_kept_waiting(ann: State):
@@ -157,7 +157,7 @@ def test_a_referral_pays_both_sides_and_a_void_takes_it_back_for_good(ann: State
     assert qualifying(changes) == [500, 200]
     changes = tell(ann, referral("voided", "f"), referral("voided", "f"), referral("approved", "f"))
     assert [(one.account.customer_id, one.points) for one in changes.transactions] == [("ann", -500), ("bob", -200)]
-    assert changes.transactions[0].occasion.reason == {"kind": "referral_voided", "referral_id": "f"}
+    assert changes.transactions[0].context.reason == {"kind": "referral_voided", "referral_id": "f"}
     assert (available(ann), available(ann, "bob")) == (0, 0)
 
 
@@ -179,8 +179,8 @@ def test_a_timeline_that_changed_in_the_past_settles_later_orders_again(ann: Sta
         purchase("b", "9", customer_id="bob"),
     )
     changes = tell(ann, tier([(hour(1), "1.25"), (hour(2), "1.5")], verb="corrected"))
-    assert [(one.occasion.reason["order_id"], one.points) for one in changes.transactions] == [("2", 25), ("3", 50)]
-    assert changes.transactions[0].occasion.reason == {"kind": "tier", "order_id": "2"}
+    assert [(one.context.reason["order_id"], one.points) for one in changes.transactions] == [("2", 25), ("3", 50)]
+    assert changes.transactions[0].context.reason == {"kind": "tier", "order_id": "2"}
     assert qualifying(changes) == [0, 0]
     back = tell(ann, tier([(hour(2), "1")], verb="demoted"))
     assert moved(back) == [("reversed", -50)]
@@ -190,7 +190,7 @@ def test_a_timeline_that_changed_in_the_past_settles_later_orders_again(ann: Sta
 def test_settling_again_follows_the_time_of_the_orders(ann: State):
     tell(ann, *(purchase(str(hours), "100.00", hour(hours)) for hours in (3, 1, 2)))
     changes = tell(ann, tier([(hour(0), "2")]))
-    assert [one.occasion.reason["order_id"] for one in changes.transactions] == ["1", "2", "3"]
+    assert [one.context.reason["order_id"] for one in changes.transactions] == ["1", "2", "3"]
 
 
 def test_a_multiplier_in_other_words_settles_nothing(ann: State):

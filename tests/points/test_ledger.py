@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.points.rules.ledger import postings as movements
-from services.points.rules.ledger.entries import Account, Grant, Lot, Movement, Portion
-from tests.points.known import NOW, account, lot, numbered, occasion
+from services.points.rules.ledger import postings
+from services.points.rules.ledger.accounts import Account
+from services.points.rules.ledger.lots import Grant, Lot, Portion
+from services.points.rules.ledger.transactions import Entry
+from tests.points.known import NOW, account, context, lot, numbered
 from tests.points.shop import hour
 
 
-def flows(movement: Movement) -> list[tuple[str, str, int, int | None]]:
-    return [
-        (one.source, one.target, one.points, one.lot_id and one.lot_id.int) for one in movement.transaction.postings
-    ]
+def flows(entry: Entry) -> list[tuple[str, str, int, int | None]]:
+    return [(one.source, one.target, one.points, one.lot_id and one.lot_id.int) for one in entry.transaction.postings]
 
 
 def granted(points: Mapping[str, int]) -> list[Grant]:
@@ -30,43 +30,43 @@ def granted(points: Mapping[str, int]) -> list[Grant]:
 
 
 def test_earning_makes_a_lot_per_rule_available_at_once():
-    movement = movements.earn(account(7), granted({"base": 100, "tier": 25, "none": 0}), occasion(), numbered())
-    after = movement.transaction.account
+    entry = postings.earn(account(7), granted({"base": 100, "tier": 25, "none": 0}), context(), numbered())
+    after = entry.transaction.account
     assert (after.available, after.debt, after.earned, after.sequence) == (132, 0, 132, 1)
-    assert (movement.transaction.kind, movement.transaction.points) == ("earned", 125)
-    assert [(one.rule, one.granted, one.remaining, one.origin) for one in movement.made] == [
+    assert (entry.transaction.kind, entry.transaction.points) == ("earned", 125)
+    assert [(one.rule, one.granted, one.remaining, one.origin) for one in entry.made] == [
         ("base", 100, 100, "order/1"),
         ("tier", 25, 25, "order/1"),
     ]
-    assert flows(movement) == [("issued", "available", 100, 2), ("issued", "available", 25, 3)]
+    assert flows(entry) == [("issued", "available", 100, 2), ("issued", "available", 25, 3)]
 
 
 def test_earning_pays_debt_first():
-    movement = movements.earn(account(debt=120), granted({"base": 100, "tier": 25}), occasion(), numbered())
-    after = movement.transaction.account
+    entry = postings.earn(account(debt=120), granted({"base": 100, "tier": 25}), context(), numbered())
+    after = entry.transaction.account
     assert (after.available, after.debt, after.earned) == (5, 0, 5)
-    assert flows(movement) == [
+    assert flows(entry) == [
         ("issued", "debt", 100, 2),
         ("issued", "debt", 20, 3),
         ("issued", "available", 5, 3),
     ]
-    assert [(one.remaining, one.reversed) for one in movement.made] == [(0, 100), (5, 20)]
+    assert [(one.remaining, one.reversed) for one in entry.made] == [(0, 100), (5, 20)]
 
 
 def test_what_does_not_pay_the_whole_debt_leaves_the_rest():
-    after = movements.earn(account(debt=120), granted({"base": 100}), occasion(), numbered()).transaction.account
+    after = postings.earn(account(debt=120), granted({"base": 100}), context(), numbered()).transaction.account
     assert (after.available, after.debt) == (0, 20)
 
 
 def test_earning_nothing_is_a_transaction_too():
-    movement = movements.earn(account(), granted({"base": 0}), occasion(), numbered())
-    assert (movement.transaction.points, movement.transaction.postings, movement.made) == (0, (), ())
-    assert movement.transaction.account.sequence == 1
+    entry = postings.earn(account(), granted({"base": 0}), context(), numbered())
+    assert (entry.transaction.points, entry.transaction.postings, entry.made) == (0, (), ())
+    assert entry.transaction.account.sequence == 1
 
 
-def dates(movement: Movement) -> tuple[object, ...]:
+def dates(entry: Entry) -> tuple[object, ...]:
     """What is told of a transaction's parts: (first activation, its points), (first expiry, its points), rest."""
-    made = movement.transaction
+    made = entry.transaction
     return (made.activates_at, made.activating), (made.expires_at, made.expiring), made.pending, made.repaid
 
 
@@ -80,17 +80,17 @@ def test_a_transaction_says_how_many_points_wait_and_end_and_when():
         Grant("waits longer", 4, pending=True, activates_at=hour(30)),
         Grant("on delivery", 40, pending=True, cancels_at=hour(60)),
     ]
-    movement = movements.earn(account(), grants, occasion(), numbered())
-    assert dates(movement) == ((hour(20), 3), (hour(50), 25), 47, 0)
-    plain = movements.earn(account(), granted({"base": 5}), occasion(), numbered())
+    entry = postings.earn(account(), grants, context(), numbered())
+    assert dates(entry) == ((hour(20), 3), (hour(50), 25), 47, 0)
+    plain = postings.earn(account(), granted({"base": 5}), context(), numbered())
     assert dates(plain) == ((None, 0), (None, 0), 0, 0)
 
 
 def test_what_paid_a_debt_does_not_end():
     grants = [Grant("first", 10, expires_at=hour(50)), Grant("second", 20, expires_at=hour(60))]
-    assert dates(movements.earn(account(debt=10), grants, occasion(), numbered()))[1:] == ((hour(60), 20), 0, 10)
-    assert dates(movements.earn(account(debt=12), grants, occasion(), numbered()))[1:] == ((hour(60), 18), 0, 12)
-    assert dates(movements.earn(account(debt=99), grants, occasion(), numbered()))[1:] == ((None, 0), 0, 30)
+    assert dates(postings.earn(account(debt=10), grants, context(), numbered()))[1:] == ((hour(60), 20), 0, 10)
+    assert dates(postings.earn(account(debt=12), grants, context(), numbered()))[1:] == ((hour(60), 18), 0, 12)
+    assert dates(postings.earn(account(debt=99), grants, context(), numbered()))[1:] == ((None, 0), 0, 30)
 
 
 def test_points_that_come_back_say_how_many_end_first():
@@ -100,15 +100,15 @@ def test_points_that_come_back_say_how_many_end_first():
         lot(3, 30, pending=True, expires_at=hour(50)),
         lot(4, 40, pending=True),
     ]
-    active = movements.activate(account(pending=100), lots, occasion(), numbered())
+    active = postings.activate(account(pending=100), lots, context(), numbered())
     assert dates(active)[1:] == ((hour(50), 40), 0, 0)
-    indebted = movements.activate(account(pending=100, debt=15), lots, occasion(), numbered())
+    indebted = postings.activate(account(pending=100, debt=15), lots, context(), numbered())
     assert dates(indebted)[1:] == ((hour(50), 30), 0, 15)
     spent = [lot(1, 6, expires_at=hour(50)), lot(2, 20, expires_at=hour(90))]
-    redeemed = movements.redeem(account(26), 10, spent, occasion(), numbered())
+    redeemed = postings.redeem(account(26), 10, spent, context(), numbered())
     after = {one.id: one for one in redeemed.changed}
     portions = [Portion(one, one.spent) for one in after.values()]
-    restored = movements.restore(redeemed.transaction.account, portions, occasion(), numbered())
+    restored = postings.restore(redeemed.transaction.account, portions, context(), numbered())
     assert dates(redeemed)[1:] == ((None, 0), 0, 0)
     assert dates(restored)[1:] == ((hour(50), 6), 0, 0)
 
@@ -140,52 +140,52 @@ LOTS = (
 def test_what_is_taken_back_comes_from_its_own_lots_then_from_the_soonest_to_expire(
     wanted: Mapping[str, int], taken: list[tuple[int, int]]
 ):
-    movement = movements.take_back(account(158, pending=5), wanted, LOTS[::-1], occasion(), numbered())
-    assert [(one.lot_id and one.lot_id.int, one.points) for one in movement.transaction.postings] == taken
+    entry = postings.take_back(account(158, pending=5), wanted, LOTS[::-1], context(), numbered())
+    assert [(one.lot_id and one.lot_id.int, one.points) for one in entry.transaction.postings] == taken
     pending = sum(points for number, points in taken if number == 2)
-    after = movement.transaction.account
+    after = entry.transaction.account
     assert (after.pending, after.available) == (5 - pending, 158 + pending - sum(wanted.values()))
-    assert {one.source for one in movement.transaction.postings} <= {"pending", "available"}
-    assert {(one.id.int, one.reversed) for one in movement.changed} == set(taken)
-    assert (movement.transaction.kind, movement.transaction.points) == ("reversed", -sum(wanted.values()))
+    assert {one.source for one in entry.transaction.postings} <= {"pending", "available"}
+    assert {(one.id.int, one.reversed) for one in entry.changed} == set(taken)
+    assert (entry.transaction.kind, entry.transaction.points) == ("reversed", -sum(wanted.values()))
 
 
 def test_what_is_not_there_becomes_debt():
-    movement = movements.take_back(account(10), {"base": 25}, LOTS[:1], occasion(), numbered())
-    after = movement.transaction.account
+    entry = postings.take_back(account(10), {"base": 25}, LOTS[:1], context(), numbered())
+    after = entry.transaction.account
     assert (after.available, after.debt, after.earned) == (0, 15, -15)
-    assert flows(movement) == [("available", "reversed", 10, 1), ("debt", "reversed", 15, None)]
+    assert flows(entry) == [("available", "reversed", 10, 1), ("debt", "reversed", 15, None)]
 
 
 def test_an_adjustment_up_pays_debt_and_does_not_count_as_earned():
-    movement = movements.adjust(account(debt=30), 50, (), occasion("adjustment/1"), numbered())
-    after = movement.transaction.account
+    entry = postings.adjust(account(debt=30), 50, (), context("adjustment/1"), numbered())
+    after = entry.transaction.account
     assert (after.available, after.debt, after.earned) == (20, 0, -30)
-    assert flows(movement) == [("adjusted", "debt", 30, 2), ("adjusted", "available", 20, 2)]
+    assert flows(entry) == [("adjusted", "debt", 30, 2), ("adjusted", "available", 20, 2)]
 
 
 def test_an_adjustment_down_spends_available_lots_by_their_expiry():
-    movement = movements.adjust(account(158, pending=5), -75, LOTS, occasion("adjustment/1"), numbered())
-    assert flows(movement) == [
+    entry = postings.adjust(account(158, pending=5), -75, LOTS, context("adjustment/1"), numbered())
+    assert flows(entry) == [
         ("available", "adjusted", 40, 6),
         ("available", "adjusted", 30, 5),
         ("available", "adjusted", 5, 4),
     ]
-    assert [(one.spent, one.reversed) for one in movement.changed] == [(40, 0), (30, 0), (5, 0)]
-    assert (movement.transaction.account.available, movement.transaction.account.earned) == (83, 163)
+    assert [(one.spent, one.reversed) for one in entry.changed] == [(40, 0), (30, 0), (5, 0)]
+    assert (entry.transaction.account.available, entry.transaction.account.earned) == (83, 163)
 
 
 def test_no_more_can_be_adjusted_away_than_is_available():
     with pytest.raises(ValueError, match="11 points are more than the 10"):
-        movements.adjust(account(10, pending=50), -11, LOTS, occasion(), numbered())
-    assert movements.adjust(account(10), -10, LOTS, occasion(), numbered()).transaction.account.available == 0
+        postings.adjust(account(10, pending=50), -11, LOTS, context(), numbered())
+    assert postings.adjust(account(10), -10, LOTS, context(), numbered()).transaction.account.available == 0
 
 
 def test_a_statement_never_runs_back_when_clocks_do():
-    later = movements.earn(account(), granted({"base": 1}), occasion(), numbered()).transaction.account
+    later = postings.earn(account(), granted({"base": 1}), context(), numbered()).transaction.account
     assert later.recorded_at == NOW
     ahead = later._replace(recorded_at=hour(10**5))
-    assert movements.earn(ahead, granted({"base": 1}), occasion(), numbered()).transaction.account.recorded_at == hour(
+    assert postings.earn(ahead, granted({"base": 1}), context(), numbered()).transaction.account.recorded_at == hour(
         10**5
     )
 
@@ -208,13 +208,13 @@ def test_any_run_of_movements_keeps_the_books(steps: list[tuple[str, str, object
     state, lots, ids, net = account(), dict[UUID, Lot](), numbered(), 0
     posted: Counter[str] = Counter()
     for sequence, (verb, origin, what) in enumerate(steps, start=1):
-        state, movement = _move(state, lots, ids, (verb, origin, what))
-        lots |= {one.id: one for one in (*movement.made, *movement.changed)}
-        for one in movement.transaction.postings:
+        state, entry = _move(state, lots, ids, (verb, origin, what))
+        lots |= {one.id: one for one in (*entry.made, *entry.changed)}
+        for one in entry.transaction.postings:
             assert one.points > 0
             posted[one.target] += one.points
             posted[one.source] -= one.points
-        net += movement.transaction.points
+        net += entry.transaction.points
         assert state.sequence == sequence
         assert state.available - state.debt == net
         assert min(state.available, state.debt) == 0
@@ -224,15 +224,13 @@ def test_any_run_of_movements_keeps_the_books(steps: list[tuple[str, str, object
         assert posted.total() == 0
 
 
-def _move(
-    state: Account, lots: dict[UUID, Lot], ids: object, step: tuple[str, str, object]
-) -> tuple[Account, Movement]:
+def _move(state: Account, lots: dict[UUID, Lot], ids: object, step: tuple[str, str, object]) -> tuple[Account, Entry]:
     verb, origin, what = step
     if verb == "earn":
-        movement = movements.earn(state, granted(what), occasion(origin), ids)
+        entry = postings.earn(state, granted(what), context(origin), ids)
     elif verb == "take":
-        movement = movements.take_back(state, what, list(lots.values()), occasion(origin), ids)
+        entry = postings.take_back(state, what, list(lots.values()), context(origin), ids)
     else:
         points = max(what, -state.available)
-        movement = movements.adjust(state, points, list(lots.values()), occasion(origin), ids)
-    return movement.transaction.account, movement
+        entry = postings.adjust(state, points, list(lots.values()), context(origin), ids)
+    return entry.transaction.account, entry

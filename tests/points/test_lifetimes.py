@@ -152,7 +152,7 @@ def test_points_activate_and_expire_to_the_instant(ann: State, now: str, kinds: 
     made = known.tell(ann, rules=rules, now=parse_instant(now)).transactions
     assert sorted({one.kind for one in made}) == kinds
     instants = {"activated": "2026-06-13T21:00:00Z", "expired": "2026-06-14T21:00:00Z"}
-    assert all(format_instant(one.occasion.occurred_at) == instants[one.kind] for one in made)
+    assert all(format_instant(one.context.occurred_at) == instants[one.kind] for one in made)
     assert balances(ann) == ((0, 150, 0) if not kinds else (0, 0, 0) if "expired" in kinds else (150, 0, 0))
     assert tell(ann, rules, now=now) == []
 
@@ -257,7 +257,7 @@ def test_without_a_delivery_points_are_given_up(ann: State):
     assert balances(ann) == (0, 0, 0)
     order = ann.orders["ann", "1"]
     case = case_of(order, rules, NEWCOMER)
-    [line] = orders.judge_kept(case, None, order.found, frozenset({"base"})).rules
+    [line] = orders.judge_kept(case, None, order.cuts, frozenset({"base"})).rules
     assert (line.why, line.matched, line.requested, line.awarded) == (NOT_DELIVERED, False, 100, 0)
     assert list(due_for(order, None, (), rules, parse_instant(GIVEN_UP))) == [{}, {}]
     assert list(due_for(order, None, (), rules, parse_instant(before))) == [{"base": 100}] * 2

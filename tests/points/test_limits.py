@@ -312,7 +312,7 @@ def test_a_tier_told_late_gives_nothing_to_a_rule_that_used_no_limit_at_first(an
     assert told(ann, rules, tier([(hour(0), "2")], verb="corrected")) == [("earned", 3)]
     order = ann.orders["ann", "1"]
     case_now = OrderCase(rules, order.bought, order.occurred_at, order.ordinal, order.standing)
-    found = orders.judge_kept(case_now, None, order.found, frozenset()).rules
+    found = orders.judge_kept(case_now, None, order.cuts, frozenset()).rules
     assert found[1] == RuleLine("counted", matched=True, requested=10, awarded=0, limit=NO_USE)
 
 

@@ -21,15 +21,16 @@ from services.points.handlers import commands, day, events, holding, spending
 from services.points.handlers.commands import InsufficientPointsError
 from services.points.handlers.holding import Reservation
 from services.points.handlers.spending import ForReference
-from services.points.rules.books import maturity as due
-from services.points.rules.books import orders, settling
+from services.points.rules.books import maturity, orders, settling
 from services.points.rules.books.orders import OrderCase
 from services.points.rules.books.state import Order
 from services.points.rules.books.tiers import Standing
-from services.points.rules.ledger import entries as ledger
-from services.points.rules.ledger import postings as movements
-from services.points.rules.ledger.entries import Account, Lot, Movement, Occasion
+from services.points.rules.ledger import lots as lots_of_ledger
+from services.points.rules.ledger import postings
+from services.points.rules.ledger.accounts import Account
+from services.points.rules.ledger.lots import Lot
 from services.points.rules.ledger.postings import _Flow
+from services.points.rules.ledger.transactions import Entry, TransactionContext
 from services.points.rules.program.ruleset import RuleBook
 from services.points.store import limits, lots, saving, statement, sweeping
 from shared.contracts.envelope import Event
@@ -234,8 +235,10 @@ def forgets_what_was_taken(given: Mapping[str, int], more: Mapping[str, int], _:
     return {**given, **more}
 
 
-def hold_nothing(account: Account, points: int, _: Iterable[Lot], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
-    return _Flow(account).end("held", -points, occasion, next(ids))
+def hold_nothing(
+    account: Account, points: int, _: Iterable[Lot], context: TransactionContext, ids: Iterator[UUID]
+) -> Entry:
+    return _Flow(account).end("held", -points, context, next(ids))
 
 
 def without_date(lot: Lot, _now: datetime, _fresh: datetime) -> Lot:
@@ -258,7 +261,7 @@ PLANTS: dict[str, tuple[Scenario, list[Plant]]] = {
     "first in, first out by creation": (
         soonest_first,
         [
-            (movements, "spending_order", by_creation),
+            (postings, "spending_order", by_creation),
             (lots, "spending_order", by_creation),
             (lots, "SPENDABLE_SQL", lots.SPENDABLE_SQL.replace("ORDER BY expires_at, ", "ORDER BY ")),
         ],
@@ -266,7 +269,7 @@ PLANTS: dict[str, tuple[Scenario, list[Plant]]] = {
     "reversal by today's rules": (rules_of_the_time, [(settling, "case_of", judged_today)]),
     "the last partial refund takes too much": (three_refunds, [(settling, "after", forgets_what_was_taken)]),
     "limits are read without their lock": (the_last_one, [(limits, "load", partial(limits.load, lock=False))]),
-    "holds are ignored": (held_is_not_spent, [(movements, "hold", hold_nothing)]),
+    "holds are ignored": (held_is_not_spent, [(postings, "hold", hold_nothing)]),
     "activation twice": (
         available_once_by_writes,
         [(saving, "UPDATE_LOTS_SQL", saving.UPDATE_LOTS_SQL.replace("pending = new.pending, ", ""))],
@@ -281,7 +284,10 @@ PLANTS: dict[str, tuple[Scenario, list[Plant]]] = {
     ),
     "expired points are taken back": (refunded_when_over, [(settling, "lost_of", lambda _: {})]),
     "what is due waits for the night": (too_late, [(commands, "apply_due", lambda *_: None)]),
-    "a drained lot waits for no delivery": (drained_and_never_delivered, [(due, "_next_due", ledger.next_due)]),
+    "a drained lot waits for no delivery": (
+        drained_and_never_delivered,
+        [(maturity, "_next_due", lots_of_ledger.next_due)],
+    ),
     "cancelled points never end": (cancelled_in_time, [(spending, "_with_date", without_date)]),
 }
 

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from services.points.rules.books import rebuilding
+from services.points.rules.books.rebuilding import Basis
 from services.points.rules.books.refunds import Known, as_known
 from services.points.rules.books.state import Order, State
 from services.points.rules.books.tiers import Standing
 from services.points.rules.ledger import receipts
-from services.points.rules.ledger.entries import Transaction
-from services.points.rules.ledger.receipts import Basis
+from services.points.rules.ledger.transactions import Transaction
 from shared.contracts.envelope import Event
 from tests.points.histories import CUSTOMERS, facts
 from tests.points.judging import case, judged, judged_review, lines
@@ -81,8 +82,8 @@ def test_a_digest_is_over_the_very_text_of_the_receipt():
 
 def known_then(state: State, transaction: Transaction) -> Known | None:
     """What was known of the order's refunds when a transaction was made."""
-    key = transaction.account.customer_id, transaction.occasion.reason.get("order_id", "")
-    if (count := transaction.occasion.inputs.get("refunds")) is None:
+    key = transaction.account.customer_id, transaction.context.reason.get("order_id", "")
+    if (count := transaction.context.inputs.get("refunds")) is None:
         return None
     arrived = enumerate(state.refunds_of(key).known.values(), 1)
     return dict(as_known(state.orders[key].bought, {}, arrived))[count]
@@ -90,9 +91,9 @@ def known_then(state: State, transaction: Transaction) -> Known | None:
 
 def basis_of(state: State, transaction: Transaction) -> Basis:
     """What the store finds for a transaction, out of all that is known by now."""
-    reason, customer = transaction.occasion.reason, transaction.account.customer_id
+    reason, customer = transaction.context.reason, transaction.account.customer_id
     order = state.orders.get((customer, reason.get("order_id", "")))
-    inputs, version = transaction.occasion.inputs, transaction.occasion.rules_version
+    inputs, version = transaction.context.inputs, transaction.context.rules_version
     return Basis(
         customer_id=customer,
         reason=reason,
@@ -109,14 +110,14 @@ def test_every_receipt_rebuilds_to_its_digest_whatever_came_later(events: Sequen
     state = strangers(*CUSTOMERS)
     made = [one for event in events for one in tell(state, event).transactions]
     for transaction in made:
-        rebuilt = receipts.rebuild(basis_of(state, transaction))
-        assert receipts.digest(rebuilt) == transaction.occasion.receipt_digest
+        rebuilt = rebuilding.rebuild(basis_of(state, transaction))
+        assert receipts.digest(rebuilt) == transaction.context.receipt_digest
 
 
 def receipts_after(*events: Event) -> list[receipts.Receipt]:
     state = strangers("ann")
     made = tell(state, *events).transactions
-    return [receipts.rebuild(basis_of(state, one)) for one in made]
+    return [rebuilding.rebuild(basis_of(state, one)) for one in made]
 
 
 def test_a_receipt_tells_the_refunds_that_were_known_then():
@@ -153,7 +154,7 @@ def test_what_is_not_stored_any_more_cannot_be_rebuilt(kind: str):
     [transaction] = tell(state, events[kind]).transactions
     gone = replace(basis_of(state, transaction), order=None, accrual=None)
     with pytest.raises(LookupError):
-        receipts.rebuild(gone)
+        rebuilding.rebuild(gone)
 
 
 def first_engine(receipt: receipts.Receipt, *lines: dict[str, Any]) -> bytes:
@@ -185,13 +186,13 @@ def first_engine(receipt: receipts.Receipt, *lines: dict[str, Any]) -> bytes:
 def test_a_receipt_of_the_first_engine_is_proved_in_its_words(events: Sequence[Event], line: dict[str, Any]):
     state = strangers("ann")
     basis = basis_of(state, tell(state, *events).transactions[-1])
-    now = receipts.rebuild(basis)
-    then, proved = receipts.prove(basis, first_engine(now, line))
+    now = rebuilding.rebuild(basis)
+    then, proved = rebuilding.prove(basis, first_engine(now, line))
     assert (proved, then["engine"], then["rules"]) == (True, 1, [line])
-    then, proved = receipts.prove(basis, receipts.digest(now | {"engine": 2}))
+    then, proved = rebuilding.prove(basis, receipts.digest(now | {"engine": 2}))
     assert (proved, then) == (True, now | {"engine": 2})
-    assert receipts.prove(basis, receipts.digest(now)) == (now, True)
-    assert receipts.prove(basis, b"another") == (now, False)
+    assert rebuilding.prove(basis, receipts.digest(now)) == (now, True)
+    assert rebuilding.prove(basis, b"another") == (now, False)
 
 
 def test_a_receipt_of_the_second_engine_is_proved_where_the_extra_was_given_up_with_a_rule_that_did_not_match():
@@ -200,10 +201,10 @@ def test_a_receipt_of_the_second_engine_is_proved_where_the_extra_was_given_up_w
     basket = lines(("q", "x", "100.00"))
     bought = case("100.00", rules, lines=basket).bought
     order = Order("1", "/shop", hour(0), 1, 1, bought, {}, Standing("silver", "1.25"), {}, None)
-    inputs = receipts.inputs_of_order(order.standing, undelivered=["p"])
+    inputs = rebuilding.inputs_of_order(order.standing, undelivered=["p"])
     basis = Basis("ann", {"kind": "cancellation", "order_id": "1"}, rules, inputs, order, None, None)
-    now = receipts.rebuild(basis)
+    now = rebuilding.rebuild(basis)
     assert (now["engine"], now["tier"]["extra"]) == (3, 25)
     second = now | {"engine": 2, "tier": {"multiplier": "1.25", "extra": 0}}
-    assert receipts.prove(basis, receipts.digest(second)) == (second, True)
-    assert receipts.prove(basis, receipts.digest(now | {"engine": 2})) == (now, False)
+    assert rebuilding.prove(basis, receipts.digest(second)) == (second, True)
+    assert rebuilding.prove(basis, receipts.digest(now | {"engine": 2})) == (now, False)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from services.points.handlers import verifying
-from services.points.rules.ledger.entries import Transaction
+from services.points.rules.ledger.transactions import Transaction
 from services.points.store import adjustments, statement
 from services.points.store.statement import Entry, Filter, Line, PostingRow
 from shared.contracts.values import Id
@@ -109,9 +109,9 @@ def line_of(transaction: Transaction) -> StatementLine:
         kind=cast("Kind", transaction.kind),
         points=transaction.points,
         available_after=transaction.account.available,
-        occurred_at=transaction.occasion.occurred_at,
+        occurred_at=transaction.context.occurred_at,
         recorded_at=transaction.account.recorded_at,
-        reason=dict(transaction.occasion.reason),
+        reason=dict(transaction.context.reason),
         activates_at=transaction.activates_at,
         expires_at=transaction.expires_at,
     )

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from services.points.handlers.commands import Call, account_of, close_books, open_books, spendable
-from services.points.rules.ledger import postings as movements
-from services.points.rules.ledger.entries import ADJUSTMENT, Transaction
+from services.points.rules.ledger import postings
+from services.points.rules.ledger.accounts import ADJUSTMENT
+from services.points.rules.ledger.transactions import Transaction
 from services.points.store import adjustments
 from services.points.store.adjustments import Made
 from shared.postgres.pool import Connection
@@ -29,11 +30,11 @@ async def adjust(connection: Connection, call: Call, adjustment: Adjustment) -> 
     books = await open_books(connection, call)
     lots = await spendable(connection, books, call, -adjustment.points) if adjustment.points < 0 else []
     reason = {"kind": ADJUSTMENT, "note": adjustment.reason}
-    occasion = call.occasion(f"adjustment/{call.request_id}", reason)
-    movement = movements.adjust(account_of(books, call), adjustment.points, lots, occasion, books.ids)
-    books.record(movement, call.cause)
+    context = call.context(f"adjustment/{call.request_id}", reason)
+    entry = postings.adjust(account_of(books, call), adjustment.points, lots, context, books.ids)
+    books.record(entry, call.cause)
     await close_books(connection, books)
-    transaction = movement.transaction
+    transaction = entry.transaction
     made = Made(
         call.customer_id,
         transaction.id,

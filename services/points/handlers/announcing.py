@@ -51,7 +51,7 @@ def _publication(announced: Announced) -> Publication:
         "customer_id": account.customer_id,
         "transaction_id": str(transaction.id),
         "points": abs(transaction.points),
-        "reason": transaction.occasion.reason,
+        "reason": transaction.context.reason,
         "qualifying_points": announced.qualifying,
     }
     if transaction.pending:
@@ -64,8 +64,8 @@ def _publication(announced: Announced) -> Publication:
         data["expiring_points"] = transaction.expiring
     if transaction.repaid:
         data["repaid_points"] = transaction.repaid
-    if transaction.occasion.rules_version is not None:
-        data["rules_version"] = transaction.occasion.rules_version
+    if transaction.context.rules_version is not None:
+        data["rules_version"] = transaction.context.rules_version
     data["balance"] = {
         "available": account.available,
         "pending": account.pending,

@@ -8,7 +8,7 @@ from services.points.handlers.announcing import new_ids
 from services.points.rules.books.books import Books
 from services.points.rules.books.maturity import apply_due
 from services.points.rules.books.state import State
-from services.points.rules.ledger.entries import Account
+from services.points.rules.ledger.accounts import Account
 from services.points.rules.program.ruleset import RuleBook
 from services.points.store import accounts, loading, rules, statement
 from services.points.store.statement import Due

@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from services.points.handlers.announcing import new_ids, write_command
-from services.points.rules.books.books import Books, Trigger, plain_occasion
+from services.points.rules.books.books import Books, Trigger, plain_context
 from services.points.rules.books.maturity import apply_due
 from services.points.rules.books.state import State
-from services.points.rules.ledger.entries import Account, Lot, Occasion
+from services.points.rules.ledger.accounts import Account
+from services.points.rules.ledger.lots import Lot
+from services.points.rules.ledger.transactions import TransactionContext
 from services.points.rules.program.ruleset import RuleBook
 from services.points.store import loading, lots, rules
 from services.points.store.redemptions import Redemption
@@ -43,9 +45,11 @@ class Call:
         """What the request makes happen, happens now."""
         return Trigger(self.now, self.now, self.cause)
 
-    def occasion(self, origin: str, reason: Mapping[str, str], inputs: Mapping[str, Any] | None = None) -> Occasion:
+    def context(
+        self, origin: str, reason: Mapping[str, str], inputs: Mapping[str, Any] | None = None
+    ) -> TransactionContext:
         """Why a transaction is made, that no earning rule decided."""
-        return plain_occasion(self.trigger, origin, reason, inputs or {})
+        return plain_context(self.trigger, origin, reason, inputs or {})
 
 
 async def open_books(connection: Connection, call: Call) -> Books:

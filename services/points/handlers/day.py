@@ -15,11 +15,11 @@ import structlog
 from services.points.handlers.announcing import SOURCE, new_ids, save_and_announce
 from services.points.rules.books import accruals
 from services.points.rules.books.accruals import AccrualCase
+from services.points.rules.books.accruing import Happening, Occasions
 from services.points.rules.books.books import Books, Trigger
 from services.points.rules.books.maturity import apply_due
-from services.points.rules.books.occasions import Happening, Occasions
 from services.points.rules.books.state import State
-from services.points.rules.ledger.entries import Account
+from services.points.rules.ledger.accounts import Account
 from services.points.rules.program import dates
 from services.points.rules.program.birthdays import Birthday
 from services.points.rules.program.ruleset import RuleSet

@@ -6,20 +6,19 @@ from typing import Final
 
 from services.points.handlers.announcing import new_ids, save_and_announce
 from services.points.rules.books import accruals, orders
-from services.points.rules.books.accruals import AccrualCase
+from services.points.rules.books.accruals import AccrualCase, case_of
+from services.points.rules.books.accruing import told_by
 from services.points.rules.books.books import Books
 from services.points.rules.books.fold import entries_of, fold
-from services.points.rules.books.occasions import told_by
 from services.points.rules.books.settling import about_order
 from services.points.rules.books.state import State
-from services.points.rules.ledger.receipts import case_of
 from services.points.rules.program import birthdays
 from services.points.rules.program.birthdays import origins_near
 from services.points.rules.program.limits import UseKey
 from services.points.rules.program.ruleset import RuleBook
 from services.points.store import erasing, limits, loading, rules
 from services.points.store.loading import Wanted
-from services.points.store.retelling import Telling
+from services.points.store.rejudging import Telling
 from shared import telemetry
 from shared.contracts.envelope import Event
 from shared.contracts.kept import Refund

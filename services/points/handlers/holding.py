@@ -6,11 +6,11 @@ from uuid import UUID
 
 from services.points.handlers.commands import Call, account_of, close_books, open_books, spendable
 from services.points.handlers.spending import NotFoundError, ReferenceUsedError, RefusedError
-from services.points.rules.books import maturity as due
+from services.points.rules.books import maturity
 from services.points.rules.books.books import Books
 from services.points.rules.books.state import Hold
-from services.points.rules.ledger import postings as movements
-from services.points.rules.ledger.entries import Lot, Portion, earliest
+from services.points.rules.ledger import postings
+from services.points.rules.ledger.lots import Lot, Portion, earliest
 from services.points.store import holds, lots, redemptions
 from services.points.store.redemptions import Redemption
 from shared.postgres.pool import Connection
@@ -60,21 +60,21 @@ async def reserve(connection: Connection, call: Call, wanted: Reservation) -> Ho
         return known
     found = await spendable(connection, books, call, wanted.points)
     hold_id = next(books.ids)
-    occasion = call.occasion(f"hold/{hold_id}", {"kind": "hold", "hold_id": str(hold_id)})
-    movement = movements.hold(account_of(books, call), wanted.points, found, occasion, books.ids)
-    books.record(movement, call.cause)
-    held = tuple((one.lot_id, one.points) for one in movement.transaction.postings if one.lot_id is not None)
+    context = call.context(f"hold/{hold_id}", {"kind": "hold", "hold_id": str(hold_id)})
+    entry = postings.hold(account_of(books, call), wanted.points, found, context, books.ids)
+    books.record(entry, call.cause)
+    held = tuple((one.lot_id, one.points) for one in entry.transaction.postings if one.lot_id is not None)
     hold = Hold(
         id=hold_id,
         customer_id=call.customer_id,
         reference=wanted.reference,
         points=wanted.points,
         portions=held,
-        state=due.OPEN,
+        state=maturity.OPEN,
         expires_at=call.now + wanted.expires_in,
         created_at=call.now,
     )
-    due.keep_hold(books, hold)
+    maturity.keep_hold(books, hold)
     account = account_of(books, call)
     due_at = earliest(account.due_at, hold.expires_at)
     books.state.accounts[call.customer_id] = account._replace(due_at=due_at)
@@ -85,7 +85,7 @@ async def reserve(connection: Connection, call: Call, wanted: Reservation) -> Ho
 async def _stands(connection: Connection, hold: Hold) -> bool:
     """Whether the points of a hold are still reserved, or were spent and not given back since."""
     if hold.redemption_id is None:
-        return hold.state == due.OPEN
+        return hold.state == maturity.OPEN
     redemption = await redemptions.find(connection, hold.redemption_id)
     return redemption is not None and redemption.cancelled_at is None
 
@@ -99,7 +99,7 @@ async def capture(connection: Connection, hold_id: UUID, call: Call, points: int
         ExceedsHoldError: more is asked for than is held.
     """
     books, hold = await _open(connection, hold_id, call)
-    if hold.state != due.OPEN:
+    if hold.state != maturity.OPEN:
         raise NotOpenError(hold.state)
     wanted = hold.points if points is None else points
     if wanted > hold.points:
@@ -107,18 +107,18 @@ async def capture(connection: Connection, hold_id: UUID, call: Call, points: int
     taken, rest = _split(hold, books.lots_of(call.customer_id), wanted)
     redemption_id = next(books.ids)
     reason = {"kind": "hold", "hold_id": str(hold.id), "redemption_id": str(redemption_id)}
-    movement = movements.capture(
-        account_of(books, call), taken, call.occasion(f"redemption/{redemption_id}", reason), books.ids
+    entry = postings.capture(
+        account_of(books, call), taken, call.context(f"redemption/{redemption_id}", reason), books.ids
     )
-    transaction_id = books.record(movement, call.cause)
+    transaction_id = books.record(entry, call.cause)
     left = tuple((portion.lot.id, portion.points) for portion in rest)
     hold = hold._replace(state=CAPTURED, portions=left, captured=wanted, redemption_id=redemption_id)
     if rest:
-        due.release(books, hold, call.now, CAPTURED)
-        due.expire_given_back(books, hold, call.now)
+        maturity.release(books, hold, call.now, CAPTURED)
+        maturity.expire_given_back(books, hold, call.now)
         hold = books.changes.holds[hold.id]
     else:
-        due.keep_hold(books, hold)
+        maturity.keep_hold(books, hold)
     redemption = Redemption(
         id=redemption_id,
         customer_id=call.customer_id,
@@ -145,9 +145,9 @@ async def release(connection: Connection, hold_id: UUID, call: Call) -> Hold:
     books, hold = await _open(connection, hold_id, call)
     if hold.state == CAPTURED:
         raise NotOpenError(hold.state)
-    if hold.state == due.OPEN:
-        due.release(books, hold, call.now, RELEASED)
-        due.expire_given_back(books, hold, call.now)
+    if hold.state == maturity.OPEN:
+        maturity.release(books, hold, call.now, RELEASED)
+        maturity.expire_given_back(books, hold, call.now)
         hold = books.changes.holds[hold.id]
     await close_books(connection, books)
     return hold

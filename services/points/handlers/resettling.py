@@ -6,7 +6,7 @@ from typing import Final
 from services.points.handlers.announcing import new_ids, save_and_announce
 from services.points.rules.books.books import Books
 from services.points.rules.books.fold import fold
-from services.points.store import loading, retelling, rules
+from services.points.store import loading, rejudging, rules
 from services.points.store.loading import Wanted
 from shared.postgres.pool import Connection, Pool
 
@@ -18,7 +18,7 @@ async def resettle(pool: Pool, now: datetime) -> None:
     """The job: settle all that timelines changed and no event's transaction settled."""
     while True:
         async with pool.acquire() as connection:
-            customers = await retelling.next_customers(connection, _CUSTOMERS)
+            customers = await rejudging.next_customers(connection, _CUSTOMERS)
             for customer in customers:
                 async with connection.transaction():
                     await _go_on(connection, customer, now)

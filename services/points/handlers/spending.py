@@ -17,8 +17,8 @@ from services.points.rules.books.books import Books
 from services.points.rules.books.rewards import Reward, tier_suffices
 from services.points.rules.books.state import Hold
 from services.points.rules.books.tiers import Span, standing_before
-from services.points.rules.ledger import postings as movements
-from services.points.rules.ledger.entries import Lot, Portion
+from services.points.rules.ledger import postings
+from services.points.rules.ledger.lots import Lot, Portion
 from services.points.rules.program import dates
 from services.points.store import lots, redemptions, rewards, rules, timelines
 from services.points.store.redemptions import Redemption
@@ -171,9 +171,9 @@ async def _spend(connection: Connection, books: Books, call: Call, redemption: R
     reason = {"kind": "redemption", "redemption_id": str(redemption.id)}
     if redemption.reward_id is not None:
         reason["reward_id"] = redemption.reward_id
-    occasion = call.occasion(f"redemption/{redemption.id}", reason)
-    movement = movements.redeem(account_of(books, call), redemption.points, found, occasion, books.ids)
-    redemption = redemption._replace(transaction_id=books.record(movement, call.cause))
+    context = call.context(f"redemption/{redemption.id}", reason)
+    entry = postings.redeem(account_of(books, call), redemption.points, found, context, books.ids)
+    redemption = redemption._replace(transaction_id=books.record(entry, call.cause))
     return redemption if await close_books(connection, books, redemption) else None
 
 
@@ -197,8 +197,8 @@ async def cancel(connection: Connection, redemption_id: UUID, call: Call) -> Red
     reason = {"kind": "cancellation", "redemption_id": str(redemption.id)}
     if redemption.reward_id is not None:
         reason["reward_id"] = redemption.reward_id
-    occasion = call.occasion(f"redemption/{redemption.id}", reason)
-    books.record(movements.restore(account_of(books, call), portions, occasion, books.ids), call.cause)
+    context = call.context(f"redemption/{redemption.id}", reason)
+    books.record(postings.restore(account_of(books, call), portions, context, books.ids), call.cause)
     await close_books(connection, books)
     if redemption.took_stock and redemption.reward_id is not None and redemption.quantity is not None:
         await rewards.move_stock(connection, redemption.reward_id, redemption.quantity)

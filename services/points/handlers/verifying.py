@@ -4,15 +4,15 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.points.rules.books import accruals
+from services.points.rules.books import accruals, rebuilding
 from services.points.rules.books.books import is_full, lost_of
+from services.points.rules.books.rebuilding import Basis
 from services.points.rules.books.settling import about_order, due_for
 from services.points.rules.books.tiers import FOR_EVER, SINCE_EVER, Span
-from services.points.rules.ledger import receipts
-from services.points.rules.ledger.entries import Account, Lot
-from services.points.rules.ledger.receipts import Basis
+from services.points.rules.ledger.accounts import Account
+from services.points.rules.ledger.lots import Lot
 from services.points.rules.program.ruleset import RuleBook
-from services.points.store import accounts, auditing, lots, orders, refunds, retelling, rules, statement, timelines
+from services.points.store import accounts, auditing, lots, orders, refunds, rejudging, rules, statement, timelines
 from services.points.store import accruals as accruals_
 from services.points.store.statement import Entry
 from shared.contracts.kept import Purchase, keep
@@ -43,7 +43,7 @@ async def _wrongly_given(connection: Connection, sample: int) -> list[str]:
     kept = {key: keep(Purchase.of(order.bought), back[key]) for key, order in found.items() if key in back}
     customers = {key[0] for key in keys}
     tiers = await timelines.load(connection, customers, _whole)
-    unsettled = await retelling.left(connection, customers)
+    unsettled = await rejudging.left(connection, customers)
     known = await accounts.read(connection, customers)
     book = await _book(connection, (order.rules_version for order in found.values()))
     own = await _lots_by_origin(connection, [(key[0], about_order(key[1])) for key in keys])
@@ -63,7 +63,7 @@ async def _wrongly_accrued(connection: Connection, sample: int) -> list[str]:
     known = await accruals_.accruals_by_key(connection, await auditing.sample_accruals(connection, sample))
     customers = {key[0] for key in known}
     tiers = await timelines.load(connection, customers, _whole)
-    unsettled = await retelling.left(connection, customers)
+    unsettled = await rejudging.left(connection, customers)
     balances = await accounts.read(connection, customers)
     book = await _book(connection, (accrual.rules_version for accrual in known.values()))
     own = await _lots_by_origin(connection, list(known))
@@ -128,12 +128,12 @@ async def rebuilt(connection: Connection, entry: Entry) -> tuple[dict[str, Any],
     """
     book = await _book(connection, [entry.rules_version])
     [basis] = await statement.bases(connection, [entry], book)
-    return receipts.prove(basis, entry.receipt_digest)
+    return rebuilding.prove(basis, entry.receipt_digest)
 
 
 def _rebuilds(entry: Entry, basis: Basis) -> bool:
     try:
-        return receipts.prove(basis, entry.receipt_digest)[1]
+        return rebuilding.prove(basis, entry.receipt_digest)[1]
     except LookupError:
         return False
 

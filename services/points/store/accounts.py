@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from services.points.rules.ledger.entries import PROGRAM, Account, Transaction
+from services.points.rules.ledger.accounts import PROGRAM, Account
+from services.points.rules.ledger.transactions import Transaction
 from shared.postgres.ids import joined
 from shared.postgres.pool import Connection, Pool
 

@@ -29,7 +29,7 @@ def accruals_by_row(rows: Iterable[Any]) -> dict[Key, Accrual]:
             facts=row["facts"],
             given=row["given"],
             tier=row["tier"],
-            found=read_cuts(row["found"]),
+            cuts=read_cuts(row["found"]),
             withdrawn=row["withdrawn"],
         )
         for row in rows

@@ -9,7 +9,9 @@ from collections import Counter
 from typing import Final
 
 from services.points.rules.books.state import Changes, State
-from services.points.rules.ledger.entries import PROGRAM, Account, Lot, Transaction
+from services.points.rules.ledger.accounts import PROGRAM, Account
+from services.points.rules.ledger.lots import Lot
+from services.points.rules.ledger.transactions import Transaction
 from services.points.store import saving
 from services.points.store.redemptions import Redemption
 from shared.contracts.envelope import Publication
@@ -106,7 +108,7 @@ async def write(
 
 
 def _line(transaction: Transaction, account: Account) -> tuple[object, ...]:
-    occasion = transaction.occasion
+    context = transaction.context
     return (
         transaction.id,
         account.customer_id,
@@ -121,11 +123,11 @@ def _line(transaction: Transaction, account: Account) -> tuple[object, ...]:
         account.due_at,
         transaction.kind,
         transaction.points,
-        occasion.occurred_at,
-        occasion.reason,
-        occasion.rules_version,
-        occasion.inputs,
-        occasion.receipt_digest,
+        context.occurred_at,
+        context.reason,
+        context.rules_version,
+        context.inputs,
+        context.receipt_digest,
         transaction.activates_at,
         transaction.expires_at,
         account.orders,

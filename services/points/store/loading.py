@@ -7,7 +7,7 @@ from datetime import datetime
 
 from services.points.rules.books.state import Key, Payment, State
 from services.points.rules.books.tiers import FOR_EVER, Span
-from services.points.rules.ledger.entries import Account
+from services.points.rules.ledger.accounts import Account
 from services.points.store import (
     accounts,
     accruals,
@@ -15,12 +15,12 @@ from services.points.store import (
     lots,
     orders,
     refunds,
-    retelling,
+    rejudging,
     rises,
     sweeping,
     timelines,
 )
-from services.points.store.retelling import Telling
+from services.points.store.rejudging import Telling
 from shared.contracts.kept import Refund
 from shared.messaging import waiting
 from shared.postgres.pool import Connection
@@ -86,13 +86,13 @@ async def load(connection: Connection, wanted: Wanted, now: datetime) -> State:
     )
     last = await timelines.last(connection, wanted.customers)
     if last.unsettled:
-        state.resettling.update(await retelling.left(connection, last.unsettled))
+        state.resettling.update(await rejudging.left(connection, last.unsettled))
     state.timelines.update(await timelines.whole(connection, last, _Spans(wanted, state)))
     wanted.accruals.update(rises.awards(starts, wanted.tiers, state.timelines, state.rises))
     if wanted.accruals:
         state.accruals.update(await accruals.accruals_by_key(connection, wanted.accruals))
     if wanted.retold or state.resettling:
-        await retelling.load(connection, state, wanted.retold)
+        await rejudging.load(connection, state, wanted.retold)
     for one in await waiting.take(connection, sorted(wanted.waited_for)):
         state.waiting.setdefault((one.event.customer_id, one.about), []).append(one)
     given_up = await _load_due(connection, state, due, now) if due else set[Key]()

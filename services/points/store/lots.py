@@ -6,7 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from services.points.rules.books.state import Hold
-from services.points.rules.ledger.entries import Lot, spending_order
+from services.points.rules.ledger.lots import Lot, spending_order
 from shared.postgres.pool import Connection
 
 OF_ORIGINS_SQL = """

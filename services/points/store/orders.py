@@ -36,7 +36,7 @@ def orders_by_row(rows: Iterable[Any]) -> dict[Key, Order]:
             bought=order_from_json(row["customer_id"], row["order_id"], row["body"]),
             given=row["given"],
             standing=Standing(row["tier"], row["multiplier"]),
-            found=read_cuts(row["found"]),
+            cuts=read_cuts(row["found"]),
             delivered_at=row["delivered_at"],
             refunded=row["refunded"],
         )

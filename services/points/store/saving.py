@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Collection, Iterable, Sequence
 
 from services.points.rules.books.state import Changes, Hold, Key, State
-from services.points.rules.ledger.entries import Lot, Transaction
-from services.points.store import accounts, births, limits, refunds, retelling, timelines
+from services.points.rules.ledger.lots import Lot
+from services.points.rules.ledger.transactions import Transaction
+from services.points.store import accounts, births, limits, refunds, rejudging, timelines
 from services.points.store.documents import order_to_json
 from shared.messaging import waiting
 from shared.postgres.pool import Connection
@@ -32,7 +33,7 @@ async def save(connection: Connection, state: State, changes: Changes) -> None:
     if changes.timelines:
         await timelines.replace(connection, state, changes)
     if changes.resettling:
-        await retelling.save(connection, changes.resettling)
+        await rejudging.save(connection, changes.resettling)
     await waiting.keep(connection, changes.waiting)
 
 
@@ -86,12 +87,12 @@ async def _insert_transactions(connection: Connection, transactions: Sequence[Tr
             one.account.debt,
             one.account.earned,
             one.account.redeemed,
-            one.occasion.occurred_at,
+            one.context.occurred_at,
             one.account.recorded_at,
-            one.occasion.reason,
-            one.occasion.rules_version,
-            one.occasion.inputs,
-            one.occasion.receipt_digest,
+            one.context.reason,
+            one.context.rules_version,
+            one.context.inputs,
+            one.context.receipt_digest,
             one.activates_at,
             one.expires_at,
         )
@@ -170,7 +171,7 @@ def _order_row(key: Key, state: State) -> tuple[object, ...]:
         order.given,
         order.standing.tier,
         order.standing.multiplier,
-        order.found,
+        order.cuts,
         order.delivered_at,
         (order.first_transaction,),
     )
@@ -233,7 +234,7 @@ async def _upsert_accruals(connection: Connection, state: State, keys: Iterable[
     rows = [
         (
             *(customer, one.origin, one.on, one.occurred_at, one.rules_version, one.facts, one.given, one.tier),
-            *(one.found, one.withdrawn),
+            *(one.cuts, one.withdrawn),
         )
         for customer, one in ((key[0], state.accruals[key]) for key in keys)
     ]

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from services.points.rules.books.rebuilding import Basis
 from services.points.rules.books.refunds import Known
 from services.points.rules.books.state import Key, Order
-from services.points.rules.ledger.entries import Account
-from services.points.rules.ledger.receipts import Basis
+from services.points.rules.ledger.accounts import Account
 from services.points.rules.program.ruleset import RuleBook
 from services.points.store import accruals, orders, refunds
 from services.points.store.accounts import unknown

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from services.points.rules.books import occasions as occasions_
-from services.points.rules.books.occasions import Occasions
+from services.points.rules.books import accruing
+from services.points.rules.books.accruing import Happening, Occasions
 from shared.messaging import inbox, positions
 from shared.messaging.batch import Batch, Partition, Span
 from shared.messaging.delivery import Delivery
@@ -77,10 +77,10 @@ def no_dedupe() -> None:
         return Claimed(list(events), [], 0)
 
     def happened(self: Occasions, event: Any) -> str | None:
-        found = occasions_.told_by(event)
+        found = accruing.told_by(event)
         assert found is not None
         on, origin, told = found
-        self.judge(event.customer_id, on, origin, told, self._trigger(event))
+        self.judge(Happening(event.customer_id, on, origin, told, event.time), self._trigger(event))
         return origin
 
     inbox.claim = forgetful

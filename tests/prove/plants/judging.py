@@ -5,7 +5,7 @@ import random
 from collections.abc import Collection
 from typing import Any, Final
 
-from services.points.rules.ledger.entries import Account
+from services.points.rules.ledger.accounts import Account
 from services.points.store import accounts
 from shared.contracts.envelope import Event
 from shared.contracts.outcomes import Refusal

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from services.points.rules.books import maturity as due
-from services.points.rules.books.books import Books, Trigger, plain_occasion
+from services.points.rules.books import maturity
+from services.points.rules.books.books import Books, Trigger, plain_context
 from services.points.rules.books.maturity import apply_due
 from services.points.rules.books.state import Hold
-from services.points.rules.ledger import postings as movements
-from services.points.rules.ledger.entries import Lot, Movement, Occasion, Portion, earliest
+from services.points.rules.ledger import postings
+from services.points.rules.ledger.lots import Lot, Portion, earliest
+from services.points.rules.ledger.transactions import Entry, TransactionContext
 from shared.contracts.envelope import Cause
 from tests.prove.writes import Kind, Write
 
@@ -68,13 +69,13 @@ class Acts:
         """
         write = self._take(self.adjustments.get(note), f"adjustment {note!r}")
         account, lots = books.state.accounts[customer], list(books.lots_of(customer).values())
-        _book(books, movements.adjust(account, write.body["points"], lots, _why(books), books.ids))
+        _book(books, postings.adjust(account, write.body["points"], lots, _why(books), books.ids))
 
     def redeem(self, books: Books, customer: str, redemption: str) -> None:
         """Points spent."""
         write = self._take(self.redemptions.get(redemption), f"redemption {redemption}")
         account, lots = books.state.accounts[customer], books.lots_of(customer).values()
-        made = movements.redeem(account, write.answer["points"], lots, _why(books), books.ids)
+        made = postings.redeem(account, write.answer["points"], lots, _why(books), books.ids)
         self._spent[redemption] = [(one.lot_id, one.points) for one in made.transaction.postings if one.lot_id]
         _book(books, made)
 
@@ -83,19 +84,19 @@ class Acts:
         self._take(self.cancellations.get(redemption), f"cancellation of {redemption}")
         lots = books.lots_of(customer)
         portions = _portions(lots, self._spent[redemption])
-        _book(books, movements.restore(books.state.accounts[customer], portions, _why(books), books.ids))
+        _book(books, postings.restore(books.state.accounts[customer], portions, _why(books), books.ids))
 
     def hold(self, books: Books, customer: str, hold_id: str) -> None:
         """Points reserved."""
         write = self._take(self.holds.get(hold_id), f"hold {hold_id}")
         account, lots = books.state.accounts[customer], books.lots_of(customer).values()
-        made = movements.hold(account, write.answer["points"], lots, _why(books), books.ids)
+        made = postings.hold(account, write.answer["points"], lots, _why(books), books.ids)
         books.record(made, _NOBODY)
         ends = datetime.fromisoformat(write.answer["expires_at"])
         portions = tuple((one.lot_id, one.points) for one in made.transaction.postings if one.lot_id)
         points, begins = write.answer["points"], books.now
-        hold = Hold(UUID(hold_id), customer, write.answer["reference"], points, portions, due.OPEN, ends, begins)
-        due.keep_hold(books, hold)
+        hold = Hold(UUID(hold_id), customer, write.answer["reference"], points, portions, maturity.OPEN, ends, begins)
+        maturity.keep_hold(books, hold)
         after = books.state.accounts[customer]
         books.state.accounts[customer] = after._replace(due_at=earliest(after.due_at, ends))
         apply_due(books, [customer])
@@ -113,12 +114,12 @@ class Acts:
             taken += [(lot, part)] if part else []
             rest += [(lot, held - part)] if held > part else []
         account, lots = books.state.accounts[customer], books.lots_of(customer)
-        books.record(movements.capture(account, _portions(lots, taken), _why(books), books.ids), _NOBODY)
+        books.record(postings.capture(account, _portions(lots, taken), _why(books), books.ids), _NOBODY)
         hold = hold._replace(state="captured", portions=tuple(rest))
         if rest:
             _release(books, hold, "captured")
         else:
-            due.keep_hold(books, hold)
+            maturity.keep_hold(books, hold)
         apply_due(books, [customer])
 
     def release(self, books: Books, customer: str, hold_id: str) -> None:
@@ -130,7 +131,7 @@ class Acts:
     def is_open(self, books: Books, customer: str, hold_id: str) -> bool:
         """Whether a hold is there and neither captured, released nor over."""
         hold = books.state.holds.get(customer, {}).get(UUID(hold_id))
-        return hold is not None and hold.state == due.OPEN
+        return hold is not None and hold.state == maturity.OPEN
 
     def missing(self) -> list[str]:
         """The keys of acknowledged writes that the ledger does not have; a release of a hold that is over has none."""
@@ -152,17 +153,17 @@ class Acts:
 
 
 def _release(books: Books, hold: Hold, state: str) -> None:
-    due.release(books, hold, books.now, state)
-    due.expire_given_back(books, hold, books.now)
+    maturity.release(books, hold, books.now, state)
+    maturity.expire_given_back(books, hold, books.now)
 
 
-def _book(books: Books, movement: Movement) -> None:
-    books.record(movement, _NOBODY)
-    apply_due(books, [movement.transaction.account.customer_id])
+def _book(books: Books, entry: Entry) -> None:
+    books.record(entry, _NOBODY)
+    apply_due(books, [entry.transaction.account.customer_id])
 
 
-def _why(books: Books) -> Occasion:
-    return plain_occasion(Trigger(books.now, books.now, _NOBODY), "api/write", {"kind": "adjustment"})
+def _why(books: Books) -> TransactionContext:
+    return plain_context(Trigger(books.now, books.now, _NOBODY), "api/write", {"kind": "adjustment"})
 
 
 def _portions(lots: Mapping[UUID, Lot], parts: Portions) -> list[Portion]:

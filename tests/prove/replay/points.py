@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
+from services.points.rules.books.accruing import told_by
 from services.points.rules.books.books import Books
 from services.points.rules.books.fold import fold
 from services.points.rules.books.maturity import apply_due
-from services.points.rules.books.occasions import told_by
 from services.points.rules.books.state import State
 from services.points.rules.books.tiers import Standing, standing_before
-from services.points.rules.ledger.entries import Account
+from services.points.rules.ledger.accounts import Account
 from services.points.rules.program import limits
 from services.points.rules.program.limits import PROGRAM, Cut, Use, UseKey
 from services.points.rules.program.ruleset import CompiledRule, RuleBook

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from services.points.rules.ledger.entries import Transaction
+from services.points.rules.ledger.transactions import Transaction
 
 
 class Line(NamedTuple):

@@ -6,19 +6,19 @@ from typing import Any, NamedTuple
 
 from services.points.rules.books.rises import Rise
 from services.points.rules.books.state import Accrual
-from services.points.rules.books.tiers import ONE, TierEntry, standing_before
-from services.points.rules.ledger.entries import Grant
+from services.points.rules.books.tiers import TierEntry, standing_before
+from services.points.rules.ledger.lots import Grant
 from services.points.rules.program import dates, limits
 from services.points.rules.program.document import On
 from services.points.rules.program.judgement import (
-    Found,
     Judgement,
+    LimitCuts,
     cuts_again,
     judge_first,
     request,
 )
 from services.points.rules.program.limits import Cut, Use, UseKey
-from services.points.rules.program.ruleset import EMPTY, CompiledRule, Facts, RuleSet
+from services.points.rules.program.ruleset import EMPTY, ONE, CompiledRule, Facts, RuleSet
 
 
 class AccrualCase(NamedTuple):
@@ -38,7 +38,12 @@ class AccrualCase(NamedTuple):
         return Facts(self.occurred_at, self.rules.local(self.occurred_at), self.tier)._replace(**self.told)
 
 
-def inputs_of(origin: str, tier: str | None, found: Found) -> dict[str, Any]:
+def case_of(accrual: Accrual, rules: RuleSet, customer_id: str, tier: str | None) -> AccrualCase:
+    """What earned points besides orders, as it is judged at a tier."""
+    return AccrualCase(rules, customer_id, accrual.on, accrual.occurred_at, accrual.facts, tier)
+
+
+def inputs_of(origin: str, tier: str | None, found: LimitCuts) -> dict[str, Any]:
     """What a receipt is rebuilt from, beside what is stored of the occasion.
 
     `found` belongs to a decision that may be made again: what limits leave then stays apart from what they left now.
@@ -64,7 +69,7 @@ def judge(case: AccrualCase, uses: Mapping[UseKey, Use]) -> tuple[Judgement, dic
     return judge_first(rules, asked, found, ONE), found, used
 
 
-def judge_again(case: AccrualCase, found: Found) -> Judgement:
+def judge_again(case: AccrualCase, found: LimitCuts) -> Judgement:
     """What is due at the tier of the case, by what the first judgement found."""
     rules = case.rules.on(case.on)
     asked = request(rules, case.facts, EMPTY)
@@ -88,10 +93,10 @@ def due_for(accrual: Accrual, customer: str, rules: RuleSet, timeline: Sequence[
     if not stands:
         return {}
     case = AccrualCase(rules, customer, accrual.on, accrual.occurred_at, accrual.facts, tier)
-    return judge_again(case, accrual.found).due
+    return judge_again(case, accrual.cuts).due
 
 
-def freed(case: AccrualCase, found: Found, uses: Mapping[UseKey, Use]) -> dict[UseKey, Use]:
+def freed(case: AccrualCase, found: LimitCuts, uses: Mapping[UseKey, Use]) -> dict[UseKey, Use]:
     """The uses after what was withdrawn gave its own back: it is free for what is judged later."""
     result: dict[UseKey, Use] = {}
     for rule in case.rules.on(case.on):

@@ -1,4 +1,4 @@
-"""The books while they are written: what is known, and every movement noted as it happens."""
+"""The books while they are written: what is known, and every entry noted as it happens."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,10 +7,11 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from services.points.rules.books.state import Announced, Changes, Key, State
-from services.points.rules.ledger import postings as movements
-from services.points.rules.ledger import receipts
-from services.points.rules.ledger.entries import Account, Grant, Lot, Movement, Occasion
+from services.points.rules.ledger import postings, receipts
+from services.points.rules.ledger.accounts import Account
+from services.points.rules.ledger.lots import Grant, Lot
 from services.points.rules.ledger.receipts import Receipt
+from services.points.rules.ledger.transactions import Entry, TransactionContext
 from services.points.rules.program.ruleset import RuleBook, is_extra
 from shared.contracts.envelope import Cause
 
@@ -31,7 +32,7 @@ _PLENTY: Final = 2 * 10**15
 
 
 class Trigger(NamedTuple):
-    """What makes a movement happen: its business time, when it is recorded, and what it is caused by."""
+    """What makes a entry happen: its business time, when it is recorded, and what it is caused by."""
 
     occurred_at: datetime
     recorded_at: datetime
@@ -92,46 +93,46 @@ class Books:
             room -= found[rule]
         return found
 
-    def earn(self, customer: str, grants: Sequence[Grant], occasion: Occasion, cause: Cause) -> UUID:
+    def earn(self, customer: str, grants: Sequence[Grant], context: TransactionContext, cause: Cause) -> UUID:
         """Give what rules grant; returns the transaction's id."""
-        movement = movements.earn(self.state.accounts[customer], grants, occasion, self.ids)
-        if occasion.reason["kind"] == TIER_KIND:
-            return self.record(movement, cause)
-        qualifying = movement.transaction.points
+        entry = postings.earn(self.state.accounts[customer], grants, context, self.ids)
+        if context.reason["kind"] == TIER_KIND:
+            return self.record(entry, cause)
+        qualifying = entry.transaction.points
         for grant in grants:
             if is_extra(grant.rule):
                 qualifying -= grant.points
-        return self.record(movement, cause, qualifying)
+        return self.record(entry, cause, qualifying)
 
-    def take_back(self, customer: str, points: Mapping[str, int], occasion: Occasion, cause: Cause) -> UUID:
+    def take_back(self, customer: str, points: Mapping[str, int], context: TransactionContext, cause: Cause) -> UUID:
         """Take points (by rule) back; returns the transaction's id."""
-        own = self.own_lots((customer, occasion.origin))
+        own = self.own_lots((customer, context.origin))
         suffices = sum(lot.remaining for lot in own) >= sum(points.values())
         lots = own if suffices else self.lots_of(customer).values()
-        movement = movements.take_back(self.state.accounts[customer], points, lots, occasion, self.ids)
-        if occasion.reason["kind"] == TIER_KIND:
-            return self.record(movement, cause)
-        return self.record(movement, cause, sum(count for name, count in points.items() if not is_extra(name)))
+        entry = postings.take_back(self.state.accounts[customer], points, lots, context, self.ids)
+        if context.reason["kind"] == TIER_KIND:
+            return self.record(entry, cause)
+        return self.record(entry, cause, sum(count for name, count in points.items() if not is_extra(name)))
 
-    def record(self, movement: Movement, cause: Cause, qualifying: int = 0) -> UUID:
+    def record(self, entry: Entry, cause: Cause, qualifying: int = 0) -> UUID:
         """Note a movement; returns its transaction's id."""
-        transaction = movement.transaction
+        transaction = entry.transaction
         customer = transaction.account.customer_id
         self.state.accounts[customer] = transaction.account
         lots = self.lots_of(customer)
-        for lot in movement.made:
+        for lot in entry.made:
             lots[lot.id] = lot
-        if movement.made and (by_origin := self._by_origin.get(customer)) is not None:
-            for lot in movement.made:
+        if entry.made and (by_origin := self._by_origin.get(customer)) is not None:
+            for lot in entry.made:
                 by_origin.setdefault(lot.origin, {})[lot.id] = None
-        for lot in movement.changed:
+        for lot in entry.changed:
             lots[lot.id] = lot
         changes = self.changes
         changes.accounts.add(customer)
-        changes.keep_lots(movement.made, movement.changed)
+        changes.keep_lots(entry.made, entry.changed)
         changes.transactions.append(transaction)
         if transaction.points and transaction.kind in PUBLISHED:
-            changes.announced.append(Announced(transaction, transaction.occasion.occurred_at, qualifying, cause))
+            changes.announced.append(Announced(transaction, transaction.context.occurred_at, qualifying, cause))
         return transaction.id
 
 
@@ -144,11 +145,11 @@ def _room(account: Account) -> int:
     return MOST_OF_AN_ACCOUNT - max(account.earned, account.available + account.pending + account.held)
 
 
-def occasion(
+def rules_context(
     trigger: Trigger, origin: str, reason: Mapping[str, str], receipt: Receipt, inputs: Mapping[str, Any]
-) -> Occasion:
+) -> TransactionContext:
     """Why and when a transaction is made, with its receipt's digest."""
-    return Occasion(
+    return TransactionContext(
         occurred_at=trigger.occurred_at,
         recorded_at=trigger.recorded_at,
         origin=origin,
@@ -159,12 +160,12 @@ def occasion(
     )
 
 
-def plain_occasion(
+def plain_context(
     trigger: Trigger, origin: str, reason: Mapping[str, str], inputs: Mapping[str, Any] = _NO_INPUTS
-) -> Occasion:
+) -> TransactionContext:
     """Why and when a transaction is made that no earning rule decided."""
     digest = receipts.digest_without_rules()
-    return Occasion(trigger.occurred_at, trigger.recorded_at, origin, reason, None, inputs, digest)
+    return TransactionContext(trigger.occurred_at, trigger.recorded_at, origin, reason, None, inputs, digest)
 
 
 def differences(

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import cast
 
-from services.points.rules.books import births, orders
+from services.points.rules.books import births, orders, rebuilding
+from services.points.rules.books.accruing import Happening, Occasions
 from services.points.rules.books.books import Books, Trigger
 from services.points.rules.books.maturity import apply_due, is_due
-from services.points.rules.books.occasions import Happening, Occasions
 from services.points.rules.books.orders import OrderCase
 from services.points.rules.books.promotions import settle_promotions
-from services.points.rules.books.retelling import Owned, note_rest
+from services.points.rules.books.rejudging import Owned, note_rest
 from services.points.rules.books.rises import numbered, rises_from
 from services.points.rules.books.settling import about_order, deliver, keep_order, settle
 from services.points.rules.books.state import Changes, Order
@@ -30,7 +30,7 @@ from services.points.rules.books.tiers import (
     standing_before,
 )
 from services.points.rules.ledger import receipts
-from services.points.rules.ledger.entries import Occasion
+from services.points.rules.ledger.transactions import TransactionContext
 from services.points.rules.program.birthdays import birthday_at, origins_near
 from shared.contracts.envelope import Cause, Event
 from shared.contracts.kept import Purchase, Refund, misfit
@@ -131,17 +131,17 @@ class _Fold:
         case = OrderCase(rules, data, event.time, account.orders + 1, standing)
         judgement, found, used = orders.judge_bought(case, books.state.uses)
         due = books.fitting(customer, judgement.due)
-        occasion = Occasion(
+        context = TransactionContext(
             event.time,
             books.now,
             about,
             {"kind": "purchase", "order_id": data.order_id},
             rules.version,
-            receipts.first_inputs(standing),
+            rebuilding.first_inputs(standing),
             receipts.digest_of_order(rules.version, judgement),
             orders=1,
         )
-        made = books.earn(customer, orders.grants(case, due, None, books.now), occasion, Cause.of(event))
+        made = books.earn(customer, orders.grants(case, due, None, books.now), context, Cause.of(event))
         books.state.orders[key] = Order(
             data.order_id,
             event.source,

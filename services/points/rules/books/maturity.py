@@ -15,11 +15,11 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 from uuid import UUID
 
-from services.points.rules.books.books import Books, Trigger, plain_occasion
+from services.points.rules.books.books import Books, Trigger, plain_context
 from services.points.rules.books.settling import close_waiting, note_transaction, settle
 from services.points.rules.books.state import Hold
-from services.points.rules.ledger import postings as movements
-from services.points.rules.ledger.entries import Lot, Portion, earliest, first, next_due
+from services.points.rules.ledger import postings
+from services.points.rules.ledger.lots import Lot, Portion, earliest, first, next_due
 from shared.contracts.envelope import Cause
 
 OPEN: Final = "held"
@@ -122,8 +122,8 @@ def release(books: Books, hold: Hold, at: datetime, state: str = EXPIRED) -> Non
     lots = books.lots_of(hold.customer_id)
     portions = [Portion(lots[lot_id], points) for lot_id, points in hold.portions]
     cause = Cause(str(hold.id), str(hold.id))
-    why = plain_occasion(Trigger(at, at, cause), f"hold/{hold.id}", {"kind": "hold", "hold_id": str(hold.id)})
-    books.record(movements.release(books.state.accounts[hold.customer_id], portions, why, books.ids), cause)
+    why = plain_context(Trigger(at, at, cause), f"hold/{hold.id}", {"kind": "hold", "hold_id": str(hold.id)})
+    books.record(postings.release(books.state.accounts[hold.customer_id], portions, why, books.ids), cause)
     keep_hold(books, hold._replace(state=state, portions=()))
 
 
@@ -144,8 +144,8 @@ def _activate(books: Books, lots: list[Lot], at: datetime) -> None:
         return
     customer, origin = lots[0].customer_id, lots[0].origin
     cause = _cause_of(lots[0])
-    why = plain_occasion(Trigger(at, at, cause), origin, _reason_of(origin))
-    made = books.record(movements.activate(books.state.accounts[customer], lots, why, books.ids), cause)
+    why = plain_context(Trigger(at, at, cause), origin, _reason_of(origin))
+    made = books.record(postings.activate(books.state.accounts[customer], lots, why, books.ids), cause)
     key = (customer, origin.removeprefix("order/"))
     if origin.startswith("order/"):
         note_transaction(books, key, made)
@@ -155,8 +155,8 @@ def _expire(books: Books, lots: list[Lot], at: datetime) -> None:
     if not lots:
         return
     cause = _cause_of(lots[0])
-    why = plain_occasion(Trigger(at, at, cause), "expiry", {"kind": "expiry"})
-    books.record(movements.expire(books.state.accounts[lots[0].customer_id], lots, why, books.ids), cause)
+    why = plain_context(Trigger(at, at, cause), "expiry", {"kind": "expiry"})
+    books.record(postings.expire(books.state.accounts[lots[0].customer_id], lots, why, books.ids), cause)
 
 
 def _give_up(books: Books, customer: str, origin: str, at: datetime) -> None:

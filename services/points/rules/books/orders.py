@@ -9,16 +9,16 @@ import msgspec
 from msgspec.structs import replace
 
 from services.points.rules.books.tiers import Standing
-from services.points.rules.ledger.entries import Grant
+from services.points.rules.ledger.lots import Grant
 from services.points.rules.program import dates, limits
 from services.points.rules.program.judgement import (
     ENGINE,
     NO_RATE,
     REFUNDED,
     USED_UP,
-    Found,
     Judgement,
     Later,
+    LimitCuts,
     Requests,
     cuts_again,
     judge_again,
@@ -118,7 +118,7 @@ def _judge_points(rules: RuleSet, points: tuple[int, ...], multiplier: str) -> F
 
 
 def judge_kept(
-    case: OrderCase, kept: Kept | None, found: Found, undelivered: frozenset[str], engine: int = ENGINE
+    case: OrderCase, kept: Kept | None, found: LimitCuts, undelivered: frozenset[str], engine: int = ENGINE
 ) -> Judgement:
     """What an order is due on what is kept of it (None: all), by what its first judgement found."""
     rules = case.rules.on("purchase")

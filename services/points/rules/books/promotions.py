@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from services.points.rules.books import accruals
-from services.points.rules.books.accruals import AccrualCase
-from services.points.rules.books.books import Books, Trigger, after, differences, lost_of, occasion
-from services.points.rules.books.occasions import Happening, Occasions, reason_of
+from services.points.rules.books.accruals import AccrualCase, case_of
+from services.points.rules.books.accruing import Happening, Occasions, reason_of
+from services.points.rules.books.books import Books, Trigger, after, differences, lost_of, rules_context
 from services.points.rules.books.rises import Rise
 from services.points.rules.books.state import Accrual, Key
-from services.points.rules.ledger.receipts import case_of, of_rules
+from services.points.rules.ledger.receipts import of_rules
 
 REASON = reason_of("tier_promotion", "")
 
@@ -44,7 +44,7 @@ def _take_back(books: Books, occasions: Occasions, key: Key, trigger: Trigger) -
     if known is None or known.withdrawn:
         return
     occasions.take_all(key, known, REASON, trigger)
-    occasions.count(accruals.freed(_case(books, key, known), known.found, books.state.uses))
+    occasions.count(accruals.freed(_case(books, key, known), known.cuts, books.state.uses))
 
 
 def _give_again(books: Books, occasions: Occasions, key: Key, at: datetime, trigger: Trigger) -> None:
@@ -53,11 +53,11 @@ def _give_again(books: Books, occasions: Occasions, key: Key, at: datetime, trig
     judgement, found, used = accruals.judge(case, books.state.uses)
     occasions.count(used)
     more, _ = differences(judgement.due, known.given, lost_of(books.own_lots(key)))
-    occasions.keep(key, known._replace(withdrawn=False, found=found, given=after(known.given, more, {})))
+    occasions.keep(key, known._replace(withdrawn=False, cuts=found, given=after(known.given, more, {})))
     if more:
         receipt = of_rules(known.rules_version, judgement.rules)
         inputs = accruals.inputs_of(key[1], known.tier, found)
-        why = occasion(trigger, key[1], REASON, receipt, inputs)
+        why = rules_context(trigger, key[1], REASON, receipt, inputs)
         grants = accruals.grants(case._replace(occurred_at=at), more, books.now)
         books.earn(key[0], grants, why, trigger.cause)
 

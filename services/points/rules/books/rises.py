@@ -8,7 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from services.points.rules.books.tiers import ONE, TierEntry
+from services.points.rules.books.tiers import TierEntry
+from services.points.rules.program.ruleset import ONE
 
 Ladder = Sequence[str]
 """The tiers of a program from the lowest one up."""

@@ -6,13 +6,12 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from services.points.rules.books import orders
-from services.points.rules.books.books import Books, Trigger, after, differences, lost_of, occasion, plain_occasion
+from services.points.rules.books import orders, rebuilding
+from services.points.rules.books.books import Books, Trigger, after, differences, lost_of, plain_context, rules_context
 from services.points.rules.books.orders import OrderCase
 from services.points.rules.books.state import Key, Order
 from services.points.rules.books.tiers import Standing, TierEntry, standing_before
-from services.points.rules.ledger import postings as movements
-from services.points.rules.ledger import receipts
+from services.points.rules.ledger import postings, receipts
 from services.points.rules.program.ruleset import TIER, RuleBook, is_extra
 from shared.contracts.kept import Kept, Taken
 
@@ -33,15 +32,15 @@ def settle(books: Books, key: Key, standing: Standing, trigger: Trigger, refund:
     case = case_of(order, books.rules, standing)
     kept = books.state.kept_of(key)
     given_up = orders.undelivered(case, order.delivered_at, trigger.recorded_at)
-    judgement = orders.judge_kept(case, kept, order.found, given_up)
+    judgement = orders.judge_kept(case, kept, order.cuts, given_up)
     origin = about_order(order.order_id)
     more, less = differences(judgement.due, order.given, lost_of(books.own_lots((key[0], origin))))
     more = books.fitting(key[0], more)
     if more or less:
         receipt = receipts.of_order(order.rules_version, judgement, refund)
         count = 0 if kept is None else books.state.refunds_of(key).fold.count
-        inputs = receipts.inputs_of_order(standing, count, refund, given_up)
-        why = occasion(trigger, origin, _reason(order, refund, _kind(order, standing, given_up)), receipt, inputs)
+        inputs = rebuilding.inputs_of_order(standing, count, refund, given_up)
+        why = rules_context(trigger, origin, _reason(order, refund, _kind(order, standing, given_up)), receipt, inputs)
         if less:
             note_transaction(books, key, books.take_back(key[0], less, why, trigger.cause))
         if more:
@@ -92,9 +91,9 @@ def deliver(books: Books, key: Key, delivered_at: datetime, trigger: Trigger) ->
         if lot.pending and lot.activates_at is None and lot.remaining
     ]
     if lots:
-        why = plain_occasion(trigger, origin, {"kind": "purchase", "order_id": order.order_id})
-        movement = movements.activate(books.state.accounts[key[0]], lots, why, books.ids)
-        note_transaction(books, key, books.record(movement, trigger.cause))
+        why = plain_context(trigger, origin, {"kind": "purchase", "order_id": order.order_id})
+        entry = postings.activate(books.state.accounts[key[0]], lots, why, books.ids)
+        note_transaction(books, key, books.record(entry, trigger.cause))
     close_waiting(books, key)
 
 
@@ -119,6 +118,6 @@ def due_for(
     """
     case = case_of(order, rules, standing_before(timeline, order.occurred_at))
     given_up = orders.undelivered(case, order.delivered_at, at)
-    yield orders.judge_kept(case, kept, order.found, given_up).due
-    older = orders.judge_kept(case, kept, order.found, given_up, 2).due
+    yield orders.judge_kept(case, kept, order.cuts, given_up).due
+    older = orders.judge_kept(case, kept, order.cuts, given_up, 2).due
     yield {TIER if is_extra(name) else name: points for name, points in older.items()}

@@ -11,9 +11,11 @@ import msgspec
 from services.points.rules.books.births import Birth
 from services.points.rules.books.refunds import Later, Refunds
 from services.points.rules.books.tiers import Standing, TierEntry
-from services.points.rules.ledger.entries import Account, Lot, Transaction
+from services.points.rules.ledger.accounts import Account
+from services.points.rules.ledger.lots import Lot
+from services.points.rules.ledger.transactions import Transaction
 from services.points.rules.program.document import On
-from services.points.rules.program.judgement import Found
+from services.points.rules.program.judgement import LimitCuts
 from services.points.rules.program.limits import Use, UseKey
 from shared.contracts.envelope import Cause
 from shared.contracts.kept import Kept, Refund
@@ -38,7 +40,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     bought: PurchaseCompleted
     given: Mapping[str, int]
     standing: Standing
-    found: Found
+    cuts: LimitCuts
     delivered_at: datetime | None
     first_transaction: UUID | None = None
     """The transaction of its purchase, where that was made in this batch."""
@@ -59,7 +61,7 @@ class Accrual(NamedTuple):
     facts: Mapping[str, Any]
     given: Mapping[str, int]
     tier: str | None
-    found: Found
+    cuts: LimitCuts
     withdrawn: bool
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-ONE: Final = "1"
+from services.points.rules.program.ruleset import ONE
 
 
 class TierEntry(NamedTuple):

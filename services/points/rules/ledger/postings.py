@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from services.points.rules.ledger.entries import (
+from services.points.rules.ledger.accounts import (
     ADJUSTED,
     ADJUSTMENT,
     AVAILABLE,
@@ -20,26 +20,19 @@ from services.points.rules.ledger.entries import (
     REDEEMED,
     REVERSED,
     Account,
-    Grant,
-    Lot,
-    Movement,
-    Occasion,
-    Portion,
-    Posting,
-    Transaction,
-    earliest,
-    first,
-    next_due,
-    spending_order,
 )
+from services.points.rules.ledger.lots import Grant, Lot, Portion, earliest, first, next_due, spending_order
+from services.points.rules.ledger.transactions import Entry, Posting, Transaction, TransactionContext
 
 
-def earn(account: Account, grants: Sequence[Grant], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+def earn(account: Account, grants: Sequence[Grant], context: TransactionContext, ids: Iterator[UUID]) -> Entry:
     """Give what rules grant (each 0 or more); a transaction of 0 is one too."""
-    return _give(account, grants, occasion, ids, "earned")
+    return _give(account, grants, context, ids, "earned")
 
 
-def _give(account: Account, grants: Sequence[Grant], occasion: Occasion, ids: Iterator[UUID], kind: str) -> Movement:
+def _give(
+    account: Account, grants: Sequence[Grant], context: TransactionContext, ids: Iterator[UUID], kind: str
+) -> Entry:
     transaction_id = next(ids)
     source = ADJUSTED if kind == "adjusted" else ISSUED
     debt = account.debt
@@ -60,7 +53,7 @@ def _give(account: Account, grants: Sequence[Grant], occasion: Occasion, ids: It
             next(ids),
             account.customer_id,
             transaction_id,
-            occasion.origin,
+            context.origin,
             grant.rule,
             points,
             points - repaid,
@@ -69,7 +62,7 @@ def _give(account: Account, grants: Sequence[Grant], occasion: Occasion, ids: It
             repaid,
             0,
             grant.pending,
-            occasion.occurred_at,
+            context.occurred_at,
             grant.activates_at,
             grant.cancels_at,
             grant.expires_at,
@@ -97,13 +90,13 @@ def _give(account: Account, grants: Sequence[Grant], occasion: Occasion, ids: It
         account.earned if kind == "adjusted" else account.earned + total,
         account.redeemed,
         account.sequence + 1,
-        account.orders + occasion.orders,
-        max(account.recorded_at, occasion.recorded_at),
+        account.orders + context.orders,
+        max(account.recorded_at, context.recorded_at),
         due_at,
     )
     parts = (activating, expiring, pending, repaid)
-    made = Transaction(transaction_id, after, kind, total, occasion, tuple(postings), activates, expires, *parts)
-    return Movement(made, made=tuple(lots))
+    made = Transaction(transaction_id, after, kind, total, context, tuple(postings), activates, expires, *parts)
+    return Entry(made, made=tuple(lots))
 
 
 def _soonest(first_at: datetime | None, points: int, at: datetime | None, more: int) -> tuple[datetime | None, int]:
@@ -114,8 +107,8 @@ def _soonest(first_at: datetime | None, points: int, at: datetime | None, more: 
 
 
 def take_back(
-    account: Account, points: Mapping[str, int], lots: Iterable[Lot], occasion: Occasion, ids: Iterator[UUID]
-) -> Movement:
+    account: Account, points: Mapping[str, int], lots: Iterable[Lot], context: TransactionContext, ids: Iterator[UUID]
+) -> Entry:
     """Take points (by rule) back: from the origin's own lots (the rule's own first, pending before available),
     then from the others that are available (soonest expiry), then as debt.
 
@@ -124,35 +117,39 @@ def take_back(
     """
     flow = _Flow(account)
     open_lots = [lot for lot in lots if lot.remaining]
-    own = sorted((lot for lot in open_lots if lot.origin == occasion.origin), key=_taking_order)
+    own = sorted((lot for lot in open_lots if lot.origin == context.origin), key=_taking_order)
     left = 0
     for rule, wanted in points.items():
         left += flow.take(wanted, [lot for lot in own if lot.rule == rule], REVERSED)
     left = flow.take(left, own, REVERSED)
     if left:
-        others = (lot for lot in open_lots if lot.origin != occasion.origin and not lot.pending)
+        others = (lot for lot in open_lots if lot.origin != context.origin and not lot.pending)
         left = flow.take(left, sorted(others, key=spending_order), REVERSED)
     if left:
         flow.post(Posting(DEBT, REVERSED, left, None))
     total = sum(points.values())
     flow.earned = -total
-    return flow.end("reversed", -total, occasion, next(ids))
+    return flow.end("reversed", -total, context, next(ids))
 
 
-def adjust(account: Account, points: int, lots: Iterable[Lot], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+def adjust(
+    account: Account, points: int, lots: Iterable[Lot], context: TransactionContext, ids: Iterator[UUID]
+) -> Entry:
     """Correct a balance by hand, up or down; `lots` are open lots of the customer that suffice.
 
     Raises:
         ValueError: more would be taken than is available.
     """
     if points > 0:
-        return _give(account, [Grant(ADJUSTMENT, points)], occasion, ids, "adjusted")
+        return _give(account, [Grant(ADJUSTMENT, points)], context, ids, "adjusted")
     flow = _Flow(account)
     flow.spend(-points, lots, ADJUSTED)
-    return flow.end("adjusted", points, occasion, next(ids))
+    return flow.end("adjusted", points, context, next(ids))
 
 
-def redeem(account: Account, points: int, lots: Iterable[Lot], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+def redeem(
+    account: Account, points: int, lots: Iterable[Lot], context: TransactionContext, ids: Iterator[UUID]
+) -> Entry:
     """Spend available points; `lots` are open lots of the customer that suffice.
 
     Raises:
@@ -161,10 +158,10 @@ def redeem(account: Account, points: int, lots: Iterable[Lot], occasion: Occasio
     flow = _Flow(account)
     flow.spend(points, lots, REDEEMED)
     flow.redeemed = points
-    return flow.end("redeemed", -points, occasion, next(ids))
+    return flow.end("redeemed", -points, context, next(ids))
 
 
-def hold(account: Account, points: int, lots: Iterable[Lot], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+def hold(account: Account, points: int, lots: Iterable[Lot], context: TransactionContext, ids: Iterator[UUID]) -> Entry:
     """Reserve available points; `lots` are open lots of the customer that suffice.
 
     Raises:
@@ -172,51 +169,51 @@ def hold(account: Account, points: int, lots: Iterable[Lot], occasion: Occasion,
     """
     flow = _Flow(account)
     flow.spend(points, lots, HELD)
-    return flow.end("held", -points, occasion, next(ids))
+    return flow.end("held", -points, context, next(ids))
 
 
-def capture(account: Account, portions: Sequence[Portion], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+def capture(account: Account, portions: Sequence[Portion], context: TransactionContext, ids: Iterator[UUID]) -> Entry:
     """Take points that were held."""
     flow = _Flow(account)
     for portion in portions:
         flow.move(portion, HELD, REDEEMED)
     flow.redeemed = sum(portion.points for portion in portions)
-    return flow.end("redeemed", -flow.redeemed, occasion, next(ids))
+    return flow.end("redeemed", -flow.redeemed, context, next(ids))
 
 
-def release(account: Account, portions: Sequence[Portion], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+def release(account: Account, portions: Sequence[Portion], context: TransactionContext, ids: Iterator[UUID]) -> Entry:
     """Give points back that were held; they pay debt first."""
     flow = _Flow(account)
     for portion in portions:
         flow.give_back(portion, HELD)
-    return flow.end("released", sum(portion.points for portion in portions), occasion, next(ids))
+    return flow.end("released", sum(portion.points for portion in portions), context, next(ids))
 
 
-def restore(account: Account, portions: Sequence[Portion], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+def restore(account: Account, portions: Sequence[Portion], context: TransactionContext, ids: Iterator[UUID]) -> Entry:
     """Give points back that were redeemed, to their lots; they pay debt first."""
     flow = _Flow(account)
     for portion in portions:
         flow.give_back(portion, REDEEMED)
     total = sum(portion.points for portion in portions)
     flow.redeemed = -total
-    return flow.end("restored", total, occasion, next(ids))
+    return flow.end("restored", total, context, next(ids))
 
 
-def activate(account: Account, lots: Sequence[Lot], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+def activate(account: Account, lots: Sequence[Lot], context: TransactionContext, ids: Iterator[UUID]) -> Entry:
     """Make pending lots available; they pay debt first. `lots` carry the dates that they have from now on."""
     flow = _Flow(account)
     for lot in lots:
         flow.give_back(Portion(lot, lot.remaining), PENDING)
         flow.changed[lot.id] = flow.changed[lot.id]._replace(pending=False)
-    return flow.end("activated", sum(lot.remaining for lot in lots), occasion, next(ids))
+    return flow.end("activated", sum(lot.remaining for lot in lots), context, next(ids))
 
 
-def expire(account: Account, lots: Sequence[Lot], occasion: Occasion, ids: Iterator[UUID]) -> Movement:
+def expire(account: Account, lots: Sequence[Lot], context: TransactionContext, ids: Iterator[UUID]) -> Entry:
     """End what remains of available lots."""
     flow = _Flow(account)
     for lot in lots:
         flow.move(Portion(lot, lot.remaining), AVAILABLE, EXPIRED)
-    return flow.end("expired", -sum(lot.remaining for lot in lots), occasion, next(ids))
+    return flow.end("expired", -sum(lot.remaining for lot in lots), context, next(ids))
 
 
 def _taking_order(lot: Lot) -> tuple[object, ...]:
@@ -298,8 +295,8 @@ class _Flow:
         # The dates of a lot may be new even where all of it paid a debt.
         self.changed.setdefault(portion.lot.id, portion.lot)
 
-    def end(self, kind: str, points: int, occasion: Occasion, id_: UUID) -> Movement:
-        """The movement: the account after its next transaction; a statement never runs back."""
+    def end(self, kind: str, points: int, context: TransactionContext, id_: UUID) -> Entry:
+        """The entry: the account after its next transaction; a statement never runs back."""
         account, gained = self.account, self.gained
         changed = tuple(self.changed.values())
         after = Account(
@@ -312,9 +309,9 @@ class _Flow:
             account.redeemed + self.redeemed,
             account.sequence + 1,
             account.orders,
-            max(account.recorded_at, occasion.recorded_at),
+            max(account.recorded_at, context.recorded_at),
             earliest(account.due_at, first(map(next_due, changed))),
         )
         dates = (None, self.expires, 0, self.expiring, 0, max(0, -gained[DEBT]))
-        made = Transaction(id_, after, kind, points, occasion, tuple(self.postings), *dates)
-        return Movement(made, changed=changed)
+        made = Transaction(id_, after, kind, points, context, tuple(self.postings), *dates)
+        return Entry(made, changed=changed)

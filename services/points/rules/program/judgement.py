@@ -12,9 +12,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from services.points.rules.books.tiers import ONE
 from services.points.rules.program.limits import MOST_PER_ORDER, Cut, cut, words
-from services.points.rules.program.ruleset import TIER, Basket, BasketLine, CompiledRule, Facts, extra_of
+from services.points.rules.program.ruleset import ONE, TIER, Basket, BasketLine, CompiledRule, Facts, extra_of
 from shared.contracts.kept import UNITS
 
 ENGINE: Final = 3
@@ -33,7 +32,7 @@ USED_UP: Final = "limit"
 
 _NOTHING: Final[Mapping[str, Collection[str]]] = {}
 
-Found = Mapping[str, Cut]
+LimitCuts = Mapping[str, Cut]
 """What the first judgement found of each rule with limits that was due something."""
 
 
@@ -274,7 +273,7 @@ def extra(base: int, multiplier: str) -> int:
     return base * numerator // denominator
 
 
-def cuts_again(rules: Sequence[CompiledRule], asked: Requests, found: Found) -> dict[str, Cut]:
+def cuts_again(rules: Sequence[CompiledRule], asked: Requests, found: LimitCuts) -> dict[str, Cut]:
     """What limits leave of each rule at a later judgement: their use stays as first found.
 
     A rule that used none of its limits then has none to use now; limits per order go by the order alone.
@@ -299,7 +298,7 @@ class Later(NamedTuple):
     """
 
     bought: Judgement
-    found: Found
+    found: LimitCuts
     undelivered: Collection[str]
     engine: int = ENGINE
 

@@ -363,6 +363,10 @@ _FLAGS: Final[dict[str, Test]] = {
 }
 
 
+ONE: Final = "1"
+"""The multiplier that adds no extra."""
+
+
 @lru_cache(maxsize=1024)
 def extra_of(multiplier: str) -> tuple[int, int]:
     """(multiplier - 1) as a numerator and a denominator; never below 0."""

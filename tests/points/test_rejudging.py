@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.points.handlers.resettling import resettle
 from services.points.rules.books.tiers import Span, TierEntry, changed, revised, standing_before, united
-from services.points.store import orders, retelling, timelines
+from services.points.store import orders, rejudging, timelines
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool
 from tests.points.books import NOW, balances, check_books, deliver
@@ -62,7 +62,7 @@ async def test_a_tier_event_loads_only_the_orders_that_it_changes(points_pool: P
         loaded.extend(row["order_id"] for row in rows)
         return made(rows)
 
-    monkeypatch.setattr(retelling, "orders_by_row", by_row)
+    monkeypatch.setattr(rejudging, "orders_by_row", by_row)
     await deliver(points_pool, tier([(hour(0), "1.25"), (hour(60), "1.5")]))
     assert loaded == []
     await deliver(points_pool, tier([(hour(0), "1.25"), (hour(10), "1.5"), (hour(12.5), "1.25")]))
@@ -73,8 +73,8 @@ async def test_a_tier_event_loads_only_the_orders_that_it_changes(points_pool: P
 
 @pytest.fixture
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retelling, "MOST", 10)
-    monkeypatch.setattr(retelling, "_LEAST", 10)
+    monkeypatch.setattr(rejudging, "MOST", 10)
+    monkeypatch.setattr(rejudging, "_LEAST", 10)
 
 
 @pytest.mark.usefixtures("few_at_once")

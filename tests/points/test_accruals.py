@@ -68,7 +68,7 @@ def answer(answer_id: str, survey: Any, score: int) -> Event:
 def test_a_registration_is_awarded_once_whoever_tells_it(ann: State):
     changes = tell(ann, registered(), registered("/shop/app"), rules=RULES)
     assert (moved(changes), changes.repeats) == ([("earned", 100)], 1)
-    assert changes.transactions[0].occasion.reason == {"kind": "registration"}
+    assert changes.transactions[0].context.reason == {"kind": "registration"}
 
 
 def test_an_activity_is_judged_once_by_its_name_and_its_limit(ann: State):
@@ -84,7 +84,7 @@ def test_a_survey_is_judged_by_its_kind_and_score(ann: State):
     answers = (answer("1", "nps", 9), answer("2", "nps", 8), answer("3", "csat", 5))
     changes = tell(ann, *answers, rules=RULES)
     assert moved(changes) == [("earned", 10), ("earned", 0), ("earned", 0)]
-    assert changes.transactions[0].occasion.reason == {"kind": "survey", "answer_id": "1"}
+    assert changes.transactions[0].context.reason == {"kind": "survey", "answer_id": "1"}
 
 
 def test_a_referrals_rule_pays_the_advocate_besides_and_a_void_takes_all_back(ann: State):
@@ -119,7 +119,7 @@ def test_a_promotion_is_judged_at_the_new_tier_once_for_each_rise(ann: State):
 
 def test_what_a_promotion_earns_or_loses_qualifies_for_no_tier(ann: State):
     changes = tell(ann, tier([(hour(1), "2")]), tier([(hour(1), "1")], verb="corrected"), rules=RULES)
-    shown = [(one.transaction.kind, one.qualifying, one.transaction.occasion.reason) for one in changes.announced]
+    shown = [(one.transaction.kind, one.qualifying, one.transaction.context.reason) for one in changes.announced]
     assert shown == [("earned", 0, {"kind": "tier"}), ("reversed", 0, {"kind": "tier"})]
 
 

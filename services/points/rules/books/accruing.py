@@ -5,13 +5,12 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from services.points.rules.books import accruals
-from services.points.rules.books.accruals import AccrualCase
-from services.points.rules.books.books import Books, Trigger, after, differences, lost_of, occasion, plain_occasion
+from services.points.rules.books.accruals import AccrualCase, case_of
+from services.points.rules.books.books import Books, Trigger, after, differences, lost_of, plain_context, rules_context
 from services.points.rules.books.state import Accrual, Key, Payment
 from services.points.rules.books.tiers import Span, standing_before
 from services.points.rules.ledger import receipts
-from services.points.rules.ledger.entries import Grant
-from services.points.rules.ledger.receipts import case_of
+from services.points.rules.ledger.lots import Grant
 from services.points.rules.program.document import On
 from services.points.rules.program.limits import MOST_PER_ORDER, Use, UseKey
 from shared.contracts.envelope import Cause, Event
@@ -90,7 +89,7 @@ class Occasions:
         if rules.on(on):
             receipt = receipts.of_rules(rules.version, judgement.rules)
             inputs = accruals.inputs_of(origin, tier, found if on == "tier_promotion" else {})
-            why = occasion(trigger, origin, reason_of(on, origin), receipt, inputs)
+            why = rules_context(trigger, origin, reason_of(on, origin), receipt, inputs)
             books.earn(customer, accruals.grants(case, judgement.due, books.now), why, trigger.cause)
 
     def withdraw(self, event: Event, data: ReviewWithdrawn) -> bool:
@@ -104,7 +103,7 @@ class Occasions:
         else:
             self.take_all(key, known, {"kind": "review_withdrawn", "review_id": data.review_id}, self._trigger(event))
             case = case_of(known, self._books.rules.version(known.rules_version), data.customer_id, known.tier)
-            self.count(accruals.freed(case, known.found, self._books.state.uses))
+            self.count(accruals.freed(case, known.cuts, self._books.state.uses))
         return True
 
     def referral(self, event: Event, data: ReferralChanged) -> None:
@@ -138,7 +137,7 @@ class Occasions:
         self._keep_payment(key, Payment(key[1], points, voided=False))
         if points:
             reason = {"kind": "referral", "referral_id": key[1]}
-            why = plain_occasion(trigger, f"referral/{key[1]}", reason)
+            why = plain_context(trigger, f"referral/{key[1]}", reason)
             fitting = self._books.fitting(key[0], {CARRIED: points})
             self._books.earn(key[0], [Grant(CARRIED, fitting[CARRIED])], why, trigger.cause)
 
@@ -147,7 +146,7 @@ class Occasions:
         self._keep_payment(key, Payment(key[1], known.points if known else 0, voided=True))
         if known is not None and not known.voided and known.points:
             reason = {"kind": "referral_voided", "referral_id": key[1]}
-            why = plain_occasion(trigger, f"referral/{key[1]}", reason)
+            why = plain_context(trigger, f"referral/{key[1]}", reason)
             self._books.take_back(key[0], {CARRIED: known.points}, why, trigger.cause)
 
     def retell(self, customer: str, spans: Sequence[Span], trigger: Trigger) -> None:
@@ -174,11 +173,11 @@ class Occasions:
     def _settle(self, key: Key, known: Accrual, trigger: Trigger) -> None:
         books = self._books
         case = case_of(known, books.rules.version(known.rules_version), key[0], known.tier)
-        judgement = accruals.judge_again(case, known.found)
+        judgement = accruals.judge_again(case, known.cuts)
         more, less = differences(judgement.due, known.given, lost_of(books.own_lots(key)))
         self.keep(key, known._replace(given=after(known.given, more, less)))
         receipt = receipts.of_rules(known.rules_version, judgement.rules)
-        why = occasion(
+        why = rules_context(
             trigger, key[1], reason_of(known.on, key[1]), receipt, accruals.inputs_of(key[1], known.tier, {})
         )
         if less:
@@ -194,7 +193,7 @@ class Occasions:
         if less:
             receipt = receipts.of_rules(known.rules_version, ())
             books.take_back(
-                key[0], less, occasion(trigger, key[1], reason, receipt, {"withdrawn": True}), trigger.cause
+                key[0], less, rules_context(trigger, key[1], reason, receipt, {"withdrawn": True}), trigger.cause
             )
 
     def count(self, used: Mapping[UseKey, Use]) -> None:
