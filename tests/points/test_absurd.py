@@ -25,8 +25,8 @@ from shared.contracts.envelope import Event
 from shared.contracts.shop import Line, PurchaseCompleted
 from shared.postgres.pool import Pool
 from tests.points import books
-from tests.points.absurd import MOST, documents, events, rulesets
 from tests.points.known import SINCE_EVER, numbered, rulebook, strangers, tell
+from tests.points.oracles.absurd import MOST, documents, events, rulesets
 from tests.points.shop import hour, purchase
 from tests.points.written import Json, fixed, is_in, limit, per_amount, rule, times
 

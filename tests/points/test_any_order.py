@@ -16,9 +16,9 @@ from shared.postgres.pool import Pool
 from tests.points import books
 from tests.points.asking import enact
 from tests.points.books import Balances
-from tests.points.histories import CUSTOMERS, adjustments, arrivals, facts, histories
 from tests.points.known import DEFAULT
-from tests.points.model import Model
+from tests.points.oracles.histories import CUSTOMERS, adjustments, arrivals, facts, histories
+from tests.points.oracles.model import Model
 from tests.points.written import fixed, rule
 
 _BOUNDED = settings(
@@ -67,7 +67,7 @@ async def test_the_books_follow_the_model_batch_by_batch(
         await books.deliver(points_pool, *batch)
         for event in batch:
             if event.id not in seen:
-                model.tell(event)
+                model.apply(event)
             # A dead letter takes up no id: the same record again is judged, and refused, again.
             seen = (seen | {event.id}) - {one.id for one in model.refused}
         if number < len(corrections):

@@ -20,7 +20,7 @@ from shared.contracts.values import format_instant
 from shared.postgres.pool import Connection, Pool
 from tests.points import books
 from tests.points.books import NOW, Balances, adjust, balances, check_books, deliver, published, transactions
-from tests.points.model import Model
+from tests.points.oracles.model import Model
 from tests.points.shop import (
     again,
     event,
@@ -272,7 +272,7 @@ async def test_transactions_at_once_on_the_same_customers_keep_the_books(points_
     await asyncio.gather(*map(run, streams), correct())
     model = Model()
     for one in (one for stream in streams for one in stream):
-        model.tell(one)
+        model.apply(one)
     for customer in customers:
         model.adjusted[customer] = 15
         available, debt = model.balance(customer)

@@ -1,4 +1,4 @@
-"""Whatever a customer and time do to points, in any order and two at once: the ledger shows what the mirror has."""
+"""Any sequence of events, commands, races and time: the ledger has the balances of the mirror."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,43 +14,43 @@ from services.points.handlers.spending import ForReference
 from shared.postgres.pool import Pool
 from tests.points import books
 from tests.points.books import Balances
-from tests.points.machine import Machine, Step, steps
+from tests.points.oracles.machine import Machine, Step, steps
 
 
 # A failure is worth the minutes that it takes to make its example small.
 @pytest.mark.timeout(600)
-@given(happened=steps)
+@given(performed=steps)
 @settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-async def test_the_ledger_shows_what_the_mirror_has(points_pool: Pool, happened: Sequence[Step]):
-    await Machine(points_pool).run(happened)
+async def test_the_ledger_has_the_balances_of_the_mirror(points_pool: Pool, performed: Sequence[Step]):
+    await Machine(points_pool).run(performed)
 
 
 DAY = timedelta(1)
 NOW = timedelta()
-SPENT = [("tell", [("buy", 0, (("", "45.00"),), 4 * DAY)]), ("redeem", 4, NOW)]
-DRAINED = [*SPENT, ("tell", [("refund", 0, 0, "20.00", "", NOW)])]
+SPENT = [("receive", [("buy", 0, (("", "45.00"),), 4 * DAY)]), ("redeem", 4, NOW)]
+DRAINED = [*SPENT, ("receive", [("refund", 0, 0, "20.00", "", NOW)])]
 ONCE = {
     # A lot stood in the queue of what is due once more for each activation before its end, and expired as often.
     "over after another's activation": [
-        ("tell", [("buy", 0, (("", "7.77"),), 20 * DAY), ("buy", 1, (("", "45.00"),), NOW)]),
+        ("receive", [("buy", 0, (("", "7.77"),), 20 * DAY), ("buy", 1, (("", "45.00"),), NOW)]),
         ("pass", 35 * DAY),
     ],
     # A refund took what waited for a delivery: then nobody took back what that had given when it never came.
     "drained, never delivered": [*DRAINED, ("pass", 11 * DAY)],
-    "drained, then delivered": [*DRAINED, ("tell", [("deliver", 0, NOW)]), ("pass", 11 * DAY)],
+    "drained, then delivered": [*DRAINED, ("receive", [("deliver", 0, NOW)]), ("pass", 11 * DAY)],
     # Points that were over when they came paid for a refund, if it came in the same batch.
     "over within its batch": [
-        ("tell", [("buy", 0, (("", "19.9999"),), 4 * DAY)]),
+        ("receive", [("buy", 0, (("", "19.9999"),), 4 * DAY)]),
         ("redeem", 4, NOW),
-        ("tell", [("buy", 1, (("", "19.9999"),), 50 * DAY), ("refund", 0, 0, "10.00", "", NOW)]),
+        ("receive", [("buy", 1, (("", "19.9999"),), 50 * DAY), ("refund", 0, 0, "10.00", "", NOW)]),
     ],
 }
 
 
 @pytest.mark.parametrize("name", ONCE)
-async def test_what_once_went_wrong(points_pool: Pool, name: str):
+async def test_a_past_failure_stays_fixed(points_pool: Pool, name: str):
     await Machine(points_pool).run(ONCE[name])
 
 

@@ -37,7 +37,7 @@ from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool
 from tests.points import books, shop
 from tests.points.books import Balances, deliver
-from tests.points.machine import START, bought, publish
+from tests.points.oracles.machine import START, bought, publish
 
 SINCE = datetime(2020, 1, 1, tzinfo=UTC)
 Scenario = Callable[[Pool], Awaitable[None]]

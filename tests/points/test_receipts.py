@@ -19,9 +19,9 @@ from services.points.rules.books.tiers import Standing
 from services.points.rules.ledger import receipts
 from services.points.rules.ledger.transactions import Transaction
 from shared.contracts.envelope import Event
-from tests.points.histories import CUSTOMERS, facts
 from tests.points.judging import case, judged, judged_review, lines
 from tests.points.known import rulebook, ruleset, strangers, tell
+from tests.points.oracles.histories import CUSTOMERS, facts
 from tests.points.shop import hour, purchase, refund, review, tier, withdrawal
 from tests.points.written import is_in, on_delivery, per_amount, rule
 

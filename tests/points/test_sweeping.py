@@ -22,8 +22,8 @@ from services.points.handlers import day
 from services.points.store import accounts, sweeping
 from shared.postgres.pool import Connection, Pool
 from tests.points import books
+from tests.points.oracles.stories import NAMES, Stories, stories, write_books
 from tests.points.shop import NOON
-from tests.points.stories import NAMES, Stories, happen, stories
 
 DAY = timedelta(1)
 NOW = timedelta()
@@ -113,7 +113,7 @@ _FRACTION = st.sampled_from([NOW, NOW, timedelta(milliseconds=250), timedelta(mi
 async def test_swept_at_once_is_swept_one_by_one(
     points_pool: Pool, told: Stories, later: timedelta, fraction: timedelta
 ):
-    await happen(points_pool, told, fraction)
+    await write_books(points_pool, told, fraction)
     await check(points_pool, NOON + later)
 
 
@@ -147,19 +147,19 @@ KNOWN: dict[str, tuple[Stories, timedelta, Sequence[str]]] = {
 @pytest.mark.parametrize("name", KNOWN)
 async def test_of_these_it_is_known(points_pool: Pool, name: str):
     told, later, one_by_one_ = KNOWN[name]
-    await happen(points_pool, told)
+    await write_books(points_pool, told)
     left, _ = await outcome(points_pool, NOON + later, at_once)
     assert left == sorted(one_by_one_)
     await check(points_pool, NOON + later)
 
 
 async def test_an_instant_within_a_second_is_told_as_it_is(points_pool: Pool):
-    await happen(points_pool, {"ann": [*CHEAP, *WAITS]}, timedelta(microseconds=120))
+    await write_books(points_pool, {"ann": [*CHEAP, *WAITS]}, timedelta(microseconds=120))
     await check(points_pool, NOON + 7 * DAY)
 
 
 async def test_a_statement_does_not_run_back_when_the_clock_did(points_pool: Pool):
-    await happen(points_pool, {"ann": [*CHEAP, *WAITS]})
+    await write_books(points_pool, {"ann": [*CHEAP, *WAITS]})
     await points_pool.execute("UPDATE account SET recorded_at = $1", NOON + 4 * DAY)
     await check(points_pool, NOON + 7 * DAY)
 
@@ -169,7 +169,7 @@ async def test_many_at_once_are_swept_once(points_pool: Pool, monkeypatch: pytes
     told = {
         f"customer-{number}": [CHEAP[0], WAITS[0], *([("hold", 2, DAY)] * (number % 4 == 0))] for number in range(20)
     }
-    await happen(points_pool, told)
+    await write_books(points_pool, told)
     counts = await asyncio.gather(*(day.sweep(points_pool, NOON + 7 * DAY) for _ in range(3)))
     points = {"points released": 5 * 3, "points expired": 20 * 7, "points activated": 20 * (7 + 6 + 50)}
     assert sum(counts, start=day.Counts()) == {"customers": 20} | points

@@ -18,7 +18,7 @@ from shared.postgres.pool import Pool
 from tests.points import books
 from tests.points.asking import enact
 from tests.points.books import Balances, balances, check_books
-from tests.points.model import kept_of
+from tests.points.oracles.model import kept_of
 from tests.points.shop import hour, purchase, refund
 from tests.points.together import Together
 from tests.points.written import fixed, is_in, limit, per_amount, rule

@@ -14,7 +14,7 @@ from shared.messaging.batch import Batch, Malformation
 from shared.messaging.delivery import Delivery
 from shared.messaging.positions import Group
 from shared.postgres.pool import Pool
-from tests.points.machine import publish
+from tests.points.oracles.machine import publish
 from tests.prove import findings, history, log, progress
 from tests.prove.checks.oracle import Evidence
 from tests.prove.earning import DOCUMENT

@@ -9,7 +9,7 @@ from shared.contracts.envelope import Event, decode
 from shared.contracts.reasons import Malformed, Reason
 from shared.messaging.inbox import digest
 from shared.messaging.record_batches import Unreadable
-from tests.points.model import Model
+from tests.points.oracles.model import Model
 from tests.simulation.broker import Kept
 from tests.simulation.node import Service
 from tests.simulation.watch import Watch
@@ -51,7 +51,7 @@ class _Read:
         told: set[Any] = set()
         for event in self.events:
             if digest(event) not in told:
-                self.model.tell(event)
+                self.model.apply(event)
             # What is refused takes up no name: the same record again is judged, and refused, again.
             told = (told | {digest(event)}) - {digest(one) for one in self.model.refused}
         self.refused = {digest(one) for one in self.model.refused}

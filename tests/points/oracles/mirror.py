@@ -1,6 +1,6 @@
-"""One customer's points in memory, lot by lot: what the ledger has to show, written apart from it.
+"""Oracle of one customer's points over time, lot by lot, written apart from the ledger.
 
-Plain numbers, fractions and lists; time passes when it is told to. The rules are those of `machine.VERSIONS`.
+Uses plain numbers, fractions and lists. Time passes only in `pass_to`. The rules are those of `machine.version`.
 """
 
 from collections import Counter, defaultdict
@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.contracts.envelope import Event
 from tests.points.books import Balances
-from tests.points.mirrored import (
+from tests.points.oracles.mirror_records import (
     CHANGE,
     Hold,
     Lot,
@@ -22,11 +22,11 @@ from tests.points.mirrored import (
     day_of,
     midnight,
 )
-from tests.points.model import parts_kept
+from tests.points.oracles.model import parts_kept
 
 
 class Mirror:
-    """What a customer has."""
+    """The state of one customer."""
 
     def __init__(self) -> None:
         self.lots: list[Lot] = []
@@ -40,7 +40,7 @@ class Mirror:
         self.debt = self.earned = self.redeemed = 0
 
     def balances(self) -> Balances:
-        """What is there now."""
+        """The current balances."""
         pending = sum(lot.left for lot in self.lots if lot.pending)
         held = sum(lot.held for lot in self.lots)
         return Balances(self.available, pending, held, self.debt, self.earned, self.redeemed)
@@ -53,7 +53,7 @@ class Mirror:
     # Time.
 
     def next_due(self) -> datetime | None:
-        """When something happens by itself next."""
+        """The next instant at which something falls due; None where nothing will."""
         return min(self._dues(), default=None)
 
     def _dues(self) -> Iterator[datetime]:
@@ -65,13 +65,13 @@ class Mirror:
                 yield lot.expires
 
     def pass_to(self, now: datetime) -> None:
-        """Let happen what happens by itself until an instant."""
+        """Apply everything that falls due up to an instant."""
         while (at := self.next_due()) is not None and at <= now:
             for hold in self.holds:
                 if hold.open and hold.ends <= at:
                     self.release(hold)
             due = [lot for lot in self.lots if lot.pending and lot.activates and lot.activates <= at]
-            for lot in sorted(due, key=lambda one: (one.origin, one.number)):
+            for lot in sorted(due, key=lambda lot: (lot.origin, lot.number)):
                 self._activate(lot)
             for _, order in sorted(self.orders.items()):
                 if order.cancels <= at:
@@ -88,21 +88,21 @@ class Mirror:
         self._give(lot, points)
 
     def _give(self, lot: Lot, points: int) -> None:
-        """Points become available: they pay debt first."""
+        """Make points available; they repay debt first."""
         paid = min(self.debt, points)
         self.debt -= paid
         lot.left += points - paid
 
     # Events.
 
-    def tell(self, event: Event, now: datetime) -> None:
-        """An event arrives that did not arrive before under this id."""
+    def apply(self, event: Event, now: datetime) -> None:
+        """Apply an event whose id was not seen before."""
         data: Any = event.data
         match event.type.split(".")[1:3]:
             case ["purchase", "completed"]:
                 self._buy(event, data, now)
             case ["purchase", _] if data.order_id in self.orders:
-                self._learn(self.orders[data.order_id], event, now)
+                self._apply_to_order(self.orders[data.order_id], event, now)
             case ["purchase", _]:
                 self.early[data.order_id].append(event)
             case ["review", "published"]:
@@ -122,10 +122,10 @@ class Mirror:
             self.used[key] += 1
             order.coffee = 25 if event.time >= CHANGE else 15
         self._settle(order, now)
-        for one in sorted(self.early.pop(data.order_id, []), key=lambda one: (one.time, _name(one))):
-            self._learn(order, one, now)
+        for early in sorted(self.early.pop(data.order_id, []), key=lambda event: (event.time, _name(event))):
+            self._apply_to_order(order, early, now)
 
-    def _learn(self, order: Order, event: Event, now: datetime) -> None:
+    def _apply_to_order(self, order: Order, event: Event, now: datetime) -> None:
         data: Any = event.data
         if event.type.endswith("delivered.v1"):
             if order.delivered is None:
@@ -178,9 +178,9 @@ class Mirror:
             self._take_back({"review": points - sum(lot.lost for lot in own)}, own)
 
     def _tier(self, data: Any, now: datetime) -> None:
-        self.timeline = {at: one for at, one in self.timeline.items() if at < data.effective_at}
-        self.timeline |= {one.effective_at: Fraction(one.points_multiplier) for one in data.timeline}
-        for _, order in sorted(self.orders.items(), key=lambda one: (one[1].event.time, one[0])):
+        self.timeline = {at: multiplier for at, multiplier in self.timeline.items() if at < data.effective_at}
+        self.timeline |= {entry.effective_at: Fraction(entry.points_multiplier) for entry in data.timeline}
+        for _, order in sorted(self.orders.items(), key=lambda item: (item[1].event.time, item[0])):
             order.tier = self._multiplier(order.event.time)
             self._settle(order, now)
 
@@ -188,7 +188,7 @@ class Mirror:
         before = [at for at in self.timeline if at < moment]
         return self.timeline[max(before)] if before else Fraction(1)
 
-    # What an order is due, and what was given for it.
+    # What an order earns, and what it was granted.
 
     def _due(self, order: Order, at: datetime) -> dict[str, int]:
         parts = parts_kept(order.event.data, list(order.refunds.values()))
@@ -249,7 +249,7 @@ class Mirror:
         return [lot for lot in self.lots if lot.origin == f"order/{data.order_id}"]
 
     def _take_back(self, points: Mapping[str, int], own: Sequence[Lot]) -> None:
-        """From the lots of what it was given for (the rule's first, pending before available), the rest, as debt."""
+        """Take points from the lots of their origin (the rule's own, pending ones first), then of any, then as debt."""
         own = sorted(own, key=lambda lot: (not lot.pending, lot.turn))
         left = 0
         for rule, wanted in points.items():
@@ -275,19 +275,19 @@ class Mirror:
     # Commands.
 
     def adjust(self, points: int, now: datetime) -> None:
-        """Points up or down by hand."""
+        """Apply a manual adjustment."""
         if points > 0:
             self._give(self._lot("adjustment", "adjustment", now), points)
         else:
             self._take(-points, self._in_turn())
 
     def redeem(self, points: int) -> Redemption:
-        """Spend points."""
+        """Redeem points."""
         self.redeemed += points
         return Redemption(points, self._take(points, self._in_turn()))
 
     def cancel(self, redemption: Redemption, now: datetime) -> None:
-        """Give spent points back; what has passed gets 30 days."""
+        """Return redeemed points; those that have expired since get 30 days."""
         if not redemption.cancelled:
             redemption.cancelled = True
             self.redeemed -= redemption.points
@@ -305,7 +305,7 @@ class Mirror:
         return hold
 
     def capture(self, hold: Hold, points: int, now: datetime) -> Redemption:
-        """Spend of what is reserved, the rest is given back."""
+        """Redeem points of a hold, and release the rest."""
         spent: Portions = []
         rest: Portions = []
         self.redeemed += points
@@ -322,7 +322,7 @@ class Mirror:
         return redemption
 
     def release(self, hold: Hold) -> None:
-        """Give back what is reserved."""
+        """Release a hold."""
         hold.open = False
         for lot, part in hold.portions:
             lot.held -= part
@@ -330,6 +330,6 @@ class Mirror:
 
 
 def _name(event: Event) -> str:
-    """What tells apart what waits for an order, and which of one instant comes first."""
+    """The sort key of events of one instant that wait for an order."""
     data: Any = event.data
     return f"refund/{data.refund_id}" if event.type.endswith("refunded.v1") else "delivery/1"

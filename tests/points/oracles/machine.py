@@ -1,4 +1,4 @@
-"""Whatever a customer and time can do, as steps that are drawn, done to the database, and told to the mirror."""
+"""Draws steps (events, commands, time), applies each to the database and to the mirror, and compares the two."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ from shared.contracts.shop import Line, PurchaseCompleted, PurchaseDelivered
 from shared.postgres.pool import Pool
 from tests.points import books, shop
 from tests.points.books import Balances
-from tests.points.mirror import Mirror
-from tests.points.mirrored import CHANGE, Hold, Redemption
+from tests.points.oracles.mirror import Mirror
+from tests.points.oracles.mirror_records import CHANGE, Hold, Redemption
 
 START: Final = datetime(2026, 2, 28, 20, 59, 59, tzinfo=UTC)
 """A second before March in Riyadh."""
@@ -33,7 +33,7 @@ Step = tuple[Any, ...]
 
 
 def version(points: int, coffee: int) -> dict[str, Any]:
-    """The rules, as the mirror has them too."""
+    """A version of the earning rules; the mirror implements the same."""
     return {
         "currency": "USD",
         "time_zone": "Asia/Riyadh",
@@ -78,13 +78,13 @@ def version(points: int, coffee: int) -> dict[str, Any]:
 
 
 async def publish(pool: Pool, document: dict[str, Any], since: datetime) -> None:
-    """Put rules into force from an instant on."""
+    """Publish earning rules that are in force from an instant on."""
     async with pool.acquire() as connection, connection.transaction():
         draft = await rules.insert(connection, document, since, "key:a")
         await rules.publish(connection, draft.version, since, since, "key:a")
 
 
-# What happens in the shop.
+# Events.
 
 _BASKETS = (
     (("", "7.77"),),
@@ -114,7 +114,7 @@ _SHOP = st.one_of(
     st.tuples(st.just("repeat"), st.integers(0, 9), st.booleans()),
 )
 
-# What customers and support ask for; a share is of what is available, in quarters.
+# Commands; a share is of the available points, in quarters.
 
 _SHARE = st.sampled_from((1, 2, 4, 4, 5))
 _LASTS = st.sampled_from([timedelta(minutes=1), timedelta(days=2), timedelta(days=60)])
@@ -124,8 +124,8 @@ _SPENDING = st.one_of(
 _WHICH = st.integers(0, 5)
 
 _STEP = st.one_of(
-    st.tuples(st.just("tell"), st.lists(_SHOP, min_size=1, max_size=1)),
-    st.tuples(st.just("tell"), st.lists(_SHOP, min_size=1, max_size=5)),
+    st.tuples(st.just("receive"), st.lists(_SHOP, min_size=1, max_size=1)),
+    st.tuples(st.just("receive"), st.lists(_SHOP, min_size=1, max_size=5)),
     _SPENDING,
     st.tuples(st.just("again"), _WHICH),
     st.tuples(st.just("cancel"), _WHICH),
@@ -140,62 +140,62 @@ _STEP = st.one_of(
     st.tuples(st.just("sweep")),
 )
 steps = st.lists(_STEP, min_size=3, max_size=24)
-"""What happens to a customer."""
+"""The steps of one customer."""
 
 
 @dataclass
 class Machine:
-    """The database and the mirror, side by side; `now` is the clock of both."""
+    """The database and the mirror, both at `now`."""
 
     pool: Pool
     mirror: Mirror = field(default_factory=Mirror)
     now: datetime = START
-    told: list[Event] = field(default_factory=list)
+    received: list[Event] = field(default_factory=list)
     redemptions: list[tuple[UUID, Redemption]] = field(default_factory=list)
     references: list[tuple[ForReference, UUID, Redemption]] = field(default_factory=list)
     holds: list[tuple[UUID, Hold]] = field(default_factory=list)
     read: dict[datetime, Balances] = field(default_factory=dict)
 
-    async def run(self, happened: Sequence[Step]) -> None:
-        """Do it all, and compare after every step, and in the end."""
+    async def run(self, performed: Sequence[Step]) -> None:
+        """Run the steps; compare after each, and all earlier balances at the end."""
         await books.empty(self.pool)
         await publish(self.pool, version(1, 15), datetime(2020, 1, 1, tzinfo=UTC))
         await publish(self.pool, version(2, 25), CHANGE)
-        for name, *parameters in happened:
+        for name, *parameters in performed:
             await getattr(self, f"_{name}")(*parameters)
             self.read[self.now] = await books.balances(self.pool, now=self.now)
             assert self.read[self.now] == self.mirror.balances(), (name, self.now)
         await books.check_books(self.pool)
-        for moment, found in self.read.items():
-            assert _balances((await balance_as_of(self.pool, "ann", moment)).account) == found, moment
+        for moment, balances in self.read.items():
+            assert _balances((await balance_as_of(self.pool, "ann", moment)).account) == balances, moment
 
-    async def _tell(self, several: Sequence[Step]) -> None:
-        known = {event.id for event in self.told}
+    async def _receive(self, several: Sequence[Step]) -> None:
+        seen = {event.id for event in self.received}
         new = [event for step in several if (event := self._event(*step)) is not None]
-        self.told += new
+        self.received += new
         await books.deliver(self.pool, *new, now=self.now)
         for event in new:
-            if event.id not in known:
-                self.mirror.tell(event, self.now)
-            known.add(event.id)
+            if event.id not in seen:
+                self.mirror.apply(event, self.now)
+            seen.add(event.id)
 
     def _event(self, name: str, *given: Any) -> Event | None:
-        """What the shop, or the tiers service, tells."""
+        """The event of a step; None where there is none to repeat."""
         match name, given:
             case "tier", [entries]:
                 # Two entries at one instant are one.
                 return shop.tier(sorted({self.now - ago: multiplier for ago, multiplier in entries}.items()))
             case "repeat", [back, anew]:
                 return self._repeated(back, anew)
-            case _, [*known, ago]:
-                return _shop_event(name, self.now - ago, *known)
+            case _, [*parameters, ago]:
+                return _shop_event(name, self.now - ago, *parameters)
         raise ValueError(name)
 
     def _repeated(self, back: int, anew: bool) -> Event | None:
-        """What was told before, as the same event, or anew; a timeline told anew replaces what was told since."""
-        if back >= len(self.told):
+        """An earlier event, redelivered or, `anew`, under a new id (not a timeline, which would replace later ones)."""
+        if back >= len(self.received):
             return None
-        event = self.told[-1 - back]
+        event = self.received[-1 - back]
         return shop.again(event) if anew and ".tier." not in event.type else shop.redelivered(event)
 
     async def _redeem(self, share: int, _: timedelta) -> None:
@@ -281,32 +281,34 @@ class Machine:
             self.mirror.adjust(points, self.now)
 
     async def _race(self, *two: Step) -> None:
-        """Two commands at once: whoever comes first gets its points, the other what is left, or nothing."""
+        """Run two commands concurrently: the first to commit gets its points, the other what is left, or nothing."""
         wanted: list[ForReference | Reservation] = []
         for number, (name, share, lasts) in enumerate(two):
             points, reference = self._points(share), f"race-{len(self.references)}-{len(self.holds)}-{number}"
             wanted.append(
                 ForReference(points, reference) if name == "redeem" else Reservation(points, reference, lasts)
             )
-        calls = [spending.redeem_for_reference if isinstance(one, ForReference) else holding.reserve for one in wanted]
-        made = await asyncio.gather(*map(self._call, calls, wanted), return_exceptions=True)
+        commands = {ForReference: spending.redeem_for_reference, Reservation: holding.reserve}
+        calls = (self._call(commands[type(command)], command) for command in wanted)
+        made = await asyncio.gather(*calls, return_exceptions=True)
         order = await self.pool.fetch("SELECT reason FROM transaction ORDER BY sequence")
         place = {id_: number for number, row in enumerate(order) for id_ in row["reason"].values()}
-        won = [(got, one) for got, one in zip(made, wanted, strict=True) if not isinstance(got, BaseException)]
-        for got, one in sorted(won, key=lambda pair: place[str(pair[0].id)]):
-            assert one.points <= self.mirror.available
-            self._redeemed(got, one) if isinstance(one, ForReference) else self._held(got, one)
-        for got, one in zip(made, wanted, strict=True):
-            if isinstance(got, BaseException):
-                assert isinstance(got, InsufficientPointsError)
-                assert one.points > self.mirror.available, "who lost asked for more than was left"
+        pairs = list(zip(made, wanted, strict=True))
+        won = [(result, command) for result, command in pairs if not isinstance(result, BaseException)]
+        for result, command in sorted(won, key=lambda pair: place[str(pair[0].id)]):
+            assert command.points <= self.mirror.available
+            self._redeemed(result, command) if isinstance(command, ForReference) else self._held(result, command)
+        for result, command in pairs:
+            if isinstance(result, BaseException):
+                assert isinstance(result, InsufficientPointsError)
+                assert command.points > self.mirror.available, "a refused command asks for more than is left"
 
     async def _pass(self, by: timedelta) -> None:
         self.now += by
         self.mirror.pass_to(self.now)
 
     async def _to_due(self, by: timedelta) -> None:
-        """To the instant at which something falls due next, or just before it."""
+        """Move the clock to the next instant at which something falls due, or just before it."""
         if (at := self.mirror.next_due()) is not None:
             await self._pass(max(timedelta(), at + by - self.now))
 
@@ -321,8 +323,8 @@ class Machine:
         return max(1, self.mirror.available * share // 4)
 
 
-def _shop_event(name: str, at: datetime, number: int, *known: Any) -> Event:
-    match name, known:
+def _shop_event(name: str, at: datetime, number: int, *parameters: Any) -> Event:
+    match name, parameters:
         case "buy", [basket]:
             return bought(f"o{number}", basket, at)
         case "refund", [refund, amount, part]:
@@ -337,7 +339,7 @@ def _shop_event(name: str, at: datetime, number: int, *known: Any) -> Event:
 
 
 def bought(order_id: str, basket: Sequence[tuple[str, str]], at: datetime) -> Event:
-    """A purchase; the lines of a basket are named for their skus."""
+    """A purchase; the ids of its lines are their skus."""
     lines = tuple(Line(sku, sku, 1, amount) for sku, amount in basket if sku)
     total = str(sum(Decimal(amount) for _, amount in basket))
     data = PurchaseCompleted(customer_id="ann", order_id=order_id, currency="USD", total=total, lines=lines)

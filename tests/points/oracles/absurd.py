@@ -1,4 +1,4 @@
-"""Absurd documents and events: the largest, smallest, earliest and latest that anybody may publish, drawn."""
+"""Draws extreme documents and events: the largest, smallest, earliest and latest values that are accepted."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -98,7 +98,6 @@ _EXPIRE = st.one_of(
     _kind("after_months", months=st.sampled_from([1, 1200])),
     _kind("end_of_year", years=st.sampled_from([0, 100])),
 )
-_ON = ["purchase"] * 6 + ["review", "activity", "survey", "referral", "tier_promotion", "birthday"]
 _RULE = st.fixed_dictionaries(
     {
         "on": st.sampled_from(
@@ -116,7 +115,7 @@ _RULE = st.fixed_dictionaries(
 
 @st.composite
 def documents(draw: st.DrawFn, *, checked: bool) -> Document:
-    """A document that the API publishes; or, not `checked`, that a release before may have published."""
+    """A document that the API publishes; or, unless `checked`, one that an earlier release may have published."""
     rules = [_fit(rule, number) for number, rule in enumerate(draw(st.lists(_RULE, min_size=1, max_size=12)))]
     sent = {
         "currency": "USD",
@@ -129,23 +128,23 @@ def documents(draw: st.DrawFn, *, checked: bool) -> Document:
 
 
 def _fit(rule: Json, number: int) -> Json:
-    """The rule with an id, and without what its event does not have."""
+    """The rule with an id, without the parts that do not suit its event."""
     rule = {**rule, "id": f"rule-{number}"}
     if rule["on"] != "purchase":
         rule["award"] = {"kind": "fixed", "points": 10**9}
         if rule["activate"]["kind"] == "on_delivery":
             rule["activate"] = {"kind": "now"}
     if rule["on"] not in {"purchase", "review"}:
-        rule["limits"] = [one for one in rule["limits"] if one["scope"] != "customer_sku"]
+        rule["limits"] = [limit for limit in rule["limits"] if limit["scope"] != "customer_sku"]
     return rule
 
 
 def _tamed(rule: Json) -> Json:
-    """The rule with as many points for 1.00, and as many limits by sku, as may be published."""
+    """The rule within the largest award and the most limits by SKU that may be published."""
     if rule["award"] == _BEYOND:
         rule = rule | {"award": _BEYOND | {"points": 1}}
     if int(rule["id"].rpartition("-")[2]) > 1:
-        rule = rule | {"limits": [one for one in rule["limits"] if one["scope"] != "customer_sku"]}
+        rule = rule | {"limits": [limit for limit in rule["limits"] if limit["scope"] != "customer_sku"]}
     return rule
 
 
@@ -161,7 +160,7 @@ _MULTIPLIER = st.sampled_from(["0", "1", "1.000000001", "1000000", "999999999999
 
 @st.composite
 def events(draw: st.DrawFn) -> Event:
-    """An event of ann's, of any kind, at any time."""
+    """An event of one customer, of any kind, at any time."""
     at = draw(_TIME)
     type_, data = draw(st.one_of(*_KINDS))
     if isinstance(data, TierChanged):
@@ -169,7 +168,7 @@ def events(draw: st.DrawFn) -> Event:
     return event(type_, at, data)
 
 
-def _told(type_: str, data: st.SearchStrategy[EventData]) -> st.SearchStrategy[tuple[str, EventData]]:
+def _of_type(type_: str, data: st.SearchStrategy[EventData]) -> st.SearchStrategy[tuple[str, EventData]]:
     return st.tuples(st.just(type_), data)
 
 
@@ -219,26 +218,26 @@ def _of_ann(model: type[EventData], **fields: st.SearchStrategy[Any]) -> st.Sear
 
 
 _KINDS = (
-    _told("shop.purchase.completed.v1", _purchase()),
-    _told("shop.purchase.completed.v1", _purchase()),
-    _told("shop.purchase.refunded.v1", _refund()),
-    _told("shop.purchase.delivered.v1", _of_ann(PurchaseDelivered, order_id=_ID)),
-    _told(
+    _of_type("shop.purchase.completed.v1", _purchase()),
+    _of_type("shop.purchase.completed.v1", _purchase()),
+    _of_type("shop.purchase.refunded.v1", _refund()),
+    _of_type("shop.purchase.delivered.v1", _of_ann(PurchaseDelivered, order_id=_ID)),
+    _of_type(
         "shop.review.published.v1",
         _of_ann(ReviewPublished, review_id=_ID, sku=st.sampled_from(_SKUS), rating=st.integers(1, 5)),
     ),
-    _told("shop.review.withdrawn.v1", _of_ann(ReviewWithdrawn, review_id=_ID)),
-    _told("shop.activity.performed.v1", _of_ann(ActivityPerformed, activity_id=_ID, activity=_ID)),
-    _told(
+    _of_type("shop.review.withdrawn.v1", _of_ann(ReviewWithdrawn, review_id=_ID)),
+    _of_type("shop.activity.performed.v1", _of_ann(ActivityPerformed, activity_id=_ID, activity=_ID)),
+    _of_type(
         "shop.survey.answered.v1",
         _of_ann(SurveyAnswered, answer_id=_ID, survey=st.just("nps"), score=st.integers(0, 10)),
     ),
-    _told(
+    _of_type(
         "shop.customer.updated.v1",
         _of_ann(CustomerUpdated, birth_date=st.sampled_from(["0001-01-01", "2000-02-29", "1990-06-01", "9999-12-31"])),
     ),
-    _told("loyalty.tier.promoted.v1", _tier()),
-    _told(
+    _of_type("loyalty.tier.promoted.v1", _tier()),
+    _of_type(
         "loyalty.referral.approved.v1",
         _of_ann(
             ReferralChanged,
@@ -248,5 +247,5 @@ _KINDS = (
             friend_points=st.sampled_from([None, 10**18]),
         ),
     ),
-    _told("loyalty.referral.voided.v1", _of_ann(ReferralChanged, referral_id=_ID, friend_id=st.just("bob"))),
+    _of_type("loyalty.referral.voided.v1", _of_ann(ReferralChanged, referral_id=_ID, friend_id=st.just("bob"))),
 )

@@ -1,4 +1,4 @@
-"""What the mirror has of a customer: lots, orders, holds, redemptions; and the days of its program."""
+"""Records of the mirror (lots, orders, holds, redemptions), and the calendar of its program."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from shared.contracts.envelope import Event
 
 RIYADH = timezone(timedelta(hours=3))
 CHANGE = datetime(2026, 3, 20, tzinfo=UTC)
-"""From here on the second version of the rules is in force."""
+"""The instant from which the second version of the rules is in force."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def midnight(moment: datetime, days: int) -> datetime:
-    """00:00 in Riyadh, so many days after the day of an instant."""
+    """00:00 in Riyadh, `days` days after the day of an instant."""
     return datetime.combine(day_of(moment) + timedelta(days), time(), RIYADH).astimezone(UTC)
 
 
@@ -24,7 +24,7 @@ def day_of(moment: datetime) -> date:
 
 
 def after_a_month(moment: datetime) -> datetime:
-    """The end of the same day of the next month, or of that month's last day."""
+    """The end of the same day of the next month, or of its last day where it is shorter."""
     day = day_of(moment)
     first = (day.replace(day=1) + timedelta(days=31)).replace(day=1)
     last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
@@ -34,7 +34,7 @@ def after_a_month(moment: datetime) -> datetime:
 
 @dataclass(eq=False)
 class Lot:
-    """Points that came together."""
+    """A lot: points granted together."""
 
     number: int
     origin: str
@@ -50,7 +50,7 @@ class Lot:
 
     @property
     def turn(self) -> tuple[datetime, datetime, int]:
-        """When it is spent: soonest expiry, age, number."""
+        """Sort key of spending: expiry, age, number."""
         return self.expires or NEVER, self.at, self.number
 
 
@@ -59,11 +59,11 @@ Portions = list[tuple[Lot, int]]
 
 @dataclass(eq=False)
 class Order:
-    """An order, and what was given for it by rule."""
+    """An order, and the points that it was granted by rule."""
 
     event: Event
     coffee: int = 0
-    """What the limit left of the coffee's award."""
+    """The coffee rule's award after its limit."""
     given: Counter[str] = field(default_factory=Counter)
     refunds: dict[str, Event] = field(default_factory=dict)
     delivered: datetime | None = None
@@ -71,13 +71,13 @@ class Order:
 
     @property
     def cancels(self) -> datetime:
-        """When its delivery is waited for no longer."""
+        """The instant at which points that wait for its delivery are canceled."""
         return midnight(self.event.time, 10)
 
 
 @dataclass(eq=False)
 class Hold:
-    """Points reserved."""
+    """A hold."""
 
     points: int
     portions: Portions
@@ -88,7 +88,7 @@ class Hold:
 
 @dataclass(eq=False)
 class Redemption:
-    """Points spent."""
+    """A redemption."""
 
     points: int
     portions: Portions

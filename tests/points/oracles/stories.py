@@ -1,4 +1,4 @@
-"""Customers with something due: what happened to each of them, drawn or told, and the books that it leaves at noon."""
+"""Draws customers with points due to activate or expire, and writes their books as of noon."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,14 +13,14 @@ from shared.contracts.envelope import Event
 from shared.contracts.shop import ActivityPerformed, CustomerRegistered, PurchaseDelivered, SurveyAnswered
 from shared.postgres.pool import Pool
 from tests.points import books, shop
-from tests.points.machine import publish
+from tests.points.oracles.machine import publish
 from tests.points.shop import NOON
 
 Json = dict[str, Any]
 Step = tuple[Any, ...]
 Stories = Mapping[str, Sequence[Step]]
 
-# They sort by their code points, and stand in JSON with an escape or without.
+# Sorted by code points; some need an escape in JSON.
 NAMES: Final = ("ann", "آدم", 'o"brien\\', "Ωmega", "zo\u2028ë 😀")
 _IDS: Final = ('طلب"2\\', "1", "😀", "Ω")
 
@@ -69,21 +69,21 @@ _STEP = st.one_of(
     st.tuples(st.just("refund"), _AGO, _WHICH, st.sampled_from(("5.00", "20.00", "45.00"))),
 )
 stories = st.dictionaries(st.sampled_from(NAMES), st.lists(_STEP, min_size=1, max_size=7), min_size=1, max_size=4)
-"""What happened to customers: what the shop told, then what they spent (in quarters of what they had), then refunds."""
+"""Steps by customer: events of the shop, then commands (shares in quarters of what is available), then refunds."""
 
 
-async def happen(pool: Pool, told: Stories, fraction: timedelta = timedelta()) -> None:
-    """Write the books of stories; what some rules gave ends a fraction of a second later than it would."""
+async def write_books(pool: Pool, given: Stories, fraction: timedelta = timedelta()) -> None:
+    """Write the books of stories; the lots of some rules expire by `fraction` later than the rules say."""
     await books.empty(pool)
     document = {"currency": "USD", "time_zone": "Asia/Riyadh", "rules": _RULES}
     await publish(pool, document, datetime(2020, 1, 1, tzinfo=UTC))
-    steps = [(customer, step) for customer, story in told.items() for step in story]
+    steps = [(customer, step) for customer, story in given.items() for step in story]
     later = {"redeem", "hold", "refund"}
-    await books.deliver(pool, *(_event(*one) for one in steps if one[1][0] not in later), now=NOON)
+    await books.deliver(pool, *(_event(customer, step) for customer, step in steps if step[0] not in later), now=NOON)
     for number, (customer, (name, *parameters)) in enumerate(steps):
         if name in {"redeem", "hold"}:
             await _spend(pool, customer, f"{name} {number}", *parameters)
-    await books.deliver(pool, *(_event(*one) for one in steps if one[1][0] == "refund"), now=NOON)
+    await books.deliver(pool, *(_event(customer, step) for customer, step in steps if step[0] == "refund"), now=NOON)
     await pool.execute(
         "UPDATE lot SET expires_at = expires_at + $1::interval WHERE rule = ANY('{base, activity}')", fraction
     )

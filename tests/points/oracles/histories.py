@@ -1,4 +1,4 @@
-"""Histories of three customers as Hypothesis makes them: times coincide, amounts straddle whole points."""
+"""Draws histories of three customers: instants coincide, amounts lie around whole points."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -31,14 +31,14 @@ def _total(lines: Sequence[tuple[str, str]]) -> str:
 
 @st.composite
 def _order(draw: st.DrawFn, order_id: str) -> list[Event]:
-    """A purchase with its refunds, some of which may not fit."""
+    """A purchase with its refunds, some of which do not match it."""
     owner, lines, currency = draw(_CUSTOMER), draw(_lines()), draw(_CURRENCY)
     total = _total(lines) if lines else draw(_AMOUNT)
-    found = [shop.purchase(order_id, total, draw(_TIME), customer_id=owner, currency=currency, lines=lines)]
+    events = [shop.purchase(order_id, total, draw(_TIME), customer_id=owner, currency=currency, lines=lines)]
     for number in range(draw(st.integers(0, 3))):
         part = draw(st.sampled_from(("a", "b", "free", "unknown"))) if draw(st.booleans()) else None
         amount = draw(st.one_of(_AMOUNT, st.just(total)))
-        found.append(
+        events.append(
             shop.refund(
                 *(order_id, f"r{number}", amount, draw(_TIME)),
                 customer_id=owner,
@@ -46,7 +46,7 @@ def _order(draw: st.DrawFn, order_id: str) -> list[Event]:
                 lines=() if part is None else ((part, amount),),
             )
         )
-    return found
+    return events
 
 
 @st.composite
@@ -58,13 +58,13 @@ def _conflict(draw: st.DrawFn, orders: Sequence[Event]) -> Event:
 
 @st.composite
 def _reviews(draw: st.DrawFn, skus: Sequence[str]) -> list[Event]:
-    found: list[Event] = []
+    events: list[Event] = []
     for number, sku in enumerate(skus):
         owner, verified = draw(_CUSTOMER), draw(st.sampled_from((True, True, False, None)))
-        found.append(shop.review(f"v{number}", sku, draw(_TIME), customer_id=owner, verified=verified))
+        events.append(shop.review(f"v{number}", sku, draw(_TIME), customer_id=owner, verified=verified))
         if draw(st.booleans()):
-            found.append(shop.withdrawal(f"v{number}", draw(_TIME), customer_id=owner))
-    return found
+            events.append(shop.withdrawal(f"v{number}", draw(_TIME), customer_id=owner))
+    return events
 
 
 @st.composite
@@ -82,9 +82,13 @@ def _tier(draw: st.DrawFn) -> Event:
 
 
 def _in_order(arrival: Sequence[Event]) -> list[Event]:
-    """The arrival with tier events put back into the order of their log: timelines replace each other."""
-    tiers = iter(sorted((one for one in arrival if one.type.startswith("loyalty.tier.")), key=_offset))
-    return [next(tiers) if one.type.startswith("loyalty.tier.") else one for one in arrival]
+    """The arrival with tier events in the order of their log, since timelines replace each other."""
+    tiers = iter(sorted(filter(_is_tier, arrival), key=_offset))
+    return [next(tiers) if _is_tier(event) else event for event in arrival]
+
+
+def _is_tier(event: Event) -> bool:
+    return event.type.startswith("loyalty.tier.")
 
 
 def _offset(event: Event) -> int:
@@ -93,22 +97,22 @@ def _offset(event: Event) -> int:
 
 @st.composite
 def facts(draw: st.DrawFn) -> list[Event]:
-    """What happened, whose effect does not depend on the order of arrival."""
-    orders = [one for number in range(draw(st.integers(1, 4))) for one in draw(_order(f"o{number}"))]
+    """Events whose effect does not depend on their order of arrival."""
+    orders = [event for number in range(draw(st.integers(1, 4))) for event in draw(_order(f"o{number}"))]
     reviews = draw(_reviews([f"s{number}" for number in range(draw(st.integers(0, 3)))]))
-    referrals = [one for number in range(draw(st.integers(0, 2))) for one in draw(_referral(f"f{number}"))]
+    referrals = [event for number in range(draw(st.integers(0, 2))) for event in draw(_referral(f"f{number}"))]
     tiers = [draw(_tier()) for _ in range(draw(st.integers(0, 4)))]
     return [*orders, *reviews, *referrals, *tiers]
 
 
 @st.composite
-def arrivals(draw: st.DrawFn, happened: Sequence[Event]) -> list[list[Event]]:
-    """What happened, in any order, some of it twice or told again, in batches of any size."""
-    twice = [shop.redelivered(one) for one in draw(st.lists(st.sampled_from(happened), max_size=3))]
-    retold = draw(st.lists(st.sampled_from(happened), max_size=3))
-    # A timeline that is told again under another id is no repeat: it replaces what was told since.
-    retold = [shop.again(one) for one in retold if not one.type.startswith("loyalty.tier.")]
-    arrival = _in_order(draw(st.permutations([*happened, *twice, *retold])))
+def arrivals(draw: st.DrawFn, events: Sequence[Event]) -> list[list[Event]]:
+    """Events in any order, some redelivered or repeated under a new id, in batches of any size."""
+    redelivered = [shop.redelivered(event) for event in draw(st.lists(st.sampled_from(events), max_size=3))]
+    repeated = draw(st.lists(st.sampled_from(events), max_size=3))
+    # A timeline under a new id is no repeat: it replaces the timelines published since.
+    repeated = [shop.again(event) for event in repeated if not _is_tier(event)]
+    arrival = _in_order(draw(st.permutations([*events, *redelivered, *repeated])))
     return draw(batches(arrival))
 
 
@@ -123,16 +127,16 @@ def batches(draw: st.DrawFn, arrival: Sequence[Event]) -> list[list[Event]]:
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[Event]]:
     """Anything in any order, also what depends on it: order ids of two shops, a sku reviewed twice."""
-    happened = draw(facts())
-    orders = [one for one in happened if one.type == "shop.purchase.completed.v1"]
-    happened += [draw(_conflict(orders)) for _ in range(draw(st.integers(0, 1)))]
+    events = draw(facts())
+    orders = [event for event in events if event.type == "shop.purchase.completed.v1"]
+    events += [draw(_conflict(orders)) for _ in range(draw(st.integers(0, 1)))]
     # One customer reviews a sku again and again, and may withdraw one of the reviews.
     owner = draw(_CUSTOMER)
-    happened += [shop.review(f"w{number}", "s0", customer_id=owner) for number in range(draw(st.integers(0, 3)))]
+    events += [shop.review(f"w{number}", "s0", customer_id=owner) for number in range(draw(st.integers(0, 3)))]
     if draw(st.booleans()):
-        happened.append(shop.withdrawal("w0", customer_id=owner))
-    return draw(arrivals(happened))
+        events.append(shop.withdrawal("w0", customer_id=owner))
+    return draw(arrivals(events))
 
 
 adjustments = st.lists(st.tuples(_CUSTOMER, st.sampled_from((-1, -5, -50, -120, 3, 70, 1000))), max_size=4)
-"""Corrections by hand, one after each of the first batches."""
+"""Manual adjustments, one after each of the first batches."""

@@ -1,6 +1,6 @@
-"""What a customer's points have to be, by the words of the design: sums over what is known, no ledger.
+"""Oracle of balances: sums over the events seen so far, without a ledger.
 
-Apart from the product on purpose: integers and fractions, no lots, no postings, no differences.
+Written apart from the product: integers and fractions, no lots, no postings, no differences.
 """
 
 from collections import defaultdict
@@ -18,10 +18,10 @@ Key = tuple[str, str]
 
 @dataclass
 class Model:
-    """All that was told, event by event in the order of arrival."""
+    """The events seen so far, applied in the order of arrival."""
 
     promotion: int = 0
-    """What a promotion earns by the rules in force; nothing by those of version 1."""
+    """Points of a promotion by the rules in force; 0 in version 1."""
 
     orders: dict[Key, Event] = field(default_factory=dict)
     refunds: dict[Key, dict[str, Event]] = field(default_factory=lambda: defaultdict(dict))
@@ -35,8 +35,8 @@ class Model:
     adjusted: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     refused: list[Event] = field(default_factory=list)
 
-    def tell(self, event: Event) -> None:
-        """One event more."""
+    def apply(self, event: Event) -> None:
+        """Apply an event."""
         data: Any = event.data
         match event.type.split(".")[1:3]:
             case ["purchase", "completed"]:
@@ -55,8 +55,8 @@ class Model:
     def _purchase(self, event: Event, key: Key) -> None:
         if key not in self.orders:
             self.orders[key] = event
-            for one in sorted(self.early.pop(key, []), key=lambda one: (one.time, one.data.refund_id)):
-                self._refund(one, key)
+            for refund in sorted(self.early.pop(key, []), key=_time_and_refund):
+                self._refund(refund, key)
         elif self.orders[key].source != event.source:
             self.refused.append(event)
 
@@ -98,23 +98,23 @@ class Model:
                 self.referrals.setdefault((customer, data.referral_id), points or 0)
 
     def earned(self, customer: str) -> int:
-        """Points earned, less what was taken back."""
+        """Points earned, minus those reversed."""
         orders = sum(self._due(key) for key in self.orders if key[0] == customer)
         reviews = sum(50 for owner, _ in self.rewarded if owner == customer)
         referrals = sum(self.referrals[key] for key in self.referrals.keys() - self.voided if key[0] == customer)
         return orders + reviews + referrals + self.promotion * self._rises(customer)
 
     def _rises(self, customer: str) -> int:
-        """How often the timeline as told last goes up; a promotion earns each time, wherever that is."""
-        told: dict[datetime, Fraction] = {}
+        """Number of rises of the latest timeline; a promotion earns at each."""
+        timeline: dict[datetime, Fraction] = {}
         for data in self.tiers[customer]:
-            told = {at: one for at, one in told.items() if at < data.effective_at}
-            told |= {one.effective_at: Fraction(one.points_multiplier) for one in data.timeline}
-        multipliers = [Fraction(1), *(told[at] for at in sorted(told))]
+            timeline = {at: multiplier for at, multiplier in timeline.items() if at < data.effective_at}
+            timeline |= {entry.effective_at: Fraction(entry.points_multiplier) for entry in data.timeline}
+        multipliers = [Fraction(1), *(timeline[at] for at in sorted(timeline))]
         return sum(later > before for before, later in pairwise(multipliers))
 
     def balance(self, customer: str) -> tuple[int, int]:
-        """Available and debt: of what is net, one of them is 0."""
+        """Available points and debt; at least one of them is 0."""
         net = self.earned(customer) + self.adjusted[customer]
         return max(net, 0), max(-net, 0)
 
@@ -127,23 +127,23 @@ class Model:
         return base + max(0, extra)
 
     def _multiplier(self, customer: str, moment: datetime) -> Fraction:
-        # The last one who told of the instants just before the moment is right about them.
-        told = [one for one in self.tiers[customer] if one.effective_at < moment]
-        if not told:
+        # The last tier event that covers the instant just before the moment is right about it.
+        covering = [data for data in self.tiers[customer] if data.effective_at < moment]
+        if not covering:
             return Fraction(1)
-        before = [one for one in told[-1].timeline if one.effective_at < moment]
-        return Fraction(max(before, key=lambda one: one.effective_at).points_multiplier)
+        before = [entry for entry in covering[-1].timeline if entry.effective_at < moment]
+        return Fraction(max(before, key=lambda entry: entry.effective_at).points_multiplier)
 
 
 def kept_of(order: Any, refunds: Sequence[Event]) -> Fraction:
-    """The money that is kept of an order."""
+    """The amount of an order that is kept after its refunds."""
     return sum(parts_kept(order, refunds).values(), Fraction(0))
 
 
 def parts_kept(order: Any, refunds: Sequence[Event]) -> dict[str, Fraction]:
-    """The money that is kept of each line of an order; of one without lines, under no name."""
+    """The amount kept of each line of an order; the key is "" for an order without lines."""
     parts = {line.line_id: Fraction(line.amount) for line in order.lines} or {"": Fraction(order.total)}
-    for event in sorted(refunds, key=lambda one: (one.time, one.data.refund_id)):
+    for event in sorted(refunds, key=_time_and_refund):
         data: Any = event.data
         whole = sum(parts.values())
         if data.lines and order.lines:
@@ -153,3 +153,8 @@ def parts_kept(order: Any, refunds: Sequence[Event]) -> dict[str, Fraction]:
             share = max(Fraction(0), 1 - Fraction(data.amount) / whole)
             parts = {name: part * share for name, part in parts.items()}
     return parts
+
+
+def _time_and_refund(event: Event) -> tuple[datetime, str]:
+    data: Any = event.data
+    return event.time, data.refund_id
