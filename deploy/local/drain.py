@@ -23,7 +23,6 @@ from pydantic_core import to_json
 from deploy.local.program import StartError
 from deploy.local.readers import UNREACHABLE, Partition, Reader, broker_of, open_readers
 from shared.contracts.envelope import STRUCTURED
-from shared.messaging import kafka
 
 MARKER: Final = "wafa.marker.v1"
 POLL_SECONDS: Final = 0.1
@@ -60,7 +59,7 @@ async def drain(env: Mapping[str, str], seconds: float, told: Told = lambda _lef
     broker = broker_of(env)
     try:
         async with open_readers(broker) as readers:
-            producer = kafka.producer(broker)
+            producer = broker.producer()
             await producer.start()
             try:
                 return await _rounds(producer, readers, _Patience(deadline, told))

@@ -16,7 +16,6 @@ from shared.contracts import topics
 from shared.contracts.envelope import STRUCTURED, Record, decode
 from shared.contracts.reasons import Malformed
 from shared.contracts.registry import TYPES
-from shared.messaging import kafka
 
 TOPICS: Final = topics.SHOP
 """What backends publish to; the other topics are Wafa's own."""
@@ -69,7 +68,7 @@ def check(topic: str, value: bytes, now: datetime) -> bytes:
 async def _publish(env: Mapping[str, str], topic: str, lines: IO[bytes]) -> tuple[int, int]:
     """Answers how many lines were acknowledged, and how many refused."""
     sent = refused = 0
-    producer = kafka.producer(broker_of(env))
+    producer = broker_of(env).producer()
     await producer.start()
     try:
         flying: list[asyncio.Future[object]] = []

@@ -9,7 +9,7 @@ from typing import Self
 import asyncpg
 
 from services import SERVICES
-from shared.messaging import kafka, positions
+from shared.messaging import positions
 from shared.messaging.kafka import Broker
 from shared.messaging.positions import Group
 from shared.messaging.worker import WorkerSpec
@@ -72,7 +72,7 @@ async def open_readers(broker: Broker) -> AsyncGenerator[Sequence[Reader]]:
     Raises:
         OSError, asyncpg.PostgresError, aiokafka.errors.KafkaError: a database or the broker does not answer.
     """
-    cluster = await kafka.cluster_id(broker)
+    cluster = await broker.cluster_id()
     async with AsyncExitStack() as pools:
         readers: list[Reader] = []
         for service in SERVICES:

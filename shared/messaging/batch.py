@@ -1,8 +1,8 @@
 """A batch: what is read from Kafka in one go, decoded, with the positions that it moves."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from shared import telemetry
 from shared.contracts.envelope import Event, Record, decode
@@ -69,6 +69,9 @@ class Batch:
 def _place(record: Record) -> tuple[str, int, int]:
     return record.topic, record.partition, record.offset
 
+
+Offer = Callable[[Batch], Awaitable[Any]]
+"""Hands over a batch, and waits until there is room for it."""
 
 Decoded = tuple[list[Event], list[Malformation]]
 """The events in records, in their order, and what is none."""

@@ -10,9 +10,9 @@ one lane has the processor while another waits for the database, and few records
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
@@ -28,16 +28,13 @@ from aiokafka.errors import (
 from shared import telemetry
 from shared.contracts.envelope import Record
 from shared.contracts.reasons import Reason
-from shared.messaging import kafka, positions
-from shared.messaging.batch import Batch, Decoder, Malformation, Partition, Span
+from shared.messaging import positions
+from shared.messaging.batch import Batch, Decoder, Malformation, Offer, Partition, Span
 from shared.messaging.fetching import end_of
 from shared.messaging.kafka import Broker
 from shared.messaging.positions import Group
 from shared.messaging.record_batches import Found, Unreadable
 from shared.postgres.pool import Pool, is_transient
-
-Offer = Callable[[Batch], Awaitable[Any]]
-"""Takes a batch, when there is room for it."""
 
 _POLL_MS: Final = 200
 _SHORT_POLL_MS: Final = 10
@@ -63,7 +60,7 @@ class Inflow(ConsumerRebalanceListener):
 
     def __init__(self, broker: Broker, pool: Pool, group: Group, decoder: Decoder, batch_size: int) -> None:
         self._broker = broker
-        self._consumer = kafka.consumer(broker, group.name)
+        self._consumer = broker.consumer(group.name)
         self._pool = pool
         self._group = group
         self._decoder = decoder
@@ -247,7 +244,7 @@ class Inflow(ConsumerRebalanceListener):
         await asyncio.wait([leaving], timeout=_CLOSE_SECONDS)
 
     async def _check_cluster(self) -> None:
-        found = await kafka.cluster_id(self._broker)
+        found = await self._broker.cluster_id()
         if found != self._group.cluster_id:
             raise ClusterChangedError(f"the cluster was {self._group.cluster_id} and is {found}")
 

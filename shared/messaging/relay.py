@@ -16,7 +16,6 @@ from aiokafka.errors import KafkaError
 
 from shared import telemetry
 from shared.contracts.envelope import STRUCTURED
-from shared.messaging import kafka
 from shared.messaging.kafka import Broker
 from shared.postgres.pool import Connection, Pool, is_transient
 
@@ -53,7 +52,7 @@ class Relay:
     @classmethod
     def to(cls, broker: Broker, pool: Pool) -> Self:
         """A relay of a database to a broker."""
-        return cls(pool, lambda: kafka.producer(broker), broker.relay_linger_ms / 1000)
+        return cls(pool, broker.producer, broker.relay_linger_ms / 1000)
 
     async def run(self) -> None:
         """Lead or follow, again and again, whatever PostgreSQL and Kafka do in between."""

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from shared.contracts.values import format_instant
-from shared.messaging import kafka, positions
+from shared.messaging import positions
 from shared.messaging.positions import Group
 from shared.messaging.worker import WorkerSpec
 from shared.postgres.pool import open_pool
@@ -42,7 +42,7 @@ async def run(arguments: argparse.Namespace, settings: ServiceSettings, spec: Wo
             raise ValueError("a partition and an offset are 0 or more")
         if arguments.topic not in spec.topics:
             raise ValueError(f"{settings.service} reads {', '.join(spec.topics)}, not {arguments.topic}")
-        cluster_id = arguments.cluster_id or await kafka.cluster_id(settings.broker())
+        cluster_id = arguments.cluster_id or await settings.broker().cluster_id()
         async with pool.acquire() as connection:
             partition = (arguments.topic, arguments.partition)
             await positions.put(connection, Group(cluster_id, spec.group), partition, arguments.offset)

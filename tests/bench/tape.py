@@ -21,9 +21,9 @@ from services.points.settings import Settings
 from shared.messaging.apart import Apart
 from shared.messaging.batch import Batch
 from shared.messaging.delivery import Delivery
+from shared.messaging.host import GARBAGE_THRESHOLD
 from shared.messaging.inflow import Inflow
 from shared.messaging.positions import Group
-from shared.messaging.worker import _GARBAGE_THRESHOLD
 from shared.postgres.pool import Connection, Pool, open_pool
 from tests.bench.cpu import Meter
 from tests.bench.figures import Measured
@@ -176,7 +176,7 @@ def undisturbed() -> Iterator[None]:
     gc.collect()
     gc.freeze()
     threshold = gc.get_threshold()
-    gc.set_threshold(_GARBAGE_THRESHOLD)
+    gc.set_threshold(GARBAGE_THRESHOLD)
     try:
         yield
     finally:

@@ -16,7 +16,6 @@ from deploy.local.postgres import Postgres
 from deploy.sample.cloudevent import CloudEvent
 from deploy.sample.publisher import connect
 from shared.contracts import topics as contract
-from shared.messaging import kafka
 from shared.messaging.kafka import Broker
 from shared.postgres.pool import Pool, open_pool
 from tests.support.postgres import make_database
@@ -102,7 +101,7 @@ class Testbed:
 
     async def cluster_id(self) -> str:
         """The id of the broker's cluster, which positions belong to."""
-        return await kafka.cluster_id(self.broker)
+        return await self.broker.cluster_id()
 
     async def _empty(self) -> None:
         if self.embedded:  # it holds everything in memory, and cannot delete records

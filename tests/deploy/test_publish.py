@@ -43,7 +43,7 @@ class Producer:
 @pytest.fixture
 def producer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Producer]:
     made = Producer()
-    monkeypatch.setattr(publish.kafka, "producer", lambda _: made)
+    monkeypatch.setattr(Broker, "producer", lambda _: made)
     monkeypatch.setattr(publish, "broker_of", lambda _: Broker("nowhere:1", "test"))
     yield made
     assert made.stopped

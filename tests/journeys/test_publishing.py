@@ -21,9 +21,7 @@ async def test_a_chunk_leaves_in_one_request(broker: Broker, monkeypatch: pytest
     await admin.start()
     await admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])
     await admin.close()
-    producer = kafka.producer(
-        kafka.Broker(broker.bootstrap, "wafa-test", idempotent=not isinstance(broker, EmbeddedBroker))
-    )
+    producer = kafka.Broker(broker.bootstrap, "wafa-test", idempotent=not isinstance(broker, EmbeddedBroker)).producer()
     await producer.start()
     try:
         await producer.partitions_for(TOPIC)

@@ -15,7 +15,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
-from shared.messaging import kafka, positions
+from shared.messaging import positions
 from shared.messaging.batch import Batch, Here, Span
 from shared.messaging.inflow import ClusterChangedError, Inflow, PositionLostError
 from shared.messaging.kafka import Broker
@@ -107,8 +107,8 @@ async def reading(platform_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Readi
     async def cluster_id(_: Broker) -> str:
         return GROUP.cluster_id
 
-    monkeypatch.setattr(kafka, "consumer", lambda _broker, _group: consumer)
-    monkeypatch.setattr(kafka, "cluster_id", cluster_id)
+    monkeypatch.setattr(Broker, "consumer", lambda _broker, _group: consumer)
+    monkeypatch.setattr(Broker, "cluster_id", cluster_id)
     broker, decoder = Broker("nowhere:1", "test"), Here(EVERY_TYPE)
     return Reading(Inflow(broker, platform_pool, GROUP, decoder, 500), consumer)
 
@@ -330,7 +330,7 @@ async def test_another_cluster_makes_it_end(reading: Reading, monkeypatch: pytes
     async def another(_: Broker) -> str:
         return "cluster-2"
 
-    monkeypatch.setattr(kafka, "cluster_id", another)
+    monkeypatch.setattr(Broker, "cluster_id", another)
     async with reading.joined() as running:
         with pytest.raises(ClusterChangedError, match=r"was cluster-1 and is cluster-2"):
             await asyncio.wait_for(running, 5)

@@ -15,7 +15,7 @@ from shared.process.settings import ServiceSettings
 
 def _asked(settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(kafka, "Consumer", dict)
-    asked: Any = kafka.consumer(settings.broker(), "wafa")
+    asked: Any = settings.broker().consumer("wafa")
     return asked
 
 

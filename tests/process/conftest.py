@@ -49,7 +49,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     async def cluster_id(_broker: kafka.Broker) -> str:
         return "cluster-1"
 
-    monkeypatch.setattr(kafka, "cluster_id", cluster_id)
+    monkeypatch.setattr(kafka.Broker, "cluster_id", cluster_id)
     monkeypatch.setattr(door, "_log", lambda _service, _level: None)
 
     def run(*arguments: str) -> Said:

@@ -8,7 +8,6 @@ from typing import Final
 from deploy.local import drain
 from deploy.local.readers import Reader, broker_of
 from services import SERVICES
-from shared.messaging import kafka
 from tests.prove import progress
 from tests.prove.stage import Stage
 
@@ -27,9 +26,9 @@ async def settle(stage: Stage, seconds: float, services: Sequence[str] = SERVICE
     """
     deadline = time.monotonic() + seconds
     broker = broker_of(stage.env)
-    cluster = await kafka.cluster_id(broker)
+    cluster = await broker.cluster_id()
     readers = [_reader(stage, cluster, service) for service in services]
-    producer = kafka.producer(broker)
+    producer = broker.producer()
     await producer.start()
     try:
         before: dict[tuple[str, int], int] = {}

@@ -1,8 +1,8 @@
-"""A worker as a process of its own: the product's parts, put together as its own `Worker` does, without Faust."""
+"""A process of the simulation: the product's worker, on a host, a broker and a clock that are simulated."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,22 +11,15 @@ from aiokafka.errors import KafkaError
 
 from shared.contracts.envelope import Event
 from shared.contracts.outcomes import Refusal
-from shared.messaging import kafka, worker
+from shared.messaging import kafka
 from shared.messaging.application import Handle
-from shared.messaging.batch import Batch, Here
-from shared.messaging.culprits import Suspects
-from shared.messaging.delivery import Delivery
-from shared.messaging.inflow import Inflow
-from shared.messaging.kafka import Broker
-from shared.messaging.positions import Group
-from shared.messaging.relay import Relay
-from shared.messaging.worker import WorkerSpec
+from shared.messaging.batch import Batch, Offer
+from shared.messaging.worker import Platform, Worker, WorkerSpec
 from shared.postgres.pool import Connection, open_pool
+from tests.simulation.broker import Broker
+from tests.simulation.consumer import Consumer
 from tests.simulation.faults import Poison
-
-_LANES: Final = 2
-_REPORT_SECONDS: Final = 5.0
-_STOP_SECONDS: Final = 8.0
+from tests.simulation.producer import Producer
 
 
 @dataclass(frozen=True)
@@ -42,88 +35,108 @@ class Service:
 
 
 class StartFailedError(Exception):
-    """Not even the start succeeded: the supervisor tries again."""
+    """The worker could not start; the supervisor tries again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address(kafka.Broker):
+    """The simulated broker, as a worker reaches it."""
+
+    simulated: Broker
+
+    async def cluster_id(self) -> str:
+        return await self.simulated.cluster_id()
+
+    def consumer(self, group: str) -> Any:
+        return Consumer(self.simulated, group)
+
+    def producer(self) -> Any:
+        return Producer(self.simulated)
+
+
+@dataclass
+class Host:
+    """Runs lanes and timers as tasks of the simulated loop; `shared.messaging.host.FaustHost` in a real process."""
+
+    started: bool = False
+    _work: list[tuple[str, Callable[[], Awaitable[None]]]] = field(default_factory=list)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def lane(self, name: str, apply: Callable[[Batch], Awaitable[None]]) -> Offer:
+        batches: asyncio.Queue[Batch] = asyncio.Queue(maxsize=1)
+
+        async def consume() -> None:
+            while True:
+                await apply(await batches.get())
+
+        self._work.append((name, consume))
+        return batches.put
+
+    def timer(self, name: str, seconds: float, run: Callable[[], Awaitable[None]]) -> None:
+        async def tick() -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                await run()
+
+        self._work.append((name, tick))
+
+    async def start(self) -> None:
+        self._tasks = [asyncio.create_task(work(), name=name) for name, work in self._work]
+        self.started = True
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
 
 
 @dataclass(frozen=True)
-class Worker:
-    """A worker of a service, on the broker that knows it by `client_id`."""
+class Node:
+    """A process with a worker. `exit` gets the code of a process that ends at once, in the middle of its work."""
 
     service: Service
-    broker: Broker
+    address: Address
     batch_size: int
     clock: Callable[[], datetime]
+    exit: Callable[[int], None]
     stopped: asyncio.Event
 
-    async def run(self) -> None:
-        """Work until stopped.
+    async def run(self) -> int:
+        """Run the worker until it is stopped; returns the exit code.
 
         Raises:
             StartFailedError: see there.
-            Exception: what would end the process.
         """
-        spec = self.service.spec
+        host = Host()
+        application = self.address.client_id.partition(".")[0]
         try:
-            pool = await open_pool(self.service.url, application=self.broker.client_id.partition(".")[0], max_size=4)
-            group = Group(await kafka.cluster_id(self.broker), spec.group)
-            inflow = Inflow(self.broker, pool, group, Here(spec.wanted), self.batch_size)
-            await inflow.start()
+            pool = await open_pool(self.service.url, application=application, max_size=4)
+            worker = Worker(
+                replace(self.service.spec, handle=counting(self.service.spec.handle)),
+                pool,
+                self.address,
+                self.batch_size,
+                platform=Platform(lambda _service: host, self.clock, self.exit),
+                stopped=self.stopped,
+            )
+            code = await worker.run()
         except (KafkaError, OSError, asyncpg.PostgresError) as error:
+            if host.started:
+                raise
             raise StartFailedError from error
-        relay = Relay.to(self.broker, pool)
-        lanes: list[asyncio.Queue[Batch]] = [asyncio.Queue(maxsize=1) for _ in range(_LANES)]
-        suspects = Suspects()
-        work: dict[str, Awaitable[None]] = {
-            "relay": relay.run(),
-            "inflow": inflow.run(spec.topics, *(lane.put for lane in lanes)),
-            "report": _report(inflow),
-        }
-        for number, lane in enumerate(lanes):
-            delivery = Delivery(pool, group, counting(spec.handle), self.clock, suspects)
-            work[f"agent {number}"] = _apply(lane, inflow, delivery, relay)
-        parts = [asyncio.create_task(one, name=name) for name, one in work.items()]
-        stopping = asyncio.create_task(self.stopped.wait(), name="stopping")
-        await asyncio.wait([stopping, *parts], return_when=asyncio.FIRST_COMPLETED)
-        for part in parts:
-            if part.done():
-                part.result()
-        await _shut_down(inflow, relay, parts)
         pool.terminate()
-
-
-async def _apply(batches: asyncio.Queue[Batch], inflow: Inflow, delivery: Delivery, relay: Relay) -> None:
-    while True:
-        await worker._apply(await batches.get(), inflow, delivery, relay)
-
-
-async def _report(inflow: Inflow) -> None:
-    while True:
-        await asyncio.sleep(_REPORT_SECONDS)
-        await inflow.report()
-
-
-async def _shut_down(inflow: Inflow, relay: Relay, parts: Sequence[asyncio.Task[Any]]) -> None:
-    """As `Worker` does it on a SIGTERM."""
-    inflow.stopping = True
-    relay.stop()
-    inflow.rewind()
-    await inflow.idle()
-    await asyncio.wait(parts[:2], timeout=_STOP_SECONDS)
-    for part in parts:
-        part.cancel()
-    await inflow.close()
-    await asyncio.wait(parts)
+        return code
 
 
 _RAISE: Final = "DO $$ BEGIN RAISE EXCEPTION 'simulated' USING ERRCODE = '{}'; END $$"
 
 
 def poisoned(handle: Handle, poison: Poison) -> Handle:
-    """The handler, which fails after its work where it has an event of the customer."""
+    """The handler, failing after its work on events of the customer."""
 
     async def failing(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
         refusals = await handle(connection, events, now)
-        if any(one.customer_id == poison.customer for one in events):
+        if any(event.customer_id == poison.customer for event in events):
             if poison.kind == "raises":
                 raise ValueError(poison.customer)
             if poison.kind == "session":
@@ -138,15 +151,15 @@ EFFECT_COLUMNS: Final = ("topic", "partition", "offset", "id", "source", "custom
 
 
 def counting(handle: Handle) -> Handle:
-    """The handler, and a row for each event that it accepted, in the same transaction."""
+    """The handler, writing a row for each event that it accepted, in the same transaction."""
 
     async def counted(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
         refusals = await handle(connection, events, now)
-        refused = [one.event for one in refusals]
+        refused = [refusal.event for refusal in refusals]
         rows = [
-            (one.record.topic, one.record.partition, one.record.offset, one.id, one.source, one.customer_id)
-            for one in events
-            if not any(one is other for other in refused)
+            (event.record.topic, event.record.partition, event.record.offset, event.id, event.source, event.customer_id)
+            for event in events
+            if not any(event is other for other in refused)
         ]
         await connection.copy_records_to_table("effect", records=rows, columns=EFFECT_COLUMNS)
         return refusals

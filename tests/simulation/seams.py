@@ -1,4 +1,4 @@
-"""Where the product meets the outside: what stands there while a seed is played."""
+"""What is replaced in the product while a seed is played, where no argument reaches: ids, chance, logs, delays."""
 
 import asyncio
 import itertools
@@ -15,11 +15,9 @@ import asyncpg
 import structlog
 import uuid_utils
 
-from shared.messaging import culprits, inflow, kafka, relay
+from shared.messaging import culprits, inflow, relay
 from shared.postgres import pool
-from tests.simulation.consumer import Consumer
 from tests.simulation.loop import Loop, running
-from tests.simulation.producer import Producer
 from tests.simulation.trace import Listener
 from tests.simulation.watch import Watch
 
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def seams(world: "World") -> Iterator[None]:
-    """Where the product meets the outside: the clients of the broker, ids, chance, and what is logged."""
+    """Make ids and chance follow the seed, log into the trace, and shorten delays."""
     numbers = itertools.count(1)
 
     def uuid7() -> uuid_utils.UUID:
@@ -45,9 +43,6 @@ def seams(world: "World") -> Iterator[None]:
     random.seed(world.seed)
     try:
         with (
-            patch.object(kafka, "consumer", lambda _, group: Consumer(world.broker, group)),
-            patch.object(kafka, "producer", lambda _: Producer(world.broker)),
-            patch.object(kafka, "cluster_id", lambda _: world.broker.cluster_id()),
             patch.object(uuid_utils, "uuid7", uuid7),
             # The server's own clock must not end what waits, however long this process is held up.
             patch.object(pool, "STATEMENT_TIMEOUT", timedelta(0)),

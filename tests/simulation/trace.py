@@ -10,7 +10,7 @@ import structlog
 _LAST: Final = 400
 _WRONG: Final = {"batch_is_bisected", "handler_refused"}
 """What the log tells only when a handler failed: the code is wrong, whatever comes of it in the end."""
-_SHOWN: Final = ("failure", "error", "count", "pause", "events", "id", "exc_info")
+_SHOWN: Final = ("part", "decision", "failure", "error", "count", "pause", "events", "id", "exc_info")
 
 
 class Trace:

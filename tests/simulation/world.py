@@ -4,16 +4,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
 from typing import Any, Final
 
-from shared.messaging.kafka import Broker as Address
 from tests.simulation.broker import Broker
 from tests.simulation.databases import Databases
 from tests.simulation.faults import Faults, Poison
 from tests.simulation.history import Told, history
 from tests.simulation.loop import DeadlockError, Loop, Process, running
-from tests.simulation.node import Service, StartFailedError, Worker, poisoned
+from tests.simulation.node import Address, Node, Service, StartFailedError, poisoned
 from tests.simulation.seams import seams
 from tests.simulation.server import Server
 from tests.simulation.trace import Trace
@@ -139,22 +139,41 @@ class World:
         slot.lives += 1
         slot.process = Process(f"{slot.service.name}-{slot.number}.{slot.lives}")
         slot.stopped = asyncio.Event()
-        address = Address("simulated:1", slot.process.name, linger_ms=self.linger_ms, relay_linger_ms=self.linger_ms)
+        address = Address(
+            bootstrap="simulated:1",
+            client_id=slot.process.name,
+            linger_ms=self.linger_ms,
+            relay_linger_ms=self.linger_ms,
+            simulated=self.broker,
+        )
         service = slot.service
         if self.poison is not None and self.poison.service == service.name:
             service = replace(service, spec=replace(service.spec, handle=poisoned(service.spec.handle, self.poison)))
-        worker = Worker(service, address, self.batch_size, self.broker.now, slot.stopped)
-        task = self.loop.create_task(worker.run(), name="worker", context=slot.process.context)
+        exit_ = partial(self._exited, slot, slot.process)
+        node = Node(service, address, self.batch_size, self.broker.now, exit_, slot.stopped)
+        task = self.loop.create_task(node.run(), name="worker", context=slot.process.context)
         task.add_done_callback(lambda done: self._ended(slot, slot.process, done))
         self.trace.note(self.loop.time(), slot.process.name, "starts")
 
-    def _ended(self, slot: Slot, process: Process, done: asyncio.Task[None]) -> None:
+    def _ended(self, slot: Slot, process: Process, done: asyncio.Task[int]) -> None:
         if self._is_over or process.state == "dead":
             return
         error = None if done.cancelled() else done.exception()
-        self.trace.note(self.loop.time(), process.name, f"ends: {error!r}")
-        if error is not None and not isinstance(error, StartFailedError):
-            self.violations.append(f"{process.name} ended by itself: {error!r}")
+        if error is not None:
+            self.trace.note(self.loop.time(), process.name, f"ends: {error!r}")
+            if not isinstance(error, StartFailedError):
+                self.violations.append(f"{process.name} failed: {error!r}")
+            self._end(slot)
+        else:
+            self._exited(slot, process, done.result())
+
+    def _exited(self, slot: Slot, process: Process, code: int) -> None:
+        """The process ended by itself: 0 only where it was told to."""
+        if self._is_over or process.state == "dead":
+            return
+        self.trace.note(self.loop.time(), process.name, f"exits with {code}")
+        if code:
+            self.violations.append(f"{process.name} exited with {code}: see `worker_failed` in the trace")
         self._end(slot)
 
     def crash(self, process: Process) -> None:

@@ -30,7 +30,6 @@ from deploy.local.ports import LOOPBACK, free_port
 from deploy.local.program import Program
 from deploy.local.readers import Reader, broker_of, spec_of
 from services import SERVICES
-from shared.messaging import kafka
 from shared.postgres.pool import open_pool
 from tests.support import postgres
 
@@ -220,7 +219,7 @@ class Stack:
 
     @asynccontextmanager
     async def _readers(self, services: Collection[str]) -> AsyncIterator[list[Reader]]:
-        cluster = await kafka.cluster_id(broker_of(self.env))
+        cluster = await broker_of(self.env).cluster_id()
         async with AsyncExitStack() as pools:
             readers: list[Reader] = []
             for service in [one for one in self.services if one in services]:
@@ -232,7 +231,7 @@ class Stack:
 
     @asynccontextmanager
     async def _producer(self) -> AsyncIterator[AIOKafkaProducer]:
-        producer = kafka.producer(broker_of(self.env))
+        producer = broker_of(self.env).producer()
         await producer.start()
         try:
             yield producer

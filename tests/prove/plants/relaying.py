@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from shared.contracts.envelope import Publication
-from shared.messaging import kafka, outbox, relay
+from shared.messaging import outbox, relay
 from shared.messaging.batch import Batch
 from shared.messaging.delivery import Delivery
 from shared.messaging.relay import _HEADERS
@@ -93,7 +93,7 @@ async def _publish(told: list[Publication]) -> None:
     if _producer is None:
         from services.points.settings import Settings  # noqa: PLC0415 - only a process of points has its settings
 
-        _producer = kafka.producer(Settings().broker())
+        _producer = Settings().broker().producer()
         await _producer.start()
     sent, told[:] = list(told), []
     acknowledgements = [await _producer.send(one.topic, one.value, key=one.key, headers=_HEADERS) for one in sent]
