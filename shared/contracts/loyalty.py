@@ -1,4 +1,4 @@
-"""What Wafa publishes: the data of every `loyalty.*` event."""
+"""The data of the `loyalty.*` events, which Wafa publishes."""
 
 from typing import Annotated, Literal
 
@@ -34,104 +34,130 @@ class _Part(BaseModel):
 
 
 class PointsReason(_Part):
-    """Why points moved: a kind, and the id of what it is about."""
+    """Why points moved: a kind, and the ids of what it refers to."""
 
-    kind: PointsKind
-    order_id: Id | None = None
-    refund_id: Id | None = None
-    review_id: Id | None = None
-    referral_id: Id | None = None
-    reward_id: Id | None = None
-    redemption_id: Id | None = None
-    hold_id: Id | None = None
-    activity_id: Id | None = None
-    answer_id: Id | None = None
-    note: Text | None = None
+    kind: PointsKind = Field(description="What moved the points.")
+    order_id: Id | None = Field(default=None, description="Id of the order, if there is one.")
+    refund_id: Id | None = Field(default=None, description="Id of the refund within its order.")
+    review_id: Id | None = Field(default=None, description="Id of the review.")
+    referral_id: Id | None = Field(default=None, description="Id of the referral.")
+    reward_id: Id | None = Field(default=None, description="Id of the reward.")
+    redemption_id: Id | None = Field(default=None, description="Id of the redemption.")
+    hold_id: Id | None = Field(default=None, description="Id of the hold.")
+    activity_id: Id | None = Field(default=None, description="Id of the activity.")
+    answer_id: Id | None = Field(default=None, description="Id of the answer to a survey.")
+    note: Text | None = Field(default=None, description="Reason that support gave for an adjustment.")
 
 
 class Balance(_Part):
-    """A customer's points after a movement; none is below 0."""
+    """A customer's points after a transaction; none is below 0."""
 
-    available: Annotated[int, Field(strict=True, ge=0)]
-    pending: Annotated[int, Field(strict=True, ge=0)]
-    held: Annotated[int, Field(strict=True, ge=0)]
-    debt: Annotated[int, Field(strict=True, ge=0)]
+    available: int = Field(strict=True, ge=0, description="Points that can be spent now.")
+    pending: int = Field(strict=True, ge=0, description="Points that are earned and not available yet.")
+    held: int = Field(strict=True, ge=0, description="Points reserved by holds.")
+    debt: int = Field(
+        strict=True, ge=0, description="Points taken back after they were spent; points that come in repay it first."
+    )
 
 
 class PointsMoved(EventData):
-    """`loyalty.points.*.v1`: a transaction of the ledger; `points` is positive, the type tells the direction.
+    """`loyalty.points.*.v1`: a transaction of the ledger.
 
-    `pending_points`, `activating_points`, `expiring_points` and `repaid_points` are parts of `points`. An event from
-    before they were published has none of them.
+    `pending_points`, `activating_points`, `expiring_points` and `repaid_points` are parts of `points`. Events of
+    releases before these fields have none of them.
     """
 
-    transaction_id: Id
-    points: SomePoints
-    reason: PointsReason
-    qualifying_points: Points
-    pending_points: SomePoints | None = None
-    activates_at: Instant | None = None
-    activating_points: SomePoints | None = None
-    expires_at: Instant | None = None
-    expiring_points: SomePoints | None = None
-    repaid_points: SomePoints | None = None
-    rules_version: Annotated[int, Field(strict=True, ge=1)] | None = None
-    balance: Balance
+    transaction_id: Id = Field(description="Id of the ledger transaction.")
+    points: SomePoints = Field(description="Number of points, above 0; the event type gives the direction.")
+    reason: PointsReason = Field(description="Why points moved, with the ids of what it refers to.")
+    qualifying_points: Points = Field(
+        description="The part of `points` that counts toward tiers, without tier extras; below 0 if it is taken back."
+    )
+    pending_points: SomePoints | None = Field(
+        default=None,
+        description="The part of `points` that is not available yet: until a date, or until the order is delivered.",
+    )
+    activates_at: Instant | None = Field(default=None, description="When pending points become available.")
+    activating_points: SomePoints | None = Field(
+        default=None, description="The part of `points` that becomes available at `activates_at`."
+    )
+    expires_at: Instant | None = Field(default=None, description="When points expire.")
+    expiring_points: SomePoints | None = Field(
+        default=None, description="The part of `points` that expires at `expires_at`."
+    )
+    repaid_points: SomePoints | None = Field(
+        default=None, description="The part of `points` that repaid debt instead of becoming available."
+    )
+    rules_version: Annotated[int, Field(strict=True, ge=1)] | None = Field(
+        default=None, description="Version of the earning rules that applied."
+    )
+    balance: Balance = Field(description="The customer's points after the transaction.")
 
 
 class TimelineEntry(_Part):
-    """From `effective_at` on, the customer is in `tier` and earns at `points_multiplier`."""
+    """The customer's tier and multiplier from `effective_at` on."""
 
-    effective_at: Instant
-    tier: Id
-    points_multiplier: Decimals
+    effective_at: Instant = Field(description="Instant from which the entry applies.")
+    tier: Id = Field(description="Id of the tier.")
+    points_multiplier: Decimals = Field(description="Factor on base points in this tier.")
 
 
 class Progress(_Part):
-    """How far the customer is on the way to the `next` tier, in the units of `metric`."""
+    """Progress toward the `next` tier, in the unit of `metric`."""
 
-    metric: Id
-    value: Text
-    needed: Text
-    next: Id
+    metric: Id = Field(description="What is measured, such as `spend`.")
+    value: Text = Field(description="The customer's value now, in the metric's unit.")
+    needed: Text = Field(description="The value at which `next` is reached.")
+    next: Id = Field(description="Id of the next tier.")
 
 
 class TierChanged(EventData):
     """`loyalty.tier.*.v1`: a customer's tier, now and from `effective_at` on."""
 
-    program_version: Annotated[int, Field(strict=True, ge=1)]
+    program_version: int = Field(strict=True, ge=1, description="Version of the tier program that applied.")
     # `from` is a keyword of Python; the contract's name is the alias.
-    from_: Id | None = Field(default=None, validation_alias="from", serialization_alias="from")
-    to: Id
-    reason: Text
-    effective_at: Instant
-    valid_until: Instant | None = None
-    points_multiplier: Decimals
-    timeline: Annotated[tuple[TimelineEntry, ...], Field(min_length=1, fail_fast=True)]
-    progress: Progress | None = None
+    from_: Id | None = Field(
+        default=None, validation_alias="from", serialization_alias="from", description="Id of the tier before."
+    )
+    to: Id = Field(description="Id of the tier from `effective_at` on, or of the current tier if the past changed.")
+    reason: Text = Field(description="Reason code, such as `spend`.")
+    effective_at: Instant = Field(description="Instant from which the change applies.")
+    valid_until: Instant | None = Field(default=None, description="When the tier ends unless it is requalified.")
+    points_multiplier: Decimals = Field(description="Factor on base points in this tier.")
+    timeline: Annotated[tuple[TimelineEntry, ...], Field(min_length=1, fail_fast=True)] = Field(
+        description="The tiers from `effective_at` on, in order; they replace what was published before from there on."
+    )
+    progress: Progress | None = Field(default=None, description="Progress toward another tier.")
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True)
 
 
 class ReferralChanged(EventData):
-    """`loyalty.referral.*.v1`: a referral of the advocate (`customer_id`) took a step."""
+    """`loyalty.referral.*.v1`: a referral of the advocate (`customer_id`) changed its state."""
 
-    referral_id: Id
-    friend_id: Id
-    advocate_points: Annotated[int, Field(strict=True, ge=0)] | None = None
-    friend_points: Annotated[int, Field(strict=True, ge=0)] | None = None
-    order_id: Id | None = None
-    signals: Annotated[tuple[Text, ...], Field(fail_fast=True)] | None = None
-    reason: Text | None = None
+    customer_id: Id = Field(description="Id of the advocate; also the key of the record.")
+    referral_id: Id = Field(description="Id of the referral.")
+    friend_id: Id = Field(description="Id of the friend, who is a customer too.")
+    advocate_points: Annotated[int, Field(strict=True, ge=0)] | None = Field(
+        default=None, description="Points for the advocate."
+    )
+    friend_points: Annotated[int, Field(strict=True, ge=0)] | None = Field(
+        default=None, description="Points for the friend."
+    )
+    order_id: Id | None = Field(default=None, description="Id of the order that qualified.")
+    signals: Annotated[tuple[Text, ...], Field(fail_fast=True)] | None = Field(
+        default=None, description="What made the referral suspicious."
+    )
+    reason: Text | None = Field(default=None, description="Reason code.")
 
 
 class MessageChanged(EventData):
-    """`loyalty.message.*.v1`: what became of a message to a customer."""
+    """`loyalty.message.*.v1`: a message to a customer changed its state."""
 
-    message_id: Id
-    trigger: Text
-    template: Text
-    template_version: Annotated[int, Field(strict=True, ge=1)]
-    locale: Text
-    channel: Text
-    reason: Text | None = None
+    message_id: Id = Field(description="Id of the message.")
+    trigger: Text = Field(description="What the message is about.")
+    template: Text = Field(description="Id of the template.")
+    template_version: int = Field(strict=True, ge=1, description="Version of the template.")
+    locale: Text = Field(description="Language of the message (BCP 47).")
+    channel: Text = Field(description="Channel: `email`, `in_app`, `sms` or `push`.")
+    reason: Text | None = Field(default=None, description="Reason code.")

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import jsonschema_rs
 import pytest
 
 from shared.contracts import generate, topics
-from shared.contracts.documents import glossary, schemas
+from shared.contracts.documents import schemas
 from shared.contracts.documents.asyncapi import document
 from shared.contracts.documents.page import page
-from shared.contracts.envelope import decode
+from shared.contracts.envelope import Cause, decode, publication
 from shared.contracts.examples import EXAMPLES
 from shared.contracts.reasons import Malformed, Reason
-from shared.contracts.registry import TYPES
+from shared.contracts.registry import TYPES, EventType
+from shared.contracts.shop import EventData
+from shared.contracts.values import Id
 from tests.contracts.records import EVERY_TYPE, changed, read, structured
 
 
@@ -138,20 +141,50 @@ def test_the_schema_of_what_wafa_publishes_allows_no_more_than_the_model(type_: 
     assert [found for found in _disagreements(type_) if found[1:] != (None, True)] == []
 
 
-def test_the_glossary_says_what_every_type_value_field_and_reason_means_and_nothing_else():
-    assert set(glossary.TYPES) == set(TYPES)
-    assert set(glossary.REASONS) == set(Reason)
-    named, values = set[str](), set[str]()
+@pytest.mark.parametrize("type_", TYPES)
+def test_every_field_has_a_description_and_every_value_type_is_named_by_the_contract(type_: str):
+    schema = schemas.of_data(TYPES[type_])
+    parts = {name: part for name, part in schema["$defs"].items() if "properties" in part}
+    for part in (schema, *parts.values()):
+        assert [name for name, field in part["properties"].items() if not field["description"].endswith(".")] == []
+    values = {name: part for name, part in schema["$defs"].items() if name not in parts}
+    assert values == {name: schemas.VALUES[name] for name in values}
+
+
+def test_a_field_without_a_description_is_refused():
+    class Undescribed(EventData):
+        order_id: Id
+
+    with pytest.raises(KeyError, match="description"):
+        schemas.of_data(EventType("shop.order.lost.v1", topics.PURCHASES, Undescribed, "An order was lost."))
+
+
+def test_every_value_type_and_every_reason_has_a_description():
+    assert all(value["description"].endswith(".") for value in schemas.VALUES.values())
+    assert all(reason.meaning.endswith(".") for reason in Reason)
+
+
+UNPUBLISHED = [event for event in TYPES.values() if not event.is_published]
+
+
+def test_a_type_that_is_not_published_yet_is_marked_everywhere():
+    messages = document()["components"]["messages"]
+    assert UNPUBLISHED
     for event in TYPES.values():
-        schema = schemas.of_data(event)
-        values |= {name for name, part in schema["$defs"].items() if "properties" not in part}
-        models = [(event.model.__name__, schema)]
-        models += [(name, part) for name, part in schema["$defs"].items() if "properties" in part]
-        for model, part in models:
-            own = {f"{model}.{name}" for name in part["properties"]} & glossary.FIELDS.keys()
-            named |= own | {name for name in part["properties"] if f"{model}.{name}" not in own}
-    assert set(glossary.FIELDS) == named
-    assert set(glossary.VALUES) == values
+        found = (
+            schemas.of_data(event).get("x-not-yet-published", False),
+            schemas.of_data(event)["description"].startswith("Not yet published. "),
+            messages[event.name].get("x-not-yet-published", False),
+            messages[event.name]["summary"].startswith("Not yet published. "),
+            f"### {event.name}\nNot yet published. " in page(),
+        )
+        assert found == (not event.is_published,) * 5
+
+
+@pytest.mark.parametrize("event", UNPUBLISHED, ids=lambda event: event.name)
+def test_a_type_is_published_only_after_its_mark_is_removed(event: EventType):
+    with pytest.raises(KeyError, match=event.name):
+        publication(event.name, datetime.now(UTC), EXAMPLES[event.name].data, Cause("e-1", "e-1"), "/wafa/test")
 
 
 def test_asyncapi_has_every_topic_and_every_type_on_its_topic():
@@ -182,7 +215,7 @@ def test_every_reference_of_asyncapi_leads_somewhere():
 def test_the_page_tells_all_that_a_backend_has_to_know():
     text = page()
     assert "<<" not in text
-    for name in (*TYPES, *topics.ALL, *Reason, *glossary.VALUES):
+    for name in (*TYPES, *topics.ALL, *Reason, *schemas.VALUES):
         assert name in text
     headings = {line.lstrip("# ") for line in text.splitlines() if line.startswith("#")}
     assert {"Envelope", "Topics and types", "Duplicates and natural keys", "Dead letters", "Refunds"} <= headings

@@ -1,1 +1,1 @@
-"""The contract as documents for others: JSON Schemas, AsyncAPI, a page to read, and what may change."""
+"""The contract as documents: JSON Schemas, an AsyncAPI document, a page, and the rules of compatibility."""

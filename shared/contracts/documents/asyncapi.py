@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from shared.contracts import topics
-from shared.contracts.documents import glossary
 from shared.contracts.envelope import STRUCTURED
 from shared.contracts.examples import EXAMPLES
 from shared.contracts.registry import TYPES, EventType
@@ -17,14 +16,14 @@ Document = dict[str, Any]
 
 
 def document() -> Document:
-    """The whole document; payloads refer to the schema files beside it."""
+    """The document; payloads refer to the schema files beside it."""
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Wafa events",
             "version": "1.0.0",
-            "description": "What backends publish to Wafa and what Wafa publishes: CloudEvents 1.0 on Kafka, the "
-            "record's key is the customer id. The binary mode is read too; docs/events.md has the rules.",
+            "description": "The events that backends publish to Wafa and the events that Wafa publishes: CloudEvents "
+            "1.0 on Kafka, keyed by customer id. Binary mode is accepted too; docs/events.md has the rules.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": _CONTENT_TYPE,
@@ -61,7 +60,7 @@ def _message(event: EventType) -> Document:
     return {
         "name": event.name,
         "title": event.name,
-        "summary": glossary.TYPES[event.name],
+        "summary": event.description,
         "contentType": _CONTENT_TYPE,
         "headers": {
             "type": "object",
@@ -75,4 +74,5 @@ def _message(event: EventType) -> Document:
             }
         },
         "examples": [{"payload": EXAMPLES[event.name].envelope()}],
+        **({} if event.is_published else {"x-not-yet-published": True}),
     }

@@ -21,7 +21,9 @@ from typing import Any, Final, cast
 
 Schema = dict[str, Any]
 
-_SAYS_NOTHING: Final = frozenset({"$schema", "$id", "$defs", "$ref", "title", "description", "default", "examples"})
+_ANNOTATIONS: Final = frozenset(
+    {"$schema", "$id", "$defs", "$ref", "title", "description", "default", "examples", "x-not-yet-published"}
+)
 _AT_LEAST: Final = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems"})
 _AT_MOST: Final = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems"})
 
@@ -82,14 +84,14 @@ def _removed(old: _Side, new: _Side, path: str) -> Iterator[str]:
 def _refused(wide: _Side, narrow: _Side, path: str) -> Iterator[str]:
     """Why some value of `narrow` is none of `wide`; empty when all of them are."""
     for branch in narrow.branches():
-        attempts = [list(_refused_branch(one, branch, path)) for one in wide.branches()]
+        attempts = [list(_refused_branch(wide_branch, branch, path)) for wide_branch in wide.branches()]
         if all(attempts):
             # The branch that comes closest explains best.
             yield from min(attempts, key=len)
 
 
 def _refused_branch(wide: _Side, narrow: _Side, path: str) -> Iterator[str]:
-    for keyword in sorted((wide.schema.keys() | narrow.schema.keys()) - _SAYS_NOTHING):
+    for keyword in sorted((wide.schema.keys() | narrow.schema.keys()) - _ANNOTATIONS):
         compare = _COMPARED.get(keyword, _is_same)
         yield from compare(wide, narrow, keyword, path)
 

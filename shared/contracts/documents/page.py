@@ -1,4 +1,4 @@
-"""docs/events.md: the contract to read, with an example of each event."""
+"""docs/events.md: the contract for people, with an example of each event."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -7,37 +7,11 @@ from itertools import groupby
 from typing import Any, Final, cast
 
 from shared.contracts import topics
-from shared.contracts.documents import glossary, schemas
+from shared.contracts.documents import schemas
 from shared.contracts.documents.schemas import Schema
 from shared.contracts.examples import EXAMPLES
+from shared.contracts.reasons import Reason
 from shared.contracts.registry import TYPES, EventType
-
-_ATTRIBUTES: Final = (
-    ("specversion", "yes", "`1.0`."),
-    ("id", "yes", "1 to 128 characters. With `source` it names the event."),
-    ("source", "yes", "A URI-reference of 1 to 128 characters: who publishes."),
-    ("type", "yes", "One of the types below."),
-    (
-        "time",
-        "yes",
-        (
-            "Strict RFC 3339 with offset: when it happened. Rules are judged at this time, not at arrival. Any age is "
-            "welcome; more than 24 hours ahead of the record's Kafka timestamp is refused."
-        ),
-    ),
-    ("subject", "", "The customer id, if it is there at all."),
-    (
-        "correlationid",
-        "",
-        (
-            "The root cause: an event, an API call or, where points fall due, the transaction that booked them. "
-            "Wafa sets it on all it publishes."
-        ),
-    ),
-    ("causationid", "", "The event, or the API call, that caused this one. Wafa sets it too."),
-    ("traceparent", "", "W3C trace context, carried through."),
-    ("data", "yes", "As the type has it."),
-)
 
 _NATURAL_KEYS: Final = (
     ("an order", "`customer_id`, `order_id`"),
@@ -50,14 +24,16 @@ _NATURAL_KEYS: Final = (
 
 
 def page() -> str:
-    """The whole page, in Markdown."""
+    """The page, in Markdown."""
     text = (files("shared.contracts.documents") / "events.template.md").read_text(encoding="utf-8")
     for name, part in {
         "topics": _topics(),
-        "envelope": _table(("attribute", "required", "rule"), ((f"`{name}`", *rest) for name, *rest in _ATTRIBUTES)),
-        "values": _table(("type", "rule"), sorted((name, rule) for name, rule in glossary.VALUES.items())),
+        "envelope": _attributes(),
+        "values": _table(
+            ("type", "rule"), sorted((name, value["description"]) for name, value in schemas.VALUES.items())
+        ),
         "natural_keys": _table(("what", "key"), _NATURAL_KEYS),
-        "reasons": _table(("reason", "meaning"), ((f"`{name}`", said) for name, said in glossary.REASONS.items())),
+        "reasons": _table(("reason", "meaning"), ((f"`{reason}`", reason.meaning) for reason in Reason)),
         "types": "\n\n".join(_types()),
     }.items():
         text = text.replace(f"<<{name}>>", part)
@@ -69,27 +45,31 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
+def _attributes() -> str:
+    return _fields_of(schemas.of_envelope(), "attribute")
+
+
 def _topics() -> str:
     def row(event: EventType) -> tuple[str, ...]:
-        by = "backends" if event.topic in topics.SHOP else "Wafa"
-        return f"`{event.topic}`", f"[`{event.name}`](#{_anchor(event.name)})", by, glossary.TYPES[event.name]
+        by = "backends" if event.topic in topics.SHOP else "Wafa" if event.is_published else "nobody yet"
+        return f"`{event.topic}`", f"[`{event.name}`](#{_anchor(event.name)})", by, event.meaning
 
     return _table(("topic", "type", "published by", "meaning"), (row(event) for event in TYPES.values()))
 
 
 def _anchor(title: str) -> str:
-    """The fragment that GitHub gives a heading."""
+    """The fragment by which GitHub links to a heading."""
     return "".join(letter for letter in title.lower().replace(" ", "-") if letter.isalnum() or letter in "-_")
 
 
 def _types() -> Iterable[str]:
-    """A section per topic and, in it, the fields once per model and an example per type."""
+    """A section per topic; in it, the fields once per model and an example per type."""
     for topic, on_topic in groupby(TYPES.values(), key=lambda event: event.topic):
         yield f"## {topic}"
-        for _, alike in groupby(on_topic, key=lambda event: event.model):
-            family = list(alike)
+        for _, events in groupby(on_topic, key=lambda event: event.model):
+            family = list(events)
             for event in family:
-                yield f"### {event.name}\n{glossary.TYPES[event.name]}"
+                yield f"### {event.name}\n{event.description}"
                 if event is family[0]:
                     yield from _fields(schemas.of_data(event))
                 else:
@@ -106,10 +86,10 @@ def _fields(schema: Schema) -> Iterable[str]:
             yield _fields_of(part)
 
 
-def _fields_of(schema: Schema) -> str:
+def _fields_of(schema: Schema, what: str = "field") -> str:
     required = schema.get("required", ())
     return _table(
-        ("field", "type", "required", "meaning"),
+        (what, "type", "required", "meaning"),
         (
             (f"`{name}`", _type(field), "yes" if name in required else "", field["description"])
             for name, field in cast("dict[str, Schema]", schema["properties"]).items()
@@ -118,13 +98,15 @@ def _fields_of(schema: Schema) -> str:
 
 
 def _type(schema: Schema) -> str:
-    """A field's type in a word or two."""
+    """The type of a field, in short."""
     if "$ref" in schema:
         return str(schema["$ref"]).removeprefix("#/$defs/")
     if "anyOf" in schema:
         return " or ".join(_type(branch) for branch in schema["anyOf"] if branch != {"type": "null"})
     if "enum" in schema:
         return " ".join(f"`{value}`" for value in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
     if schema["type"] == "array":
         return f"list of {_type(schema['items'])}"
     return str(schema["type"]) + _bounds(schema)
