@@ -131,7 +131,7 @@ def test_extensions_are_carried_in_both_modes():
         assert (found.correlation_id, found.causation_id, found.traceparent) == ("root", "parent", trace)
 
 
-@pytest.mark.parametrize("type_", TYPES)
+@pytest.mark.parametrize("type_", [name for name, event in TYPES.items() if event.is_published])
 def test_a_publication_decodes_to_what_was_published(type_: str):
     payload = TYPES[type_].model.model_validate(EXAMPLES[type_].data, by_alias=True, by_name=False)
     at = datetime(2026, 3, 14, 10, 26, 53, 589_000, tzinfo=UTC)

@@ -1,12 +1,14 @@
 """Events as the shop and the other services publish them, decoded as a worker does."""
 
 import itertools
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 from msgspec import structs
 
-from shared.contracts.envelope import Cause, Event, Record, decode, publication
+from shared.contracts.envelope import STRUCTURED, Event, Record, decode
 from shared.contracts.loyalty import ReferralChanged, TierChanged, TimelineEntry
 from shared.contracts.registry import TYPES
 from shared.contracts.shop import (
@@ -18,6 +20,7 @@ from shared.contracts.shop import (
     ReviewPublished,
     ReviewWithdrawn,
 )
+from shared.contracts.values import format_instant
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SHOP = "/shop/web"
@@ -125,10 +128,20 @@ def referral(
 
 
 def event(type_: str, time: datetime, data: EventData, source: str = SHOP) -> Event:
-    """The data as an event, published and read again."""
-    made = publication(type_, time, data, Cause("correlation", "causation"), source)
-    headers = ((b"content-type", b"application/cloudevents+json"),)
-    record = Record(made.topic, 0, next(_offsets), made.key, made.value, headers, time)
+    """The data as an event that was read from Kafka; its type need not be published yet."""
+    attributes = {
+        "specversion": "1.0",
+        "id": str(uuid4()),
+        "source": source,
+        "type": type_,
+        "time": format_instant(time),
+        "correlationid": "correlation",
+        "causationid": "causation",
+        "data": data.model_dump(mode="json", by_alias=True, exclude_none=True),
+    }
+    headers = ((b"content-type", STRUCTURED),)
+    value = json.dumps(attributes).encode()
+    record = Record(TYPES[type_].topic, 0, next(_offsets), data.customer_id.encode(), value, headers, time)
     found = decode(record, frozenset(TYPES))
     assert found is not None
     return found
