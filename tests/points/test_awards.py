@@ -18,7 +18,9 @@ from services.points.rules.books import orders
 from services.points.rules.books.orders import OrderCase
 from services.points.rules.books.tiers import Standing
 from services.points.rules.ledger import receipts
-from services.points.rules.program.judgement import AS_AT_FIRST, EXCLUDED, NO_RATE, TIER, TOO_MANY, Judgement
+from services.points.rules.program.compiled_rule import TIER
+from services.points.rules.program.judgement import AS_AT_FIRST, NO_RATE, TOO_MANY, Judgement
+from services.points.rules.program.requested import EXCLUDED
 from services.points.rules.program.ruleset import RuleSet
 from shared.contracts.kept import Purchase, Refund, keep
 from shared.contracts.shop import RefundLine

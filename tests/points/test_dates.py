@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from services.points.rules.program import dates
-from services.points.rules.program.document import Activation, Expiry, Per
+from services.points.rules.program.document import Per
+from services.points.rules.program.lifetimes import Activation, Expiry
 from shared.contracts.values import format_instant, parse_instant
 from tests.points.written import Json, after_days, after_months, end_of_year, on_delivery
 

@@ -12,7 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from services.points.rules.program.checking import parse
-from services.points.rules.program.document import Document, DocumentError, dump
+from services.points.rules.program.document import Document, dump
+from services.points.rules.program.faults import DocumentError
 from services.points.rules.program.ruleset import compiled
 from shared.contracts.kept import units
 from shared.http.problems import _pointer

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from services.points.rules.books import orders
 from services.points.rules.books.books import after, differences
 from services.points.rules.books.tiers import Standing, TierEntry, revised, standing_before
-from services.points.rules.program.judgement import NO_RATE, TIER
+from services.points.rules.program.compiled_rule import TIER
+from services.points.rules.program.judgement import NO_RATE
 from services.points.rules.program.limits import words
 from shared.contracts.kept import Kept
 from tests.points.judging import case, judged, judged_review

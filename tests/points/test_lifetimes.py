@@ -15,7 +15,8 @@ from services.points.rules.books import orders
 from services.points.rules.books.settling import case_of, due_for
 from services.points.rules.books.state import State
 from services.points.rules.books.tiers import NEWCOMER
-from services.points.rules.program.judgement import NOT_DELIVERED, TIER
+from services.points.rules.program.compiled_rule import TIER
+from services.points.rules.program.judgement import NOT_DELIVERED
 from services.points.rules.program.ruleset import RuleBook
 from shared.contracts.envelope import Event
 from shared.contracts.shop import PurchaseDelivered

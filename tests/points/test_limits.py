@@ -21,9 +21,11 @@ from services.points.rules.books import orders
 from services.points.rules.books.orders import OrderCase
 from services.points.rules.books.state import State
 from services.points.rules.books.tiers import Standing
+from services.points.rules.program.compiled_rule import TIER
 from services.points.rules.program.document import Limit
-from services.points.rules.program.judgement import NO_USE, TIER, USED_UP, RuleLine
+from services.points.rules.program.judgement import NO_USE, RuleLine
 from services.points.rules.program.limits import Cut, Use, UseKey, read_cuts, words
+from services.points.rules.program.requested import USED_UP
 from services.points.rules.program.ruleset import RuleSet
 from shared.contracts.kept import Purchase, Refund, keep
 from shared.contracts.shop import RefundLine

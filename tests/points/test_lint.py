@@ -8,8 +8,10 @@ to whole ones; a review's text taken to have a length always.
 
 import pytest
 
-from services.points.rules.program.document import WEEKDAYS, Document, DocumentError
+from services.points.rules.program.document import Document
+from services.points.rules.program.faults import DocumentError
 from services.points.rules.program.lint import lint
+from services.points.rules.program.values import WEEKDAYS
 from tests.points.rule_parts import (
     EVENTS,
     FIRST,
@@ -162,7 +164,7 @@ def test_each_doubt_about_a_rule_is_told():
 def test_a_window_between_two_clocks_of_a_change_is_none():
     # 02:30 does not exist on that day: it counts as 03:30, and 03:00 is before it.
     lost = rule(window("2027-03-28T02:30", "2027-03-28T03:00"))
-    with pytest.raises(DocumentError, match="/rules/0/when/0/to: a window ends after it begins"):
+    with pytest.raises(DocumentError, match="/rules/0/when/0/to: a window must end after it begins"):
         document(lost, time_zone="Europe/Berlin")
     assert lint(document(lost, time_zone="UTC"), NOW) == []
 

@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.points.rules.program import limits
-from services.points.rules.program.document import Document, On
-from services.points.rules.program.judgement import request
+from services.points.rules.program.document import Document
+from services.points.rules.program.facts import EMPTY, Basket, BasketLine, Facts
 from services.points.rules.program.limits import Use, UseKey
 from services.points.rules.program.lint import lint
-from services.points.rules.program.ruleset import EMPTY, Basket, BasketLine, Facts, RuleSet
+from services.points.rules.program.requested import request
+from services.points.rules.program.ruleset import RuleSet
+from services.points.rules.program.values import On
 from tests.points.rule_parts import (
     FIRST,
     NOW,

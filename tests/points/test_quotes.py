@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.points.rules.program.document import WEEKDAYS
+from services.points.rules.program.values import WEEKDAYS
 from shared.contracts.shop import Line, PurchaseCompleted
 from shared.contracts.values import format_instant
 from shared.postgres.pool import Pool

@@ -11,7 +11,8 @@ from pydantic_core import to_json
 
 from services.points.handlers import publishing
 from services.points.handlers.publishing import PastError, PublishedError, Written
-from services.points.rules.program.document import Document, DocumentError
+from services.points.rules.program.document import Document
+from services.points.rules.program.faults import DocumentError
 from services.points.store import rules
 from services.points.store.rules import Version
 from shared.contracts.values import Instant

@@ -11,7 +11,7 @@ from services.points.api.redemptions import Points
 from services.points.handlers import catalogue
 from services.points.handlers.catalogue import ExistsError, UnknownTierError
 from services.points.rules.books.rewards import Reward
-from services.points.rules.program.document import Locale
+from services.points.rules.program.values import Locale
 from services.points.store import rewards
 from shared.contracts.values import Id, Instant, Text
 from shared.http.auth import Principal, require

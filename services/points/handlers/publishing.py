@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from services.points.rules.program import checking
 from services.points.rules.program import document as documents
-from services.points.rules.program.document import Document, Fault
+from services.points.rules.program.document import Document
+from services.points.rules.program.faults import Fault
 from services.points.rules.program.lint import lint
 from services.points.store import rules
 from services.points.store.rules import Version

@@ -16,8 +16,9 @@ from services.points.rules.books.state import State
 from services.points.rules.books.tiers import Standing, standing_before
 from services.points.rules.ledger.accounts import Account
 from services.points.rules.program import limits
+from services.points.rules.program.compiled_rule import CompiledRule
 from services.points.rules.program.limits import PROGRAM, Cut, Use, UseKey
-from services.points.rules.program.ruleset import CompiledRule, RuleBook
+from services.points.rules.program.ruleset import RuleBook
 from shared.contracts import topics
 from shared.contracts.envelope import Event
 from shared.contracts.loyalty import ReferralChanged

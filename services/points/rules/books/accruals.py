@@ -9,16 +9,13 @@ from services.points.rules.books.state import Accrual
 from services.points.rules.books.tiers import TierEntry, standing_before
 from services.points.rules.ledger.lots import Grant
 from services.points.rules.program import dates, limits
-from services.points.rules.program.document import On
-from services.points.rules.program.judgement import (
-    Judgement,
-    LimitCuts,
-    cuts_again,
-    judge_first,
-    request,
-)
+from services.points.rules.program.compiled_rule import CompiledRule
+from services.points.rules.program.facts import EMPTY, Facts
+from services.points.rules.program.judgement import ONE, Judgement, LimitCuts, cuts_again, judge_first
 from services.points.rules.program.limits import Cut, Use, UseKey
-from services.points.rules.program.ruleset import EMPTY, ONE, CompiledRule, Facts, RuleSet
+from services.points.rules.program.requested import request
+from services.points.rules.program.ruleset import RuleSet
+from services.points.rules.program.values import On
 
 
 class AccrualCase(NamedTuple):

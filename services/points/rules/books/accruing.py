@@ -11,8 +11,8 @@ from services.points.rules.books.state import Accrual, Key, Payment
 from services.points.rules.books.tiers import Span, standing_before
 from services.points.rules.ledger import receipts
 from services.points.rules.ledger.lots import Grant
-from services.points.rules.program.document import On
 from services.points.rules.program.limits import MOST_PER_ORDER, Use, UseKey
+from services.points.rules.program.values import On
 from shared.contracts.envelope import Cause, Event
 from shared.contracts.loyalty import ReferralChanged
 from shared.contracts.shop import (

@@ -12,7 +12,8 @@ from services.points.rules.ledger.accounts import Account
 from services.points.rules.ledger.lots import Grant, Lot
 from services.points.rules.ledger.receipts import Receipt
 from services.points.rules.ledger.transactions import Entry, TransactionContext
-from services.points.rules.program.ruleset import RuleBook, is_extra
+from services.points.rules.program.compiled_rule import is_extra
+from services.points.rules.program.ruleset import RuleBook
 from shared.contracts.envelope import Cause
 
 PUBLISHED: Final = frozenset({"earned", "activated", "reversed", "redeemed", "restored", "expired", "adjusted"})

@@ -11,23 +11,23 @@ from msgspec.structs import replace
 from services.points.rules.books.tiers import Standing
 from services.points.rules.ledger.lots import Grant
 from services.points.rules.program import dates, limits
+from services.points.rules.program.compiled_rule import CompiledRule
+from services.points.rules.program.facts import Basket, BasketLine, Facts
 from services.points.rules.program.judgement import (
     ENGINE,
     NO_RATE,
     REFUNDED,
-    USED_UP,
     Judgement,
     Later,
     LimitCuts,
-    Requests,
     cuts_again,
     judge_again,
     judge_first,
     nothing,
-    request,
 )
 from services.points.rules.program.limits import Cut, Use, UseKey
-from services.points.rules.program.ruleset import Basket, BasketLine, CompiledRule, Facts, RuleSet
+from services.points.rules.program.requested import USED_UP, Requests, request
+from services.points.rules.program.ruleset import RuleSet
 from shared.contracts.kept import UNITS, Kept, units
 from shared.contracts.shop import PurchaseCompleted
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.points.rules.books.tiers import TierEntry
-from services.points.rules.program.ruleset import ONE
+from services.points.rules.program.judgement import ONE
 
 Ladder = Sequence[str]
 """The tiers of a program from the lowest one up."""

@@ -12,7 +12,8 @@ from services.points.rules.books.orders import OrderCase
 from services.points.rules.books.state import Key, Order
 from services.points.rules.books.tiers import Standing, TierEntry, standing_before
 from services.points.rules.ledger import postings, receipts
-from services.points.rules.program.ruleset import TIER, RuleBook, is_extra
+from services.points.rules.program.compiled_rule import TIER, is_extra
+from services.points.rules.program.ruleset import RuleBook
 from shared.contracts.kept import Kept, Taken
 
 

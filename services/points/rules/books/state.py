@@ -14,9 +14,9 @@ from services.points.rules.books.tiers import Standing, TierEntry
 from services.points.rules.ledger.accounts import Account
 from services.points.rules.ledger.lots import Lot
 from services.points.rules.ledger.transactions import Transaction
-from services.points.rules.program.document import On
 from services.points.rules.program.judgement import LimitCuts
 from services.points.rules.program.limits import Use, UseKey
+from services.points.rules.program.values import On
 from shared.contracts.envelope import Cause
 from shared.contracts.kept import Kept, Refund
 from shared.contracts.outcomes import Refusal, Waiting

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from services.points.rules.program.ruleset import ONE
+from services.points.rules.program.judgement import ONE
 
 
 class TierEntry(NamedTuple):

@@ -8,7 +8,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from services.points.rules.program.document import (
+from services.points.rules.program.document import Per
+from services.points.rules.program.lifetimes import (
     ActivateAfterDays,
     ActivateOnDelivery,
     Activation,
@@ -16,7 +17,6 @@ from services.points.rules.program.document import (
     ExpireAfterMonths,
     ExpireEndOfYear,
     Expiry,
-    Per,
 )
 
 _LATEST: Final = date(9998, 12, 31)

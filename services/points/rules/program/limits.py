@@ -1,23 +1,31 @@
 """Limits of rules: how much of them is used, and what that leaves for an award.
 
-A limit belongs to its rule's id across versions. Use of scope customer is exact under the customer's lock;
-of scope program under the lock of its own row.
+Uses are counted by the id of the rule, across versions. Use of scope customer is exact under the customer's lock;
+use of scope program under the lock of its own row.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, NamedTuple
 
+from services.points.rules.program.compiled_rule import CompiledRule
 from services.points.rules.program.dates import period
 from services.points.rules.program.document import Limit
-from services.points.rules.program.ruleset import Basket, CompiledRule, RuleSet
+from services.points.rules.program.facts import Basket
+from services.points.rules.program.ruleset import RuleSet
 
 PROGRAM: Final = ""
-"""The owner of what is used by all customers together: no customer has an empty id."""
+"""The owner of the use that all customers share: no customer has an empty id."""
+
+MOST_PER_ORDER: Final = 10**15
+"""The most points that an order gives, all rules and the tier's extra together."""
+
+MOST_USED: Final = 4 * 10**18
+"""Points of uses are counted up to here: far beyond any limit, and within the range of the database's numbers."""
 
 
 class UseKey(NamedTuple):
-    """Whose use of which rule in which span (scope, period, and the sku where there is one)."""
+    """Key of a usage counter: customer or program, rule, and span (scope, period, and SKU if there is one)."""
 
     owner: str
     rule: str
@@ -25,7 +33,7 @@ class UseKey(NamedTuple):
 
 
 class Use(NamedTuple):
-    """How many awards above 0, and of how many points."""
+    """A usage counter: the number of awards above 0, and their points."""
 
     times: int = 0
     points: int = 0
@@ -35,9 +43,9 @@ NONE: Final = Use()
 
 
 class Cut(NamedTuple):
-    """What an award comes to; `limit` is the index of the limit that cut it, or None.
+    """What limits leave of an award; `limit` is the index of the limit that cut it, or None.
 
-    `without` are the skus of which a limit left no use: their lines do not match the rule.
+    `without` are the SKUs for which a limit leaves no use: their lines do not match the rule.
     """
 
     awarded: int
@@ -45,15 +53,8 @@ class Cut(NamedTuple):
     without: tuple[str, ...] = ()
 
 
-MOST_PER_ORDER: Final = 10**15
-"""The points that an order gives at most, all rules and the tier's extra together."""
-
-MOST_USED: Final = 4 * 10**18
-"""Points of uses are counted up to here: no limit is near it, and the database's numbers are larger."""
-
-
 def read_cuts(stored: Mapping[str, Sequence[Any]]) -> dict[str, Cut]:
-    """Cuts by rule, as JSON has them."""
+    """Cuts by rule, from JSON."""
     return {
         rule: Cut(awarded, limit, tuple(without[0]) if without else ())
         for rule, (awarded, limit, *without) in stored.items()
@@ -61,7 +62,7 @@ def read_cuts(stored: Mapping[str, Sequence[Any]]) -> dict[str, Cut]:
 
 
 def keys(rule: CompiledRule, rules: RuleSet, customer: str, day: date, skus: Collection[str]) -> Iterator[list[UseKey]]:
-    """For each limit of a rule, in order, the uses that it goes by: none for `order`, one for each sku."""
+    """By limit of a rule, the keys of its usage counters: none if it is per order, one per SKU if it counts SKUs."""
     for limit in rule.limits:
         if limit.per == "order":
             yield []
@@ -74,25 +75,22 @@ def keys(rule: CompiledRule, rules: RuleSet, customer: str, day: date, skus: Col
 
 
 def skus_of(rule: CompiledRule, basket: Basket) -> set[str]:
-    """The skus that an order's award counts for: those of the lines that its conditions name, or of all.
-
-    None where no limit goes by them.
-    """
+    """The SKUs that an award for an order counts for: those of the lines that match; none if no limit counts SKUs."""
     if not rule.counts_skus:
         return set()
-    return {basket.lines[place].sku for place in rule.chosen(basket.lines)}
+    return {basket.lines[index].sku for index in rule.matching(basket.lines)}
 
 
 def used_up(
-    rule: CompiledRule, skus: Collection[str], found: Collection[list[UseKey]], uses: Mapping[UseKey, Use]
+    rule: CompiledRule, skus: Collection[str], keys_by_limit: Collection[list[UseKey]], uses: Mapping[UseKey, Use]
 ) -> Cut | None:
-    """The skus of which some limit leaves nothing, as a cut that leaves their lines out; None where there are none.
+    """The SKUs for which some limit leaves nothing, as a cut that leaves out their lines; None if there are none.
 
-    `found` are the keys of all of these skus.
+    `keys_by_limit` are the keys of all these SKUs.
     """
     without: set[str] = set()
     binding: int | None = None
-    for index, (limit, keys_) in enumerate(zip(rule.limits, found, strict=True)):
+    for index, (limit, keys_) in enumerate(zip(rule.limits, keys_by_limit, strict=True)):
         if limit.scope == "customer_sku" and keys_:
             empty = {
                 sku for sku, key in zip(sorted(skus), keys_, strict=True) if _left(limit, [uses.get(key, NONE)]) == 0
@@ -103,28 +101,28 @@ def used_up(
 
 
 def apply(
-    rule: CompiledRule, requested: int, found: Collection[list[UseKey]], uses: Mapping[UseKey, Use]
+    rule: CompiledRule, requested: int, keys_by_limit: Collection[list[UseKey]], uses: Mapping[UseKey, Use]
 ) -> tuple[Cut, dict[UseKey, Use]]:
-    """What the limits leave of what is requested, and the uses as they are after it."""
-    result = cut(rule, requested, found, uses)
+    """What the limits leave of the requested points, and the uses after the award."""
+    result = cut(rule, requested, keys_by_limit, uses)
     if not result.awarded:
         return result, {}
-    return result, moved(found, uses, Use(1, result.awarded))
+    return result, moved(keys_by_limit, uses, Use(1, result.awarded))
 
 
-def moved(found: Collection[list[UseKey]], uses: Mapping[UseKey, Use], by: Use) -> dict[UseKey, Use]:
-    """Uses after an award was counted, or freed again (`by` below 0)."""
-    before = {key: uses.get(key, NONE) for used in found for key in used}
+def moved(keys_by_limit: Collection[list[UseKey]], uses: Mapping[UseKey, Use], by: Use) -> dict[UseKey, Use]:
+    """The uses after an award was counted, or freed again (`by` below 0)."""
+    before = {key: uses.get(key, NONE) for keys_ in keys_by_limit for key in keys_}
     return {
         key: Use(use.times + by.times, max(0, min(use.points + by.points, MOST_USED))) for key, use in before.items()
     }
 
 
-def cut(rule: CompiledRule, requested: int, found: Collection[list[UseKey]], uses: Mapping[UseKey, Use]) -> Cut:
-    """What the limits leave of what is requested."""
+def cut(rule: CompiledRule, requested: int, keys_by_limit: Collection[list[UseKey]], uses: Mapping[UseKey, Use]) -> Cut:
+    """What the limits leave of the requested points."""
     result = Cut(min(requested, MOST_PER_ORDER), None)
-    for index, (limit, used) in enumerate(zip(rule.limits, found, strict=True)):
-        left = _left(limit, [uses.get(key, NONE) for key in used])
+    for index, (limit, keys_) in enumerate(zip(rule.limits, keys_by_limit, strict=True)):
+        left = _left(limit, [uses.get(key, NONE) for key in keys_])
         if left is not None and left < result.awarded:
             result = Cut(left, index)
     return result
@@ -138,7 +136,10 @@ def _left(limit: Limit, uses: Collection[Use]) -> int | None:
 
 
 def words(limit: Limit) -> str:
-    """A limit as a receipt names it: `once per customer and sku`, `500 points per customer and month`."""
+    """A limit as receipts name it: `once per customer and sku`, `500 points per customer and month`.
+
+    Digests of receipts cover the text: a changed text is a new engine of judgements.
+    """
     if limit.points is not None:
         most = f"{limit.points} points"
     else:

@@ -1,8 +1,9 @@
-"""A rule in words, as warnings name it to people."""
+"""A rule in words, as warnings name it."""
 
 from typing import Final
 
-from services.points.rules.program.document import Fixed, On, PerAmount, Rule
+from services.points.rules.program.document import Rule
+from services.points.rules.program.values import On
 
 _EVENTS: Final[dict[On, str]] = {
     "purchase": "a purchase",
@@ -18,19 +19,4 @@ _EVENTS: Final[dict[On, str]] = {
 
 def name_of(rule: Rule) -> str:
     """A rule by its id and in words: `rule coffee (15 points for a purchase)`."""
-    return f"rule {rule.id} ({_award(rule)})"
-
-
-def _award(rule: Rule) -> str:
-    event = _EVENTS[rule.on]
-    match rule.award:
-        case Fixed(points=points):
-            return f"{_points(points)} for {event}"
-        case PerAmount(points=points, amount=amount):
-            return f"{_points(points)} per {amount} of {event}"
-        case award:
-            return f"x {award.factor} on what {event} gives per amount"
-
-
-def _points(count: int) -> str:
-    return f"{count} point" if count == 1 else f"{count} points"
+    return f"rule {rule.id} ({rule.award.words(_EVENTS[rule.on])})"

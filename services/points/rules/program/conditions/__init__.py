@@ -1,0 +1,1 @@
+"""The conditions of rules: one class for each kind, which holds all that the product knows of it."""
