@@ -2,8 +2,7 @@
 
 Planted and caught here: floats; multipliers that compound, that go by the whole base, or by their whole factor; the
 tier's extra on fixed points; a floor for each line; a group that excludes nothing, that a rule which does not match
-takes, or that is capped rule by rule or not at all; a refund by today's rules; a version from after its instant on;
-an amount rounded after its rate.
+takes, or that is capped rule by rule or not at all; an amount rounded after its rate.
 """
 
 from datetime import UTC, datetime
@@ -21,12 +20,11 @@ from services.points.rules.ledger import receipts
 from services.points.rules.program.compiled_rule import TIER
 from services.points.rules.program.judgement import AS_AT_FIRST, NO_RATE, TOO_MANY, Judgement
 from services.points.rules.program.requested import EXCLUDED
-from services.points.rules.program.ruleset import RuleSet
 from shared.contracts.kept import Purchase, Refund, keep
 from shared.contracts.shop import RefundLine
 from tests.points.judging import awarded, case, judged, lines
 from tests.points.known import moved, rulebook, ruleset, strangers, tell
-from tests.points.shop import NOON, event, hour, purchase, refund
+from tests.points.shop import NOON, event, hour, refund
 from tests.points.written import Json, at_least, fixed, is_in, limit, on_delivery, per_amount, rule, times
 
 BASE = rule("base", per_amount())
@@ -293,109 +291,3 @@ def test_the_worked_example_of_the_issue():
         ("reversed", -25)
     ]
     assert ann.accounts["ann"].available == 25
-
-
-def test_the_version_in_force_at_the_events_time_judges_and_stays():
-    one, two = (ruleset(rule("base", per_amount("1.00", points)), version=points) for points in (1, 2))
-    rules = rulebook((datetime(1, 1, 1, tzinfo=UTC), one), (hour(5), two))
-    ann = strangers("ann")
-    told = [purchase("late", "100.00", hour(5)), purchase("early", "100.00", hour(4.9999)), purchase("old", "9", NOON)]
-    assert [points for _, points in moved(tell(ann, *told, rules=rules))] == [200, 100, 9]
-    assert [order.rules_version for order in ann.orders.values()] == [2, 1, 1]
-    # A refund after the change goes by the rules of the purchase.
-    assert moved(tell(ann, refund("early", "r", "50.00", hour(9)), rules=rules)) == [("reversed", -50)]
-    assert moved(tell(ann, refund("late", "r", "50.00", hour(9)), rules=rules)) == [("reversed", -100)]
-
-
-def test_of_versions_with_one_instant_the_last_published_counts():
-    one, two = (ruleset(version=version) for version in (1, 2))
-    assert rulebook((hour(0), two), (hour(0), one)).in_force(hour(0)).version == 2
-    late = rulebook((hour(5), one), (hour(0), two))
-    assert [late.in_force(hour(at)).version for at in (0, 4.9999, 5, 9)] == [2, 2, 1, 1]
-
-
-_WHEN = st.lists(
-    st.one_of(
-        st.sampled_from([COFFEE, TEA, is_in("sku", "a", "b"), is_in("sku", "c")]),
-        st.integers(0, 6000).map(lambda cents: at_least(f"{cents // 100}.{cents % 100:02}")),
-    ),
-    max_size=2,
-)
-_AWARD = st.one_of(
-    st.builds(per_amount, st.sampled_from(["0.30", "1.00", "7.77"]), st.integers(1, 9)),
-    st.integers(1, 50).map(fixed),
-    st.sampled_from(["1", "1.3", "2", "3.5"]).map(times),
-)
-_RULES = st.lists(
-    st.builds(
-        lambda award, when, group, limits: (
-            rule("?", award, *when, limits=limits) | ({"exclusive_group": group} if group else {})
-        ),
-        _AWARD,
-        _WHEN,
-        st.sampled_from([None, None, "g", "h"]),
-        st.sampled_from([[], [], [limit("order", points=12)], [limit("day", points=20)], [limit(count=1)]]),
-    ),
-    min_size=1,
-    max_size=6,
-).map(lambda rules: ruleset(*({**one, "id": f"rule-{at}"} for at, one in enumerate(rules))))
-_BASKET = st.lists(
-    st.tuples(st.sampled_from("abc"), st.sampled_from(["coffee", "tea"]), st.integers(1, 3000)), min_size=1, max_size=4
-)
-_Basket = list[tuple[str, str, int]]
-
-
-def _money(cents: int) -> str:
-    return f"{cents // 100}.{cents % 100:02}"
-
-
-def _case(rules: RuleSet, basket: _Basket) -> OrderCase:
-    parts = [(sku, category, _money(cents)) for sku, category, cents in basket]
-    total = _money(sum(cents for *_, cents in basket))
-    return case(total, rules, Standing("silver", "1.3"), lines=lines(*parts))
-
-
-@given(rules=_RULES, basket=_BASKET, data=st.data())
-def test_partial_refunds_by_lines_equal_one_full_one(rules: RuleSet, basket: _Basket, data: st.DataObject):
-    bought = event("shop.purchase.completed.v1", NOON, _case(rules, basket).bought)
-    back = data.draw(st.sets(st.integers(1, len(basket)), min_size=1))
-    whole = [(str(number), basket[number - 1][2]) for number in sorted(back)]
-    parts: list[tuple[str, int]] = []
-    for number, cents in whole:
-        first = data.draw(st.integers(0, cents))
-        parts += [(number, part) for part in (first, cents - first) if part]
-    told = [
-        refund("1", f"r{at}", _money(cents), hour(at), lines=[(line, _money(cents))])
-        for at, (line, cents) in enumerate(data.draw(st.permutations(parts)))
-    ]
-    once = refund("1", "r", _money(sum(cents for _, cents in whole)), lines=[(a, _money(b)) for a, b in whole])
-    book = rulebook((datetime(1, 1, 1, tzinfo=UTC), rules))
-    partly, fully = strangers("ann"), strangers("ann")
-    tell(partly, bought, *told, rules=book)
-    tell(fully, bought, once, rules=book)
-    assert partly.orders["ann", "1"].given == fully.orders["ann", "1"].given
-    assert partly.accounts["ann"].available == fully.accounts["ann"].available
-    assert partly.accounts["ann"].debt == 0
-    assert partly.accounts["ann"].available == sum(partly.orders["ann", "1"].given.values())
-
-
-@given(rules=_RULES, basket=_BASKET, data=st.data())
-def test_nothing_gives_more_on_what_is_kept_than_at_first(rules: RuleSet, basket: _Basket, data: st.DataObject):
-    bought = _case(rules, basket)
-    first, found, _ = orders.judge_bought(bought, {})
-    refunds: list[Refund] = []
-    for at in range(data.draw(st.integers(0, 3))):
-        cents = data.draw(st.integers(1, 4000))
-        line = data.draw(st.none() | st.integers(1, len(basket)))
-        refunds.append(taken(_money(cents), *([(str(line), _money(cents))] if line else []), name=str(at)))
-    kept = keep(Purchase.of(bought.bought), refunds)
-    later = orders.judge_kept(bought, kept if refunds else None, found, frozenset())
-    assert later == first or refunds
-    assert later.extra <= first.extra
-    by_group: dict[str, list[int]] = {}
-    for one, before, after in zip(rules.on("purchase"), first.rules, later.rules, strict=True):
-        assert 0 <= after.awarded <= after.requested
-        sums = by_group.setdefault(one.group or one.id, [0, 0])
-        sums[0] += before.awarded
-        sums[1] += after.awarded
-    assert all(after <= before for before, after in by_group.values())
