@@ -21,8 +21,10 @@ from services.points.handlers import holding, spending
 from services.points.handlers.holding import Reservation
 from services.points.handlers.spending import ForReward
 from services.points.rules.books.rewards import Reward
-from services.points.store import rewards, rules
+from services.points.store import rewards
 from shared.postgres.pool import Pool
+from shared.programs import store as programs
+from shared.programs.kind import Key
 from tests.notifications import world
 from tests.points import books
 from tests.points import shop as points_shop
@@ -46,7 +48,7 @@ async def _seed_points(pool: Pool) -> Known:
     document = DEFAULT | {"rules": DEFAULT["rules"][:1]}
     tea = Reward("tea", {"en": "Tea"}, 5, "gift", 1000, None, None, None, None, 1, books.NOW)
     async with pool.acquire() as connection, connection.transaction():
-        draft = await rules.insert(connection, document, books.NOW, "key:seed")
+        draft = await programs.insert(connection, Key("earning_rules"), document, books.NOW, "key:seed")
         await rewards.insert(connection, tea)
         redeemed = await spending.redeem_for_reward(connection, books.call(), ForReward("tea", 1))
         held = await holding.reserve(connection, books.call(), Reservation(20, "cart", timedelta(days=36_500)))

@@ -14,7 +14,7 @@ ROOMS = {
     "faust": ("services/*/worker*", "shared/messaging/*"),
     "mode": ("services/*/worker*", "shared/messaging/*"),
     "aiokafka": ("shared/messaging/*", "shared/process/*"),
-    "fastapi": ("services/*/api*", "shared/http/*", "shared/process/*"),
+    "fastapi": ("services/*/api*", "shared/http/*", "shared/process/*", "shared/programs/routes.py"),
     "starlette": ("services/*/api*", "shared/http/*"),
     "uvicorn": ("shared/http/*",),
     "asyncpg": ("services/*/store*", "shared/*"),

@@ -18,9 +18,11 @@ from rich.console import Console
 
 from services.points.rules.books.orders import OrderCase, judge_bought
 from services.points.rules.books.tiers import NEWCOMER, Standing
+from services.points.rules.program.earning_rules import EARNING_RULES
 from services.points.rules.program.limits import Use, UseKey
-from services.points.rules.program.ruleset import RuleSet, compiled
+from services.points.rules.program.ruleset import RuleSet
 from shared.contracts.shop import Line, PurchaseCompleted
+from shared.programs.kind import compiled
 
 ORDERS: Final = 1_000_000
 MOST_SECONDS: Final = 60.0
@@ -95,7 +97,7 @@ def _rules() -> RuleSet:
         "time_zone": "Asia/Riyadh",
         "rules": [{"id": f"rule-{at}", "on": "purchase"} | rule for at, rule in enumerate(_WRITTEN)],
     }
-    return compiled(1, json.dumps(document))
+    return compiled(EARNING_RULES, 1, json.dumps(document))
 
 
 def _is_in(kind: str, *values: str) -> Json:

@@ -11,12 +11,11 @@ import httpx
 import time_machine
 
 from services.points.rules.program.checking import parse
-from services.points.rules.program.document import dump
-from services.points.store import rules
 from shared.postgres.pool import Pool
-from tests.points.books import call
+from shared.programs.kind import dump
 from tests.points.conftest import Headers
 from tests.points.known import DEFAULT
+from tests.support.documents import put_into_force
 
 SINCE_EVER = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -69,9 +68,7 @@ def pointers(answer: httpx.Response) -> list[str]:
 async def enact(pool: Pool, *given: dict[str, Any], since: datetime = SINCE_EVER, **fields: Any) -> int:
     """Put rules into force, as no request could: also in the past; returns the version's number."""
     document = dump(parse(DEFAULT | ({"rules": given} if given else {}) | fields))
-    async with pool.acquire() as connection, connection.transaction():
-        made = await rules.insert(connection, document, call().now, "key:a")
-        return (await rules.publish(connection, made.version, call().now, since, "key:a")).version
+    return await put_into_force(pool, "earning_rules", document, since)
 
 
 async def lots(pool: Pool, customer_id: str = "ann") -> list[tuple[str, int, datetime | None]]:

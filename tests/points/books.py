@@ -145,8 +145,8 @@ WHERE schemaname = 'public' AND tablename <> ALL ($1::text[])
 """
 
 
-async def empty(pool: Pool, keep: Sequence[str] = ("earning_rules",)) -> None:
+async def empty(pool: Pool, keep: Sequence[str] = ("document_version",)) -> None:
     """Forget everything, so that the next example begins anew; of the rules the first version stays."""
     await pool.execute(await pool.fetchval(TABLES_SQL, ["schema_migration", *keep]))
-    if "earning_rules" in keep:
-        await pool.execute("DELETE FROM earning_rules WHERE version > 1")
+    if "document_version" in keep:
+        await pool.execute("DELETE FROM document_version WHERE version > 1")

@@ -20,15 +20,16 @@ from services.points.rules.program.checking import parse
 from services.points.rules.program.document import Document
 from services.points.rules.program.lint import lint
 from services.points.rules.program.ruleset import RuleSet
-from services.points.store import rules as stored
 from shared.contracts.envelope import Event
 from shared.contracts.shop import Line, PurchaseCompleted
 from shared.postgres.pool import Pool
+from shared.programs.kind import dump
 from tests.points import books
 from tests.points.known import SINCE_EVER, numbered, rulebook, strangers, tell
 from tests.points.oracles.absurd import MOST, documents, events, rulesets
 from tests.points.shop import hour, purchase
 from tests.points.written import Json, fixed, is_in, limit, per_amount, rule, times
+from tests.support.documents import put_into_force
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DOOMSDAY = datetime(9999, 1, 1, tzinfo=UTC)
@@ -73,9 +74,7 @@ async def test_no_event_is_refused_by_the_database_whatever_is_published(
     points_pool: Pool, document: Document, told: list[Event]
 ):
     await books.empty(points_pool)
-    async with points_pool.acquire() as connection, connection.transaction():
-        made = await stored.insert(connection, document.model_dump(mode="json"), NOW, "api_key:test")
-        await stored.publish(connection, made.version, NOW, SINCE_EVER, "api_key:test")
+    await put_into_force(points_pool, "earning_rules", dump(document), SINCE_EVER)
     await books.deliver(points_pool, *told, now=NOW)
     reasons = {reason for _, reason in await books.refused(points_pool)}
     assert reasons <= {"currency_mismatch", "unknown_line", "order_conflict"}

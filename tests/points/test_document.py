@@ -12,11 +12,12 @@ import pytest
 from pydantic import ValidationError
 
 from services.points.rules.program.checking import parse
-from services.points.rules.program.document import Document, dump
-from services.points.rules.program.faults import DocumentError
-from services.points.rules.program.ruleset import compiled
+from services.points.rules.program.document import Document
+from services.points.rules.program.earning_rules import EARNING_RULES
 from shared.contracts.kept import units
 from shared.http.problems import _pointer
+from shared.programs.faults import DocumentError
+from shared.programs.kind import compiled, dump
 from tests.points.judging import awarded
 from tests.points.known import DEFAULT
 from tests.points.written import (
@@ -339,7 +340,7 @@ def test_rates_are_not_too_many():
 def test_what_was_published_before_is_read_whatever_it_holds():
     sent = document(*({"award": per_amount("0.0001", 10**9), **rule_of(at)} for at in range(200)))
     assert refused(sent) == [f"/rules/{at}/award/points" for at in range(200)]
-    rules = compiled(1, json.dumps(sent))
+    rules = compiled(EARNING_RULES, 1, json.dumps(sent))
     assert awarded("2000000.00", rules) == {"rule-0": 10**15}
 
 

@@ -9,9 +9,9 @@ to whole ones; a review's text taken to have a length always.
 import pytest
 
 from services.points.rules.program.document import Document
-from services.points.rules.program.faults import DocumentError
 from services.points.rules.program.lint import lint
 from services.points.rules.program.values import WEEKDAYS
+from shared.programs.faults import DocumentError
 from tests.points.rule_parts import (
     EVENTS,
     FIRST,

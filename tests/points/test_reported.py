@@ -71,7 +71,7 @@ async def test_a_purchase_of_more_points_than_fit_an_account_is_cut_and_stops_no
     million = {"kind": "per_amount", "points": 10**9, "amount": "0.0001"}
     await enact(points_pool, BASE)
     await points_pool.execute(
-        "UPDATE earning_rules SET document = jsonb_set(document::jsonb, '{rules,0,award}', $1::text::jsonb)::json"
+        "UPDATE document_version SET document = jsonb_set(document::jsonb, '{rules,0,award}', $1::text::jsonb)::json"
         " WHERE version = 2",
         json.dumps(million),
     )

@@ -3,10 +3,14 @@
 import asyncpg
 
 from services.points.rules.program.limits import Use, UseKey
-from services.points.store import accruals, limits, orders
+from services.points.store import accruals, limits, orders, rules
 from shared.contracts.values import format_instant
 from shared.postgres.migrate import migrations_of
 from shared.postgres.pool import open_pool
+from shared.programs import store
+from shared.programs.kind import Key
+from shared.programs.store import SINCE_EVER, Version
+from tests.points.known import DEFAULT
 from tests.points.shop import hour
 from tests.support.postgres import make_database
 
@@ -139,3 +143,33 @@ async def test_notes_of_support_leave_the_statement(postgres_url: str):
         (5, "late", None, None, hour(2)),
     ]
     await connection.close()
+
+
+RULES_SQL = """
+INSERT INTO earning_rules (version, document, revision, created_at, published_at, effective_at, created_by, changed_by,
+                           published_by)
+VALUES (2, '{"currency": "EUR", "rules": []}', 3, $1, $1, $2, 'key:a', 'key:b', 'key:c'),
+       (3, '{"currency": "SAR", "rules": []}', 1, $1, NULL, NULL, 'key:a', NULL, NULL)
+"""
+
+
+async def test_earning_rules_move_into_the_table_of_all_programs(postgres_url: str):
+    fresh = await make_database(postgres_url, "platform")
+    migrations = list(migrations_of("services.points"))
+    moved = next(index for index, migration in enumerate(migrations) if "programs" in migration.name and index > 2)
+    connection = await asyncpg.connect(fresh)
+    for migration in migrations[:moved]:
+        await connection.execute(migration.sql)
+    await connection.execute(RULES_SQL, hour(0), hour(9))
+    for migration in migrations[moved:]:
+        await connection.execute(migration.sql)
+    await connection.close()
+    async with await open_pool(fresh, application="wafa-test") as pool:
+        found = {version.version: version for version in await store.page(pool, Key("earning_rules"), 99, 9)}
+        assert found[2] == Version(
+            "", 2, {"currency": "EUR", "rules": []}, 3, hour(0), hour(0), hour(9), "key:a", "key:b", "key:c"
+        )
+        assert found[3] == Version("", 3, {"currency": "SAR", "rules": []}, 1, hour(0), None, None, "key:a", None, None)
+        assert (found[1].document, found[1].effective_at) == (DEFAULT, SINCE_EVER)
+        async with pool.acquire() as opened:
+            assert [(await rules.in_force(opened, hour(at))).version for at in (8.9, 9)] == [1, 2]

@@ -62,8 +62,8 @@ async def test_a_wrong_rule_is_refused_where_it_is_wrong(
     assert pointers(await post(client, RULES, marketing, sent)) == [f"/rules/1{pointer}"]
     made = await done(client, RULES, marketing, DOUBLE)
     assert pointers(await put(client, marketing, 2, sent, made["etag"])) == [f"/rules/1{pointer}"]
-    assert await points_pool.fetchval("SELECT max(version) FROM earning_rules") == 2
-    assert await points_pool.fetchval("SELECT revision FROM earning_rules WHERE version = 2") == 1
+    assert await points_pool.fetchval("SELECT max(version) FROM document_version") == 2
+    assert await points_pool.fetchval("SELECT revision FROM document_version WHERE version = 2") == 1
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,10 @@ async def test_a_document_is_checked_again_when_it_is_published(
     await done(client, RULES, marketing, COFFEE)
     # As after a release that takes less than the one before.
     await points_pool.execute(
-        "UPDATE earning_rules SET document = jsonb_set(document::jsonb, $1, $2::text::jsonb)::json WHERE version = 2",
+        "UPDATE document_version SET document = jsonb_set(document::jsonb, $1, $2::text::jsonb)::json"
+        " WHERE version = 2",
         pointer.split("/")[1:],
         json.dumps(value),
     )
     assert pointers(await publish(client, marketing, 2)) == [pointer]
-    assert await points_pool.fetchval("SELECT published_at FROM earning_rules WHERE version = 2") is None
+    assert await points_pool.fetchval("SELECT published_at FROM document_version WHERE version = 2") is None

@@ -30,7 +30,7 @@ SERVICES: Final = ("tiers", "referrals", "points", "notifications")
 """In the order in which they hear of each other."""
 
 _BATCH: Final = 100
-VERSIONS_SQL: Final = "SELECT version, 'published' AS status, document, effective_at FROM earning_rules"
+VERSIONS_SQL: Final = "SELECT version, 'published' AS status, document, effective_at FROM document_version"
 
 
 async def rehearse(url: str, seed: int, size: history.Size) -> tuple[History, Evidence]:

@@ -17,7 +17,6 @@ from services.points.handlers.commands import InsufficientPointsError
 from services.points.handlers.holding import NotOpenError, Reservation
 from services.points.handlers.spending import ForReference, ReferenceUsedError
 from services.points.rules.ledger.accounts import Account
-from services.points.store import rules
 from shared.contracts.envelope import Event
 from shared.contracts.shop import Line, PurchaseCompleted, PurchaseDelivered
 from shared.postgres.pool import Pool
@@ -25,6 +24,7 @@ from tests.points import books, shop
 from tests.points.books import Balances
 from tests.points.oracles.mirror import Mirror
 from tests.points.oracles.mirror_records import CHANGE, Hold, Redemption
+from tests.support.documents import put_into_force
 
 START: Final = datetime(2026, 2, 28, 20, 59, 59, tzinfo=UTC)
 """A second before March in Riyadh."""
@@ -79,9 +79,7 @@ def version(points: int, coffee: int) -> dict[str, Any]:
 
 async def publish(pool: Pool, document: dict[str, Any], since: datetime) -> None:
     """Publish earning rules that are in force from an instant on."""
-    async with pool.acquire() as connection, connection.transaction():
-        draft = await rules.insert(connection, document, since, "key:a")
-        await rules.publish(connection, draft.version, since, since, "key:a")
+    await put_into_force(pool, "earning_rules", document, since)
 
 
 # Events.

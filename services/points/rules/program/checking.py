@@ -9,7 +9,7 @@ from typing import Final
 
 from services.points.rules.program.conditions.condition import ValueIn
 from services.points.rules.program.document import Document, Rule
-from services.points.rules.program.faults import DocumentError, Fault, pointer
+from shared.programs.faults import DocumentError, Fault, pointer
 
 # These, the lines of the largest order, and the largest body bound the cost of judging an event.
 _MOST_RATES: Final = 200

@@ -3,7 +3,7 @@
 This model reads every version that was ever published; what is required of new versions only is in checking.py.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
@@ -75,8 +75,3 @@ class Document(Part):
     def terms(self) -> Terms:
         """The parts that apply to all rules, as conditions use them."""
         return Terms(ZoneInfo(self.time_zone), self.tiers, frozenset({self.currency, *self.rates}))
-
-
-def dump(document: Document) -> dict[str, Any]:
-    """The document as JSON, with every default written out."""
-    return document.model_dump(mode="json")

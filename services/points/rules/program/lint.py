@@ -10,10 +10,10 @@ from datetime import datetime
 from services.points.rules.program.conditions.condition import Condition, LintContext, Terms
 from services.points.rules.program.document import AnyCondition, Document, Rule
 from services.points.rules.program.extents import Extent, is_empty, is_within, meet
-from services.points.rules.program.faults import Fault, pointer
 from services.points.rules.program.idle import Doubt, idle_limits, idle_multiplier
 from services.points.rules.program.values import On
 from services.points.rules.program.wording import name_of
+from shared.programs.faults import Fault, pointer
 
 _Reach = Mapping[str, tuple[AnyCondition, Extent]]
 """By kind, the values that satisfy all conditions of that kind of a rule, and one of these conditions."""

@@ -1,11 +1,9 @@
 """A version of the earning rules compiled once, and the versions that a batch is judged by."""
 
-from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Self
 from zoneinfo import ZoneInfo
 
@@ -13,6 +11,7 @@ from services.points.rules.program import dates
 from services.points.rules.program.compiled_rule import CompiledRule, compile_rules
 from services.points.rules.program.document import Document
 from services.points.rules.program.values import EVENTS, WEEKDAYS, On
+from shared.programs.kind import Book
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,38 +79,8 @@ class RuleSet:
         return self.rules[event]
 
 
-class RuleBook:
-    """The versions that a batch is judged by."""
-
-    def __init__(self, versions: Iterable[tuple[datetime, RuleSet]]) -> None:
-        """`versions`: all that may be needed, each with the instant from which it is in force."""
-        self._versions = sorted(versions, key=lambda entry: (entry[0], entry[1].version))
-        self._starts = [start for start, _ in self._versions]
-        self._by_number = {rules.version: rules for _, rules in self._versions}
-
-    def in_force(self, moment: datetime) -> RuleSet:
-        """The version in force at an instant: the one that took effect last by then."""
-        return self._versions[bisect_right(self._starts, moment) - 1][1]
-
-    def version(self, number: int) -> RuleSet:
-        """A version by its number.
-
-        Raises:
-            KeyError: it was not loaded.
-        """
-        return self._by_number[number]
-
-    def __contains__(self, number: int) -> bool:
-        return number in self._by_number
-
-    def __len__(self) -> int:
-        return len(self._versions)
-
-
-@lru_cache(maxsize=256)
-def compiled(version: int, text: str) -> RuleSet:
-    """The version whose document is this JSON: compiled once, since a published version never changes."""
-    return RuleSet.of(version, Document.model_validate_json(text))
+RuleBook = Book[RuleSet]
+"""The versions that a batch is judged by."""
 
 
 def _by_total(purchase: tuple[CompiledRule, ...]) -> tuple[tuple[int, int], ...] | None:

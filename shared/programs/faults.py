@@ -1,18 +1,18 @@
-"""Faults of a document: what is wrong or doubtful, and where."""
+"""What is wrong with a document, or doubtful about it, and where."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """An error or a warning: a JSON pointer into the document, and a message."""
+    """One error or warning: a JSON pointer into the document, and a message."""
 
     pointer: str
     message: str
 
 
 class DocumentError(Exception):
-    """The document is refused; `faults` lists every error in it."""
+    """The document is refused; `faults` lists everything that is wrong with it, at least one thing."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("; ".join(f"{fault.pointer}: {fault.message}" for fault in faults))
@@ -20,5 +20,5 @@ class DocumentError(Exception):
 
 
 def pointer(*steps: str | int) -> str:
-    """A JSON pointer (RFC 6901)."""
+    """The JSON pointer (RFC 6901) with these steps."""
     return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)

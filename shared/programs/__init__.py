@@ -1,0 +1,1 @@
+"""Programs: versioned documents that are drafted, checked, published at an instant, and never changed afterwards."""

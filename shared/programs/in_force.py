@@ -1,0 +1,115 @@
+"""Reads published versions, compiled, within the transaction of a worker or a request."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from shared.postgres.pool import Connection
+from shared.programs.kind import Book, C, Kind, compiled
+
+_MOST_IN_BETWEEN: Final = 10
+
+IN_FORCE_BETWEEN_SQL = """
+SELECT version, effective_at, document::text AS document
+FROM document_version
+WHERE kind = $1 AND id = '' AND (
+    effective_at <= $3 AND (
+        effective_at > $2
+        OR version = (SELECT version FROM document_version WHERE kind = $1 AND id = '' AND effective_at <= $2
+                      ORDER BY effective_at DESC, version DESC LIMIT 1)
+    ) OR effective_at IS NOT NULL AND version = ANY($4::int[])
+)
+LIMIT $5
+"""
+
+
+async def _between(
+    connection: Connection,
+    kind: Kind[Any, C],
+    span: tuple[datetime, datetime],
+    versions: Collection[int],
+    most: int | None,
+) -> Book[C]:
+    """The versions in force at any instant of a span, and some others by number; at most `most`."""
+    rows = await connection.fetch(IN_FORCE_BETWEEN_SQL, kind.name, *span, list(versions), most)
+    return _book(kind, rows)
+
+
+IN_FORCE_AT_SQL = """
+SELECT version, effective_at, document::text AS document
+FROM document_version
+WHERE kind = $1 AND id = '' AND (
+    version = ANY($3::int[]) AND effective_at IS NOT NULL OR version IN (
+        SELECT (SELECT version FROM document_version WHERE kind = $1 AND id = '' AND effective_at <= moment
+                ORDER BY effective_at DESC, version DESC LIMIT 1)
+        FROM unnest($2::timestamptz[]) AS moment
+    )
+)
+"""
+
+
+async def _at(
+    connection: Connection, kind: Kind[Any, C], moments: Collection[datetime], versions: Collection[int]
+) -> Book[C]:
+    """The versions in force at some instants, and some others by number."""
+    return _book(kind, await connection.fetch(IN_FORCE_AT_SQL, kind.name, list(moments), list(versions)))
+
+
+async def book(
+    connection: Connection, kind: Kind[Any, C], first: datetime, last: datetime, versions: Collection[int] = ()
+) -> Book[C]:
+    """The versions of the one document of a kind that are in force at any instant from `first` to `last`.
+
+    `versions` are the numbers of others that are needed besides.
+    """
+    return await _between(connection, kind, (first, last), versions, None)
+
+
+async def book_at(
+    connection: Connection, kind: Kind[Any, C], moments: Collection[datetime], versions: Collection[int] = ()
+) -> Book[C]:
+    """The versions of the one document of a kind that are in force at some instants, at least one."""
+    most = len(versions) + _MOST_IN_BETWEEN
+    found = await _between(connection, kind, (min(moments), max(moments)), versions, most)
+    # A backfill beside current events: of all versions that were in force in between, a few are needed.
+    return found if len(found) < most else await _at(connection, kind, set(moments), versions)
+
+
+async def version_at(connection: Connection, kind: Kind[Any, C], moment: datetime) -> C:
+    """The version of the one document of a kind that is in force at an instant."""
+    return (await book(connection, kind, moment, moment)).in_force(moment)
+
+
+EACH_IN_FORCE_SQL = """
+SELECT DISTINCT ON (id) id, version, document::text AS document
+FROM document_version
+WHERE kind = $1 AND effective_at <= $2
+ORDER BY id, effective_at DESC, version DESC
+"""
+
+
+async def each_at(connection: Connection, kind: Kind[Any, C], moment: datetime) -> Mapping[str, C]:
+    """By id, the version in force at an instant of every document of a kind that has one."""
+    rows = await connection.fetch(EACH_IN_FORCE_SQL, kind.name, moment)
+    return {row["id"]: compiled(kind, row["version"], row["document"]) for row in rows}
+
+
+PUBLISHED_SQL = """
+SELECT id, version, document::text AS document
+FROM document_version
+JOIN unnest($2::text[], $3::int[]) AS wanted (id, version) USING (id, version)
+WHERE kind = $1 AND effective_at IS NOT NULL
+"""
+
+
+async def published(
+    connection: Connection, kind: Kind[Any, C], wanted: Collection[tuple[str, int]]
+) -> Mapping[tuple[str, int], C]:
+    """Published versions by id and number; what does not exist, or is a draft, is absent."""
+    pairs = list(wanted)
+    rows = await connection.fetch(PUBLISHED_SQL, kind.name, [id_ for id_, _ in pairs], [number for _, number in pairs])
+    return {(row["id"], row["version"]): compiled(kind, row["version"], row["document"]) for row in rows}
+
+
+def _book(kind: Kind[Any, C], rows: Collection[Any]) -> Book[C]:
+    return Book([(row["effective_at"], compiled(kind, row["version"], row["document"])) for row in rows])
