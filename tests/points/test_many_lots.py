@@ -7,7 +7,7 @@ import pytest
 from services.points.handlers import day, spending
 from services.points.handlers.spending import ForReference
 from services.points.rules.ledger.receipts import digest_without_rules
-from services.points.store import lots
+from services.points.store import available, lots
 from shared.postgres.pool import Pool
 from tests.points.books import NOW, Balances, balances, call, deliver
 from tests.points.shop import hour, purchase
@@ -108,9 +108,9 @@ async def test_a_customer_with_very_many_is_swept_alone(points_pool: Pool, monke
 async def test_of_many_lots_those_are_read_that_are_spent(points_pool: Pool):
     await fill(points_pool, 500)
     async with points_pool.acquire() as connection:
-        found = (await lots.spendable(connection, {"ann": 70}, NOW))["ann"]
-        every = (await lots.spendable(connection, {"ann": 501}, NOW))["ann"]
-        none = (await lots.spendable(connection, {"ann": 5}, ENDS))["ann"]
+        found = (await available.read(connection, {"ann": 70}, NOW))["ann"]
+        every = (await available.read(connection, {"ann": 501}, NOW))["ann"]
+        none = (await available.read(connection, {"ann": 5}, ENDS))["ann"]
     assert [lot.id for lot in found] == sorted(lot.id for lot in every)[: len(found)]
     assert 70 <= len(found) <= 256
     assert (len(every), none) == (500, [])

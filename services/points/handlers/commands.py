@@ -1,6 +1,6 @@
 """What every request that moves a customer's points begins and ends with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from services.points.rules.ledger.accounts import Account
 from services.points.rules.ledger.lots import Lot
 from services.points.rules.ledger.transactions import TransactionContext
 from services.points.rules.program.ruleset import RuleBook
-from services.points.store import loading, lots, rules
+from services.points.store import available, loading, rules
 from services.points.store.redemptions import Redemption
 from shared.contracts.envelope import Cause
 from shared.postgres.pool import Connection
@@ -66,6 +66,22 @@ async def open_books(connection: Connection, call: Call) -> Books:
     return books
 
 
+async def open_to_spend(connection: Connection, call: Call, points: int) -> tuple[Books, Sequence[Lot]]:
+    """Lock a customer's account, and load the lots that so many points are taken from: mostly in one round trip.
+
+    Raises:
+        InsufficientPointsError: more is asked for than is available.
+    """
+    locked = await available.lock_and_read(connection, call.customer_id, points, call.now)
+    is_due = locked is not None and locked.account.due_at is not None and locked.account.due_at <= call.now
+    if locked is None or locked.lots is None or is_due:
+        books = await open_books(connection, call)
+        return books, await spendable(connection, books, call, points)
+    books = Books(State(accounts={call.customer_id: locked.account}), RuleBook(()), call.now, new_ids())
+    books.know(locked.lots)
+    return books, locked.lots
+
+
 async def spendable(connection: Connection, books: Books, call: Call, points: int) -> list[Lot]:
     """The lots that so many points are taken from.
 
@@ -77,7 +93,7 @@ async def spendable(connection: Connection, books: Books, call: Call, points: in
         raise InsufficientPointsError(points - account.available)
     # What was applied before may have taken from the lots as they are stored.
     moved = sum(abs(transaction.points) for transaction in books.changes.transactions)
-    found = await lots.spendable(connection, {call.customer_id: points + moved}, call.now)
+    found = await available.read(connection, {call.customer_id: points + moved}, call.now)
     books.know(found[call.customer_id])
     return list(books.lots_of(call.customer_id).values())
 

@@ -1,5 +1,6 @@
 """Redemptions: points become a reward, or what a shop gives for them; and come back when it is cancelled."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -11,6 +12,7 @@ from services.points.handlers.commands import (
     account_of,
     close_books,
     open_books,
+    open_to_spend,
     spendable,
 )
 from services.points.rules.books.books import Books
@@ -22,6 +24,7 @@ from services.points.rules.ledger.lots import Lot, Portion
 from services.points.rules.program import dates
 from services.points.store import lots, redemptions, rewards, rules, timelines
 from services.points.store.redemptions import Redemption
+from shared.postgres.ids import new_id
 from shared.postgres.pool import Connection
 
 GRACE: Final = timedelta(days=30)
@@ -96,7 +99,7 @@ async def redeem_for_reward(connection: Connection, call: Call, wanted: ForRewar
         cancelled_at=None,
         took_stock=reward.stock is not None,
     )
-    made = await _spend(connection, books, call, redemption)
+    made = await _spend(connection, books, call, redemption, await spendable(connection, books, call, points))
     assert made is not None, "it has no reference"
     if made.took_stock:
         await rewards.move_stock(connection, reward.id, -wanted.quantity)
@@ -130,9 +133,8 @@ async def redeem_for_reference(connection: Connection, call: Call, wanted: ForRe
         RefusedError: reference_conflict, it was used for other points.
         InsufficientPointsError: more is asked for than is available.
     """
-    books = await open_books(connection, call)
     redemption = Redemption(
-        id=next(books.ids),
+        id=new_id(),
         customer_id=call.customer_id,
         points=wanted.points,
         reward_id=None,
@@ -145,7 +147,8 @@ async def redeem_for_reference(connection: Connection, call: Call, wanted: ForRe
     )
     # The reference is looked up where it is not new: under the customer's lock nobody else can use it meanwhile.
     try:
-        made = await _spend(connection, books, call, redemption)
+        books, available = await open_to_spend(connection, call, wanted.points)
+        made = await _spend(connection, books, call, redemption, available)
     except InsufficientPointsError:
         if (known := await _redeemed(connection, call, wanted)) is None:
             raise
@@ -165,14 +168,15 @@ async def _redeemed(connection: Connection, call: Call, wanted: ForReference) ->
     return known
 
 
-async def _spend(connection: Connection, books: Books, call: Call, redemption: Redemption) -> Redemption | None:
-    """Take the points and keep the redemption; None, and nothing of it, where its reference is used."""
-    found = await spendable(connection, books, call, redemption.points)
+async def _spend(
+    connection: Connection, books: Books, call: Call, redemption: Redemption, available: Sequence[Lot]
+) -> Redemption | None:
+    """Take the points from available lots and keep the redemption; None, and no change, if its reference is used."""
     reason = {"kind": "redemption", "redemption_id": str(redemption.id)}
     if redemption.reward_id is not None:
         reason["reward_id"] = redemption.reward_id
     context = call.context(f"redemption/{redemption.id}", reason)
-    entry = postings.redeem(account_of(books, call), redemption.points, found, context, books.ids)
+    entry = postings.redeem(account_of(books, call), redemption.points, available, context, books.ids)
     redemption = redemption._replace(transaction_id=books.record(entry, call.cause))
     return redemption if await close_books(connection, books, redemption) else None
 

@@ -11,6 +11,7 @@ from services.points.rules.ledger.accounts import Account
 from services.points.store import (
     accounts,
     accruals,
+    available,
     births,
     lots,
     orders,
@@ -165,7 +166,7 @@ async def _load_takeable(connection: Connection, state: State, takeable: Mapping
         wanted[customer] += points
     # Points are also taken from the lots of other origins that are taken back here: so the whole sum has to be there.
     short = {customer: wanted[customer] for (customer, _), missing in left.items() if missing > 0}
-    for customer, found in (await lots.spendable(connection, short, now)).items():
+    for customer, found in (await available.read(connection, short, now)).items():
         for lot in found:
             state.lots.setdefault(customer, {}).setdefault(lot.id, lot)
 

@@ -1,12 +1,12 @@
 """Lots and holds: what a customer's points consist of, and of which ones they are reserved."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from services.points.rules.books.state import Hold
-from services.points.rules.ledger.lots import Lot, spending_order
+from services.points.rules.ledger.lots import Lot
 from shared.postgres.pool import Connection
 
 OF_ORIGINS_SQL = """
@@ -78,46 +78,6 @@ WHERE (SELECT count(*) FROM (
 async def many_due(connection: Connection, customers: Sequence[str], now: datetime) -> list[str]:
     """Those of the customers for whom more than `MANY` lots are due by now."""
     return [row["customer_id"] for row in await connection.fetch(MANY_DUE_SQL, customers, now, MANY + 1)]
-
-
-_FIRST_PAGE: Final = 64
-"""How many lots are looked at first; then four times as many, and so on."""
-
-SPENDABLE_SQL = """
-SELECT found.* FROM unnest($1::text[]) AS wanted (customer_id) CROSS JOIN LATERAL (
-    (SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, held, spent, reversed, expired, pending,
-            occurred_at, activates_at, cancels_at, expires_at
-     FROM lot
-     WHERE lot.customer_id = wanted.customer_id AND remaining > 0 AND NOT pending AND expires_at > $2
-     ORDER BY expires_at, occurred_at, id LIMIT $3)
-    UNION ALL
-    (SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, held, spent, reversed, expired, pending,
-            occurred_at, activates_at, cancels_at, expires_at
-     FROM lot
-     WHERE lot.customer_id = wanted.customer_id AND remaining > 0 AND NOT pending AND expires_at IS NULL
-     ORDER BY expires_at, occurred_at, id LIMIT $3)
-) AS found
-"""
-
-
-async def spendable(connection: Connection, wanted: Mapping[str, int], now: datetime) -> dict[str, list[Lot]]:
-    """By customer: the available lots that so many points are taken from, in the order in which lots are spent.
-
-    All of a customer's where they hold less. Lots that are due by now are left out: they end before anything is taken.
-    """
-    found: dict[str, list[Lot]] = {}
-    left, limit = dict(wanted), _FIRST_PAGE
-    while left:
-        of_customer: dict[str, list[Lot]] = {customer: [] for customer in left}
-        for row in await connection.fetch(SPENDABLE_SQL, list(left), now, limit):
-            of_customer[row["customer_id"]].append(_lot(row))
-        for customer, lots in of_customer.items():
-            first = sorted(lots, key=spending_order)[:limit]
-            if len(lots) < limit or sum(lot.remaining for lot in first) >= left[customer]:
-                found[customer] = first
-                del left[customer]
-        limit *= 4
-    return found
 
 
 BY_ID_SQL = """
