@@ -45,7 +45,7 @@ def _up(layout: Layout, given: argparse.Namespace) -> int:
         url = environment.read(layout).get("WAFA_URL", "") if layout.env_file.exists() else ""
         print(f"it already runs at {url} (data in {layout.root}); `python -m deploy.local down` stops it")
         return 0 if given.detach else 1
-    wish = Wish(given.kafka, given.port)
+    wish = Wish(given.kafka, given.port, given.reload)
     process = up.supervisor(layout, wish, detached=given.detach)
     return _in_background(layout, given, process) if given.detach else _in_foreground(layout, given, process)
 
@@ -72,6 +72,8 @@ def _in_foreground(layout: Layout, given: argparse.Namespace, process: subproces
             _join(layout)
             show.replay_sample(layout, given.sample, Console())
         show.tell_what_to_try(layout)
+        if given.reload:
+            show.follow(layout, process)
         return abs(process.wait())  # 0 when `down` stopped it
     except KeyboardInterrupt:
         print("\nStopping, after what was published is handled (Ctrl-C again: at once).", flush=True)
@@ -138,7 +140,7 @@ COMMANDS: dict[str, Callable[[Layout, argparse.Namespace], int]] = {
     "publish": lambda layout, given: publish.publish(_join(layout), given.topic, sys.stdin.buffer),
     "replay": lambda layout, given: _publish(layout, given.rest),
     "token": _token,
-    "supervise": lambda layout, given: stack.run(layout, Wish(given.kafka, given.port)),
+    "supervise": lambda layout, given: stack.run(layout, Wish(given.kafka, given.port, given.reload)),
 }
 
 
@@ -148,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     pieces = argparse.ArgumentParser(add_help=False)
     pieces.add_argument("--kafka", type=Kafka, choices=list(Kafka), help="default: WAFA_KAFKA_BOOTSTRAP, or embedded")
     pieces.add_argument("--port", type=int, metavar="N", help="of the APIs (default: 8000, or a free one)")
+    pieces.add_argument("--reload", action="store_true", help="restart a process when its source files change")
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description="Wafa on one machine.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 

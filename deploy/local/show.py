@@ -1,7 +1,9 @@
 """What a person sees when the stack comes up: where everything is, the replay, and what to try."""
 
 import asyncio
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
 
 from aiokafka.errors import KafkaError
@@ -19,6 +21,7 @@ CURLS = (
     f'curl -s -H "Authorization: Bearer $WAFA_ADMIN_TOKEN" "$WAFA_URL/v1/customers/{A_CUSTOMER}/points"',
     'curl -s -H "Authorization: Bearer $WAFA_ADMIN_TOKEN" "$WAFA_URL/v1/points/trial-balance"',
 )
+POLL_SECONDS = 0.1
 DRAIN_SECONDS = 3600.0  # the whole year takes minutes; what hangs is shown meanwhile
 
 
@@ -93,6 +96,23 @@ def tell_what_to_try(layout: Layout) -> None:
         "Ctrl-C stops it; the data stays for the next run.",
     )
     print("\n".join(lines), flush=True)
+
+
+def follow(layout: Layout, process: subprocess.Popen[bytes]) -> None:
+    """Print a line whenever a program of the stack changes its phase, until the supervisor ends."""
+    before = _phases(layout)
+    while process.poll() is None:
+        phases = _phases(layout)
+        for name, (phase, message) in phases.items():
+            if before.get(name) != (phase, message):
+                print(f"{name} {phase} {message}".rstrip(), flush=True)
+        before = phases
+        time.sleep(POLL_SECONDS)
+
+
+def _phases(layout: Layout) -> dict[str, tuple[Phase, str]]:
+    current = state.read(layout)
+    return {member.name: (member.phase, member.message) for member in current.members} if current else {}
 
 
 def _shown(layout: Layout) -> str:

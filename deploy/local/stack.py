@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 
 from deploy import topics
 from deploy.keys import KeysError
-from deploy.local import databases, environment, pieces, state
+from deploy.local import databases, environment, pieces, reload, state
 from deploy.local.broker import EmbeddedBroker
 from deploy.local.kafka import ApacheKafka
 from deploy.local.layout import REPOSITORY, Layout
@@ -30,10 +30,14 @@ DRAIN_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Wish:
-    """What a start was asked for: a broker of its own, a port for the APIs (None: as the environment says)."""
+    """What a start was asked for: a broker of its own, a port for the APIs (None: as the environment says).
+
+    With `reload`, processes restart when their source files change.
+    """
 
     kafka: Kafka | None = None
     port: int | None = None
+    reload: bool = False
 
 
 def run(layout: Layout, wish: Wish) -> int:
@@ -70,7 +74,10 @@ class _Stack:
         left = ""
         if not self._told_to_stop.is_set():
             self._tell(Phase.READY, self._state.message)
+            watching = asyncio.create_task(reload.watch(self._supervisor.restart)) if wish.reload else None
             await self._told_to_stop.wait()
+            if watching is not None:
+                watching.cancel()
             self._tell(Phase.STOPPING)
             left = await self._drain()
         self._tell(Phase.STOPPING, left)

@@ -81,10 +81,10 @@ class Supervisor:
             await asyncio.sleep(POLL_SECONDS)
 
     def restart(self, names: Sequence[str]) -> None:
-        """Ask members to end; each is started again as after any end."""
+        """Restart members, also those that wait for their next start or were given up."""
         for keeper in self._keepers():
             if keeper.member.name in names:
-                keeper.ask_to_end()
+                keeper.restart()
 
     async def stop(self) -> None:
         """Stop all members, the stage started last first."""
@@ -111,24 +111,40 @@ class _Keeper:
         self._program = member.program()
         self._process: Process | None = None
         self._stopping = False
+        self._restart_asked = asyncio.Event()
 
     async def keep(self) -> None:
         """Start the program, and again whenever it ends, until `stop` or until a person must decide."""
         failures = 0
         while not self._stopping:
+            self._restart_asked.clear()
             began = time.monotonic()
             code = await self._run_once()
             if self._stopping:
                 return
+            restarts = self.state.restarts + 1
+            if self._restart_asked.is_set():
+                failures = 0
+                self._become(MemberState(self.member.name, Phase.RESTARTING, restarts=restarts))
+                continue
             if code == NEEDS_A_PERSON:
                 words = last_words(self._log)
                 self._become(replace(self.state, phase=Phase.FAILED, pid=None, message=words))
                 return
             failures = 1 if time.monotonic() - began > self._backoff.healthy else failures + 1
             words = f"ended with code {code}: {last_words(self._log)}"
-            restarts = self.state.restarts + 1
             self._become(MemberState(self.member.name, Phase.RESTARTING, restarts=restarts, message=words))
-            await asyncio.sleep(self._backoff.delay(failures))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._restart_asked.wait(), self._backoff.delay(failures))
+
+    def restart(self) -> None:
+        """Start the program anew at once: end it if it runs, cut the pause before its next start short."""
+        if self._stopping:
+            return
+        self._restart_asked.set()
+        self.ask_to_end()
+        if self.task is not None and self.task.done():
+            self.task = asyncio.create_task(self.keep(), name=self.member.name)
 
     def ask_to_end(self) -> None:
         """Send the program its stop signal, if it runs."""

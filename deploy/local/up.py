@@ -23,6 +23,8 @@ def supervisor(layout: Layout, wish: Wish, *, detached: bool) -> subprocess.Pope
         argv += ["--kafka", wish.kafka]
     if wish.port is not None:
         argv += ["--port", str(wish.port)]
+    if wish.reload:
+        argv.append("--reload")
     log = layout.logs / "supervisor.log"
     if not detached:
         bound = Program("supervisor", tuple(argv), cwd=REPOSITORY)

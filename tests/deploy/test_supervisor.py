@@ -105,6 +105,34 @@ async def test_what_ends_before_it_is_ready_again_and_again_fails_the_start(supe
         await supervisor.start([member("broken", code, ready=False)], 10)
 
 
+async def test_a_restart_does_not_wait_and_is_no_failure(tmp_path: Path, history: History):
+    supervisor = Supervisor(tmp_path, history, Backoff(first=60, most=60))
+    await supervisor.start([member("sleeper", SLEEPER)], 10)
+    for starts in (2, 3):
+        supervisor.restart(["sleeper", "another"])
+        await until(lambda starts=starts: len(history.of(Phase.READY)) == starts)
+    assert {state.message for state in history.states} == {""}
+    await supervisor.stop()
+
+
+@pytest.mark.parametrize(("code", "phase"), [(3, Phase.RESTARTING), (78, Phase.FAILED)])
+async def test_a_restart_revives_what_waits_or_was_given_up(tmp_path: Path, history: History, code: int, phase: Phase):
+    broken = tmp_path / "broken"
+    script = f"import pathlib, sys, time; pathlib.Path({str(broken)!r}).exists() and sys.exit({code}); time.sleep(60)"
+    supervisor = Supervisor(tmp_path, history, Backoff(first=60, most=60))
+    await supervisor.start([member("edited", script)], 10)
+    broken.touch()
+    supervisor.restart(["edited"])
+    await until(
+        lambda: [state for state in history.of(phase) if (state.pid is None and phase is Phase.FAILED) or state.message]
+    )
+    broken.unlink()
+    ready = len(history.of(Phase.READY))
+    supervisor.restart(["edited"])
+    await until(lambda: len(history.of(Phase.READY)) > ready)
+    await supervisor.stop()
+
+
 async def test_what_is_not_ready_in_time_is_named(supervisor: Supervisor):
     with pytest.raises(StartError, match=r"not ready within 0 s: slow"):
         await supervisor.start([member("slow", SLEEPER, ready=False)], 0.2)
