@@ -10,8 +10,7 @@ from typing import Final, Self
 from uuid import UUID
 
 from services.referrals.rules.code import ALPHABET, LENGTH, parse
-from services.referrals.rules.fold import Known, OrderKey, Outcome, RefundKey, Step, about, fold
-from services.referrals.rules.order import Order, is_same_purchase
+from services.referrals.rules.fold import Outcome, Step, Stored, fold
 from services.referrals.rules.program import Program, program_at
 from services.referrals.rules.referral import Referral, State, is_explained, referral_id_of
 from services.referrals.store import auditing, codes, locks, programs, purchases, referrals
@@ -19,12 +18,13 @@ from services.referrals.store.purchases import Window
 from shared import telemetry
 from shared.contracts.envelope import Cause, Event, Publication, publication
 from shared.contracts.loyalty import ReferralChanged
+from shared.contracts.orders import Order, OrderKey, RefundKey, about_order, key_of
 from shared.contracts.outcomes import Refusal
-from shared.contracts.reasons import Reason
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded, ReferralSignedUp
 from shared.messaging import erasure, outbox, waiting
 from shared.postgres import checks
 from shared.postgres.checks import Check
+from shared.postgres.orders import load_contents, with_refunds
 from shared.postgres.pool import Connection, Pool
 
 SOURCE: Final = "/wafa/referrals"
@@ -46,19 +46,19 @@ async def handle(connection: Connection, events: Sequence[Event], now: datetime)
 async def _book(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
     batch = _Batch.of(events)
     sides = await _lock(connection, batch)
-    # What is known is loaded before the batch's orders join it: a sign-up is judged by what precedes it.
-    known = await _load(connection, batch, sides)
+    # The state is loaded before the batch's orders join it: a sign-up is judged by what precedes it.
+    stored = await _load(connection, batch, sides)
     new = await purchases.add_orders(connection, batch.orders.values())
-    refusals = await _refuse_conflicts(connection, batch, new)
-    known = replace(known, waiting=await _take_waiting(connection, new))
-    accepted = [event for event in events if batch.is_accepted(event, new)]
-    outcome = fold(accepted, known)
+    repeated = await purchases.load_orders(connection, batch.orders.keys() - new - stored.orders.keys())
+    waiting_refunds = await _take_waiting(connection, new)
+    stored = replace(stored, orders={**stored.orders, **repeated}, waiting=waiting_refunds)
+    outcome = fold(events, stored)
     while outcome.unread:
-        read = await purchases.with_refunds(connection, {key: known.orders[key] for key in outcome.unread})
-        known = replace(known, orders={**known.orders, **read})
-        outcome = fold(accepted, known)
+        read = await with_refunds(connection, {key: stored.orders[key] for key in outcome.unread})
+        stored = replace(stored, orders={**stored.orders, **read})
+        outcome = fold(events, stored)
     await _write(connection, outcome, now)
-    return refusals + outcome.refused
+    return outcome.refused
 
 
 async def find_or_make_code(connection: Connection, customer_id: str, now: datetime) -> str:
@@ -103,7 +103,7 @@ async def _misjudged(connection: Connection, versions: Mapping[int, Program], id
     own = {(referral.friend_id, referral.order_id) for referral, _ in found if referral.order_id is not None}
     stored = await purchases.load_history(connection, windows) | await purchases.load_orders(connection, own)
     orders: defaultdict[str, list[Order]] = defaultdict(list)
-    for (friend_id, _), order in (await purchases.with_refunds(connection, stored)).items():
+    for (friend_id, _), order in (await with_refunds(connection, stored)).items():
         orders[friend_id].append(order)
     return [
         str(referral.referral_id)
@@ -123,13 +123,12 @@ def _is_explained(
 
 @dataclass(slots=True)
 class _Batch:
-    """Events, sorted out. Of purchases of one order the first stands; the others are repeats."""
+    """Events, sorted out; `orders` has the first purchase event of each order."""
 
     customers: set[str] = field(default_factory=set[str])
     codes: set[str] = field(default_factory=set[str])
     sign_ups: list[Event] = field(default_factory=list[Event])
     orders: dict[OrderKey, Event] = field(default_factory=dict[OrderKey, Event])
-    repeats: list[tuple[OrderKey, Event]] = field(default_factory=list[tuple[OrderKey, Event]])
     refunded: set[RefundKey] = field(default_factory=set[RefundKey])
 
     @classmethod
@@ -143,9 +142,7 @@ class _Batch:
         self.customers.add(event.customer_id)
         match event.data:
             case PurchaseCompleted(order_id=order_id):
-                key = (event.customer_id, order_id)
-                if self.orders.setdefault(key, event) is not event:
-                    self.repeats.append((key, event))
+                self.orders.setdefault((event.customer_id, order_id), event)
             case PurchaseRefunded(order_id=order_id, refund_id=refund_id):
                 self.refunded.add((event.customer_id, order_id, refund_id))
             case ReferralSignedUp(code=text):
@@ -155,13 +152,6 @@ class _Batch:
                     self.codes.add(code)
             case _:
                 raise TypeError(f"{event.type} is not of referrals")
-
-    def is_accepted(self, event: Event, new: Collection[OrderKey]) -> bool:
-        """Whether the event is to be folded: of purchases, those that made a new order."""
-        if not isinstance(event.data, PurchaseCompleted):
-            return True
-        key = (event.customer_id, event.data.order_id)
-        return key in new and self.orders[key] is event
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,24 +183,23 @@ async def _lock(connection: Connection, batch: _Batch) -> _Sides:
         await attempt.rollback()
 
 
-async def _load(connection: Connection, batch: _Batch, sides: _Sides) -> Known:
+async def _load(connection: Connection, batch: _Batch, sides: _Sides) -> Stored:
     orders = await purchases.load_orders(connection, {refund[:2] for refund in batch.refunded})
-    named = [refund for refund in batch.refunded if refund[:2] in orders]
-    refunds = await purchases.load_refunds(connection, named, orders)
+    refunds = await load_contents(connection, [refund for refund in batch.refunded if refund[:2] in orders])
     if not sides.standing and not batch.sign_ups:
-        return Known(orders=orders, refunds=refunds)
-    known = Known(
+        return Stored(orders=orders, refunds=refunds)
+    stored = Stored(
         programs=await programs.load_published(connection),
         advocates=sides.advocates,
         standing=sides.standing,
         orders=orders,
         refunds=refunds,
     )
-    return await _load_friends(connection, batch, known) if batch.sign_ups else known
+    return await _load_friends(connection, batch, stored) if batch.sign_ups else stored
 
 
-async def _load_friends(connection: Connection, batch: _Batch, known: Known) -> Known:
-    """What is known, with what decides on the batch's sign-ups."""
+async def _load_friends(connection: Connection, batch: _Batch, stored: Stored) -> Stored:
+    """What is stored, with what decides on the batch's sign-ups."""
     friends = {event.customer_id for event in batch.sign_ups}
     referred = await referrals.load_referred(connection, friends)
     recorded = await referrals.load_recorded(connection, {referral_id_of(event) for event in batch.sign_ups})
@@ -218,12 +207,12 @@ async def _load_friends(connection: Connection, batch: _Batch, known: Known) -> 
     for event in batch.sign_ups:
         friend_id, data = event.customer_id, event.data
         assert isinstance(data, ReferralSignedUp)
-        advocate_id = known.advocates.get(parse(data.code) or "")
+        advocate_id = stored.advocates.get(parse(data.code) or "")
         # Orders decide on the first sign-up alone that names another customer's code: what follows is rejected for it.
         if advocate_id not in {None, friend_id} and friend_id not in referred and referral_id_of(event) not in recorded:
-            asked.setdefault(friend_id, _window(friend_id, event.time, program_at(known.programs, event.time)))
+            asked.setdefault(friend_id, _window(friend_id, event.time, program_at(stored.programs, event.time)))
     history = await purchases.load_history(connection, asked.values())
-    return replace(known, referred=referred, recorded=recorded, orders={**history, **known.orders})
+    return replace(stored, referred=referred, recorded=recorded, orders={**history, **stored.orders})
 
 
 def _window(friend_id: str, signed_up_at: datetime, program: Program) -> Window:
@@ -231,28 +220,12 @@ def _window(friend_id: str, signed_up_at: datetime, program: Program) -> Window:
     return Window(friend_id, signed_up_at, program.deadline(signed_up_at), document.currency, document.minimum)
 
 
-async def _refuse_conflicts(connection: Connection, batch: _Batch, new: Collection[OrderKey]) -> list[Refusal]:
-    """Purchases of orders that stand already: from another source they are refused, otherwise counted."""
-    again = [(key, event) for key, event in batch.orders.items() if key not in new] + batch.repeats
-    if not again:
-        return []
-    stored = await purchases.load_orders(connection, {key for key, _ in again})
-    refusals: list[Refusal] = []
-    for key, event in again:
-        order, first = Order.of(event), stored[key]
-        if order.source != first.source:
-            refusals.append(Refusal(event, Reason.ORDER_CONFLICT, f"source: the order came from {first.source} before"))
-        else:
-            _count_repeat(same=is_same_purchase(order.purchase, first.purchase))
-    return refusals
-
-
 async def _take_waiting(connection: Connection, new: Collection[OrderKey]) -> dict[OrderKey, list[Event]]:
     """The refunds that waited for these orders, each order's in the order of their times."""
     taken: dict[OrderKey, list[Event]] = defaultdict(list)
-    wanted = [(customer_id, about(order_id)) for customer_id, order_id in new]
-    for one in await waiting.take(connection, wanted):
-        taken[one.event.customer_id, one.about.removeprefix(about(""))].append(one.event)
+    wanted = [(customer_id, about_order(order_id)) for customer_id, order_id in new]
+    for refund in await waiting.take(connection, wanted):
+        taken[key_of(refund.event)].append(refund.event)
     return taken
 
 
@@ -263,7 +236,7 @@ async def _write(connection: Connection, outcome: Outcome, now: datetime) -> Non
     await referrals.save(connection, outcome.referrals.values(), now)
     await outbox.announce(connection, [_publication(step) for step in outcome.steps])
     telemetry.DUPLICATES.labels("natural_key").inc(outcome.repeats)
-    telemetry.DUPLICATES.labels("repeat_differs").inc(outcome.differing)
+    telemetry.DUPLICATES.labels("repeat_differs").inc(outcome.differing_repeats)
 
 
 def _publication(step: Step) -> Publication:
@@ -281,7 +254,3 @@ def _publication(step: Step) -> Publication:
     )
     type_ = f"loyalty.referral.{referral.state}.v1"
     return publication(type_, referral.since, data, Cause.of(step.cause), SOURCE)
-
-
-def _count_repeat(*, same: bool) -> None:
-    telemetry.DUPLICATES.labels("natural_key" if same else "repeat_differs").inc()

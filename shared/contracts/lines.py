@@ -5,7 +5,7 @@ A basket has many lines, and most of what is decided about it never looks at one
 
 from collections.abc import Iterator, Sequence
 from itertools import starmap
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Final, overload
 
 import msgspec
@@ -13,6 +13,7 @@ import msgspec
 from shared.contracts.shop import Line
 
 _LINE: Final = attrgetter("line_id", "sku", "quantity", "amount", "category")
+_AMOUNT: Final = itemgetter(0, 3)
 
 
 class PackedLines(Sequence[Line]):
@@ -59,3 +60,10 @@ class PackedLines(Sequence[Line]):
 def pack_lines(lines: Sequence[Line]) -> bytes:
     """The lines as `PackedLines` has them."""
     return lines.json if isinstance(lines, PackedLines) else msgspec.json.encode(list(map(_LINE, lines)))
+
+
+def line_amounts(lines: Sequence[Line]) -> list[tuple[str, str]]:
+    """The id and the amount of each line; no line is made of packed ones."""
+    if isinstance(lines, PackedLines):
+        return list(map(_AMOUNT, msgspec.json.decode(lines.json)))
+    return [(line.line_id, line.amount) for line in lines]

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from services.points.rules.program.limits import Cut
 from services.points.rules.program.ruleset import RuleBook
-from services.referrals.rules.fold import Known, fold
+from services.referrals.rules.fold import Stored, fold
 from services.referrals.rules.program import Program, ProgramDocument
 from services.tiers.rules.program import Program as TierProgram
 from services.tiers.rules.program import ProgramDocument as TierDocument
@@ -273,7 +273,7 @@ def test_the_outcomes_of_referrals_are_those_of_every_interleaving(
         merged = [*bought]
         for place, event in reversed(list(zip(places, joined, strict=True))):
             merged.insert(place, event)
-        steps = fold(merged, Known(terms.programs, terms.advocates)).steps
+        steps = fold(merged, Stored(terms.programs, terms.advocates)).steps
         return frozenset(map(referrals.told, {one.referral.referral_id: one.referral for one in steps}.values()))
 
     every = combinations_with_replacement(range(len(bought) + 1), len(joined))

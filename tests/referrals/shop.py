@@ -45,11 +45,13 @@ def bought(
     lines: Sequence[tuple[str, str]] = (),
     currency: str = "USD",
     source: str = "/shop",
+    sku: str = "sku",
 ) -> Event:
     data = {"customer_id": customer_id, "order_id": order_id, "currency": currency, "total": total}
     if lines:
         data["lines"] = [
-            {"line_id": line_id, "sku": f"sku-{line_id}", "quantity": 1, "amount": amount} for line_id, amount in lines
+            {"line_id": line_id, "sku": f"{sku}-{line_id}", "quantity": 1, "amount": amount}
+            for line_id, amount in lines
         ]
     return event("shop.purchase.completed.v1", hours, data, source)
 

@@ -10,6 +10,7 @@ import pytest
 
 from services.referrals.handlers import find_or_make_code, follow, handle
 from services.referrals.rules.code import parse
+from shared import telemetry
 from shared.contracts.envelope import Event
 from shared.contracts.reasons import Reason
 from shared.postgres.pool import Pool
@@ -102,6 +103,30 @@ async def test_an_order_again_has_no_effect_and_from_another_source_is_refused(p
     assert await pool.fetch("SELECT total::text, source FROM purchase") == [("25.00", "/shop")]
     # The same number of another customer is another order.
     assert await apply([bought("gil", "o1", 5, source="/market")]) == []
+
+
+def counted() -> dict[str, float]:
+    return {kind: telemetry.DUPLICATES.labels(kind)._value.get() for kind in ("natural_key", "repeat_differs")}
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_repeats_are_counted_and_apart_where_anything_that_counts_differs(pool: Pool, *, together: bool):
+    lines = [("1", "25.00")]
+    events = [
+        bought("fay", "o1", 5, lines=lines),
+        bought("fay", "o1", 5, lines=lines),
+        bought("fay", "o1", 5, lines=[("2", "25.00")]),
+        bought("fay", "o1", 5, lines=lines, sku="another"),
+        bought("fay", "o1", 6, lines=lines),
+        refunded("fay", "o1", "r1", 7, "5.00"),
+        refunded("fay", "o1", "r1", 7, "5.00"),
+        refunded("fay", "o1", "r1", 7, "5.00", lines=[("1", "5.00")]),
+        refunded("fay", "o1", "r1", 8, "5.00"),
+    ]
+    before = counted()
+    for batch in [events] if together else [[event] for event in events]:
+        assert await apply_to(pool, batch) == []
+    assert {kind: count - before[kind] for kind, count in counted().items()} == {"natural_key": 2, "repeat_differs": 5}
 
 
 async def test_refunds_wait_for_their_order_and_misfits_are_refused_then(pool: Pool, apply: Apply):

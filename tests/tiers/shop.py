@@ -28,14 +28,15 @@ def purchase(
     currency: str = "USD",
     source: str = SHOP,
     lines: Sequence[tuple[str, str]] = (),
+    sku: str = "sku",
 ) -> Event:
-    """A purchase; `lines` are pairs of line id and amount."""
+    """A purchase; `lines` are pairs of line id and amount, all of one good."""
     data = PurchaseCompleted(
         customer_id=customer_id,
         order_id=order_id,
         currency=currency,
         total=total,
-        lines=tuple(Line(line_id, "sku", 1, amount) for line_id, amount in lines),
+        lines=tuple(Line(line_id, sku, 1, amount) for line_id, amount in lines),
     )
     return _event("shop.purchase.completed.v1", time, data, source)
 

@@ -14,12 +14,13 @@ from services.tiers.handlers import events, standing
 from services.tiers.handlers.standing import read_status
 from services.tiers.handlers.verifying import verify
 from services.tiers.rules import curve, customer, refunding, rejudging
-from services.tiers.rules.order import Order
 from services.tiers.rules.program import Program, Tier
+from services.tiers.rules.spend import changes_of
 from services.tiers.rules.timeline import judge
 from services.tiers.rules.window import Window
 from shared.contracts.envelope import Event
 from shared.contracts.kept import Refund
+from shared.contracts.orders import Order
 from shared.contracts.shop import PurchaseRefunded
 from shared.postgres.pool import Pool
 from tests.tiers import oracle
@@ -46,8 +47,8 @@ def test_the_pure_judge_equals_the_oracle(history: Sequence[Happening]):
                 replace(one, refunds=(*(one.refunds or ()), refund)) if one.order_id == event.data.order_id else one
                 for one in known
             ]
-    movements = [movement for order in known if order.purchase.currency == "USD" for movement in order.movements()]
-    judged = judge(PROGRAM, Window(), (), movements)
+    spend_changes = [change for order in known if order.purchase.currency == "USD" for change in changes_of(order)]
+    judged = judge(PROGRAM, Window(), (), spend_changes)
     assert [(entry.effective_at, entry.tier) for entry in judged] == oracle.timeline_of(events)
 
 
@@ -56,7 +57,7 @@ SIZES = {"all is loose": (256, 64), "a curve at once": (0, 2), "now and then": (
 
 @pytest.fixture(params=SIZES)
 def sizes_of_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How many movements may be loose, and how many instants a stretch of a curve has before it is divided."""
+    """How many spend_changes may be loose, and how many instants a stretch of a curve has before it is divided."""
     loose, changes = SIZES[request.param]
     for module in (customer, rejudging, standing, events):
         monkeypatch.setattr(module, "MOST_LOOSE", loose)

@@ -1,4 +1,4 @@
-"""What refunds change of an order's movements, one by one and in any order, against the fold of all of them."""
+"""What refunds change of an order's spend_changes, one by one and in any order, against the fold of all of them."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.tiers.rules import refunding
-from services.tiers.rules.order import Movement, Order
 from services.tiers.rules.refunding import Read, Reading, Refunding, UnreadRefundsError
+from services.tiers.rules.spend import SpendChange, bought, changes_of
 from shared.contracts.kept import Purchase, Refund, keep
+from shared.contracts.orders import Order
 from shared.contracts.shop import Line, RefundLine
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,7 +28,7 @@ def orders(draw: st.DrawFn) -> Order:
     amounts = draw(st.lists(st.sampled_from(("0.00", "5.00", "10.00")), max_size=3))
     total = f"{sum(map(Fraction, amounts)).numerator}.00" if amounts else "20.00"
     lines = tuple(Line(f"l{number}", "-", 1, amount) for number, amount in enumerate(amounts))
-    return Order("o", "/shop", BEGIN, Purchase("USD", total, lines), {})
+    return Order("o", "/shop", BEGIN, Purchase("USD", total, lines), None, {})
 
 
 @st.composite
@@ -46,11 +47,11 @@ def refunds(draw: st.DrawFn, order: Order, *, mixed: bool) -> list[Refund]:
     return draw(st.permutations(made))
 
 
-def moved(movements: Sequence[Movement]) -> Counter[datetime]:
-    """The sum of the movements of each instant, without those of nothing."""
+def moved(spend_changes: Sequence[SpendChange]) -> Counter[datetime]:
+    """The sum of the spend_changes of each instant, without those of nothing."""
     sums: Counter[datetime] = Counter()
-    for movement in movements:
-        sums[movement.at] += movement.amount  # pyright: ignore[reportArgumentType]
+    for change in spend_changes:
+        sums[change.at] += change.amount  # pyright: ignore[reportArgumentType]
     return Counter({at: amount for at, amount in sums.items() if amount})
 
 
@@ -62,7 +63,7 @@ class Store:
         self.refunds: list[Refund] = []
         self.asked_for_all = 0
 
-    def add(self, batch: Sequence[Refund]) -> list[list[Movement]]:
+    def add(self, batch: Sequence[Refund]) -> list[list[SpendChange]]:
         """Add a batch, with as many refunds read as are asked for, and no more."""
         order, read = self.order, dict[str | None, Read]()
         while True:
@@ -111,12 +112,12 @@ def test_each_refund_moves_what_the_fold_of_all_says(
 ):
     arriving = data.draw(refunds(order, mixed=mixed))
     store = Store(replace(order, refunds=()) if whole else order)
-    movements = [Movement(order.at, order.day, order.total)]
+    spend_changes = [bought(order)]
     for number, batch in enumerate(batches(arriving, size)):
         for found in store.add(batch):
-            movements += found
+            spend_changes += found
         known = replace(order, refunds=tuple(arriving[: (number + 1) * size]))
-        assert moved(movements) == moved(known.movements())
+        assert moved(spend_changes) == moved(changes_of(known))
         if whole:
             store.order = known
 
@@ -139,14 +140,14 @@ def test_nor_do_refunds_of_both_kinds_while_there_is_plenty(data: st.DataObject,
         for refund in data.draw(refunds(order, mixed=True))
         if not refund.lines or order.purchase.lines[int(refund.lines[0].line_id[1:])].amount != "0.00"
     ]
-    movements = [Movement(order.at, order.day, order.total)]
+    spend_changes = [bought(order)]
     for batch in batches(arriving, size):
-        movements += [movement for found in store.add(batch) for movement in found]
-    assert moved(movements) == moved(replace(order, refunds=tuple(arriving)).movements())
+        spend_changes += [change for found in store.add(batch) for change in found]
+    assert moved(spend_changes) == moved(changes_of(replace(order, refunds=tuple(arriving))))
     assert store.asked_for_all == 0 or not any(Fraction(line.amount) for line in order.purchase.lines)
 
 
 def test_one_that_was_stored_without_its_state_needs_all_others():
     with pytest.raises(UnreadRefundsError) as raised:
-        Refunding(Order("o", "/shop", BEGIN, Purchase("USD", "1.00"), None))
+        Refunding(Order("o", "/shop", BEGIN, Purchase("USD", "1.00"), None, None))
     assert raised.value.readings is None

@@ -8,12 +8,13 @@ import pytest
 from pydantic import ValidationError
 
 from services.tiers.rules.amount import missing_text, reached_text
-from services.tiers.rules.order import Order
 from services.tiers.rules.program import Program, ProgramDocument
+from services.tiers.rules.spend import changes_of, kept_of
 from services.tiers.rules.timeline import Entry, Timeline, difference, tier_at
 from services.tiers.rules.window import Window, first_day, start_of
 from services.tiers.store.fractions import from_columns, to_columns
 from shared.contracts.kept import Refund
+from shared.contracts.orders import Order
 from tests.tiers.shop import day, purchase, refund
 
 DOCUMENT = {
@@ -137,9 +138,9 @@ def test_refunds_move_spend_on_the_day_of_their_order():
     ]
     order = replace(Order.of(purchase("1", "10.00", day(1))), refunds=tuple(refunds))
     bought = day(1).toordinal()
-    assert [(one.at, one.day, one.amount) for one in order.movements()] == [
+    assert [(one.at, one.day, one.amount) for one in changes_of(order)] == [
         (day(1), bought, 10),
         (day(1), bought, -2),  # its clock was behind: it counts with the order
         (day(3), bought, -8),
     ]
-    assert order.kept == 0
+    assert kept_of(order) == 0

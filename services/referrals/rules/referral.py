@@ -13,10 +13,10 @@ from fractions import Fraction
 from typing import Any, Final
 from uuid import UUID
 
-from services.referrals.rules.order import Order
 from services.referrals.rules.program import Program
 from shared.contracts.envelope import Event
 from shared.contracts.kept import Fold, Refund
+from shared.contracts.orders import Order
 
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "/wafa/referrals")
 
@@ -142,9 +142,18 @@ def judge_refund(referral: Referral, order: Order, refund: Refund, program: Prog
             if fold.total >= program.minimum:
                 return replace(referral, kept={"asked": str(asked), "fold": fold.to_json()})
             if is_latest:
-                return _void(referral, order.counts_at(refund))
-    fell_at = order.fell_below(program.minimum)
+                return _void(referral, order.effective_at(refund))
+    fell_at = fell_below(order, program.minimum)
     return replace(referral, kept=_kept(order)) if fell_at is None else _void(referral, fell_at)
+
+
+def fell_below(order: Order, minimum: Decimal) -> datetime | None:
+    """When refunds left less than `minimum` of an order's money; None while that much is kept.
+
+    Raises:
+        UnreadRefundsError: the refunds were not read.
+    """
+    return next((at for at, kept in order.kept_over_time() if kept < minimum), None)
 
 
 def _kept(order: Order) -> Mapping[str, Any]:
@@ -197,7 +206,7 @@ def _open(asked: SignUp, program: Program) -> Referral:
 def _is_settled(referral: Referral, opened: Referral, order: Order, program: Program) -> bool:
     """Whether a referral that qualified by the order is approved while enough of it is kept, and void otherwise."""
     qualified, approved = _qualify(opened, replace(order, refunds=()), program)
-    fell_at = order.fell_below(program.minimum)
+    fell_at = fell_below(order, program.minimum)
     if fell_at is None or referral.closed_at is None:
         return fell_at is None and referral == approved
     # A refund that arrived after the void can have an earlier time; the void keeps its own.
@@ -216,7 +225,7 @@ def _qualifies(referral: Referral, order: Order, program: Program) -> bool:
 
 def _qualify(referral: Referral, order: Order, program: Program) -> list[Referral]:
     qualified = replace(referral, state=State.QUALIFIED, order_id=order.order_id, qualified_at=order.time)
-    fell_at = order.fell_below(program.minimum)
+    fell_at = fell_below(order, program.minimum)
     if fell_at is not None:
         return [qualified, _void(qualified, fell_at)]
     approved = replace(

@@ -1,17 +1,23 @@
 """Orders of all customers, and their refunds."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
 
-from services.referrals.rules.fold import OrderKey, RefundKey
-from services.referrals.rules.order import Order, amounts, purchase_of, refund_lines
+import msgspec
+
 from shared.contracts.envelope import Event
 from shared.contracts.kept import Refund
-from shared.contracts.shop import PurchaseCompleted
+from shared.contracts.lines import line_amounts
+from shared.contracts.orders import Order, OrderKey, content_of_purchase, content_of_refund
+from shared.contracts.shop import PurchaseCompleted, RefundLine
+from shared.postgres import orders
+from shared.postgres.ids import joined
+from shared.postgres.orders import RefundRow, columns_of, key_of, order_of
 from shared.postgres.pool import Connection
+
+_ENCODER: Final = msgspec.json.Encoder()
 
 
 class Window(NamedTuple):
@@ -25,47 +31,51 @@ class Window(NamedTuple):
 
 
 ADD_ORDERS_SQL = """
-INSERT INTO purchase (customer_id, order_id, source, purchased_at, currency, total, lines)
-SELECT customer_id, order_id, source, purchased_at, currency, total::numeric, lines
-FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::json[])
-    AS new (customer_id, order_id, source, purchased_at, currency, total, lines)
+INSERT INTO purchase (customer_id, order_id, source, purchased_at, currency, total, lines, digest)
+SELECT customer_id, order_id, source, purchased_at, currency, total::numeric, nullif(lines, '')::json, digest
+FROM unnest(string_to_array($1, chr(31)), string_to_array($2, chr(31)), string_to_array($3, chr(31)),
+            string_to_array($4, chr(31)), string_to_array($5, chr(31)), string_to_array($6, chr(31)),
+            $7::timestamptz[], $8::bigint[])
+    AS new (customer_id, order_id, source, currency, total, lines, purchased_at, digest)
 ON CONFLICT (customer_id, order_id) DO NOTHING
 RETURNING customer_id, order_id
 """
 
 
 async def add_orders(connection: Connection, events: Collection[Event]) -> set[OrderKey]:
-    """Record the orders that purchase events tell of, each once; returns those that are new."""
+    """Record the orders of purchase events, each of another order; returns those that are new."""
     if not events:
         return set()
-    rows = await connection.fetch(ADD_ORDERS_SQL, *zip(*map(_order_row, events), strict=True))
-    return {(row["customer_id"], row["order_id"]) for row in rows}
+    columns: list[Any] = list(zip(*map(_order_row, events), strict=True))
+    rows = await connection.fetch(ADD_ORDERS_SQL, *map(joined, columns[:6]), *columns[6:])
+    return {key_of(row) for row in rows}
 
 
 def _order_row(event: Event) -> tuple[Any, ...]:
     data = event.data
     assert isinstance(data, PurchaseCompleted)
-    lines = amounts(data.lines) or None
-    return data.customer_id, data.order_id, event.source, event.time, data.currency, data.total, lines
+    lines = _to_json(dict(line_amounts(data.lines)))
+    digest = content_of_purchase(data, event.time).digest
+    return data.customer_id, data.order_id, event.source, data.currency, data.total, lines, event.time, digest
 
 
 LOAD_ORDERS_SQL = """
-SELECT customer_id, order_id, source, purchased_at, currency, total::text AS total, lines
-FROM unnest($1::text[], $2::text[]) AS wanted (customer_id, order_id)
+SELECT customer_id, order_id, source, purchased_at, currency, total::text AS total, lines, digest
+FROM unnest(string_to_array($1, chr(31)), string_to_array($2, chr(31))) AS wanted (customer_id, order_id)
 JOIN purchase USING (customer_id, order_id)
 """
 
 
 async def load_orders(connection: Connection, keys: Collection[OrderKey]) -> dict[OrderKey, Order]:
-    """The orders of these keys that are known, without their refunds."""
+    """Those of the orders that are recorded, without their refunds."""
     if not keys:
         return {}
-    return {_key(row): _order(row) for row in await connection.fetch(LOAD_ORDERS_SQL, *zip(*keys, strict=True))}
+    return {key_of(row): order_of(row) for row in await connection.fetch(LOAD_ORDERS_SQL, *columns_of(keys))}
 
 
 # Of a friend's orders from before the sign-up, one tells all, and so does the first that qualifies.
 LOAD_HISTORY_SQL = """
-SELECT customer_id, order_id, source, purchased_at, currency, total::text AS total, lines
+SELECT customer_id, order_id, source, purchased_at, currency, total::text AS total, lines, digest
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[])
      AS asked (friend_id, signed_up_at, deadline, wanted, minimum)
 CROSS JOIN LATERAL (
@@ -86,74 +96,28 @@ async def load_history(connection: Connection, asked: Collection[Window]) -> dic
     if not asked:
         return {}
     rows = await connection.fetch(LOAD_HISTORY_SQL, *zip(*asked, strict=True))
-    return {_key(row): _order(row) for row in rows}
-
-
-# By itself each, or all refunds of an order would be read where the planner takes it for a small one.
-NAMED_REFUNDS_SQL = """
-SELECT wanted.customer_id, wanted.order_id, wanted.refund_id, refunded_at, amount::text AS amount, lines
-FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (customer_id, order_id, refund_id)
-CROSS JOIN LATERAL (
-    SELECT refunded_at, amount, lines
-    FROM refund
-    WHERE refund.customer_id = wanted.customer_id AND refund.order_id = wanted.order_id
-      AND refund.refund_id = wanted.refund_id
-    LIMIT 1
-) AS named
-"""
-
-
-async def load_refunds(
-    connection: Connection, named: Collection[RefundKey], orders: Mapping[OrderKey, Order]
-) -> dict[RefundKey, Refund]:
-    """Those of the refunds that are known; they are of `orders`."""
-    rows = await connection.fetch(NAMED_REFUNDS_SQL, *zip(*named, strict=True)) if named else ()
-    return {(*_key(row), row["refund_id"]): _refund(row, orders[_key(row)]) for row in rows}
-
-
-LOAD_REFUNDS_SQL = """
-SELECT refund.customer_id, refund.order_id, refund_id, refunded_at, amount::text AS amount, lines
-FROM unnest($1::text[], $2::text[]) AS wanted (customer_id, order_id)
-JOIN refund ON refund.customer_id = wanted.customer_id AND refund.order_id = wanted.order_id
-"""
-
-
-async def with_refunds(connection: Connection, orders: Mapping[OrderKey, Order]) -> dict[OrderKey, Order]:
-    """These orders with all their refunds."""
-    if not orders:
-        return {}
-    refunds: dict[OrderKey, list[Refund]] = defaultdict(list)
-    for row in await connection.fetch(LOAD_REFUNDS_SQL, *zip(*orders, strict=True)):
-        refunds[_key(row)].append(_refund(row, orders[_key(row)]))
-    return {key: replace(order, refunds=tuple(refunds[key])) for key, order in orders.items()}
-
-
-def _key(row: Mapping[str, Any]) -> OrderKey:
-    return row["customer_id"], row["order_id"]
-
-
-def _order(row: Mapping[str, Any]) -> Order:
-    bought = purchase_of(row["currency"], row["total"], row["lines"] or {})
-    return Order(row["order_id"], row["source"], row["purchased_at"], bought, refunds=None)
-
-
-def _refund(row: Mapping[str, Any], order: Order) -> Refund:
-    lines = refund_lines(row["lines"] or {})
-    return Refund(row["refund_id"], row["refunded_at"], order.purchase.currency, row["amount"], lines)
-
-
-ADD_REFUNDS_SQL = """
-INSERT INTO refund (customer_id, order_id, refund_id, refunded_at, amount, lines)
-SELECT customer_id, order_id, refund_id, refunded_at, amount::numeric, lines
-FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::json[])
-    AS new (customer_id, order_id, refund_id, refunded_at, amount, lines)
-"""
+    return {key_of(row): order_of(row) for row in rows}
 
 
 async def add_refunds(connection: Connection, refunds: Iterable[tuple[OrderKey, Refund]]) -> None:
-    """Record refunds that are new."""
-    rows = [
-        (*key, refund.refund_id, refund.time, refund.amount, amounts(refund.lines) or None) for key, refund in refunds
-    ]
-    if rows:
-        await connection.execute(ADD_REFUNDS_SQL, *zip(*rows, strict=True))
+    """Record new refunds."""
+    await orders.add_refunds(connection, [_refund_row(key, refund) for key, refund in refunds])
+
+
+def _refund_row(key: OrderKey, refund: Refund) -> RefundRow:
+    lines = _to_json(amounts(refund.lines))
+    return RefundRow(*key, refund.refund_id, refund.time, refund.amount, lines, content_of_refund(refund).digest)
+
+
+def amounts(lines: Iterable[RefundLine]) -> dict[str, str]:
+    """The amounts of a refund's lines by line id; lines that share an id add up."""
+    added: dict[str, str] = {}
+    for line in lines:
+        before = added.get(line.line_id)
+        added[line.line_id] = line.amount if before is None else str(Decimal(before) + Decimal(line.amount))
+    return added
+
+
+def _to_json(lines: Mapping[str, str]) -> str:
+    """The amounts of lines as JSON; empty where there are no lines."""
+    return _ENCODER.encode(lines).decode() if lines else ""

@@ -8,7 +8,7 @@ from typing import Final
 
 from services.tiers.handlers.standing import load_pasts
 from services.tiers.rules import amount
-from services.tiers.rules.admission import Admission, Key, Known, RefundKey, Step, about, admit, key_of
+from services.tiers.rules.admission import Admission, Step, Stored, admit
 from services.tiers.rules.customer import MOST_LOOSE, Change, Folded, Standing, fold, leaving, needs_curve
 from services.tiers.rules.program import Program
 from services.tiers.rules.refunding import Reading
@@ -18,9 +18,11 @@ from services.tiers.store.programs import load_program
 from shared import telemetry
 from shared.contracts.envelope import Cause, Event, Publication, publication
 from shared.contracts.loyalty import Progress, TierChanged, TimelineEntry
+from shared.contracts.orders import OrderKey, RefundKey, about_order, key_of
 from shared.contracts.outcomes import Refusal
 from shared.contracts.shop import PurchaseRefunded
 from shared.messaging import erasure, outbox, waiting
+from shared.postgres.orders import load_contents, with_refunds
 from shared.postgres.pool import Connection
 
 SOURCE: Final = "/wafa/tiers"
@@ -47,41 +49,46 @@ async def _book(connection: Connection, events: Sequence[Event], now: datetime) 
     await _save(connection, program, folded, now)
     await waiting.keep(connection, admission.waiting)
     telemetry.DUPLICATES.labels("natural_key").inc(admission.repeats)
-    telemetry.DUPLICATES.labels("repeat_differs").inc(admission.differing)
+    telemetry.DUPLICATES.labels("repeat_differs").inc(admission.differing_repeats)
     return admission.refusals
 
 
 async def _admit(connection: Connection, events: Sequence[Event]) -> Admission:
-    bought: set[Key] = set()
+    purchases: set[OrderKey] = set()
     refunds: set[RefundKey] = set()
     for event in events:
         if isinstance(event.data, PurchaseRefunded):
             refunds.add((*key_of(event), event.data.refund_id))
         else:
-            bought.add(key_of(event))
-    stored = await orders.load_known(connection, bought.union(refund[:2] for refund in refunds))
-    named = [refund for refund in refunds if refund[:2] in stored]
-    early: defaultdict[Key, list[Event]] = defaultdict(list)
-    new = [(customer_id, about(order_id)) for customer_id, order_id in bought - stored.keys()]
-    for one in await waiting.take(connection, new):
-        early[key_of(one.event)].append(one.event)
-    known = Known(stored, await orders.load_refunds(connection, named, stored), early)
-    admission = admit(events, known)
+            purchases.add(key_of(event))
+    known = await orders.load_named(connection, purchases.union(refund[:2] for refund in refunds))
+    named = [refund for refund in refunds if refund[:2] in known]
+    early: defaultdict[OrderKey, list[Event]] = defaultdict(list)
+    new = [(customer_id, about_order(order_id)) for customer_id, order_id in purchases - known.keys()]
+    for refund in await waiting.take(connection, new):
+        early[key_of(refund.event)].append(refund.event)
+    stored = Stored(known, await load_contents(connection, named), early)
+    admission = admit(events, stored)
     while admission.unread:
-        known = await _read_refunds(connection, known, admission.unread)
-        admission = admit(events, known)
+        stored = await _read_refunds(connection, stored, admission.unread)
+        admission = admit(events, stored)
     return admission
 
 
-async def _read_refunds(connection: Connection, known: Known, unread: Iterable[tuple[Key, Reading | None]]) -> Known:
-    """What is known, with the refunds that are missing."""
-    whole = {key: known.orders[key] for key, reading in unread if reading is None}
+async def _read_refunds(
+    connection: Connection, stored: Stored, unread: Iterable[tuple[OrderKey, Reading | None]]
+) -> Stored:
+    """What is stored, with the refunds that are missing."""
+    whole = {key: stored.orders[key] for key, reading in unread if reading is None}
     last = [(key, reading) for key, reading in unread if reading is not None and key not in whole]
-    read = {key: {one.reading.pool: one for one in found} for key, found in known.read.items()}
-    for key, one in await orders.load_last_refunds(connection, last, known.orders):
-        read.setdefault(key, {})[one.reading.pool] = one
-    stored = {**known.orders, **await orders.load_refunds_of(connection, whole)}
-    return replace(known, orders=stored, read={key: tuple(found.values()) for key, found in read.items()})
+    by_pool = {key: {read.reading.pool: read for read in reads} for key, reads in stored.read.items()}
+    for key, read in await orders.load_last_refunds(connection, last, stored.orders):
+        by_pool.setdefault(key, {})[read.reading.pool] = read
+    return replace(
+        stored,
+        orders={**stored.orders, **await with_refunds(connection, whole)},
+        read={key: tuple(reads.values()) for key, reads in by_pool.items()},
+    )
 
 
 def _by_customer(program: Program, steps: Iterable[Step]) -> dict[str, list[Step]]:

@@ -10,6 +10,7 @@ from services.tiers.rules.curve import Curve
 from services.tiers.rules.customer import MOST_LOOSE, Leaving, Standing
 from services.tiers.rules.program import Program, Tier
 from services.tiers.rules.rejudging import Past, spend_at
+from services.tiers.rules.spend import changes_of
 from services.tiers.rules.timeline import tier_at
 from services.tiers.rules.window import first_day, start_of
 from services.tiers.store import curves, customers, orders, timelines
@@ -48,7 +49,7 @@ async def load_pasts(connection: Connection, program: Program, standings: Sequen
     uncounted = [one.customer_id for one in standings if one.loose is None]
     for customer_id, found in (await orders.load_all(connection, uncounted)).items() if uncounted else ():
         loose[customer_id] = [
-            movement for order in found if order.purchase.currency == program.currency for movement in order.movements()
+            change for order in found if order.purchase.currency == program.currency for change in changes_of(order)
         ]
     known = await timelines.load(connection, [one.customer_id for one in standings])
     return {
@@ -68,7 +69,7 @@ async def _spend(connection: Connection, program: Program, standing: Standing, n
     if standing.judged_at <= now:
         judged, today = standing.judged_at.toordinal(), now.toordinal()
         left = Leaving(standing.customer_id, start_of(first_day(judged)), start_of(first_day(today)))
-        # Where movements were not counted, all orders would have to be folded instead.
+        # Where changes of spend were not counted, all orders would have to be folded instead.
         most = MOST_LOOSE if standing.loose is not None else _ANY
         days = (await orders.load_leaving(connection, [left], program.currency, most)).get(standing.customer_id, {})
         if days is not None:

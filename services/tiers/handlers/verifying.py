@@ -8,14 +8,14 @@ from functools import partial
 from typing import Final
 
 from services.tiers.handlers.standing import load_pasts
-from services.tiers.rules.admission import Key
 from services.tiers.rules.customer import Standing, replay
-from services.tiers.rules.order import Order
 from services.tiers.rules.program import Program
 from services.tiers.rules.rejudging import Past, is_whole
+from services.tiers.rules.spend import changes_of, kept_of
 from services.tiers.rules.timeline import Timeline
 from services.tiers.store import auditing, curves, customers, orders, timelines
 from services.tiers.store.programs import load_program
+from shared.contracts.orders import Order, OrderKey
 from shared.postgres import checks
 from shared.postgres.checks import Check
 from shared.postgres.pool import Connection, Pool
@@ -81,17 +81,19 @@ async def _misjudged_of(connection: Connection, program: Program, customer_ids: 
 def _is_replayed(
     program: Program, stands: tuple[Standing, Timeline], past: Past | None, orders: Sequence[Order]
 ) -> bool:
-    """Whether a customer stands where the orders lead, and all movements are there for who counts them."""
+    """Whether a customer stands where the orders lead, and all changes of spend are there for who counts them."""
     try:
         counted = [order for order in orders if order.purchase.currency == program.currency]
-        movements = [movement for order in counted for movement in order.movements()]
-        return stands == replay(program, stands[0].customer_id, orders) and (past is None or is_whole(past, movements))
+        spend_changes = [change for order in counted for change in changes_of(order)]
+        return stands == replay(program, stands[0].customer_id, orders) and (
+            past is None or is_whole(past, spend_changes)
+        )
     except LookupError:
         return False  # a refund of a line that the order has not
 
 
-def _is_kept(orders: Sequence[Order], customer_id: str, kept: Mapping[Key, Fraction]) -> bool:
+def _is_kept(orders: Sequence[Order], customer_id: str, kept: Mapping[OrderKey, Fraction]) -> bool:
     try:
-        return all(order.kept == kept[customer_id, order.order_id] for order in orders)
+        return all(kept_of(order) == kept[customer_id, order.order_id] for order in orders)
     except LookupError:
         return False  # likewise

@@ -13,15 +13,16 @@ from typing import Final, Literal, Self
 
 from services.tiers.rules.admission import Step
 from services.tiers.rules.curve import Curve
-from services.tiers.rules.order import Movement, Order
 from services.tiers.rules.program import Program, Tier
+from services.tiers.rules.spend import SpendChange, changes_of, day_of
 from services.tiers.rules.timeline import Entry, Timeline, difference, judge, last_tier
 from services.tiers.rules.window import Window, first_day, start_of
+from shared.contracts.orders import Order
 
 Kind = Literal["promoted", "demoted", "corrected"]
 
 MOST_LOOSE: Final = 256
-"""The most movements of a customer that are not on the curve, and that leave the window one by one."""
+"""The most changes of spend of a customer that are not on the curve, and that leave the window one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Standing:
 
     `judged_at` is the latest instant at which anything happened, `purchased_at` the latest
     purchase's, `spend` what the window that ends with the day of `judged_at` holds, and `last`
-    the last entry of the timeline. The stored curve holds the movements up to and including
+    the last entry of the timeline. The stored curve holds the spend_changes up to and including
     `curve_until` (None: there is no curve); `loose` is the number of the others (None: they were not counted,
     since the customer is older than the curve).
     """
@@ -55,7 +56,7 @@ class Standing:
 
     def after(self, step: Step) -> "Standing":
         """The standing with the times of a step; spend, timeline and curve as they were."""
-        latest, bought = step.latest, step.order.at
+        latest, bought = step.latest, step.order.time
         return Standing(
             self.customer_id,
             max(latest, self.judged_at or latest),
@@ -102,7 +103,7 @@ class Change:
 class Folded:
     """A customer after some steps. `timeline` holds every entry from `changed_at` on; None: it is unchanged.
 
-    Where `curve` is None, the movements are loose, and those of refunds have to be kept beside the orders: `loose`.
+    Where `curve` is None, the spend_changes are loose, and those of refunds have to be kept beside the orders: `loose`.
     """
 
     standing: Standing
@@ -110,11 +111,11 @@ class Folded:
     changed_at: datetime | None
     timeline: Timeline
     curve: Curve | None = None
-    loose: Sequence[Movement] = ()
+    loose: Sequence[SpendChange] = ()
 
     @classmethod
     def of(
-        cls, standing: Standing, timeline: Timeline, changes: Sequence[Change], kept: Curve | Sequence[Movement]
+        cls, standing: Standing, timeline: Timeline, changes: Sequence[Change], kept: Curve | Sequence[SpendChange]
     ) -> Self:
         """The customer after `changes`, whose whole timeline is `timeline` as far as they go back."""
         changed_at = min((change.timeline[0].effective_at for change in changes), default=None)
@@ -124,14 +125,14 @@ class Folded:
 
 
 def needs_curve(program: Program, standing: Standing, steps: Sequence[Step]) -> bool:
-    """Whether the steps have to be judged on the curve: one of them is late, or too many movements are loose."""
+    """Whether the steps have to be judged on the curve: one of them is late, or too many changes of spend are loose."""
     loose = standing.loose or 0
     for number, step in enumerate(steps):
         if number:
             standing = standing.after(steps[number - 1])
         if _is_late(program, standing, step) or _is_on_curve(standing, step):
             return True
-        loose += len(step.movements)
+        loose += len(step.spend_changes)
     return standing.loose is not None and loose > MOST_LOOSE
 
 
@@ -161,9 +162,9 @@ def fold(program: Program, standing: Standing, days: Mapping[int, Fraction], ste
     return judged.result(changes)
 
 
-def loose_of(steps: Iterable[Step]) -> list[Movement]:
-    """The movements of refunds: those of purchases are the orders themselves."""
-    return [movement for step in steps for movement in step.movements[step.is_purchase :]]
+def loose_of(steps: Iterable[Step]) -> list[SpendChange]:
+    """The changes of spend of refunds: those of purchases are the orders themselves."""
+    return [change for step in steps for change in step.spend_changes[step.is_purchase :]]
 
 
 def replay(program: Program, customer_id: str, orders: Iterable[Order]) -> tuple[Standing, Timeline]:
@@ -172,12 +173,12 @@ def replay(program: Program, customer_id: str, orders: Iterable[Order]) -> tuple
     if not counted:
         return Standing(customer_id), ()
     window = Window()
-    movements = list(chain.from_iterable(order.movements() for order in counted))
-    timeline = judge(program, window, (), movements)
-    judged_at = max(movement.at for movement in movements)
+    spend_changes = list(chain.from_iterable(changes_of(order) for order in counted))
+    timeline = judge(program, window, (), spend_changes)
+    judged_at = max(change.at for change in spend_changes)
     window.move(judged_at.toordinal())
     last = timeline[-1] if timeline else None
-    return Standing(customer_id, judged_at, max(order.at for order in counted), window.spend, last), timeline
+    return Standing(customer_id, judged_at, max(order.time for order in counted), window.spend, last), timeline
 
 
 def _is_late(program: Program, standing: Standing, step: Step) -> bool:
@@ -197,7 +198,7 @@ class _InOrder:
     standing: Standing
     window: Window
     timeline: Timeline
-    loose: list[Movement] = field(default_factory=list[Movement])
+    loose: list[SpendChange] = field(default_factory=list[SpendChange])
     count: int = 0
 
     @classmethod
@@ -210,16 +211,16 @@ class _InOrder:
     def apply(self, step: Step) -> Change | None:
         old = self.timeline
         if step.is_purchase:
-            movements = step.movements
-            self.loose += movements[1:]
+            spend_changes = step.spend_changes
+            self.loose += spend_changes[1:]
         else:
             # Another refund can shift what later ones of the order take: only the sum counts here.
             at = max(step.since, self.standing.judged_at or step.since)
-            taken = sum((movement.amount for movement in step.movements), Fraction(0))
-            movements = [Movement(at, step.order.day, taken)]
-            self.loose += step.movements
-        self.count += len(step.movements)
-        self.timeline = judge(self.program, self.window, self.timeline, movements)
+            taken = sum((change.amount for change in step.spend_changes), Fraction(0))
+            spend_changes = [SpendChange(at, day_of(step.order), taken)]
+            self.loose += step.spend_changes
+        self.count += len(step.spend_changes)
+        self.timeline = judge(self.program, self.window, self.timeline, spend_changes)
         self.standing = self.standing.after(step)
         return Change.between(self.program, old, self.timeline, self.window.spend, step)
 

@@ -1,4 +1,4 @@
-"""What a refund changes of its order's movements, at a cost that does not depend on how many came before.
+"""What a refund changes of its order's changes of spend, at a cost that does not depend on how many came before.
 
 What is kept of the money is a fold (see shared/contracts/kept.py). Spend needs more of it: when each part was taken.
 Refunds of one kind that follow each other (a run) take from pools: by share from all the money, by line each from its
@@ -11,14 +11,15 @@ a refund need all refunds of the order.
 
 from bisect import bisect, insort
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
 from itertools import islice
 from typing import Any, Final, Literal
 
-from services.tiers.rules.order import Movement, Order, takings
+from services.tiers.rules.spend import SpendChange, day_of
 from shared.contracts.kept import UNITS, Fold, Place, Refund, place_of, units
+from shared.contracts.orders import Order
 
 Pool = str | None
 """What refunds take from: a line, by its id, or all the money of an order."""
@@ -77,7 +78,7 @@ class _Share:
     """What a refund takes from a pool, what it frees of later ones, and where the pool ends then."""
 
     taken: Fraction
-    freed: list[Movement] = field(default_factory=list[Movement])
+    freed: list[SpendChange] = field(default_factory=list[SpendChange])
     end: tuple[Place, Fraction] | None = None
 
 
@@ -114,8 +115,8 @@ class Refunding:
             raise UnreadRefundsError(None)
         self._stored: Final = (self.fold.last, dict(self._run.ends))
 
-    def add(self, refund: Refund) -> list[Movement]:
-        """Add a refund that fits and is new; returns the movements that it adds, its own first.
+    def add(self, refund: Refund) -> list[SpendChange]:
+        """Add a refund that fits and is new; returns the changes of spend that it adds, its own first.
 
         Raises:
             UnreadRefundsError: it depends on refunds that were not read.
@@ -124,18 +125,18 @@ class Refunding:
         self._taken = None
         is_in_run = run.after is None or place > run.after
         if self._apart:
-            movements = self._take_apart(refund, taken)
+            spend_changes = self._take_apart(refund, taken)
         elif self.fold.last is None or place > self.fold.last:
-            movements = [self._movement(refund, -self._take_last(refund))]
+            spend_changes = [self._spend_change(refund, -self._take_last(refund))]
         elif is_in_run and self.fold.is_final and all(end < place for end, _ in run.ends.values()):
             self.fold.add(refund)
-            movements = [self._movement(refund, Fraction(0))]
+            spend_changes = [self._spend_change(refund, Fraction(0))]
         elif is_in_run and run.kind == self._kind(refund):
-            movements = self._take_in_run(refund)
+            spend_changes = self._take_in_run(refund)
         else:
-            movements = self._take_apart(refund, taken)
+            spend_changes = self._take_apart(refund, taken)
         self._note(refund)
-        return movements
+        return spend_changes
 
     def to_json(self) -> dict[str, Any]:
         """The state as it is stored with the order, which is what `Order.folded` holds."""
@@ -166,8 +167,7 @@ class Refunding:
             if self._kind(refund) != kind and not fold.is_final:
                 kind, first, before_run = self._kind(refund), number, fold.copy()
             fold.add(refund)
-        taken = takings(self._order.purchase, ordered)
-        # Where pools end matters of the last run alone.
+        taken = replace(self._order, refunds=tuple(ordered)).taken()
         # Where pools end matters of the last run alone.
         self.fold, self._run = before_run, _Run()
         for refund in ordered[first:]:
@@ -188,7 +188,7 @@ class Refunding:
         self.kept -= taken
         return taken
 
-    def _take_in_run(self, refund: Refund) -> list[Movement]:
+    def _take_in_run(self, refund: Refund) -> list[SpendChange]:
         """Take a refund that counts among those of the last run."""
         left, shares, missing = self._left(), dict[Pool, _Share](), list[Reading]()
         for pool, asked in self._asked(refund).items():
@@ -201,9 +201,9 @@ class Refunding:
         self.fold.add(refund)
         self._run.ends |= {pool: share.end for pool, share in shares.items() if share.end is not None}
         taken = sum((share.taken for share in shares.values()), Fraction(0))
-        freed = [movement for share in shares.values() for movement in share.freed]
-        self.kept -= taken - sum((movement.amount for movement in freed), Fraction(0))
-        return [self._movement(refund, -taken), *freed]
+        freed = [change for share in shares.values() for change in share.freed]
+        self.kept -= taken - sum((change.amount for change in freed), Fraction(0))
+        return [self._spend_change(refund, -taken), *freed]
 
     def _share(self, refund: Refund, pool: Pool, asked: Fraction, there: Fraction) -> _Share:
         """What a refund of the last run takes from a pool in which so much is left."""
@@ -222,7 +222,7 @@ class Refunding:
             took = end[1] if end is not None and other.place == end[0] else self._asked(other)[pool]
             back = min(took, need)
             if back:
-                share.freed.append(self._movement(other, back))
+                share.freed.append(self._spend_change(other, back))
                 share.taken += back
                 need -= back
             if back < took:
@@ -261,7 +261,7 @@ class Refunding:
             if pool in self._by_pool:
                 insort(self._by_pool[pool], refund, key=place_of)
 
-    def _take_apart(self, refund: Refund, taken: dict[str, Fraction] | None) -> list[Movement]:
+    def _take_apart(self, refund: Refund, taken: dict[str, Fraction] | None) -> list[SpendChange]:
         """Take a refund of any place, where some are not in the fold, or this one cannot be added to it."""
         fold, apart, asked = self.fold.copy(), self._apart, Fraction(refund.amount)
         is_latest = fold.last is None or refund.place > fold.last
@@ -274,7 +274,7 @@ class Refunding:
             return self._take_before_run(refund, taken)
         self.fold, self._apart, self._run = fold, apart, run
         self.kept -= asked
-        return [self._movement(refund, -asked)]
+        return [self._spend_change(refund, -asked)]
 
     def _is_plenty(self, fold: Fold, apart: Fraction) -> bool:
         """Whether every line has more than the refunds asked for that are not in the fold.
@@ -293,17 +293,17 @@ class Refunding:
         free = {line.line_id for line in self._order.purchase.lines if not units(line.amount)}
         return any(line.line_id in free and units(line.amount) for line in refund.lines)
 
-    def _take_before_run(self, refund: Refund, taken: dict[str, Fraction] | None) -> list[Movement]:
+    def _take_before_run(self, refund: Refund, taken: dict[str, Fraction] | None) -> list[SpendChange]:
         """Take a refund that counts before the last run: all that follow it are folded again."""
         if self._all is None:
             raise UnreadRefundsError(None)
-        old = taken or takings(self._order.purchase, self._all)
+        old = taken or replace(self._order, refunds=tuple(self._all)).taken()
         new = self._taken = self._take_all([*self._all, refund])
-        others = [self._movement(one, old[one.refund_id] - new[one.refund_id]) for one in self._all]
-        return [self._movement(refund, -new[refund.refund_id]), *(one for one in others if one.amount)]
+        others = [self._spend_change(one, old[one.refund_id] - new[one.refund_id]) for one in self._all]
+        return [self._spend_change(refund, -new[refund.refund_id]), *(one for one in others if one.amount)]
 
-    def _movement(self, refund: Refund, amount: Fraction) -> Movement:
-        return Movement(self._order.effective_at(refund), self._order.day, amount)
+    def _spend_change(self, refund: Refund, amount: Fraction) -> SpendChange:
+        return SpendChange(self._order.effective_at(refund), day_of(self._order), amount)
 
     def _kind(self, refund: Refund) -> Kind:
         return "lines" if refund.lines and self._order.purchase.lines else "share"

@@ -1,7 +1,7 @@
 """Judging on the curve of spend: what a late step changes, at a cost that does not depend on what came before.
 
-The curve is not kept up with every event. Movements are loose until there are `MOST_LOOSE` of them or one comes
-late; then all of them go onto the curve. A customer with fewer movements has no stored curve: what is loose makes one.
+Not every event updates the curve. Changes of spend are loose until there are `MOST_LOOSE` of them or one is late; then
+all of them go onto the curve. A customer with fewer changes has no stored curve: it is made of the loose ones.
 """
 
 from collections import defaultdict
@@ -14,29 +14,29 @@ from itertools import chain
 from services.tiers.rules.admission import Step
 from services.tiers.rules.curve import Amount, Curve, Reading, money_of, to_microsecond
 from services.tiers.rules.customer import MOST_LOOSE, Change, Folded, Standing, is_settled, loose_of
-from services.tiers.rules.order import Movement
 from services.tiers.rules.program import Program
+from services.tiers.rules.spend import SpendChange
 from services.tiers.rules.timeline import Timeline, climb
-from services.tiers.rules.window import changes, count
+from services.tiers.rules.window import count, on_curve
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What was read of a customer beside the standing: the timeline, the loose movements, and the curve."""
+    """What was read of a customer beside the standing: the timeline, the loose changes of spend, and the curve."""
 
     timeline: Timeline = ()
-    loose: Sequence[Movement] = ()
+    loose: Sequence[SpendChange] = ()
     curve: Curve = field(default_factory=Curve.empty)
 
 
 def rejudge(program: Program, standing: Standing, past: Past, steps: Sequence[Step]) -> Reading[Folded]:
     """Apply steps of any time, all of orders in the program's currency, in log order; each is judged by itself."""
     curve, timeline, found = past.curve, past.timeline, list[Change]()
-    new = [movement for step in steps for movement in step.movements]
-    yield from curve.read(at for movement in chain(past.loose, new) for at, _ in changes(movement))
+    new = [change for step in steps for change in step.spend_changes]
+    yield from curve.read(at for change in chain(past.loose, new) for at, _ in on_curve(change))
     yield from count(curve, past.loose)
     for step in steps:
-        yield from count(curve, step.movements)
+        yield from count(curve, step.spend_changes)
         standing, old = standing.after(step), timeline
         if not is_settled(program, old[-1] if old else None, step):
             timeline = yield from climb(program, curve, old, step.since)
@@ -56,14 +56,14 @@ def spend_at(past: Past, moment: datetime) -> Reading[Fraction]:
     return (yield from _value(past.curve, moment))
 
 
-def is_whole(past: Past, movements: Iterable[Movement]) -> bool:
-    """Whether the curve, read as a whole, and what is loose are just these movements."""
+def is_whole(past: Past, spend_changes: Iterable[SpendChange]) -> bool:
+    """Whether the curve, read as a whole, and what is loose are just these changes of spend."""
     sums: defaultdict[int, Amount] = defaultdict(int, past.curve.changes())
-    for movement in past.loose:
-        for at, amount in changes(movement):
+    for change in past.loose:
+        for at, amount in on_curve(change):
             sums[at] += amount
-    for movement in movements:
-        for at, amount in changes(movement):
+    for change in spend_changes:
+        for at, amount in on_curve(change):
             sums[at] -= amount
     return past.curve.is_sound() and not any(sums.values())
 
@@ -72,7 +72,7 @@ def _keep(
     standing: Standing, curve: Curve, timeline: Timeline, found: Sequence[Change], steps: Iterable[Step]
 ) -> Folded:
     steps = list(steps)
-    loose = None if standing.loose is None else standing.loose + sum(len(step.movements) for step in steps)
+    loose = None if standing.loose is None else standing.loose + sum(len(step.spend_changes) for step in steps)
     if standing.curve_until is None and loose is not None and loose <= MOST_LOOSE:
         return Folded.of(replace(standing, loose=loose), timeline, found, loose_of(steps))
     curve.settle()

@@ -6,8 +6,8 @@ from datetime import datetime
 from itertools import groupby
 
 from services.tiers.rules.curve import Curve, Reading, amount_of, money_of, to_datetime, to_microsecond
-from services.tiers.rules.order import Movement
 from services.tiers.rules.program import Program, Tier
+from services.tiers.rules.spend import SpendChange
 from services.tiers.rules.window import Window
 
 
@@ -23,20 +23,20 @@ Timeline = tuple[Entry, ...]
 """Entries in the order of time, each in another tier than the one before. Before the first: the first tier."""
 
 
-def judge(program: Program, window: Window, timeline: Timeline, movements: Iterable[Movement]) -> Timeline:
-    """The timeline after these movements as well; moves the window over them.
+def judge(program: Program, window: Window, timeline: Timeline, spend_changes: Iterable[SpendChange]) -> Timeline:
+    """The timeline after these changes of spend as well; moves the window over them.
 
     None of them is earlier than what the window and the timeline know, unless the timeline ends
     in the highest tier before it. Those of one instant count together, and a tier once reached
-    stays. From nothing (`Window()`, `()`) and with all movements of a customer, this is the
+    stays. From nothing (`Window()`, `()`) and with all spend_changes of a customer, this is the
     definition of their timeline.
     """
     entries = list(timeline)
     current = last_tier(program, timeline)
-    for at, together in groupby(sorted(movements, key=_instant), key=_instant):
+    for at, together in groupby(sorted(spend_changes, key=_instant), key=_instant):
         window.move(at.toordinal())
-        for movement in together:
-            window.add(movement.day, movement.amount)
+        for change in together:
+            window.add(change.day, change.amount)
         reached = program.reached(window.spend)
         if reached.rank > current.rank:
             if entries and entries[-1].effective_at == at:
@@ -88,5 +88,5 @@ def difference(program: Program, old: Timeline, new: Timeline) -> Timeline:
     return (Entry(changed_at, last_tier(program, new[:same]).id), *rest)
 
 
-def _instant(movement: Movement) -> datetime:
-    return movement.at
+def _instant(change: SpendChange) -> datetime:
+    return change.at

@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from services.tiers.rules.curve import Amount, Curve, Reading, amount_of, start_of_day, to_microsecond
-from services.tiers.rules.order import Movement
+from services.tiers.rules.spend import SpendChange
 
 DAYS: Final = 365
 
@@ -23,18 +23,18 @@ def start_of(day: int) -> datetime:
     return datetime.fromordinal(max(day, 1)).replace(tzinfo=UTC)
 
 
-def changes(movement: Movement) -> list[tuple[int, Amount]]:
-    """What a movement changes of spend, as (microsecond, amount): its day leaves the window after 365 days."""
-    leaves = start_of_day(movement.day + DAYS)
-    at, amount = to_microsecond(movement.at), amount_of(movement.amount)
+def on_curve(change: SpendChange) -> list[tuple[int, Amount]]:
+    """A change on the curve of spend, as (microsecond, amount): it is undone when its day leaves the window."""
+    leaves = start_of_day(change.day + DAYS)
+    at, amount = to_microsecond(change.at), amount_of(change.amount)
     return [(at, amount), (leaves, -amount)] if amount and at < leaves else []
 
 
-def count(curve: Curve, movements: Iterable[Movement]) -> Reading[None]:
-    """Add movements to a curve of spend."""
-    found = [change for movement in movements for change in changes(movement)]
-    yield from curve.read(at for at, _ in found)
-    for at, amount in found:
+def count(curve: Curve, spend_changes: Iterable[SpendChange]) -> Reading[None]:
+    """Add changes to a curve of spend."""
+    amounts = [(at, amount) for change in spend_changes for at, amount in on_curve(change)]
+    yield from curve.read(at for at, _ in amounts)
+    for at, amount in amounts:
         yield from curve.add(at, amount)
 
 

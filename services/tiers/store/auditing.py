@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from services.tiers.rules.admission import Key
 from services.tiers.rules.program import Program
 from services.tiers.rules.window import DAYS
 from services.tiers.store.fractions import from_columns
+from shared.contracts.orders import OrderKey
 from shared.postgres.checks import Query
 from shared.postgres.pool import Connection
 
@@ -158,7 +158,7 @@ async def count_orders(connection: Connection, customer_ids: Sequence[str]) -> d
 KEPT_OF_SQL = "SELECT customer_id, order_id, kept, kept_divisor FROM purchase WHERE customer_id = ANY($1::text[])"
 
 
-async def load_kept(connection: Connection, customer_ids: Sequence[str]) -> dict[Key, Fraction]:
+async def load_kept(connection: Connection, customer_ids: Sequence[str]) -> dict[OrderKey, Fraction]:
     """What is kept of every order of customers, as it is stored."""
     rows: Sequence[Any] = await connection.fetch(KEPT_OF_SQL, customer_ids)
     return {(row["customer_id"], row["order_id"]): from_columns(row["kept"], row["kept_divisor"]) for row in rows}

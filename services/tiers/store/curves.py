@@ -1,4 +1,4 @@
-"""Curves of spend, and the movements that are not on them yet."""
+"""Curves of spend, and the changes of spend that are not on them yet."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ import msgspec
 
 from services.tiers.rules.curve import Amount, Branch, Curve, Key, Leaf, Part, Reading, Stretch
 from services.tiers.rules.customer import Folded, Standing
-from services.tiers.rules.order import Movement
+from services.tiers.rules.spend import SpendChange
 from services.tiers.store.fractions import from_columns, to_columns
 from shared.postgres.pool import Connection
 
@@ -53,10 +53,10 @@ async def run(connection: Connection, readings: Mapping[str, tuple[Curve, Readin
 
 
 async def save(connection: Connection, folded: Sequence[Folded]) -> None:
-    """Write what changed of curves, and the movements that are not on them."""
+    """Write what changed of curves, and the changes of spend that are not on them."""
     await _save_stretches(connection, folded)
     await _tie(connection, [one.standing.customer_id for one in folded if one.curve is not None])
-    await _add_loose(connection, [(one.standing.customer_id, movement) for one in folded for movement in one.loose])
+    await _add_loose(connection, [(one.standing.customer_id, change) for one in folded for change in one.loose])
 
 
 SAVE_SQL = """
@@ -79,7 +79,7 @@ async def _save_stretches(connection: Connection, folded: Sequence[Folded]) -> N
         await connection.execute(SAVE_SQL, *zip(*rows, strict=True))
 
 
-# Purchases move spend as they were bought: what refunds take of them are movements of their own.
+# Purchases move spend as they were bought: what refunds take of them are changes of spend of their own.
 LOOSE_SQL = """
 SELECT wanted.customer_id, purchased_at AS at, (purchased_at AT TIME ZONE 'UTC')::date AS day, total AS amount,
        1::numeric AS divisor
@@ -91,14 +91,16 @@ SELECT customer_id, at, day, amount, divisor FROM loose_refund WHERE customer_id
 """
 
 
-async def load_loose(connection: Connection, standings: Iterable[Standing], currency: str) -> dict[str, list[Movement]]:
-    """The movements of customers, of orders in a currency, that are not on their curves."""
-    found: defaultdict[str, list[Movement]] = defaultdict(list)
+async def load_loose(
+    connection: Connection, standings: Iterable[Standing], currency: str
+) -> dict[str, list[SpendChange]]:
+    """The changes of spend of customers, of orders in a currency, that are not on their curves."""
+    found: defaultdict[str, list[SpendChange]] = defaultdict(list)
     wanted = [(standing.customer_id, standing.curve_until) for standing in standings]
     if wanted:
         for row in await connection.fetch(LOOSE_SQL, *zip(*wanted, strict=True), currency):
             amount = from_columns(row["amount"], row["divisor"])
-            found[row["customer_id"]].append(Movement(row["at"], row["day"].toordinal(), amount))
+            found[row["customer_id"]].append(SpendChange(row["at"], row["day"].toordinal(), amount))
     return found
 
 
@@ -106,18 +108,18 @@ TIE_SQL = "DELETE FROM loose_refund WHERE customer_id = ANY($1::text[])"
 
 
 async def _tie(connection: Connection, customer_ids: Sequence[str]) -> None:
-    """Forget the loose movements of customers, which are on their curves now."""
+    """Forget the loose changes of spend of customers, which are on their curves now."""
     if customer_ids:
         await connection.execute(TIE_SQL, customer_ids)
 
 
-async def _add_loose(connection: Connection, movements: Sequence[tuple[str, Movement]]) -> None:
-    if movements:
+async def _add_loose(connection: Connection, spend_changes: Sequence[tuple[str, SpendChange]]) -> None:
+    if spend_changes:
         await connection.copy_records_to_table(
             "loose_refund",
             records=[
-                (customer_id, movement.at, date.fromordinal(movement.day), *to_columns(movement.amount))
-                for customer_id, movement in movements
+                (customer_id, change.at, date.fromordinal(change.day), *to_columns(change.amount))
+                for customer_id, change in spend_changes
             ],
             columns=("customer_id", "at", "day", "amount", "divisor"),
         )

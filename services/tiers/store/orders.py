@@ -2,57 +2,44 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Final
 
 import msgspec
 
-from services.tiers.rules.admission import Admission, Key, RefundKey, Step
+from services.tiers.rules.admission import Admission, Step
 from services.tiers.rules.customer import Leaving
-from services.tiers.rules.order import Order, amounts, purchase_of, refund_lines
 from services.tiers.rules.refunding import Read, Reading, Refunding
 from services.tiers.store.fractions import from_columns, to_columns
 from shared.contracts.kept import Refund
-from shared.contracts.shop import Line, RefundLine
+from shared.contracts.lines import line_amounts
+from shared.contracts.orders import Order, OrderKey, content_of_refund
+from shared.postgres.ids import joined
+from shared.postgres.orders import (
+    RefundRow,
+    Row,
+    add_refunds,
+    columns_of,
+    key_of,
+    order_of,
+    refund_of,
+    with_refunds,
+)
 from shared.postgres.pool import Connection
-
-Row = Mapping[str, Any]
 
 _ENCODER: Final = msgspec.json.Encoder()
 
-KNOWN_SQL = """
-SELECT purchase.customer_id, purchase.order_id, source, purchased_at, currency, total::text AS total, lines, folded
-FROM unnest($1::text[], $2::text[]) AS wanted (customer_id, order_id)
+NAMED_SQL = """
+SELECT purchase.customer_id, purchase.order_id, source, purchased_at, currency, total::text AS total, lines, folded,
+       digest
+FROM unnest(string_to_array($1, chr(31)), string_to_array($2, chr(31))) AS wanted (customer_id, order_id)
 JOIN purchase ON purchase.customer_id = wanted.customer_id AND purchase.order_id = wanted.order_id
 """
 
 
-async def load_known(connection: Connection, keys: Collection[Key]) -> dict[Key, Order]:
-    """Those of the orders that are known, without their refunds."""
-    return {_key(row): _order(row) for row in await connection.fetch(KNOWN_SQL, *_columns(keys))}
-
-
-# By itself each, or all refunds of an order would be read where the planner takes it for a small one.
-NAMED_REFUNDS_SQL = """
-SELECT wanted.customer_id, wanted.order_id, wanted.refund_id, refunded_at, amount::text AS amount, lines
-FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (customer_id, order_id, refund_id)
-CROSS JOIN LATERAL (
-    SELECT refunded_at, amount, lines
-    FROM refund
-    WHERE refund.customer_id = wanted.customer_id AND refund.order_id = wanted.order_id
-      AND refund.refund_id = wanted.refund_id
-    LIMIT 1
-) AS named
-"""
-
-
-async def load_refunds(
-    connection: Connection, named: Collection[RefundKey], stored: Mapping[Key, Order]
-) -> dict[RefundKey, Refund]:
-    """Those of the refunds that are known; they are of `stored` orders."""
-    rows = await connection.fetch(NAMED_REFUNDS_SQL, *zip(*named, strict=True)) if named else ()
-    return {(*_key(row), row["refund_id"]): _refund(row, stored[_key(row)].purchase.currency) for row in rows}
+async def load_named(connection: Connection, keys: Collection[OrderKey]) -> dict[OrderKey, Order]:
+    """Those of the orders that are recorded, without their refunds."""
+    return {key_of(row): order_of(row, row["folded"]) for row in await connection.fetch(NAMED_SQL, *columns_of(keys))}
 
 
 LAST_REFUNDS_SQL = """
@@ -73,34 +60,19 @@ ORDER BY refunded_at DESC, refund_id COLLATE "C" DESC
 
 
 async def load_last_refunds(
-    connection: Connection, wanted: Sequence[tuple[Key, Reading]], stored: Mapping[Key, Order]
-) -> list[tuple[Key, Read]]:
+    connection: Connection, wanted: Sequence[tuple[OrderKey, Reading]], stored: Mapping[OrderKey, Order]
+) -> list[tuple[OrderKey, Read]]:
     """The last refunds of `stored` orders that are asked for."""
     if not wanted:
         return []
-    columns = zip(*((*key, *one.until, one.pool, one.count) for key, one in wanted), strict=True)
-    found: defaultdict[int, list[Row]] = defaultdict(list)
+    columns = zip(*((*key, *reading.until, reading.pool, reading.count) for key, reading in wanted), strict=True)
+    rows: defaultdict[int, list[Row]] = defaultdict(list)
     for row in await connection.fetch(LAST_REFUNDS_SQL, *columns):
-        found[row["place"]].append(row)
+        rows[row["place"]].append(row)
     return [
-        (key, Read(one, [_refund(row, stored[key].purchase.currency) for row in found[place]]))
-        for place, (key, one) in enumerate(wanted, 1)
+        (key, Read(reading, [refund_of(row, stored[key].purchase.currency) for row in rows[place]]))
+        for place, (key, reading) in enumerate(wanted, 1)
     ]
-
-
-REFUNDS_OF_SQL = """
-SELECT refund.customer_id, refund.order_id, refund_id, refunded_at, amount::text AS amount, refund.lines
-FROM unnest($1::text[], $2::text[]) AS wanted (customer_id, order_id)
-JOIN refund ON refund.customer_id = wanted.customer_id AND refund.order_id = wanted.order_id
-"""
-
-
-async def load_refunds_of(connection: Connection, orders: Mapping[Key, Order]) -> dict[Key, Order]:
-    """These orders with all their refunds."""
-    found: defaultdict[Key, list[Refund]] = defaultdict(list)
-    for row in await connection.fetch(REFUNDS_OF_SQL, *_columns(orders)) if orders else ():
-        found[_key(row)].append(_refund(row, orders[_key(row)].purchase.currency))
-    return {key: replace(order, refunds=tuple(found[key])) for key, order in orders.items()}
 
 
 LEAVING_SQL = """
@@ -139,45 +111,50 @@ def _days(rows: Iterable[Row]) -> dict[int, Fraction]:
 
 
 OF_CUSTOMER_SQL = """
-SELECT customer_id, order_id, source, purchased_at, currency, total::text AS total, lines, folded
+SELECT customer_id, order_id, source, purchased_at, currency, total::text AS total, lines, folded, digest
 FROM purchase
 WHERE customer_id = ANY($1::text[])
 """
 
 
 async def load_all(connection: Connection, customer_ids: Sequence[str]) -> dict[str, list[Order]]:
-    """All orders of customers with all their refunds: for those from before there were curves, and to verify."""
-    stored = {_key(row): _order(row) for row in await connection.fetch(OF_CUSTOMER_SQL, customer_ids)}
-    found: defaultdict[str, list[Order]] = defaultdict(list)
-    for (customer_id, _), order in (await load_refunds_of(connection, stored)).items():
-        found[customer_id].append(order)
-    return found
+    """All orders of customers with all their refunds: for customers from before there were curves, and to verify."""
+    rows: Sequence[Row] = await connection.fetch(OF_CUSTOMER_SQL, customer_ids)
+    stored = {key_of(row): order_of(row, row["folded"]) for row in rows}
+    orders: defaultdict[str, list[Order]] = defaultdict(list)
+    for (customer_id, _), order in (await with_refunds(connection, stored)).items():
+        orders[customer_id].append(order)
+    return orders
 
 
 async def save(connection: Connection, admission: Admission) -> None:
-    """Write what was admitted: new orders, new refunds, and what is kept now of the orders from before."""
+    """Write what was admitted: new orders, new refunds, and what is kept of the orders that were stored before."""
     new = {_key_of(step): step.order for step in admission.steps if step.is_purchase}
     await _add_orders(connection, [_order_row(key, order, admission.refunded.get(key)) for key, order in new.items()])
-    await _lower(connection, [(*key, *_kept(one)) for key, one in admission.refunded.items() if key not in new])
-    await _add_refunds(
+    lowered = [(key, refunding) for key, refunding in admission.refunded.items() if key not in new]
+    await _lower(connection, [(*key, *_kept(refunding)) for key, refunding in lowered])
+    await add_refunds(
         connection, [_refund_row(_key_of(step), refund) for step in admission.steps for refund in step.refunds]
     )
 
 
-# All of an order is kept of which no refund is known.
+# An order without refunds is kept as a whole.
 ADD_SQL = """
-INSERT INTO purchase (customer_id, order_id, source, purchased_at, currency, total, lines, kept, kept_divisor, folded)
-SELECT customer_id, order_id, source, purchased_at, currency, total::numeric, lines::json,
+INSERT INTO purchase (customer_id, order_id, source, purchased_at, currency, total, lines, digest,
+                      kept, kept_divisor, folded)
+SELECT customer_id, order_id, source, purchased_at, currency, total::numeric, nullif(lines, '')::json, digest,
        coalesce(kept, total::numeric), coalesce(kept_divisor, 1), coalesce(folded, '{}')::json
-FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[],
-            $8::numeric[], $9::numeric[], $10::text[])
-    AS new (customer_id, order_id, source, purchased_at, currency, total, lines, kept, kept_divisor, folded)
+FROM unnest(string_to_array($1, chr(31)), string_to_array($2, chr(31)), string_to_array($3, chr(31)),
+            string_to_array($4, chr(31)), string_to_array($5, chr(31)), string_to_array($6, chr(31)),
+            $7::timestamptz[], $8::bigint[], $9::numeric[], $10::numeric[], $11::text[])
+    AS new (customer_id, order_id, source, currency, total, lines, purchased_at, digest, kept, kept_divisor, folded)
 """
 
 
 async def _add_orders(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     if rows:
-        await connection.execute(ADD_SQL, *zip(*rows, strict=True))
+        columns: list[Any] = list(zip(*rows, strict=True))
+        await connection.execute(ADD_SQL, *map(joined, columns[:6]), *columns[6:])
 
 
 LOWER_SQL = """
@@ -194,46 +171,15 @@ async def _lower(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> Non
         await connection.execute(LOWER_SQL, *zip(*rows, strict=True))
 
 
-ADD_REFUNDS_SQL = """
-INSERT INTO refund (customer_id, order_id, refund_id, refunded_at, amount, lines)
-SELECT customer_id, order_id, refund_id, refunded_at, amount::numeric, lines::json
-FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[])
-    AS new (customer_id, order_id, refund_id, refunded_at, amount, lines)
-"""
-
-
-async def _add_refunds(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    if rows:
-        await connection.execute(ADD_REFUNDS_SQL, *zip(*rows, strict=True))
-
-
-def _key(row: Row) -> Key:
-    return row["customer_id"], row["order_id"]
-
-
-def _key_of(step: Step) -> Key:
+def _key_of(step: Step) -> OrderKey:
     return step.event.customer_id, step.order.order_id
 
 
-def _columns(keys: Iterable[Key]) -> tuple[list[str], list[str]]:
-    pairs = list(keys)
-    return [customer_id for customer_id, _ in pairs], [order_id for _, order_id in pairs]
-
-
-def _order(row: Row) -> Order:
-    bought = purchase_of(row["currency"], row["total"], row["lines"] or ())
-    return Order(row["order_id"], row["source"], row["purchased_at"], bought, row["folded"])
-
-
-def _refund(row: Row, currency: str) -> Refund:
-    lines = refund_lines(row["lines"] or ())
-    return Refund(row["refund_id"], row["refunded_at"], currency, row["amount"], lines)
-
-
-def _order_row(key: Key, order: Order, refunding: Refunding | None) -> tuple[Any, ...]:
-    bought = order.purchase
+def _order_row(key: OrderKey, order: Order, refunding: Refunding | None) -> tuple[Any, ...]:
+    purchase = order.purchase
     return (
-        *(*key, order.source, order.at, bought.currency, bought.total, _pairs(bought.lines)),
+        *(*key, order.source, purchase.currency, purchase.total, _to_json(line_amounts(purchase.lines))),
+        *(order.time, order.content.digest),
         *(_kept(refunding) if refunding else (None, None, None)),
     )
 
@@ -242,11 +188,11 @@ def _kept(refunding: Refunding) -> tuple[Any, ...]:
     return *to_columns(refunding.kept), _ENCODER.encode(refunding.to_json()).decode()
 
 
-def _refund_row(key: Key, refund: Refund) -> tuple[Any, ...]:
-    return (*key, refund.refund_id, refund.time, refund.amount, _pairs(refund.lines))
+def _refund_row(key: OrderKey, refund: Refund) -> RefundRow:
+    lines = _to_json([(line.line_id, line.amount) for line in refund.lines])
+    return RefundRow(*key, refund.refund_id, refund.time, refund.amount, lines, content_of_refund(refund).digest)
 
 
-def _pairs(lines: Iterable[Line | RefundLine]) -> str | None:
-    """Lines as JSON; as text, since the driver takes a list of lists for an array of two dimensions."""
-    pairs = amounts(lines)
-    return _ENCODER.encode(pairs).decode() if pairs else None
+def _to_json(amounts: Sequence[tuple[str, str]]) -> str:
+    """The amounts of lines as JSON; empty where there are no lines."""
+    return _ENCODER.encode(amounts).decode() if amounts else ""

@@ -3,12 +3,13 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from services.referrals.rules.fold import Known, OrderKey, fold
-from services.referrals.rules.order import Order
+from services.referrals.rules.fold import Stored, fold
 from services.referrals.rules.program import Program
 from services.referrals.rules.referral import Referral, State
 from shared.contracts.envelope import Event
+from shared.contracts.orders import Content, Order, OrderKey, RefundKey, content_of_refund
 from shared.contracts.outcomes import Refusal
 from shared.contracts.reasons import Reason
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded
@@ -62,7 +63,7 @@ def replay(terms: Terms, purchases: Sequence[Event], sign_ups: Sequence[Event]) 
     for event in seen.new_ones(sign_ups):
         place = (event.record.topic, event.record.partition, event.record.offset)
         advocates = {} if place in terms.too_late else terms.advocates
-        found = fold([event], Known(terms.programs, advocates)).refused
+        found = fold([event], Stored(terms.programs, advocates)).refused
         refused += found
         seen.forget(one.event for one in found)
         joined += [] if found else [event]
@@ -88,7 +89,7 @@ def _admitted(seen: Seen, events: Sequence[Event]) -> tuple[list[Event], list[Re
                 continue
         of_one = by_order[data.order_id]
         of_one.append(event)
-        found = fold(of_one, Known()).refused
+        found = fold(of_one, Stored()).refused
         refused += found
         misfits = {id(one.event) for one in found}
         by_order[data.order_id] = [one for one in of_one if id(one) not in misfits]
@@ -103,24 +104,33 @@ Standing = frozenset[Referral]
 
 @dataclass(frozen=True, slots=True)
 class _Orders:
-    """What is known of a friend's orders, whenever the sign-ups came."""
+    """What is recorded of a friend's orders, whenever the sign-ups came."""
 
-    known: dict[OrderKey, Order] = field(default_factory=dict[OrderKey, Order])
+    recorded: dict[OrderKey, Order] = field(default_factory=dict[OrderKey, Order])
+    refunds: dict[RefundKey, Content] = field(default_factory=dict[RefundKey, Content])
     waiting: dict[OrderKey, list[Event]] = field(default_factory=dict[OrderKey, list[Event]])
 
     def take(self, event: Event) -> None:
-        """Know one more purchase or refund."""
+        """Record one more purchase or refund."""
         data = event.data
         assert isinstance(data, (PurchaseCompleted, PurchaseRefunded))
         key = (event.customer_id, data.order_id)
-        found = fold([event], Known(orders=self.known, waiting=self.waiting))
+        outcome = fold([event], self.stored(event))
         if isinstance(data, PurchaseCompleted):
-            self.known[key] = Order.of(event)
+            self.recorded.setdefault(key, Order.of(event))
             self.waiting.pop(key, None)
-        elif found.waiting:
-            self.waiting.setdefault(key, []).append(event)
-        for of_order, refund in found.refunds:
-            self.known[of_order] = self.known[of_order].with_refund(refund)
+        elif outcome.waiting:
+            self.waiting[key] = [one.event for one in outcome.waiting]
+        for of_order, refund in outcome.refunds:
+            order = self.recorded[of_order]
+            self.recorded[of_order] = replace(order, refunds=(*(order.refunds or ()), refund))
+            self.refunds[(*of_order, refund.refund_id)] = content_of_refund(refund)
+
+    def stored(self, event: Event, **referrals: Any) -> Stored:
+        """What a service would have loaded for an event, with what is stored of referrals."""
+        about = event.data
+        key = (event.customer_id, getattr(about, "order_id", ""))
+        return Stored(orders=self.recorded, refunds=self.refunds, waiting={key: self.waiting.get(key, [])}, **referrals)
 
 
 def outcomes(terms: Terms, orders: Sequence[Event], joined: Sequence[Event]) -> frozenset[Outcome]:
@@ -147,14 +157,13 @@ def _step(terms: Terms, standing: Standing, event: Event, known: _Orders) -> Sta
     upright = [replace(one, kept=None) for one in standing if one.state is not State.REJECTED]
     found = fold(
         [event],
-        Known(
-            terms.programs,
-            terms.advocates,
+        known.stored(
+            event,
+            programs=terms.programs,
+            advocates=terms.advocates,
             standing={one.friend_id: one for one in upright},
             referred=frozenset({friend} if any(one.advocate_id != friend for one in standing) else ()),
             recorded=frozenset(one.referral_id for one in standing),
-            orders=known.known,
-            waiting=known.waiting,
         ),
     )
     last = {one.referral_id: one for one in standing}

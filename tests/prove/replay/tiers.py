@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from services.tiers.rules.admission import Key, Known, RefundKey, admit, key_of
-from services.tiers.rules.order import Order
+from services.tiers.rules.admission import Stored, admit
 from services.tiers.rules.program import Program
+from services.tiers.rules.spend import changes_of
 from services.tiers.rules.timeline import Timeline, judge
 from services.tiers.rules.window import Window
 from shared.contracts.envelope import Event
-from shared.contracts.kept import Refund
+from shared.contracts.orders import Content, Order, OrderKey, RefundKey, content_of_refund, key_of
 from shared.contracts.outcomes import Refusal
 from tests.prove.replay.dedupe import Seen
 
@@ -27,21 +27,21 @@ class Replayed:
 
 def replay(program: Program, events: Sequence[Event]) -> Replayed:
     """Replay a customer's purchases and refunds in the order of their log."""
-    known: dict[Key, Order] = {}
-    refunds: dict[RefundKey, Refund] = {}
-    early: defaultdict[Key, list[Event]] = defaultdict(list)
+    known: dict[OrderKey, Order] = {}
+    refunds: dict[RefundKey, Content] = {}
+    early: defaultdict[OrderKey, list[Event]] = defaultdict(list)
     refused: list[Refusal] = []
     seen = Seen()
     for event in seen.new_ones(events):
         key = key_of(event)
         orders = {key: known[key]} if key in known else {}
-        found = admit([event], Known(orders, refunds, {key: early.pop(key, [])}))
+        found = admit([event], Stored(orders, refunds, {key: early.pop(key, [])}))
         early[key] = sorted((one.event for one in found.waiting), key=lambda one: (one.time, one.data.refund_id))
         for step in found.steps:
             known[key] = replace(step.order, refunds=(*(step.order.refunds or ()), *step.refunds))
-            refunds |= {(*key, refund.refund_id): refund for refund in step.refunds}
+            refunds |= {(*key, refund.refund_id): content_of_refund(refund) for refund in step.refunds}
         refused += found.refusals
         seen.forget(one.event for one in found.refusals)
     counted = [order for order in known.values() if order.purchase.currency == program.currency]
-    movements = chain.from_iterable(order.movements() for order in counted)
-    return Replayed(judge(program, Window(), (), list(movements)), refused, seen)
+    spend_changes = chain.from_iterable(changes_of(order) for order in counted)
+    return Replayed(judge(program, Window(), (), list(spend_changes)), refused, seen)
