@@ -23,6 +23,7 @@ from pydantic_core import to_json
 from deploy.local.program import StartError
 from deploy.local.readers import UNREACHABLE, Partition, Reader, broker_of, open_readers
 from shared.contracts.envelope import STRUCTURED
+from shared.messaging.kafka import Broker
 
 MARKER: Final = "wafa.marker.v1"
 POLL_SECONDS: Final = 0.1
@@ -55,18 +56,29 @@ async def drain(env: Mapping[str, str], seconds: float, told: Told = lambda _lef
         DrainTimeoutError: something is still to be done after so many seconds.
         StartError: the broker or a database does not answer.
     """
-    deadline = time.monotonic() + seconds
     broker = broker_of(env)
     try:
         async with open_readers(broker) as readers:
-            producer = broker.producer()
-            await producer.start()
-            try:
-                return await _rounds(producer, readers, _Patience(deadline, told))
-            finally:
-                await producer.stop()
+            return await drain_readers(broker, readers, seconds, told)
     except (*UNREACHABLE, KafkaError) as error:
         raise StartError(f"the stack does not answer: {error or type(error).__name__}") from error
+
+
+async def drain_readers(
+    broker: Broker, readers: Sequence[Reader], seconds: float, told: Told = lambda _left: None
+) -> int:
+    """Wait until these services have nothing left to do; returns the number of rounds.
+
+    Raises:
+        DrainTimeoutError: something is still to be done after so many seconds.
+    """
+    patience = _Patience(time.monotonic() + seconds, told)
+    producer = broker.producer()
+    await producer.start()
+    try:
+        return await _rounds(producer, readers, patience)
+    finally:
+        await producer.stop()
 
 
 async def _rounds(producer: AIOKafkaProducer, readers: Sequence[Reader], patience: "_Patience") -> int:

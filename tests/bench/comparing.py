@@ -9,8 +9,8 @@ from tests.bench.cpu import Meter
 from tests.bench.figures import Figure, Measured, rate, ratio
 from tests.bench.pace import watch
 from tests.bench.plan import Plan
-from tests.bench.processes import running
 from tests.bench.rounds import Results, Side
+from tests.support.fleet import Member, running
 
 ONE_BY_ONE: Final = 1_000
 """Events of a peer with a transaction for each: it is slow."""
@@ -58,7 +58,7 @@ async def _measure(plan: Plan, name: str, module: str) -> Mapping[str, Measured]
     events = plan.events(BATCHES, _FEWEST) if name == _BATCHES else plan.events(ONE_BY_ONE)
     async with plan.bed.database() as (url, pool):
         arguments = _arguments(plan, module, url)
-        async with running(module, arguments, {}, plan.bed.folder) as process:
+        async with running(Member(module, module, arguments, {}, plan.bed.folder)) as process:
             meter = Meter(plan.bed, pool, {"peer": [process.pid]})
             measured = await watch(events, lambda: pool.fetchval(TRANSACTIONS_SQL), meter)
         await effects.check_peer(pool, events)

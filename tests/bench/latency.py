@@ -24,8 +24,9 @@ from tests.bench.figures import Figure, Measured
 from tests.bench.joining import barred, joined
 from tests.bench.pace import settle, watch
 from tests.bench.plan import Plan
-from tests.bench.processes import Process, worker
+from tests.bench.processes import worker
 from tests.bench.rounds import WrongEffectError
+from tests.support.fleet import Member
 
 DRAINED: Final = 15_000
 SECONDS: Final = 15.0
@@ -75,7 +76,7 @@ class _System:
     """All services, running on databases of their own."""
 
     pools: Mapping[str, Pool]
-    processes: Mapping[str, Process]
+    processes: Mapping[str, Member]
 
     def meter(self, plan: Plan) -> Meter:
         """Meters every worker."""
@@ -166,7 +167,7 @@ async def _system(plan: Plan) -> AsyncIterator[_System]:
     """All services, which begin to read at one moment."""
     async with AsyncExitStack() as stack:
         pools: dict[str, Pool] = {}
-        processes: dict[str, Process] = {}
+        processes: dict[str, Member] = {}
         async with AsyncExitStack() as bars:
             for service in SERVICES:
                 url, pools[service] = await stack.enter_async_context(plan.bed.database(service))

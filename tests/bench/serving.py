@@ -18,8 +18,9 @@ from tests.bench.draining import Drain
 from tests.bench.figures import Figure, Measured, rate, ratio
 from tests.bench.http_load import Wanted
 from tests.bench.plan import Plan
-from tests.bench.processes import Process, serving
+from tests.bench.processes import serving
 from tests.bench.rounds import Results, Side, WrongEffectError, play
+from tests.support.fleet import Member
 
 EVENTS: Final = 20_000
 
@@ -45,8 +46,8 @@ class _Served:
 
     plan: Plan
     pool: Pool
-    points: tuple[int, Process]
-    bare: tuple[int, Process]
+    points: tuple[int, Member]
+    bare: tuple[int, Member]
     token: str
     customers: Sequence[str]
     hot: str

@@ -38,7 +38,7 @@ def stack(broker: Broker, postgres_url: str, tmp_path_factory: pytest.TempPathFa
     try:
         asyncio.run(made.ready(*(made.worker(service) for service in SERVICES)))
         yield made
-        codes = made.terminate()
+        codes = asyncio.run(made.fleet.end_workers())
         assert sorted(codes.values()) == [0] * len(SERVICES), codes
     finally:
         made.stop()

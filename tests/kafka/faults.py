@@ -1,44 +1,23 @@
-"""Kills workers, the broker and the database server, each in the middle of work."""
+"""Kills workers, the broker and the database server, each while it works."""
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.local.postgres import Postgres
-from shared.messaging.worker import EXIT_RESTART
-from tests.support.stack import Stack, WorkerProcess, until
+from tests.support.fleet import Member, until
+from tests.support.stack import Stack
 
 POSITIONS_SQL = "SELECT topic, partition, next_offset FROM position"
 
 
 @dataclass(slots=True)
-class Supervisor:
-    """Starts again every worker that ended, as a production supervisor does."""
-
-    stack: Stack
-    restarts: int = field(default=0, init=False)
-    codes: list[int] = field(default_factory=list, init=False)
-    paused: bool = field(default=False, init=False)
-
-    async def run(self) -> None:
-        """Watch until cancelled."""
-        while True:
-            for one in self.stack.workers:
-                if not self.paused and one.process is not None and (code := one.process.poll()) is not None:
-                    self.codes.append(code)
-                    assert code in (-9, EXIT_RESTART), f"{one.service} ended with {code}: {one.lines()[-1]}"
-                    self.restarts += 1
-                    one.start()
-            await asyncio.sleep(0.2)
-
-
-@dataclass(slots=True)
 class Lag:
-    """How far services are, and how much they have to do."""
+    """The positions of services, and their backlogs."""
 
     stack: Stack
     topics: dict[str, tuple[str, ...]]
@@ -49,7 +28,7 @@ class Lag:
         return {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
     async def left(self, service: str) -> int:
-        """How many records a service has to handle."""
+        """Number of records that a service has still to handle."""
         handled = await self.handled(service)
         consumer = AIOKafkaConsumer(bootstrap_servers=self.stack.broker.bootstrap)
         await consumer.start()
@@ -71,18 +50,18 @@ class Lag:
         async def moved() -> bool:
             return await self.handled(service) != before
 
-        await until(moved, seconds, f"{service} to go on")
+        await until(moved, seconds, f"progress of {service}")
 
 
 @dataclass(slots=True)
 class Faults:
-    """Strikes; each says whether it took effect: something ran, had moved since the fault before, and had work left."""
+    """Faults; each returns whether it took effect: its victim ran, made progress, and had work left."""
 
     lag: Lag
     random: Random
 
     async def kill_a_worker(self) -> str | None:
-        """`kill -9` of a random worker in the middle of its work; its service, or None without effect."""
+        """Kill a random worker that works; returns its service, or None where it had no work left."""
         victim = await self._busy_worker()
         if victim is None:
             return None
@@ -90,7 +69,7 @@ class Faults:
         return victim.service if await self.lag.left(victim.service) > 0 else None
 
     async def restart_the_broker(self) -> bool:
-        """End the broker at once in the middle of work, and start it again."""
+        """Kill the broker while a worker works, and start it again."""
         busy = await self._busy_worker()
         if busy is None:
             return False
@@ -100,7 +79,7 @@ class Faults:
         return had_work
 
     async def restart_the_server(self, server: Postgres) -> bool:
-        """End the database server as a crash does in the middle of work, and start it again."""
+        """Crash the database server while a worker works, and start it again."""
         busy = await self._busy_worker()
         if busy is None:
             return False
@@ -109,14 +88,14 @@ class Faults:
         await asyncio.to_thread(server.start)
         return had_work
 
-    async def _busy_worker(self) -> WorkerProcess | None:
-        """A random running worker whose service's position has just moved; None when nothing moves any more."""
-        running = [one for one in self.lag.stack.workers if one.runs]
+    async def _busy_worker(self) -> Member | None:
+        """A random running worker whose service has just made progress; None where none makes any."""
+        running = [worker for worker in self.lag.stack.workers if worker.runs]
         self.random.shuffle(running)
-        for one in running:
+        for worker in running:
             with suppress(AssertionError, asyncpg.PostgresError, OSError):
-                if await self.lag.left(one.service) > 0:
-                    await self.lag.works(one.service, 15.0)
-                    if one.runs:
-                        return one
+                if await self.lag.left(worker.service) > 0:
+                    await self.lag.works(worker.service, 15.0)
+                    if worker.runs:
+                        return worker
         return None

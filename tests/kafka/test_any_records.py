@@ -24,8 +24,9 @@ from shared.messaging.inbox import digest
 from shared.messaging.record_batches import Found, Unreadable
 from tests.kafka import odd_records
 from tests.kafka.odd_records import Content
+from tests.support.fleet import Member
 from tests.support.raw_kafka import RawProducer
-from tests.support.stack import Stack, WorkerProcess
+from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
@@ -185,10 +186,10 @@ async def test_any_records_among_ordinary_events(kafka: ApacheKafka, durable: Po
         await stack.drain(seconds=300)
         handled = time.monotonic()
         await stack.ready(*workers)
-        assert all(one.runs for one in workers)
-        sizes = {one.service: _most_megabytes(one.process.pid) for one in workers if one.process is not None}
-        skipped = {one.service: await asyncio.to_thread(_skipped, one) for one in workers}
-        assert set(stack.terminate().values()) == {0}, "none ended by itself"
+        assert all(worker.runs for worker in workers)
+        sizes = {worker.service: _most_megabytes(worker.pid) for worker in workers}
+        skipped = {worker.service: await asyncio.to_thread(_skipped, worker) for worker in workers}
+        assert set((await stack.fleet.end_workers()).values()) == {0}, "none ended by itself"
     finally:
         stack.stop()
     found = await read_back(kafka.bootstrap, written.offsets)
@@ -221,7 +222,7 @@ async def _create_with_timestamps_of_producers(bootstrap: str, topic: str) -> No
         await admin.close()
 
 
-def _skipped(worker: WorkerProcess) -> int:
+def _skipped(worker: Member) -> int:
     lines = worker.probe("/metrics")[1].splitlines()
     return sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith("wafa_skipped_total{"))
 

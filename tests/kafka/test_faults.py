@@ -18,11 +18,12 @@ from deploy.sample.grocer import Year, end_of_sample
 from deploy.sample.made_up import MadeUp, referrals
 from deploy.sample.publisher import connect
 from services.points.handlers.resettling import resettle
-from shared.messaging.worker import WorkerSpec
+from shared.messaging.worker import EXIT_RESTART, WorkerSpec
 from shared.postgres.pool import Pool, open_pool
 from tests.kafka import books
-from tests.kafka.faults import Faults, Lag, Supervisor
+from tests.kafka.faults import Faults, Lag
 from tests.support import postgres, wire
+from tests.support.fleet import Fleet
 from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
@@ -108,15 +109,15 @@ async def standings(urls: dict[str, str]) -> list[list[tuple]]:
 
 
 @asynccontextmanager
-async def supervised(stack: Stack):
-    supervisor = Supervisor(stack)
-    watch = asyncio.create_task(supervisor.run())
+async def supervised(fleet: Fleet):
+    """Restart workers that end, as a production supervisor does."""
+    keeping = asyncio.create_task(fleet.keep())
     try:
-        yield supervisor
-        assert not watch.done(), watch.exception()
+        yield
+        assert not keeping.done(), keeping.exception()
     finally:
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
 
 
 async def test_the_books_are_those_of_a_quiet_run(
@@ -133,7 +134,7 @@ async def test_the_books_are_those_of_a_quiet_run(
     parts = stream.slices(KILLS * 2)  # a kill that finds no work does not count, and the next part has another
     try:
         await stack.ready(*(stack.worker(service) for service in WORKERS))
-        async with supervised(stack) as supervisor:
+        async with supervised(stack.fleet):
             for number, part in enumerate(parts):
                 async with connect(kafka.bootstrap, idempotent=True) as publisher:
                     await publisher.publish(part, lambda _: None)
@@ -146,8 +147,10 @@ async def test_the_books_are_those_of_a_quiet_run(
             await stack.drain(seconds=240)
             await stack.ready(*stack.workers)
         assert (len(killed), broker_restarts, server_restarts) == (KILLS, 1, 1)
-        assert supervisor.codes.count(-9) >= KILLS
-        codes = stack.terminate()
+        ends = [code for _, code in stack.fleet.ends]
+        assert ends.count(-9) >= KILLS
+        assert set(ends) <= {-9, EXIT_RESTART}
+        codes = await stack.fleet.end_workers()
         assert set(codes.values()) == {0}, codes
     finally:
         stack.stop()
@@ -156,6 +159,6 @@ async def test_the_books_are_those_of_a_quiet_run(
     repeats = await books.check_every_transaction_is_published(stack)
     await books.check_every_event_had_its_effect_once(stack)
     # The numbers are the evidence: `make test-kafka` shows them.
-    print(f"\n{EVENTS} events, killed {killed}, {supervisor.restarts} restarts, {repeats} published again")  # noqa: T201
+    print(f"\n{EVENTS} events, killed {killed}, {len(ends)} restarts, {repeats} published again")  # noqa: T201
     disturbed = await standings({service: stack.database_url(service) for service in stack.services})
     assert disturbed == await quiet_run(stream, postgres_url)

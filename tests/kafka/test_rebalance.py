@@ -13,7 +13,8 @@ from deploy.local.postgres import Postgres
 from tests.journeys.shop import STRUCTURED, Shop
 from tests.kafka import books
 from tests.kafka.faults import Lag
-from tests.support.stack import Stack, WorkerProcess, until
+from tests.support.fleet import Member, until
+from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
@@ -46,7 +47,7 @@ class Load:
         assert self._producer.flush(30) == 0
 
 
-async def has_worked(worker: WorkerProcess) -> bool:
+async def has_worked(worker: Member) -> bool:
     """Whether a worker has committed a batch."""
     return await asyncio.to_thread(worker.metric, "wafa_batch_records_count") > 0
 

@@ -10,11 +10,10 @@ from typing import Any, Final
 import asyncpg
 
 from shared.postgres.pool import Pool
-from tests.prove.fleet import Member
 from tests.prove.patience import LOOK, until
 from tests.prove.plan import Fault
 from tests.prove.scene import Scene
-from tests.prove.stage import SESSION_MS
+from tests.support.fleet import SESSION_MS, Member
 
 ASSIGNED: Final = frozenset({"partitions_assigned"})
 FOUND_OUT: Final = frozenset({"batch_was_handled_elsewhere", "partitions_revoked", "partitions_assigned"})
@@ -80,7 +79,7 @@ async def rebalance(scene: Scene, service: str, name: str) -> Strike:
         return Strike(name, None)
     with_guest = await scene.progress.gone_on([service], time.monotonic())
     struck_at = time.monotonic()
-    code = await scene.stage.fleet.end(guest)
+    code = (await scene.stage.fleet.end(guest))[name]
     without = await scene.progress.gone_on([service], struck_at)
     if code != 0:
         return Strike(name, None)

@@ -13,6 +13,7 @@ from typing import Final
 
 import httpx
 
+from deploy.local.drain import DrainTimeoutError
 from tests.prove import findings, history, log, quiet
 from tests.prove.checks import applied, published, recovered, refused, replayed, verified
 from tests.prove.checks.check import Check, check
@@ -148,7 +149,7 @@ class _Load:
         began = time.monotonic()
         try:
             await quiet.settle(self.stage, self.plan.quiet_seconds, self.stage.cast.services)
-        except quiet.NotQuietError as error:
+        except DrainTimeoutError as error:
             self.outcome.checks.append(check(6, "everything is handled in the end", 1, [error]))
         else:
             self.outcome.checks.append(check(6, "everything is handled in the end", 1, []))

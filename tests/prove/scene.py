@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import psutil
 
-from tests.prove.fleet import Member
 from tests.prove.patience import LOOK
 from tests.prove.progress import MOST_SECONDS, Progress
 from tests.prove.proxy import Link
 from tests.prove.stage import Stage
 from tests.prove.writes import Writer
+from tests.support.fleet import Member
 
 _CLOSELY: Final = 0.002
 """Transactions are short: this often it is looked whether one is open."""
@@ -64,7 +64,7 @@ class Scene:
         """The first of some words that a process logs after a position; None when it does not in time."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for line in member.said_since(since):
+            for line in member.lines(since):
                 if line.get("event") in words:
                     return _told(line)
             await asyncio.sleep(LOOK)

@@ -17,19 +17,15 @@ from aiokafka.admin import AIOKafkaAdminClient
 from deploy import topics
 from deploy.keys import create_key
 from deploy.local.kafka import ApacheKafka
-from deploy.local.ports import LOOPBACK, answers, free_port
+from deploy.local.ports import LOOPBACK, free_port
 from deploy.local.postgres import Postgres
 from services import SERVICES
 from shared.contracts.topics import ALL
 from shared.postgres.migrate import migrate
 from shared.postgres.pool import Pool, open_pool
-from tests.prove.fleet import Fleet, planted
-from tests.prove.patience import until
 from tests.prove.plants.plant import FOLDER
 from tests.prove.proxy import Proxy
-
-SESSION_MS: Final = 6_000
-"""The shortest that Kafka allows: so a dead worker's partitions wait no longer than they must."""
+from tests.support.fleet import Fleet, Member, environment, listening, planted
 
 _READY_SECONDS: Final = 90.0
 
@@ -152,9 +148,9 @@ async def staged(ground: Ground, cast: Cast) -> AsyncIterator[Stage]:
         for service in SERVICES:
             url = database_url(ground.server.url(), service)
             pools[service] = await open_pool(url, application="wafa-prove", min_size=0, max_size=4)
-        _start(fleet, cast, api_port)
+        api = _start(fleet, cast, api_port)
         stage = Stage(ground, cast, proxy, fleet, env, f"http://{LOOPBACK}:{api_port}", token, pools, log_begins)
-        await _until_ready(fleet, api_port)
+        await _until_ready(fleet, api)
         yield stage
     finally:
         fleet.stop()
@@ -199,47 +195,30 @@ def _environment(folder: Path, ground: Ground, proxy: Proxy) -> tuple[dict[str, 
     """The services' settings, the port of the APIs and an admin's key."""
     keys, api_port = folder / "api-keys.json", free_port()
     token = create_key(keys, ["admin"], "proof")
-    before_proxy = ground.server.url().replace(f":{ground.server.port}/", f":{proxy.port}/")
-    env = {
-        "WAFA_KAFKA_BOOTSTRAP": ground.broker.bootstrap,
-        "WAFA_KAFKA_IDEMPOTENCE": "true",
-        "WAFA_KAFKA_SESSION_TIMEOUT_MS": str(SESSION_MS),
-        "WAFA_API_KEYS_FILE": str(keys),
-        FOLDER: str(folder),
-        "WAFA_JWT_KEY": secrets.token_urlsafe(48),
-        "WAFA_NOTIFICATIONS_SMTP_HOST": LOOPBACK,
-        "WAFA_NOTIFICATIONS_SMTP_PORT": str(free_port()),
-        **{f"WAFA_DATABASE_URL_{one.upper()}": database_url(before_proxy, one) for one in SERVICES},
-    }
+    behind_proxy = ground.server.url().replace(f":{ground.server.port}/", f":{proxy.port}/")
+    env = environment(ground.broker.bootstrap, {service: database_url(behind_proxy, service) for service in SERVICES})
+    env |= {"WAFA_API_KEYS_FILE": str(keys), "WAFA_JWT_KEY": secrets.token_urlsafe(48), FOLDER: str(folder)}
     return env, api_port, token
 
 
-def _start(fleet: Fleet, cast: Cast, api_port: int) -> None:
+def _start(fleet: Fleet, cast: Cast, api_port: int) -> Member:
     smtp, web = fleet.env["WAFA_NOTIFICATIONS_SMTP_PORT"], str(free_port())
     if "notifications" in cast.services:
-        fleet.add("mail", "mail", ("deploy.local.mail", smtp, web), {})
+        fleet.add("mail", "mail", ("deploy.local.mail", smtp, web))
     gateway = ("deploy.local.gateway", str(api_port))
-    fleet.add("api", "api", planted(cast.planted, gateway) if cast.planted_api else gateway, {})
+    api = fleet.add("api", "api", planted(cast.planted, gateway) if cast.planted_api else gateway, port=api_port)
     fleet.planted = cast.planted
     for service, count in cast.workers.items():
         for number in range(1, count + 1):
             fleet.add_worker(service, f"{service}-{number}")
+    return api
 
 
-async def _until_ready(fleet: Fleet, api_port: int) -> None:
-    """Wait until the APIs answer and every worker has its partitions.
+async def _until_ready(fleet: Fleet, api: Member) -> None:
+    """Wait until the APIs answer and every worker is ready.
 
     Raises:
-        TimeoutError: that takes too long.
+        AssertionError: that takes too long.
     """
-    workers = [member for member in fleet.members if member.entry[-1] == "worker"]
-
-    async def ready() -> bool:
-        return answers(api_port) and all(_is_assigned(member.said_since(0)) for member in workers)
-
-    if not await until(ready, _READY_SECONDS):
-        raise TimeoutError(f"not ready within {_READY_SECONDS:.0f} s; see {fleet.folder}")
-
-
-def _is_assigned(lines: list[dict[str, object]]) -> bool:
-    return any(line.get("event") == "partitions_assigned" for line in lines)
+    await listening(api)
+    await fleet.ready(*fleet.workers, seconds=_READY_SECONDS)

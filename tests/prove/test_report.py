@@ -11,11 +11,11 @@ from tests.prove import report
 from tests.prove.checks import recovered
 from tests.prove.checks.check import MOST_SHOWN, check
 from tests.prove.faults import Strike
-from tests.prove.fleet import Fleet
 from tests.prove.nemesis import Struck
 from tests.prove.plan import CALM, Fault, Plan
 from tests.prove.run import Outcome
 from tests.prove.selftest import Caught
+from tests.support.fleet import Fleet
 
 SEEN = Strike("points-1", "in a transaction", 2.0)
 

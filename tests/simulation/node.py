@@ -21,6 +21,9 @@ from tests.simulation.consumer import Consumer
 from tests.simulation.faults import Poison
 from tests.simulation.producer import Producer
 
+_LEAST_SECONDS: Final = 5.0
+"""Between two runs of a timer: more frequent ones would take much of the time that a seed takes."""
+
 
 @dataclass(frozen=True)
 class Service:
@@ -75,7 +78,7 @@ class Host:
     def timer(self, name: str, seconds: float, run: Callable[[], Awaitable[None]]) -> None:
         async def tick() -> None:
             while True:
-                await asyncio.sleep(seconds)
+                await asyncio.sleep(max(seconds, _LEAST_SECONDS))
                 await run()
 
         self._work.append((name, tick))

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 import asyncpg
@@ -38,6 +38,10 @@ class Watch:
     def value(self, query: str, *values: Any) -> Any:
         """The value of a query."""
         return self._wait(self._connection.fetchval(query, *values))
+
+    def ask(self, question: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
+        """What a function answers that takes a pool."""
+        return self._wait(question(self._connection))
 
     def run(self, statements: str) -> None:
         """Statements without results."""

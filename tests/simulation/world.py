@@ -128,6 +128,11 @@ class World:
                     found.append(f"{service.name} is at {stored.get(place)} of {log.handled} in {place}")
             if waiting := watch.value("SELECT count(*) FROM outbox"):
                 found.append(f"{waiting} rows of {service.name} are not published")
+            found += [
+                f"{service.name} has {count} {work.name}"
+                for work in service.spec.due_work
+                if (count := watch.ask(work.count))
+            ]
         return found
 
     # Processes.
