@@ -240,7 +240,7 @@ class Replay:
     def _note(self, books: Books) -> None:
         made = [made for made in books.changes.transactions if made.account.customer_id == self._customer]
         self._lines += map(Line.of, made)
-        self._points.update(_by_subject((transaction.occasion.reason, transaction.points) for transaction in made))
+        self._points.update(_by_subject((transaction.context.reason, transaction.points) for transaction in made))
 
 
 def _by_subject(lines: Iterable[tuple[Mapping[str, str], int]]) -> Counter[str]:
