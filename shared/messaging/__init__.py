@@ -1,1 +1,1 @@
-"""Kafka to handlers and back: batches in, one transaction each, an outbox out."""
+"""From Kafka to handlers and back: batches in, one transaction each, and an outbox out."""

@@ -1,9 +1,9 @@
-"""Decoding in a process apart: purchases of large batches are decoded on another core.
+"""Decodes the purchases of large batches in a second process, on another core.
 
-Decoding is the largest part of what a worker does in Python, and needs nothing that the worker knows. The
-process takes frames on its standard input and answers each on its standard output, until the input ends. It
-runs where a processor is idle: the kernel then takes that one for free when it wakes PostgreSQL, which else would
-often have to wait behind the worker, or the worker behind it. While none is idle, the worker decodes by itself.
+Decoding is the largest part of a worker's Python time, and needs none of its state. The process reads frames from
+standard input and answers each on standard output, until the input ends. It runs only on an idle processor, which the
+kernel then also takes for PostgreSQL; otherwise PostgreSQL and the worker would often wait for each other. While no
+processor is idle, the worker decodes itself.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ from shared.messaging.batch import Decoded, Here, Malformation, sort
 from shared.turns import map_in_turns
 
 _WORTH_IT: Final = 300
-"""Smaller batches come where there is no backlog: they are not to wait for anything."""
+"""Smaller batches mean that there is no backlog: their latency counts."""
 _PATIENCE: Final = 0.2
-"""Seconds until an answer has to be there: a batch of 500 takes 0.02 where a processor is idle."""
+"""Seconds to wait for an answer: a batch of 500 takes 0.02 on an idle processor."""
 _RESPITE: Final = 2.0
-"""Seconds without another try when an answer was late; twice as many when one was late not long before."""
+"""Seconds without another try after a late answer; doubled when answers are late repeatedly."""
 _LONGEST_RESPITE: Final = 16.0
 _READY: Final = b"\n"
 _LENGTH: Final = 8
@@ -41,14 +41,15 @@ _SENT: Final = attrgetter("topic", "key", "value", "headers")
 
 
 class DecoderGoneError(Exception):
-    """The process apart ended by itself."""
+    """The decoding process ended by itself."""
 
 
 @dataclass(slots=True)
 class Apart:
-    """Decodes in a process apart, which starts with the first large batch; the rest, and all else, here.
+    """Decodes purchases of large batches in a second process, which starts with the first of them.
 
-    So is a batch whose answer takes longer than `patience` seconds, and for a while those after it.
+    Everything else is decoded in this process: also a batch whose answer takes longer than `patience` seconds, and
+    for a while those after it.
     """
 
     wanted: frozenset[str]
@@ -80,11 +81,11 @@ class Apart:
         return sort(await map_in_turns(take, zip(records, flats, strict=True)))
 
     async def _ask(self, records: Sequence[Record]) -> list[Flat | None] | None:
-        """What the process apart says of records, or None when it says nothing in time."""
+        """The answer of the process, or None where it is late."""
         clock = asyncio.get_running_loop().time
         async with self._turn:
             if self._asked is not None and self._asked.done():
-                self._asked.result()  # nobody waits for it any more, but it may have failed
+                self._asked.result()  # the late answer is not used, but its error is raised
                 self._asked = None
             if self._asked is not None or clock() < self._busy_until:
                 return None
@@ -103,15 +104,15 @@ class Apart:
         self._busy_until = now + self._respite
 
     async def _start(self) -> None:
-        """Start the process, and wait until it is ready: importing takes longer than an answer may."""
+        """Start the process and wait until it is ready, since its imports take longer than an answer may."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", __name__, stdin=PIPE, stdout=PIPE, limit=_BUFFER
         )
         assert process.stdout is not None, "it has pipes"
         try:
-            await process.stdout.read(len(_READY))  # nothing, if it ended at once: the first answer will tell
+            await process.stdout.read(len(_READY))  # empty if it ended at once: the first request raises then
         except asyncio.CancelledError:
-            process.kill()  # whoever asks next would take that it is ready for a part of an answer
+            process.kill()  # its ready byte would be read as part of the next answer
             raise
         self._process = process
 
@@ -123,9 +124,9 @@ class Apart:
         try:
             stdin.write(frame)
             length = int.from_bytes(await stdout.readexactly(_LENGTH))
-            return marshal.loads(await stdout.readexactly(length))  # noqa: S302 our own process's
+            return marshal.loads(await stdout.readexactly(length))  # noqa: S302 from our own process
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise DecoderGoneError("the process that decodes ended by itself") from error
+            raise DecoderGoneError("the decoding process ended by itself") from error
 
     async def close(self) -> None:
         """End the process."""
@@ -148,14 +149,14 @@ def _frame(payload: list[Any]) -> bytes:
 
 
 def give_way() -> None:
-    """Let this process run only where a processor would be idle, on systems that know such."""
+    """Run this process only on an idle processor, on systems that support it."""
     if hasattr(os, "SCHED_IDLE"):
-        with suppress(OSError):  # where it is forbidden, it runs as any other
+        with suppress(OSError):  # where it is forbidden, the process keeps its priority
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def serve(source: BinaryIO, target: BinaryIO) -> None:
-    """Say that it is ready, and answer frames until there are no more."""
+    """Signal readiness, and answer frames until the input ends."""
     target.write(_READY)
     target.flush()
     while len(head := source.read(_LENGTH)) == _LENGTH:
@@ -165,7 +166,7 @@ def serve(source: BinaryIO, target: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    # A terminal's Ctrl-C reaches the whole group; this one ends with its input, when the worker does.
+    # A terminal's Ctrl-C reaches the whole process group; this process ends when the worker closes its input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     give_way()

@@ -1,4 +1,4 @@
-"""Events applied within a transaction: each new one once, and what is refused leaves no trace in the inbox."""
+"""Applies events within a transaction: each new event once; refused events leave the inbox again."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -15,31 +15,32 @@ from shared.messaging import deadline, inbox
 from shared.postgres.pool import Connection, is_transient
 
 Handle = Callable[[Connection, Sequence[Event], datetime], Awaitable[list[Refusal]]]
-"""Applies events (new, of wanted types, in log order) in a transaction that it is given; `now` is the clock.
+"""Applies new events of wanted types, in log order, in the given transaction; `now` is the current time.
 
-Returns what its rules refused; any exception makes the caller roll back and bisect.
+Returns the events that its rules refused. Any exception makes the caller roll back and bisect the batch.
 """
 
 MOST_REFUSED_IN_A_ROW: Final = 100
-"""Customers whose events the handler may fail on, one after the other, before the code counts as broken."""
+"""Number of consecutive customers the handler may fail for before its code counts as broken."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class HandlerBrokenError(Exception):
-    """The handler failed for too many customers in a row: the code is wrong, not the data."""
+    """The handler failed for too many customers in a row: its code is wrong, not the data."""
 
 
 class HandlerFailedError(Exception):
-    """An exception left the handler; its cause tells which."""
+    """The handler raised an exception, which is the cause of this one."""
 
 
 @dataclass(slots=True)
 class Application:
     """Applies events; `careful` bisects those that the handler raises for, in savepoints.
 
-    `streak` are the customers for whom the handler failed since it last succeeded; `seconds` bound what it computes
-    in one go. What is `rehearsed` will be rolled back: it is not logged.
+    `streak` holds the customers that the handler failed for since it last succeeded, and `seconds` bounds its
+    computation without a return to the event loop. With `rehearsed` the caller rolls back: failures are not logged.
+    `repeats` counts the events that were applied before.
     """
 
     handle: Handle
@@ -48,30 +49,30 @@ class Application:
     careful: bool = False
     rehearsed: bool = False
     seconds: float = deadline.FOLD_SECONDS
-    known: int = 0
+    repeats: int = 0
 
     async def apply(self, connection: Connection, events: Sequence[Event]) -> list[Refusal]:
-        """Apply events, and return what was refused.
+        """Apply events; returns the refused ones.
 
         Raises:
-            HandlerFailedError: an exception left the handler; nothing is bisected unless `careful`.
+            HandlerFailedError: the handler raised, and `careful` is off.
             HandlerBrokenError: see there.
         """
         refusals: list[Refusal] = []
         pending = list(events)
         while pending:
             claimed = await inbox.claim(connection, pending)
-            self.known += claimed.known
-            found = await self._handle(connection, claimed.fresh) if claimed.fresh else []
-            released = await inbox.release(connection, [one.event for one in found])
-            refusals += found
-            # A repeat of an event that was refused is not a repeat: nothing took its name.
+            self.repeats += claimed.applied
+            refused = await self._handle(connection, claimed.fresh) if claimed.fresh else []
+            released = await inbox.release(connection, [refusal.event for refusal in refused])
+            refusals += refused
+            # The repeat of a refused event is judged again, since the inbox does not hold it.
             pending = [event for event in claimed.repeats if inbox.digest(event) in released]
-            self.known += len(claimed.repeats) - len(pending)
+            self.repeats += len(claimed.repeats) - len(pending)
         return refusals
 
     def refuse(self, event: Event, error: str, cause: BaseException | None = None) -> Refusal:
-        """The dead letter of an event that the handler fails on.
+        """The refusal of an event that the handler fails on.
 
         Raises:
             HandlerBrokenError: it failed for too many customers in a row.
@@ -79,7 +80,7 @@ class Application:
         self.streak.add(event.customer_id)
         if not self.rehearsed:
             names = {"id": event.id, "type": event.type, "correlation_id": event.correlation_id}
-            # What an error says may quote personal data: it goes into the dead letter, which can be erased.
+            # An error message may quote personal data, so only the dead letter has it, which can be erased.
             raised = {"failure": _type_of(error)} if cause is None else telemetry.trace(cause)
             _log.error("handler_refused", **names, **raised)
         if len(self.streak) > MOST_REFUSED_IN_A_ROW:
@@ -119,5 +120,5 @@ class Application:
 
 
 def _type_of(error: str) -> str:
-    """The type of an error that is written as `type: what it says`."""
+    """The type of an error in the form `type: message`."""
     return error.partition(":")[0]

@@ -1,4 +1,4 @@
-"""A batch: what is read from Kafka in one go, decoded, with the positions that it moves."""
+"""A batch: records that are read from Kafka together, decoded, with the positions that they advance."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from shared.contracts.reasons import Malformed, Reason
 from shared.turns import map_in_turns
 
 Partition = tuple[str, int]
-"""A topic and the number of a partition of it."""
+"""A topic and a partition number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A partition's move from the offset `start` (None: nothing was handled yet) to `end`."""
+    """Offsets of a partition from `start` (None: nothing was handled before) up to, but without, `end`."""
 
     start: int | None
     end: int
@@ -23,7 +23,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Malformation:
-    """A record that is not an event of the contract, and why."""
+    """A record that becomes a dead letter, with the reason."""
 
     record: Record
     reason: Reason
@@ -33,7 +33,7 @@ class Malformation:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records of some partitions; `generation` tells whether they were rewound or lost since."""
+    """Records of some partitions. A batch of an older `generation` was rewound or lost, and is stale."""
 
     spans: dict[Partition, Span]
     events: list[Event]
@@ -42,27 +42,27 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """How many records have an effect or a dead letter."""
+        """Number of records that have an effect or become a dead letter."""
         return len(self.events) + len(self.malformed)
 
     def halves(self) -> "tuple[Batch, Batch] | None":
-        """The batch in two, each with half of the records, in log order; None where it has one or none."""
-        records = sorted((*(one.record for one in self.events), *(one.record for one in self.malformed)), key=_place)
+        """Two batches with half of the records each, in log order; None where there are fewer than two records."""
+        records = sorted((item.record for item in (*self.events, *self.malformed)), key=_place)
         if len(records) < 2:
             return None
         cut = _place(records[len(records) // 2])
         return self._part(cut, first=True), self._part(cut, first=False)
 
     def _part(self, cut: tuple[str, int, int], *, first: bool) -> "Batch":
-        """What lies before a record, or from it on: one partition is divided, the others go to one side whole."""
+        """The part before a record, or from it on: its partition is divided, the others are on one side."""
         spans: dict[Partition, Span] = {}
         for tp, span in self.spans.items():
             if tp == cut[:2]:
                 spans[tp] = Span(span.start, cut[2]) if first else Span(cut[2], span.end)
             elif (tp < cut[:2]) == first:
                 spans[tp] = span
-        events = [one for one in self.events if (_place(one.record) < cut) == first]
-        malformed = [one for one in self.malformed if (_place(one.record) < cut) == first]
+        events = [event for event in self.events if (_place(event.record) < cut) == first]
+        malformed = [refused for refused in self.malformed if (_place(refused.record) < cut) == first]
         return Batch(spans, events, malformed, self.generation)
 
 
@@ -74,18 +74,18 @@ Offer = Callable[[Batch], Awaitable[Any]]
 """Hands over a batch, and waits until there is room for it."""
 
 Decoded = tuple[list[Event], list[Malformation]]
-"""The events in records, in their order, and what is none."""
+"""Events and malformed records, each in log order."""
 
 
 class Decoder(Protocol):
-    """Makes events of records; between them the statements of the batch before go on."""
+    """Decodes records, and lets other tasks run in between."""
 
     async def read(self, records: Sequence[Record]) -> Decoded:
-        """The events of the wanted types in records, and the malformed ones."""
+        """Decode records: events of the wanted types, and malformed records."""
         ...
 
     async def close(self) -> None:
-        """Nothing will be read any more."""
+        """Release resources; nothing is read afterwards."""
         ...
 
 
@@ -100,7 +100,7 @@ class Here:
         return sort(await map_in_turns(self.decode, records))
 
     def decode(self, record: Record) -> Event | Malformation | None:
-        """What is in a record; None for an event of another type than the wanted ones, which is counted."""
+        """Decode a record; None for an event of an unwanted type, which is counted."""
         try:
             event = decode(record, self.wanted)
         except Malformed as error:
@@ -113,13 +113,13 @@ class Here:
         """See `Decoder`."""
 
 
-def sort(found: Iterable[Event | Malformation | None]) -> Decoded:
-    """Events and malformed records apart, in their order."""
+def sort(decoded: Iterable[Event | Malformation | None]) -> Decoded:
+    """Separate events and malformed records, and keep their order."""
     events: list[Event] = []
     malformed: list[Malformation] = []
-    for one in found:
-        if isinstance(one, Event):
-            events.append(one)
-        elif one is not None:
-            malformed.append(one)
+    for item in decoded:
+        if isinstance(item, Event):
+            events.append(item)
+        elif item is not None:
+            malformed.append(item)
     return events, malformed

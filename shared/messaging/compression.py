@@ -1,7 +1,7 @@
-"""What a compressed batch holds, up to a bound.
+"""Decompression of batches up to a bound.
 
-A few kilobytes can stand for gigabytes, and the broker accepts them: it limits the compressed size only. So nothing
-here makes more than it is allowed to, whatever the bytes claim.
+A few kilobytes can expand to gigabytes, and brokers limit only the compressed size. Nothing here produces more than
+its bound, whatever the bytes claim.
 """
 
 import struct
@@ -13,23 +13,23 @@ import cramjam
 
 _FIRST_GUESS: Final = 256 * 1024
 _LIKELY_RATIO: Final = 16
-"""Events are JSON, which is seldom compressed further: one try is enough for nearly every batch."""
+"""JSON events seldom compress further, so one try is enough for nearly every batch."""
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _XERIAL: Final = b"\x82SNAPPY\x00"
-"""How the stream of Java's snappy library begins: blocks, each with its length before it."""
+"""The start of a stream of Java's snappy library, whose blocks follow their lengths."""
 _XERIAL_HEADER: Final = 16
 _INT32: Final = struct.Struct(">i")
 _IS_FULL: Final = "failed to write whole buffer"
-"""What cramjam says when the output does not fit."""
+"""cramjam's message when the output does not fit."""
 
 
 class CorruptError(Exception):
-    """Bytes that are not what their codec writes."""
+    """The bytes are not in the format of their codec."""
 
 
 class _FullError(Exception):
-    """More would come than is allowed; carries what there is of it."""
+    """The content is larger than the bound; `content` is its beginning."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__()
@@ -37,16 +37,16 @@ class _FullError(Exception):
 
 
 def expand(codec: int, content: bytes, most: int) -> tuple[bytes, bool]:
-    """The content of a batch of Kafka's codec number, decompressed; and whether that is all of it.
+    """Decompress a batch of a Kafka codec number; returns the content, and whether it is complete.
 
-    It is not where more than `most` bytes would come: then it is as many of the first ones as can be had.
+    Content of more than `most` bytes is cut: as many of its first bytes as the codec can give.
 
     Raises:
-        CorruptError: the codec cannot read it, or is not known.
+        CorruptError: the codec is unknown, or cannot read the bytes.
     """
     reader = _READERS.get(codec)
     if reader is None:
-        raise CorruptError(f"no codec has the number {codec}")
+        raise CorruptError(f"unknown codec {codec}")
     try:
         return reader(content, most), True
     except _FullError as full:
@@ -56,7 +56,7 @@ def expand(codec: int, content: bytes, most: int) -> tuple[bytes, bool]:
 
 
 def _gzip(content: bytes, most: int) -> bytes:
-    """All members of a gzip file; what follows them and is none is ignored, as Java's reader does."""
+    """All members of a gzip file; other bytes after them are ignored, as by Java's reader."""
     made: list[bytes] = []
     left = most
     while not made or content.startswith(_GZIP_MAGIC):
@@ -72,7 +72,7 @@ def _gzip(content: bytes, most: int) -> bytes:
 
 
 def _into(decompress: Callable[[bytes, bytearray], int]) -> Callable[[bytes, int], bytes]:
-    """Reads with a function that fills a buffer: into a small one at first, and into larger ones where it is full."""
+    """A reader on a function that fills a buffer, which grows when it is too small."""
 
     def read(content: bytes, most: int) -> bytes:
         size = min(most, max(_FIRST_GUESS, _LIKELY_RATIO * len(content)))

@@ -1,8 +1,8 @@
-"""Which customer's events make a batch fail again and again, while the database itself is well.
+"""Finds the customers whose events make a batch fail repeatedly while the database is healthy.
 
-The batch is rehearsed in parts, each in a transaction that is rolled back: a few customers at a time, then the
-customers of a part that failed one by one, with much less time than a batch has. So neighbors are found innocent
-soon, also when the culprit takes all the time that a statement may take.
+The batch is rehearsed in parts, each in a transaction that is rolled back: first a few customers together, then each
+customer of a failed part alone, with a much shorter timeout than a batch has. So other customers are cleared soon,
+also when the culprit takes all the time that a statement may take.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from shared.postgres import health
 from shared.postgres.pool import Connection, Pool, is_transient
 
 MOST_TOGETHER: Final = 5
-"""Where more customers than this fail alone, and none succeeds, the cause is none of them."""
+"""If more customers than this fail alone and none succeeds, the cause is not a customer."""
 
 _TIMES_ALONE: Final = 3
 _BUDGET_SECONDS: Final = 60.0
@@ -36,45 +36,45 @@ _MILLISECONDS: Final = 1000
 _log = structlog.stdlib.get_logger(__name__)
 
 Culprits = Mapping[str, str]
-"""The customers whose events are to be refused, with the error that their dead letters tell."""
+"""Customers whose events are refused, with the error for their dead letters."""
 
 
 @dataclass(slots=True)
 class Suspects:
-    """Customers who made a batch fail not long ago: their events are rehearsed before the next one is applied."""
+    """Customers that made a recent batch fail: their events are rehearsed before the next batch is applied."""
 
-    _known: OrderedDict[str, tuple[float, int]] = field(default_factory=OrderedDict[str, tuple[float, int]])
+    _seen: OrderedDict[str, tuple[float, int]] = field(default_factory=OrderedDict[str, tuple[float, int]])
 
     def add(self, customer: str, times: int) -> int:
-        """Remember a customer for a while, whose events failed so many times more; returns how many in all."""
-        times += self._known.pop(customer, (0.0, 0))[1]
-        self._known[customer] = (_now(), times)
-        if len(self._known) > _MOST_REMEMBERED:
-            self._known.popitem(last=False)
+        """Remember a customer whose events failed `times` more; returns the total number of failures."""
+        times += self._seen.pop(customer, (0.0, 0))[1]
+        self._seen[customer] = (_now(), times)
+        if len(self._seen) > _MOST_REMEMBERED:
+            self._seen.popitem(last=False)
         return times
 
     def clear(self, customer: str) -> None:
-        """Forget a customer whose events succeeded."""
-        self._known.pop(customer, None)
+        """Forget a customer."""
+        self._seen.pop(customer, None)
 
     def among(self, events: Sequence[Event]) -> list[str]:
-        """Those who have one of the events."""
-        while self._known and next(iter(self._known.values()))[0] < _now() - _REMEMBERED_SECONDS:
-            self._known.popitem(last=False)
-        return sorted({event.customer_id for event in events} & self._known.keys()) if self._known else []
+        """The suspects among the customers of events."""
+        while self._seen and next(iter(self._seen.values()))[0] < _now() - _REMEMBERED_SECONDS:
+            self._seen.popitem(last=False)
+        return sorted({event.customer_id for event in events} & self._seen.keys()) if self._seen else []
 
 
 class _StaleError(Exception):
-    """The batch was lost in a rebalance: nobody has to know any more."""
+    """The batch was lost in a rebalance: the search is not needed any more."""
 
 
 class _RehearsedError(Exception):
-    """The end of a rehearsal that succeeded, which rolls it back."""
+    """Rolls back a rehearsal that succeeded."""
 
 
 @dataclass(slots=True)
 class Search:
-    """Finds the culprits among the events of a batch; nothing that it does has an effect."""
+    """Finds the culprits of a batch, without any effect on the database."""
 
     pool: Pool
     handle: Handle
@@ -83,9 +83,9 @@ class Search:
     suspects: Suspects
 
     async def find(self, events: Sequence[Event]) -> Culprits:
-        """Those who fail alone, several times alike.
+        """The customers whose events fail alone, repeatedly and in the same way.
 
-        A wait for somebody else's lock proves nothing about who waits; nor do the failures of many where none succeeds.
+        Neither a wait for another transaction's lock is a proof, nor many failures without any success.
         """
         try:
             by_customer = _by_customer(events)
@@ -95,14 +95,14 @@ class Search:
         except _StaleError:
             return {}
 
-    async def known(self, events: Sequence[Event]) -> Culprits:
-        """Those of the known suspects whose events fail again."""
+    async def recurring(self, events: Sequence[Event]) -> Culprits:
+        """The suspects whose events fail again."""
         names = self.suspects.among(events)
         if not names:
             return {}
         by_customer = _by_customer(events)
         deadline = _now() + _AGAIN_SECONDS
-        found: dict[str, BaseException] = {}
+        failed: dict[str, BaseException] = {}
         for place, customer in enumerate(names):
             share = (deadline - _now()) / (len(names) - place)
             seconds = min(_LEAST_SECONDS, max(_LEAST_AGAIN_SECONDS, share))
@@ -113,13 +113,13 @@ class Search:
             if failure is None:
                 self.suspects.clear(customer)
             elif _is_proof(failure):
-                found[customer] = failure
-        if not found or not await health.is_well(self.pool):
+                failed[customer] = failure
+        if not failed or not await health.is_well(self.pool):
             return {}
-        return {customer: _told(failure, self.suspects.add(customer, 1)) for customer, failure in found.items()}
+        return {customer: _error(failure, self.suspects.add(customer, 1)) for customer, failure in failed.items()}
 
     async def _failing(self, by_customer: Mapping[str, list[Event]], deadline: float) -> Mapping[str, BaseException]:
-        """Those who fail alone, with the failure; stops when the time is up."""
+        """The customers that fail alone, with the failure; stops at the deadline."""
         failing: dict[str, BaseException] = {}
         proven = False
         for part in _parts(list(by_customer)):
@@ -143,8 +143,8 @@ class Search:
     async def _confirm(
         self, by_customer: Mapping[str, list[Event]], failing: Mapping[str, BaseException], deadline: float
     ) -> Culprits:
-        """Those who fail alone again and again, each time with a share of the time that is left."""
-        found: dict[str, str] = {}
+        """The customers that fail alone repeatedly, each try with a share of the remaining time."""
+        culprits: dict[str, str] = {}
         for place, (customer, failure) in enumerate(failing.items()):
             last: BaseException | None = failure
             times = 1
@@ -152,13 +152,13 @@ class Search:
                 share = (deadline - _now()) / ((len(failing) - place) * (_TIMES_ALONE - 1))
                 last = await self._rehearse(by_customer[customer], min(_MOST_SECONDS, max(_LEAST_SECONDS, share)))
                 times += 1
-            is_alike = last is not None and health.kind_of(last) == health.kind_of(failure)
-            if is_alike and _is_proof(failure) and await health.is_well(self.pool):
-                found[customer] = _told(failure, self.suspects.add(customer, times))
-        return found
+            is_same = last is not None and health.kind_of(last) == health.kind_of(failure)
+            if is_same and _is_proof(failure) and await health.is_well(self.pool):
+                culprits[customer] = _error(failure, self.suspects.add(customer, times))
+        return culprits
 
     async def _rehearse(self, events: Sequence[Event], seconds: float) -> BaseException | None:
-        """Why the events cannot be applied within so many seconds; None where they can."""
+        """The failure of applying the events within a time; None where they can be applied."""
         if self.is_stale():
             raise _StaleError
         application = Application(self.handle, self.clock(), set(), careful=True, rehearsed=True, seconds=seconds)
@@ -166,7 +166,7 @@ class Search:
             async with self.pool.acquire() as connection, asyncio.timeout(2 * seconds), connection.transaction():
                 await _shorten(connection, seconds)
                 await application.apply(connection, events)
-                raise _RehearsedError  # noqa: TRY301 it leaves the transaction, which nothing else rolls back
+                raise _RehearsedError  # noqa: TRY301 leaving the transaction with it rolls back
         except _RehearsedError:
             return None
         except Exception as error:
@@ -181,16 +181,16 @@ SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2,
 
 
 async def _shorten(connection: Connection, seconds: float) -> None:
-    """Bound the statements of a transaction: half of that is for a lock, so a wait is not mistaken for long work."""
+    """Limit the statements of a transaction, and waits for locks to half of it, to tell them from long work."""
     await connection.fetchrow(SHORT_SQL, *(str(round(_MILLISECONDS * share)) for share in (seconds, seconds / 2)))
 
 
 def _is_proof(error: BaseException) -> bool:
-    """Whether a failure can be the fault of the events that were applied."""
+    """Whether the events can be the cause of a failure."""
     return health.kind_of(error) is not None and not health.waits_for_lock(error)
 
 
-def _told(error: BaseException, times: int) -> str:
+def _error(error: BaseException, times: int) -> str:
     return (
         f"{type(error).__name__}: {error} (this customer's events failed {times} times by themselves, "
         "while the database answered others)"
@@ -198,14 +198,14 @@ def _told(error: BaseException, times: int) -> str:
 
 
 def _by_customer(events: Sequence[Event]) -> dict[str, list[Event]]:
-    found: defaultdict[str, list[Event]] = defaultdict(list)
+    customers: defaultdict[str, list[Event]] = defaultdict(list)
     for event in events:
-        found[event.customer_id].append(event)
-    return found
+        customers[event.customer_id].append(event)
+    return customers
 
 
 def _parts(customers: list[str]) -> list[list[str]]:
-    """As many parts as each has customers: one culprit costs two failures, however many customers there are."""
+    """Split customers into about √n parts: one culprit costs two failures, whatever the number of customers."""
     size = max(1, math.isqrt(len(customers)))
     return [customers[start : start + size] for start in range(0, len(customers), size)]
 

@@ -1,4 +1,4 @@
-"""Dead letters: refused records, whole, which can be read and replayed until they are erased or expire."""
+"""Dead letters: complete refused records, which can be read and replayed until they are erased or expire."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from shared.messaging.batch import Malformation
 from shared.postgres.pool import Connection, Pool
 
 _AT_ONCE: Final = 1_000
-"""How many expired letters one transaction deletes."""
+"""Maximum number of expired letters that one transaction deletes."""
 
 _LONGEST_ERROR: Final = 2_000
-"""Characters of an error that are kept: what an exception says may quote a whole record."""
+"""Maximum length of a stored error in characters: a message may quote a whole record."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A refused record as it came, with the reason.
+    """A refused record as it was received, with the reason.
 
     `customer_ids` are the customers that the record names. A letter that was erased with one of them, at
     `erased_at`, has lost key, value, headers and error.
@@ -44,43 +44,43 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which dead letters: of one reason, of one customer, or of all."""
+    """Selects dead letters by reason and by customer; None selects all."""
 
     reason: str | None = None
     customer_id: str | None = None
 
 
 def from_refusal(refusal: Refusal) -> Malformation:
-    """A refused event as what is written of it."""
+    """The dead letter of a refused event."""
     return Malformation(refusal.event.record, refusal.reason, refusal.error, refusal.event.type)
 
 
 async def write(connection: Connection, refused: Sequence[Malformation]) -> None:
-    """Write refused records whole; of customers who were erased since, without what could be personal."""
+    """Write refused records; those of erased customers without key, value, headers and error."""
     if not refused:
         return
-    owners = [ownership.of_record(one.record) for one in refused]
+    owners = [ownership.of_record(refusal.record) for refusal in refused]
     erased = await erasure.find(connection, {name for owner in owners for name in owner.customer_ids})
     await connection.copy_records_to_table(
         "dead_letter",
-        records=[_row(one, owner, erased) for one, owner in zip(refused, owners, strict=True)],
+        records=[_row(refusal, owner, erased) for refusal, owner in zip(refused, owners, strict=True)],
         columns=(*records.COLUMNS, "type", "reason", "error", "customer_ids", "occurred_at", "erased_at"),
     )
 
 
 def _row(refused: Malformation, owner: ownership.Ownership, erased: dict[str, erasure.Erasure]) -> tuple[Any, ...]:
     record = refused.record
-    known = (erased[name] for name in owner.customer_ids if name in erased)
-    if any(one.covers(owner.occurred_at, record.timestamp) for one in known):
+    erasures = (erased[name] for name in owner.customer_ids if name in erased)
+    if any(erasure_.covers(owner.occurred_at, record.timestamp) for erasure_ in erasures):
         bare = (record.topic, record.partition, record.offset, None, None, [], [], record.timestamp)
         return (*bare, refused.type, refused.reason.value, "", *owner, datetime.now(UTC))
     return (*records.to_row(record), refused.type, refused.reason.value, _storable(refused.error), *owner, None)
 
 
 def count(refused: Sequence[Malformation]) -> None:
-    """Count what was written, once it is committed."""
-    for one in refused:
-        telemetry.DEAD_LETTERS.labels(one.record.topic, one.reason.value).inc()
+    """Count dead letters that were committed."""
+    for refusal in refused:
+        telemetry.DEAD_LETTERS.labels(refusal.record.topic, refusal.reason.value).inc()
 
 
 def _storable(text: str) -> str:
@@ -101,9 +101,9 @@ LIMIT $4
 
 
 async def page(connection: Connection, wanted: Filter, before: int | None, limit: int) -> list[DeadLetter]:
-    """Dead letters, newest first; `before` is the last id of the page before.
+    """A page of dead letters, newest first; `before` is the last id of the previous page.
 
-    They have no value and no headers, and the first 1,024 bytes of a key: a page of large ones stays small.
+    They lack value and headers, and have the first 1,024 bytes of the key, which bounds the size of a page.
     """
     rows = await connection.fetch(LIST_SQL, wanted.reason, wanted.customer_id, before, limit)
     return [_from_row(row) for row in rows]
@@ -117,7 +117,7 @@ FROM dead_letter WHERE id = $1
 
 
 async def find(connection: Connection, number: int) -> DeadLetter | None:
-    """One dead letter, or None."""
+    """A dead letter with all its fields, or None."""
     row = await connection.fetchrow(FIND_SQL, number)
     return None if row is None else _from_row(row)
 
@@ -145,7 +145,7 @@ FOR UPDATE SKIP LOCKED
 
 
 async def claim(connection: Connection, ids: Sequence[int]) -> list[DeadLetter]:
-    """Lock dead letters for a replay, oldest first; one that somebody else replays is left out."""
+    """Lock dead letters for a replay, oldest first, except those that another replay has locked."""
     return [_from_row(row) for row in await connection.fetch(CLAIM_SQL, ids)]
 
 
@@ -153,7 +153,7 @@ DELETE_SQL = "DELETE FROM dead_letter WHERE id = ANY($1::bigint[])"
 
 
 async def delete(connection: Connection, ids: Sequence[int]) -> None:
-    """Drop dead letters that were replayed; what is refused again has become a new one."""
+    """Delete replayed dead letters; a record that was refused again has a new one."""
     await connection.execute(DELETE_SQL, ids)
 
 
@@ -165,7 +165,7 @@ RETURNING id
 
 
 async def forget(pool: Pool, now: datetime, kept_for: timedelta) -> None:
-    """The job that deletes letters at the end of their retention, a bounded part in each transaction."""
+    """Job: delete dead letters at the end of their retention, a bounded number in each transaction."""
     deleted = _AT_ONCE
     while deleted == _AT_ONCE:
         deleted = len(await pool.fetch(FORGET_SQL, now - kept_for, _AT_ONCE))

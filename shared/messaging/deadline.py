@@ -1,7 +1,7 @@
-"""A bound on how long a handler computes in one go, while its transaction holds locks and the event loop stands still.
+"""A limit on how long a handler computes without returning to the event loop, while its transaction holds locks.
 
-Only the thread that computes can be made to stop, and only by a signal: a watchdog in another thread sends it
-(`shared.process.pulse`), and what was computed in the meantime is given up by `FoldTooLongError`.
+Only a signal can interrupt a computing thread. A watchdog in another thread sends it (`shared.process.pulse`), and
+its handler raises `FoldTooLongError` in the computation.
 """
 
 from collections.abc import Generator
@@ -21,7 +21,7 @@ class FoldTooLongError(TimeoutError):
 
 @contextmanager
 def limit(seconds: float) -> Generator[None]:
-    """What is computed in here, or in tasks that are started in here, may be interrupted after so many seconds."""
+    """Allow computations in this context, and in tasks started in it, to be interrupted after `seconds`."""
     token = _LIMIT.set(seconds)
     try:
         yield
@@ -30,12 +30,12 @@ def limit(seconds: float) -> Generator[None]:
 
 
 def interrupt(stuck: float) -> None:
-    """Give up what is being computed, where it has a limit that is passed; `stuck` seconds went by without the loop.
+    """Interrupt the current computation if it exceeds its limit; the event loop has been blocked for `stuck` seconds.
 
-    Called by the handler of a signal, thus in the context of what it interrupts: all else is left alone.
+    A signal handler calls it, so it runs in the context of the computation; those without a limit continue.
 
     Raises:
-        FoldTooLongError: the limit is passed.
+        FoldTooLongError: the limit is exceeded.
     """
     seconds = _LIMIT.get()
     if seconds is not None and stuck >= seconds:

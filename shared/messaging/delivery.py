@@ -1,9 +1,8 @@
-"""The one loop: a batch becomes one transaction, whatever fails, and however often it comes.
+"""Delivers each batch in one transaction, whatever fails, and applies it once, however often it is read.
 
-Every failure has a type and a destination: malformed or refused by a rule → dead letter; an
-exception of the handler → the batch is bisected until the culprit stands alone; transient →
-again, in place, and where that goes on while the database is well, without the customer who is
-the cause of it; anything else leaves this module and ends the process.
+Every failure has a type and a destination. Malformed or refused by a rule: a dead letter. An exception of the
+handler: the batch is bisected to the event that causes it. Transient: the batch is retried in place; if it keeps
+failing while the database is healthy, without the customer that causes it. Anything else ends the process.
 """
 
 import asyncio
@@ -29,12 +28,12 @@ from shared.postgres import health
 from shared.postgres.pool import Connection, Pool, is_transient
 
 HANDLER_SECONDS: Final = 60.0
-"""Seconds that all statements and computations of a batch may take together."""
+"""Timeout of a batch in seconds, for all its statements and computations."""
 
 _LONGEST_PAUSE: Final = 5.0
 _FIRST_PAUSE: Final = 0.05
-_ALIKE: Final = 3
-_ALIKE_SLOW: Final = 2
+_SAME_FAILURES: Final = 3
+_SAME_SLOW_FAILURES: Final = 2
 _SLOW_SECONDS: Final = 20.0
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -48,7 +47,7 @@ def _clock() -> datetime:
 class Delivery:
     """Delivers batches to a handler.
 
-    `healthy` is False while a batch is being tried again. `suspects` are shared by the deliveries of a worker.
+    `healthy` is False while a batch is retried. All deliveries of a worker share `suspects`.
     """
 
     pool: Pool
@@ -61,14 +60,14 @@ class Delivery:
 
     @property
     def refused_in_a_row(self) -> int:
-        """The number of customers for whom the handler failed since it last succeeded."""
+        """Number of customers that the handler failed for since it last succeeded."""
         return len(self._streak)
 
     async def deliver(self, batch: Batch, is_stale: Callable[[Batch], bool]) -> bool:
-        """Apply a batch once; False when it was found stale (lost in a rebalance) before it could be.
+        """Apply a batch once; returns False if it became stale (lost in a rebalance) before.
 
         Raises:
-            PositionMovedError: somebody else handled a part of it; nothing was applied.
+            PositionMovedError: another worker handled a part of it; nothing was applied.
             HandlerBrokenError: see there; nothing was applied.
         """
         try:
@@ -78,7 +77,7 @@ class Delivery:
 
     async def _deliver(self, batch: Batch, is_stale: Callable[[Batch], bool]) -> bool:
         search = Search(self.pool, self.handle, self.clock, lambda: is_stale(batch), self.suspects)
-        culprits = dict(await search.known(batch.events))
+        culprits = dict(await search.recurring(batch.events))
         careful = False
         pause = _FIRST_PAUSE
         failures = _Failures()
@@ -98,10 +97,10 @@ class Delivery:
             else:
                 return True
             if failures.are_suspicious and await health.is_well(self.pool):
-                found = await search.find([one for one in batch.events if one.customer_id not in culprits])
+                found = await search.find([event for event in batch.events if event.customer_id not in culprits])
                 _log.warning("culprits_searched", events=len(batch.events), found=len(found))
                 if not found and failures.searched and (halves := batch.halves()):
-                    # Nobody fails alone: it is too much together.
+                    # No customer fails alone: the batch as a whole is too large.
                     return await self._deliver(halves[0], is_stale) and await self._deliver(halves[1], is_stale)
                 culprits |= found
                 failures.start_over(found)
@@ -114,18 +113,22 @@ class Delivery:
         async with self.pool.acquire() as connection, connection.transaction():
             await positions.advance(connection, self.group, batch.spans)
             application = Application(self.handle, self.clock(), set(self._streak), careful)
-            mine = [one for one in batch.events if one.customer_id in culprits] if culprits else []
-            others = [one for one in batch.events if one.customer_id not in culprits] if mine else batch.events
+            refused_events = [event for event in batch.events if event.customer_id in culprits] if culprits else []
+            others = (
+                [event for event in batch.events if event.customer_id not in culprits]
+                if refused_events
+                else batch.events
+            )
             async with asyncio.timeout(HANDLER_SECONDS):
                 refusals = await application.apply(connection, others)
-            refusals += [application.refuse(one, culprits[one.customer_id]) for one in mine]
+            refusals += [application.refuse(event, culprits[event.customer_id]) for event in refused_events]
             refused = [*batch.malformed, *map(dead_letters.from_refusal, refusals)]
             await dead_letters.write(connection, refused)
         self._streak = application.streak
-        _observe(batch, refused, application.known, time.monotonic() - started)
+        _observe(batch, refused, application.repeats, time.monotonic() - started)
 
     async def replay(self, events: Sequence[Event], connection: Connection) -> list[Refusal]:
-        """Apply events that were dead letters, in the caller's transaction; returns what is refused again."""
+        """Apply events of dead letters in the caller's transaction; returns those that are refused again."""
         application = Application(self.handle, self.clock(), set(), careful=True)
         return await application.apply(connection, events)
 
@@ -137,15 +140,15 @@ class Delivery:
 
 @dataclass(slots=True)
 class _Failures:
-    """The transient failures of a batch, by kind: several alike may be its own fault."""
+    """Counts the transient failures of a batch by kind."""
 
     searched: bool = False
-    _enough: int = _ALIKE
+    _enough: int = _SAME_FAILURES
     _counts: Counter[str] = field(default_factory=Counter[str])
     _seconds: Counter[str] = field(default_factory=Counter[str])
 
     def add(self, error: Exception, seconds: float) -> None:
-        """Count a failure of a transaction that took so long."""
+        """Count a failure of a transaction that took `seconds`."""
         kind = health.kind_of(error)
         if kind is not None:
             self._counts[kind] += 1
@@ -153,26 +156,26 @@ class _Failures:
 
     @property
     def are_suspicious(self) -> bool:
-        """Whether it failed alike so often that its own events may be the cause; sooner, where each took long."""
+        """Whether it failed in the same way so often (less often if slowly) that its events may be the cause."""
         return any(
-            count >= self._enough or (count >= _ALIKE_SLOW and self._seconds[kind] >= _SLOW_SECONDS)
+            count >= self._enough or (count >= _SAME_SLOW_FAILURES and self._seconds[kind] >= _SLOW_SECONDS)
             for kind, count in self._counts.items()
         )
 
     def start_over(self, found: Culprits) -> None:
-        """The batch is tried without those who were found; there may be more of them."""
+        """Start again without the culprits that were found; there may be more."""
         self.searched = True
-        self._enough = 1 if found else _ALIKE
+        self._enough = 1 if found else _SAME_FAILURES
         self._counts.clear()
         self._seconds.clear()
 
 
-def _observe(batch: Batch, refused: Sequence[Malformation], known: int, seconds: float) -> None:
+def _observe(batch: Batch, refused: Sequence[Malformation], repeats: int, seconds: float) -> None:
     telemetry.BATCH_SIZE.observe(batch.size)
     telemetry.HANDLER_SECONDS.observe(seconds)
     dead_letters.count(refused)
-    if known:
-        telemetry.DUPLICATES.labels("inbox").inc(known)
+    if repeats:
+        telemetry.DUPLICATES.labels("inbox").inc(repeats)
     now = time.time()
     oldest: dict[str, datetime] = {}
     for event in batch.events:

@@ -1,7 +1,7 @@
-"""The erasure of customers: what goes in every service, at once and for what arrives later.
+"""The erasure of customers, in every service: of what is stored, and of records that arrive later.
 
-The transaction of a `shop.customer.erased.v1` removes up to MOST_AT_ONCE rows of a kind; a job removes what is
-left beyond that, and looks once more for what transactions wrote that ran at the same time.
+The transaction of a `shop.customer.erased.v1` erases up to MOST_AT_ONCE rows of a table. A job erases the rest, and
+looks once more for rows of transactions that ran at the same time.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -19,13 +19,13 @@ from shared.postgres.pool import Connection, Pool
 from shared.turns import map_in_turns
 
 MOST_AT_ONCE: Final = 1_000
-"""How many rows of a kind the transaction of a batch erases: others wait for it."""
+"""Maximum number of rows of a table that a batch erases, since other transactions wait for it."""
 
 MOST_BY_THE_JOB: Final = 10_000
-"""How many a transaction of the job erases."""
+"""Maximum number of rows of a table that a transaction of the job erases."""
 
 SETTLED_AFTER: Final = timedelta(minutes=10)
-"""How long after an erasure the job looks for the last time: no transaction is open for as long."""
+"""Time from an erasure to the last look of the job, longer than any transaction is open."""
 
 _CUSTOMERS_AT_ONCE: Final = 100
 _EVERY_TYPE: Final = frozenset(TYPES)
@@ -34,9 +34,9 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class Erasure(NamedTuple):
-    """A customer's erasure: what happened up to `erased_at` is covered by it.
+    """A customer's erasure, which covers events up to `erased_at`.
 
-    `published_at` is the Kafka timestamp of the event's record, `recorded_at` when it was handled here.
+    `published_at` is the Kafka timestamp of its record; `recorded_at` is when this service handled it.
     """
 
     customer_id: str
@@ -45,24 +45,24 @@ class Erasure(NamedTuple):
     recorded_at: datetime
 
     def covers(self, occurred_at: datetime | None, timestamp: datetime) -> bool:
-        """Whether a record that arrives after the erasure is erased: by its event's time, or else by Kafka's."""
+        """Whether a later record is erased, by the time of its event, or by Kafka's timestamp where it has none."""
         return timestamp <= self.published_at if occurred_at is None else occurred_at <= self.erased_at
 
 
 EraseOwn = Callable[[Connection, Sequence[Erasure], int], Awaitable[int]]
-"""Erases what a service itself keeps of customers, at most so many rows of a table.
+"""Erases rows of a service's own tables, at most so many of each; returns the number of rows.
 
-Returns how many rows it erased. It skips rows that are locked: the job comes back for them.
+It skips locked rows, to which the job comes back.
 """
 
 
 async def erase_nothing(_connection: Connection, _erasures: Sequence[Erasure], _most: int) -> int:
-    """For a service that keeps no personal data of its own."""
+    """Erase nothing: for a service without personal data of its own."""
     return 0
 
 
 def others(events: Iterable[Event]) -> list[Event]:
-    """The events that are no erasure: what a service has to handle whose own tables hold nothing to erase."""
+    """The events without erasures, for the rules of a service."""
     return [event for event in events if not isinstance(event.data, CustomerErased)]
 
 
@@ -80,15 +80,15 @@ RETURNING customer_id, erased_at, published_at, recorded_at
 
 
 async def apply(connection: Connection, events: Iterable[Event], erase_own: EraseOwn, now: datetime) -> None:
-    """Erase the customers of whom events say so; other events are passed over, and so is an erasure that is known.
+    """Apply the erasures among events; other events and earlier erasures are skipped.
 
-    The handler calls it after it wrote what the batch is about: what its events wrote of an erased customer goes too.
+    The handler calls it after all its other writes, so that rows of the same batch are erased too.
     """
     newest: dict[str, Event] = {}
     for event in events:
         if isinstance(event.data, CustomerErased):
-            known = newest.setdefault(event.customer_id, event)
-            if event.time > known.time:
+            latest = newest.setdefault(event.customer_id, event)
+            if event.time > latest.time:
                 newest[event.customer_id] = event
     if not newest:
         return
@@ -109,7 +109,7 @@ FOR UPDATE SKIP LOCKED
 
 
 async def finish(pool: Pool, now: datetime, erase_own: EraseOwn) -> None:
-    """The job: erase what is left of erased customers, a bounded part in each transaction."""
+    """Job: erase remaining rows of erased customers, a bounded number in each transaction."""
     while True:
         async with pool.acquire() as connection, connection.transaction():
             rows = await connection.fetch(CLAIM_SQL, now, _CUSTOMERS_AT_ONCE)
@@ -199,15 +199,15 @@ WHERE waiting.id = new.id
 
 
 async def _reduce_waiting(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
-    """Keep of waiting records what the books need: a refund that waits for its order still counts when it comes."""
-    rows: list[Any] = await connection.fetch(WAITING_SQL, [one.customer_id for one in erasures], most)
+    """Reduce waiting records to the contract's fields: a waiting refund still counts when its order arrives."""
+    rows: list[Any] = await connection.fetch(WAITING_SQL, [erasure.customer_id for erasure in erasures], most)
     if not rows:
         return 0
     reduced = await map_in_turns(lambda row: records.reduced(_event(row)), rows)
     names, contents = records.header_columns(reduced[0].headers)
     ids = [row["id"] for row in rows]
     await connection.execute(
-        REDUCE_SQL, ids, [one.key for one in reduced], [one.value for one in reduced], names, contents
+        REDUCE_SQL, ids, [record.key for record in reduced], [record.value for record in reduced], names, contents
     )
     return len(rows)
 
@@ -239,7 +239,7 @@ async def _erase_answers(connection: Connection, erasures: Sequence[Erasure], mo
 
 
 def columns(erasures: Sequence[Erasure]) -> tuple[list[Any], ...]:
-    """Erasures as the arrays that statements take: customers, erased_at, published_at, recorded_at."""
+    """Erasures as arrays for statements: customers, erased_at, published_at, recorded_at."""
     return tuple(map(list, zip(*erasures, strict=True)))
 
 
@@ -263,5 +263,5 @@ LIMIT $1
 
 
 def query() -> Query:
-    """A check of `verify`: no record and no answer is left of customers whose erasure is finished."""
+    """A check of `verify`: finished erasures left no records and no answers."""
     return Query("records and answers of erased customers are gone", LEFT_SQL)

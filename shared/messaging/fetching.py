@@ -1,9 +1,9 @@
-"""A consumer that reads every record, whatever bytes it has; the rest of it is aiokafka's.
+"""aiokafka's consumer with a reader that can read past every record, whatever bytes it has.
 
-aiokafka's own reading ends with an exception at a header name that is not UTF-8, at a record whose length is not that
-of its fields and at a batch that it cannot decompress, and begins at the same batch again, for ever. It skips a record
-whose offset within its batch is not what the broker counted, and decompresses without a bound. It offers no place to
-put another reader; so two of its functions run here with other classes under the names that they look up.
+aiokafka's reader raises at a header name that is not UTF-8, at a record whose length does not match its fields and at
+a batch that it cannot decompress, and then starts at the same batch again, for ever. It skips a record whose offset in
+its batch differs from the broker's count, and decompresses without a bound. Since aiokafka cannot be given another
+reader, two of its functions run here with other classes under the global names that they look up.
 """
 
 from collections import deque
@@ -22,26 +22,26 @@ from shared.messaging import record_batches
 from shared.messaging.record_batches import MOST_KEPT, Batch, Found, Place, Unreadable, next_batch
 
 MOST_PULLED: Final = 8 * 1024 * 1024
-"""Bytes of records that one call of `getmany` returns, give or take a record; what is left is fetched again."""
+"""Approximate maximum bytes of records that a call of `getmany` returns; the rest is fetched again."""
 
 _FETCHES: Final = 5
-"""How often a batch is fetched before it is stepped over: what is wrong with it may have happened on the way."""
+"""Number of fetches before an unreadable batch is skipped, since it may have been damaged in transfer."""
 _OVERHEAD: Final = 100
-"""Bytes that a record takes besides its own, about."""
+"""Approximate memory of a record besides its bytes."""
 _CHEAPER: Final = 8
-"""How much cheaper a byte is that is decompressed than one that is returned."""
+"""Cost of a returned byte in decompressed bytes."""
 
 
 def end_of(found: Found) -> int:
-    """The offset behind a record, or behind what cannot be read."""
+    """The offset after a record, or after unreadable records."""
     return found.end if isinstance(found, Unreadable) else found.offset + 1
 
 
 def _with(function: Callable[..., Any], **names: object) -> FunctionType:
-    """A function that finds something else under some of the names that it looks up in its module.
+    """A copy of a function with some of its global names replaced.
 
     Raises:
-        LookupError: it looks up no such name; aiokafka has changed.
+        LookupError: the function uses no such name, so aiokafka has changed.
     """
     plain = cast("FunctionType", function)
     if missing := names.keys() - {*plain.__code__.co_names}:
@@ -54,35 +54,35 @@ def _with(function: Callable[..., Any], **names: object) -> FunctionType:
 
 
 class _Data:
-    """What a fetch returned of a partition, as aiokafka asks for it."""
+    """The bytes that a fetch returned for a partition, with the interface that aiokafka expects."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
 
     def has_next(self) -> bool:
-        """Whether there is anything to read."""
+        """Whether there are any bytes."""
         return bool(self.content)
 
     def size_in_bytes(self) -> int:
-        """How much there is."""
+        """The number of bytes."""
         return len(self.content)
 
 
 class _Allowance:
-    """How many bytes may yet be returned by the call that goes on."""
+    """The bytes that the current call may still return."""
 
     def __init__(self) -> None:
         self.left = MOST_PULLED
 
 
 class _Doubts:
-    """Positions at which nothing could be read, which are fetched again, and how often they were."""
+    """Positions of unreadable batches, with the number of their fetches."""
 
     def __init__(self) -> None:
         self._tries: dict[Place, tuple[int, int]] = {}
 
     def fetch_again(self, place: Place, position: int) -> bool:
-        """Whether it is worth another try."""
+        """Count a fetch; returns whether to try again."""
         before, tries = self._tries.get(place, (position, 0))
         tries = tries + 1 if before == position else 1
         self._tries[place] = position, tries
@@ -90,9 +90,9 @@ class _Doubts:
 
 
 class _Reader:
-    """The records of a partition in what a fetch returned, in the place of aiokafka's `PartitionRecords`.
+    """The records of a partition in a fetch, in place of aiokafka's `PartitionRecords`.
 
-    `next_fetch_offset` is behind what was taken last.
+    `next_fetch_offset` follows the last record that was taken.
     """
 
     def __init__(self, allowance: _Allowance, doubts: _Doubts, *given: Any) -> None:  # noqa: ANN401 aiokafka's own
@@ -104,7 +104,7 @@ class _Reader:
         self._data: bytes = fetched.content
         self._committed_only = isolation_level == READ_COMMITTED
         self._aborted: deque[tuple[int, int]] = deque(sorted(aborted or (), key=itemgetter(1)))
-        """Producers of aborted transactions, and where each of these begins; those that have begun are left out."""
+        """Producer and first offset of the aborted transactions that have not begun yet."""
         self._aborting: set[int] = set()
         self._found = self._read()
 
@@ -115,7 +115,7 @@ class _Reader:
         return next(self._found)
 
     def _read(self) -> Iterator[Found]:
-        """The records from the position on, which moves with them; they end where the allowance does."""
+        """Yield the records from the position on, and advance it, until the allowance is used up."""
         for batch in self._batches():
             if isinstance(batch, Unreadable):
                 self.next_fetch_offset = batch.end
@@ -128,12 +128,12 @@ class _Reader:
                 self.next_fetch_offset = found.end if isinstance(found, Unreadable) else found.offset + 1
                 self._allowance.left -= size + _OVERHEAD
                 yield found
-                if self._allowance.left <= 0:  # of the call that wants one more, which may be another
+                if self._allowance.left <= 0:  # checked again by the next call
                     return
             self.next_fetch_offset = max(self.next_fetch_offset, batch.end)
 
     def _batches(self) -> Iterator[Batch | Unreadable]:
-        """The batches that count, and in place of each that cannot be read what is known of it."""
+        """Yield the batches with effective records, and an `Unreadable` in place of each unreadable batch."""
         data, start = self._data, 0
         while (batch := next_batch(data, start)) is not None:
             start = batch.stop
@@ -150,10 +150,10 @@ class _Reader:
             else:
                 yield self._behind(batch, fault)
         if not start and not self._doubts.fetch_again(self._place, self.next_fetch_offset):
-            yield self._nothing_like_a_batch(data)
+            yield self._not_a_batch(data)
 
     def _counts(self, batch: Batch) -> bool:
-        """Whether a batch holds records that take effect: no transaction's end, and none of one that was aborted."""
+        """Whether the records of a batch are effective: it is no control batch, and its transaction was not aborted."""
         if self._committed_only:
             while self._aborted and self._aborted[0][1] <= batch.base_offset:
                 self._aborting.add(self._aborted.popleft()[0])
@@ -164,7 +164,7 @@ class _Reader:
         return not batch.is_control
 
     def _behind(self, batch: Batch, fault: str) -> Unreadable:
-        """A batch with a fault, to the batch behind it or, where that is not known, to its own second offset."""
+        """A faulty batch up to the following batch or, if there is none, only its first offset."""
         position = max(self.next_fetch_offset, batch.base_offset)
         following = next_batch(batch.data, batch.stop)
         if following is not None and following.base_offset > position and following.fault() is None:
@@ -173,11 +173,11 @@ class _Reader:
             end = max(batch.end, position + 1) if batch.is_dense else position + 1
         return structs.replace(record_batches.rest(batch, self._place, position, fault), end=end)
 
-    def _nothing_like_a_batch(self, data: bytes) -> Unreadable:
-        """Bytes that are no batch, in place of the record at the position."""
+    def _not_a_batch(self, data: bytes) -> Unreadable:
+        """Bytes that are not a batch, in place of the record at the position."""
         position = self.next_fetch_offset
         record = Record(*self._place, position, None, data[:MOST_KEPT], (), from_milliseconds(0))
-        return Unreadable(record, "what the broker returned has no whole batch; it is the value here", position + 1)
+        return Unreadable(record, "the broker returned no complete batch; the value holds its bytes", position + 1)
 
 
 class _Fetcher(Fetcher):
@@ -186,7 +186,7 @@ class _Fetcher(Fetcher):
     def __init__(self, *given: Any, **options: Any) -> None:  # noqa: ANN401 aiokafka's own
         self._allowance = _Allowance()
         reader = partial(_Reader, self._allowance, _Doubts())
-        # What it makes of a response is a task of its own: it must have the reader before the first one.
+        # The base class starts the task that reads responses, so the reader has to be in place before.
         fetch = _with(Fetcher._proc_fetch_request, MemoryRecords=_Data, PartitionRecords=reader)  # noqa: SLF001 see above
         self._proc_fetch_request = MethodType(fetch, self)
         super().__init__(*given, **options)
@@ -201,13 +201,13 @@ class _Fetcher(Fetcher):
 
 
 class Consumer(AIOKafkaConsumer):
-    """aiokafka's consumer, of which each record is a `Record`, and what cannot be read is an `Unreadable`."""
+    """aiokafka's consumer, which returns a `Record` for each record, or an `Unreadable`."""
 
     start = _with(AIOKafkaConsumer.start, Fetcher=_Fetcher)
 
-    async def getmany(  # pyright: ignore[reportIncompatibleMethodOverride] the records are other ones
+    async def getmany(  # pyright: ignore[reportIncompatibleMethodOverride] other record types
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[TopicPartition, list[Found]]:
-        """Records from the positions of partitions on, in no more than `MOST_PULLED` bytes or so; see aiokafka's."""
+        """As aiokafka's `getmany`, but no more than about `MOST_PULLED` bytes."""
         found: Any = await super().getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records)
         return found

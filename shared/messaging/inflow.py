@@ -1,11 +1,11 @@
-"""Kafka → batches: a consumer whose positions live in PostgreSQL.
+"""Reads batches from Kafka, with a consumer whose positions are in PostgreSQL.
 
-It reads, decodes and offers one batch while the one before is being applied. A rebalance or a
-position that somebody else moved starts a new generation: batches of older ones are stale.
+It reads and decodes a batch while the previous one is applied. A rebalance, or a position that another worker moved,
+starts a new generation: batches of older generations are stale.
 
-Lanes take turns in reading. What one reads is closed to the others until it is applied: not the partition alone
-but its number on every topic, since topics share their customers by it. So each customer's events stay in order,
-one lane has the processor while another waits for the database, and few records make one small batch, not two.
+Lanes take turns in reading. What a lane reads is closed to the others until it is applied: the partition number on
+every topic, because a customer has the same number on all of them. So each customer's events stay in order, one lane
+computes while another waits for the database, and few records make one small batch, not two.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from shared.postgres.pool import Pool, is_transient
 
 _POLL_MS: Final = 200
 _SHORT_POLL_MS: Final = 10
-"""While there may be more to read at any moment: partitions that are assigned, or that another lane gives back."""
+"""While partitions may become readable at any moment: by an assignment, or from another lane."""
 _PAUSE: Final = 0.5
 _SOUGHT_SOON: Final = 0.02
 _COMMIT_SECONDS: Final = 4.0
@@ -48,15 +48,15 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class PositionLostError(Exception):
-    """A stored position is outside the log: records are gone that were never handled. A person decides."""
+    """A stored position is outside the log: unhandled records are gone, and a person has to decide."""
 
 
 class ClusterChangedError(Exception):
-    """Another cluster answers at the broker's address: positions of the one before mean nothing there."""
+    """Another cluster answers at the broker's address, where the stored positions have no meaning."""
 
 
 class Inflow(ConsumerRebalanceListener):
-    """Reads batches of up to `batch_size` records from a group's partitions, decoded."""
+    """Reads and decodes batches of up to `batch_size` records from a group's partitions."""
 
     def __init__(self, broker: Broker, pool: Pool, group: Group, decoder: Decoder, batch_size: int) -> None:
         self._broker = broker
@@ -78,12 +78,12 @@ class Inflow(ConsumerRebalanceListener):
 
     @property
     def is_assigned(self) -> bool:
-        """Whether the consumer has joined its group, knows where to read, and the broker answered of late."""
+        """Whether the consumer is in its group, has its positions, and the broker answered recently."""
         return self._joined and self._answered and not self._must_seek
 
-    def is_stale(self, one: Batch) -> bool:
-        """Whether a batch's partitions were lost or rewound since it was read."""
-        return one.generation != self._generation
+    def is_stale(self, batch: Batch) -> bool:
+        """Whether the partitions of a batch were lost or rewound since it was read."""
+        return batch.generation != self._generation
 
     async def start(self) -> None:
         """Connect to the broker.
@@ -95,21 +95,21 @@ class Inflow(ConsumerRebalanceListener):
 
     @contextmanager
     def applying(self, batch: Batch) -> Generator[None]:
-        """Whoever applies a batch does it in here: a revocation waits for it, and so does a search for positions.
+        """The context in which a batch is applied: revocations and seeks wait for its end.
 
-        What the batch was of can be read by other lanes afterwards.
+        Afterwards other lanes can read the partitions of the batch.
         """
-        with self._applying.one():
+        with self._applying.active():
             yield
         if not self.is_stale(batch):
             self._claims.give_back(batch.spans)
 
     async def idle(self) -> None:
         """Wait until no batch is being applied."""
-        await self._applying.none()
+        await self._applying.idle()
 
     async def run(self, topics: Iterable[str], *offers: Offer) -> None:
-        """Read until told to stop, a lane for each offer, which takes its batches; waits while one is not taken.
+        """Read until `stopping`, with a lane for each offer, which waits while its batch is not taken.
 
         Raises:
             PositionLostError, ClusterChangedError: see there.
@@ -129,8 +129,8 @@ class Inflow(ConsumerRebalanceListener):
                 if batch is not None:
                     await offer(batch)
             except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
-                # Before a position is sought, aiokafka begins where the group last committed to Kafka, which may
-                # be nowhere, or long gone: what PostgreSQL says is all that counts.
+                # Before the seek, aiokafka starts at the group's offsets in Kafka, which may be absent or expired;
+                # only the positions in PostgreSQL count.
                 if isinstance(error, OffsetOutOfRangeError) and not self._must_seek:
                     raise await self._lost(error) from error
                 await asyncio.sleep(_SOUGHT_SOON)
@@ -141,41 +141,41 @@ class Inflow(ConsumerRebalanceListener):
                 await asyncio.sleep(_PAUSE)
 
     async def _next_batch(self, lane: int) -> Batch | None:
-        """What there is for a lane, decoded; None where there is nothing, or nothing that counts."""
-        await self._claims.some_open(lane, self._consumer.assignment())
-        # One lane at a time: what was asked for while another sought positions would be answered from where is
-        # just sought, and dropped as stale: nobody would ever read it again.
+        """Read and decode a batch for a lane; None where there is nothing valid to read."""
+        await self._claims.wait_for_any(lane, self._consumer.assignment())
+        # One lane at a time: a fetch during another lane's seek would already advance the new positions, and its
+        # records would then be dropped as stale and never be read again.
         async with self._reading:
             if self._must_seek and self._joined:
                 await self._seek()
             generation = self._generation
             fetched = await self._fetch(lane)
-            # In a rebalance aiokafka has the new partitions a moment before it says so, and reads them from where
-            # the group last committed to Kafka: nothing that comes before `_seek` counts.
+            # In a rebalance aiokafka reads new partitions a moment before it reports them, from the group's offsets
+            # in Kafka: nothing is valid before `_seek`.
             if not fetched or self._must_seek or generation != self._generation:
                 return None
-            spans = {tp: Span(self._next[tp], end_of(found[-1])) for tp, found in fetched.items()}
+            spans = {tp: Span(self._next[tp], end_of(records[-1])) for tp, records in fetched.items()}
             self._next.update({tp: span.end for tp, span in spans.items()})
             self._claims.take(lane, spans)
-        found = [one for several in fetched.values() for one in several]
-        events, malformed = await self._decoder.read([one for one in found if isinstance(one, Record)])
-        unread = [_malformation(one) for one in found if isinstance(one, Unreadable)]
+        records = [record for several in fetched.values() for record in several]
+        events, malformed = await self._decoder.read([record for record in records if isinstance(record, Record)])
+        unread = [_malformation(record) for record in records if isinstance(record, Unreadable)]
         return Batch(spans, events, malformed + unread, generation)
 
     async def _fetch(self, lane: int) -> dict[Partition, list[Found]]:
-        """What there is of the partitions that no other lane has in hand."""
+        """Fetch records of the partitions that no other lane holds."""
         assigned = self._consumer.assignment()
         mine = [tp for tp in assigned if self._claims.allow(lane, tp.partition)]
-        if assigned and not mine:  # the client would read all of them
+        if assigned and not mine:  # without arguments the client reads all partitions
             return {}
         waits = _POLL_MS if self._joined and len(mine) == len(assigned) else _SHORT_POLL_MS
         polled = await self._consumer.getmany(*mine, timeout_ms=waits, max_records=self._batch_size)
-        return {(tp.topic, tp.partition): found for tp, found in polled.items() if found}
+        return {(tp.topic, tp.partition): records for tp, records in polled.items() if records}
 
     async def _seek(self) -> None:
-        """Go to the stored positions; where there is none, to the earliest record."""
+        """Seek to the stored positions, or to the earliest record of partitions that have none."""
         generation = self._generation
-        await self.idle()  # what commits now moves a position
+        await self.idle()  # a commit would move positions
         await self._check_cluster()
         stored = await positions.load(self._pool, self._group)
         assigned = self._consumer.assignment()
@@ -194,7 +194,7 @@ class Inflow(ConsumerRebalanceListener):
         self._must_seek = False
 
     def rewind(self) -> None:
-        """Forget what was read and go back to the stored positions."""
+        """Discard what was read, and go back to the stored positions."""
         self._generation += 1
         self._claims.clear()
         self._next = {}
@@ -203,7 +203,7 @@ class Inflow(ConsumerRebalanceListener):
     async def on_partitions_revoked(  # pyright: ignore[reportIncompatibleMethodOverride] aiokafka awaits it
         self, revoked: Iterable[TopicPartition]
     ) -> None:
-        """Stop at once to offer what was read, and wait for the transaction in flight."""
+        """Discard what was read, and wait for the transactions in flight."""
         self.rewind()
         self._joined = False
         await self.idle()
@@ -212,58 +212,58 @@ class Inflow(ConsumerRebalanceListener):
     async def on_partitions_assigned(  # pyright: ignore[reportIncompatibleMethodOverride] see above
         self, assigned: Iterable[TopicPartition]
     ) -> None:
-        """Go to the stored positions before anything is read."""
+        """Have the next read seek to the stored positions."""
         self.rewind()
         self._joined = True
         _log.info("partitions_assigned", count=len(list(assigned)))
 
-    def applied(self, one: Batch) -> None:
-        """Note what was committed to PostgreSQL, for `report`."""
-        self._handled.update({TopicPartition(*tp): span.end for tp, span in one.spans.items()})
+    def applied(self, batch: Batch) -> None:
+        """Note the positions of a committed batch, for `report`."""
+        self._handled.update({TopicPartition(*tp): span.end for tp, span in batch.spans.items()})
 
     async def report(self) -> None:
-        """Tell Kafka the positions (for its own lag tools; nothing here reads them) and measure the lag."""
+        """Commit the positions to Kafka, only for its lag tools, and measure the lag."""
         assigned = self._consumer.assignment()
         offsets = {tp: offset for tp, offset in self._handled.items() if tp in assigned}
-        telemetry.LAG.clear()  # what another worker reads now is no longer measured here
+        telemetry.LAG.clear()  # partitions of other workers are not measured here
         for tp, offset in offsets.items():
             telemetry.LAG.labels(tp.topic, str(tp.partition)).set(max(0, (self._consumer.highwater(tp) or 0) - offset))
         if offsets and self._joined:
             try:
                 await asyncio.wait_for(self._consumer.commit(offsets), timeout=_COMMIT_SECONDS)
                 self._answered = True
-            except KafkaError as error:  # in a rebalance a refusal is normal
+            except KafkaError as error:  # an error is normal in a rebalance
                 self._answered = not isinstance(error, (KafkaConnectionError, NodeNotReadyError, KafkaTimeoutError))
             except TimeoutError:
                 self._answered = False
 
     async def close(self) -> None:
-        """Leave the group; bounded, since the client can hang or break when all brokers are down."""
+        """Leave the group, within a bounded time, since the client can hang or fail while all brokers are down."""
         leaving = asyncio.create_task(self._consumer.stop())
-        leaving.add_done_callback(_look)
+        leaving.add_done_callback(_log_failure)
         await asyncio.wait([leaving], timeout=_CLOSE_SECONDS)
 
     async def _check_cluster(self) -> None:
-        found = await self._broker.cluster_id()
-        if found != self._group.cluster_id:
-            raise ClusterChangedError(f"the cluster was {self._group.cluster_id} and is {found}")
+        cluster_id = await self._broker.cluster_id()
+        if cluster_id != self._group.cluster_id:
+            raise ClusterChangedError(f"the cluster was {self._group.cluster_id} and is {cluster_id}")
 
     async def _lost(self, error: OffsetOutOfRangeError) -> PositionLostError:
         await self._check_cluster()
-        found: dict[TopicPartition, int] = error.args[0]
-        tp, offset = next(iter(found.items()))
+        offsets: dict[TopicPartition, int] = error.args[0]
+        tp, offset = next(iter(offsets.items()))
         return PositionLostError(self._explain(tp, offset, "the broker has no such offset"))
 
-    def _explain(self, tp: TopicPartition, offset: int, found: str) -> str:
+    def _explain(self, tp: TopicPartition, offset: int, why: str) -> str:
         return (
-            f"{tp.topic} partition {tp.partition}: the stored position {offset} is outside the log ({found}), so "
+            f"{tp.topic} partition {tp.partition}: the stored position {offset} is outside the log ({why}), so "
             f"records are missing; look with `positions list` and decide with "
             f"`positions set {tp.topic} {tp.partition} OFFSET`"
         )
 
 
 class _Claims:
-    """Which lane has batches of which partition numbers in hand, and how many."""
+    """The lane that holds each partition number, and the number of its batches."""
 
     def __init__(self) -> None:
         self._lanes: dict[int, int] = {}
@@ -271,17 +271,17 @@ class _Claims:
         self._given_back = asyncio.Event()
 
     def allow(self, lane: int, number: int) -> bool:
-        """Whether a lane may read partitions of a number: nobody else has it in hand."""
+        """Whether a lane may read partitions of a number, which no other lane holds."""
         return self._lanes.get(number, lane) == lane
 
     def take(self, lane: int, partitions: Iterable[Partition]) -> None:
-        """A lane has read a batch of these."""
+        """Note that a lane has read a batch of these partitions."""
         for number in {number for _, number in partitions}:
             self._lanes[number] = lane
             self._counts[number] += 1
 
     def give_back(self, partitions: Iterable[Partition]) -> None:
-        """A batch of these is applied."""
+        """Note that a batch of these partitions is applied."""
         for number in {number for _, number in partitions}:
             self._counts[number] -= 1
             if not self._counts[number]:
@@ -289,48 +289,48 @@ class _Claims:
         self._given_back.set()
 
     def clear(self) -> None:
-        """What is in hand is stale."""
+        """Forget all claims, whose batches are stale."""
         self._lanes.clear()
         self._counts.clear()
         self._given_back.set()
 
-    async def some_open(self, lane: int, assigned: Collection[TopicPartition]) -> None:
-        """Wait until a lane may read some of what is assigned, if anything is."""
+    async def wait_for_any(self, lane: int, assigned: Collection[TopicPartition]) -> None:
+        """Wait until a lane may read one of the assigned partitions."""
         while assigned and not any(self.allow(lane, tp.partition) for tp in assigned):
             self._given_back.clear()
             await self._given_back.wait()
 
 
 class _Gauge:
-    """How many are at something; others can wait until nobody is."""
+    """Number of active users of a resource; others can wait until there is none."""
 
     def __init__(self) -> None:
         self._count = 0
-        self._none = asyncio.Event()
-        self._none.set()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
 
     @contextmanager
-    def one(self) -> Generator[None]:
-        """Be at it."""
+    def active(self) -> Generator[None]:
+        """The context of an active user."""
         self._count += 1
-        self._none.clear()
+        self._is_idle.clear()
         try:
             yield
         finally:
             self._count -= 1
             if not self._count:
-                self._none.set()
+                self._is_idle.set()
 
-    async def none(self) -> None:
-        """Wait until nobody is."""
-        await self._none.wait()
+    async def idle(self) -> None:
+        """Wait until there is no active user."""
+        await self._is_idle.wait()
 
 
-def _look(leaving: asyncio.Task[None]) -> None:
-    """Whether or not it left in order, the broker soon finds it gone."""
+def _log_failure(leaving: asyncio.Task[None]) -> None:
+    """Log why leaving the group failed; the broker will notice the missing heartbeats."""
     if not leaving.cancelled() and (error := leaving.exception()):
         _log.warning("group_was_not_left", failure=type(error).__name__, error=str(error))
 
 
-def _malformation(found: Unreadable) -> Malformation:
-    return Malformation(found.record, Reason.NOT_A_CLOUDEVENT, found.error)
+def _malformation(unreadable: Unreadable) -> Malformation:
+    return Malformation(unreadable.record, Reason.NOT_A_CLOUDEVENT, unreadable.error)

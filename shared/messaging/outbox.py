@@ -1,4 +1,4 @@
-"""The outbox: what a transaction wants to publish, committed with its effect."""
+"""The outbox: events to publish, committed together with their effects."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,15 +9,14 @@ from shared.postgres.pool import Connection, Pool
 
 
 async def announce(connection: Connection, publications: Sequence[Publication]) -> None:
-    """Put publications into the outbox, in their order; the relay publishes them after the commit.
+    """Put publications into the outbox, in order; the relay publishes them after the commit.
 
-    The caller holds the locks of the customers that they are keyed by: that makes ids of one
-    customer grow in the order of commits.
+    The caller holds the locks of their customers, so that the ids of each customer grow in the order of commits.
     """
     if publications:
         await connection.copy_records_to_table(
             "outbox",
-            records=[(one.topic, one.key, one.value) for one in publications],
+            records=[(publication.topic, publication.key, publication.value) for publication in publications],
             columns=("topic", "key", "value"),
         )
 
@@ -28,7 +27,7 @@ SELECT count(*) AS rows, coalesce(extract(epoch FROM $1::timestamptz - min(creat
 
 
 async def measure(pool: Pool, now: datetime) -> None:
-    """The job that measures how many rows wait and how old the oldest is."""
+    """Job: measure the number of waiting rows, and the age of the oldest."""
     row = await pool.fetchrow(MEASURE_SQL, now)
     assert row is not None, "an aggregate has a row"
     telemetry.OUTBOX_ROWS.set(row["rows"])

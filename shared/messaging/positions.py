@@ -1,4 +1,4 @@
-"""How far each partition is handled: rows that move with the effects, by compare-and-set."""
+"""The position of each partition: a row that moves by compare-and-set, in the transaction of the effects."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from shared.postgres.pool import Connection, Pool
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Whose positions: a consumer group on a Kafka cluster (another cluster has other offsets)."""
+    """A consumer group on a Kafka cluster, which its positions belong to."""
 
     cluster_id: str
     name: str
 
 
 class PositionMovedError(Exception):
-    """A partition's row is not where the batch starts: somebody else handled these records."""
+    """A stored position is not the start of the batch: another worker handled its records."""
 
 
 LOAD_SQL = """
@@ -26,7 +26,7 @@ SELECT topic, partition, next_offset FROM position WHERE cluster_id = $1 AND con
 
 
 async def load(pool: Pool, group: Group) -> dict[Partition, int]:
-    """The next offset of every partition that was ever handled."""
+    """The next offset of every partition with a position."""
     rows = await pool.fetch(LOAD_SQL, group.cluster_id, group.name)
     return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
@@ -51,10 +51,10 @@ RETURNING 1
 
 
 async def advance(connection: Connection, group: Group, spans: Mapping[Partition, Span]) -> None:
-    """Move every partition of a batch from its start to its end.
+    """Move the position of every partition of a batch from its start to its end.
 
     Raises:
-        PositionMovedError: a row is not at its start; the transaction has to be rolled back.
+        PositionMovedError: a position is not at its start; the caller has to roll back.
     """
     begun = sorted((topic, number, span.end) for (topic, number), span in spans.items() if span.start is None)
     moved = sorted(
@@ -68,7 +68,7 @@ async def advance(connection: Connection, group: Group, spans: Mapping[Partition
         columns = list(zip(*begun, strict=True))
         count += len(await connection.fetch(BEGIN_SQL, group.cluster_id, group.name, *columns))
     if count != len(spans):
-        raise PositionMovedError(f"{len(spans) - count} of {len(spans)} partitions were handled by somebody else")
+        raise PositionMovedError(f"{len(spans) - count} of {len(spans)} partitions were handled by another worker")
 
 
 LIST_SQL = """
@@ -78,7 +78,7 @@ FROM position ORDER BY cluster_id, consumer_group, topic, partition
 
 
 async def every(pool: Pool) -> list[Any]:
-    """The rows of all positions, of every cluster and group."""
+    """All rows, of every cluster and group."""
     return await pool.fetch(LIST_SQL)
 
 
@@ -90,5 +90,5 @@ DO UPDATE SET next_offset = excluded.next_offset, updated_at = now()
 
 
 async def put(connection: Connection, group: Group, partition: Partition, offset: int) -> None:
-    """Set a position by hand: an operator's decision after records were lost to retention."""
+    """Set a position: an operator's decision after records were lost to retention."""
     await connection.execute(SET_SQL, group.cluster_id, group.name, *partition, offset)

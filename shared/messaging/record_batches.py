@@ -1,8 +1,8 @@
-"""Record batches as they are in Kafka's log, read record by record, whatever bytes they hold.
+"""Reads Kafka's record batches record by record, whatever bytes they contain.
 
-A broker checks little of what it takes: the names of headers, a record's offset within its batch, how much a
-compressed batch holds, and whether a record in it is as long as it says are the producer's word alone. What cannot be
-read is `Unreadable`; what stands beside it is read all the same.
+Brokers check little: header names, a record's offset in its batch, the size of a compressed batch's content and the
+length of a record in it are the producer's word alone. An unreadable record becomes an `Unreadable`; the records
+beside it are still read.
 """
 
 import struct
@@ -17,32 +17,32 @@ from shared.messaging.compression import CorruptError, expand
 from shared.messaging.record_fields import BrokenError, parse
 
 MOST_EXPANDED: Final = 32 * 1024 * 1024
-"""Bytes of a batch when it is decompressed: records that do not end within these are not read."""
+"""Maximum bytes of a decompressed batch; records that end after them are not read."""
 MOST_RECORDS: Final = 100_000
-"""Records of a batch: those after these are not read."""
+"""Maximum records of a batch; those after them are not read."""
 MOST_KEPT: Final = 1024 * 1024
-"""Bytes that are kept of what is not read."""
+"""Maximum bytes that are kept of unreadable records."""
 
 _HEAD: Final = struct.Struct(">qiibIhiqqqhii")
 _FRAME: Final = struct.Struct(">qiib")
 _UNCOUNTED: Final = 12
-"""The first bytes of a batch, which its length does not count."""
+"""The first bytes of a batch, which its length does not include."""
 _UNCHECKED: Final = 21
-"""The first bytes of a batch, which its checksum is not of."""
+"""The first bytes of a batch, which its checksum does not cover."""
 _MAGIC: Final = 2
 _CODEC: Final = 0x07
 _APPEND_TIME: Final = 0x08
 _TRANSACTIONAL: Final = 0x10
 _CONTROL: Final = 0x20
 _ABORT: Final = b"\x00\x00"
-"""The type of a control record that ends a transaction without effect: the third and the fourth byte of its key."""
+"""The type of a control record that aborts a transaction: the third and fourth byte of its key."""
 
 
 class Unreadable(msgspec.Struct, frozen=True, gc=False):
-    """A record, or the rest of a batch, that cannot be read or is larger than what is read.
+    """A record, or the rest of a batch, that is unreadable or too large.
 
-    `record` has as its value the bytes that are in the log, no more than `MOST_KEPT` of them, and the first offset
-    that is meant; `end` is the offset behind the last one.
+    The value of `record` holds its bytes in the log, at most `MOST_KEPT`; its offset is the first of the unreadable
+    ones, and `end` follows the last.
     """
 
     record: Record
@@ -61,7 +61,7 @@ class Place(NamedTuple):
 
 
 class Batch(msgspec.Struct, frozen=True, gc=False):
-    """A batch within the bytes `data`, from `start` to `stop`; its fields are what it says of itself."""
+    """A batch in the bytes `data` from `start` to `stop`, with the fields of its header, which may be wrong."""
 
     data: bytes
     start: int
@@ -78,31 +78,31 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def end(self) -> int:
-        """The offset behind its last one."""
+        """The offset after its last record."""
         return self.base_offset + self.last_delta + 1
 
     @property
     def is_transactional(self) -> bool:
-        """Whether it counts only when its transaction is committed."""
+        """Whether it belongs to a transaction."""
         return bool(self.attributes & _TRANSACTIONAL)
 
     @property
     def is_control(self) -> bool:
-        """Whether it holds the end of a transaction, and nothing of a producer's."""
+        """Whether it marks the end of a transaction, and has no records of a producer."""
         return bool(self.attributes & _CONTROL)
 
     @property
     def is_dense(self) -> bool:
-        """Whether it has a record for each of its offsets, as every batch has until its topic is compacted."""
+        """Whether it has a record for each of its offsets, as all batches before compaction."""
         return 0 < self.count == self.last_delta + 1
 
     @property
     def timestamp(self) -> int:
-        """Milliseconds since 1970: of all its records where the broker sets them, else of the first one."""
+        """Milliseconds since 1970: of all records if the broker set the timestamp, else of the first."""
         return self.max_timestamp if self.attributes & _APPEND_TIME else self.first_timestamp
 
     def fault(self) -> str | None:
-        """Why nothing in it can be relied on, or None."""
+        """Why nothing in it can be trusted, or None."""
         if self.magic != _MAGIC:
             return f"its format has the number {self.magic}, only {_MAGIC} is read"
         if calc_crc32c(self.data[self.start + _UNCHECKED : self.stop]) != self.crc:
@@ -113,7 +113,7 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
 
 
 def next_batch(data: bytes, start: int) -> Batch | None:
-    """The batch at `start`; None where only a part of one is left, or its length cannot be."""
+    """The batch at `start`; None where it is incomplete, or its length is impossible."""
     if len(data) - start < _FRAME.size:
         return None
     base_offset, length, _, magic = _FRAME.unpack_from(data, start)
@@ -128,7 +128,7 @@ def next_batch(data: bytes, start: int) -> Batch | None:
 
 
 class Contents(NamedTuple):
-    """The bytes that hold a batch's records, from `start` to `stop`; `shortage` tells why they are not all there."""
+    """The bytes of a batch's records, from `start` to `stop`; `shortage` says why they are incomplete."""
 
     data: bytes
     start: int
@@ -137,7 +137,7 @@ class Contents(NamedTuple):
 
 
 def contents(batch: Batch) -> Contents:
-    """What a batch holds, decompressed as far as it may be."""
+    """The content of a batch, decompressed up to the limit."""
     start = batch.start + _HEAD.size
     codec = batch.attributes & _CODEC
     if not codec:
@@ -151,17 +151,17 @@ def contents(batch: Batch) -> Contents:
 
 
 def is_abort(batch: Batch) -> bool:
-    """Whether a control batch says that its transaction has no effect."""
+    """Whether a control batch aborts its transaction."""
     for found, _ in read(batch, contents(batch), Place("", 0), batch.base_offset):
         return isinstance(found, Record) and found.key is not None and found.key[2:4] == _ABORT
     return False
 
 
 def read(batch: Batch, held: Contents, place: Place, position: int) -> Iterator[tuple[Found, int]]:
-    """The records of a batch without fault whose offset is `position` or more, each once, in order, with their sizes.
+    """Yield the records of a faultless batch from the offset `position` on, in order, with their sizes.
 
-    A record's offset is its number in the batch, which is how the broker counts, whatever the record says; of a
-    compacted batch only the record can say it.
+    A record's offset follows from its number in the batch, as the broker counts, whatever the record says; only in a
+    compacted batch the record's own field is used.
     """
     topic, partition = place
     data, at, stop, shortage = held
@@ -178,7 +178,7 @@ def read(batch: Batch, held: Contents, place: Place, position: int) -> Iterator[
                     raise
                 at = broken.end
                 if offset >= position:
-                    yield _one(batch, (topic, partition, offset), data[start:at], broken), at - start
+                    yield _unreadable(batch, (topic, partition, offset), data[start:at], broken), at - start
                 continue
             if not is_dense:
                 offset = _of_compacted(batch, offset, delta)
@@ -193,7 +193,7 @@ def read(batch: Batch, held: Contents, place: Place, position: int) -> Iterator[
 
 
 def rest(batch: Batch, place: Place, offset: int, error: str) -> Unreadable:
-    """A batch from an offset on, as something that cannot be read."""
+    """The rest of a batch from an offset on, as unreadable."""
     raw = batch.data[batch.start : batch.stop]
     which = f"offset {offset}" if batch.end <= offset + 1 else f"offsets {offset} to {batch.end - 1}"
     message = f"the batch cannot be read ({which}): {error}; {_kept(raw)} the batch"
@@ -201,8 +201,8 @@ def rest(batch: Batch, place: Place, offset: int, error: str) -> Unreadable:
     return Unreadable(record, message, max(batch.end, offset + 1))
 
 
-def _one(batch: Batch, where: tuple[str, int, int], raw: bytes, broken: BrokenError) -> Unreadable:
-    """A record as something that cannot be read."""
+def _unreadable(batch: Batch, where: tuple[str, int, int], raw: bytes, broken: BrokenError) -> Unreadable:
+    """A record, as unreadable."""
     message = f"the record cannot be read: {broken.error}; {_kept(raw)} it"
     record = Record(*where, broken.key, raw[:MOST_KEPT], (), from_milliseconds(batch.timestamp))
     return Unreadable(record, message, where[2] + 1)
@@ -214,7 +214,7 @@ def _kept(raw: bytes) -> str:
 
 
 def _of_compacted(batch: Batch, least: int, delta: int) -> int:
-    """The offset of a record of a compacted batch, where it can be one: `least` or more."""
+    """The offset of a record of a compacted batch, which has to be at least `least`."""
     if not least <= batch.base_offset + delta < batch.end:
         raise BrokenError(f"the offset {batch.base_offset + delta} of a record is not between its neighbors'")
     return batch.base_offset + delta

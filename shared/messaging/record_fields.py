@@ -1,4 +1,4 @@
-"""The fields of one record of a batch, in Kafka's format of variable lengths."""
+"""Parses the fields of a record, in Kafka's variable-length format."""
 
 from functools import lru_cache
 from typing import Final, NamedTuple, Self
@@ -6,23 +6,23 @@ from typing import Final, NamedTuple, Self
 from shared.contracts.envelope import Headers
 
 MOST_BYTES: Final = 1024 * 1024
-"""A record of more is not read."""
+"""Maximum bytes of a record that is read."""
 MOST_HEADERS: Final = 1_000
-"""A record with more is not read."""
+"""Maximum headers of a record that is read."""
 
 _LONGEST_KEPT_KEY: Final = 1024
 _LONGEST_SHARED: Final = 256
-"""Bytes of headers up to which it pays to remember what they are: most records of a producer have the same."""
+"""Maximum bytes of headers that are cached: most records of a producer have the same."""
 _BITS: Final = 64
 
 Fields = tuple[int, int, int, bytes | None, bytes | None, Headers]
-"""Where the record ends, what its timestamp and its offset add to those of its batch, its key, value and headers."""
+"""End of the record, its timestamp and offset relative to the batch, key, value and headers."""
 
 
 class BrokenError(Exception):
-    """A record that cannot be read or is too large.
+    """A record that is unreadable or too large.
 
-    `end` is where the next one begins, or None where nobody knows; `key` is the record's, where it is known and short.
+    `end` is the start of the next record, None if unknown; `key` is the record's key, if it is known and short.
     """
 
     def __init__(self, error: str, end: int | None = None, key: bytes | None = None) -> None:
@@ -33,7 +33,7 @@ class BrokenError(Exception):
 
 
 def parse(data: bytes, start: int, stop: int) -> Fields:
-    """The record that begins at `start`, within the bytes up to `stop`.
+    """Parse the record at `start`, which ends before `stop`.
 
     Raises:
         BrokenError: see there.
@@ -43,7 +43,7 @@ def parse(data: bytes, start: int, stop: int) -> Fields:
         end = at + length
         if not at < end <= stop or length > MOST_BYTES:
             raise _explained(data, start, stop)
-        milliseconds, at = _varint(data, at + 1)  # behind the attributes, which have no meaning yet
+        milliseconds, at = _varint(data, at + 1)  # after the attributes, which are unused
         delta, at = _varint(data, at)
         size, at = _varint(data, at)
         key = value = None
@@ -59,7 +59,7 @@ def parse(data: bytes, start: int, stop: int) -> Fields:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """The signed integer at a place, and the place behind it."""
+    """The signed integer at an index, and the index after it."""
     byte = data[at]
     if byte < 0x80:
         return (byte >> 1) ^ -(byte & 1), at + 1
@@ -78,7 +78,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _take(data: bytes, at: int, size: int, end: int) -> tuple[bytes, int]:
-    """So many bytes from a place on, and the place behind them."""
+    """`size` bytes at an index, and the index after them."""
     behind = at + size
     if behind > end:
         raise IndexError
@@ -86,7 +86,7 @@ def _take(data: bytes, at: int, size: int, end: int) -> tuple[bytes, int]:
 
 
 def _headers(data: bytes) -> Headers:
-    """The headers that are all of these bytes."""
+    """Parse headers, which are all of the bytes."""
     count, at = _varint(data, 0)
     end = len(data)
     if not 0 <= count <= MOST_HEADERS:
@@ -111,10 +111,10 @@ _shared = lru_cache(maxsize=1024)(_headers)
 
 
 def _explained(data: bytes, start: int, stop: int) -> BrokenError:
-    """What is wrong with a record that could not be parsed, and where the next one begins.
+    """Why a record could not be parsed, and where the next one begins.
 
-    Where its fields and its length do not agree on that, it is where another record can be. In a compressed batch a
-    broker follows the fields, and takes any lengths.
+    If its fields and its length disagree, the next record is where one can begin. In a compressed batch brokers follow
+    the fields, and accept any length.
     """
     try:
         length, at = _varint(data, start)
@@ -138,7 +138,7 @@ def _explained(data: bytes, start: int, stop: int) -> BrokenError:
 
 
 def _can_begin(data: bytes, at: int, stop: int) -> bool:
-    """Whether there are the fields of a record at a place, whatever its length, or the end of all."""
+    """Whether a record of any length can begin at an index, or the bytes end there."""
     if at == stop:
         return True
     try:
@@ -150,7 +150,7 @@ def _can_begin(data: bytes, at: int, stop: int) -> bool:
 
 
 class _Followed(NamedTuple):
-    """What a record's fields are, followed one by one from behind its length: a key only where it is short."""
+    """The fields of a record, followed without its length; the key only if it is short."""
 
     key: bytes | None
     headers: int
@@ -158,7 +158,7 @@ class _Followed(NamedTuple):
 
     @classmethod
     def of(cls, data: bytes, at: int, stop: int) -> Self:
-        """The fields that begin at a place.
+        """Follow the fields from an index on.
 
         Raises:
             IndexError, ValueError: they do not end within `stop`.
@@ -184,7 +184,7 @@ class _Followed(NamedTuple):
 
 
 def _behind(at: int, size: int, stop: int) -> int:
-    """The place behind so many bytes."""
+    """The index after `size` bytes."""
     behind = at + max(size, 0)
     if behind > stop:
         raise IndexError

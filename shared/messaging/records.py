@@ -1,4 +1,4 @@
-"""Raw records as columns: how dead letters and waiting events are kept as they came."""
+"""Records as columns: dead letters and waiting events are stored as they were received."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,7 +15,7 @@ COLUMNS = ("topic", "partition", "offset", "key", "value", "header_names", "head
 
 
 def to_row(record: Record) -> tuple[Any, ...]:
-    """The record in the order of COLUMNS."""
+    """A record as a row of COLUMNS."""
     names, contents = header_columns(record.headers)
     return (
         record.topic,
@@ -30,7 +30,7 @@ def to_row(record: Record) -> tuple[Any, ...]:
 
 
 def from_row(row: Mapping[str, Any]) -> Record:
-    """The record in a row that has COLUMNS."""
+    """The record of a row with COLUMNS."""
     return Record(
         topic=row["topic"],
         partition=row["partition"],
@@ -43,12 +43,12 @@ def from_row(row: Mapping[str, Any]) -> Record:
 
 
 def header_columns(headers: Headers) -> tuple[list[bytes], list[bytes | None]]:
-    """Headers as the columns that hold them."""
+    """Headers as two columns, of names and of contents."""
     return [name for name, _ in headers], [content for _, content in headers]
 
 
 def reduced(event: Event) -> Record:
-    """An event as a record at the same place that holds the fields of the contract and nothing else."""
+    """The record of an event with only the fields of the contract, at the same partition and offset."""
     envelope = {
         "specversion": "1.0",
         "id": event.id,

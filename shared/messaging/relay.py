@@ -1,7 +1,7 @@
-"""The relay: takes committed rows of the outbox to Kafka, in order, at least once.
+"""The relay: publishes committed rows of the outbox to Kafka, in order, at least once.
 
-One relay leads per database, by an advisory lock held in the session that claims: a leader that
-loses its session loses the claim with it.
+One relay leads per database, by an advisory lock of the session that claims rows: a leader that loses its session
+loses its claims with it.
 """
 
 import asyncio
@@ -36,10 +36,10 @@ RESIGN_SQL = "SELECT pg_advisory_unlock($1)"
 
 @dataclass(slots=True)
 class Relay:
-    """Publishes the outbox until it is told to stop.
+    """Publishes the outbox until stopped.
 
-    `woken` is set by whoever committed rows in this process; without it rows wait for the next look. While there are
-    few, one claim follows another after `linger` seconds: what is paid for each is shared by more rows.
+    Committers of this process set `woken`; rows of other processes wait for the next poll. `linger` is the minimum
+    time in seconds from one claim to the next while rows are few, so that more rows share its cost.
     """
 
     pool: Pool
@@ -55,7 +55,7 @@ class Relay:
         return cls(pool, broker.producer, broker.relay_linger_ms / 1000)
 
     async def run(self) -> None:
-        """Lead or follow, again and again, whatever PostgreSQL and Kafka do in between."""
+        """Lead or follow until stopped, whatever fails in between."""
         pause = _IDLE
         while not self._stopped.is_set():
             try:
@@ -71,7 +71,7 @@ class Relay:
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     def stop(self) -> None:
-        """Finish the chunk in flight, and no more."""
+        """Stop after the chunk in flight."""
         self._stopped.set()
         self.woken.set()
 
@@ -85,11 +85,11 @@ class Relay:
                         await connection.fetchval(RESIGN_SQL, _LEADER_LOCK)
                 return
         self.healthy = True
-        # Not `woken`: it stays set while another leads, and would make this a busy loop.
+        # Not `woken`, which stays set while another relay leads, and would cause a busy loop.
         await _wait(self._stopped, _FOLLOW)
 
     async def _lead(self, connection: Connection) -> None:
-        # After OutOfOrderSequenceNumber or ProducerFenced a producer is dead: each session has its own.
+        # A producer is unusable after OutOfOrderSequenceNumber or ProducerFenced, so each session has its own.
         producer = self.new_producer()
         try:
             clock = asyncio.get_running_loop().time
@@ -103,7 +103,7 @@ class Relay:
                     await _wait(self._stopped, begun + self.linger - clock())
                     await _wait(self.woken, _IDLE)
         finally:
-            with suppress(TimeoutError):  # `stop` hangs when all brokers are down
+            with suppress(TimeoutError):  # `stop` hangs while all brokers are down
                 await asyncio.wait_for(producer.stop(), timeout=5)
 
 
@@ -120,9 +120,9 @@ RETURNING id, topic, key, value
 
 
 async def publish_chunk(connection: Connection, producer: AIOKafkaProducer, limit: int = _CHUNK) -> int:
-    """Claim the oldest rows, publish them, commit after the acknowledgements; returns how many.
+    """Claim the oldest rows, publish them, and commit after the acknowledgements; returns the number of rows.
 
-    A failed send rolls the claim back: the rows stay, and what was sent is sent again.
+    A failed send rolls the claim back: the rows stay, and all of them are sent again.
     """
     async with connection.transaction():
         rows: list[Any] = sorted(await connection.fetch(CLAIM_SQL, limit), key=lambda row: row["id"])

@@ -1,4 +1,4 @@
-"""Events that came before what they are about, kept as they came until it arrives."""
+"""Events that arrived before the order, review or purchase that they refer to, stored until it arrives."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -17,30 +17,30 @@ from shared.postgres.pool import Connection, Pool
 
 _EVERY_TYPE: Final = frozenset(TYPES)
 _AT_ONCE: Final = 1_000
-"""How many expired records one transaction deletes."""
+"""Maximum number of expired records that one transaction deletes."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 async def keep(connection: Connection, events: Iterable[Waiting]) -> None:
-    """Let events wait, each as it came; which of two with one natural id stands is found out in the end.
+    """Store events as they were received, also several with the same natural id, which are judged when taken.
 
-    What happened before its customer was erased is reduced to the fields of the contract.
+    Events from before the erasure of their customer are reduced to the fields of the contract.
     """
     waiting = list(events)
     if not waiting:
         return
-    erased = await erasure.find(connection, {one.event.customer_id for one in waiting})
+    erased = await erasure.find(connection, {item.event.customer_id for item in waiting})
     await connection.copy_records_to_table(
         "waiting",
-        records=[(one.event.customer_id, one.about, one.natural_id, *_row(one.event, erased)) for one in waiting],
+        records=[(item.event.customer_id, item.about, item.natural_id, *_row(item.event, erased)) for item in waiting],
         columns=("customer_id", "about", "natural_id", *records.COLUMNS, "reduced"),
     )
 
 
 def _row(event: Event, erased: Mapping[str, Erasure]) -> tuple[Any, ...]:
-    known = erased.get(event.customer_id)
-    if known is None or not known.covers(event.time, event.record.timestamp):
+    erasure_ = erased.get(event.customer_id)
+    if erasure_ is None or not erasure_.covers(event.time, event.record.timestamp):
         return (*records.to_row(event.record), False)
     return (*records.to_row(records.reduced(event)), True)
 
@@ -55,17 +55,17 @@ RETURNING waiting.id, waiting.about, natural_id,
 
 
 async def take(connection: Connection, wanted: Sequence[tuple[str, str]]) -> list[Waiting]:
-    """What waits for any of the (customer, about) pairs, by (time, natural id, arrival); it waits no longer."""
+    """Remove and return the events for (customer, about) pairs, by (time, natural id, arrival)."""
     if not wanted:
         return []
     customers, abouts = zip(*wanted, strict=True)
     taken: list[Waiting] = []
-    found: list[Any] = await connection.fetch(TAKE_SQL, joined(customers), joined(abouts))
-    for row in sorted(found, key=lambda row: row["id"]):
+    rows: list[Any] = await connection.fetch(TAKE_SQL, joined(customers), joined(abouts))
+    for row in sorted(rows, key=lambda row: row["id"]):
         event = decode(records.from_row(row), _EVERY_TYPE)
         assert event is not None, "only events that were decoded wait"
         taken.append(Waiting(row["about"], row["natural_id"], event))
-    return sorted(taken, key=lambda one: (one.event.time, one.natural_id))
+    return sorted(taken, key=lambda item: (item.event.time, item.natural_id))
 
 
 FORGET_SQL = """
@@ -76,7 +76,7 @@ RETURNING customer_id, about, natural_id, topic, partition, "offset"
 
 
 async def forget(pool: Pool, now: datetime, kept_for: timedelta) -> None:
-    """The job that deletes what waited in vain for its retention; the log names each, since its effect never came."""
+    """Job: delete events at the end of their retention; the log names each, since it never had an effect."""
     deleted = _AT_ONCE
     while deleted == _AT_ONCE:
         rows: list[Any] = await pool.fetch(FORGET_SQL, now - kept_for, _AT_ONCE)

@@ -1,4 +1,4 @@
-"""`dead-letters list|show|replay`: what was refused, and another try."""
+"""`dead-letters list|show|replay`: read refused records, and handle them again."""
 
 import argparse
 import sys
@@ -31,18 +31,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="newest first")
     _add_filter(listing)
     listing.add_argument("--limit", type=int, default=None, metavar="N")
-    listing.add_argument("--json", action="store_true", help="one object a line")
-    show = actions.add_parser("show", help="one dead letter, whole")
+    listing.add_argument("--json", action="store_true", help="one JSON object per line")
+    show = actions.add_parser("show", help="a dead letter with all its fields")
     show.add_argument("id", type=int)
-    show.add_argument("--json", action="store_true", help="one object on one line")
-    replay = actions.add_parser("replay", help="handle them again; what is refused again becomes a new dead letter")
+    show.add_argument("--json", action="store_true", help="a JSON object on one line")
+    replay = actions.add_parser(
+        "replay", help="handle them again; a record that is refused again becomes a new dead letter"
+    )
     replay.add_argument("ids", nargs="*", type=int, metavar="ID")
     _add_filter(replay)
 
 
 def _add_filter(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", choices=[reason.value for reason in Reason])
-    parser.add_argument("--customer", metavar="ID", help="records that name this customer, by their key or their data")
+    parser.add_argument("--customer", metavar="ID", help="only records that name this customer in their key or data")
 
 
 def _wanted(arguments: argparse.Namespace) -> Filter:
@@ -68,26 +70,26 @@ async def _list(pool: Pool, arguments: argparse.Namespace) -> int:
     while left is None or left > 0:
         async with pool.acquire() as connection:
             size = _PAGE if left is None else min(_PAGE, left)
-            found = await dead_letters.page(connection, _wanted(arguments), before, size)
-        for letter in found:
+            letters = await dead_letters.page(connection, _wanted(arguments), before, size)
+        for letter in letters:
             _print(to_json(_summary(letter)).decode() if arguments.json else _line(letter))
-        if len(found) < size:
+        if len(letters) < size:
             break
-        before = found[-1].id
-        left = None if left is None else left - len(found)
+        before = letters[-1].id
+        left = None if left is None else left - len(letters)
     return 0
 
 
 async def _show(pool: Pool, arguments: argparse.Namespace) -> int:
     async with pool.acquire() as connection:
-        found = await dead_letters.find(connection, arguments.id)
-    if found is None:
+        letter = await dead_letters.find(connection, arguments.id)
+    if letter is None:
         _complain(f"there is no dead letter {arguments.id}")
         return 1
-    whole = _summary(found) | {
-        "value": _readable(found.record.value),
-        "headers": _readable_headers(found.record.headers),
-        "timestamp": format_instant(found.record.timestamp),
+    whole = _summary(letter) | {
+        "value": _readable(letter.record.value),
+        "headers": _readable_headers(letter.record.headers),
+        "timestamp": format_instant(letter.record.timestamp),
     }
     _print(to_json(whole, indent=None if arguments.json else 2).decode())
     return 0
@@ -96,14 +98,14 @@ async def _show(pool: Pool, arguments: argparse.Namespace) -> int:
 async def _replay(pool: Pool, arguments: argparse.Namespace, spec: WorkerSpec) -> int:
     wanted = _wanted(arguments)
     if bool(arguments.ids) == (wanted != Filter()):
-        _complain("replay takes ids or --reason and --customer, one of them")
+        _complain("replay needs either ids, or --reason or --customer")
         return 2
     ids: list[int] = arguments.ids
     if not ids:
         async with pool.acquire() as connection:
             ids = await dead_letters.ids_of(connection, wanted)
     handled = refused = erased = 0
-    # Each in a transaction of its own: one that breaks keeps none of the others back.
+    # Each in a transaction of its own, so that a failure does not affect the others.
     for number in ids:
         async with pool.acquire() as connection, connection.transaction():
             for letter in await dead_letters.claim(connection, [number]):
@@ -131,7 +133,7 @@ def _why_not(letter: DeadLetter) -> str:
 
 async def _handle_again(pool: Pool, connection: Connection, spec: WorkerSpec, letter: DeadLetter) -> list[Malformation]:
     try:
-        # It arrives now: a time that lay too far ahead then may be good today.
+        # Its timestamp is now: an event time that was too far in the future may be valid today.
         event = decode(structs.replace(letter.record, timestamp=datetime.now(UTC)), spec.wanted)
     except Malformed as error:
         return [Malformation(letter.record, error.reason, error.detail, error.type)]
@@ -139,11 +141,11 @@ async def _handle_again(pool: Pool, connection: Connection, spec: WorkerSpec, le
         return []
     delivery = Delivery(pool, Group("", spec.group), spec.handle)
     refusals = await delivery.replay([event], connection)
-    return [_as_it_came(dead_letters.from_refusal(one), one.event, letter) for one in refusals]
+    return [_with_own_timestamp(dead_letters.from_refusal(refusal), refusal.event, letter) for refusal in refusals]
 
 
-def _as_it_came(refused: Malformation, event: Event, letter: DeadLetter) -> Malformation:
-    """A letter that is refused again keeps its own timestamp."""
+def _with_own_timestamp(refused: Malformation, event: Event, letter: DeadLetter) -> Malformation:
+    """A letter that is refused again keeps its record's timestamp."""
     is_letter = (event.record.topic, event.record.partition, event.record.offset) == (
         letter.record.topic,
         letter.record.partition,
@@ -176,7 +178,7 @@ def _line(letter: DeadLetter) -> str:
 
 
 def _readable_headers(headers: Headers) -> dict[str, str | list[str | None] | None]:
-    """The contents by name; a name that comes several times has the list of its contents."""
+    """Contents by name; a repeated name has a list of contents."""
     contents: defaultdict[str, list[str | None]] = defaultdict(list)
     for name, content in headers:
         contents[_readable(name)].append(_readable(content))

@@ -1,4 +1,4 @@
-"""The door of a service: `python -m services.<name> COMMAND`, the same commands for each."""
+"""The command line of a service: `python -m services.<name> COMMAND`."""
 
 import argparse
 import logging
@@ -27,20 +27,20 @@ S = TypeVar("S", bound=ServiceSettings)
 
 EXIT_USAGE: Final = 2
 
-# They tell of every start, stop and rebalance, and of what the worker tells already.
-_TALKATIVE: Final = {
+# These libraries log every start, stop and rebalance, and errors that the worker logs itself.
+_LIBRARY_LEVELS: Final = {
     **dict.fromkeys(("aiokafka", "faust", "mode", "uvicorn"), logging.WARNING),
     "asyncpg.pool": logging.ERROR,
 }
 
 
 class CommandError(Exception):
-    """What a command cannot do, in one line for the person at the terminal."""
+    """A command cannot run; the message is one line for the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command(Generic[S]):
-    """A command of one service only: `run` returns the exit code."""
+    """A command that only one service has; `run` returns the exit code."""
 
     name: str
     help: str
@@ -50,7 +50,7 @@ class Command(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Door(Generic[S]):
-    """What a service puts behind its door."""
+    """The parts of a service that the commands run."""
 
     settings: type[S]
     spec: Callable[[S], WorkerSpec]
@@ -63,7 +63,7 @@ class Door(Generic[S]):
         return self.settings.service
 
     def open(self, argv: Sequence[str] | None = None) -> int:
-        """Run a command; returns the exit code. Bad input is one line on stderr."""
+        """Run a command; returns the exit code. Wrong input prints one line on stderr."""
         arguments = self._parser().parse_args(argv)
         try:
             settings = self.settings()
@@ -78,35 +78,35 @@ class Door(Generic[S]):
             return EXIT_RESTART
 
     def _wrong(self, error: ValidationError) -> str:
-        """The first setting that is wrong, by its name in the environment, and why."""
+        """The first invalid setting, by its environment variable, and why it is invalid."""
         first = error.errors(include_url=False, include_input=False)[0]
         name = str(first["loc"][0])
-        known = name if name.startswith("WAFA_") else f"{self.settings.model_config.get('env_prefix')}{name.upper()}"
-        return f"{known}: {first['msg']}"
+        variable = name if name.startswith("WAFA_") else f"{self.settings.model_config.get('env_prefix')}{name.upper()}"
+        return f"{variable}: {first['msg']}"
 
     def _parser(self) -> argparse.ArgumentParser:
         parser = _Parser(prog=f"python -m services.{self.service}")
         commands = parser.add_subparsers(dest="command", required=True)
         commands.add_parser("api", help="serve the HTTP API")
-        commands.add_parser("worker", help="handle events, publish, and do the scheduled jobs")
-        commands.add_parser("migrate", help="bring the database up to date")
+        commands.add_parser("worker", help="handle events, publish events, and run the scheduled jobs")
+        commands.add_parser("migrate", help="migrate the database to this version")
         dead_letters.add_arguments(commands.add_parser("dead-letters", help="read and replay refused records"))
-        positions.add_arguments(commands.add_parser("positions", help="see and set how far each partition is handled"))
+        positions.add_arguments(commands.add_parser("positions", help="list and set the position of each partition"))
         for command in self.commands:
             command.add_arguments(commands.add_parser(command.name, help=command.help))
         return parser
 
 
 class _Parser(argparse.ArgumentParser):
-    """Argparse, saying what is wrong in one line."""
+    """Argparse with one-line errors."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_USAGE, f"{self.prog}: {message} (--help tells more)\n")
+        self.exit(EXIT_USAGE, f"{self.prog}: {message} (see --help)\n")
 
 
 def _log(service: str, level: str) -> None:
     telemetry.configure(service, level)
-    for name, least in _TALKATIVE.items():
+    for name, least in _LIBRARY_LEVELS.items():
         logging.getLogger(name).setLevel(max(least, logging.getLogger().level))
 
 

@@ -1,4 +1,4 @@
-"""The garbage collector, where a process makes many short-lived objects and few cycles."""
+"""Garbage collector settings for a process with many short-lived objects and few cycles."""
 
 import gc
 from typing import Final
@@ -7,10 +7,10 @@ _THRESHOLD: Final = 20_000
 
 
 def spare() -> None:
-    """Look at what was made at the start never again, and at new objects more rarely.
+    """Exclude all present objects from collection, and collect new ones more rarely.
 
-    Requests leave next to no cycles; by default every second one is followed by a look at all that is young, and some
-    by one at every object of the process.
+    Requests leave almost no cycles, but by default every second one causes a collection of the youngest generation,
+    and some a collection of all objects.
     """
     gc.collect()
     gc.freeze()

@@ -1,8 +1,8 @@
-"""A thread beside the event loop: it serves a worker's probes, and sees when the loop stands still.
+"""A thread that serves a worker's probes, and watches its event loop.
 
-An event loop that computes answers nobody. So the probes have a thread and a loop of their own, which asks the
-worker's loop for a sign of life every half second. Where none comes, a signal interrupts what is computed in a
-transaction for too long (`shared.messaging.deadline`); where that does not help, `/livez` says no.
+A loop that computes does not answer probes, so they have a thread and a loop of their own. Every half second the
+thread asks the worker's loop for a sign of life. If none comes, a signal interrupts a handler that computes for too
+long (`shared.messaging.deadline`); if that does not help, `/livez` fails.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from shared.http.server import serve_probes
 from shared.messaging import deadline
 
 ALIVE_SECONDS: Final = 60.0
-"""How long the worker's loop may stand still before `/livez` says no."""
+"""Seconds that the worker's loop may be blocked before `/livez` fails."""
 
 _ASKED_EVERY: Final = 0.5
 _STUCK_SECONDS: Final = 1.0
@@ -30,7 +30,7 @@ _STOP_SECONDS: Final = 5.0
 
 
 class Pulse:
-    """Whether an event loop, the one that runs where this is made, still turns."""
+    """Watches the event loop that runs where it is created."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -38,15 +38,15 @@ class Pulse:
 
     @property
     def stuck(self) -> float:
-        """For how many seconds the loop has owed an answer."""
+        """Seconds that the loop has been blocked."""
         return max(0.0, time.monotonic() - self._asked) if self._asked > self._answered else 0.0
 
     def is_alive(self) -> bool:
-        """Whether the loop has turned of late."""
+        """Whether the loop was responsive recently."""
         return self.stuck < ALIVE_SECONDS
 
     def watch(self, stopped: threading.Event) -> None:
-        """Ask the loop again and again, from another thread, and interrupt it where it stands still."""
+        """Ask the loop periodically, from another thread, and interrupt it while it is blocked."""
         while not stopped.is_set():
             if self._answered >= self._asked:
                 self._asked = time.monotonic()
@@ -54,7 +54,7 @@ class Pulse:
             woken = time.monotonic()
             stopped.wait(_ASKED_EVERY)
             if self._asked > self._answered:
-                # A process that was stopped, or whose machine was, has not computed meanwhile.
+                # Time in which the process or the machine was stopped does not count as computing.
                 self._asked += max(0.0, time.monotonic() - woken - 2 * _ASKED_EVERY)
             if self.stuck >= _STUCK_SECONDS:
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
@@ -63,7 +63,7 @@ class Pulse:
         self._answered = max(time.monotonic(), self._asked)
 
     def interrupt(self, _signal: int, _frame: FrameType | None) -> None:
-        """The handler of the signal, in the main thread.
+        """Signal handler, in the main thread.
 
         Raises:
             FoldTooLongError: see `deadline.interrupt`.
@@ -73,7 +73,7 @@ class Pulse:
 
 @contextmanager
 def interrupting(pulse: Pulse) -> Generator[None]:
-    """Watch the loop from a thread: what a handler computes for too long is interrupted."""
+    """Watch the loop from a thread, and interrupt handlers that compute for too long."""
     stopped = threading.Event()
     watching = threading.Thread(target=pulse.watch, args=(stopped,), name="pulse", daemon=True)
     before = signal.signal(signal.SIGALRM, pulse.interrupt)
@@ -88,7 +88,7 @@ def interrupting(pulse: Pulse) -> Generator[None]:
 
 @contextmanager
 def beating(is_ready: Readiness, address: tuple[str, int], failed: Callable[[BaseException], None]) -> Generator[None]:
-    """Watch the loop that runs here, and serve its probes from a thread; `failed` is called in it should that end."""
+    """Watch the running loop, and serve its probes from a thread; `failed` is called in the loop if they fail."""
     loop = asyncio.get_running_loop()
     pulse = Pulse()
 
@@ -124,7 +124,7 @@ class _Probes:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             try:
                 runner.run(self._serve_until_stopped())
-            except BaseException as error:  # noqa: BLE001 whatever ends the probes ends the worker
+            except BaseException as error:  # noqa: BLE001 any failure of the probes ends the worker
                 self._failed(error)
 
     async def _serve_until_stopped(self) -> None:
@@ -133,7 +133,7 @@ class _Probes:
             await self._serve()
 
     def stop(self) -> None:
-        """End the thread; bounded, since a probe may be on its way."""
+        """End the thread, within a bounded time, since a probe may be in progress."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._cancel)
             self._thread.join(_STOP_SECONDS)

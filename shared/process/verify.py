@@ -1,4 +1,4 @@
-"""`verify`: what is stored, checked in one pass, a line for each check."""
+"""`verify`: checks the database in one pass, and prints a line for each check."""
 
 import argparse
 from collections.abc import AsyncIterator, Callable
@@ -14,19 +14,23 @@ from shared.process.settings import ServiceSettings
 S = TypeVar("S", bound=ServiceSettings)
 
 Verify = Callable[[S, Pool, int], AsyncIterator[Check]]
-"""The checks of a service; the number says how many things of a sample it judges anew."""
+"""The checks of a service; the number is the size of the sample that is recomputed."""
 
 
 def command(verify: Verify[S], judged: str, *, sample: int = 10_000) -> Command[S]:
-    """The command of a service; `judged` says what a sample is of, `sample` how large it is unless told."""
+    """The `verify` command of a service; `judged` names the items of the sample, `sample` is its default size."""
 
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "--sample", type=_count, default=sample, metavar="N", help=f"{judged} judged anew; {sample:,} unless told"
+            "--sample",
+            type=_count,
+            default=sample,
+            metavar="N",
+            help=f"number of {judged} to recompute (default {sample:,})",
         )
 
     async def run(arguments: argparse.Namespace, settings: S) -> int:
-        """Print a line for each check; 1 when one fails."""
+        """Print a line for each check; returns 1 if one fails."""
         failed = False
         async with await open_pool(
             settings.database_url, application=f"wafa-{settings.service}-verify", max_size=1
@@ -37,11 +41,11 @@ def command(verify: Verify[S], judged: str, *, sample: int = 10_000) -> Command[
                 print(f"{check.name}: {found}", flush=True)  # noqa: T201 a command line prints
         return int(failed)
 
-    return Command("verify", "check what is stored, in one pass", add_arguments, run)
+    return Command("verify", "check the database in one pass", add_arguments, run)
 
 
 async def _all(own: AsyncIterator[Check], pool: Pool) -> AsyncIterator[Check]:
-    """The checks of a service, and those of the tables that every service has."""
+    """The checks of a service, then those of the tables that all services have."""
     async for check in own:
         yield check
     async with checks.snapshot(pool) as connection:
@@ -52,5 +56,5 @@ async def _all(own: AsyncIterator[Check], pool: Pool) -> AsyncIterator[Check]:
 def _count(text: str) -> int:
     count = int(text)
     if count < 0:
-        raise argparse.ArgumentTypeError(f"{text}: 0 or more")
+        raise argparse.ArgumentTypeError(f"{text}: has to be 0 or more")
     return count

@@ -13,8 +13,8 @@ async def test_it_claims_new_events_in_their_order(platform_pool: Pool):
         first = await inbox.claim(connection, events[:2])
         second = await inbox.claim(connection, events)
         assert await inbox.claim(connection, []) == inbox.Claimed([], [], 0)
-    assert (first.fresh, first.repeats, first.known) == (events[:2], [], 0)
-    assert (second.fresh, second.repeats, second.known) == (events[2:], [], 2)
+    assert (first.fresh, first.repeats, first.applied) == (events[:2], [], 0)
+    assert (second.fresh, second.repeats, second.applied) == (events[2:], [], 2)
 
 
 async def test_repeats_within_one_claim_are_told_apart(platform_pool: Pool):
@@ -22,7 +22,7 @@ async def test_repeats_within_one_claim_are_told_apart(platform_pool: Pool):
     async with platform_pool.acquire() as connection:
         await inbox.claim(connection, [known])
         found = await inbox.claim(connection, [a, known, again, event(purchase("k"))])
-    assert (found.fresh, found.repeats, found.known) == ([a], [again], 2)
+    assert (found.fresh, found.repeats, found.applied) == ([a], [again], 2)
 
 
 async def test_customer_source_and_id_name_an_event(platform_pool: Pool):
