@@ -89,7 +89,7 @@ def main() -> int:
     if _is_busy():
         say("It became so meanwhile: these figures are not worth reporting.")
         return 2
-    return int(any(one.missed for one in found))
+    return int(any(item.missed for item in found))
 
 
 def _is_busy() -> bool:

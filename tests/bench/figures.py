@@ -93,13 +93,13 @@ class Figure:
 
 def ratio(name: str, ours: Sequence[Measured], theirs: Sequence[Measured], at_least: float | None = None) -> Figure:
     """The ratio of two rates, each pair of which was measured in one round."""
-    return Figure(name, [one.rate / other.rate for one, other in zip(ours, theirs, strict=True)], "×", at_least)
+    return Figure(name, [item.rate / other.rate for item, other in zip(ours, theirs, strict=True)], "×", at_least)
 
 
 def rate(name: str, measured: Sequence[Measured], unit: str, note: str = "") -> Figure:
     """A rate, shown without a target."""
-    usages = [one.usage for one in measured if one.usage is not None]
-    return Figure(name, [one.rate for one in measured], unit, usages=usages, note=note)
+    usages = [item.usage for item in measured if item.usage is not None]
+    return Figure(name, [item.rate for item in measured], unit, usages=usages, note=note)
 
 
 def show(figures: Sequence[Figure]) -> None:
@@ -111,19 +111,21 @@ def show(figures: Sequence[Figure]) -> None:
     table.columns[0].justify = "left"
     table.add_column("CPU µs per event")
     table.add_column("bottleneck; note")
-    for one in figures:
-        verdict = "" if not one.target else "missed" if one.missed else "met"
-        numbers = map(shown, (one.median, min(one.samples), max(one.samples)))
-        cpu = ", ".join(f"{name} {value:,.0f}" for name, value in one.cpu.items() if value >= 0.5)
-        told = "; ".join(filter(None, (one.bottleneck, one.note)))
-        style = "red" if one.missed else None
-        table.add_row(one.name, str(len(one.samples)), *numbers, one.unit, one.target, verdict, cpu, told, style=style)
+    for figure in figures:
+        verdict = "" if not figure.target else "missed" if figure.missed else "met"
+        numbers = map(shown, (figure.median, min(figure.samples), max(figure.samples)))
+        cpu = ", ".join(f"{name} {value:,.0f}" for name, value in figure.cpu.items() if value >= 0.5)
+        told = "; ".join(filter(None, (figure.bottleneck, figure.note)))
+        style = "red" if figure.missed else None
+        table.add_row(
+            figure.name, str(len(figure.samples)), *numbers, figure.unit, figure.target, verdict, cpu, told, style=style
+        )
     (console if console.is_terminal else Console(width=_WIDTH)).print(table)
 
 
 def write(figures: Iterable[Figure], path: Path) -> None:
     """Write the figures as JSON."""
-    path.write_text(json.dumps([one.to_json() for one in figures], indent=2, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps([figure.to_json() for figure in figures], indent=2, ensure_ascii=False) + "\n")
 
 
 def shown(number: float) -> str:

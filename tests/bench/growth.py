@@ -49,7 +49,7 @@ async def measure(plan: Plan) -> list[Figure]:
         for number in range(plan.rounds):
             for name, measured in (await _round(plan, [empty[number], *loaded], number)).items():
                 found.setdefault(name, []).append(measured)
-    return _figures(found, [one.transactions for one in loaded])
+    return _figures(found, [item.transactions for item in loaded])
 
 
 async def _databases(plan: Plan, stack: AsyncExitStack) -> tuple[list[_Database], list[_Database]]:
@@ -74,14 +74,16 @@ async def _round(plan: Plan, databases: list[_Database], number: int) -> Mapping
     count = plan.events(EVENTS, 3_000)
     await plan.bed.fill(stream.scattered(plan.year, count, number * count, preload.customer))
     found: dict[str, Measured] = {}
-    for one in databases if number % 2 == 0 else reversed(databases):
-        found |= await _into(plan, count, one)
-        plan.say(f"round {number + 1} of {plan.rounds}: {one.transactions:,} there: {found[_name(one)].rate:,.0f}")
+    for database in databases if number % 2 == 0 else reversed(databases):
+        found |= await _into(plan, count, database)
+        plan.say(
+            f"round {number + 1} of {plan.rounds}: {database.transactions:,} there: {found[_name(database)].rate:,.0f}"
+        )
     return found
 
 
-def _name(one: _Database) -> str:
-    return f"{one.transactions}"
+def _name(database: _Database) -> str:
+    return f"{database.transactions}"
 
 
 async def _into(plan: Plan, count: int, into: _Database) -> Mapping[str, Measured]:
@@ -119,15 +121,15 @@ def _figures(found: Results, sizes: list[int]) -> list[Figure]:
             ratio(f"{name}: rate / without a history", found[f"{size}"], found["0"], 0.75),
             *_stored(found, size, name),
         ]
-        nearly = [one.rate / other.rate for one, other in zip(found[f"{size} bytes"], found["0 bytes"], strict=True)]
+        nearly = [item.rate / other.rate for item, other in zip(found[f"{size} bytes"], found["0 bytes"], strict=True)]
         made.append(Figure(f"{name}: stored / without a history", nearly, "×", 0.85, 1.15))
     return made
 
 
 def _stored(found: Results, size: int, name: str) -> list[Figure]:
-    images = [one.rate for one in found[f"{size} images"]]
+    images = [item.rate for item in found[f"{size} images"]]
     note = f"full-page images per event: {images[0]:.1f} right after a checkpoint, {images[-1]:.1f} in the last round"
     return [
-        Figure(f"{name}: stored per event", [one.rate for one in found[f"{size} bytes"]], "bytes"),
-        Figure(f"{name}: WAL per event", [one.rate for one in found[f"{size} WAL"]], "bytes", note=note),
+        Figure(f"{name}: stored per event", [item.rate for item in found[f"{size} bytes"]], "bytes"),
+        Figure(f"{name}: WAL per event", [item.rate for item in found[f"{size} WAL"]], "bytes", note=note),
     ]

@@ -145,16 +145,16 @@ async def _drain(plan: Plan, system: _System, count: int) -> Measured:
 
 def _figures(percent: int, loads: Sequence[_Load]) -> list[Figure]:
     first = percent == LOADS[0]
-    late = max(one.late for one in loads)
+    late = max(load.late for load in loads)
     note = f"{loads[0].rate:,.0f}/s in the first round; the sender was at most {late:.0f} ms late"
     made: list[Figure] = []
     for rank in PERCENTILES:
-        samples = [_percentile(one.message, rank) for one in loads]
+        samples = [_percentile(load.message, rank) for load in loads]
         limit = MOST if first and rank == 99 else None
-        usages, told = ([one.usage for one in loads], note) if rank == PERCENTILES[0] else ([], "")
+        usages, told = ([load.usage for load in loads], note) if rank == PERCENTILES[0] else ([], "")
         name = f"end to end: latency at {percent} % load, p{rank:g}"
         made.append(Figure(name, samples, "ms", at_most=limit, usages=usages, note=told))
-    ledger = [_percentile(one.ledger, 99) for one in loads]
+    ledger = [_percentile(load.ledger, 99) for load in loads]
     return [*made, Figure(f"end to end: of it up to the ledger's commit, at {percent} %, p99", ledger, "ms")]
 
 

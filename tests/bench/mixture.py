@@ -35,7 +35,7 @@ def mixed(year: Sample, count: int, pattern: str) -> Iterator[CloudEvent]:
     """So many events, interleaved as the letters of the pattern."""
     baskets = year.baskets()
     lately = deque(islice(baskets, _KEPT_BACK))
-    yield from (purchase(one) for one in islice(lately, count))
+    yield from (purchase(item) for item in islice(lately, count))
     told: dict[str, deque[Basket]] = {letter: deque() for letter in _UNDONE.values()}
     for number in range(count - len(lately)):
         letter = pattern[number % len(pattern)]

@@ -34,7 +34,7 @@ def between(side: Side, other: Side) -> Side:
 
     async def three() -> Mapping[str, Measured]:
         before, measured, after = await other.measure(), await side.measure(), await other.measure()
-        means = {name: Measured(fmean((before[name].rate, one.rate)), one.usage) for name, one in after.items()}
+        means = {name: Measured(fmean((before[name].rate, item.rate)), item.usage) for name, item in after.items()}
         return {**measured, **means}
 
     return Side(side.reel, three)

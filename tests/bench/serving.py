@@ -87,7 +87,7 @@ def _figures(found: Results) -> list[Figure]:
     made: list[Figure] = []
     for kind, name in names.items():
         made.append(rate(name, found[kind], "requests/s"))
-        made.append(Figure(f"{name}: p99", [one.rate for one in found[f"{kind} p99"]], "ms"))
+        made.append(Figure(f"{name}: p99", [item.rate for item in found[f"{kind} p99"]], "ms"))
     made += [
         ratio("API: balance / bare route", found["balance"], found["bare"], 0.4),
         ratio("API: quote / bare route", found["quote"], found["bare"]),
@@ -134,7 +134,9 @@ def _wanted(served: _Served, kind: str) -> Wanted:
         case "bare":
             return Wanted(requests.reads(["/"], served.token))
         case "balance":
-            return Wanted(requests.reads([f"/v1/customers/{one}/points" for one in served.customers], served.token))
+            return Wanted(
+                requests.reads([f"/v1/customers/{customer}/points" for customer in served.customers], served.token)
+            )
         case "quote":
             return Wanted(requests.quotes(_carts(served.plan), served.token))
         case "uniform":

@@ -109,7 +109,7 @@ class Testbed:
             self._broker.start()
         await topics.create(self.bootstrap)
         ends = dict.fromkeys(PARTITIONS, 0) if self.embedded else await self._delete()
-        self.begins = {(one.topic, one.partition): end for one, end in ends.items()}
+        self.begins = {(item.topic, item.partition): end for item, end in ends.items()}
 
     async def _delete(self) -> dict[TopicPartition, int]:
         """Delete all records; returns where each partition goes on."""
@@ -117,7 +117,7 @@ class Testbed:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
         await admin.start()
         try:
-            await admin.delete_records({one: RecordsToDelete(end) for one, end in ends.items() if end})
+            await admin.delete_records({item: RecordsToDelete(end) for item, end in ends.items() if end})
         finally:
             await admin.close()
         return ends

@@ -54,7 +54,7 @@ async def test_a_dead_letter_is_listed_and_shown_as_it_came(stack: Stack, shop: 
     shop.send("shop.purchases", customer, b"\xff\xfe\x00", [("x-odd", b"\xff"), *STRUCTURED])
     await stack.drain()
     listed = stack.run("points", "dead-letters", "list", "--json", "--reason", "not_json")
-    (letter,) = [one for one in map(json.loads, listed.stdout.splitlines()) if one["key"] == customer]
+    (letter,) = [line for line in map(json.loads, listed.stdout.splitlines()) if line["key"] == customer]
     shown = json.loads(stack.run("points", "dead-letters", "show", str(letter["id"]), "--json").stdout)
     assert shown["value"] == "\\xff\\xfe\x00"
     assert shown["headers"]["x-odd"] == "\\xff"

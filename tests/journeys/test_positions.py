@@ -21,12 +21,12 @@ TOPIC = "shop.purchases"
 
 async def test_a_position_beyond_the_log_stops_the_worker_until_it_is_set(stack: Stack, shop: Shop):
     await stack.drain()
-    (worker,) = [one for one in stack.workers if one.service == "points" and one.runs]
+    (worker,) = [worker for worker in stack.workers if worker.service == "points" and worker.runs]
     assert worker.terminate() == 0
     stored = {
-        one["partition"]: one["next_offset"]
-        for one in map(json.loads, stack.run("points", "positions", "list", "--json").stdout.splitlines())
-        if one["topic"] == TOPIC
+        line["partition"]: line["next_offset"]
+        for line in map(json.loads, stack.run("points", "positions", "list", "--json").stdout.splitlines())
+        if line["topic"] == TOPIC
     }
     beyond = stack.run("points", "positions", "set", TOPIC, "1", str(stored[1] + 1_000_000))
     assert beyond.returncode == 0
@@ -42,7 +42,7 @@ async def test_a_position_beyond_the_log_stops_the_worker_until_it_is_set(stack:
 
 async def test_records_that_are_gone_stop_the_worker_until_it_is_set(stack: Stack, shop: Shop):
     await stack.drain()
-    (worker,) = [one for one in stack.workers if one.service == "tiers" and one.runs]
+    (worker,) = [worker for worker in stack.workers if worker.service == "tiers" and worker.runs]
     assert worker.terminate() == 0
     for _ in range(20):
         customer = name("customer")
@@ -71,7 +71,7 @@ async def _delete_all(bootstrap: str) -> dict[int, int]:
     await admin.start()
     try:
         partitions = [TopicPartition(TOPIC, number) for number in range(4)]
-        deleted = await admin.delete_records({one: RecordsToDelete(before_offset=-1) for one in partitions})
+        deleted = await admin.delete_records({partition: RecordsToDelete(before_offset=-1) for partition in partitions})
     finally:
         await admin.close()
-    return {one.partition: end for one, end in deleted.items()}
+    return {item.partition: end for item, end in deleted.items()}

@@ -123,7 +123,7 @@ async def test_a_review_is_worth_points_until_it_is_withdrawn(stack: Stack, shop
 
 
 async def test_an_unknown_type_is_counted_and_skipped(stack: Stack, shop: Shop):
-    (worker,) = [one for one in stack.workers if one.service == "points" and one.runs]
+    (worker,) = [worker for worker in stack.workers if worker.service == "points" and worker.runs]
     await stack.drain()
     before = worker.metric("wafa_skipped_total", topic="shop.purchases")
     letters = await stack.value("points", "SELECT count(*) FROM dead_letter")

@@ -34,11 +34,11 @@ async def read(bootstrap: str, topic: str) -> list[Published]:
         found: list[Published] = []
         while batches := await consumer.getmany(timeout_ms=3000, max_records=5000):
             records = [record for batch in batches.values() for record in batch]
-            found += [Published(one.partition, one.offset, json.loads(one.value)) for one in records]
+            found += [Published(record.partition, record.offset, json.loads(record.value)) for record in records]
     finally:
         await consumer.stop()
-    known = [one for one in found if one.event["type"].startswith("loyalty.")]
-    return sorted(known, key=lambda one: (one.partition, one.offset))
+    known = [item for item in found if item.event["type"].startswith("loyalty.")]
+    return sorted(known, key=lambda item: (item.partition, item.offset))
 
 
 async def check_every_transaction_is_published(stack: Stack) -> int:
@@ -48,11 +48,11 @@ async def check_every_transaction_is_published(stack: Stack) -> int:
         row["id"]: (row["customer_id"], row["sequence"]) for row in await stack.fetch("points", TRANSACTIONS_SQL)
     }
     first: dict[str, str] = {}
-    for one in events:
-        first.setdefault(one.event["data"]["transaction_id"], one.event["id"])
+    for event in events:
+        first.setdefault(event.event["data"]["transaction_id"], event.event["id"])
     assert set(first) == set(transactions)
-    check_order(transactions[one] for one in first)
-    ids = {(one.event["data"]["transaction_id"], one.event["id"]) for one in events}
+    check_order(transactions[item] for item in first)
+    ids = {(event.event["data"]["transaction_id"], event.event["id"]) for event in events}
     assert len(ids) == len(first), "what is published again keeps its id"
     return len(events) - len(first)
 
@@ -70,9 +70,9 @@ async def check_every_event_had_its_effect_once(stack: Stack) -> None:
     told = [row["occasion"] for row in await stack.fetch("notifications", MESSAGES_SQL)]
     assert len(told) == len(set(told))
     expected = {
-        f"transaction/{one.event['data']['transaction_id']}"
-        for one in await read(stack.broker.bootstrap, "loyalty.points")
-        if (one.event["type"], one.event["data"]["reason"]["kind"]) != ("loyalty.points.earned.v1", "referral")
+        f"transaction/{record.event['data']['transaction_id']}"
+        for record in await read(stack.broker.bootstrap, "loyalty.points")
+        if (record.event["type"], record.event["data"]["reason"]["kind"]) != ("loyalty.points.earned.v1", "referral")
     }
     assert set(told) == expected
 

@@ -41,8 +41,8 @@ def batch(chance: Random, topic: str, size: int, among: Sequence[Content] = ()) 
     """So many odd records in one batch, with those of `among` somewhere between them."""
     codec = chance.choice(_CODECS)
     contents = [(_content(chance, topic), True) for _ in range(size)]
-    for one in among:
-        contents.insert(chance.randint(0, len(contents)), (one, False))
+    for item in among:
+        contents.insert(chance.randint(0, len(contents)), (item, False))
     records = [_encoded(chance, codec, number, content, is_odd) for number, (content, is_odd) in enumerate(contents)]
     fields = Batch(
         codec=codec,

@@ -155,22 +155,24 @@ async def check_service(stack: Stack, service: str, found: list[Found], ends: Co
     settings = importlib.import_module(f"services.{service}.settings").Settings()
     spec = importlib.import_module(f"services.{service}.worker").spec(settings)
     expected = Expected()
-    for one in found:
-        record_of = one.record if isinstance(one, Unreadable) else one
+    for item in found:
+        record_of = item.record if isinstance(item, Unreadable) else item
         if record_of.topic in spec.topics:
-            expected.add(one, spec.wanted)
+            expected.add(item, spec.wanted)
     rows = await stack.fetch(service, LETTERS_SQL)
     letters = Counter((row["topic"], row["partition"], row["offset"]) for row in rows)
     twice = [tuple(row) for row in rows if letters[row["topic"], row["partition"], row["offset"]] > 1]
     assert not twice
     assert expected.letters <= letters.keys()
     known = {row["digest"] for row in await stack.fetch(service, INBOX_SQL)}
-    places = {digest(one): (one.record.topic, one.record.partition, one.record.offset) for one in expected.events}
+    places = {
+        digest(event): (event.record.topic, event.record.partition, event.record.offset) for event in expected.events
+    }
     lost = [name for name, place in places.items() if name not in known and place not in letters]
     assert not lost, f"{len(lost)} events had no effect"
     refused = letters.keys() - expected.letters
     within = {place for place in refused if place[2] < ends[TopicPartition(*place[:2])]}
-    assert within <= {(one.record.topic, one.record.partition, one.record.offset) for one in expected.events}
+    assert within <= {(event.record.topic, event.record.partition, event.record.offset) for event in expected.events}
     return Counter(letters=len(expected.letters), effects=len(expected.events) - len(within), skipped=expected.skipped)
 
 
@@ -229,5 +231,5 @@ def _skipped(worker: Member) -> int:
 
 def _most_megabytes(pid: int) -> int:
     """The most memory that a process has had."""
-    (line,) = [one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("VmHWM")]
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) // 1024

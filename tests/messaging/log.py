@@ -74,14 +74,14 @@ class Handler:
     calls: list[list[str]] = field(default_factory=list)
 
     async def __call__(self, connection: Connection, events: Sequence[Event], _now: datetime) -> list[Refusal]:
-        self.calls.append([one.id for one in events])
-        refused = [one for one in events if self.refuses(one)]
-        kept = [one for one in events if one not in refused]
-        await connection.execute(EFFECT_SQL, [one.id for one in kept], [one.customer_id for one in kept])
-        for one in kept:
-            if error := self.breaks(one):
+        self.calls.append([item.id for item in events])
+        refused = [item for item in events if self.refuses(item)]
+        kept = [item for item in events if item not in refused]
+        await connection.execute(EFFECT_SQL, [item.id for item in kept], [item.customer_id for item in kept])
+        for item in kept:
+            if error := self.breaks(item):
                 raise error
-        return [Refusal(one, Reason.ORDER_CONFLICT, "another shop has it") for one in refused]
+        return [Refusal(item, Reason.ORDER_CONFLICT, "another shop has it") for item in refused]
 
 
 @dataclass(slots=True)

@@ -211,4 +211,4 @@ async def test_what_it_read_has_the_records_as_they_came(apart: Told):
     records = [record(purchase(f"e{number}"), number) for number in range(320)]
     events, _ = await apart.read(records)
     assert [event.record for event in events] == records
-    assert {(one.record.topic, one.record.timestamp) for one in events} == {(TOPIC, ARRIVED)}
+    assert {(event.record.topic, event.record.timestamp) for event in events} == {(TOPIC, ARRIVED)}

@@ -33,7 +33,7 @@ def mixed(count: int, prefix: str = "e") -> list[dict]:
 
 
 def fail_for(*customers: str, by: Callable[[], Exception]) -> Callable[[Event], Exception | None]:
-    return lambda one: by() if one.customer_id in customers else None
+    return lambda item: by() if item.customer_id in customers else None
 
 
 KINDS = {
@@ -80,7 +80,7 @@ async def test_several_culprits_are_found_at_once(desk: Desk):
 async def test_a_slow_statement_costs_its_neighbors_little(desk: Desk):
     class Slow(Handler):
         async def __call__(self, connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
-            if any(one.customer_id == "bad" for one in events):
+            if any(item.customer_id == "bad" for item in events):
                 if await connection.fetchval("SHOW statement_timeout") == "30s":
                     await connection.execute("SET LOCAL statement_timeout = 400")
                 await connection.execute("SELECT pg_sleep(30)")
@@ -147,7 +147,7 @@ async def test_nobody_is_refused_while_the_database_is_not_well(desk: Desk, monk
 )
 async def test_a_lost_server_is_no_fault_of_the_batch(desk: Desk, error: Exception):
     left = [error] * 8
-    desk.handler.breaks = lambda one: left.pop() if left and one.customer_id == "bad" else None
+    desk.handler.breaks = lambda item: left.pop() if left and item.customer_id == "bad" else None
     await desk.deliver(mixed(20))
     assert len(desk.handler.calls) == 9
     assert all(len(call) == 20 for call in desk.handler.calls), "nothing is rehearsed"
@@ -176,7 +176,7 @@ class Locking(Handler):
     async def __call__(self, connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
         if await connection.fetchval("SHOW lock_timeout") == "0":
             await connection.execute("SET LOCAL lock_timeout = 50")
-        if any(one.customer_id == "bad" for one in events):
+        if any(item.customer_id == "bad" for item in events):
             await connection.execute("SELECT FROM held FOR UPDATE")
         return await super().__call__(connection, events, now)
 
@@ -222,7 +222,7 @@ async def test_what_raises_slowly_is_found_by_customer_not_by_halves(desk: Desk,
 
     class Slow(Handler):
         async def __call__(self, connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
-            if any(one.customer_id == "bad" for one in events):
+            if any(item.customer_id == "bad" for item in events):
                 await asyncio.sleep(0.7)
                 raise ZeroDivisionError
             return await super().__call__(connection, events, now)
@@ -246,7 +246,7 @@ async def test_a_fold_that_takes_too_long_is_interrupted_and_its_customer_refuse
     class Computing(Handler):
         async def __call__(self, connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
             until = time.monotonic() + 60
-            while any(one.customer_id == "bad" for one in events) and time.monotonic() < until:
+            while any(item.customer_id == "bad" for item in events) and time.monotonic() < until:
                 pass
             return await super().__call__(connection, events, now)
 

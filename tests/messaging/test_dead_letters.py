@@ -76,7 +76,7 @@ async def test_pages_go_from_the_newest_on(platform_pool: Pool):
         last = await dead_letters.page(connection, Filter(), second[-1].id, 2)
         assert await dead_letters.page(connection, Filter("bad_field"), None, 2) == []
         assert await dead_letters.find(connection, 999) is None
-    assert [one.record.offset for one in (*first, *second, *last)] == [4, 3, 2, 1, 0]
+    assert [item.record.offset for item in (*first, *second, *last)] == [4, 3, 2, 1, 0]
 
 
 async def test_what_somebody_else_replays_is_left_out(platform_pool: Pool):

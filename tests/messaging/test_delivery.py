@@ -72,7 +72,7 @@ async def test_an_id_is_the_customers_own(desk: Desk):
 
 
 async def test_a_refused_event_is_a_dead_letter_without_a_trace_in_the_inbox(desk: Desk):
-    desk.handler.refuses = lambda one: one.data.order_id == "bad"
+    desk.handler.refuses = lambda event: event.data.order_id == "bad"
     await desk.deliver([purchase("a"), purchase("b", order="bad"), purchase("c")])
     assert await desk.effects() == ["a", "c"]
     assert await desk.letters() == [(1, "order_conflict")]
@@ -80,7 +80,7 @@ async def test_a_refused_event_is_a_dead_letter_without_a_trace_in_the_inbox(des
 
 
 async def test_a_repeat_of_a_refused_event_has_its_effect(desk: Desk):
-    desk.handler.refuses = lambda one: one.data.order_id == "bad"
+    desk.handler.refuses = lambda event: event.data.order_id == "bad"
     await desk.deliver([purchase("a", order="bad"), purchase("a"), purchase("a"), purchase("b")])
     assert await desk.effects() == ["b", "a"]
     assert await desk.letters() == [(0, "order_conflict")]
@@ -103,7 +103,7 @@ async def test_malformed_records_never_stop_the_worker(desk: Desk):
 
 @pytest.mark.parametrize("place", [0, 249, 499])
 async def test_a_poison_event_leaves_one_dead_letter_and_499_effects(desk: Desk, place: int):
-    desk.handler.breaks = lambda one: ZeroDivisionError("by zero") if one.id == f"e{place}" else None
+    desk.handler.breaks = lambda event: ZeroDivisionError("by zero") if event.id == f"e{place}" else None
     await desk.deliver(many(500))
     effects = await desk.effects()
     assert len(effects) == 499
@@ -122,14 +122,14 @@ async def test_an_error_of_the_database_is_bisected_too(desk: Desk):
 
 
 async def test_over_100_customers_in_a_row_stop_the_worker_and_nothing_is_applied(desk: Desk):
-    desk.handler.breaks = lambda one: RuntimeError("broken") if one.id.startswith("e") else None
+    desk.handler.breaks = lambda event: RuntimeError("broken") if event.id.startswith("e") else None
     with pytest.raises(HandlerBrokenError, match="more than 100 customers in a row"):
         await desk.deliver([purchase("good"), *many(MOST_REFUSED_IN_A_ROW + 1, customers=MOST_REFUSED_IN_A_ROW + 1)])
     assert (await desk.effects(), await desk.letters(), await desk.position()) == ([], [], None)
 
 
 async def test_refusals_in_a_row_count_over_batches_and_a_success_resets_them(desk: Desk):
-    desk.handler.breaks = lambda one: RuntimeError("broken") if one.id.startswith("e") else None
+    desk.handler.breaks = lambda event: RuntimeError("broken") if event.id.startswith("e") else None
     await desk.deliver(many(60, "e1", 60))
     assert desk.delivery.refused_in_a_row == 60
     await desk.deliver([purchase("good")], start=60)
@@ -149,7 +149,7 @@ async def test_exactly_100_in_a_row_are_dead_letters(desk: Desk):
 
 
 async def test_one_customer_with_500_poisonous_events_stops_nobody(desk: Desk):
-    desk.handler.breaks = lambda one: RuntimeError("broken") if one.customer_id == "bad" else None
+    desk.handler.breaks = lambda event: RuntimeError("broken") if event.customer_id == "bad" else None
     await desk.deliver([purchase(f"bad{number}", "bad") for number in range(500)])
     await desk.deliver([purchase(f"more{number}", "bad") for number in range(101)] + many(5), start=500)
     assert await desk.effects() == ["e0", "e1", "e2", "e3", "e4"]
@@ -181,8 +181,8 @@ async def test_a_transient_failure_is_tried_again_in_place(desk: Desk, quick: No
 async def test_a_transient_failure_within_the_bisecting_is_no_refusal(desk: Desk, quick: None):
     left: list[Exception] = [asyncpg.DeadlockDetectedError("deadlock")]
 
-    def breaks(one: Event):
-        if one.id == "e4":
+    def breaks(event: Event):
+        if event.id == "e4":
             return ValueError("poison")
         return left.pop() if left and len(desk.handler.calls) > 2 else None
 

@@ -54,7 +54,7 @@ def broken(arrived: float = -1, key: bytes = b"layla") -> Record:
 
 async def write(pool: Pool, *refused: Record) -> None:
     async with pool.acquire() as connection, connection.transaction():
-        await dead_letters.write(connection, [malformation(one, f"name: {SECRET}") for one in refused])
+        await dead_letters.write(connection, [malformation(item, f"name: {SECRET}") for item in refused])
 
 
 async def erase(pool: Pool, *events: Event) -> None:
@@ -189,7 +189,7 @@ async def test_a_transaction_erases_a_bounded_part_and_the_job_the_rest(
 
     async def own(_connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
         parts.append(most)
-        assert [one.customer_id for one in erasures] == ["layla"]
+        assert [item.customer_id for item in erasures] == ["layla"]
         return 0
 
     async with platform_pool.acquire() as connection, connection.transaction():
@@ -248,7 +248,7 @@ async def test_any_number_of_erasures_is_a_handful_of_statements(platform_pool: 
         statements: list[object] = []
         async with platform_pool.acquire() as connection, connection.transaction():
             with connection.query_logger(statements.append):
-                await apply(connection, [erased(one) for one in customers], erase_nothing, datetime.now(UTC))
+                await apply(connection, [erased(customer) for customer in customers], erase_nothing, datetime.now(UTC))
         return len(statements)
 
     await count(["first"])  # a new connection asks for the types of its arrays once
@@ -260,7 +260,7 @@ async def test_any_number_of_erasures_is_a_handful_of_statements(platform_pool: 
 async def test_verify_finds_what_an_erasure_left(platform_pool: Pool):
     async def found() -> list[str]:
         async with platform_pool.acquire() as connection:
-            (check,) = [one async for one in ask(connection, (erasure.query(),))]
+            (check,) = [item async for item in ask(connection, (erasure.query(),))]
         return check.offenders
 
     await erase(platform_pool, erased(), erased("omar"))
@@ -277,7 +277,7 @@ async def test_verify_finds_what_an_erasure_left(platform_pool: Pool):
 async def test_dead_letters_of_one_customer_are_listed(platform_pool: Pool):
     await write(platform_pool, registration(), broken(), registration(customer="omar", key="layla"), broken(key=b"z"))
     assert len(await letters(platform_pool, customer_id="layla")) == 3
-    assert [one.customer_ids for one in await letters(platform_pool, customer_id="omar")] == [("layla", "omar")]
+    assert [letter.customer_ids for letter in await letters(platform_pool, customer_id="omar")] == [("layla", "omar")]
     assert await letters(platform_pool, customer_id="nobody") == []
     async with platform_pool.acquire() as connection:
         assert len(await dead_letters.ids_of(connection, Filter("not_json", "layla"))) == 3
@@ -310,9 +310,9 @@ async def test_what_waited_in_vain_is_named_in_the_log(
     await waiting.forget(platform_pool, datetime.now(UTC), timedelta(days=400))
     assert await platform_pool.fetchval("SELECT array_agg(natural_id) FROM waiting") == ["refund/r0"]
     assert expired("waiting") == before + 3
-    named = [one for one in logged if one["event"] == "waiting_record_expired"]
-    assert sorted(one["natural_id"] for one in named) == ["refund/r1", "refund/r2", "refund/r3"]
-    assert {(one["customer_id"], one["about"], one["topic"], one["offset"]) for one in named} == {
+    named = [item for item in logged if item["event"] == "waiting_record_expired"]
+    assert sorted(item["natural_id"] for item in named) == ["refund/r1", "refund/r2", "refund/r3"]
+    assert {(item["customer_id"], item["about"], item["topic"], item["offset"]) for item in named} == {
         ("layla", "order/o1", "shop.purchases", 41)
     }
     assert SECRET not in str(logged)

@@ -84,7 +84,7 @@ async def pull(fetcher: _Fetcher, count: int, at_once: int = 500) -> list[Found]
 
 
 def seen(found: list[Found]) -> list[bytes | None]:
-    return [one.value if isinstance(one, Record) else None for one in found]
+    return [item.value if isinstance(item, Record) else None for item in found]
 
 
 async def test_records_come_with_the_names_of_their_headers_as_bytes():
@@ -95,7 +95,7 @@ async def test_records_come_with_the_names_of_their_headers_as_bytes():
         first, second, third = await pull(fetcher, 3, at_once=1)
     assert isinstance(first, Record)
     assert first.headers == ((b"caf\xe9", b"x"), (b"ce_\x00type", None))
-    assert [(one.offset, one.value) for one in (first, second, third) if isinstance(one, Record)] == [
+    assert [(item.offset, item.value) for item in (first, second, third) if isinstance(item, Record)] == [
         (0, b"a"),
         (1, None),
         (2, b"c"),
@@ -164,7 +164,7 @@ async def test_the_last_batch_with_a_wrong_checksum_ends_where_it_says_if_that_c
     log = Log()
     log.add([record(b"k", b"x")] * 3, crc=1, count=9)
     async with fetching_from(log) as (fetcher, _):
-        assert [end_of(one) for one in await pull(fetcher, 3)] == [1, 2, 3], "else it is passed one by one"
+        assert [end_of(item) for item in await pull(fetcher, 3)] == [1, 2, 3], "else it is passed one by one"
 
 
 async def test_bytes_that_are_no_batch_are_passed_one_offset_at_a_time():
@@ -175,7 +175,7 @@ async def test_bytes_that_are_no_batch_are_passed_one_offset_at_a_time():
 
     async with fetching_from(answer) as (fetcher, _):
         *broken, last = await pull(fetcher, 3)
-    assert [(end_of(one), one.record.value) for one in broken if isinstance(one, Unreadable)] == [
+    assert [(end_of(item), item.record.value) for item in broken if isinstance(item, Unreadable)] == [
         (1, b"\xff" * 20),
         (2, b"\xff" * 20),
     ]
@@ -212,8 +212,8 @@ async def test_batches_that_swell_are_decompressed_few_at_a_time(monkeypatch: py
                 pass
         found = first[PLACE] + await pull(fetcher, 10 - len(first[PLACE]))
     assert len(first[PLACE]) <= 3
-    assert all(isinstance(one, Unreadable) for one in found)
-    assert [end_of(one) for one in found] == list(range(1, 11))
+    assert all(isinstance(item, Unreadable) for item in found)
+    assert [end_of(item) for item in found] == list(range(1, 11))
 
 
 async def test_single_records_can_be_asked_for():

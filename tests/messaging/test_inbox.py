@@ -8,7 +8,7 @@ from tests.messaging.log import NOW, event, purchase
 
 
 async def test_it_claims_new_events_in_their_order(platform_pool: Pool):
-    events = [event(purchase(one)) for one in "dacb"]
+    events = [event(purchase(item)) for item in "dacb"]
     async with platform_pool.acquire() as connection:
         first = await inbox.claim(connection, events[:2])
         second = await inbox.claim(connection, events)
@@ -42,7 +42,7 @@ async def test_a_released_event_can_be_claimed_again(platform_pool: Pool):
 
 async def test_names_are_forgotten_after_90_days(platform_pool: Pool):
     async with platform_pool.acquire() as connection:
-        await inbox.claim(connection, [event(purchase(one)) for one in "abc"])
+        await inbox.claim(connection, [event(purchase(item)) for item in "abc"])
     for digest, days in zip(await platform_pool.fetch("SELECT digest FROM inbox"), (89, 90, 91), strict=True):
         day = (NOW - timedelta(days=days)).date()
         await platform_pool.execute("UPDATE inbox SET received_on = $2 WHERE digest = $1", digest[0], day)

@@ -81,8 +81,8 @@ class Reading:
     consumer: Consumer
     offered: list[Batch] = field(default_factory=list)
 
-    async def take(self, one: Batch) -> None:
-        self.offered.append(one)
+    async def take(self, batch: Batch) -> None:
+        self.offered.append(batch)
 
     async def run(self) -> None:
         await self.inflow.run([TOPIC], self.take)
@@ -126,7 +126,7 @@ async def test_it_begins_at_the_stored_position_or_the_earliest_record(reading: 
         reading.consumer.answers += [lambda: fetched(ZERO, 7), lambda: fetched(ONE, 5), lambda: fetched(ZERO, 8)]
         await wait_until(lambda: len(reading.offered) == 3)
     assert sorted(reading.consumer.sought) == [(ZERO, 7), (ONE, 5)]
-    spans = [span for one in reading.offered for span in one.spans.values()]
+    spans = [span for item in reading.offered for span in item.spans.values()]
     assert spans == [Span(7, 8), Span(None, 6), Span(8, 9)]
     assert reading.inflow.is_assigned
 
@@ -179,11 +179,11 @@ async def test_what_one_lane_has_in_hand_is_closed_to_the_others_on_every_topic(
     taken: list[tuple[int, int]] = []
     may_apply = asyncio.Event()
 
-    async def take(one: Batch) -> None:
-        taken.extend((partition, span.end) for (_, partition), span in one.spans.items())
+    async def take(batch: Batch) -> None:
+        taken.extend((partition, span.end) for (_, partition), span in batch.spans.items())
         if len(taken) == 1:
             await may_apply.wait()
-        with reading.inflow.applying(one):
+        with reading.inflow.applying(batch):
             pass
 
     first, *others = [TopicPartition(TOPIC, number) for number in (0, 2, 4)]
@@ -215,8 +215,8 @@ async def test_a_rewind_opens_what_was_in_hand(reading: Reading):
     """Nobody applies what is stale, so nobody gives it back."""
     held = asyncio.Event()
 
-    async def take(one: Batch) -> None:
-        reading.offered.append(one)
+    async def take(batch: Batch) -> None:
+        reading.offered.append(batch)
         if len(reading.offered) == 1:
             await held.wait()
 
@@ -263,14 +263,14 @@ async def test_what_a_lane_was_asking_for_while_another_sought_is_not_passed_ove
     await consumer.join()
     for number in range(6):
         count = len(reading.offered)
-        await wait_until(lambda count=count: any((TOPIC, 0) in one.spans for one in reading.offered[count:]))
+        await wait_until(lambda count=count: any((TOPIC, 0) in item.spans for item in reading.offered[count:]))
         await asyncio.sleep(0.015 * number)
         reading.inflow.rewind()
     reading.inflow.stopping = True
     await asyncio.wait_for(task, 5)
-    for one in reading.offered:
-        [span] = one.spans.values()
-        assert len(one.events) == span.end - (span.start or 0), "a batch holds every record of its span"
+    for item in reading.offered:
+        [span] = item.spans.values()
+        assert len(item.events) == span.end - (span.start or 0), "a batch holds every record of its span"
 
 
 async def test_positions_are_read_when_no_batch_is_being_applied(reading: Reading, platform_pool: Pool):

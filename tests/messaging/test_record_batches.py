@@ -26,12 +26,12 @@ def found_in(content: bytes, position: int = 0) -> list[Record | Unreadable]:
     assert batch is not None
     assert batch.stop == len(content)
     assert batch.fault() is None
-    return [one for one, _ in read(batch, contents(batch), PLACE, position)]
+    return [item for item, _ in read(batch, contents(batch), PLACE, position)]
 
 
 def values(found: Sequence[Record | Unreadable]) -> list[bytes | None]:
     """The values of what could be read, and None for what could not."""
-    return [one.value if isinstance(one, Record) else None for one in found]
+    return [item.value if isinstance(item, Record) else None for item in found]
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ _SENT = st.lists(st.builds(Sent, _BYTES, _BYTES, _HEADERS, st.integers(-(2**62),
 def test_what_was_written_is_read(sent: list[Sent], codec: int, base: int, stamped: bool, skipped: int):
     attributes = raw.LOG_APPEND_TIME if stamped else 0
     made = Batch(base_offset=base, codec=codec, attributes=attributes, first_timestamp=7, max_timestamp=9)
-    found = found_in(made.of([one.encoded(number) for number, one in enumerate(sent)]), base + skipped)
+    found = found_in(made.of([item.encoded(number) for number, item in enumerate(sent)]), base + skipped)
     expected = [
         Record(
             *PLACE,
             base + number,
-            one.key,
-            one.value,
-            one.headers,
-            from_milliseconds(9 if stamped else 7 + one.milliseconds),
+            item.key,
+            item.value,
+            item.headers,
+            from_milliseconds(9 if stamped else 7 + item.milliseconds),
         )
-        for number, one in enumerate(sent)
+        for number, item in enumerate(sent)
     ]
     assert found == expected[skipped:]
 
@@ -84,7 +84,7 @@ def test_offsets_are_counted_as_the_broker_does_whatever_the_records_say(deltas:
     """A broker takes any offsets within a batch: the second of two equal ones must not be skipped, nor what follows."""
     made = Batch(base_offset=50).of([record(b"k", b"v%d" % number, delta=delta) for number, delta in enumerate(deltas)])
     found = found_in(made, 50)
-    assert [(one.offset, one.value) for one in found if isinstance(one, Record)] == [
+    assert [(item.offset, item.value) for item in found if isinstance(item, Record)] == [
         (50, b"v0"),
         (51, b"v1"),
         (52, b"v2"),
@@ -94,7 +94,10 @@ def test_offsets_are_counted_as_the_broker_does_whatever_the_records_say(deltas:
 
 def test_a_compacted_batch_has_holes():
     made = Batch(base_offset=10, last_delta=9, count=2).of([record(b"k", b"a", delta=3), record(b"k", b"b", delta=7)])
-    assert [(one.offset, one.value) for one in found_in(made) if isinstance(one, Record)] == [(13, b"a"), (17, b"b")]
+    assert [(item.offset, item.value) for item in found_in(made) if isinstance(item, Record)] == [
+        (13, b"a"),
+        (17, b"b"),
+    ]
     assert values(found_in(made, 14)) == [b"b"]
 
 
@@ -188,7 +191,7 @@ def test_a_batch_that_swells_is_read_up_to_the_bound(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(record_batches, "MOST_EXPANDED", 1 << 20)
     records = [record(b"k", b"\0" * 100_000, delta=number) for number in range(40)]
     *readable, rest = found_in(Batch(codec=codec).of(records))
-    assert [one.offset for one in readable if isinstance(one, Record)] == list(range(10))
+    assert [item.offset for item in readable if isinstance(item, Record)] == list(range(10))
     assert isinstance(rest, Unreadable)
     assert (rest.record.offset, rest.end) == (10, 40)
     assert "decompressed it has more than 1,048,576 bytes" in rest.error
@@ -248,13 +251,13 @@ def test_the_end_of_a_transaction(key: bytes | None, is_one: bool):
 def test_records_whose_lengths_are_wrong_leave_the_others_alone(sent: list[Sent], codec: int, lies: list[int]):
     """A broker takes any lengths in a compressed batch, and follows the fields."""
     records: list[bytes] = []
-    for number, (one, lie) in enumerate(zip(sent, lies, strict=False)):
-        inner = body(one.key, one.value, one.headers, delta=number)
+    for number, (entry, lie) in enumerate(zip(sent, lies, strict=False)):
+        inner = body(entry.key, entry.value, entry.headers, delta=number)
         records.append(varint(len(inner) + lie) + inner)
     found = found_in(Batch(codec=codec).of(records))
-    assert [isinstance(one, Record) for one in found] == [not lie for _, lie in zip(sent, lies, strict=False)]
-    read_ones = [(one.offset, one.value) for one in found if isinstance(one, Record)]
-    assert read_ones == [(number, one.value) for number, one in enumerate(sent) if not lies[number]]
+    assert [isinstance(item, Record) for item in found] == [not lie for _, lie in zip(sent, lies, strict=False)]
+    read_ones = [(item.offset, item.value) for item in found if isinstance(item, Record)]
+    assert read_ones == [(number, item.value) for number, item in enumerate(sent) if not lies[number]]
 
 
 # A slow reader that was written apart: one byte after the other, as the format's description has it.

@@ -45,7 +45,7 @@ class Producer:
 
 async def announce(pool: Pool, *values: str) -> None:
     async with pool.acquire() as connection, connection.transaction():
-        publications = [Publication(f"id-{one}", "loyalty.points", b"c1", one.encode()) for one in values]
+        publications = [Publication(f"id-{value}", "loyalty.points", b"c1", value.encode()) for value in values]
         await outbox.announce(connection, publications)
 
 
@@ -71,7 +71,7 @@ async def test_it_publishes_in_order_and_empties_the_outbox(platform_pool: Pool)
         assert await left(platform_pool) == list("defg")
         assert await publish_chunk(connection, producer, limit=10) == 4
         assert await publish_chunk(connection, producer) == 0
-    assert [value for _, _, value in producer.sent] == [one.encode() for one in "abcdefg"]
+    assert [value for _, _, value in producer.sent] == [item.encode() for item in "abcdefg"]
     assert producer.sent[0][:2] == ("loyalty.points", b"c1")
     assert producer.headers == [("content-type", STRUCTURED)]
 

@@ -26,7 +26,7 @@ def on(url: str, work: Callable[[Pool], Awaitable[None]]) -> None:
 def write(url: str, *records: Record) -> None:
     async def work(pool: Pool):
         async with pool.acquire() as connection:
-            await dead_letters.write(connection, [malformation(one) for one in records])
+            await dead_letters.write(connection, [malformation(item) for item in records])
 
     on(url, work)
 
@@ -38,7 +38,7 @@ def lines(text: str) -> list[dict]:
 def test_the_list_is_one_object_a_line_newest_first(command: Command, database_url: str):
     write(database_url, *(record(b"\xff{", offset) for offset in range(3)))
     found = lines(command("dead-letters", "list", "--json").out)
-    assert [one["offset"] for one in found] == [2, 1, 0]
+    assert [item["offset"] for item in found] == [2, 1, 0]
     assert found[0] | {"id": 0, "recorded_at": ""} == {
         "id": 0,
         "topic": "shop.purchases",
@@ -59,7 +59,7 @@ def test_the_list_is_one_object_a_line_newest_first(command: Command, database_u
 def test_more_than_a_page_is_listed(command: Command, database_url: str):
     write(database_url, *(record(b"{", offset) for offset in range(1_201)))
     found = lines(command("dead-letters", "list", "--json").out)
-    assert [one["offset"] for one in found] == list(range(1_200, -1, -1))
+    assert [item["offset"] for item in found] == list(range(1_200, -1, -1))
     assert len(lines(command("dead-letters", "list", "--json", "--limit", "700").out)) == 700
 
 
@@ -124,11 +124,11 @@ def test_a_replay_has_its_full_effect(command: Command, database_url: str):
 def test_what_is_refused_again_is_a_new_dead_letter(command: Command, database_url: str):
     write(database_url, record(b"{"), record(purchase("a", total="1e3")))
     before = lines(command("dead-letters", "list", "--json").out)
-    said = command("dead-letters", "replay", *(str(one["id"]) for one in before))
+    said = command("dead-letters", "replay", *(str(item["id"]) for item in before))
     assert (said.code, said.out) == (1, "0 handled, 2 refused again\n")
     after = lines(command("dead-letters", "list", "--json").out)
-    assert {one["reason"] for one in after} == {"not_json", "bad_field"}
-    assert not {one["id"] for one in before} & {one["id"] for one in after}
+    assert {item["reason"] for item in after} == {"not_json", "bad_field"}
+    assert not {item["id"] for item in before} & {item["id"] for item in after}
 
 
 def test_ids_that_are_not_there_are_told(command: Command, database_url: str):
@@ -151,7 +151,7 @@ def named(customer: str, offset: int) -> Record:
 def test_the_letters_of_one_customer_are_listed_and_replayed(command: Command, database_url: str):
     write(database_url, named("mona", 1), named("omar", 2), named("mona", 3))
     found = lines(command("dead-letters", "list", "--json", "--customer", "mona").out)
-    assert [(one["offset"], one["customers"]) for one in found] == [(3, ["mona"]), (1, ["mona"])]
+    assert [(item["offset"], item["customers"]) for item in found] == [(3, ["mona"]), (1, ["mona"])]
     assert command("dead-letters", "list", "--customer", "mona").out.count("shop.purchases/0@") == 2
     assert command("dead-letters", "list", "--customer", "mona", "--reason", "bad_field").out == ""
     assert command("dead-letters", "list", "--customer", "nobody").out == ""

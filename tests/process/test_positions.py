@@ -12,7 +12,7 @@ def test_they_are_set_and_listed(command: Command, database_url: str):
     command("positions", "set", "shop.purchases", "2", "40")
     command("positions", "set", "shop.purchases", "2", "7", "--cluster-id", "cluster-0")
     found = [json.loads(line) for line in command("positions", "list", "--json").out.splitlines()]
-    assert [(one["cluster_id"], one["next_offset"]) for one in found] == [("cluster-0", 7), ("cluster-1", 40)]
+    assert [(item["cluster_id"], item["next_offset"]) for item in found] == [("cluster-0", 7), ("cluster-1", 40)]
     assert found[0] | {"updated_at": ""} == {
         "cluster_id": "cluster-0",
         "consumer_group": "wafa-points",

@@ -46,7 +46,7 @@ def test_it_says_a_line_for_each_check_and_names_what_is_wrong(
     assert opened.open(["verify"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert len(said) == count
-    assert all(one.endswith(": ok") for one in said)
+    assert all(item.endswith(": ok") for item in said)
     asyncio.run(_execute(url, statement))
     assert opened.open(["verify", "--sample", "5"]) == 1
     found = capsys.readouterr().out.splitlines()

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     outcome, caught = asyncio.run(_prove(seed, chosen, parts))
     if outcome is None:
         report.show_caught(caught)
-        return 0 if all(one.right for one in caught) else 1
+        return 0 if all(item.right for item in caught) else 1
     told = report.document(chosen, outcome, caught)
     report.write(Path(os.environ.get("PROVE_JSON") or _DEFAULT_REPORT), told)
     report.show(chosen, outcome, caught)

@@ -147,7 +147,7 @@ async def terminate(scene: Scene) -> Strike:
 async def reset(scene: Scene) -> Strike:
     """RST in the middle of a transaction of a worker."""
     service = scene.random.choice(scene.stage.cast.services)
-    link = await scene.catch_in_transaction(lambda one: one.application == f"wafa-{service}-worker", 5.0)
+    link = await scene.catch_in_transaction(lambda item: item.application == f"wafa-{service}-worker", 5.0)
     if link is None:
         return Strike(service, None)
     link.reset()
@@ -158,7 +158,7 @@ async def reset_at_commit(scene: Scene, process: str) -> Strike:
     """RST after a COMMIT is done, before its answer: the client cannot know."""
     application = f"wafa-{process}"
     service = application.split("-")[1]
-    links = scene.stage.proxy.find(lambda one: one.application == application)
+    links = scene.stage.proxy.find(lambda item: item.application == application)
     is_api = application.endswith("-api")
     cuts = {link: scene.stage.proxy.cut_at_commit(link, only_batches=not is_api) for link in links}
     done: set[asyncio.Future[None]] = set()

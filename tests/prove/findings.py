@@ -117,7 +117,7 @@ class Findings:
 
 async def read(pools: Mapping[str, Pool], versions: Iterable[Mapping[str, Any]]) -> Findings:
     """Read it; `versions` are the earning rules as the API tells them."""
-    outboxes = {one: [Published(*row) for row in await pools[one].fetch(OUTBOX_SQL)] for one in SERVICES}
+    outboxes = {service: [Published(*row) for row in await pools[service].fetch(OUTBOX_SQL)] for service in SERVICES}
     rows = await pools["tiers"].fetch(TIER_PROGRAM_SQL)
     programs = await pools["referrals"].fetch(REFERRAL_PROGRAMS_SQL)
     return Findings(
@@ -131,9 +131,10 @@ async def read(pools: Mapping[str, Pool], versions: Iterable[Mapping[str, Any]])
         referrals=[tuple(row) for row in await pools["referrals"].fetch(REFERRALS_SQL)],
         messages=[tuple(row) for row in await pools["notifications"].fetch(MESSAGES_SQL)],
         outboxes=outboxes,
-        inboxes={one: frozenset(row[0] for row in await pools[one].fetch(INBOX_SQL)) for one in SERVICES},
+        inboxes={service: frozenset(row[0] for row in await pools[service].fetch(INBOX_SQL)) for service in SERVICES},
         dead={
-            one: [Dead(tuple(row)[:3], row[3], row[4]) for row in await pools[one].fetch(DEAD_SQL)] for one in SERVICES
+            service: [Dead(tuple(row)[:3], row[3], row[4]) for row in await pools[service].fetch(DEAD_SQL)]
+            for service in SERVICES
         },
     )
 
@@ -158,8 +159,8 @@ async def _points(pool: Pool, versions: Iterable[Mapping[str, Any]], outbox: Seq
 def _causes(outbox: Sequence[Published]) -> dict[str, str]:
     """By transaction: what its event says that it was caused by."""
     found: dict[str, str] = {}
-    for one in outbox:
-        event = from_json(one.value)
+    for item in outbox:
+        event = from_json(item.value)
         if not event["type"].endswith(".expiring.v1"):
             found[event["data"]["transaction_id"]] = event["causationid"]
     return found
@@ -168,9 +169,12 @@ def _causes(outbox: Sequence[Published]) -> dict[str, str]:
 def _book(versions: Iterable[Mapping[str, Any]]) -> RuleBook:
     return RuleBook(
         [
-            (datetime.fromisoformat(one["effective_at"]), RuleSet.of(one["version"], parse(one["document"])))
-            for one in versions
-            if one["status"] == "published"
+            (
+                datetime.fromisoformat(version["effective_at"]),
+                RuleSet.of(version["version"], parse(version["document"])),
+            )
+            for version in versions
+            if version["status"] == "published"
         ]
     )
 

@@ -86,7 +86,7 @@ def make(seed: int, size: Size) -> History:
     placed += _again(random, first, repeats, Role.REPEAT)
     placed += _spoilt(random, events, spoilt)
     placed += _unfit(random, events, unfit)
-    ordered = sorted(placed, key=lambda one: one[0])
+    ordered = sorted(placed, key=lambda item: item[0])
     items = tuple(replace(item, number=number) for number, (_, item) in enumerate(ordered))
     return History(seed, size, customers, advocates, items)
 
@@ -117,25 +117,25 @@ def _tell(
 def _place(random: Random, told: Sequence[tuple[Told, Turn]]) -> list[_Placed]:
     """The events at their places; some right behind the next one of their customer."""
     places: defaultdict[str, list[int]] = defaultdict(list)
-    for place, (one, _) in enumerate(told):
-        places[one.customer].append(place)
+    for place, (item, _) in enumerate(told):
+        places[item.customer].append(place)
     following = {place: after for own in places.values() for place, after in pairwise(own)}
     fixed: set[int] = set()
     placed: list[_Placed] = []
-    for place, (one, turn) in enumerate(told):
+    for place, (item, turn) in enumerate(told):
         after = following.get(place)
         is_able = after is not None and place not in fixed and {turn, told[after][1]} == {Turn.IN_ORDER}
         if after is not None and is_able and random.random() < _OF_ABLE:
             fixed.add(after)  # it has to stay before this one
-            placed.append((after + 0.5, Item(place, one, turn=Turn.DISPLACED)))
+            placed.append((after + 0.5, Item(place, item, turn=Turn.DISPLACED)))
         else:
-            placed.append((float(place), Item(place, one, turn=turn)))
+            placed.append((float(place), Item(place, item, turn=turn)))
     return placed
 
 
 def _again(random: Random, first: Sequence[_Placed], count: int, role: Role) -> list[_Placed]:
     """Events that come again: as they came, or under another id."""
-    able = [one for one in first if role is Role.DUPLICATE or one[1].told.type in NATURAL]
+    able = [item for item in first if role is Role.DUPLICATE or item[1].told.type in NATURAL]
     found: list[_Placed] = []
     for number in range(count):
         origin, item = random.choice(able)

@@ -138,7 +138,7 @@ class Life:
         return {"amount": str((whole * share).quantize(CENT))}
 
     def _deliver(self) -> Drawn | None:
-        order = next((one for one in reversed(self.orders) if not one.delivered), None)
+        order = next((order for order in reversed(self.orders) if not order.delivered), None)
         if order is None:
             return None
         order.delivered = True

@@ -53,7 +53,7 @@ class Log:
 
     def events(self, topic: str) -> list[Event]:
         """The events of a topic."""
-        return [one.event for one in self.by_topic.get(topic, ()) if one.event is not None]
+        return [item.event for item in self.by_topic.get(topic, ()) if item.event is not None]
 
     def of_customers(self, topic: str) -> Mapping[str, list[Event]]:
         """The events of a topic by customer, each in the order of the log."""
@@ -92,8 +92,8 @@ async def read(bootstrap: str) -> Log:
 def arranged(found: Iterable[Found]) -> Log:
     """The log that records make up, in whatever order they are told."""
     by_topic: defaultdict[str, list[Read]] = defaultdict(list)
-    for one in sorted(map(_read, found), key=lambda one: one.place):
-        by_topic[one.record.topic].append(one)
+    for item in sorted(map(_read, found), key=lambda item: item.place):
+        by_topic[item.record.topic].append(item)
     return Log(by_topic)
 
 

@@ -64,7 +64,7 @@ class Nemesis:
     @property
     def share_done(self) -> float:
         """How much of the plan has been done, from 0 to 1."""
-        done = self._given_up + sum(1 for one in self.struck if one.counts)
+        done = self._given_up + sum(1 for fault in self.struck if fault.counts)
         whole = sum(self.plan.faults.values())
         return done / whole if whole else 1.0
 
@@ -74,9 +74,9 @@ class Nemesis:
         await asyncio.sleep(3.0)  # until there is work
         on_points, on_others = self._of_workers()
         sessions = [
-            one
+            item
             for fault in (*faults.SESSIONS, Fault.RESET_AT_COMMIT, Fault.POISON)
-            for one in [fault] * self.plan.faults.get(fault, 0)
+            for item in [fault] * self.plan.faults.get(fault, 0)
         ]
         apis = [Fault.KILL_API] * self.plan.faults.get(Fault.KILL_API, 0)
         async with asyncio.TaskGroup() as lanes:
@@ -96,7 +96,7 @@ class Nemesis:
     def _of_workers(self) -> tuple[list[Fault], list[Fault]]:
         """The faults of workers, for points (which has two) and for the other services."""
         of_workers = (Fault.KILL_WORKER, Fault.STOP_WORKER, Fault.REBALANCE)
-        every = [one for fault in of_workers for one in [fault] * self.plan.faults.get(fault, 0)]
+        every = [item for fault in of_workers for item in [fault] * self.plan.faults.get(fault, 0)]
         return (every[::2], every[1::2]) if self._others else (every, [])
 
     @property
@@ -132,7 +132,7 @@ class Nemesis:
     async def _worker(self, fault: Fault, service: str) -> Strike:
         if fault is Fault.REBALANCE:
             return await faults.rebalance(self._scene, service, f"{service}-guest-{len(self.struck)}")
-        running = [one for one in self.stage.fleet.of(service) if one.is_kept]
+        running = [item for item in self.stage.fleet.of(service) if item.is_kept]
         if not running:
             return Strike(service, None)
         return await faults.WORKERS[fault](self._scene, self.random.choice(running))
@@ -142,12 +142,12 @@ class Nemesis:
             return await outsiders.poison(self._scene)
         if fault is not Fault.RESET_AT_COMMIT:
             return await faults.SESSIONS[fault](self._scene)
-        turn = sum(1 for one in self.struck if one.fault is fault)
+        turn = sum(1 for item in self.struck if item.fault is fault)
         return await faults.reset_at_commit(self._scene, self.plan.commits_of[turn % len(self.plan.commits_of)])
 
     async def _servers(self) -> None:
         """Strike the servers one after another, spread over what the others do."""
-        some = self._shuffled(one for fault in ALONE for one in [fault] * self.plan.faults.get(fault, 0))
+        some = self._shuffled(item for fault in ALONE for item in [fault] * self.plan.faults.get(fault, 0))
         others = sum(self.plan.faults.values()) - len(some)
         for number, fault in enumerate(some, start=1):
             await until(lambda number=number: self._are_past(others * number / (len(some) + 1)), _LONGEST)
@@ -160,5 +160,5 @@ class Nemesis:
 
     async def _are_past(self, count: float) -> bool:
         """Whether so many other faults have been done."""
-        done = sum(1 for one in self.struck if one.counts and one.fault not in ALONE)
+        done = sum(1 for fault in self.struck if fault.counts and fault.fault not in ALONE)
         return self._given_up + done >= count

@@ -38,12 +38,13 @@ async def rehearse(url: str, seed: int, size: history.Size) -> tuple[History, Ev
     told = history.make(seed, size)
     begin = datetime.now(UTC)
     async with AsyncExitStack() as databases:
-        pools = {one: await databases.enter_async_context(postgres.database(url, one)) for one in SERVICES}
+        pools = {service: await databases.enter_async_context(postgres.database(url, service)) for service in SERVICES}
         for pool in pools.values():
             await pool.execute(KEEP_OUTBOX_SQL)
         await publish(pools["points"], DOCUMENT, begin - timedelta(hours=1))
         await pools["referrals"].executemany(
-            "INSERT INTO referral_code VALUES ($1, $2, now())", [(one, code_of(one)) for one in told.advocates]
+            "INSERT INTO referral_code VALUES ($1, $2, now())",
+            [(advocate, code_of(advocate)) for advocate in told.advocates],
         )
         records = _published(told, begin)
         for service in SERVICES:
@@ -68,7 +69,7 @@ def _published(told: History, begin: datetime) -> list[Record]:
 async def _handle(pool: Pool, service: str, read: Log) -> None:
     spec = progress.spec(service)
     delivery = Delivery(pool, Group("rehearsal", spec.group), spec.handle)
-    records = [one.record for one in read.all() if one.record.topic in spec.topics]
+    records = [item.record for item in read.all() if item.record.topic in spec.topics]
     for at in range(0, len(records), _BATCH):
         events, malformed = _decoded(records[at : at + _BATCH], spec.wanted)
         assert await delivery.deliver(Batch({}, events, malformed, 0), lambda _: False)
@@ -94,7 +95,7 @@ async def _announced(pool: Pool) -> list[Record]:
 
 
 async def _evidence(pools: Mapping[str, Pool], told: History, read: Log) -> Evidence:
-    customers = sorted({one.event.customer_id for one in read.all() if one.event is not None})
+    customers = sorted({item.event.customer_id for item in read.all() if item.event is not None})
     known = {customer: await _balance(pools["points"], customer) for customer in customers}
     versions = [
         dict(row) | {"effective_at": format_instant(row["effective_at"])}

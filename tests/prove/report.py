@@ -33,7 +33,7 @@ def bound(outcome: Outcome) -> str:
     """What no failure in so many faults says, honestly."""
     if outcome.violated:
         return f"violated with seed {outcome.seed}: there is no bound"
-    seen = [one.fault for one in outcome.struck if one.counts]
+    seen = [fault.fault for fault in outcome.struck if fault.counts]
     kills = sum(1 for fault in seen if fault in KILLS)
     if not seen:
         return "no fault took effect: this run says nothing about faults"
@@ -47,7 +47,7 @@ def _most(count: int) -> float:
 
 def seconds(struck: Sequence[Struck]) -> tuple[float, float] | None:
     """Median and worst of the times until work went on; None where there is none."""
-    known = [one.strike.recovery for one in struck if one.counts and one.strike.recovery is not None]
+    known = [fault.strike.recovery for fault in struck if fault.counts and fault.strike.recovery is not None]
     return (median(known), max(known)) if known else None
 
 
@@ -59,19 +59,19 @@ def document(plan: Plan, outcome: Outcome, caught: Sequence[Caught]) -> dict[str
         "seconds": round(outcome.seconds, 1),
         "size": asdict(plan.size),
         "faults": [_fault(fault, count, outcome.struck) for fault, count in plan.faults.items()],
-        "struck": [asdict(one) for one in outcome.struck],
-        "checks": [asdict(one) for one in outcome.checks],
+        "struck": [asdict(fault) for fault in outcome.struck],
+        "checks": [asdict(check) for check in outcome.checks],
         "figures": outcome.figures,
         "bound": bound(outcome),
-        "planted": [asdict(one) for one in caught],
-        "passed": not outcome.violated and all(one.right for one in caught),
+        "planted": [asdict(item) for item in caught],
+        "passed": not outcome.violated and all(item.right for item in caught),
     }
 
 
 def _fault(fault: Fault, count: int, struck: Sequence[Struck]) -> dict[str, Any]:
-    own = [one for one in struck if one.fault is fault]
+    own = [item for item in struck if item.fault is fault]
     times = seconds(own)
-    observed = sum(1 for one in own if one.counts)
+    observed = sum(1 for item in own if item.counts)
     told = {"fault": fault, "planned": count, "observed": observed, "tried": len(own)}
     return told | {"recovery_median": times and round(times[0], 2), "recovery_worst": times and round(times[1], 2)}
 
@@ -82,9 +82,9 @@ def show(plan: Plan, outcome: Outcome, caught: Sequence[Caught]) -> None:
     if plan.faults:
         console.print(_faults(document(plan, outcome, caught)["faults"]))
     console.print(_checks(outcome.checks))
-    for one in outcome.violated:
-        console.print(f"[red]{one.name}[/red]: {one.found} wrong, seed {outcome.seed}:", highlight=False)
-        for offender in one.offenders:
+    for item in outcome.violated:
+        console.print(f"[red]{item.name}[/red]: {item.found} wrong, seed {outcome.seed}:", highlight=False)
+        for offender in item.offenders:
             console.print(f"  {offender}", highlight=False, markup=False)
     if caught:
         show_caught(caught)
@@ -104,20 +104,20 @@ def _faults(rows: Sequence[Mapping[str, Any]]) -> Table:
 def _checks(checks: Sequence[Check]) -> Table:
     table = Table("", "invariant", "looked at", "wrong", box=None, title="Invariants")
     for group, words in GROUPS.items():
-        own = [one for one in checks if one.group == group]
+        own = [check for check in checks if check.group == group]
         if own:
             table.add_row(str(group), f"[bold]{words}[/bold]", "", "")
-        for one in own:
-            table.add_row("", one.name, f"{one.looked_at:,}", str(one.found) if one.found else "0")
+        for item in own:
+            table.add_row("", item.name, f"{item.looked_at:,}", str(item.found) if item.found else "0")
     return table
 
 
 def show_caught(caught: Sequence[Caught]) -> None:
     """Print which planted bugs were caught, and by which checks."""
     table = Table("planted bug", "seconds", "caught by", box=None, title="Planted bugs")
-    for one in caught:
-        words = "; ".join(one.found_by) or "nothing"
-        table.add_row(one.plant, f"{one.seconds:.0f}", words if one.right else f"[red]{words}[/red]")
+    for item in caught:
+        words = "; ".join(item.found_by) or "nothing"
+        table.add_row(item.plant, f"{item.seconds:.0f}", words if item.right else f"[red]{words}[/red]")
     Console().print(table)
 
 

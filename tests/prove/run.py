@@ -48,7 +48,7 @@ class Outcome:
     @property
     def violated(self) -> list[Check]:
         """The checks that found something."""
-        return [one for one in self.checks if one.found]
+        return [item for item in self.checks if item.found]
 
 
 def say(words: str) -> None:
@@ -76,7 +76,9 @@ async def run(seed: int, plan: Plan, ground: Ground, cast: Cast | None = None) -
 async def _prepare(stage: Stage, client: httpx.AsyncClient, told: History) -> None:
     """Codes of advocates (the same in every run, so that the history is), earning rules and the reward."""
     os.environ.update(stage.direct_env())
-    await stage.pools["referrals"].executemany(_CODES_SQL, [(one, code_of(one)) for one in told.advocates])
+    await stage.pools["referrals"].executemany(
+        _CODES_SQL, [(advocate, code_of(advocate)) for advocate in told.advocates]
+    )
     draft = (await client.post("/v1/earning-rules", json=DOCUMENT)).raise_for_status().json()
     (await client.post(f"/v1/earning-rules/{draft['version']}/publish")).raise_for_status()
     (await client.post("/v1/rewards", json=REWARD)).raise_for_status()
@@ -171,7 +173,7 @@ async def _judge(stage: Stage, client: httpx.AsyncClient, told: History, load: _
     say("quiet; reading the log, the ledger and the balances")
     verifying = asyncio.create_task(verified.checks(stage.direct_env(), stage.cast.services))
     read = await log.read(stage.broker.bootstrap)
-    customers = sorted({event.customer_id for one in read.all() if (event := one.event) is not None})
+    customers = sorted({event.customer_id for item in read.all() if (event := item.event) is not None})
     balances = await findings.balances(client, customers)
     found = await findings.read(stage.pools, await findings.earning_rules(client))
     evidence = Evidence(
@@ -198,7 +200,7 @@ def _figures(evidence: Evidence, load: _Load) -> dict[str, int | float]:
         "records published again by relays": published.repeats(evidence),
         "ledger lines": sum(map(len, evidence.found.points.statements.values())),
         "API writes": len(writes),
-        "API writes acknowledged": sum(1 for one in writes if one.done),
-        "API writes whose first answer was lost": sum(1 for one in writes if one.replayed),
-        "API attempts": sum(one.attempts for one in writes),
+        "API writes acknowledged": sum(1 for write in writes if write.done),
+        "API writes whose first answer was lost": sum(1 for write in writes if write.replayed),
+        "API attempts": sum(write.attempts for write in writes),
     }

@@ -38,7 +38,7 @@ class Scene:
             made = psutil.Process(member.pid).net_connections(kind="tcp")
         except psutil.Error:
             made = []
-        ports = {one.laddr.port for one in made if one.raddr and one.raddr.port == self.stage.proxy.port}
+        ports = {item.laddr.port for item in made if item.raddr and item.raddr.port == self.stage.proxy.port}
         return lambda link: link.client_port in ports
 
     async def catch_in_transaction(self, wanted: Callable[[Link], bool], seconds: float = 3.0) -> Link | None:

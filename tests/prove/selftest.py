@@ -58,4 +58,4 @@ async def against(ground: Ground, seed: int, plant: Plant) -> Caught:
     )
     cast = Cast({"points": plant.workers}, plant.name if plant.found_by else None, planted_api=of_api)
     outcome = await run.run(seed + Random(plant.name).randrange(1000), directed, ground, cast)
-    return Caught(plant.name, time.monotonic() - began, plant.found_by, tuple(one.name for one in outcome.violated))
+    return Caught(plant.name, time.monotonic() - began, plant.found_by, tuple(item.name for item in outcome.violated))

@@ -101,7 +101,9 @@ class Stage:
 
     def direct_env(self) -> dict[str, str]:
         """The environment of commands that are run beside the services: their databases without the proxy."""
-        urls = {f"WAFA_DATABASE_URL_{one.upper()}": database_url(self.server.url(), one) for one in SERVICES}
+        urls = {
+            f"WAFA_DATABASE_URL_{service.upper()}": database_url(self.server.url(), service) for service in SERVICES
+        }
         return {**os.environ, **self.env, **urls}
 
     async def restart_server(self) -> None:

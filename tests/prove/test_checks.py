@@ -35,17 +35,17 @@ def checks(told: History, evidence: Evidence) -> Iterator[Check]:
 
 
 def test_the_services_agree_with_the_replay(rehearsed: tuple[History, Evidence]):
-    assert {one.name: one.offenders for one in checks(*rehearsed) if one.found} == {}
+    assert {check.name: check.offenders for check in checks(*rehearsed) if check.found} == {}
 
 
 def test_the_rehearsal_is_about_something(rehearsed: tuple[History, Evidence]):
     _, evidence = rehearsed
-    looked_at = {one.name: one.looked_at for one in checks(*rehearsed)}
+    looked_at = {check.name: check.looked_at for check in checks(*rehearsed)}
     assert {name for name, count in looked_at.items() if not count} <= {
         "acknowledged API writes = writes in the ledger",
         "the reward's stock and its limit per customer",
     }
-    assert len({one[3] for one in evidence.found.referrals}) > 1
+    assert len({referral[3] for referral in evidence.found.referrals}) > 1
     assert sum(map(len, evidence.found.timelines.values())) > 2
 
 
@@ -71,7 +71,7 @@ def swapped(evidence: Evidence) -> Evidence:
     log = dict(evidence.log.by_topic)
     of_topic = list(log[topics.POINTS])
     first = of_topic[0]
-    other = next(i for i, one in enumerate(of_topic[1:], 1) if one.record.key == first.record.key)
+    other = next(i for i, item in enumerate(of_topic[1:], 1) if item.record.key == first.record.key)
     of_topic[0], of_topic[other] = of_topic[other], of_topic[0]
     return replace(evidence, log=Log(log | {topics.POINTS: of_topic}))
 
@@ -89,12 +89,12 @@ def with_inbox_row(evidence: Evidence) -> Evidence:
 
 def without_line(evidence: Evidence) -> Evidence:
     statements = dict(evidence.found.points.statements)
-    customer = max(statements, key=lambda one: len(statements[one]))
+    customer = max(statements, key=lambda statement: len(statements[statement]))
     return points(evidence, statements=statements | {customer: statements[customer][:-1]})
 
 
 def richer(evidence: Evidence) -> Evidence:
-    known = {customer: dict(one) for customer, one in evidence.balances.items()}
+    known = {customer: dict(balance) for customer, balance in evidence.balances.items()}
     known[evidence.customers[0]]["available"] += 1
     return replace(evidence, balances=known)
 
@@ -156,7 +156,7 @@ def unanswered(evidence: Evidence) -> Evidence:
 @pytest.mark.parametrize(
     "change, name",
     [
-        (lambda one: without_records(one, topics.REVIEWS), "what the broker acknowledged is in the log"),
+        (lambda item: without_records(item, topics.REVIEWS), "what the broker acknowledged is in the log"),
         (without_inbox_row, "tiers: events taken = accepted events of the log"),
         (with_inbox_row, "points: events taken = accepted events of the log"),
         (unwritten, "acknowledged API writes = writes in the ledger"),
@@ -169,8 +169,8 @@ def unanswered(evidence: Evidence) -> Evidence:
         (over_the_limit, f"limit of the program: {earning.LAUNCH}"),
         (oversold, "the reward's stock and its limit per customer"),
         (greedy, "the reward's stock and its limit per customer"),
-        (lambda one: without_records(one, topics.POINTS), "points: the outbox reached Kafka"),
-        (lambda one: without_records(one, topics.POINTS), "points: every movement has its event"),
+        (lambda item: without_records(item, topics.POINTS), "points: the outbox reached Kafka"),
+        (lambda item: without_records(item, topics.POINTS), "points: every movement has its event"),
         (uncommitted, "tiers: Kafka has nothing that was not committed"),
         (swapped, "points: first occurrences in order per customer"),
         (one_letter_more, "points: dead letters = malformed and refused records"),
@@ -181,18 +181,18 @@ def unanswered(evidence: Evidence) -> Evidence:
 )
 def test_a_check_fails(rehearsed: tuple[History, Evidence], change: Change, name: str):
     told, evidence = rehearsed
-    assert name in {one.name for one in checks(told, change(evidence)) if one.found}
+    assert name in {check.name for check in checks(told, change(evidence)) if check.found}
 
 
 def test_an_event_that_is_missing_is_named(rehearsed: tuple[History, Evidence]):
     told, evidence = rehearsed
     changed = without_inbox_row(evidence)
-    [wrong] = [one for one in applied.checks(changed, consult(changed), told.items) if one.found]
+    [wrong] = [check for check in applied.checks(changed, consult(changed), told.items) if check.found]
     assert "shop.purchases/0@" in wrong.offenders[0]
 
 
 def test_what_was_not_meant_to_be_malformed_is_seen(rehearsed: tuple[History, Evidence]):
     told, evidence = rehearsed
     meant = tuple(replace(item, flaw=None) for item in told.items)
-    [wrong] = [one for one in refused.checks(evidence, consult(evidence), meant) if one.found]
+    [wrong] = [check for check in refused.checks(evidence, consult(evidence), meant) if check.found]
     assert wrong.name == "malformed records of the log = those that were meant to be"

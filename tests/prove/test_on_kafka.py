@@ -37,8 +37,8 @@ async def ground() -> AsyncIterator[Ground]:
 
 async def test_a_small_run_has_nothing_to_complain_of(ground: Ground):
     outcome = await run.run(5, SMALL, ground, Cast({"points": 2, "tiers": 1}))
-    assert {one.name: one.offenders for one in outcome.violated} == {}
-    assert sum(1 for one in outcome.struck if one.counts) == len(SMALL.faults)
+    assert {item.name: item.offenders for item in outcome.violated} == {}
+    assert sum(1 for fault in outcome.struck if fault.counts) == len(SMALL.faults)
 
 
 async def test_a_planted_bug_is_caught(ground: Ground):

@@ -29,10 +29,10 @@ def test_messages_are_found_however_the_stream_is_cut():
     sent += message(b"d", b"x" * 100_000) + message(b"Q", b"COMMIT;\0")
     for size in (1, 7, 5000, len(sent)):
         parser = Parser(starts=True)
-        found = [one for at in range(0, len(sent), size) for one in parser.feed(sent[at : at + size])]
-        assert [one.type for one in found] == [b"", b"", b"Q", b"d", b"Q"]
+        found = [item for at in range(0, len(sent), size) for item in parser.feed(sent[at : at + size])]
+        assert [item.type for item in found] == [b"", b"", b"Q", b"d", b"Q"]
         assert wire.application(found[1]) == "wafa-points-worker"
-        assert [wire.is_commit(one) for one in found] == [False, False, False, False, True]
+        assert [wire.is_commit(item) for item in found] == [False, False, False, False, True]
         assert found[-1].end == len(sent)
 
 
@@ -76,7 +76,7 @@ async def connect(url: str, proxy: Proxy, application: str = "wafa-test") -> asy
 
 async def test_it_passes_on_and_knows_who_does_what(proxy: Proxy, postgres_url: str):
     connection = await connect(postgres_url, proxy)
-    [link] = proxy.find(lambda one: one.application == "wafa-test")
+    [link] = proxy.find(lambda item: item.application == "wafa-test")
     assert not link.in_transaction
     async with connection.transaction():
         assert await connection.fetchval("SELECT repeat('x', 200000)") == "x" * 200_000
@@ -90,7 +90,7 @@ async def test_it_passes_on_and_knows_who_does_what(proxy: Proxy, postgres_url: 
 async def test_a_commit_whose_answer_is_kept_back_is_done(proxy: Proxy, postgres_url: str):
     connection = await connect(postgres_url, proxy)
     await connection.execute("CREATE TABLE told (number int)")
-    [link] = proxy.find(lambda one: one.application == "wafa-test")
+    [link] = proxy.find(lambda item: item.application == "wafa-test")
     cut = proxy.cut_at_commit(link)
     transaction = connection.transaction()
     await transaction.start()
@@ -110,7 +110,7 @@ async def test_the_commit_of_a_batch_can_be_told_from_others(proxy: Proxy, postg
     other = await asyncpg.connect(postgres_url)
     await other.execute("CREATE TABLE position (number int); INSERT INTO position VALUES (0)")
     connection = await connect(postgres_url, proxy)
-    [link] = proxy.find(lambda one: one.application == "wafa-test")
+    [link] = proxy.find(lambda item: item.application == "wafa-test")
     cut = proxy.cut_at_commit(link, only_batches=True)
     async with connection.transaction():
         await connection.fetch("SELECT number + $1 FROM position", 1)
@@ -128,7 +128,7 @@ async def test_the_commit_of_a_batch_can_be_told_from_others(proxy: Proxy, postg
 
 async def test_a_rollback_is_no_commit(proxy: Proxy, postgres_url: str):
     connection = await connect(postgres_url, proxy)
-    [link] = proxy.find(lambda one: one.application == "wafa-test")
+    [link] = proxy.find(lambda item: item.application == "wafa-test")
     cut = proxy.cut_at_commit(link)
     transaction = connection.transaction()
     await transaction.start()
@@ -140,7 +140,7 @@ async def test_a_rollback_is_no_commit(proxy: Proxy, postgres_url: str):
 async def test_a_reset_undoes_an_open_transaction(proxy: Proxy, postgres_url: str):
     connection = await connect(postgres_url, proxy)
     await connection.execute("CREATE TABLE undone (number int)")
-    [link] = proxy.find(lambda one: one.application == "wafa-test")
+    [link] = proxy.find(lambda item: item.application == "wafa-test")
     transaction = connection.transaction()
     await transaction.start()
     await connection.execute("INSERT INTO undone VALUES (1)")

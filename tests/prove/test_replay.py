@@ -124,7 +124,7 @@ def test_a_write_that_nobody_was_told_of_is_seen():
 def test_a_write_that_was_done_twice_is_seen():
     acts = Acts.of([write(Kind.ADJUST, {"points": 5, "reason": "n"})])
     lines = [Line("adjusted", 5, 5 * number, 0, 0, 0, 0, 0) for number in (1, 2)]
-    entries = [entry(number, one, None, kind="adjustment", note="n") for number, one in enumerate(lines, 1)]
+    entries = [entry(number, item, None, kind="adjustment", note="n") for number, item in enumerate(lines, 1)]
     assert "applied twice" in str(replayed({}, *entries, acts=acts).wrong)
 
 
@@ -151,7 +151,7 @@ def test_a_hold_is_captured_in_part_or_runs_out():
         (Line("held", -10, 25, 0, 10, 0, 0, 15), {"kind": "hold", "hold_id": second}),
         (Line("released", 10, 35, 0, 0, 0, 0, 15), {"kind": "hold", "hold_id": second}),
     ]
-    entries = [entry(number, one, None, **reason) for number, (one, reason) in enumerate(statement, 1)]
+    entries = [entry(number, item, None, **reason) for number, (item, reason) in enumerate(statement, 1)]
     entries[-1] = replace(entries[-1], recorded_at=shop.hour(50), occurred_at=shop.hour(50))
     acts = Acts.of(asked)
     assert replayed({}, *entries, acts=acts).wrong is None
@@ -214,7 +214,7 @@ def test_tiers_do_not_depend_on_the_order_of_arrival():
     assert expected
     for arrival in (events, events[::-1], [*events[2:], *events[:2], shop.again(events[0])]):
         found = tiers.replay(program(), arrival)
-        assert [(one.effective_at, one.tier) for one in found.timeline] == expected
+        assert [(item.effective_at, item.tier) for item in found.timeline] == expected
 
 
 TERMS = {"currency": "USD", "minimum": "20.00", "within_hours": 720, "advocate_points": 500, "friend_points": 200}
@@ -229,7 +229,7 @@ def test_referrals_may_be_judged_before_or_after_what_they_depend_on():
 
     def states(*purchases: Event) -> set[object]:
         found = referrals.replay(terms, purchases, [joined])
-        return {one[3] for outcome in found.outcomes for one in outcome}
+        return {item[3] for outcome in found.outcomes for item in outcome}
 
     assert states() == {"signed_up"}
     assert states(late) == {"approved"}
@@ -238,9 +238,9 @@ def test_referrals_may_be_judged_before_or_after_what_they_depend_on():
     assert states(late, early) == {"approved", "rejected"}
     place = (joined.record.topic, joined.record.partition, joined.record.offset)
     too_late = referrals.replay(replace(terms, too_late=frozenset({place})), (), [joined])
-    assert [one.reason for one in too_late.refused] == ["unknown_code"]
+    assert [item.reason for item in too_late.refused] == ["unknown_code"]
     unknown = replace_code(joined)
-    assert [one.reason for one in referrals.replay(terms, (), [unknown]).refused] == ["unknown_code"]
+    assert [item.reason for item in referrals.replay(terms, (), [unknown]).refused] == ["unknown_code"]
 
 
 _WHEN = st.integers(-3, 3)
@@ -274,7 +274,7 @@ def test_the_outcomes_of_referrals_are_those_of_every_interleaving(
         for place, event in reversed(list(zip(places, joined, strict=True))):
             merged.insert(place, event)
         steps = fold(merged, Stored(terms.programs, terms.advocates)).steps
-        return frozenset(map(referrals.told, {one.referral.referral_id: one.referral for one in steps}.values()))
+        return frozenset(map(referrals.told, {step.referral.referral_id: step.referral for step in steps}.values()))
 
     every = combinations_with_replacement(range(len(bought) + 1), len(joined))
     assert referrals.outcomes(terms, bought, joined) == {played(places) for places in every}
@@ -294,4 +294,4 @@ def test_a_customer_is_told_once_unless_erased_since():
         assert messages.replay(arrival)[0] == set()
     back = shop.event("shop.customer.registered.v1", shop.hour(1.5), CustomerRegistered(customer_id="ann"))
     told, _ = messages.replay([hello, erased, back, tier])
-    assert {one[2] for one in told} == {"welcome", "tier_reached"}
+    assert {item[2] for item in told} == {"welcome", "tier_reached"}

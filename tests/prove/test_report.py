@@ -67,7 +67,7 @@ def test_a_fault_is_told_as_planned_observed_and_recovered():
 
 def wrong(fleet: Fleet, faults: list[Struck], deadlocks: list[str] | None = None) -> set[str]:
     stage: Any = SimpleNamespace(fleet=fleet, deadlocks=lambda: deadlocks or [])
-    return {one.name for one in recovered.checks({Fault.RESET: 1}, faults, stage) if one.found}
+    return {item.name for item in recovered.checks({Fault.RESET: 1}, faults, stage) if item.found}
 
 
 def test_what_needs_a_person_is_seen(tmp_path: Path):

@@ -81,7 +81,7 @@ class Writer:
     @property
     def on_their_way(self) -> int:
         """How many writes are not answered yet."""
-        return sum(1 for one in self.writes[-64:] if one.status == 0)
+        return sum(1 for write in self.writes[-64:] if write.status == 0)
 
     def _go(self, work: Any) -> None:
         task = asyncio.create_task(work)

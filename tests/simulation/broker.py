@@ -113,7 +113,7 @@ class Group:
 
     def look(self) -> None:
         """End a rebalance for which all are there."""
-        if self.preparing_since is not None and self.members and all(one.joined for one in self.members):
+        if self.preparing_since is not None and self.members and all(member.joined for member in self.members):
             self.generation += 1
             self.preparing_since = None
             for member, places in self._shares().items():
@@ -133,9 +133,9 @@ class Group:
     def _shares(self) -> Mapping[Member, list[TopicPartition]]:
         """Any member may get any partition."""
         members = self._broker.chance.sample(self.members, len(self.members))
-        wanted = sorted({topic for one in members for topic in one.topics})
+        wanted = sorted({topic for member in members for topic in member.topics})
         places = [TopicPartition(topic, number) for topic in wanted for number in range(self._broker.partitions)]
-        shares: dict[Member, list[TopicPartition]] = {one: [] for one in members}
+        shares: dict[Member, list[TopicPartition]] = {member: [] for member in members}
         for index, place in enumerate(places):
             shares[members[index % len(members)]].append(place)
         return shares
@@ -187,9 +187,9 @@ class Broker:
         if self.chance.random() < self.gaps:
             log.end += self.chance.randint(1, 3)
         arrivals, self._arrivals = self._arrivals, []
-        for one in arrivals:
-            if not one.done():
-                one.set_result(None)
+        for arrival in arrivals:
+            if not arrival.done():
+                arrival.set_result(None)
         return kept
 
     async def arrival(self, seconds: float) -> None:

@@ -96,9 +96,11 @@ class Consumer:
             log = self._broker.log(place)
             if position > log.end:
                 raise OffsetOutOfRangeError({place: position})
-            records = [one for one in log.records if one.offset >= position][: min(most, chance.randint(1, 20))]
+            records = [record for record in log.records if record.offset >= position][
+                : min(most, chance.randint(1, 20))
+            ]
             if records:
-                found[place] = [one.found() for one in records]
+                found[place] = [record.found() for record in records]
                 self._places[place] = records[-1].end
                 most -= len(records)
             if most <= 0 or (found and chance.random() < 0.7):

@@ -79,7 +79,7 @@ def databases(server_url: str) -> Iterator[Databases]:
             Service(spec, stack.enter_context(_database(server_url, spec.service)) + "?sslmode=disable")
             for spec in (points(PointsSettings()), tiers(TiersSettings()))
         )
-        watches = {one.name: stack.enter_context(Watch(one.url)) for one in services}
+        watches = {service.name: stack.enter_context(Watch(service.url)) for service in services}
         for watch in watches.values():
             watch.run(_OBSERVED)
         sessions = stack.enter_context(closing(Sessions(server_url)))

@@ -61,9 +61,9 @@ def history(chance: Random, size: int) -> list[Told]:
             case "review":
                 events += _reviews(chance, f"v{number}", customer)
             case _:
-                other = chance.choice([one for one in customers if one != customer])
+                other = chance.choice([item for item in customers if item != customer])
                 events += _referral(chance, f"f{number}", (customer, other))
-    told = [_told(chance, one) for one in _repeated(chance, _late(chance, events))]
+    told = [_told(chance, item) for item in _repeated(chance, _late(chance, events))]
     for _ in range(chance.randint(0, 6)):
         told.insert(chance.randint(0, len(told)), _broken(chance))
     for _ in range(chance.choice((0, 0, 1, 4))):

@@ -25,10 +25,10 @@ def violations(world: World) -> Iterator[str]:
         models[service.name] = log.model
         watch = world.watches[service.name]
         for check in (_effects, _letters, _positions):
-            yield from (f"{service.name}: {one}" for one in check(log, watch))
-        yield from (f"{service.name}: {one}" for one in _published(world, watch))
-    yield from (f"points: {one}" for one in _points(models["points"], world.watches["points"]))
-    yield from (f"tiers: {one}" for one in _tiers(models["tiers"], world.watches["tiers"]))
+            yield from (f"{service.name}: {item}" for item in check(log, watch))
+        yield from (f"{service.name}: {event}" for event in _published(world, watch))
+    yield from (f"points: {point}" for point in _points(models["points"], world.watches["points"]))
+    yield from (f"tiers: {tier}" for tier in _tiers(models["tiers"], world.watches["tiers"]))
 
 
 class _Read:
@@ -53,8 +53,8 @@ class _Read:
             if digest(event) not in told:
                 self.model.apply(event)
             # What is refused takes up no name: the same record again is judged, and refused, again.
-            told = (told | {digest(event)}) - {digest(one) for one in self.model.refused}
-        self.refused = {digest(one) for one in self.model.refused}
+            told = (told | {digest(event)}) - {digest(item) for item in self.model.refused}
+        self.refused = {digest(item) for item in self.model.refused}
 
     def _read(self, kept: Kept, wanted: frozenset[str]) -> None:
         found = kept.found()
@@ -76,7 +76,9 @@ def _effects(log: _Read, watch: Watch) -> Iterator[str]:
     """Every event that no rule refuses had its effect once, the first of its records, in the order of its partition."""
     rows = watch.rows('SELECT topic, partition, "offset", id, source, customer_id FROM effect ORDER BY number')
     had = Counter((row["customer_id"], row["source"], row["id"]) for row in rows)
-    names = {(one.customer_id, one.source, one.id): one for name, one in log.first.items() if name not in log.refused}
+    names = {
+        (item.customer_id, item.source, item.id): item for name, item in log.first.items() if name not in log.refused
+    }
     for name in names:
         if had[name] != 1:
             yield f"the event {name} had its effect {had[name]} times"
@@ -107,7 +109,7 @@ def _letters(log: _Read, watch: Watch) -> Iterator[str]:
     if broken != sorted(log.malformed):
         yield f"dead letters are {broken}, malformed are {sorted(log.malformed)}"
     refused = {json.loads(row["value"])["id"] for row in rows if row["reason"] in rules}
-    expected = {one.id for one in log.model.refused}
+    expected = {item.id for item in log.model.refused}
     if refused != expected:
         yield f"refused are {refused}, and should be {expected}"
     twice = [place for place, count in Counter(place for place, _ in found).items() if count > 1]

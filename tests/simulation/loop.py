@@ -36,7 +36,7 @@ class Process:
     @property
     def is_busy(self) -> bool:
         """Whether it is in the middle of a transaction."""
-        return any(one.session is not None and one.session.is_in_transaction for one in self.links)
+        return any(link.session is not None and link.session.is_in_transaction for link in self.links)
 
 
 PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)

@@ -57,7 +57,7 @@ def seams(world: "World") -> Iterator[None]:
         random.setstate(state)
         processors[:] = before
         poisoned = f"{world.poison.service}-" if world.poison is not None else "\0"
-        world.violations += [f"a handler failed: {one}" for one in listener.wrong if not one.startswith(poisoned)]
+        world.violations += [f"a handler failed: {item}" for item in listener.wrong if not item.startswith(poisoned)]
         logging.disable(logging.NOTSET)
 
 

@@ -42,7 +42,7 @@ def play(seed: int, databases: Databases) -> Outcome:
 
 def words(outcome: Outcome) -> str:
     """A seed as a failure shows it: the last part of its trace, and what must not be."""
-    found = [f"BROKEN: {one}" for one in outcome.violations]
+    found = [f"BROKEN: {violation}" for violation in outcome.violations]
     summary = f"seed {outcome.seed}: {outcome.steps} steps, {outcome.seconds:.3f} s, trace {outcome.digest}"
     again = f"again: make simulate SEED={outcome.seed}"
     return "\n".join([*outcome.last, summary, *found, *([again] if found else [])])

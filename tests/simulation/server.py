@@ -169,7 +169,7 @@ class Server:
 
     def _park(self, link: Link, session: Session) -> None:
         """A statement waits for a lock. Two that one session holds up would race when it lets go: one of them fails."""
-        taken = {pid for one in self._waiting if one.session is not None for pid in one.session.blockers}
+        taken = {pid for item in self._waiting if item.session is not None for pid in item.session.blockers}
         reason = "waits for a lock"
         if session.blockers & taken:
             reason = "waits behind another one, and is cancelled"
@@ -187,7 +187,7 @@ class Server:
             self._waiting.append(link)
 
     def _is_deadlocked(self, session: Session) -> bool:
-        holders = {one.session.pid: one.session.blockers for one in self._waiting if one.session is not None}
+        holders = {item.session.pid: item.session.blockers for item in self._waiting if item.session is not None}
         seen: set[int] = set()
         behind = set(session.blockers)
         while behind:
@@ -234,7 +234,7 @@ class Server:
         self.release()
 
     def _pids(self) -> set[int]:
-        return {one.pid for one in (*self._used, *self._ghosts) if one.pid}
+        return {item.pid for item in (*self._used, *self._ghosts) if item.pid}
 
     def _note(self, link: Link, what: str) -> None:
         who = link.process.name if link.process is not None else "world"

@@ -31,7 +31,7 @@ def test_offsets_grow_with_holes():
 
     broker = played(write)
     [log] = broker.logs.values()
-    offsets = [one.offset for one in log.records]
+    offsets = [record.offset for record in log.records]
     assert offsets == sorted(set(offsets))
     assert log.end > offsets[-1] > 60
 

@@ -38,8 +38,10 @@ async def position_first(self: Delivery, batch: Batch, *, careful: bool, culprit
         await positions.advance(connection, self.group, batch.spans)
     async with self.pool.acquire() as connection, connection.transaction():
         application = Application(self.handle, self.clock(), set(), careful)
-        refusals = await application.apply(connection, [one for one in batch.events if one.customer_id not in culprits])
-        refusals += [application.refuse(one, "") for one in batch.events if one.customer_id in culprits]
+        refusals = await application.apply(
+            connection, [event for event in batch.events if event.customer_id not in culprits]
+        )
+        refusals += [application.refuse(event, "") for event in batch.events if event.customer_id in culprits]
         refused = [*batch.malformed, *map(dead_letters.from_refusal, refusals)]
         await dead_letters.write(connection, refused)
 
@@ -109,7 +111,7 @@ async def everybody(_: Search, events: Sequence[Event]) -> Culprits:
 async def without_letters(
     connection: Connection, refused: Sequence[Malformation], write: Any = dead_letters.write
 ) -> None:
-    await write(connection, [one for one in refused if one.reason is not Reason.HANDLER_REFUSED])
+    await write(connection, [item for item in refused if item.reason is not Reason.HANDLER_REFUSED])
 
 
 def behind_the_first(found: Any) -> int:

@@ -95,10 +95,10 @@ class World:
     async def _tell(self) -> None:
         """The shop and the referrals service publish."""
         self.told = history(self.chance, self.chance.randint(25, 50))
-        for one in self.told:
+        for item in self.told:
             if self.chance.random() < 0.25:
                 await asyncio.sleep(self.chance.choice((0.0, 0.02, 0.1, 0.4)))
-            self.broker.append(one.topic, one.key, one.value, one.headers, one.width)
+            self.broker.append(item.topic, item.key, item.value, item.headers, item.width)
 
     def become_calm(self) -> None:
         """Nothing goes wrong any more."""
@@ -240,7 +240,7 @@ class World:
                 seconds = self.chance.uniform(0.5, 8.0) if kind == "pause" else self.chance.choice((0.001, 0.01, 0.1))
                 self.loop.call_later(seconds, self._go_on, process)
             case "session":
-                if links := [one for one in process.links if not one.is_closing()]:
+                if links := [link for link in process.links if not link.is_closing()]:
                     self._break_sessions([self.chance.choice(links)])
             case "restart":
                 slot.stopped.set()

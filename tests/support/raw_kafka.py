@@ -188,7 +188,7 @@ def _answer(content: bytes, name_length: int) -> Answer:
         place, text = _text(content, place)
         words.append(text)
     _, text = _text(content, place)
-    return Answer(error, offset, "; ".join(one for one in (text, *words) if one))
+    return Answer(error, offset, "; ".join(item for item in (text, *words) if item))
 
 
 def _text(content: bytes, place: int) -> tuple[int, str]:

@@ -19,8 +19,8 @@ BATCH = 500
 
 def events(published: Iterable[CloudEvent]) -> Iterator[Event]:
     """What a worker decodes from what a backend published."""
-    for number, one in enumerate(published):
-        record = Record(one.topic, 0, number, one.key, one.value(), in_bytes(HEADERS), datetime.now(UTC))
+    for number, item in enumerate(published):
+        record = Record(item.topic, 0, number, item.key, item.value(), in_bytes(HEADERS), datetime.now(UTC))
         event = decode(record, frozenset(TYPES))
         assert event is not None
         yield event

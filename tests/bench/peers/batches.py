@@ -58,33 +58,33 @@ async def main(bootstrap: str, url: str) -> None:
 
 
 async def _apply(connection: Any, batch: Iterable[Bought]) -> None:
-    by_digest = {one.digest: one for one in batch}
+    by_digest = {item.digest: item for item in batch}
     claimed = await connection.fetchmany(rows.CLAIM_SQL, [(digest,) for digest in by_digest])
     new = [by_digest[row["digest"]] for row in claimed]
-    customers = sorted({one.customer for one in new})
+    customers = sorted({item.customer for item in new})
     await connection.executemany(rows.OPEN_SQL, [(customer,) for customer in customers])
     accounts = {
         row["customer_id"]: Standing(row["available"], row["earned"], row["sequence"], row["orders"])
         for row in await connection.fetch(LOCK_SQL, customers)
     }
-    known = {tuple(row) for row in await connection.fetch(KNOWN_SQL, customers, [one.order for one in new])}
+    known = {tuple(row) for row in await connection.fetch(KNOWN_SQL, customers, [item.order for item in new])}
     made: list[rows.Rows] = []
-    for one in new:
-        if (one.customer, one.order) not in known:
-            made.append(rows.rows_of(one, accounts[one.customer]))
-            accounts[one.customer] = made[-1].after
-            known.add((one.customer, one.order))
+    for item in new:
+        if (item.customer, item.order) not in known:
+            made.append(rows.rows_of(item, accounts[item.customer]))
+            accounts[item.customer] = made[-1].after
+            known.add((item.customer, item.order))
     await _write(connection, made)
 
 
 async def _write(connection: Any, made: list[rows.Rows]) -> None:
-    await connection.executemany(rows.TRANSACTION_SQL, [one.transaction for one in made])
-    await connection.executemany(rows.POSTING_SQL, [one.posting for one in made if one.posting])
-    await connection.executemany(rows.LOT_SQL, [one.lot for one in made if one.lot])
-    await connection.executemany(rows.UPDATE_SQL, {one.account[0]: one.account for one in made}.values())
-    await connection.executemany(rows.PURCHASE_SQL, [one.purchase for one in made])
-    await connection.executemany(rows.ANNOUNCE_SQL, [one.announcement for one in made if one.announcement])
-    if points := sum(one.program[0] for one in made if one.program):
+    await connection.executemany(rows.TRANSACTION_SQL, [item.transaction for item in made])
+    await connection.executemany(rows.POSTING_SQL, [item.posting for item in made if item.posting])
+    await connection.executemany(rows.LOT_SQL, [item.lot for item in made if item.lot])
+    await connection.executemany(rows.UPDATE_SQL, {item.account[0]: item.account for item in made}.values())
+    await connection.executemany(rows.PURCHASE_SQL, [item.purchase for item in made])
+    await connection.executemany(rows.ANNOUNCE_SQL, [item.announcement for item in made if item.announcement])
+    if points := sum(item.program[0] for item in made if item.program):
         await connection.execute(rows.PROGRAM_SQL, points)
 
 

@@ -13,7 +13,7 @@ from tests.prove.writes import Kind
 
 def checks(evidence: Evidence, oracle: Oracle, items: Sequence[Item]) -> Iterator[Check]:
     """The checks of this group."""
-    there = {one.number for one in evidence.log.all()}
+    there = {item.number for item in evidence.log.all()}
     lost = [f"item {item.number} ({item.told.id})" for item in items if item.number not in there]
     yield check(1, "what the broker acknowledged is in the log", len(items), lost)
     for service in evidence.services:
@@ -42,12 +42,12 @@ def _writes(evidence: Evidence, oracle: Oracle) -> Check:
     (What stands in a statement was acknowledged, too: the replay knows no other writes.)
     """
     told = {
-        f"{'hold' if one.kind is Kind.HOLD else 'redemption'} {one.answer['id']}"
-        for one in evidence.writes
-        if one.done and one.kind in {Kind.HOLD, Kind.REDEEM, Kind.REWARD}
+        f"{'hold' if write.kind is Kind.HOLD else 'redemption'} {write.answer['id']}"
+        for write in evidence.writes
+        if write.done and write.kind in {Kind.HOLD, Kind.REDEEM, Kind.REWARD}
     }
     there = evidence.found.points.written
     wrong = [f"{key} is in no statement" for key in oracle.unwritten]
-    wrong += [f"{one.key} was never answered" for one in evidence.writes if one.status == 0]
-    wrong += [f"{one} is not there" for one in told - there] + [f"{one}: nobody was told" for one in there - told]
+    wrong += [f"{write.key} was never answered" for write in evidence.writes if write.status == 0]
+    wrong += [f"{item} is not there" for item in told - there] + [f"{item}: nobody was told" for item in there - told]
     return check(1, "acknowledged API writes = writes in the ledger", len(evidence.writes), wrong)

@@ -22,5 +22,5 @@ class Check:
 
 def check(group: int, name: str, looked_at: int, offenders: Iterable[object]) -> Check:
     """A check with its offenders, of which the first ones are named."""
-    every = [str(one) for one in offenders]
+    every = [str(offender) for offender in offenders]
     return Check(group, name, looked_at, tuple(every[:MOST_SHOWN]), len(every))

@@ -99,7 +99,7 @@ def _points(oracle: Oracle, evidence: Evidence, customers: Sequence[str]) -> Non
     for customer in customers:
         own = {topic: evidence.log.of_customers(topic).get(customer, []) for topic in wanted.topics}
         own |= {f"referred by {advocate}": events for advocate, events in referred.get(customer, {}).items()}
-        queues = {topic: [one for one in events if one.type in wanted.wanted] for topic, events in own.items()}
+        queues = {topic: [event for event in events if event.type in wanted.wanted] for topic, events in own.items()}
         acts = Acts.of(writes[customer])
         entries = found.statements.get(customer, ())
         replay = Replay(Given(customer, queues, entries, acts, found.rules, found.cuts.get(customer, {})))
@@ -110,7 +110,7 @@ def _points(oracle: Oracle, evidence: Evidence, customers: Sequence[str]) -> Non
 
 
 def _own(refused: Sequence[Refusal], customer: str) -> list[Refusal]:
-    return [one for one in refused if one.event.customer_id == customer]
+    return [item for item in refused if item.event.customer_id == customer]
 
 
 def _of_friends(events: Sequence[Event]) -> Mapping[str, Mapping[str, list[Event]]]:
@@ -152,7 +152,7 @@ def _erasures(evidence: Evidence) -> Mapping[str, Sequence[Event]]:
 
 def _too_late(evidence: Evidence, codes: Mapping[str, str], erased: Collection[str]) -> frozenset[Place]:
     """The sign-ups that came with the code of an erased advocate and were refused: which came first, no log tells."""
-    refused = {one.place for one in evidence.found.dead["referrals"] if one.reason == Reason.UNKNOWN_CODE}
+    refused = {item.place for item in evidence.found.dead["referrals"] if item.reason == Reason.UNKNOWN_CODE}
     found: set[Place] = set()
     for event in evidence.log.events(topics.REFERRALS):
         place = (event.record.topic, event.record.partition, event.record.offset)

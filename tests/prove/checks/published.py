@@ -16,7 +16,7 @@ def checks(evidence: Evidence) -> Iterator[Check]:
     for service in evidence.services:
         rows = evidence.found.outboxes[service]
         topic = TOPICS[service]
-        records = [one.record for one in evidence.log.by_topic.get(topic, ()) if _is_ours(one.record)]
+        records = [item.record for item in evidence.log.by_topic.get(topic, ()) if _is_ours(item.record)]
         yield check(4, f"{service}: the outbox reached Kafka", len(rows), _missing(rows, records))
         yield check(4, f"{service}: Kafka has nothing that was not committed", len(records), _unknown(rows, records))
         yield check(4, f"{service}: first occurrences in order per customer", len(rows), _disorder(rows, records))
@@ -36,7 +36,7 @@ def repeats(evidence: Evidence) -> int:
     """How many records Wafa published again: at least once is what is promised."""
     found = 0
     for topic in TOPICS.values():
-        values = [one.record.value for one in evidence.log.by_topic.get(topic, ()) if _is_ours(one.record)]
+        values = [item.record.value for item in evidence.log.by_topic.get(topic, ()) if _is_ours(item.record)]
         found += len(values) - len(set(values))
     return found
 
@@ -52,7 +52,7 @@ def _missing(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[s
 
 def _unknown(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[str]:
     known = {row.value for row in rows}
-    return (f"{one.topic}/{one.partition}@{one.offset}" for one in records if one.value not in known)
+    return (f"{record.topic}/{record.partition}@{record.offset}" for record in records if record.value not in known)
 
 
 def _disorder(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[str]:
@@ -71,8 +71,8 @@ def _disorder(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[
 def _untold(evidence: Evidence) -> Iterator[str]:
     """Transactions that moved points for the world outside, without an event on Kafka; and a second event of one."""
     told: dict[str, set[str]] = {}
-    for one in _ours(evidence.log):
-        event = from_json(one.value or b"")
+    for our in _ours(evidence.log):
+        event = from_json(our.value or b"")
         if not event["type"].endswith(".expiring.v1"):
             told.setdefault(event["data"]["transaction_id"], set()).add(event["id"])
     for entries in evidence.found.points.statements.values():
@@ -83,4 +83,4 @@ def _untold(evidence: Evidence) -> Iterator[str]:
 
 
 def _ours(log: Log) -> Iterator[Record]:
-    return (one.record for one in log.by_topic.get(TOPICS["points"], ()) if _is_ours(one.record))
+    return (item.record for item in log.by_topic.get(TOPICS["points"], ()) if _is_ours(item.record))

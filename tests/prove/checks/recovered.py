@@ -11,13 +11,13 @@ from tests.prove.stage import Stage
 
 def checks(planned: Mapping[Fault, int], struck: Sequence[Struck], stage: Stage) -> Iterator[Check]:
     """The checks of this group."""
-    counts = {fault: sum(1 for one in struck if one.counts and one.fault is fault) for fault in planned}
+    counts = {fault: sum(1 for item in struck if item.counts and item.fault is fault) for fault in planned}
     few = [f"{fault}: {counts[fault]} of {count}" for fault, count in planned.items() if counts[fault] < count]
     yield check(6, "every planned fault took effect", sum(planned.values()), few)
     stuck = [
-        f"{one.fault} of {one.strike.victim} at {one.at} s: nothing for {MOST_SECONDS:.0f} s"
-        for one in struck
-        if one.counts and one.strike.recovery is None
+        f"{fault.fault} of {fault.strike.victim} at {fault.at} s: nothing for {MOST_SECONDS:.0f} s"
+        for fault in struck
+        if fault.counts and fault.strike.recovery is None
     ]
     yield check(6, "work went on after every fault", sum(counts.values()), stuck)
     yield check(6, "no process needed a person", len(stage.fleet.ends), stage.fleet.wants_a_person())

@@ -10,8 +10,8 @@ from tests.prove.checks.oracle import Evidence, Oracle
 
 def checks(evidence: Evidence, oracle: Oracle) -> Iterator[Check]:
     """The checks of this group."""
-    wrong = [f"{customer}: {one.wrong}" for customer, one in oracle.points.items() if one.wrong]
-    lines = sum(len(one) for one in evidence.found.points.statements.values())
+    wrong = [f"{customer}: {point.wrong}" for customer, point in oracle.points.items() if point.wrong]
+    lines = sum(len(statement) for statement in evidence.found.points.statements.values())
     yield check(3, "statements line by line = the replay", lines, wrong)
     yield check(3, "balances (read over HTTP) = the replay", len(oracle.points), _balances(evidence, oracle))
     if "tiers" in evidence.services:
@@ -22,8 +22,10 @@ def checks(evidence: Evidence, oracle: Oracle) -> Iterator[Check]:
     for rule in earning.OF_THE_PROGRAM:
         yield _limit(evidence, rule)
     stock, most = earning.REWARD["stock"], earning.REWARD["limit_per_customer"]
-    wrong_rewards = [one for one in evidence.found.points.rewards if one[0] + one[1] != stock or one[2] > most]
-    redeemed = sum(one[1] for one in evidence.found.points.rewards)
+    wrong_rewards = [
+        reward for reward in evidence.found.points.rewards if reward[0] + reward[1] != stock or reward[2] > most
+    ]
+    redeemed = sum(reward[1] for reward in evidence.found.points.rewards)
     yield check(3, "the reward's stock and its limit per customer", redeemed, wrong_rewards)
 
 
@@ -64,8 +66,8 @@ def _changes(timeline: "list[tuple[object, str]] | object", first: str) -> list[
 
 def _referrals(evidence: Evidence, oracle: Oracle) -> Iterator[str]:
     there: defaultdict[str, set[tuple[object, ...]]] = defaultdict(set)
-    for one in evidence.found.referrals:
-        there[one[2]].add(one)
+    for referral in evidence.found.referrals:
+        there[referral[2]].add(referral)
     for friend in {*there, *oracle.referrals}:
         possible = oracle.referrals[friend].outcomes if friend in oracle.referrals else frozenset({frozenset()})
         if frozenset(there[friend]) not in possible:

@@ -18,7 +18,8 @@ async def checks(env: Mapping[str, str], services: Sequence[str]) -> list[Check]
     """The checks of this group; `env` leads to the databases."""
     done = await asyncio.gather(*(asyncio.to_thread(_verify, env, service) for service in services))
     return [
-        check(2, f"verify of {service}", _lines(one), _wrong(one)) for service, one in zip(services, done, strict=True)
+        check(2, f"verify of {service}", _lines(item), _wrong(item))
+        for service, item in zip(services, done, strict=True)
     ]
 
 

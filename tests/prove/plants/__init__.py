@@ -9,4 +9,4 @@ from typing import Final
 from tests.prove.plants import consuming, judging, relaying
 from tests.prove.plants.plant import Plant
 
-PLANTS: Final[dict[str, Plant]] = {one.name: one for one in (*consuming.PLANTS, *judging.PLANTS, *relaying.PLANTS)}
+PLANTS: Final[dict[str, Plant]] = {item.name: item for item in (*consuming.PLANTS, *judging.PLANTS, *relaying.PLANTS)}

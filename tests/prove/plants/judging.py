@@ -45,10 +45,10 @@ def unsorted_locks() -> None:
         wanted = list(customers)
         random.shuffle(wanted)
         found: dict[str, Account] = {}
-        for one in wanted:
-            await connection.execute(accounts.OPEN_SQL, one)
-            [row] = await connection.fetch(_ONE_SQL, one)
-            found[one] = Account(*row)
+        for item in wanted:
+            await connection.execute(accounts.OPEN_SQL, item)
+            [row] = await connection.fetch(_ONE_SQL, item)
+            found[item] = Account(*row)
             await asyncio.sleep(0)
         return found
 

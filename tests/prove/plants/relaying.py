@@ -96,7 +96,7 @@ async def _publish(told: list[Publication]) -> None:
         _producer = Settings().broker().producer()
         await _producer.start()
     sent, told[:] = list(told), []
-    acknowledgements = [await _producer.send(one.topic, one.value, key=one.key, headers=_HEADERS) for one in sent]
+    acknowledgements = [await _producer.send(item.topic, item.value, key=item.key, headers=_HEADERS) for item in sent]
     await asyncio.gather(*acknowledgements)
 
 

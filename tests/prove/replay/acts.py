@@ -76,7 +76,9 @@ class Acts:
         write = self._take(self.redemptions.get(redemption), f"redemption {redemption}")
         account, lots = books.state.accounts[customer], books.lots_of(customer).values()
         made = postings.redeem(account, write.answer["points"], lots, _why(books), books.ids)
-        self._spent[redemption] = [(one.lot_id, one.points) for one in made.transaction.postings if one.lot_id]
+        self._spent[redemption] = [
+            (posting.lot_id, posting.points) for posting in made.transaction.postings if posting.lot_id
+        ]
         _book(books, made)
 
     def cancel(self, books: Books, customer: str, redemption: str) -> None:
@@ -93,7 +95,7 @@ class Acts:
         made = postings.hold(account, write.answer["points"], lots, _why(books), books.ids)
         books.record(made, _NOBODY)
         ends = datetime.fromisoformat(write.answer["expires_at"])
-        portions = tuple((one.lot_id, one.points) for one in made.transaction.postings if one.lot_id)
+        portions = tuple((posting.lot_id, posting.points) for posting in made.transaction.postings if posting.lot_id)
         points, begins = write.answer["points"], books.now
         hold = Hold(UUID(hold_id), customer, write.answer["reference"], points, portions, maturity.OPEN, ends, begins)
         maturity.keep_hold(books, hold)

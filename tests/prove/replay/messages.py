@@ -27,10 +27,10 @@ def replay(events: Iterable[Event]) -> tuple[set[Message], Seen]:
             erased[event.customer_id].append(event.time)
         if isinstance(event.data, CustomerRegistered):
             registered[event.customer_id].append(event.time)
-        for one in notices(event):
+        for notice in notices(event):
             for channel in Channel:
-                message = (one.customer_id, str(channel), str(one.trigger), one.occasion)
-                told[message] = max(told.get(message, one.occurred_at), one.occurred_at)
+                message = (notice.customer_id, str(channel), str(notice.trigger), notice.occasion)
+                told[message] = max(told.get(message, notice.occurred_at), notice.occurred_at)
     last = {customer: max(times) for customer, times in erased.items()}
     gone = {customer for customer, at in last.items() if not any(time > at for time in registered[customer])}
     return {

@@ -218,7 +218,7 @@ class Replay:
         books = self._books()
         refused = fold(books, [event]).refusals
         self._refused += refused
-        self._seen.forget(one.event for one in refused)
+        self._seen.forget(item.event for item in refused)
         self._note(books)
 
     def _hand_over_cuts(self, event: Event) -> None:

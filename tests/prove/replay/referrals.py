@@ -65,7 +65,7 @@ def replay(terms: Terms, purchases: Sequence[Event], sign_ups: Sequence[Event]) 
         advocates = {} if place in terms.too_late else terms.advocates
         found = fold([event], Stored(terms.programs, advocates)).refused
         refused += found
-        seen.forget(one.event for one in found)
+        seen.forget(item.event for item in found)
         joined += [] if found else [event]
     if not joined:
         return Replayed(frozenset({frozenset()}), refused, seen)
@@ -91,10 +91,10 @@ def _admitted(seen: Seen, events: Sequence[Event]) -> tuple[list[Event], list[Re
         of_one.append(event)
         found = fold(of_one, Stored()).refused
         refused += found
-        misfits = {id(one.event) for one in found}
-        by_order[data.order_id] = [one for one in of_one if id(one) not in misfits]
-        seen.forget(one.event for one in found)
-    admitted = {id(one) for of_one in by_order.values() for one in of_one}
+        misfits = {id(item.event) for item in found}
+        by_order[data.order_id] = [item for item in of_one if id(item) not in misfits]
+        seen.forget(item.event for item in found)
+    admitted = {id(item) for of_one in by_order.values() for item in of_one}
     return [event for event in events if id(event) in admitted], refused
 
 
@@ -120,7 +120,7 @@ class _Orders:
             self.recorded.setdefault(key, Order.of(event))
             self.waiting.pop(key, None)
         elif outcome.waiting:
-            self.waiting[key] = [one.event for one in outcome.waiting]
+            self.waiting[key] = [item.event for item in outcome.waiting]
         for of_order, refund in outcome.refunds:
             order = self.recorded[of_order]
             self.recorded[of_order] = replace(order, refunds=(*(order.refunds or ()), refund))
@@ -154,18 +154,18 @@ def outcomes(terms: Terms, orders: Sequence[Event], joined: Sequence[Event]) -> 
 def _step(terms: Terms, standing: Standing, event: Event, known: _Orders) -> Standing:
     friend = event.customer_id
     # Without what a service keeps of refunds between two batches: here all refunds of an order are known.
-    upright = [replace(one, kept=None) for one in standing if one.state is not State.REJECTED]
+    upright = [replace(item, kept=None) for item in standing if item.state is not State.REJECTED]
     found = fold(
         [event],
         known.stored(
             event,
             programs=terms.programs,
             advocates=terms.advocates,
-            standing={one.friend_id: one for one in upright},
-            referred=frozenset({friend} if any(one.advocate_id != friend for one in standing) else ()),
-            recorded=frozenset(one.referral_id for one in standing),
+            standing={item.friend_id: item for item in upright},
+            referred=frozenset({friend} if any(item.advocate_id != friend for item in standing) else ()),
+            recorded=frozenset(item.referral_id for item in standing),
         ),
     )
-    last = {one.referral_id: one for one in standing}
+    last = {item.referral_id: item for item in standing}
     last.update((step.referral.referral_id, step.referral) for step in found.steps)
     return frozenset(last.values())

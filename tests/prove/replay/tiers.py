@@ -36,12 +36,12 @@ def replay(program: Program, events: Sequence[Event]) -> Replayed:
         key = key_of(event)
         orders = {key: known[key]} if key in known else {}
         found = admit([event], Stored(orders, refunds, {key: early.pop(key, [])}))
-        early[key] = sorted((one.event for one in found.waiting), key=lambda one: (one.time, one.data.refund_id))
+        early[key] = sorted((item.event for item in found.waiting), key=lambda item: (item.time, item.data.refund_id))
         for step in found.steps:
             known[key] = replace(step.order, refunds=(*(step.order.refunds or ()), *step.refunds))
             refunds |= {(*key, refund.refund_id): content_of_refund(refund) for refund in step.refunds}
         refused += found.refusals
-        seen.forget(one.event for one in found.refusals)
+        seen.forget(refusal.event for refusal in found.refusals)
     counted = [order for order in known.values() if order.purchase.currency == program.currency]
     spend_changes = chain.from_iterable(changes_of(order) for order in counted)
     return Replayed(judge(program, Window(), (), list(spend_changes)), refused, seen)
