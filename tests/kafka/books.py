@@ -1,4 +1,4 @@
-"""What has to hold of the topics and the databases, however often processes died on the way."""
+"""Invariants of topics and databases, however often processes died."""
 
 import json
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ SELECT occasion FROM message WHERE channel = 'in_app' AND trigger IN ('points_ea
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """An event as it is on a topic, and where."""
+    """An event on a topic, with its place."""
 
     partition: int
     offset: int
@@ -42,7 +42,7 @@ async def read(bootstrap: str, topic: str) -> list[Published]:
 
 
 async def check_every_transaction_is_published(stack: Stack) -> int:
-    """Each transaction's event is there at least once, the first ones of a customer in order; how many repeats."""
+    """Check that each transaction's event is published, in order per customer; returns the number of repeats."""
     events = await read(stack.broker.bootstrap, "loyalty.points")
     transactions = {
         row["id"]: (row["customer_id"], row["sequence"]) for row in await stack.fetch("points", TRANSACTIONS_SQL)
@@ -58,7 +58,7 @@ async def check_every_transaction_is_published(stack: Stack) -> int:
 
 
 def check_order(places: Iterable[tuple[str, int]]) -> None:
-    """The numbers of each customer grow."""
+    """Check that the sequence of each customer grows."""
     last: dict[str, int] = {}
     for customer, sequence in places:
         assert sequence > last.get(customer, 0), customer
@@ -66,7 +66,7 @@ def check_order(places: Iterable[tuple[str, int]]) -> None:
 
 
 async def check_every_event_had_its_effect_once(stack: Stack) -> None:
-    """Each transaction's event made one message, none made two (referrals' are told by the referral's own)."""
+    """Check that each transaction's event has one message (those of referrals have the referral's own)."""
     told = [row["occasion"] for row in await stack.fetch("notifications", MESSAGES_SQL)]
     assert len(told) == len(set(told))
     expected = {
@@ -78,14 +78,14 @@ async def check_every_event_had_its_effect_once(stack: Stack) -> None:
 
 
 async def check_nothing_was_refused(stack: Stack) -> None:
-    """There is no dead letter, and no outbox row is left."""
+    """Check that there is no dead letter and no outbox row."""
     for service in stack.services:
         assert await stack.fetch(service, "SELECT reason, error FROM dead_letter LIMIT 3") == []
         assert await stack.value(service, "SELECT count(*) FROM outbox") == 0
 
 
 async def check_the_ledger(stack: Stack) -> None:
-    """The trial balance is 0, and `verify` finds nothing."""
+    """Check that the trial balance is 0 and `verify` finds nothing."""
     total = "SELECT (SELECT sum(available + pending + held - debt) FROM account) + sum(balance) FROM program_account"
     assert await stack.value("points", total) == 0
     verified = stack.run("points", "verify", "--sample", "30000", seconds=120)

@@ -1,4 +1,4 @@
-"""Records of any bytes, drawn from a seed, and batches of them that a broker takes."""
+"""Draws records of any bytes from a seed, and batches of them that a broker accepts."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -31,14 +31,14 @@ Content = tuple[bytes | None, bytes | None, list[Header]]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A batch as it is sent, and how many offsets it takes."""
+    """The bytes of a batch, and the number of its offsets."""
 
     content: bytes
     count: int
 
 
 def batch(chance: Random, topic: str, size: int, among: Sequence[Content] = ()) -> Made:
-    """So many odd records in one batch, with those of `among` somewhere between them."""
+    """A batch of odd records, with those of `among` between them."""
     codec = chance.choice(_CODECS)
     contents = [(_content(chance, topic), True) for _ in range(size)]
     for item in among:
@@ -54,7 +54,7 @@ def batch(chance: Random, topic: str, size: int, among: Sequence[Content] = ()) 
 
 
 def monsters(chance: Random) -> list[Made]:
-    """Batches that swell, records with very many headers, and large values, each near what a broker takes."""
+    """Batches that expand, records with very many headers, and large values, each near the broker's limits."""
     zeros = b"\0" * 1_000_000
     return [
         Made(Batch(codec=raw.ZSTD).of([record(b"k", zeros, delta=number) for number in range(200)]), 200),
@@ -70,7 +70,7 @@ def monsters(chance: Random) -> list[Made]:
 
 
 def refusable() -> dict[str, bytes]:
-    """Batches that Apache Kafka does not take."""
+    """Batches that Apache Kafka refuses."""
     one = record(b"\0\0\0\0", b"v")
     made = {
         "a wrong checksum": Batch(crc=1).of([one]),
@@ -128,7 +128,7 @@ def _truncated(chance: Random, topic: str) -> Content:
 
 
 def _mutated(chance: Random, topic: str) -> Content:
-    """An event of which some bytes are others."""
+    """An event with some bytes replaced."""
     key, event = _event(chance, topic)
     value = bytearray(json.dumps(event).encode())
     for _ in range(chance.randint(1, 4)):
@@ -137,7 +137,7 @@ def _mutated(chance: Random, topic: str) -> Content:
 
 
 def _changed(chance: Random, topic: str) -> Content:
-    """An event of which a field is missing or something else."""
+    """An event with a field missing or replaced."""
     key, event = _event(chance, topic)
     place: Any = event if chance.random() < 0.5 else event["data"]
     name = chance.choice(sorted(place))
@@ -149,7 +149,7 @@ def _changed(chance: Random, topic: str) -> Content:
 
 
 def _binary(chance: Random, topic: str) -> Content:
-    """An event in binary mode, some attributes of which are missing, doubled or noise."""
+    """An event in binary mode with attributes missing, doubled or replaced by noise."""
     key, event = _event(chance, topic)
     headers = [
         (b"ce_" + name.encode(), _bytes(chance, 20) if chance.random() < 0.05 else str(content).encode())
@@ -162,7 +162,7 @@ def _binary(chance: Random, topic: str) -> Content:
 
 
 def _event(chance: Random, topic: str) -> tuple[bytes, dict[str, Any]]:
-    """The example of a type of a topic, of a customer of no consequence."""
+    """The example event of a type of a topic, of an irrelevant customer."""
     event: dict[str, Any] = json.loads(json.dumps(EXAMPLES[chance.choice(_BY_TOPIC[topic])].envelope()))
     customer = f"odd-{chance.randrange(300)}"
     event["id"] = f"{chance.randrange(10**12)}"

@@ -1,4 +1,4 @@
-"""50,000 records of any bytes on real Kafka: every worker lives, and every event among them has its effect."""
+"""50,000 records of any bytes on real Kafka: workers survive, and every event among them has its effect."""
 
 import asyncio
 import importlib
@@ -69,13 +69,13 @@ def ordinary(number: int) -> Content:
 
 
 def points(number: int) -> int:
-    """What the customer of a number earns."""
+    """The points of a numbered customer."""
     return number % 90 + 10
 
 
 @dataclass
 class Written:
-    """What the broker took, and what it refused."""
+    """The accepted and the refused batches."""
 
     odd: int = 0
     offsets: Counter[TopicPartition] = field(default_factory=Counter[TopicPartition])
@@ -83,7 +83,7 @@ class Written:
 
 
 async def publish(bootstrap: str) -> Written:
-    """Odd records on every topic, ordinary purchases in the batches among them, and monsters between these."""
+    """Publish odd records on every topic, with ordinary purchases in their batches, and oversized ones in between."""
     chance, written = Random(SEED), Written()
     monsters, refusable = odd_records.monsters(chance), list(odd_records.refusable().items())
     waiting = [ordinary(number) for number in range(ORDINARY)]
@@ -111,7 +111,7 @@ async def publish(bootstrap: str) -> Written:
 
 
 async def read_back(bootstrap: str, ends: Counter[TopicPartition]) -> list[Found]:
-    """Everything that was published, as workers see it."""
+    """All published records, as workers see them."""
     consumer = Consumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
     await consumer.start()
     found: list[Found] = []
@@ -129,7 +129,7 @@ async def read_back(bootstrap: str, ends: Counter[TopicPartition]) -> list[Found
 
 @dataclass
 class Expected:
-    """What a service has to make of the records: dead letters by place, events, and how many of unknown types."""
+    """The expected results of a service: dead letters by place, events, and the number of unknown types."""
 
     letters: set[tuple[str, int, int]] = field(default_factory=set[tuple[str, int, int]])
     events: list[Event] = field(default_factory=list[Event])
@@ -151,7 +151,7 @@ class Expected:
 
 
 async def check_service(stack: Stack, service: str, found: list[Found], ends: Counter[TopicPartition]) -> Counter[str]:
-    """Every record is an effect, a dead letter of its own or one that was skipped and counted; counts them."""
+    """Check that every record had an effect, became a dead letter, or was skipped and counted; returns the counts."""
     settings = importlib.import_module(f"services.{service}.settings").Settings()
     spec = importlib.import_module(f"services.{service}.worker").spec(settings)
     expected = Expected()
@@ -230,6 +230,6 @@ def _skipped(worker: Member) -> int:
 
 
 def _most_megabytes(pid: int) -> int:
-    """The most memory that a process has had."""
+    """The peak memory of a process."""
     (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) // 1024

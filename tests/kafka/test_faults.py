@@ -1,4 +1,4 @@
-"""20,000 events through ten kills, a broker restart and a crash of PostgreSQL: the books are those of a quiet run."""
+"""20,000 events, ten kills, a broker restart and a crash of PostgreSQL: the results equal those of a quiet run."""
 
 import asyncio
 import importlib
@@ -39,7 +39,7 @@ REFERRALS_SQL = "SELECT advocate_id, friend_id, state, order_id FROM referral OR
 
 
 class Stream:
-    """The first 20,000 events of the sample, purchases with all that is made up, and the codes they name."""
+    """The first 20,000 events of the sample with their made-up neighbors, and the codes that they use."""
 
     def __init__(self) -> None:
         today = datetime.now(UTC).date()
@@ -54,12 +54,12 @@ class Stream:
         self.events = list(islice(made_up.along(sample.baskets(), prepared), EVENTS))
 
     def slices(self, count: int) -> Iterator[list[CloudEvent]]:
-        """The events in so many parts."""
+        """Split the events into parts."""
         size = -(-len(self.events) // count)
         return (self.events[start : start + size] for start in range(0, len(self.events), size))
 
     async def give_codes(self, url: str) -> None:
-        """Have the advocates ask for their codes."""
+        """Create the advocates' codes."""
         async with await open_pool(url, application="wafa-test", max_size=1) as pool:
             rows = [(str(advocate), code) for advocate, code in self.codes.items()]
             await pool.executemany("INSERT INTO referral_code VALUES ($1, $2, now())", rows)

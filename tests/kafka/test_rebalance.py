@@ -24,7 +24,7 @@ TOPICS = {"points": ("shop.purchases", "shop.reviews", "loyalty.tiers", "loyalty
 
 
 class Load:
-    """Publishes orders of 1.00 to 9.00 in turn for all customers, at a pace, and knows what they come to."""
+    """Publishes orders of 1.00 to 9.00 for all customers in turn, and computes the expected balances."""
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
@@ -33,7 +33,7 @@ class Load:
         self.orders: dict[str, list[str]] = {}
 
     async def run(self, count: int, pace: float) -> None:
-        """Publish so many orders, `pace` a second."""
+        """Publish `count` orders, `pace` per second."""
         for number in range(count):
             customer, points = f"c{number % CUSTOMERS}", number % 9 + 1
             self.balances[customer] += points

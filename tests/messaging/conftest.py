@@ -22,12 +22,12 @@ async def desk(platform_pool: Pool) -> Desk:
 
 @pytest.fixture(autouse=True)
 def logged() -> Iterator[list[MutableMapping[str, Any]]]:
-    """What was logged, and nothing on the screen."""
+    """The log events, which are not printed."""
     with structlog.testing.capture_logs() as entries:
         yield entries
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries come soon."""
+    """Short pauses between retries."""
     monkeypatch.setattr(delivery, "_FIRST_PAUSE", 0.01)

@@ -1,4 +1,4 @@
-"""A partition as a test writes it, and a handler whose effects can be counted."""
+"""Batches for tests, and a handler whose effects can be counted."""
 
 import asyncio
 import json
@@ -86,7 +86,7 @@ class Handler:
 
 @dataclass(slots=True)
 class Desk:
-    """A delivery with its handler on a database, and what came of it."""
+    """A delivery with its handler on a database, and queries for the results."""
 
     pool: Pool
     handler: Handler = field(default_factory=Handler)
@@ -104,7 +104,7 @@ class Desk:
         return [row[0] for row in await self.pool.fetch("SELECT id FROM effect ORDER BY number")]
 
     async def inbox(self) -> int:
-        """How many events the inbox knows."""
+        """Number of events in the inbox."""
         return await self.pool.fetchval("SELECT count(*) FROM inbox")
 
     async def letters(self) -> list[tuple[int, str]]:
@@ -122,7 +122,7 @@ def malformation(one: Record, error: str = "broken") -> Malformation:
 
 
 async def wait_until(true: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Ask again and again until the answer is yes, for so many seconds at most."""
+    """Poll until a condition is true, at most `seconds`."""
     async with asyncio.timeout(seconds):
         while not true():  # noqa: ASYNC110 - it can only be asked
             await asyncio.sleep(0.01)

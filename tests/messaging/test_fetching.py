@@ -125,7 +125,7 @@ async def test_records_of_aborted_transactions_and_the_marks_of_their_ends_are_s
 
 @pytest.mark.parametrize(
     "fields, error",
-    [({"crc": 1}, "its checksum is wrong"), ({"magic": 1}, "format has the number 1"), ({"codec": 6}, "no codec")],
+    [({"crc": 1}, "its checksum is wrong"), ({"magic": 1}, "format has the number 1"), ({"codec": 6}, "unknown codec")],
 )
 async def test_a_batch_that_cannot_be_read_is_one_thing_and_what_surrounds_it_is_read(
     fields: dict[str, Any], error: str

@@ -20,8 +20,8 @@ NOBODY = "postgresql://nobody@127.0.0.1:1/nothing"
         (("dead-letters", "list", "--reason", "boredom"), "invalid choice: 'boredom'"),
         (("dead-letters", "show"), "id"),
         (("dead-letters", "show", "x"), "invalid int value"),
-        (("dead-letters", "replay"), "ids or --reason"),
-        (("dead-letters", "replay", "1", "--reason", "not_json"), "one of them"),
+        (("dead-letters", "replay"), "either ids, or --reason"),
+        (("dead-letters", "replay", "1", "--reason", "not_json"), "either ids, or --reason"),
     ],
 )
 def test_bad_input_is_one_line(command: Command, database_url: str, arguments: tuple[str, ...], words: str):

@@ -1,1 +1,1 @@
-"""`make prove`: tries to break the guarantee on real Kafka and PostgreSQL, and checks what is left against a replay."""
+"""`make prove`: injects faults on real Kafka and PostgreSQL, and compares the results with a replay."""

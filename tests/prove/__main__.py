@@ -33,7 +33,7 @@ async def _prove(seed: int, chosen: Plan, parts: Collection[str]) -> tuple[Outco
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what is asked for; returns the exit code."""
+    """Run the given parts; returns the exit code."""
     parts = arguments or PARTS
     if not set(parts) <= set(PARTS):
         print(f"{' or '.join(PARTS)}, not {' '.join(parts)}", file=sys.stderr)  # noqa: T201 a command line prints

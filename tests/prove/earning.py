@@ -9,7 +9,7 @@ LAUNCH: Final = "launch"
 LAUNCH_TIMES: Final = 2_000
 QUIZ: Final = "quiz"
 QUIZ_POINTS: Final = 12_000
-"""Of these two rules the whole program has so many awards, and so many points, for ever."""
+"""Total awards and points of these two rules, for the whole program."""
 
 OF_THE_PROGRAM: Final = {LAUNCH: {"count": LAUNCH_TIMES}, QUIZ: {"points": QUIZ_POINTS}}
 

@@ -1,4 +1,4 @@
-"""The faults: each strikes once, says whether it was seen to take effect, and how long until work went on."""
+"""The faults: each is injected once, and reports its effect and the recovery time."""
 
 import asyncio
 import signal
@@ -17,13 +17,13 @@ from tests.support.fleet import SESSION_MS, Member
 
 ASSIGNED: Final = frozenset({"partitions_assigned"})
 FOUND_OUT: Final = frozenset({"batch_was_handled_elsewhere", "partitions_revoked", "partitions_assigned"})
-"""What a worker says that was taken for dead: its write was refused, or it joins again."""
+"""Log events of a worker that lost its partitions: its write was refused, or it joins again."""
 
 _PAST_SESSION: Final = SESSION_MS / 1000 + 2.5
 _STARTS: Final = 60.0
 _LOOKS: Final = 60
 _LULL: Final = 10.0
-"""Seconds without a record to handle: few are published while faults are behind."""
+"""Seconds to wait for a backlog: few records are published while faults lag behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Strike:
 
 
 async def kill_worker(scene: Scene, member: Member) -> Strike:
-    """`kill -9` of a worker, in a transaction where it can be caught in one."""
+    """Kill a worker, in a transaction if possible."""
     link = await scene.catch_in_transaction(scene.links_of(member))
     process, since = member.process, member.log_size()
     assert process is not None
@@ -55,7 +55,7 @@ async def kill_worker(scene: Scene, member: Member) -> Strike:
 
 
 async def stop_worker(scene: Scene, member: Member) -> Strike:
-    """SIGSTOP for longer than the session: others take over, and the sleeper must not write what they wrote."""
+    """Pause a worker past its session: others take over, and it must not repeat their writes."""
     link = await scene.catch_in_transaction(scene.links_of(member))
     since, struck_at = member.log_size(), time.monotonic()
     member.signal(signal.SIGSTOP)
@@ -71,7 +71,7 @@ async def stop_worker(scene: Scene, member: Member) -> Strike:
 
 
 async def rebalance(scene: Scene, service: str, name: str) -> Strike:
-    """A worker joins under load, gets a share, and leaves."""
+    """Let a worker join under load, work and leave."""
     guest = scene.stage.fleet.add_worker(service, name)
     joined = await scene.said(guest, 0, ASSIGNED, _STARTS)
     if joined is None:
@@ -89,7 +89,7 @@ async def rebalance(scene: Scene, service: str, name: str) -> Strike:
 
 
 async def kill_api(scene: Scene) -> Strike:
-    """`kill -9` of the process that serves the APIs, with writes on their way."""
+    """Kill the process of the APIs, with writes in flight."""
     [api] = scene.stage.fleet.of("api") or [None]
     if api is None:
         return Strike("api", None)
@@ -114,7 +114,7 @@ IS_THERE_SQL: Final = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $
 
 
 async def _busy(pool: Pool) -> Any:
-    """A session that is doing something, the first that is seen; None when none is for a while."""
+    """The first active session that is seen; None if none is for a while."""
     for _ in range(_LOOKS):
         if (row := await pool.fetchrow(BACKENDS_SQL)) is not None:
             return row
@@ -123,7 +123,7 @@ async def _busy(pool: Pool) -> Any:
 
 
 async def terminate(scene: Scene) -> Strike:
-    """`pg_terminate_backend` of a worker's session that is doing something."""
+    """Terminate an active session of a worker (`pg_terminate_backend`)."""
     pool = scene.stage.pools["points"]
     try:
         row = await _busy(pool)
@@ -145,7 +145,7 @@ async def terminate(scene: Scene) -> Strike:
 
 
 async def reset(scene: Scene) -> Strike:
-    """RST in the middle of a transaction of a worker."""
+    """Reset a worker's connection within a transaction."""
     service = scene.random.choice(scene.stage.cast.services)
     link = await scene.catch_in_transaction(lambda item: item.application == f"wafa-{service}-worker", 5.0)
     if link is None:
@@ -155,7 +155,7 @@ async def reset(scene: Scene) -> Strike:
 
 
 async def reset_at_commit(scene: Scene, process: str) -> Strike:
-    """RST after a COMMIT is done, before its answer: the client cannot know."""
+    """Reset a connection after its COMMIT, before the answer: the client cannot know the outcome."""
     application = f"wafa-{process}"
     service = application.split("-")[1]
     links = scene.stage.proxy.find(lambda item: item.application == application)
@@ -176,7 +176,7 @@ async def reset_at_commit(scene: Scene, process: str) -> Strike:
 
 
 async def restart_server(scene: Scene) -> Strike:
-    """PostgreSQL ends at once, as in a crash, and recovers."""
+    """Crash PostgreSQL, and restart it."""
     busy = await scene.catch_in_transaction(lambda link: link.application.startswith("wafa-"))
     struck_at = time.monotonic()
     await scene.stage.restart_server()
@@ -185,7 +185,7 @@ async def restart_server(scene: Scene) -> Strike:
 
 
 async def kill_broker(scene: Scene) -> Strike:
-    """`kill -9` of Kafka as soon as there are records to handle, and a start that recovers its log."""
+    """Kill Kafka while there are records to handle, and restart it."""
     services = scene.stage.cast.services
     left = 0
 

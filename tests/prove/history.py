@@ -23,7 +23,7 @@ MALFORMED: Final = 0.002
 UNFIT: Final = 0.001
 
 _OF_ABLE: Final = DISPLACED * 1.15
-"""Not every event can be displaced: the last one of a customer, say, cannot."""
+"""More than wanted, since not every event can be displaced (the last of a customer cannot)."""
 _DAY: Final = 86_400.0
 _FAR: Final = 2_000  # records between an event and its duplicate, at most
 
@@ -38,12 +38,12 @@ NATURAL: Final = frozenset(
         "shop.survey.answered.v1",
     }
 )
-"""Types with a natural key: what comes again under another id has no effect."""
+"""Types with a natural key: a repeat under another id has no effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How long a history is: records in all, customers, and records a second (which dates them)."""
+    """The size of a history: total records, customers, and records per second (which sets their times)."""
 
     records: int
     customers: int
@@ -54,7 +54,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is published, in order, and the customers who have a referral code."""
+    """The records in order, and the customers with a referral code."""
 
     seed: int
     size: Size
@@ -63,7 +63,7 @@ class History:
     items: tuple[Item, ...]
 
     def of_role(self, role: Role) -> list[Item]:
-        """The records that are of a kind."""
+        """The records of a kind."""
         return [item for item in self.items if item.role is role]
 
 
@@ -92,14 +92,14 @@ def make(seed: int, size: Size) -> History:
 
 
 def _name(number: int) -> str:
-    """A customer's id; every hundredth one is of another script, with what a URL has to escape."""
+    """A customer's id; every hundredth has another script and characters that URLs escape."""
     return f"زبون {number} %?#+é" if number % 100 == 50 else f"c{number}"
 
 
 def _tell(
     random: Random, size: Size, customers: Sequence[str], advocates: tuple[str, ...], count: int
 ) -> list[tuple[Told, Turn]]:
-    """What happens, one after another; some of it happened days ago."""
+    """Events in order, some with a time days ago."""
     lives = {name: Life(name, random, advocates) for name in customers}
     told: list[tuple[Told, Turn]] = []
     for number in range(count):
@@ -115,7 +115,7 @@ def _tell(
 
 
 def _place(random: Random, told: Sequence[tuple[Told, Turn]]) -> list[_Placed]:
-    """The events at their places; some right behind the next one of their customer."""
+    """The events in place, some displaced behind the next event of their customer."""
     places: defaultdict[str, list[int]] = defaultdict(list)
     for place, (item, _) in enumerate(told):
         places[item.customer].append(place)
@@ -134,7 +134,7 @@ def _place(random: Random, told: Sequence[tuple[Told, Turn]]) -> list[_Placed]:
 
 
 def _again(random: Random, first: Sequence[_Placed], count: int, role: Role) -> list[_Placed]:
-    """Events that come again: as they came, or under another id."""
+    """Repeats of events, unchanged or under another id."""
     able = [item for item in first if role is Role.DUPLICATE or item[1].told.type in NATURAL]
     found: list[_Placed] = []
     for number in range(count):
@@ -164,7 +164,7 @@ def _spoilt(random: Random, events: Sequence[Item], count: int) -> list[_Placed]
 
 
 def _unfit(random: Random, events: Sequence[Item], count: int) -> list[_Placed]:
-    """Events that rules may refuse, whichever comes first."""
+    """Events that rules may refuse, in any order of arrival."""
     bought = [item for item in events if item.told.type == "shop.purchase.completed.v1"]
     joined = [item for item in events if item.told.type == "shop.referral.signed_up.v1"]
     found: list[_Placed] = []
@@ -183,7 +183,7 @@ def _unfit(random: Random, events: Sequence[Item], count: int) -> list[_Placed]:
 
 
 def _strange_refund(told: Told, kind: int, number: int) -> Told:
-    """A refund in another currency, or of a line that is not there."""
+    """A refund in another currency, or of an unknown line."""
     data = {name: told.data[name] for name in ("customer_id", "order_id", "currency")}
     data |= {"refund_id": f"strange{number}", "amount": "1.00"}
     if kind == 1:

@@ -1,4 +1,4 @@
-"""What is published: records that know what they are meant to be."""
+"""Published records, with what they are meant to be."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,38 +12,38 @@ from tests.prove import malformed
 
 STRUCTURED: Final = ("content-type", b"application/cloudevents+json")
 MARK: Final = "prove"
-"""The header that carries an item's number: it tells a record of the log from all others, and decides nothing."""
+"""The header with an item's number, which identifies a record in the log and has no other effect."""
 
 Headers = tuple[tuple[str, bytes], ...]
 
 
 class Role(StrEnum):
-    """What a record is."""
+    """The kind of a record."""
 
     EVENT = "event"
     DUPLICATE = "duplicate"
-    """The same event again: the same id."""
+    """A repeat with the same id."""
     REPEAT = "repeat"
-    """The same thing told again: another id, the same natural key."""
+    """A repeat of the natural key under another id."""
     MALFORMED = "malformed"
-    """No event of the contract."""
+    """Not an event of the contract."""
     UNFIT = "unfit"
-    """An event that a rule may refuse: another shop's order id, a refund that does not fit, a code of nobody."""
+    """An event that a rule may refuse: an order id of another shop, a refund that does not match, an unknown code."""
 
 
 class Turn(StrEnum):
-    """When a record comes."""
+    """The place of a record in the history."""
 
     IN_ORDER = "in order"
     DISPLACED = "displaced"
     """After a later event of the same customer."""
     LATE = "late"
-    """Days after it happened."""
+    """Days after its event time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An event as its shop tells it; `at` is seconds after the beginning of the run (below 0: before)."""
+    """An event of a shop; `at` is in seconds since the start of the run, and may be negative."""
 
     topic: str
     type: str
@@ -54,14 +54,14 @@ class Told:
 
     @property
     def customer(self) -> str:
-        """Whose it is."""
+        """The customer."""
         customer: str = self.data["customer_id"]
         return customer
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A record to be published, as the `number`th; `flaw` names what is wrong with a malformed one."""
+    """The `number`th record to publish; `flaw` names the fault of a malformed one."""
 
     number: int
     told: Told

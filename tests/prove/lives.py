@@ -1,4 +1,4 @@
-"""What customers do, one after another: each event is drawn from what its customer did before."""
+"""Draws the events of customers, each from what its customer did before."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ Drawn = tuple[str, str, str, dict[str, Any]]
 
 @dataclass(slots=True)
 class Bought:
-    """An order of a customer; `left` is what nobody has given back yet, by line (or under no name)."""
+    """An order of a customer; `left` are the amounts not refunded yet, by line ("" without lines)."""
 
     order_id: str
     source: str
@@ -35,7 +35,7 @@ class Bought:
 
 @dataclass(slots=True)
 class Life:
-    """A customer, and what they did so far."""
+    """A customer, with their history."""
 
     customer: str
     random: Random
@@ -47,7 +47,7 @@ class Life:
     reviews: list[str] = field(default_factory=list)
 
     def next(self) -> Drawn:
-        """What the customer does next."""
+        """Draw the customer's next event."""
         if not self.is_registered:
             self.is_registered = True
             return self._profile("registered")
@@ -183,7 +183,7 @@ class Life:
 
 
 def code_of(advocate: str) -> str:
-    """The referral code of an advocate: the same one in every run."""
+    """The referral code of an advocate, the same in every run."""
     letters = Random(f"code of {advocate}")
     return "".join(letters.choices("23456789CDFGHJKMNPQRTVWX", k=8))
 

@@ -1,4 +1,4 @@
-"""Reading back the log: every record of every topic, as consumers see it."""
+"""Reads the log: every record of every topic, as consumers see it."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,20 +18,20 @@ from tests.prove.items import MARK
 
 _EVERY: Final = frozenset(TYPES)
 _UNREAD: Final = frozenset({topics.MESSAGES})
-"""What no service of Wafa reads: only its bytes are compared."""
+"""A topic that no service reads: only its bytes are compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A record of the log as the contract has it: an event, the reason why it is none, or (a marker) neither."""
+    """A record of the log: an event, the reason why it is malformed, or (a marker) neither."""
 
     record: Record
     event: Event | None
     reason: Reason | None
     number: int | None
-    """The item that it is, where the history published it."""
+    """The number of its item, if it is from the history."""
     is_unreadable: bool = False
-    """Whether not even its parts could be told apart."""
+    """Whether even its fields are unreadable."""
 
     @property
     def place(self) -> tuple[str, int, int]:
@@ -41,7 +41,7 @@ class Read:
 
 @dataclass(slots=True)
 class Log:
-    """All topics, each in the order of its partitions and offsets."""
+    """All topics, with their records by partition and offset."""
 
     by_topic: Mapping[str, Sequence[Read]]
     _by_customer: dict[str, dict[str, list[Event]]] = field(default_factory=dict, init=False)
@@ -66,7 +66,7 @@ class Log:
 
 
 async def read(bootstrap: str) -> Log:
-    """Everything that consumers see now."""
+    """Read all records that consumers can see."""
     consumer = Consumer(
         bootstrap_servers=bootstrap,
         enable_auto_commit=False,
@@ -90,7 +90,7 @@ async def read(bootstrap: str) -> Log:
 
 
 def arranged(found: Iterable[Found]) -> Log:
-    """The log that records make up, in whatever order they are told."""
+    """The log of records in any order."""
     by_topic: defaultdict[str, list[Read]] = defaultdict(list)
     for item in sorted(map(_read, found), key=lambda item: item.place):
         by_topic[item.record.topic].append(item)

@@ -1,4 +1,4 @@
-"""Strikes while work is going on: several kinds of faults beside each other, the servers by themselves."""
+"""Injects faults under load: several kinds concurrently, those of the servers alone."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -16,10 +16,10 @@ from tests.prove.stage import Stage
 from tests.prove.writes import Writer
 
 _TRIES: Final = 6
-"""So often a fault is tried until it takes effect."""
+"""Maximum tries until a fault takes effect."""
 
 _LONGEST: Final = 3600.0
-"""Seconds between two faults of the servers, at most."""
+"""Maximum seconds between two faults of the servers."""
 
 
 ALONE: Final = {
@@ -27,12 +27,12 @@ ALONE: Final = {
     Fault.HOT_CUSTOMER: outsiders.hot_customer,
     Fault.HOSTILE_CALLERS: outsiders.hostile_callers,
 }
-"""Faults that strike while nothing else has yet to recover."""
+"""Faults that are injected only when everything has recovered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Struck:
-    """A fault that was tried: seconds after the beginning, what it did, and what was seen of it."""
+    """A tried fault: its time in seconds since the start, its effect and its recovery."""
 
     fault: Fault
     at: float
@@ -40,13 +40,13 @@ class Struck:
 
     @property
     def counts(self) -> bool:
-        """Whether it was seen to take effect."""
+        """Whether it took effect."""
         return self.strike.seen is not None
 
 
 @dataclass(slots=True)
 class Nemesis:
-    """Strikes with each fault as often as is planned."""
+    """Injects each fault as often as planned."""
 
     stage: Stage
     progress: Progress
@@ -56,20 +56,20 @@ class Nemesis:
     say: Callable[[str], None]
     struck: list[Struck] = field(default_factory=list)
     poisoned: set[tuple[str, int, int]] = field(default_factory=set[tuple[str, int, int]])
-    """Where records are that nobody can read."""
+    """Topic, partition and offset of unreadable records."""
     _gate: Gate = field(default_factory=Gate)
     _given_up: int = 0
     _began: float = 0.0
 
     @property
     def share_done(self) -> float:
-        """How much of the plan has been done, from 0 to 1."""
+        """Progress of the plan, from 0 to 1."""
         done = self._given_up + sum(1 for fault in self.struck if fault.counts)
         whole = sum(self.plan.faults.values())
         return done / whole if whole else 1.0
 
     async def run(self) -> None:
-        """Do all of it."""
+        """Inject all planned faults."""
         self._began = asyncio.get_running_loop().time()
         await asyncio.sleep(3.0)  # until there is work
         on_points, on_others = self._of_workers()
@@ -94,7 +94,7 @@ class Nemesis:
         return Scene(self.stage, self.progress, self.writer, self.random, self.poisoned)
 
     def _of_workers(self) -> tuple[list[Fault], list[Fault]]:
-        """The faults of workers, for points (which has two) and for the other services."""
+        """Inject the faults of workers, of points (which has two) and of the other services."""
         of_workers = (Fault.KILL_WORKER, Fault.STOP_WORKER, Fault.REBALANCE)
         every = [item for fault in of_workers for item in [fault] * self.plan.faults.get(fault, 0)]
         return (every[::2], every[1::2]) if self._others else (every, [])
@@ -146,7 +146,7 @@ class Nemesis:
         return await faults.reset_at_commit(self._scene, self.plan.commits_of[turn % len(self.plan.commits_of)])
 
     async def _servers(self) -> None:
-        """Strike the servers one after another, spread over what the others do."""
+        """Inject the faults of the servers one after another, spread over the run."""
         some = self._shuffled(item for fault in ALONE for item in [fault] * self.plan.faults.get(fault, 0))
         others = sum(self.plan.faults.values()) - len(some)
         for number, fault in enumerate(some, start=1):
@@ -159,6 +159,6 @@ class Nemesis:
                 self._given_up += 1
 
     async def _are_past(self, count: float) -> bool:
-        """Whether so many other faults have been done."""
+        """Whether a number of other faults is done."""
         done = sum(1 for fault in self.struck if fault.counts and fault.fault not in ALONE)
         return self._given_up + done >= count

@@ -30,18 +30,18 @@ _ORDERS: Final = 1_000
 _REFUNDS: Final = 1_500
 _NEIGHBORS: Final = 10
 _NEIGHBOR_WAITS: Final = 15.0
-"""Seconds that a neighbor's purchase may take beside the flood and the history's own bursts."""
+"""Maximum seconds of a neighbor's purchase during the flood and the history's bursts."""
 _BROKEN: Final = 24
 _ATTACK_SECONDS: Final = 4.0
 _READER_WAITS: Final = 2.0
-"""Seconds that a balance may take beside hostile callers."""
+"""Maximum seconds of a balance during hostile calls."""
 _SWELLS: Final = 300 * 2**20
-"""Bytes that the process of the APIs may gain while it is attacked."""
+"""Maximum growth of the APIs' process in bytes during hostile calls."""
 _JUNK: Final = bytes(range(256)) * 4
 
 
 async def poison(scene: Scene) -> Strike:
-    """Batches that no client library reads, or only in part, on the topics of shops; each is a dead letter."""
+    """Publish batches that client libraries cannot read, or only in part; each has to become a dead letter."""
     producer = await raw_kafka.RawProducer.connect(scene.stage.broker.bootstrap)
     written, batches = 0, list(_broken_batches())
     try:
@@ -60,7 +60,7 @@ async def poison(scene: Scene) -> Strike:
 
 
 def _broken_batches() -> Iterator[bytes]:
-    """Each of one record, so that its offset is that of the dead letter."""
+    """Batches of one record, so that each has the offset of its dead letter."""
     now = int(time.time() * 1000)
     batch = raw_kafka.Batch(first_timestamp=now, max_timestamp=now)
     yield batch.of([raw_kafka.record(b"poison", _JUNK, [(b"caf\xe9", b"\xff"), (b"ce_\x00type", None)])])
@@ -74,7 +74,7 @@ def _broken_batches() -> Iterator[bytes]:
 
 
 async def hot_customer(scene: Scene) -> Strike:
-    """A thousand orders of one customer, newest first, and more refunds of one order than anybody asks for.
+    """Publish 1,000 orders of one customer, newest first, and 1,500 refunds of one order.
 
     Meanwhile customers of the same partition buy, and must not wait for it.
     """
@@ -160,7 +160,7 @@ async def _neighbor(scene: Scene, producer: AIOKafkaProducer, name: str) -> floa
 
 
 async def hostile_callers(scene: Scene) -> Strike:
-    """Every kind of hostile call at once, while somebody reads a balance and writes go on."""
+    """Attack the APIs with every kind of hostile call, while balances are read and writes go on."""
     [api] = scene.stage.fleet.of("api") or [None]
     if api is None:
         return Strike("api", None)

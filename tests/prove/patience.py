@@ -1,4 +1,4 @@
-"""Waiting for what can only be asked for."""
+"""Polls for a condition."""
 
 import asyncio
 import time
@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 LOOK: Final = 0.05
-"""Seconds between two looks."""
+"""Seconds between two polls."""
 
 
 async def until(true: Callable[[], Awaitable[bool]], seconds: float) -> bool:
-    """Ask again and again until the answer is yes; False when it is not in time."""
+    """Poll until a condition is true; returns False if it is not in time."""
     deadline = time.monotonic() + seconds
     while not await true():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""How much of everything a run has."""
+"""The plan of a run: sizes, pace and faults."""
 
 import os
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from tests.prove.writes import Kind
 
 
 class Fault(StrEnum):
-    """What is done to the system."""
+    """The kinds of faults."""
 
     KILL_WORKER = "SIGKILL of a worker with its relay"
     KILL_API = "SIGKILL of the APIs"
@@ -30,7 +30,7 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run: the history's size and pace, API writes a second, and how often each fault has to take effect."""
+    """A run: size and pace of the history, API writes per second, and the number of faults of each kind."""
 
     size: Size
     pace: Pace = field(default_factory=Pace)
@@ -39,13 +39,13 @@ class Plan:
     mix: Mapping[Kind, int] = field(
         default_factory=lambda: {Kind.ADJUST: 3, Kind.REDEEM: 3, Kind.REWARD: 1, Kind.HOLD: 4}
     )
-    """How often each kind of write begins."""
+    """Relative frequency of each kind of write."""
     commits_of: tuple[str, ...] = ("points-worker", "points-api", "tiers-worker", "points-worker", "referrals-worker")
-    """Whose COMMITs are not answered, in turn."""
+    """The applications whose COMMITs stay unanswered, in turn."""
     pause: float = 1.0
-    """How long the nemesis pauses between two faults of a kind, as a share of what is usual."""
+    """Factor of the pauses between two faults of a kind."""
     quiet_seconds: float = 300.0
-    """How long the services may take to handle what is left when the last record is published."""
+    """Seconds for the drain after the last record is published."""
 
 
 _FAULTS: Final = {
@@ -71,7 +71,7 @@ SOAK: Final = Plan(
     pause=1.5,  # so that they last as long as the history
     quiet_seconds=900.0,
 )
-"""Three quarters of an hour; more where the machine is slow."""
+"""About 45 minutes, more on a slow machine."""
 QUICK: Final = Plan(
     Size(8_000, 600),
     pace=Pace(burst=1_000, burst_every=3_000),

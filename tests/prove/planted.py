@@ -7,7 +7,7 @@ from tests.prove.plants import PLANTS
 
 
 def main() -> None:
-    """Plant the bug, and become the program."""
+    """Plant the bug, then run the program."""
     bug, module, *arguments = sys.argv[1:]
     PLANTS[bug].plant()
     sys.argv = [module, *arguments]

@@ -1,4 +1,4 @@
-"""How far services are: positions as they are committed, and how long a service takes to go on after a fault."""
+"""The progress of services: committed positions, backlogs, and recovery times after faults."""
 
 import asyncio
 import importlib
@@ -16,7 +16,7 @@ from shared.postgres.pool import Pool
 _LOOK: Final = 0.1
 _SOME_MORE: Final = 0.5
 MOST_SECONDS: Final = 90.0
-"""A service that has not gone on by then needs a person."""
+"""Seconds after which a service without progress counts as stuck."""
 
 _POSITIONS_SQL: Final = "SELECT topic, partition, next_offset FROM position"
 Partition = tuple[str, int]
@@ -25,7 +25,7 @@ Places = dict[Partition, int]
 
 @cache
 def spec(service: str) -> WorkerSpec:
-    """What a service's worker reads."""
+    """The specification of a service's worker."""
     settings = importlib.import_module(f"services.{service}.settings").Settings()
     found: WorkerSpec = importlib.import_module(f"services.{service}.worker").spec(settings)
     return found
@@ -33,13 +33,13 @@ def spec(service: str) -> WorkerSpec:
 
 @dataclass(slots=True)
 class Progress:
-    """Looks at the databases past the proxy; `acknowledged` is how far the topics of shops are."""
+    """Reads positions past the proxy; `acknowledged` are the ends of the shops' topics."""
 
     pools: Mapping[str, Pool]
     acknowledged: dict[Partition, int]
 
     def note(self, place: Partition, end: int) -> None:
-        """Note the offset behind a record that somebody else than the publisher was acknowledged."""
+        """Note the end of a partition after a record from another producer than the publisher."""
         self.acknowledged[place] = max(self.acknowledged.get(place, 0), end)
 
     async def handled(self, service: str) -> Places | None:
@@ -51,7 +51,7 @@ class Progress:
         return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
     async def left(self, service: str) -> int:
-        """How many records of shops a service has to handle."""
+        """Number of shops' records that a service has still to handle."""
         handled = await self.handled(service) or {}
         topics = spec(service).topics
         known = dict(self.acknowledged)

@@ -1,4 +1,4 @@
-"""A TCP proxy before PostgreSQL that resets connections: anywhere, or between a COMMIT and its answer."""
+"""A TCP proxy in front of PostgreSQL that resets connections: at any time, or between a COMMIT and its answer."""
 
 import asyncio
 import re
@@ -19,7 +19,7 @@ _RESET: Final = struct.pack("ii", 1, 0)
 
 @dataclass(eq=False, slots=True)
 class Link:
-    """A client's connection through the proxy: whose it is, and what it is doing."""
+    """A client's connection through the proxy, with its application and its transaction state."""
 
     client_port: int
     client: asyncio.StreamWriter
@@ -27,9 +27,9 @@ class Link:
     application: str = ""
     in_transaction: bool = False
     moves_position: bool = False
-    """Whether its transaction is a batch's: it moves a position."""
+    """Whether its transaction moves a position, and so belongs to a batch."""
     doomed: asyncio.Future[None] | None = None
-    """Done when the answer to a COMMIT was kept back and the connection was reset."""
+    """Done when the answer to a COMMIT was held back and the connection was reset."""
     only_batches: bool = False
     commit_sent: bool = False
     movers: set[bytes] = field(default_factory=set)
@@ -37,11 +37,11 @@ class Link:
     from_client: Parser = field(default_factory=lambda: Parser(starts=True))
     from_server: Parser = field(default_factory=Parser)
     negotiations: int = 0
-    """How many answers of one byte (to a request for TLS) have to come before messages do."""
+    """Number of one-byte answers (to TLS requests) that precede the messages."""
     is_open: bool = True
 
     def reset(self) -> None:
-        """Cut the connection: the client gets RST, the server sees its client gone."""
+        """Reset the connection on both sides."""
         self.is_open = False
         for writer in (self.client, self.server):
             raw: socket.socket = writer.get_extra_info("socket")
@@ -59,21 +59,21 @@ class Proxy:
         self._listener: asyncio.Server | None = None
         self.links: set[Link] = set()
         self.opened = 0
-        """How many connections were made so far."""
+        """Number of connections so far."""
 
     async def start(self) -> None:
         """Listen."""
         self._listener = await asyncio.start_server(self._serve, LOOPBACK, self.port)
 
     async def stop(self) -> None:
-        """Stop listening, and reset what is open."""
+        """Stop listening, and reset open connections."""
         if self._listener is not None:
             self._listener.close()
         for link in list(self.links):
             link.reset()
 
     def find(self, wanted: Callable[[Link], bool]) -> list[Link]:
-        """The open connections that are wanted."""
+        """The open connections that match a condition."""
         return [link for link in self.links if link.is_open and wanted(link)]
 
     def cut_at_commit(self, link: Link, *, only_batches: bool = False) -> asyncio.Future[None]:
@@ -109,7 +109,7 @@ class Proxy:
 
 
 async def _relay(source: asyncio.StreamReader, target: asyncio.StreamWriter, look: Callable[[bytes], bool]) -> None:
-    """Pass on what comes, until either side ends or `look` says that it must not be passed on."""
+    """Forward bytes until either side closes, or `look` stops them."""
     try:
         while (data := await source.read(65_536)) and look(data):
             target.write(data)
@@ -153,7 +153,7 @@ def _to_client(link: Link, data: bytes) -> bool:
 
 
 def _is_due(link: Link) -> bool:
-    """Cut a connection whose COMMIT was waited for; whether it was."""
+    """Reset a connection whose COMMIT is awaited; returns whether it was one."""
     if link.doomed is None or link.doomed.done() or (link.only_batches and not link.moves_position):
         return False
     link.reset()

@@ -1,4 +1,4 @@
-"""Publishes a history at a pace, and knows what the broker has acknowledged."""
+"""Publishes a history at a pace, and tracks the acknowledgements."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ Partition = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Records a second; every `burst_every` records `burst` of them at once."""
+    """Records per second; after every `burst_every` records, a burst of `burst`."""
 
     rate: float = 300.0
     burst: int = 3_000
@@ -30,7 +30,7 @@ class Pace:
 
 @dataclass(slots=True)
 class Publisher:
-    """Publishes items in their order. `acknowledged` is, by partition, the offset behind the last one."""
+    """Publishes items in order; `acknowledged` has the end of each partition."""
 
     producer: AIOKafkaProducer
     items: Sequence[Item]
@@ -38,12 +38,12 @@ class Publisher:
     pace: Pace
     published: int = 0
     repeated: int = 0
-    """How often a record was sent anew, since nobody knew whether the broker had it."""
+    """Number of records that were sent again after an unknown outcome."""
     acknowledged: dict[Partition, int] = field(default_factory=dict)
     _in_flight: deque[tuple[Item, asyncio.Future[Any]]] = field(default_factory=deque)
 
     async def run(self, may_go_on: Callable[[int], bool]) -> None:
-        """Publish all of them; while `may_go_on` says no (of how many were published), at a tenth of the pace."""
+        """Publish all items; at a tenth of the pace while `may_go_on` (of the number published) is false."""
         allowance, before, burst_at = 0.0, time.monotonic(), self.pace.burst_every
         while self.published < len(self.items):
             now = time.monotonic()
@@ -68,7 +68,7 @@ class Publisher:
         self._in_flight.append((item, sent))
 
     async def _settle(self, most: int) -> None:
-        """Take note of what was acknowledged; wait while more than `most` are on their way."""
+        """Note acknowledgements; wait while more than `most` records are in flight."""
         while self._in_flight and (len(self._in_flight) > most or self._in_flight[0][1].done()):
             item, sent = self._in_flight.popleft()
             try:
@@ -83,7 +83,7 @@ class Publisher:
 
 @asynccontextmanager
 async def connected(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
-    """An idempotent producer that outlives a restart of the broker."""
+    """An idempotent producer that survives a restart of the broker."""
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         client_id="prove",

@@ -1,4 +1,4 @@
-"""A run without Kafka and without processes: handlers on real databases, one batch after another. For the tests."""
+"""A run without Kafka or processes, for the tests: handlers on real databases, one batch after another."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -27,14 +27,14 @@ from tests.support import postgres
 from tests.support.headers import in_bytes
 
 SERVICES: Final = ("tiers", "referrals", "points", "notifications")
-"""In the order in which they hear of each other."""
+"""In the order of their events."""
 
 _BATCH: Final = 100
 VERSIONS_SQL: Final = "SELECT version, 'published' AS status, document, effective_at FROM document_version"
 
 
 async def rehearse(url: str, seed: int, size: history.Size) -> tuple[History, Evidence]:
-    """Handle a history on new databases of a server, and gather what is checked."""
+    """Handle a history on new databases, and gather the evidence for the checks."""
     told = history.make(seed, size)
     begin = datetime.now(UTC)
     async with AsyncExitStack() as databases:
@@ -55,7 +55,7 @@ async def rehearse(url: str, seed: int, size: history.Size) -> tuple[History, Ev
 
 
 def _published(told: History, begin: datetime) -> list[Record]:
-    """The history as records of one partition."""
+    """The records of a history, in one partition."""
     offsets: defaultdict[str, int] = defaultdict(int)
     found: list[Record] = []
     for item in told.items:

@@ -1,4 +1,4 @@
-"""What a run came to, for people (a table) and for programs (JSON)."""
+"""The report of a run: tables for people, JSON for programs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -26,11 +26,11 @@ GROUPS: Final = {
 }
 KILLS: Final = frozenset({Fault.KILL_WORKER, Fault.KILL_API})
 _OF_THREE: Final = 3
-"""The rule of three: none in N means, at 95 %, at most 3 in N."""
+"""The rule of three: with 0 failures in N trials, the 95 % upper bound of the failure rate is 3/N."""
 
 
 def bound(outcome: Outcome) -> str:
-    """What no failure in so many faults says, honestly."""
+    """The upper bound of the failure rate that a run supports, in words."""
     if outcome.violated:
         return f"violated with seed {outcome.seed}: there is no bound"
     seen = [fault.fault for fault in outcome.struck if fault.counts]
@@ -46,13 +46,13 @@ def _most(count: int) -> float:
 
 
 def seconds(struck: Sequence[Struck]) -> tuple[float, float] | None:
-    """Median and worst of the times until work went on; None where there is none."""
+    """Median and maximum recovery time in seconds; None without any."""
     known = [fault.strike.recovery for fault in struck if fault.counts and fault.strike.recovery is not None]
     return (median(known), max(known)) if known else None
 
 
 def document(plan: Plan, outcome: Outcome, caught: Sequence[Caught]) -> dict[str, Any]:
-    """The report as JSON has it."""
+    """The report as JSON."""
     return {
         "seed": outcome.seed,
         "began": outcome.began,
@@ -77,7 +77,7 @@ def _fault(fault: Fault, count: int, struck: Sequence[Struck]) -> dict[str, Any]
 
 
 def show(plan: Plan, outcome: Outcome, caught: Sequence[Caught]) -> None:
-    """Print it."""
+    """Print the report."""
     console = Console()
     if plan.faults:
         console.print(_faults(document(plan, outcome, caught)["faults"]))
@@ -113,7 +113,7 @@ def _checks(checks: Sequence[Check]) -> Table:
 
 
 def show_caught(caught: Sequence[Caught]) -> None:
-    """Print which planted bugs were caught, and by which checks."""
+    """Print the planted bugs, and the checks that caught them."""
     table = Table("planted bug", "seconds", "caught by", box=None, title="Planted bugs")
     for item in caught:
         words = "; ".join(item.found_by) or "nothing"

@@ -1,4 +1,4 @@
-"""A run: publish a history, break what can be broken, let it get quiet, and check what is left."""
+"""A run: publish a history, inject faults, drain, and check the results."""
 
 import asyncio
 import os
@@ -29,14 +29,14 @@ from tests.prove.stage import Cast, Ground, Stage, staged
 from tests.prove.writes import Writer
 
 _AHEAD: Final = 0.08
-"""How far publishing may be ahead of the faults, as a share of what is left of them."""
+"""How far publishing may be ahead of the faults, as a share of the remaining ones."""
 
 _CODES_SQL: Final = "INSERT INTO referral_code (customer_id, code, created_at) VALUES ($1, $2, now())"
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run came to."""
+    """The result of a run."""
 
     seed: int
     began: datetime
@@ -47,12 +47,12 @@ class Outcome:
 
     @property
     def violated(self) -> list[Check]:
-        """The checks that found something."""
+        """The checks with offenders."""
         return [item for item in self.checks if item.found]
 
 
 def say(words: str) -> None:
-    """Tell how far it is."""
+    """Print progress."""
     print(f"{datetime.now(UTC):%H:%M:%S} {words}", file=sys.stderr, flush=True)  # noqa: T201 a command line prints
 
 
@@ -74,7 +74,7 @@ async def run(seed: int, plan: Plan, ground: Ground, cast: Cast | None = None) -
 
 
 async def _prepare(stage: Stage, client: httpx.AsyncClient, told: History) -> None:
-    """Codes of advocates (the same in every run, so that the history is), earning rules and the reward."""
+    """Create the advocates' codes (the same in every run), the earning rules and the reward."""
     os.environ.update(stage.direct_env())
     await stage.pools["referrals"].executemany(
         _CODES_SQL, [(advocate, code_of(advocate)) for advocate in told.advocates]
@@ -85,13 +85,13 @@ async def _prepare(stage: Stage, client: httpx.AsyncClient, told: History) -> No
 
 
 def keeps_up(struck: float, published: float) -> bool:
-    """Whether the faults keep up with the history, by the shares of both: also the last one must not find it over."""
+    """Whether the faults keep up with the history, by the progress of both, so that the last one still hits load."""
     return struck >= 1 or published <= struck + _AHEAD * (1 - struck)
 
 
 @dataclass(slots=True)
 class _Load:
-    """The history on its way, API writes beside it, and the nemesis over both."""
+    """The load: the history, API writes, and the nemesis."""
 
     stage: Stage
     client: httpx.AsyncClient
@@ -103,7 +103,7 @@ class _Load:
     publisher: Publisher = field(init=False)
 
     async def run(self) -> None:
-        """All of it, until everything is published and every service is quiet."""
+        """Run until everything is published and drained."""
         keeping = asyncio.create_task(self.stage.fleet.keep())
         try:
             async with connected(self.stage.broker.bootstrap) as producer:
@@ -114,7 +114,7 @@ class _Load:
             await _end(keeping)
 
     async def _publish(self, keeping: asyncio.Task[None]) -> None:
-        """Publish, write and strike until all three are done."""
+        """Publish, write and inject faults until all three are done."""
         self.writer = Writer(self.client, Random(self.told.seed), self._customers, self.plan.mix)
         progress = Progress(self.stage.pools, self.publisher.acknowledged)
         nemesis = Nemesis(self.stage, progress, self.writer, Random(self.told.seed + 1), self.plan, say)
@@ -142,7 +142,7 @@ class _Load:
             await _end(writing)
 
     def _customers(self) -> Sequence[str]:
-        """Those of whom something was published a while ago, as far as anybody can tell."""
+        """Customers with events that were published a while ago."""
         count = min(len(self.told.customers), self.publisher.published // 4)
         return self.told.customers[:count]
 

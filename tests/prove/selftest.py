@@ -1,4 +1,4 @@
-"""Plants bugs, one at a time, each against a short directed run that provokes it, and shows that each is caught."""
+"""Plants bugs one at a time in short runs that provoke them, and checks that each is caught."""
 
 import time
 from collections import Counter
@@ -22,7 +22,7 @@ _PACE: Final = Pace(rate=600.0, burst=300, burst_every=600)
 
 @dataclass(frozen=True, slots=True)
 class Caught:
-    """A planted bug, the check that has to find it, and all that found something."""
+    """A planted bug, the checks that have to find it, and the checks that found something."""
 
     plant: str
     seconds: float
@@ -31,18 +31,18 @@ class Caught:
 
     @property
     def right(self) -> bool:
-        """Whether the bug was found by the check that is meant to; without a bug, whether nothing was found."""
+        """Whether the intended checks found the bug or, without a bug, no check found anything."""
         return set(self.wanted) <= set(self.found_by) if self.wanted else not self.found_by
 
 
 async def prove(ground: Ground, seed: int) -> list[Caught]:
-    """Every bug, after a run without one through the same faults."""
+    """A control run without a bug, then a run for each bug."""
     control = Plant(CONTROL, lambda: None, (), (Fault.KILL_WORKER,) * 2 + (Fault.RESET_AT_COMMIT,) * 2)
     return [await against(ground, seed, plant) for plant in (control, *PLANTS.values())]
 
 
 async def against(ground: Ground, seed: int, plant: Plant) -> Caught:
-    """A directed run with a bug in it."""
+    """A run that provokes a planted bug."""
     run.say(f"planted: {plant.name}")
     began = time.monotonic()
     of_api = plant.of_api

@@ -1,4 +1,4 @@
-"""What a run stands on: Kafka, PostgreSQL behind the proxy, four databases and the processes of the services."""
+"""The environment of a run: Kafka, PostgreSQL behind the proxy, four databases and the services' processes."""
 
 import asyncio
 import os
@@ -44,7 +44,7 @@ CREATE TRIGGER proof_keep AFTER INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION p
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A broker and a database server, which several stages may stand on, one after another."""
+    """A broker and a database server, which several stages can use one after another."""
 
     folder: Path
     broker: ApacheKafka
@@ -53,7 +53,7 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """Which workers there are, by service, and the bug that is planted in them (and in the APIs)."""
+    """Number of workers by service, and the bug that is planted in them (and in the APIs)."""
 
     workers: Mapping[str, int] = field(
         default_factory=lambda: {"points": 2, "tiers": 1, "referrals": 1, "notifications": 1}
@@ -76,12 +76,12 @@ class Stage:
     proxy: Proxy
     fleet: Fleet
     env: dict[str, str]
-    """As the services have it: their databases are behind the proxy."""
+    """The services' settings: their databases are behind the proxy."""
     api_url: str
     token: str
     pools: dict[str, Pool]
     log_begins: int
-    """Where the server's log was, in bytes, when the stage was set."""
+    """Size of the server's log, in bytes, when the stage was set."""
 
     @property
     def broker(self) -> ApacheKafka:
@@ -94,13 +94,13 @@ class Stage:
         return self.ground.server
 
     def deadlocks(self) -> list[str]:
-        """What the server's log says of deadlocks since the stage was set."""
+        """Deadlocks in the server's log since the stage was set."""
         with self.server.log.open("rb") as file:
             file.seek(self.log_begins)
             return [line.decode(errors="replace").strip() for line in file if b"deadlock detected" in line]
 
     def direct_env(self) -> dict[str, str]:
-        """The environment of commands that are run beside the services: their databases without the proxy."""
+        """The environment for commands: the databases without the proxy."""
         urls = {
             f"WAFA_DATABASE_URL_{service.upper()}": database_url(self.server.url(), service) for service in SERVICES
         }
@@ -124,7 +124,7 @@ def database_url(server_url: str, service: str) -> str:
 
 @asynccontextmanager
 async def grounded(folder: Path) -> AsyncIterator[Ground]:
-    """Kafka and PostgreSQL, ended in the end, whatever happens."""
+    """Kafka and PostgreSQL, which end with the context."""
     ground = Ground(folder, ApacheKafka(folder / "kafka"), Postgres(folder / "postgres", port=free_port()))
     try:
         await asyncio.gather(asyncio.to_thread(ground.broker.start), asyncio.to_thread(ground.server.start))
@@ -136,7 +136,7 @@ async def grounded(folder: Path) -> AsyncIterator[Ground]:
 
 @asynccontextmanager
 async def staged(ground: Ground, cast: Cast) -> AsyncIterator[Stage]:
-    """Everything, from empty topics and databases, running and ready; the processes are ended in the end."""
+    """Empty topics and databases, and running processes that are ready, which end with the context."""
     proxy = Proxy(free_port(), ground.server.port)
     pools: dict[str, Pool] = {}
     folder = Path(tempfile.mkdtemp(prefix="stage-", dir=ground.folder))
@@ -162,7 +162,7 @@ async def staged(ground: Ground, cast: Cast) -> AsyncIterator[Stage]:
 
 
 async def _empty_topics(bootstrap: str) -> None:
-    """Make the topics anew."""
+    """Create the topics again."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
@@ -175,7 +175,7 @@ async def _empty_topics(bootstrap: str) -> None:
 
 
 async def _empty_databases(server: Postgres) -> None:
-    """Make the databases anew, each with the copy of its outbox."""
+    """Create the databases again, each with a copy of its outbox."""
     connection = await asyncpg.connect(server.url())
     try:
         for service in SERVICES:

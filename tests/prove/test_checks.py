@@ -1,4 +1,4 @@
-"""Every check passes on what the services really do, and fails when one thing is wrong."""
+"""Every check passes on the real services, and fails when one thing is wrong."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -67,7 +67,7 @@ def without_records(evidence: Evidence, topic: str, count: int = 1) -> Evidence:
 
 
 def swapped(evidence: Evidence) -> Evidence:
-    """Two events of one customer change places on the topic."""
+    """Swap two events of a customer on the topic."""
     log = dict(evidence.log.by_topic)
     of_topic = list(log[topics.POINTS])
     first = of_topic[0]

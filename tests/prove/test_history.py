@@ -1,4 +1,4 @@
-"""The history is the seed's own, and holds what it promises in the shares that it promises."""
+"""The history depends only on the seed, and has the promised shares of each kind."""
 
 from collections import Counter, defaultdict
 from datetime import UTC, datetime

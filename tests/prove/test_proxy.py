@@ -1,4 +1,4 @@
-"""The proxy passes on what it sees, and resets a connection between a COMMIT and its answer."""
+"""The proxy forwards bytes, and resets a connection between a COMMIT and its answer."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What a run says of itself: no more than it saw."""
+"""The report claims no more than the run has seen."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How the history is published beside the faults."""
+"""The pace of publishing follows the faults."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""The check that asks the services' own `verify`: it passes on good books, and names what is wrong with others."""
+"""The check that runs the services' `verify`: it passes on correct data, and names what is wrong."""
 
 import os
 from collections.abc import Mapping

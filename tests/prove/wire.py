@@ -1,11 +1,11 @@
-"""As much of PostgreSQL's protocol as is needed to see transactions begin and end on a connection."""
+"""The parts of PostgreSQL's protocol that show the transactions of a connection."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 _LONGEST: Final = 4_096
-"""Bytes of a message that are looked at; the rest of a longer one is skipped."""
+"""Maximum bytes of a message that are parsed; the rest is skipped."""
 
 _NEGOTIATION: Final = frozenset({80877103, 80877104})
 """Requests for TLS and GSS, which come before the startup message and are answered by one byte."""
@@ -22,11 +22,11 @@ class Message:
 
 @dataclass(slots=True)
 class Parser:
-    """Cuts a stream into messages; `starts` says whether it begins with a startup message, as a client's does."""
+    """Splits a stream into messages; `starts` is whether it begins with a startup message, as a client's does."""
 
     starts: bool = False
     _position: int = field(default=0, init=False)
-    """Of the first byte that is in the buffer, in the stream."""
+    """Position of the buffer in the stream."""
     _buffer: bytearray = field(default_factory=bytearray, init=False)
     _skip: int = field(default=0, init=False)
 
@@ -65,7 +65,7 @@ def application(startup: Message) -> str:
 
 
 def prepares(message: Message) -> tuple[bytes, bytes] | None:
-    """The name and the text of the statement that a client's message prepares; None of any other message."""
+    """Name and text of the statement that a client's message prepares; None for other messages."""
     if message.type != b"P":
         return None
     name, _, text = message.body.partition(b"\0")
@@ -73,7 +73,7 @@ def prepares(message: Message) -> tuple[bytes, bytes] | None:
 
 
 def runs(message: Message) -> bytes | None:
-    """The name of the prepared statement that a client's message is to run; None of any other message."""
+    """Name of the prepared statement that a client's message runs; None for other messages."""
     return message.body.split(b"\0", 2)[1] if message.type == b"B" else None
 
 
@@ -90,5 +90,5 @@ def is_committed(message: Message) -> bool:
 
 
 def is_in_transaction(message: Message) -> bool | None:
-    """What a server's ReadyForQuery tells; None of any other message."""
+    """The transaction status in a server's ReadyForQuery; None for other messages."""
     return message.body[:1] != b"I" if message.type == b"Z" else None

@@ -1,4 +1,4 @@
-"""API writes beside the events: each is sent again under its key until it is answered, whatever breaks in between."""
+"""API writes during a run: each is retried under its key until it is answered."""
 
 import asyncio
 from collections import Counter
@@ -19,7 +19,7 @@ _AT_ONCE: Final = 8
 
 
 class Kind(StrEnum):
-    """What a write does."""
+    """The kind of a write."""
 
     ADJUST = "adjust"
     REDEEM = "redeem"
@@ -32,7 +32,7 @@ class Kind(StrEnum):
 
 @dataclass(slots=True)
 class Write:
-    """A write and its answer: a status below 300 and its body, or a refusal (4xx); 0 while there is none."""
+    """A write and its answer: status and body, or status 0 before it is answered."""
 
     key: str
     kind: Kind
@@ -43,7 +43,7 @@ class Write:
     answer: dict[str, Any] = field(default_factory=dict)
     attempts: int = 0
     replayed: bool = False
-    """Whether the answer came again: the effect was there, its first answer was lost."""
+    """Whether the answer is a replay: the first answer was lost."""
 
     @property
     def done(self) -> bool:
@@ -53,17 +53,17 @@ class Write:
 
 @dataclass(slots=True)
 class Writer:
-    """Sends writes at a pace, a few at once. What it asks for follows from the seed and from earlier answers."""
+    """Sends writes at a pace, a few concurrently, drawn from the seed and earlier answers."""
 
     client: httpx.AsyncClient
     random: Random
     customers: Callable[[], Sequence[str]]
-    """Of whom something was published."""
+    """The customers with published events."""
     mix: Mapping[Kind, int]
     writes: list[Write] = field(default_factory=list)
     answered: Counter[str] = field(default_factory=Counter)
     last_answer: float = 0.0
-    """When an answer below 500 came last, by the loop's clock."""
+    """The loop time of the last answer below 500."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _failures: list[BaseException] = field(default_factory=list)
 
@@ -80,7 +80,7 @@ class Writer:
 
     @property
     def on_their_way(self) -> int:
-        """How many writes are not answered yet."""
+        """Number of unanswered writes."""
         return sum(1 for write in self.writes[-64:] if write.status == 0)
 
     def _go(self, work: Any) -> None:
@@ -113,7 +113,7 @@ class Writer:
             await self._go_on(made)
 
     async def _go_on(self, made: Write) -> None:
-        """What follows: a hold is captured, released or left to run out; a redemption may be cancelled."""
+        """Follow up: a hold is captured, released or expires; a redemption may be canceled."""
         draw = self.random.random()
         await asyncio.sleep(self.random.uniform(0.2, 4.0))
         if made.kind is Kind.HOLD and draw < 0.45:
@@ -129,7 +129,7 @@ class Writer:
         await self._send(Write(f"{made.key}-{kind}", kind, made.customer, path, body))
 
     async def _send(self, write: Write) -> Write:
-        """Send a write until it is answered by other words than "not now"."""
+        """Send a write until it gets a final answer."""
         self.writes.append(write)
         while write.status == 0:
             write.attempts += 1

@@ -1,1 +1,1 @@
-"""Workers on a simulated broker and a real database, played task by task as a seed has it."""
+"""Runs the product's workers on a simulated broker and a real database, in an order that is drawn from a seed."""

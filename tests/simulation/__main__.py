@@ -18,7 +18,7 @@ _TOLD_EVERY: Final = 100
 
 
 def main() -> int:
-    """Play the seeds that are asked for; 1 as soon as one of them breaks a promise."""
+    """Play the given seeds; returns 1 at the first that violates an invariant."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", default="1000", help="how many, or from which to which: 200-400")
     parser.add_argument("--seed", type=int, help="only this one, with the last part of its trace")

@@ -1,4 +1,4 @@
-"""A broker: partitions with holes in their offsets, and consumer groups that are shuffled."""
+"""A simulated broker: partitions with gaps in their offsets, and consumer groups with random assignments."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from tests.simulation.loop import Loop, running
 CLUSTER: Final = "simulated"
 START: Final = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SESSION_SECONDS: Final = 3.0
-"""How long a member may be silent before the group goes on without it, and be awaited in a rebalance."""
+"""Session timeout of a member, and the maximum wait for it in a rebalance."""
 
 _LATENCIES: Final = (0.0, 0.0, 0.001, 0.004, 0.02)
 
@@ -40,31 +40,31 @@ class Kept(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The offset behind it."""
+        """The offset after it."""
         return self.offset + max(1, self.width)
 
     def found(self) -> Found:
-        """What the client returns of it."""
+        """The record as the client returns it."""
         record = Record(*self[:6], from_milliseconds(self.timestamp))
         return Unreadable(record, "simulated: it cannot be read", self.end) if self.width else record
 
 
 @dataclass
 class Log:
-    """A partition; `end` is beyond its last record, and beyond the markers and the aborted records after it."""
+    """A partition; `end` is after its last record, and after the markers and aborted records behind that."""
 
     records: list[Kept] = field(default_factory=list)
     end: int = 0
 
     @property
     def handled(self) -> int | None:
-        """The position of who has handled every record; None where there is none."""
+        """The position after every record; None without records."""
         return self.records[-1].end if self.records else None
 
 
 @dataclass(eq=False)
 class Member:
-    """A consumer as its group knows it."""
+    """A consumer in its group."""
 
     name: str
     topics: tuple[str, ...]
@@ -74,7 +74,7 @@ class Member:
 
 
 class Group:
-    """A consumer group: a rebalance waits for all members, but for each no longer than its session lasts."""
+    """A consumer group. A rebalance waits for each member, at most for its session timeout."""
 
     def __init__(self, broker: "Broker", name: str) -> None:
         self.committed: dict[TopicPartition, int] = {}
@@ -85,17 +85,17 @@ class Group:
         self._name = name
 
     def upset(self, why: str) -> None:
-        """Begin a rebalance, unless one goes on."""
+        """Begin a rebalance, unless there is one already."""
         if self.preparing_since is None:
             self.preparing_since = self._broker.loop.time()
             self._broker.note(f"{self._name}: rebalance, {why}")
 
     def is_current(self, member: Member) -> bool:
-        """Whether the member has what it is to have."""
+        """Whether the member has the assignment of the current generation."""
         return member in self.members and member.generation == self.generation and self.preparing_since is None
 
     def join(self, member: Member) -> asyncio.Future[list[TopicPartition]]:
-        """The partitions of the next generation, once all are there."""
+        """The member's partitions in the next generation, once all members have joined."""
         if member not in self.members:
             self.members.append(member)
         self.upset(f"{member.name} joins")
@@ -105,14 +105,14 @@ class Group:
         return joined
 
     def leave(self, member: Member, why: str = "leaves") -> None:
-        """Go on without a member."""
+        """Remove a member."""
         if member in self.members:
             self.members.remove(member)
             self.upset(f"{member.name} {why}")
             self.look()
 
     def look(self) -> None:
-        """End a rebalance for which all are there."""
+        """End the rebalance if all members have joined."""
         if self.preparing_since is not None and self.members and all(member.joined for member in self.members):
             self.generation += 1
             self.preparing_since = None
@@ -124,14 +124,14 @@ class Group:
                     joined.set_result(places)
 
     def expire(self) -> None:
-        """Go on without those that were silent for too long."""
+        """Remove members whose session has expired."""
         now = self._broker.loop.time()
         for member in list(self.members):
             if member.joined is None and now - max(member.beat, self.preparing_since or 0.0) > SESSION_SECONDS:
                 self.leave(member, "was silent")
 
     def _shares(self) -> Mapping[Member, list[TopicPartition]]:
-        """Any member may get any partition."""
+        """Assign the partitions to members at random."""
         members = self._broker.chance.sample(self.members, len(self.members))
         wanted = sorted({topic for member in members for topic in member.topics})
         places = [TopicPartition(topic, number) for topic in wanted for number in range(self._broker.partitions)]
@@ -142,7 +142,7 @@ class Group:
 
 
 class Broker:
-    """The broker; while it is not `up` it answers nobody, and what it has it keeps."""
+    """The broker; while it is not `up` it does not answer, but keeps its data."""
 
     def __init__(self, loop: Loop, chance: Random, partitions: int) -> None:
         self.loop = loop
@@ -150,34 +150,34 @@ class Broker:
         self.partitions = partitions
         self.up = True
         self.fails: Callable[[str], bool] = lambda _what: False
-        """Whether a request fails, although the broker is there."""
+        """Whether a request fails while the broker is up."""
         self.gaps = 0.1
         self.logs: dict[TopicPartition, Log] = {}
         self.groups: dict[str, Group] = {}
         self._arrivals: list[asyncio.Future[None]] = []
 
     def note(self, what: str) -> None:
-        """Tell the trace."""
+        """Add a line to the trace."""
         self.loop.trace.note(self.loop.time(), running(), what)
 
     def now(self) -> datetime:
-        """The clock on every wall."""
+        """The wall clock."""
         return START + timedelta(seconds=self.loop.time())
 
     def log(self, place: TopicPartition) -> Log:
-        """A partition, which is there as soon as somebody asks."""
+        """A partition, created on demand."""
         return self.logs.setdefault(place, Log())
 
     def group(self, name: str) -> Group:
-        """A group, likewise."""
+        """A group, created on demand."""
         return self.groups.setdefault(name, Group(self, name))
 
     def place_of(self, topic: str, key: bytes | None) -> TopicPartition:
-        """Where records of a key are."""
+        """The partition of a key."""
         return TopicPartition(topic, crc32(key or b"") % self.partitions)
 
     def append(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, width: int = 0) -> Kept:
-        """Write a record, and now and then a transaction's marker or an aborted record after it."""
+        """Append a record, sometimes followed by a gap of transaction markers or aborted records."""
         place = self.place_of(topic, key)
         log = self.log(place)
         moment = int(self.now().timestamp() * 1000)
@@ -193,14 +193,14 @@ class Broker:
         return kept
 
     async def arrival(self, seconds: float) -> None:
-        """Wait until something is written, for so long at most."""
+        """Wait until a record is appended, at most `seconds`."""
         waiter = self.loop.create_future()
         self._arrivals.append(waiter)
         await asyncio.wait([waiter], timeout=seconds)
         waiter.cancel()
 
     async def reach(self, what: str) -> None:
-        """One way to the broker, or back.
+        """A request to the broker, or its answer, on the network.
 
         Raises:
             KafkaConnectionError: it is down, or the connection breaks.
@@ -210,7 +210,7 @@ class Broker:
             raise KafkaConnectionError(f"simulated: {what}")
 
     async def watch_members(self) -> None:
-        """Find out about silent members, for ever."""
+        """Expire members' sessions, for ever."""
         while True:
             await asyncio.sleep(SESSION_SECONDS / 6)
             for group in self.groups.values():
@@ -218,6 +218,6 @@ class Broker:
                     group.expire()
 
     async def cluster_id(self) -> str:
-        """As `kafka.cluster_id`."""
+        """The id of the cluster."""
         await self.reach("cluster id")
         return CLUSTER

@@ -1,4 +1,4 @@
-"""Databases of the simulation, for all its tests in a process."""
+"""The databases of the simulation, for all its tests in a process."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""A consumer of the simulated broker: what the product uses of aiokafka's, doing as that does."""
+"""A consumer of the simulated broker, with the interface and behavior of aiokafka's that the product uses."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ _BEAT: Final = SESSION_SECONDS / 5
 
 
 class Consumer:
-    """Reads on from its partitions until it hears that they are another's; where it reads from, nobody checks."""
+    """Reads its partitions until it learns that it lost them; the broker does not check its positions."""
 
     def __init__(self, broker: Broker, group: str) -> None:
         self._broker = broker
@@ -83,7 +83,7 @@ class Consumer:
             await self._broker.arrival(left)
 
     def _take(self, wanted: Sequence[TopicPartition], most: int) -> dict[TopicPartition, list[Found]]:
-        """Records of some partitions (of the wanted ones; of any where none is named), not all that there are."""
+        """Some records of the given partitions, or of any where none is given."""
         found: dict[TopicPartition, list[Found]] = {}
         chance = self._broker.chance
         places = sorted(place for place in self._places if not wanted or place in wanted)
@@ -117,7 +117,7 @@ class Consumer:
             self._group.leave(self._member)
 
     async def _belong(self) -> None:
-        """Join the group, stay in it, and join again when it has changed."""
+        """Join the group, send heartbeats, and join again when it rebalances."""
         for number in count():
             member = Member(f"{running()}.{number}", self._topics, self._broker.loop.time())
             await self._join(member)

@@ -1,4 +1,4 @@
-"""Databases of the simulated services, which are emptied between two seeds."""
+"""The databases of the simulated services, emptied between two seeds."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -56,7 +56,7 @@ _TRUNCATE_EVERY: Final = 100
 
 @dataclass
 class Databases:
-    """The services with a look into the database of each."""
+    """The services, with a connection into the database of each."""
 
     services: tuple[Service, ...]
     watches: Mapping[str, Watch]
@@ -64,7 +64,7 @@ class Databases:
     emptied: int = 0
 
     def empty(self) -> None:
-        """Forget everything; deleting a few rows is faster than truncating, until too many are dead."""
+        """Empty the databases; deleting a few rows is faster than truncating, until too many are dead."""
         command = "DELETE FROM %I" if self.emptied % _TRUNCATE_EVERY else "TRUNCATE %I"
         self.emptied += 1
         for watch in self.watches.values():
@@ -88,7 +88,7 @@ def databases(server_url: str) -> Iterator[Databases]:
 
 @contextmanager
 def _database(server_url: str, service: str) -> Iterator[str]:
-    """The URL of a new database, dropped in the end."""
+    """The URL of a new database, dropped at the end of the context."""
     with asyncio.Runner() as runner:
         url = runner.run(make_database(server_url, service))
     yield url

@@ -1,4 +1,4 @@
-"""What goes wrong, and when: drawn from the seed, a different mixture for each."""
+"""The faults of a seed: their kinds, rates and times, drawn from it."""
 
 from dataclasses import dataclass
 from random import Random
@@ -30,7 +30,7 @@ _STEPS: Final = 1_200
 
 @dataclass(frozen=True)
 class Mixture:
-    """How often, of one request, statement or step, something goes wrong; and at which steps something strikes."""
+    """The rates of faults per request, statement or step, and the steps at which strikes happen."""
 
     commits: float
     slow: float
@@ -43,7 +43,7 @@ class Mixture:
 
     @classmethod
     def draw(cls, chance: Random) -> "Mixture":
-        """Some kinds not at all, others often."""
+        """Draw rates: some kinds never happen, others often."""
         kinds = chance.sample(STRIKES, chance.randint(1, len(STRIKES)))
         steps = sorted(chance.sample(range(50, _STEPS), chance.choice((0, 3, 6, 9))))
         return cls(
@@ -60,7 +60,7 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Poison:
-    """A customer whose events a service's handler always fails on, and how."""
+    """A customer that a service's handler always fails on, and how it fails."""
 
     service: str
     customer: str
@@ -68,14 +68,14 @@ class Poison:
 
     @classmethod
     def draw(cls, chance: Random) -> "Poison | None":
-        """Nobody in most seeds."""
+        """Draw one; None for most seeds."""
         if chance.random() < _WITHOUT_POISON:
             return None
         return cls(chance.choice(("points", "tiers")), chance.choice(CUSTOMERS), chance.choice(POISONS))
 
 
 class Faults:
-    """The faults of a seed; after `calm` nothing goes wrong any more."""
+    """The faults of a seed; none happen once it is `calm`."""
 
     def __init__(self, chance: Random) -> None:
         self.mixture = Mixture.draw(chance)
@@ -83,7 +83,7 @@ class Faults:
         self._chance = chance
 
     def of_statement(self, link: Link, label: str) -> str:
-        """What becomes of a statement: see `Server`."""
+        """The fault of a statement, for `Server`; "" for none."""
         if self.calm or link.process is None:
             return ""
         if label == "COMMIT":
@@ -95,7 +95,7 @@ class Faults:
         return ""
 
     def of_step(self, step: int) -> str | None:
-        """What strikes before a step: the processor that goes on with something else is the least of it."""
+        """The strike before a step; the mildest is a stall of the processor."""
         if self.calm:
             return None
         if self.mixture.stalls and self._chance.random() < self.mixture.stalls:

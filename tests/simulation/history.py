@@ -1,4 +1,4 @@
-"""What happens in a shop, drawn from a seed: few customers, many coincidences, senders that repeat themselves."""
+"""Draws the records of a shop from a seed: few customers, equal times, repeats."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ _ODD_HEADERS: Final = (
 
 @dataclass(frozen=True)
 class Told:
-    """A record that a sender writes: of an event, or (None) of nothing that could be one."""
+    """A record to publish, with its event; None for a malformed one."""
 
     topic: str
     key: bytes | None
@@ -44,11 +44,11 @@ class Told:
     headers: Headers
     event: Event | None
     width: int = 0
-    """More than 0: no client can read it, and it takes so many offsets."""
+    """More than 0 for an unreadable record: the number of its offsets."""
 
 
 def history(chance: Random, size: int) -> list[Told]:
-    """So many records, or a few more."""
+    """Draw at least `size` records."""
     customers = CUSTOMERS[: chance.randint(3, len(CUSTOMERS))]
     events: list[Event] = []
     for number in range(size):
@@ -104,7 +104,7 @@ def _time(chance: Random) -> Any:
 
 
 def _late(chance: Random, events: Sequence[Event]) -> list[Event]:
-    """The events, some of them somewhere else in the order."""
+    """Move some of the events to other places."""
     arrival = list(events)
     for _ in range(len(arrival) // 4):
         one = arrival.pop(chance.randrange(len(arrival)))
@@ -113,7 +113,7 @@ def _late(chance: Random, events: Sequence[Event]) -> list[Event]:
 
 
 def _repeated(chance: Random, events: Sequence[Event]) -> list[Event]:
-    """The events, some of them sent twice, or told again under another id."""
+    """Repeat some of the events, unchanged or under another id."""
     arrival = list(events)
     for _ in range(max(2, len(events) // 10)):
         place = chance.randrange(len(arrival))

@@ -1,4 +1,4 @@
-"""What has to hold when everything has come to rest, whatever went wrong before."""
+"""The invariants that hold after the drain, whatever went wrong before."""
 
 import json
 from collections import Counter, defaultdict
@@ -18,7 +18,7 @@ from tests.tiers import oracle
 
 
 def violations(world: World) -> Iterator[str]:
-    """Sentences about what does not hold."""
+    """Descriptions of the violations."""
     models: dict[str, Model] = {}
     for service in world.services:
         log = _Read(world, service)
@@ -32,7 +32,7 @@ def violations(world: World) -> Iterator[str]:
 
 
 class _Read:
-    """What a service was to read, in the order of its partitions, and what the model makes of it."""
+    """The records that a service reads, by partition, and the model's result."""
 
     def __init__(self, world: World, service: Service) -> None:
         self.model = Model()
@@ -73,7 +73,7 @@ class _Read:
 
 
 def _effects(log: _Read, watch: Watch) -> Iterator[str]:
-    """Every event that no rule refuses had its effect once, the first of its records, in the order of its partition."""
+    """Every accepted event had its effect once, by its first record, in the order of its partition."""
     rows = watch.rows('SELECT topic, partition, "offset", id, source, customer_id FROM effect ORDER BY number')
     had = Counter((row["customer_id"], row["source"], row["id"]) for row in rows)
     names = {
@@ -98,7 +98,7 @@ def _effects(log: _Read, watch: Watch) -> Iterator[str]:
 
 
 def _letters(log: _Read, watch: Watch) -> Iterator[str]:
-    """The dead letters are the malformed and the poisonous records, each once, and what the rules refuse."""
+    """The dead letters are the malformed, poisoned and refused records, each once."""
     rows = watch.rows('SELECT topic, partition, "offset", value, reason FROM dead_letter')
     found = [((row["topic"], row["partition"], row["offset"]), row["reason"]) for row in rows]
     rules = {"order_conflict", "currency_mismatch", "unknown_line"}
@@ -118,13 +118,13 @@ def _letters(log: _Read, watch: Watch) -> Iterator[str]:
 
 
 def _positions(_: _Read, watch: Watch) -> Iterator[str]:
-    """Positions only ever grew."""
+    """Positions never decreased."""
     for row in watch.rows("SELECT * FROM moved_back"):
         yield f"a position went from {row['from_offset']} to {row['to_offset']} in {row['topic']}/{row['partition']}"
 
 
 def _published(world: World, watch: Watch) -> Iterator[str]:
-    """What was committed to the outbox was published, first occurrences of a customer's in order; and nothing else."""
+    """Every committed outbox row was published, a customer's first occurrences in order, and nothing else."""
     announced: dict[tuple[str, bytes], list[str]] = defaultdict(list)
     for row in watch.rows("SELECT topic, key, value FROM announced ORDER BY id"):
         announced[row["topic"], row["key"]].append(json.loads(row["value"])["id"])
@@ -139,7 +139,7 @@ def _published(world: World, watch: Watch) -> Iterator[str]:
 
 
 def _points(model: Model, watch: Watch) -> Iterator[str]:
-    """The accounts are those of the model; the statement has no gap, adds up, and was announced line by line."""
+    """Accounts equal the model; statements have no gap, add up, and every line was published."""
     accounts = {row["customer_id"]: row for row in watch.rows("SELECT * FROM account")}
     owners = {key[0] for key in (*model.orders, *model.reviews, *model.referrals)}
     for customer in owners | accounts.keys():
@@ -165,7 +165,7 @@ def _points(model: Model, watch: Watch) -> Iterator[str]:
 
 
 def _tiers(model: Model, watch: Watch) -> Iterator[str]:
-    """The timelines are the oracle's."""
+    """Timelines equal the oracle's."""
     by_customer: dict[str, list[Event]] = defaultdict(list)
     for (customer, _), event in model.orders.items():
         by_customer[customer].append(event)

@@ -1,4 +1,4 @@
-"""A connection of a process to the database, as asyncpg uses it."""
+"""A process's connection to the database, as asyncpg uses it."""
 
 import asyncio
 from contextvars import copy_context
@@ -9,7 +9,7 @@ from tests.simulation.sessions import Session
 
 
 class Answering(Protocol):
-    """What a connection leads to."""
+    """The server side of a connection."""
 
     loop: Loop
 
@@ -30,7 +30,7 @@ class Link(asyncio.Transport):
         """Whether its statement waits for a lock."""
         self.out = bytearray()
         self.names: dict[bytes, bytes] = {}
-        """Of the statements that it prepared, the names that they have in the session."""
+        """The session's names of the statements that it prepared."""
         self.statements: dict[bytes, str] = {}
         self.label = ""
         self._server = server
@@ -62,14 +62,14 @@ class Link(asyncio.Transport):
         raise AssertionError("answers come whole")
 
     def lose(self, error: Exception | None) -> None:
-        """The connection ends, here and there."""
+        """End the connection on both sides."""
         if not self._closing:
             self._closing = True
             self._server.left(self)
             self._server.loop.call_soon(self._protocol.connection_lost, error, context=self.context)
 
     def take(self, answer: bytes) -> None:
-        """An answer came."""
+        """Receive an answer."""
         if not self._closing:
             self._server.loop.call_soon(self._receive, answer, context=self.context)
 

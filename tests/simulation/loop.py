@@ -18,7 +18,7 @@ from tests.simulation.trace import Trace
 
 @dataclass(eq=False)
 class Process:
-    """A process as an operating system has it: it runs, is stopped for a while (SIGSTOP), or is gone (SIGKILL).
+    """A process: it runs, is stopped (SIGSTOP) or is dead (SIGKILL).
 
     All that its tasks start belongs to it.
     """
@@ -35,7 +35,7 @@ class Process:
 
     @property
     def is_busy(self) -> bool:
-        """Whether it is in the middle of a transaction."""
+        """Whether it has an open transaction."""
         return any(link.session is not None and link.session.is_in_transaction for link in self.links)
 
 
@@ -43,17 +43,17 @@ PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
 def running() -> str:
-    """The name of the process that runs; of the world around them where it is none."""
+    """The name of the running process; "world" outside of all processes."""
     process = PROCESS.get()
     return process.name if process is not None else "world"
 
 
 class DeadlockError(Exception):
-    """Nothing can go on, and no timer will change that."""
+    """No task can continue, and there is no timer."""
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """See the module. `before` is called ahead of each step, `after` behind it."""
+    """See the module. `before` and `after` are called around each step."""
 
     def __init__(self, chance: Random, trace: Trace) -> None:
         super().__init__()
@@ -68,13 +68,13 @@ class Loop(asyncio.SelectorEventLoop):
         self._steps: list[events.Handle] = []
 
     def time(self) -> float:
-        """Seconds since the begin, of the virtual clock."""
+        """Seconds of the virtual clock."""
         return self._elapsed
 
     def create_task(
         self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[Any]:
-        """As asyncio's, with names that do not depend on what ran before."""
+        """As asyncio's, with names that are the same in every run."""
         self._count += 1
         task: asyncio.Task[Any] = asyncio.Task(
             coro, loop=self, name=f"{name or coro.__qualname__}#{self._count}", context=context
@@ -90,11 +90,11 @@ class Loop(asyncio.SelectorEventLoop):
         return self.connect(protocol_factory)
 
     def run_in_executor(self, *_: Any) -> Any:
-        """No thread is ever started: its end would come at any time."""
+        """Threads are forbidden, since they are not deterministic."""
         raise AssertionError("a thread is not to be simulated")
 
     def thaw(self, process: Process) -> None:
-        """Let a process go on with what came while it was stopped."""
+        """Resume a stopped process, with the callbacks that arrived meanwhile."""
         process.state = "runs"
         self._ready.extend(process.held)
         process.held.clear()
@@ -117,7 +117,7 @@ class Loop(asyncio.SelectorEventLoop):
                 self._ready.append(handle)
 
     def _next(self) -> events.Handle | None:
-        """The next callback in its turn, or else any task that can go on: asyncio promises no order of tasks."""
+        """The next plain callback, or a random runnable task, since asyncio promises no order of tasks."""
         while True:
             self._sort()
             if self._plain:
@@ -141,7 +141,7 @@ class Loop(asyncio.SelectorEventLoop):
             (self._steps if is_step else self._plain).append(handle)
 
     def _hold(self, handle: events.Handle) -> bool:
-        """Keep what a stopped process would do now."""
+        """Hold back callbacks of a stopped process."""
         process = handle._context.get(PROCESS)
         if process is None or process.state == "runs":
             return False

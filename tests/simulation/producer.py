@@ -1,4 +1,4 @@
-"""A producer of the simulated broker, as aiokafka's idempotent one: in order, and nothing after what failed."""
+"""A producer of the simulated broker, like aiokafka's idempotent one: in order, and nothing after a failure."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _Pending = tuple[str, bytes, bytes, Headers, "asyncio.Future[None]"]
 
 
 class Producer:
-    """Writes what is sent in the background. A failure may come after the record was written."""
+    """Writes records in the background. A failure may follow a successful write."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -82,6 +82,6 @@ class Producer:
 
 
 def _look(acknowledged: "asyncio.Future[None]") -> None:
-    """Whoever sent it may be gone when it fails."""
+    """Retrieve the error, since the sender may be gone."""
     if not acknowledged.cancelled():
         acknowledged.exception()

@@ -65,7 +65,7 @@ _types: dict[frozenset[int], Any] = {}
 
 
 def _types_of(watches: Mapping[str, Watch]) -> Callable[..., Any]:
-    """What the driver asks of every new connection anew, and takes a tenth of the time: which types there are."""
+    """Cache the driver's introspection of types, which takes a tenth of the time."""
 
     original = asyncpg.Connection._introspect_types
 

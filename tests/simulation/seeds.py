@@ -1,4 +1,4 @@
-"""Seeds: each is played on empty databases, and judged."""
+"""Plays seeds on empty databases, and checks the invariants."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tests.simulation.world import World
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a seed."""
+    """The result of a seed."""
 
     seed: int
     digest: str
@@ -41,7 +41,7 @@ def play(seed: int, databases: Databases) -> Outcome:
 
 
 def words(outcome: Outcome) -> str:
-    """A seed as a failure shows it: the last part of its trace, and what must not be."""
+    """A seed for a failure message: the end of its trace, and the violations."""
     found = [f"BROKEN: {violation}" for violation in outcome.violations]
     summary = f"seed {outcome.seed}: {outcome.steps} steps, {outcome.seconds:.3f} s, trace {outcome.digest}"
     again = f"again: make simulate SEED={outcome.seed}"

@@ -1,4 +1,4 @@
-"""The database as the processes see it, and what becomes of a statement on its way there and back."""
+"""The database as processes see it, with faults on the way there and back."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from tests.simulation.statements import brief, label, outcome, renamed
 from tests.simulation.watch import Watch
 
 DEADLOCK: Final = "would deadlock, and is cancelled"
-"""Locks are taken in one order everywhere: it must not come to this, although it would pass."""
+"""Locks are taken in one order everywhere, so a deadlock is a violation, although it would resolve."""
 
 _RAISE: Final = "DO $$ BEGIN RAISE EXCEPTION 'simulated' USING ERRCODE = '{}'; END $$"
 
@@ -48,12 +48,12 @@ class Server:
         return link, protocol
 
     def written(self, link: Link) -> None:
-        """Something is to be sent when the task pauses."""
+        """Note that a link has data to send when the task pauses."""
         if link not in self._written:
             self._written.append(link)
 
     def settle(self) -> None:
-        """Send what was written, and take the answers; then let those go on who waited for a lock."""
+        """Send written data, and deliver the answers."""
         while self._written:
             link = self._written.pop(0)
             data = bytes(link.out)
@@ -89,7 +89,7 @@ class Server:
             self._perform(link, link.session, data)
 
     def _prepare(self, link: Link, session: Session, data: bytes) -> None:
-        """Prepare a statement, unless an earlier client of the session did."""
+        """Prepare a statement, unless the session has it already."""
         name, text = messages(data)[0][1].split(b"\0", 1)
         link.statements[name] = brief(text.split(b"\0")[0])
         link.label = ""
@@ -116,7 +116,7 @@ class Server:
             self.release()
 
     def _perform_late(self, link: Link, session: Session, data: bytes) -> None:
-        """The server took its time, unless the client is gone."""
+        """Perform a delayed statement, unless the client is gone."""
         if link.session is session:
             self._perform(link, session, data)
 
@@ -126,7 +126,7 @@ class Server:
         link.take(answer)
 
     def _spoil(self, link: Link, session: Session, data: bytes, fault: str) -> bytes:
-        """What becomes of a statement that something happens to; returns what is sent instead."""
+        """Apply a fault to a statement; returns the data to send instead."""
         match fault.split():
             case [_, "before"]:
                 pass
@@ -153,7 +153,7 @@ class Server:
         return b""
 
     def _haunt(self, link: Link, session: Session, data: bytes) -> None:
-        """The statement is on its way while its client is gone already: it is executed some time later."""
+        """Execute a statement later, after its client is gone."""
         self._ghosts.append(session)
         link.session = None
         self.loop.call_later(0.05 + (self.loop.trace.steps % 40) / 10, self._arrive, session, data)
@@ -168,7 +168,7 @@ class Server:
             self._retire(session)
 
     def _park(self, link: Link, session: Session) -> None:
-        """A statement waits for a lock. Two that one session holds up would race when it lets go: one of them fails."""
+        """Let a statement wait for a lock; a second one behind the same session is canceled, since they would race."""
         taken = {pid for item in self._waiting if item.session is not None for pid in item.session.blockers}
         reason = "waits for a lock"
         if session.blockers & taken:
@@ -200,7 +200,7 @@ class Server:
         return False
 
     def release(self) -> None:
-        """Somebody may have let go of a lock: whoever waited for it goes on."""
+        """Let statements continue whose locks were released."""
         for link in list(self._waiting):
             session = link.session
             assert session is not None
@@ -214,7 +214,7 @@ class Server:
                     return
 
     def left(self, link: Link) -> None:
-        """A connection ended: its session forgets it, and locks go."""
+        """Clean up after a connection that ended."""
         if link in self._waiting:
             self._waiting.remove(link)
         if link.session is not None and link.session not in self._ghosts:
@@ -241,7 +241,7 @@ class Server:
         self.loop.trace.note(self.loop.time(), who, what)
 
     def close(self) -> None:
-        """Take all sessions back."""
+        """Return all sessions."""
         for session in list(self._ghosts):
             self._ghosts.remove(session)
             self._retire(session)

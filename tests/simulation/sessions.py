@@ -1,4 +1,4 @@
-"""Sessions of the real server: messages go there and back whole, and a wait for a lock is seen as one."""
+"""Sessions of the real server, with whole messages, and detection of waits for locks."""
 
 import select
 import socket
@@ -21,7 +21,7 @@ class ServerGoneError(Exception):
 
 @dataclass(eq=False)
 class Session:
-    """One session, used by one connection after another: what a client leaves behind is cleared.
+    """A session, used by one connection after another, and cleared in between.
 
     `greeting` is what the server said when the client had proven who it is.
     """
@@ -32,17 +32,17 @@ class Session:
     pid: int = 0
     status: bytes = b"I"
     prepared: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
-    """The name of each statement that was prepared in it, and what the server said to that."""
+    """Name and server's answer of each prepared statement."""
     blockers: set[int] = field(default_factory=set)
-    """While its statement waits for a lock: the sessions that hold it."""
+    """The sessions that hold the lock that its statement waits for."""
     _owed: int = 0
     _copying: bool = False
     """Whether the server waits for rows."""
     _copied: bool = False
-    """Whether they were sent before it asked."""
+    """Whether the rows were sent before the server asked."""
     _asked: bool = False
     _flushed: bool = False
-    """Whether the description of a statement is to come, which no ReadyForQuery follows."""
+    """Whether a statement's description is expected, which no ReadyForQuery follows."""
     _skips: bool = False
     """Whether the server waits for a Sync after an error."""
     _answer: bytearray = field(default_factory=bytearray)
@@ -55,7 +55,7 @@ class Session:
         return self.status != b"I"
 
     def send(self, data: bytes) -> None:
-        """Send whole messages of the client."""
+        """Send complete messages of the client."""
         if not self.startup:
             self.startup, self._owed = data, 1
         else:
@@ -70,7 +70,7 @@ class Session:
 
     @property
     def is_due(self) -> bool:
-        """Whether the server has to answer before the client goes on."""
+        """Whether an answer of the server is due."""
         return self._flushed or (self._owed > 0 and not self._copying and not self._asked)
 
     def collect(self, watch: Watch, ours: set[int]) -> bytes | None:
@@ -125,14 +125,14 @@ class Session:
             self._read += length + 1
 
     def query(self, watch: Watch, text: str) -> bytes:
-        """Run statements by hand."""
+        """Run statements of the simulation itself."""
         self.send(simple(text))
         answer = self.collect(watch, set())
         assert answer is not None
         return answer
 
     def clear(self, watch: Watch) -> None:
-        """End the statement and the transaction of a client that is gone, and forget what it set."""
+        """End the statement and the transaction of a client that is gone, and reset the session."""
         if self._copying:
             self.send(message(b"f", b"\0"))
             self.collect(watch, set())
@@ -148,7 +148,7 @@ class Session:
 
 
 def messages(data: bytes) -> list[tuple[bytes, bytes]]:
-    """The kind and the body of each message of a client."""
+    """Kind and body of each message of a client."""
     found: list[tuple[bytes, bytes]] = []
     place = 0
     while place < len(data):
@@ -159,29 +159,29 @@ def messages(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def message(kind: bytes, body: bytes) -> bytes:
-    """A message as it is sent."""
+    """Encode a message."""
     return struct.pack("!cI", kind, len(body) + 4) + body
 
 
 def simple(text: str) -> bytes:
-    """A simple query as a message."""
+    """Encode a simple query."""
     return message(b"Q", text.encode() + b"\0")
 
 
 class Sessions:
-    """The sessions that nobody uses, by the startup message that they began with."""
+    """Idle sessions, by their startup message."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._idle: dict[bytes, list[Session]] = {}
 
     def take(self, startup: bytes) -> Session:
-        """A session for a client that begins so."""
+        """A session for a client with this startup message."""
         idle = self._idle.get(startup)
         return idle.pop() if idle else Session(self.dial())
 
     def give_back(self, session: Session, watch: Watch) -> None:
-        """Its client is gone."""
+        """Return a session whose client is gone."""
         if session.greeting:
             session.clear(watch)
             self._idle.setdefault(session.startup, []).append(session)
@@ -206,5 +206,5 @@ class Sessions:
 
 
 def is_cancel(data: bytes) -> bool:
-    """Whether it is the request to cancel a statement: a connection that sends nothing else."""
+    """Whether data is a cancel request."""
     return len(data) == 16 and struct.unpack_from("!I", data, 4)[0] == _CANCEL

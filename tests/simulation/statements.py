@@ -1,4 +1,4 @@
-"""What messages to the database and answers from it say."""
+"""Descriptions of messages to the database, and of its answers."""
 
 import re
 import struct
@@ -11,7 +11,7 @@ _SAVEPOINT: Final = re.compile(r"__asyncpg_savepoint_[0-9a-f]+__")
 
 
 def label(data: bytes, prepared: dict[bytes, str]) -> str:
-    """The statement in words, or "" where the messages are none."""
+    """The statement of messages, or "" where they have none."""
     for kind, body in messages(data):
         if kind == b"Q":
             return brief(body[:-1]).rstrip(";")
@@ -21,12 +21,12 @@ def label(data: bytes, prepared: dict[bytes, str]) -> str:
 
 
 def brief(statement: bytes) -> str:
-    """The begin of a statement, in one line, without the number that the driver gives to a savepoint."""
+    """The beginning of a statement on one line, without the driver's savepoint number."""
     return _SAVEPOINT.sub("savepoint", " ".join(statement.decode().split()))[:_BRIEF]
 
 
 def renamed(data: bytes, names: dict[bytes, bytes]) -> bytes:
-    """The messages, with the names that statements have in the session."""
+    """Replace the names of statements by those of the session."""
     if not names or data[:1] != b"B":
         return data
     made: list[bytes] = []
@@ -40,7 +40,7 @@ def renamed(data: bytes, names: dict[bytes, bytes]) -> bytes:
 
 
 def outcome(answer: bytes) -> str:
-    """What an answer says in the end: the tag of the command, or the error's code."""
+    """The command tag or error code of an answer."""
     place, said = 0, []
     while place + 5 <= len(answer):
         kind, length = struct.unpack_from("!cI", answer, place)

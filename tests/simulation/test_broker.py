@@ -1,4 +1,4 @@
-"""The broker does as Kafka does: offsets with holes, groups that wait for the silent, and no longer than so long."""
+"""The simulated broker behaves like Kafka: offsets with gaps, groups that wait for silent members, but not for ever."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""The loop lets one task go one step, as the seed has it, and its clock stands still while anything can go on."""
+"""The loop runs one step of one task at a time, in the seed's order; its clock stands still while a task can run."""
 
 import asyncio
 from random import Random
@@ -10,7 +10,7 @@ from tests.simulation.trace import Trace
 
 
 def order(seed: int) -> str:
-    """In which order three tasks took three steps each."""
+    """The order of three tasks with three steps each."""
     taken: list[str] = []
 
     async def steps(name: str) -> None:

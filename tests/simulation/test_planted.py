@@ -1,4 +1,4 @@
-"""Wrong versions of the delivery, one at a time: for each, one of the first seeds finds a broken promise.
+"""Planted bugs in the delivery: each violates an invariant within the first 100 seeds.
 
 Planted: the position is committed before the effect; a position moves wherever it was; what was handled before is
 handled again; the outbox is read by `id > last`; the relay commits before the acknowledgements; it goes on after a
@@ -59,7 +59,7 @@ async def send(producer: Any, rows: Iterable[Any]) -> list[Any]:
 
 
 LAST: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()
-"""The last id that was published, of each database, in each world: whoever takes over goes on after it."""
+"""The last published id by world and database, from which the next relay continues."""
 AFTER_SQL = "SELECT id, topic, key, value FROM outbox WHERE id > $1 ORDER BY id LIMIT $2"
 PUBLISHED_SQL = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
 
@@ -119,7 +119,7 @@ def behind_the_first(found: Any) -> int:
 
 
 class Nothing:
-    """A class that nothing is an instance of."""
+    """A class without instances."""
 
 
 Plant = tuple[Any, str, Any]

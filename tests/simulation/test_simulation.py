@@ -1,4 +1,4 @@
-"""Whatever goes wrong, and in whatever order, every event has its effect once. `make simulate` plays more seeds."""
+"""Under any faults, every event has its effect once. `make simulate` plays more seeds."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ AT_ONCE = 10
 
 
 def passed(seed: int, made: Databases) -> Outcome:
-    """What came of a seed that breaks no promise."""
+    """The result of a seed, which must not violate an invariant."""
     outcome = play(seed, made)
     assert not outcome.violations, words(outcome)
     return outcome

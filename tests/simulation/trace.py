@@ -1,4 +1,4 @@
-"""What a seed did, step by step: a digest of all of it, and its last part in words."""
+"""The trace of a seed: a digest of all steps, and the last lines."""
 
 from collections import deque
 from collections.abc import MutableMapping
@@ -9,12 +9,12 @@ import structlog
 
 _LAST: Final = 400
 _WRONG: Final = {"batch_is_bisected", "handler_refused"}
-"""What the log tells only when a handler failed: the code is wrong, whatever comes of it in the end."""
+"""Log events of a failed handler, which are violations in themselves."""
 _SHOWN: Final = ("part", "decision", "failure", "error", "count", "pause", "events", "id", "exc_info")
 
 
 class Trace:
-    """Lines that are equal whenever a seed is played: no id of a process, no measured time is in them."""
+    """Lines that are the same in every run of a seed, without process ids and measured times."""
 
     def __init__(self) -> None:
         self.last: deque[str] = deque(maxlen=_LAST)
@@ -23,30 +23,30 @@ class Trace:
 
     @property
     def digest(self) -> str:
-        """What two runs are compared by."""
+        """The digest of all lines."""
         return self._digest.hexdigest()
 
     def step(self, name: str) -> None:
-        """A task went one step."""
+        """Note a step of a task."""
         self.steps += 1
         self._digest.update(name.encode() + b"\n")
 
     def note(self, moment: float, who: str, what: str) -> None:
-        """Something happened that a reader of a failure wants to see."""
+        """Add a line."""
         line = f"{moment:9.3f} {who:<10} {what}"
         self._digest.update(line.encode() + b"\n")
         self.last.append(f"{self.steps:6} {line}")
 
 
 class Listener:
-    """A processor of structlog: what the product logs becomes a part of the trace."""
+    """A structlog processor that adds the product's log events to the trace."""
 
     def __init__(self, trace: Trace, now: Any, who: Any) -> None:
         self._trace, self._now, self._who = trace, now, who
         self.wrong: list[str] = []
 
     def __call__(self, _logger: object, _method: str, entry: MutableMapping[str, Any]) -> Any:
-        """Note the entry, and let nothing reach the screen."""
+        """Add an event to the trace, and print nothing."""
         words = [f"{name}={_brief(entry[name])}" for name in _SHOWN if entry.get(name)]
         self._trace.note(self._now(), self._who(), " ".join(["log", str(entry.get("event")), *words]))
         if entry.get("event") in _WRONG:

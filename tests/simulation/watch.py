@@ -1,4 +1,4 @@
-"""A look at the database from outside of the simulation, in a thread of its own."""
+"""A connection from outside of the simulation, in a thread of its own."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ from shared.postgres.pool import prepare
 
 
 class Watch:
-    """A connection that answers at once, whatever loop the caller is in."""
+    """A connection with blocking calls, usable from any loop."""
 
     def __init__(self, url: str) -> None:
         self._loop = asyncio.new_event_loop()
@@ -40,7 +40,7 @@ class Watch:
         return self._wait(self._connection.fetchval(query, *values))
 
     def ask(self, question: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
-        """What a function answers that takes a pool."""
+        """The result of a function on a pool."""
         return self._wait(question(self._connection))
 
     def run(self, statements: str) -> None:
@@ -48,11 +48,11 @@ class Watch:
         self._wait(self._connection.execute(statements))
 
     def blockers(self, pid: int) -> set[int]:
-        """The sessions whose locks a session waits for."""
+        """The sessions that hold the locks that a session waits for."""
         return set(self.value("SELECT pg_blocking_pids($1)", pid))
 
     def cancel(self, pid: int) -> None:
-        """End the statement of a session."""
+        """Cancel the statement of a session."""
         self.value("SELECT pg_cancel_backend($1)", pid)
 
     def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""A seed, played: services with two workers each, a shop that tells them what happens, and what goes wrong."""
+"""Plays a seed: services with two workers each, a shop that publishes, and faults."""
 
 import asyncio
 from collections import Counter
@@ -28,7 +28,7 @@ _POSITIONS_SQL: Final = "SELECT topic, partition, next_offset FROM position"
 
 @dataclass(eq=False)
 class Slot:
-    """A place for a worker, which a supervisor fills again when its process has ended."""
+    """A worker's place, in which a supervisor starts a new process when one ends."""
 
     service: Service
     number: int
@@ -38,7 +38,7 @@ class Slot:
 
 
 class World:
-    """All that there is while a seed is played; `violations` are the sentences about what must not be."""
+    """The simulated world of a seed; `violations` describes what went wrong."""
 
     def __init__(self, seed: int, databases: Databases) -> None:
         self.seed = seed
@@ -67,7 +67,7 @@ class World:
         self.loop.set_exception_handler(self._failed)
 
     def play(self) -> None:
-        """All of it, until everything is handled or the time is up."""
+        """Play the seed until everything is handled or the time is up."""
         with seams(self):
             try:
                 self.loop.run_until_complete(self._play())
@@ -93,7 +93,7 @@ class World:
         watching.cancel()
 
     async def _tell(self) -> None:
-        """The shop and the referrals service publish."""
+        """Publish the history."""
         self.told = history(self.chance, self.chance.randint(25, 50))
         for item in self.told:
             if self.chance.random() < 0.25:
@@ -101,7 +101,7 @@ class World:
             self.broker.append(item.topic, item.key, item.value, item.headers, item.width)
 
     def become_calm(self) -> None:
-        """Nothing goes wrong any more."""
+        """Stop all faults."""
         self.trace.note(self.loop.time(), "world", "calm")
         self.faults.calm = True
         self.broker.up = self.server.up = True
@@ -118,7 +118,7 @@ class World:
         return not left
 
     def left(self) -> list[str]:
-        """What has still to be handled or published."""
+        """The backlogs: unhandled records, unpublished rows and due work."""
         found: list[str] = []
         for service in self.services:
             watch = self.watches[service.name]
@@ -138,7 +138,7 @@ class World:
     # Processes.
 
     def start(self, slot: Slot) -> None:
-        """A new process in a slot."""
+        """Start a process in a slot."""
         if self._is_over:
             return
         slot.lives += 1
@@ -173,7 +173,7 @@ class World:
             self._exited(slot, process, done.result())
 
     def _exited(self, slot: Slot, process: Process, code: int) -> None:
-        """The process ended by itself: 0 only where it was told to."""
+        """Handle the end of a process; only 0 is no violation."""
         if self._is_over or process.state == "dead":
             return
         self.trace.note(self.loop.time(), process.name, f"exits with {code}")
@@ -182,7 +182,7 @@ class World:
         self._end(slot)
 
     def crash(self, process: Process) -> None:
-        """`kill -9`."""
+        """Kill a process."""
         for slot in self.slots:
             if slot.process is process and process.state != "dead":
                 self.trace.note(self.loop.time(), process.name, "is killed")
@@ -257,7 +257,7 @@ class World:
             link.lose(ConnectionResetError("simulated: the server closed the connection"))
 
     def _bury(self) -> None:
-        """Let the tasks of all processes end, now that nothing they do has an effect."""
+        """End the tasks of all processes, without any further effect."""
         for slot in self.slots:
             if slot.process.state != "dead":
                 self._dead.append(slot.process)

@@ -1,4 +1,4 @@
-"""A database broken on purpose, and whole again afterwards."""
+"""A database that is broken on purpose, and restored afterwards."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ from shared.postgres.pool import Connection, Pool
 
 
 class _One:
-    """A pool of the one connection that sees what was broken."""
+    """A pool with the only connection that sees the broken state."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -20,7 +20,7 @@ class _One:
 
 @asynccontextmanager
 async def broken(pool: Pool, statements: str) -> AsyncIterator[Pool]:
-    """The database as some statements leave it; in the end they are undone."""
+    """The database after some statements, which are rolled back at the end of the context."""
     async with pool.acquire() as connection:
         # The isolation that a snapshot asks for: within this transaction, one is a savepoint.
         undone = connection.transaction(isolation="repeatable_read")

@@ -1,4 +1,4 @@
-"""A connection that counts what is asked of it: statements, and the rows that they return."""
+"""A connection that counts statements and returned rows."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -16,14 +16,14 @@ class Counting:
         self.statements = self.rows = 0
 
     async def fetch(self, *arguments: Any) -> Sequence[Any]:
-        """As the connection's, counted."""
+        """Count, and call the connection."""
         found = await self.connection.fetch(*arguments)
         self.statements += 1
         self.rows += len(found)
         return found
 
     async def fetchrow(self, *arguments: Any) -> Any:
-        """As the connection's, counted."""
+        """Count, and call the connection."""
         found = await self.connection.fetchrow(*arguments)
         self.statements += 1
         self.rows += found is not None

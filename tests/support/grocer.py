@@ -1,4 +1,4 @@
-"""What the grocer's year has to come to, computed straight from its files.
+"""The expected results of the grocer's year, computed from its files.
 
 This is the other side of the comparison: it shares no code with the services, the contracts or
 the sample. Amounts are whole ten-thousandths of a dollar, points and tiers follow the default
@@ -50,7 +50,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a household has to stand: points, spend of the last 365 days (in dollars), tier, and each promotion."""
+    """The expected state of a household: points, spend of the last 365 days (in dollars), tier and promotions."""
 
     balance: int
     spend: Decimal
@@ -90,7 +90,7 @@ def _orders(filters: list[tuple[str, str, datetime]] | None) -> tuple[Order, ...
 
 
 def standings(orders: Iterable[Order], today: date = LAST_DAY + timedelta(days=1)) -> dict[str, Standing]:
-    """Where each household with an order stands on `today` (a day of the files), by customer id."""
+    """The expected state of each household with an order on `today` (a day of the files), by customer id."""
     mine: dict[int, list[Order]] = defaultdict(list)
     for order in sorted(orders):
         mine[order.household].append(order)
@@ -98,7 +98,7 @@ def standings(orders: Iterable[Order], today: date = LAST_DAY + timedelta(days=1
 
 
 def moved(moment: datetime, today: date) -> datetime:
-    """When something of the files happened to a system for which `today` is the day after the last basket."""
+    """The instant of a time in the files, for a system on the day after the last basket."""
     return moment.replace(tzinfo=UTC) + (today - timedelta(days=1) - LAST_DAY)
 
 

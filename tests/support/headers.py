@@ -1,4 +1,4 @@
-"""Headers as a record has them, from headers as a producer takes them."""
+"""Converts a producer's headers to those of a record."""
 
 from collections.abc import Iterable
 

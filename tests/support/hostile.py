@@ -1,4 +1,4 @@
-"""Callers who mean harm, for a bounded time: each kind attacks one address, and tells what it was answered.
+"""Hostile callers, for a bounded time: each kind attacks one address, and counts the answers.
 
 Only for servers on this machine that a test has started. A kind opens at most `connections` connections at once and
 ends all of them; it raises nothing, whatever the server does to it. `python -m tests.support.hostile KIND TARGET` does

@@ -25,7 +25,7 @@ _count = itertools.count()
 
 @contextmanager
 def server(folder: Path) -> Iterator[str]:
-    """The URL of this process's server, which ends with the session."""
+    """The URL of a new server, which ends with the context."""
     postgres = Postgres(folder / "postgres", settings=SETTINGS)
     postgres.start()
     try:
@@ -71,7 +71,7 @@ async def empty_database(url: str) -> str:
 
 @asynccontextmanager
 async def database(url: str, service: str, max_size: int = 8) -> AsyncIterator[Pool]:
-    """A pool on a new database, dropped in the end."""
+    """A pool on a new database, dropped at the end of the context."""
     fresh = await make_database(url, service)
     try:
         async with await open_pool(fresh, application="wafa-test", max_size=max_size) as pool:

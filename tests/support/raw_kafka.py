@@ -1,4 +1,4 @@
-"""Record batches written byte by byte, and a producer that sends whatever bytes it is given.
+"""Writes record batches byte by byte, and sends any bytes to a broker.
 
 Ordinary clients refuse to write a header name that is not UTF-8, a lying length or a control batch. Everything here
 has a default that is right, and an argument that makes it wrong.
@@ -22,7 +22,7 @@ Header = tuple[bytes, bytes | None]
 
 
 def varint(value: int) -> bytes:
-    """A signed integer of up to 64 bits in Kafka's variable length."""
+    """A signed integer of up to 64 bits in Kafka's variable-length encoding."""
     left = ((value << 1) ^ (value >> 63)) & 0xFFFF_FFFF_FFFF_FFFF
     made = bytearray()
     while left > 0x7F:
@@ -33,7 +33,7 @@ def varint(value: int) -> bytes:
 
 
 def sized(content: bytes | None) -> bytes:
-    """Bytes with their length before them; None has the length -1."""
+    """Bytes prefixed with their length; None has the length -1."""
     return varint(-1) if content is None else varint(len(content)) + content
 
 
@@ -74,7 +74,7 @@ COMPRESS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """The fields of a batch besides its records; None is what would be right."""
+    """The header fields of a batch; None stands for the correct value."""
 
     base_offset: int = 0
     length: int | None = None
@@ -97,7 +97,7 @@ class Batch:
         return self.around(compress(b"".join(held)), len(held))
 
     def around(self, payload: bytes, count: int) -> bytes:
-        """The batch around bytes that stand where its records are, compressed or not, and of so many records."""
+        """A batch with the given bytes as its records, compressed or not, and a record count."""
         last = count - 1 if self.last_delta is None else self.last_delta
         checked = struct.pack(
             ">hiqqqhii",
@@ -117,7 +117,7 @@ class Batch:
 
 
 class Refused(IntEnum):
-    """Answers of a broker to a batch that it does not take."""
+    """Error codes of a broker that refuses a batch."""
 
     NONE = 0
     CORRUPT_MESSAGE = 2
@@ -132,7 +132,7 @@ class Refused(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the broker says to a batch: an error code (0: it is written) with its words, or the first offset."""
+    """The broker's answer to a batch: an error code (0: written) and message, or the first offset."""
 
     error: int
     offset: int
@@ -156,7 +156,7 @@ class RawProducer:
         return cls(*await asyncio.open_connection(host, int(port)))
 
     async def produce(self, topic: str, partition: int, batch: bytes) -> Answer:
-        """Write a batch, or whatever the bytes are, and wait until every replica has it.
+        """Write a batch, or any bytes, and wait until every replica has it.
 
         Raises:
             asyncio.IncompleteReadError: the broker closed the connection instead of an answer.

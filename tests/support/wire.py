@@ -1,4 +1,4 @@
-"""Services on their databases without a broker: what one announces is delivered to the next, as the relay would."""
+"""Services on databases without a broker: the events of one are delivered to the next."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ BATCH = 500
 
 
 def events(published: Iterable[CloudEvent]) -> Iterator[Event]:
-    """What a worker decodes from what a backend published."""
+    """Decode a backend's events as a worker does."""
     for number, item in enumerate(published):
         record = Record(item.topic, 0, number, item.key, item.value(), in_bytes(HEADERS), datetime.now(UTC))
         event = decode(record, frozenset(TYPES))
@@ -27,7 +27,7 @@ def events(published: Iterable[CloudEvent]) -> Iterator[Event]:
 
 
 async def deliver(pool: Pool, handle: Handle, source: Iterable[Event]) -> None:
-    """Deliver events in batches, as a worker does; none may be refused."""
+    """Deliver events in batches as a worker does; none may be refused."""
     delivery = Delivery(pool, Group("test", "wire"), handle)
     waiting = iter(source)
     while batch := list(islice(waiting, BATCH)):
@@ -36,7 +36,7 @@ async def deliver(pool: Pool, handle: Handle, source: Iterable[Event]) -> None:
 
 
 async def announced(pool: Pool, types: Sequence[str]) -> list[Event]:
-    """Take what a service announced, as events of the given types; the others are dropped."""
+    """Take a service's events of the given types from its outbox; others are dropped."""
     rows = await pool.fetch("WITH taken AS (DELETE FROM outbox RETURNING *) SELECT * FROM taken ORDER BY id")
     headers = in_bytes(HEADERS)
     records = [Record(row["topic"], 0, row["id"], row["key"], row["value"], headers, datetime.now(UTC)) for row in rows]

@@ -26,7 +26,7 @@ def checks(evidence: Evidence, oracle: Oracle, items: Sequence[Item]) -> Iterato
 
 
 def _named(evidence: Evidence, service: str, wanted: Collection[UUID]) -> dict[UUID, str]:
-    """Events by their names in the inbox, in words."""
+    """Descriptions of events by their inbox digest."""
     named: dict[UUID, str] = {}
     for topic in progress.spec(service).topics if wanted else ():
         for event in evidence.log.events(topic):

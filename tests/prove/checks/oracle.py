@@ -1,4 +1,4 @@
-"""Everything that the replays come to, of all customers."""
+"""The expected state of all customers, from the replays."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -33,7 +33,7 @@ _ORDERS: Final = frozenset({"shop.purchase.completed.v1", "shop.purchase.refunde
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known after a run: the log, the API's answers, and what the services hold."""
+    """The inputs of the checks: the log, the API's answers, and the services' databases."""
 
     services: Sequence[str]
     log: Log
@@ -43,12 +43,12 @@ class Evidence:
     customers: Sequence[str]
     advocates: Sequence[str]
     poisoned: frozenset[tuple[str, int, int]] = frozenset()
-    """Topic, partition and offset of records that were written so that nobody can read them."""
+    """Topic, partition and offset of records that are unreadable on purpose."""
 
 
 @dataclass(slots=True)
 class Oracle:
-    """By customer what has to be; by service what is taken (its inbox) and what is refused."""
+    """Expected state by customer; expected inbox and refusals by service."""
 
     points: dict[str, PointsReplayed] = field(default_factory=dict)
     tiers: dict[str, TiersReplayed] = field(default_factory=dict)
@@ -57,10 +57,10 @@ class Oracle:
     taken: dict[str, set[UUID]] = field(default_factory=lambda: defaultdict(set))
     refused: dict[str, list[Refusal]] = field(default_factory=lambda: defaultdict(list))
     unwritten: list[str] = field(default_factory=list)
-    """Keys of acknowledged writes that no statement has."""
+    """Keys of acknowledged writes that are in no statement."""
 
     def note(self, service: str, taken: Seen, refused: Sequence[Refusal]) -> None:
-        """Note what a service has to have taken and refused of a customer."""
+        """Add a customer's expected inbox and refusals of a service."""
         self.taken[service] |= taken.names
         self.refused[service] += refused
 
@@ -85,7 +85,7 @@ def _messages(oracle: Oracle, evidence: Evidence) -> None:
 
 
 def _known(evidence: Evidence) -> set[str]:
-    """Everybody of whom the log tells."""
+    """All customers in the log."""
     return {event.customer_id for topic in topics.SHOP for event in evidence.log.events(topic)}
 
 
@@ -114,7 +114,7 @@ def _own(refused: Sequence[Refusal], customer: str) -> list[Refusal]:
 
 
 def _of_friends(events: Sequence[Event]) -> Mapping[str, Mapping[str, list[Event]]]:
-    """Events of referrals by friend and advocate: each advocate's are a log of its own."""
+    """Referral events by friend and advocate; each advocate's events are ordered among themselves."""
     found: defaultdict[str, defaultdict[str, list[Event]]] = defaultdict(lambda: defaultdict(list))
     for event in events:
         data: Any = event.data
@@ -151,7 +151,7 @@ def _erasures(evidence: Evidence) -> Mapping[str, Sequence[Event]]:
 
 
 def _too_late(evidence: Evidence, codes: Mapping[str, str], erased: Collection[str]) -> frozenset[Place]:
-    """The sign-ups that came with the code of an erased advocate and were refused: which came first, no log tells."""
+    """Sign-ups with the code of an erased advocate that were refused: the log has no order of the two."""
     refused = {item.place for item in evidence.found.dead["referrals"] if item.reason == Reason.UNKNOWN_CODE}
     found: set[Place] = set()
     for event in evidence.log.events(topics.REFERRALS):

@@ -1,4 +1,4 @@
-"""4. What was committed to an outbox reached Kafka, in order per customer; and nothing else did."""
+"""4. Every committed outbox row reached Kafka, in order per customer, and nothing else did."""
 
 from collections.abc import Iterator, Sequence
 
@@ -33,7 +33,7 @@ _UNTOLD_KINDS = frozenset({"held", "released"})
 
 
 def repeats(evidence: Evidence) -> int:
-    """How many records Wafa published again: at least once is what is promised."""
+    """Number of records that relays published more than once."""
     found = 0
     for topic in TOPICS.values():
         values = [item.record.value for item in evidence.log.by_topic.get(topic, ()) if _is_ours(item.record)]
@@ -69,7 +69,7 @@ def _disorder(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[
 
 
 def _untold(evidence: Evidence) -> Iterator[str]:
-    """Transactions that moved points for the world outside, without an event on Kafka; and a second event of one."""
+    """Transactions without their event on Kafka, and transactions with two."""
     told: dict[str, set[str]] = {}
     for our in _ours(evidence.log):
         event = from_json(our.value or b"")

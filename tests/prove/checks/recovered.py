@@ -1,4 +1,4 @@
-"""6. Every planned fault took effect, and after each the services went on by themselves."""
+"""6. Every planned fault took effect, and the services recovered from each without a person."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

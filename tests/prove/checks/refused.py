@@ -1,4 +1,4 @@
-"""5. Dead letters are the malformed records and what rules refuse, exactly; messages: one per event and channel."""
+"""5. Dead letters are exactly the malformed and the refused records; there is one message per event and channel."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -47,7 +47,7 @@ def _misread(evidence: Evidence, items: Sequence[Item]) -> Iterator[str]:
 
 
 def _due(evidence: Evidence, oracle: Oracle, service: str) -> Iterator[Letter]:
-    """What a service has to refuse: malformed records of its topics and types, and what its rules refuse."""
+    """Expected dead letters of a service: malformed records of its topics and types, and what its rules refuse."""
     spec = progress.spec(service)
     for topic in spec.topics:
         for item in evidence.log.by_topic.get(topic, ()):

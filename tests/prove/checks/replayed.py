@@ -1,4 +1,4 @@
-"""3. Balances, tiers and referrals are those of the replay; limits of the program hold as totals."""
+"""3. Balances, tiers and referrals equal the replay; the program's limits hold in total."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def _tiers(evidence: Evidence, oracle: Oracle) -> Iterator[str]:
 
 
 def _known_tiers(evidence: Evidence) -> Iterator[str]:
-    """What points was told may begin with the tier that went on: such an entry is no change."""
+    """Drop a first entry of points' timeline that only continues a tier."""
     for customer in {*evidence.found.timelines, *evidence.found.points.tiers}:
         known = _changes(evidence.found.points.tiers.get(customer, ()), evidence.found.tier_program.first.id)
         there = list(evidence.found.timelines.get(customer, ()))
@@ -75,7 +75,7 @@ def _referrals(evidence: Evidence, oracle: Oracle) -> Iterator[str]:
 
 
 def _limit(evidence: Evidence, rule: str) -> Check:
-    """All that was asked for was given until the limit was used up, and nothing beyond it."""
+    """Awards were given in full until the limit was used up, and none after that."""
     cuts = [
         found[rule] for origins in evidence.found.points.cuts.values() for found in origins.values() if rule in found
     ]

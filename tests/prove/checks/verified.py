@@ -11,11 +11,11 @@ from tests.prove.checks.check import Check, check
 
 _SECONDS: Final = 300
 _SAMPLES: Final = {"points": 1_000_000, "tiers": 1_000_000, "referrals": 1_000_000, "notifications": 20_000}
-"""How much is judged anew: all of it, but for mails, which have to be rendered."""
+"""Sample sizes: everything, but fewer mails, since they have to be rendered."""
 
 
 async def checks(env: Mapping[str, str], services: Sequence[str]) -> list[Check]:
-    """The checks of this group; `env` leads to the databases."""
+    """The checks of this group; `env` has the URLs of the databases."""
     done = await asyncio.gather(*(asyncio.to_thread(_verify, env, service) for service in services))
     return [
         check(2, f"verify of {service}", _lines(item), _wrong(item))

@@ -1,4 +1,4 @@
-"""Acknowledged API writes, put into a replayed customer's books: what was asked for and answered, and nothing else."""
+"""Applies acknowledged API writes to a replayed customer's books."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,12 +22,12 @@ _NOBODY = Cause("api", "api")
 
 @dataclass(slots=True)
 class Acts:
-    """A customer's acknowledged writes; `applied` are the keys of those that the ledger has."""
+    """A customer's acknowledged writes; `applied` has the keys of those in the ledger."""
 
     adjustments: dict[str, Write] = field(default_factory=dict)
     """By reason, which the statement has as its note until the customer is erased, and by transaction."""
     redemptions: dict[str, Write] = field(default_factory=dict)
-    """By id; and so holds, captures, releases and cancellations."""
+    """By id, like holds, captures, releases and cancellations."""
     holds: dict[str, Write] = field(default_factory=dict)
     captures: dict[str, Write] = field(default_factory=dict)
     releases: dict[str, Write] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Acts:
 
     @classmethod
     def of(cls, writes: Sequence[Write]) -> "Acts":
-        """The acknowledged ones of a customer's writes."""
+        """The acknowledged writes of a customer."""
         acts = cls()
         for write in writes:
             if write.done:
@@ -72,7 +72,7 @@ class Acts:
         _book(books, postings.adjust(account, write.body["points"], lots, _why(books), books.ids))
 
     def redeem(self, books: Books, customer: str, redemption: str) -> None:
-        """Points spent."""
+        """A redemption."""
         write = self._take(self.redemptions.get(redemption), f"redemption {redemption}")
         account, lots = books.state.accounts[customer], books.lots_of(customer).values()
         made = postings.redeem(account, write.answer["points"], lots, _why(books), books.ids)
@@ -82,14 +82,14 @@ class Acts:
         _book(books, made)
 
     def cancel(self, books: Books, customer: str, redemption: str) -> None:
-        """Spent points given back; no lot of a run is old enough to need a new date."""
+        """A cancellation; no lot of a run is old enough to need a new expiry."""
         self._take(self.cancellations.get(redemption), f"cancellation of {redemption}")
         lots = books.lots_of(customer)
         portions = _portions(lots, self._spent[redemption])
         _book(books, postings.restore(books.state.accounts[customer], portions, _why(books), books.ids))
 
     def hold(self, books: Books, customer: str, hold_id: str) -> None:
-        """Points reserved."""
+        """A hold."""
         write = self._take(self.holds.get(hold_id), f"hold {hold_id}")
         account, lots = books.state.accounts[customer], books.lots_of(customer).values()
         made = postings.hold(account, write.answer["points"], lots, _why(books), books.ids)
@@ -104,7 +104,7 @@ class Acts:
         apply_due(books, [customer])
 
     def capture(self, books: Books, customer: str, hold_id: str) -> None:
-        """What is held spent, in whole or in part; the rest is given back."""
+        """A capture, in whole or in part; the rest is released."""
         write = self._take(self.captures.get(hold_id), f"capture of {hold_id}")
         hold = self._open(books, customer, hold_id)
         wanted: int = write.answer["captured"]
@@ -125,18 +125,18 @@ class Acts:
         apply_due(books, [customer])
 
     def release(self, books: Books, customer: str, hold_id: str) -> None:
-        """What is held given back."""
+        """A release."""
         self._take(self.releases.get(hold_id), f"release of {hold_id}")
         _release(books, self._open(books, customer, hold_id), "released")
         apply_due(books, [customer])
 
     def is_open(self, books: Books, customer: str, hold_id: str) -> bool:
-        """Whether a hold is there and neither captured, released nor over."""
+        """Whether a hold is open."""
         hold = books.state.holds.get(customer, {}).get(UUID(hold_id))
         return hold is not None and hold.state == maturity.OPEN
 
     def missing(self) -> list[str]:
-        """The keys of acknowledged writes that the ledger does not have; a release of a hold that is over has none."""
+        """Keys of acknowledged writes that are not in the ledger; the release of an expired hold has no entry."""
         needed = (self.adjustments, self.redemptions, self.holds, self.captures, self.cancellations)
         return sorted({write.key for kind in needed for write in kind.values()} - self.applied)
 

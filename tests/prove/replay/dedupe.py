@@ -1,4 +1,4 @@
-"""What has an effect of what comes: an event once, unless it was refused."""
+"""Deduplicates events as the inbox does: once, unless refused."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,12 +10,12 @@ from shared.messaging.inbox import digest
 
 @dataclass(slots=True)
 class Seen:
-    """The names of events that were taken."""
+    """Digests of applied events."""
 
     names: set[UUID] = field(default_factory=set)
 
     def is_new(self, event: Event) -> bool:
-        """Whether an event was not taken before; it is from now on."""
+        """Whether an event is new; it counts as applied afterwards."""
         name = digest(event)
         if name in self.names:
             return False
@@ -23,9 +23,9 @@ class Seen:
         return True
 
     def forget(self, events: Iterable[Event]) -> None:
-        """Let refused events go: what comes again of them is judged again."""
+        """Remove refused events, whose repeats are judged again."""
         self.names.difference_update(map(digest, events))
 
     def new_ones(self, events: Iterable[Event]) -> Iterator[Event]:
-        """The events that are new, one after another."""
+        """The new events among events."""
         return (event for event in events if self.is_new(event))

@@ -1,4 +1,4 @@
-"""Messages, replayed: what each customer has to have been told, once on each channel."""
+"""Replays messages: those that each customer has to have, one per channel."""
 
 from collections import defaultdict
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""One customer's points, replayed: the log of each topic, the acknowledged writes, and time."""
+"""Replays a customer's points: the log of each topic, the acknowledged writes, and time."""
 
 import itertools
 from collections import Counter, deque
@@ -43,13 +43,13 @@ _NAMED: Final = (
 
 
 def newcomer(customer: str) -> Account:
-    """Nothing is known of a customer."""
+    """The account of a customer without history."""
     return Account(customer, 0, 0, 0, 0, 0, 0, 0, 0, _SINCE)
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a customer's replay starts from; `cuts` is what was left to them of limits that all share, by origin."""
+    """The inputs of a customer's replay; `cuts` are the cuts by shared limits, by origin."""
 
     customer: str
     queues: Mapping[str, Sequence[Event]]
@@ -61,7 +61,7 @@ class Given:
 
 @dataclass(slots=True)
 class Replayed:
-    """What came of it: the lines, what rules refused, and the first thing that is wrong (None: nothing)."""
+    """The result: the lines, the refusals, and the first difference (None: no difference)."""
 
     account: Account
     lines: list[Line]
@@ -71,7 +71,7 @@ class Replayed:
 
 
 class Replay:
-    """A customer's books, from nothing."""
+    """Builds a customer's books from nothing."""
 
     def __init__(self, given: Given) -> None:
         self._given = given
@@ -87,7 +87,7 @@ class Replay:
         self._seen = Seen()
 
     def run(self, as_of: datetime) -> Replayed:
-        """Replay all of it, and let time pass to an instant."""
+        """Replay everything, and let time pass to an instant."""
         orders = sum(
             isinstance(event.data, PurchaseCompleted) for event in self._given.queues.get(topics.PURCHASES, ())
         )
@@ -99,7 +99,7 @@ class Replay:
         return Replayed(self._state.accounts[self._customer], self._lines, self._refused, self._seen, wrong)
 
     def _by_order(self) -> str | None:
-        """Compare what each order came to.
+        """Compare the points of each order.
 
         A new timeline of so many orders is settled in several transactions. Other events come between them, so the
         log fixes neither the order of the lines nor their number, only their sums.
@@ -136,7 +136,7 @@ class Replay:
         return None
 
     def _step(self, entry: Entry) -> None:
-        """Do what a line says was done."""
+        """Apply the cause of a line."""
         if entry.cause in self._where:
             self._reach(entry, entry.cause)
             return
@@ -151,7 +151,7 @@ class Replay:
         self._note(books)
 
     def _act(self, books: Books, entry: Entry) -> None:
-        """Put in the API write that a line is of; nothing where it is of none."""
+        """Apply the API write of a line, if it has one."""
         acts, customer, reason = self._given.writes, self._customer, entry.reason
         match entry.line.kind, reason["kind"]:
             case "adjusted", _:
@@ -177,7 +177,7 @@ class Replay:
         return None
 
     def _reach(self, entry: Entry, cause: str | None) -> None:
-        """Apply the topic's events up to and with the cause; what was applied before stays so."""
+        """Apply the topic's events up to and including the cause, except those applied before."""
         queue = self._queues.get(self._where.get(cause or "", ""), deque())
         if not any(event.id == cause for event in queue):
             return
@@ -202,7 +202,7 @@ class Replay:
         return standing_before(self._state.timelines.get(self._customer, ()), event.time)
 
     def _rest(self) -> None:
-        """Apply what left no line."""
+        """Apply the events without a line."""
         for queue in self._queues.values():
             while queue:
                 self._apply(queue.popleft())
@@ -222,7 +222,7 @@ class Replay:
         self._note(books)
 
     def _hand_over_cuts(self, event: Event) -> None:
-        """Let limits of the whole program leave what they left."""
+        """Set the uses of shared limits so that they cut as recorded."""
         rules = self._given.rules.in_force(event.time)
         told = told_by(event)
         on = "purchase" if isinstance(event.data, PurchaseCompleted) else told[0] if told else None

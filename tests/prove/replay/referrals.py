@@ -1,4 +1,4 @@
-"""Referrals, replayed: the outcome has to be that of some interleaving of a friend's purchases and sign-ups."""
+"""Replays referrals: the outcome has to be that of some interleaving of a friend's purchases and sign-ups."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """Every outcome that some interleaving has, and what is refused in each of them."""
+    """The outcomes of all interleavings, and what every interleaving refuses."""
 
     outcomes: frozenset[Outcome]
     refused: Sequence[Refusal]
@@ -42,7 +42,7 @@ class Replayed:
 
 
 def told(referral: Referral) -> tuple[object, ...]:
-    """What is compared of a referral."""
+    """The compared fields of a referral."""
     return (
         str(referral.referral_id),
         referral.advocate_id,
@@ -99,7 +99,7 @@ def _admitted(seen: Seen, events: Sequence[Event]) -> tuple[list[Event], list[Re
 
 
 Standing = frozenset[Referral]
-"""How the referrals of a friend stand, part of the way."""
+"""The state of a friend's referrals within a replay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def outcomes(terms: Terms, orders: Sequence[Event], joined: Sequence[Event]) -> 
     """
     known = _Orders()
     after: list[set[Standing]] = [{frozenset()}, *(set[Standing]() for _ in joined)]
-    """By the number of sign-ups that are handled."""
+    """By the number of handled sign-ups."""
     for event in (None, *orders):
         if event is not None:
             after = [{_step(terms, standing, event, known) for standing in ways} for ways in after]

@@ -1,4 +1,4 @@
-"""A customer's statement: what its lines say, and what the replay says that they have to say."""
+"""A customer's statement: lines of the ledger, and lines of the replay to compare them with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from services.points.rules.ledger.transactions import Transaction
 
 
 class Line(NamedTuple):
-    """What a transaction did, and the balances after it."""
+    """The effect of a transaction, and the balances after it."""
 
     kind: str
     points: int
@@ -30,7 +30,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line as it stands in the ledger, with what tells its cause."""
+    """A line of the ledger, with the fields that identify its cause."""
 
     id: str
     sequence: int
@@ -40,4 +40,4 @@ class Entry:
     occurred_at: datetime
     recorded_at: datetime
     cause: str | None
-    """The id of the event (or request) that it was published with; None where it was not."""
+    """The id of the event or request that caused it; None where it was not published."""

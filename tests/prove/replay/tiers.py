@@ -1,4 +1,4 @@
-"""Tiers, replayed: a function of the set of a customer's events."""
+"""Replays tiers: a function of the set of a customer's events."""
 
 from collections import defaultdict
 from collections.abc import Sequence
