@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from services.points.rules.program.awards import Fixed, Multiplier, PerAmount
 from services.points.rules.program.conditions.condition import LineFilter, Terms, Test
 from services.points.rules.program.document import Limit, Rule
-from services.points.rules.program.facts import BasketLine
+from services.points.rules.program.facts import Basket, BasketLine, Facts
 from shared.contracts.values import UNITS, units
 
 TIER: Final = "tier:extra"
@@ -91,7 +91,7 @@ def _compile(rule: Rule, terms: Terms) -> CompiledRule:
         if line_filter is not None:
             line_filters.append((condition.kind, line_filter))
         else:
-            tests.append((condition.kind, condition.test(terms)))
+            tests.append((condition.kind, condition.test(terms) if condition.suits(rule.on) else _never))
     award = rule.award
     return CompiledRule(
         id=rule.id,
@@ -104,3 +104,8 @@ def _compile(rule: Rule, terms: Terms) -> CompiledRule:
         limits=rule.limits,
         written=rule,
     )
+
+
+def _never(_facts: Facts, _basket: Basket) -> bool:
+    """The test of a condition on an event that lacks what it looks at."""
+    return False

@@ -48,7 +48,7 @@ class Condition(Part):
     """A condition of a rule. What a kind does not override suits a condition that any event can satisfy."""
 
     events: ClassVar[Sequence[On]] = EVENTS
-    """The events that have what the condition looks at; it never holds on others."""
+    """The events that have what the condition looks at; on others it never holds, and `test` is not called."""
     looks_at: ClassVar[LooksAt] = "event"
     """What decides whether it holds; `local time` is the time of day or the weekday in the program's time zone."""
     subject: ClassVar[str] = ""

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from services.points.rules.program.conditions.condition import LineFilter, Terms, Test, ValueIn
+from services.points.rules.program.conditions.condition import LineFilter, ValueIn
 
 
 class CategoryIn(ValueIn):
@@ -14,9 +14,6 @@ class CategoryIn(ValueIn):
     noun = "category"
 
     kind: Literal["category_in"]
-
-    def test(self, terms: Terms) -> Test:
-        return lambda _facts, _basket: False  # only order lines have a category
 
     def line_filter(self) -> LineFilter:
         values = frozenset(self.values)
