@@ -1,4 +1,4 @@
-"""Which events notifications handles, and its jobs."""
+"""The events that notifications subscribes to, and its jobs."""
 
 from datetime import timedelta
 from functools import partial
@@ -7,12 +7,11 @@ from zoneinfo import ZoneInfo
 from services.notifications import handlers
 from services.notifications.mail import Server
 from services.notifications.rendering import Templates
-from services.notifications.rules import notice
+from services.notifications.rules import notice, profile
 from services.notifications.sending import Sender
 from services.notifications.settings import Settings
 from services.notifications.store import mails, messages
-from shared.contracts import topics
-from shared.messaging.worker import DueWork, Job, Subscription, WorkerSpec
+from shared.messaging.worker import DueWork, Job, WorkerSpec, subscriptions
 
 
 def spec(settings: Settings) -> WorkerSpec:
@@ -20,15 +19,7 @@ def spec(settings: Settings) -> WorkerSpec:
     templates = Templates(settings.program, ZoneInfo(settings.time_zone))
     return WorkerSpec(
         service=settings.service,
-        subscriptions=(
-            Subscription(
-                topics.CUSTOMERS,
-                frozenset({notice.REGISTERED, "shop.customer.updated.v1", "shop.customer.erased.v1"}),
-            ),
-            Subscription(topics.POINTS, frozenset({notice.EARNED, notice.REVERSED})),
-            Subscription(topics.TIERS, frozenset({notice.PROMOTED})),
-            Subscription(topics.LOYALTY_REFERRALS, frozenset({notice.APPROVED})),
-        ),
+        subscriptions=subscriptions(notice.TYPES | profile.TYPES),
         handle=partial(handlers.handle, templates),
         erase=messages.erase,
         due_work=(DueWork("mails to send", mails.count_due),),

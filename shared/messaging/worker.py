@@ -6,7 +6,7 @@ Its `Platform` (host, clock, exit) can be exchanged: the simulation runs the sam
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from shared import telemetry
+from shared.contracts.registry import TYPES
 from shared.http import idempotency
 from shared.messaging import dead_letters, deadline, erasure, inbox, outbox, waiting
 from shared.messaging.apart import Apart
@@ -47,6 +48,14 @@ class Subscription:
 
     topic: str
     types: frozenset[str]
+
+
+def subscriptions(types: Iterable[str]) -> tuple[Subscription, ...]:
+    """Subscriptions to event types, by the topics that the contract gives them."""
+    by_topic: dict[str, set[str]] = {}
+    for type_ in sorted(types):
+        by_topic.setdefault(TYPES[type_].topic, set()).add(type_)
+    return tuple(Subscription(topic, frozenset(names)) for topic, names in by_topic.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""What is known of a customer, what they are told, and whether a mail may go out. No I/O, no clock."""
+"""Pure decisions: the customer's profile, the notices of an event, and whether a mail may be sent."""

@@ -1,4 +1,4 @@
-"""Whether a mail may go out: judged when it is made, and again each time it is to be sent."""
+"""Whether a mail may be sent: decided when it is created, and again before each attempt to send it."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from services.notifications.rules.notice import Channel, Kind
 from services.notifications.rules.profile import Profile
 
 OLDEST: Final = timedelta(days=2)
-"""How old what a mail tells may be: a backfill or a long outage must not flood mailboxes."""
+"""Maximum age of the news in a mail: a backfill or a long outage must not flood mailboxes."""
 
 PATIENCE: Final = timedelta(minutes=10)
 """How long a mail waits for the customer's profile."""
@@ -29,22 +29,22 @@ class Reason(StrEnum):
     BAD_ADDRESS = "bad_address"
     NO_CONSENT = "no_consent"
     REJECTED = "rejected"
-    """The mail server refused it for good."""
+    """The mail server rejected it permanently."""
     GIVEN_UP = "given_up"
-    """The mail server put it off too often."""
+    """The mail server deferred it too often."""
     TEMPLATE_FAILED = "template_failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """It may go to this address."""
+    """The mail may be sent to this address."""
 
     address: str
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """It waits, until then at most."""
+    """The mail waits, at most until this instant."""
 
     until: datetime
     reason: Reason
@@ -52,7 +52,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """It is never sent."""
+    """The mail is never sent."""
 
     reason: Reason
 
@@ -60,12 +60,12 @@ class Skip:
 Verdict = Send | Hold | Skip
 
 
-def judge(kind: Kind, occurred_at: datetime, made_at: datetime, profile: Profile, now: datetime) -> Verdict:
-    """Whether a mail about what happened at `occurred_at`, made at `made_at`, may go out now."""
+def judge(kind: Kind, occurred_at: datetime, created_at: datetime, profile: Profile, now: datetime) -> Verdict:
+    """Decide whether a mail about an event at `occurred_at`, created at `created_at`, may be sent now."""
     if now - occurred_at > OLDEST:
         return Skip(Reason.TOO_OLD)
     if not profile.is_known:
-        until = made_at + PATIENCE
+        until = created_at + PATIENCE
         return Hold(until, Reason.NO_PROFILE) if now < until else Skip(Reason.NO_PROFILE)
     if not profile.email:
         return Skip(Reason.NO_ADDRESS)
@@ -76,9 +76,9 @@ def judge(kind: Kind, occurred_at: datetime, made_at: datetime, profile: Profile
 
 
 def mailbox(text: str) -> str | None:
-    """The address to send to, with its domain as DNS has it; None when the text is no address."""
+    """The address to send to, with the domain in its DNS form; None if the text is not an address."""
     try:
-        # Only the syntax is judged here. The reserved domain .test may pass: its server is asked like any other.
+        # Only the syntax is checked. The reserved domain .test is allowed: its server decides, as for any other.
         valid = validate_email(text, check_deliverability=False, test_environment=True)
     except EmailNotValidError:
         return None
@@ -86,9 +86,9 @@ def mailbox(text: str) -> str | None:
 
 
 def next_attempt(attempts: int, now: datetime, jitter: float) -> datetime:
-    """When to try again after that many attempts: each pause twice the last, spread by `jitter` (0 to 1).
+    """When to try again after `attempts` attempts: exponential backoff, spread by `jitter` (0 to 1).
 
-    Between half of the pause and all of it, so that mails put off together do not come back together.
+    The pause is between half of the backoff and all of it, so that mails deferred together are not retried together.
     """
     pause = min(FIRST_RETRY * 2 ** min(attempts - 1, 16), LONGEST_RETRY)
     return now + pause * (0.5 + jitter / 2)

@@ -1,27 +1,20 @@
-"""What customers are told, and when: from events to notices."""
+"""From events to notices: which events trigger a message, and the facts of each message."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 
 from shared.contracts.envelope import Cause, Event
 from shared.contracts.loyalty import PointsMoved, ReferralChanged, TierChanged
-from shared.contracts.shop import CustomerRegistered
 from shared.contracts.values import format_instant
-
-EARNED: Final = "loyalty.points.earned.v1"
-REVERSED: Final = "loyalty.points.reversed.v1"
-PROMOTED: Final = "loyalty.tier.promoted.v1"
-APPROVED: Final = "loyalty.referral.approved.v1"
-REGISTERED: Final = "shop.customer.registered.v1"
 
 Fact = str | int | None
 
 
 class Trigger(StrEnum):
-    """What a message is about; its templates have the same name."""
+    """What triggers a message; its templates have the same name."""
 
     WELCOME = "welcome"
     POINTS_EARNED = "points_earned"
@@ -31,7 +24,7 @@ class Trigger(StrEnum):
 
 
 class Channel(StrEnum):
-    """How a message reaches a customer."""
+    """A channel on which a message is sent."""
 
     IN_APP = "in_app"
     EMAIL = "email"
@@ -41,17 +34,17 @@ class Kind(StrEnum):
     """Whether a message needs the customer's consent."""
 
     TRANSACTIONAL = "transactional"
-    """Follows from what the customer did or is owed."""
+    """Needs no consent: it follows from what the customer did."""
     MARKETING = "marketing"
     """Needs consent on its channel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that a customer is told once on each channel.
+    """A notice to a customer, sent once on each channel.
 
-    `occasion` names it among the customer's notices of the same trigger; `facts` is what its
-    templates may speak of (JSON values, instants in RFC 3339).
+    `occasion` identifies it among the customer's notices with the same trigger. `facts` are the values that its
+    templates can use: JSON values, instants in RFC 3339.
     """
 
     customer_id: str
@@ -63,31 +56,24 @@ class Notice:
     kind: Kind = Kind.TRANSACTIONAL
 
 
-def notices(event: Event) -> Iterator[Notice]:
-    """Whom an event makes us tell what; most events tell nobody anything."""
-    match event.type, event.data:
-        case (type_, CustomerRegistered()) if type_ == REGISTERED:
-            yield _notice(event, Trigger.WELCOME, "registration", {})
-        case (type_, PointsMoved() as moved) if type_ == EARNED and moved.reason.kind != "referral":
-            yield _notice(event, Trigger.POINTS_EARNED, f"transaction/{moved.transaction_id}", _earned(event, moved))
-        case (type_, PointsMoved() as moved) if type_ == REVERSED:
-            yield _notice(event, Trigger.POINTS_TAKEN_BACK, f"transaction/{moved.transaction_id}", _reversed(moved))
-        case (type_, TierChanged() as tier) if type_ == PROMOTED:
-            occasion = f"tier/{tier.to}/{format_instant(tier.effective_at)}"
-            yield _notice(event, Trigger.TIER_REACHED, occasion, _promoted(tier))
-        case (type_, ReferralChanged() as referral) if type_ == APPROVED:
-            yield from _approved(event, referral)
-        case _:
-            return
+def notices(event: Event) -> Iterable[Notice]:
+    """The notices that an event triggers; none for most events."""
+    trigger = _TRIGGERS.get(event.type)
+    return () if trigger is None else trigger(event)
 
 
-def _notice(
-    event: Event, trigger: Trigger, occasion: str, facts: Mapping[str, Fact], customer_id: str | None = None
-) -> Notice:
-    return Notice(customer_id or event.customer_id, trigger, occasion, facts, event.time, Cause.of(event))
+def _notice(event: Event, trigger: Trigger, occasion: str, facts: Mapping[str, Fact]) -> Notice:
+    return Notice(event.customer_id, trigger, occasion, facts, event.time, Cause.of(event))
 
 
-def _earned(event: Event, moved: PointsMoved) -> Mapping[str, Fact]:
+def _welcome(event: Event) -> Iterable[Notice]:
+    return (_notice(event, Trigger.WELCOME, "registration", {}),)
+
+
+def _points_earned(event: Event) -> Iterable[Notice]:
+    moved = cast("PointsMoved", event.data)
+    if moved.reason.kind == "referral":
+        return ()  # the message about the referral has these points
     has_date = moved.activates_at is not None and moved.activates_at > event.time
     facts = {
         "points": moved.points,
@@ -104,14 +90,15 @@ def _earned(event: Event, moved: PointsMoved) -> Mapping[str, Fact]:
         "repaid": moved.repaid_points,
         "debt": moved.balance.debt,
     }
-    told = {name: points for name, points in parts.items() if points is not None}
-    return complete(Trigger.POINTS_EARNED, facts | told)
+    facts |= {name: points for name, points in parts.items() if points is not None}
+    trigger, occasion = Trigger.POINTS_EARNED, f"transaction/{moved.transaction_id}"
+    return (_notice(event, trigger, occasion, complete(trigger, facts)),)
 
 
 def complete(trigger: Trigger, facts: Mapping[str, Fact]) -> Mapping[str, Fact]:
-    """The facts of a notice, with those that its event, or the version that stored it, did not have yet.
+    """The facts with defaults for those that are missing in older events and in facts stored by older releases.
 
-    Where an event has a date and does not say how many points have it, all of them do.
+    If an event has a date but not the number of points that it applies to, it applies to all of them.
     """
     if trigger is not Trigger.POINTS_EARNED:
         return facts
@@ -121,35 +108,54 @@ def complete(trigger: Trigger, facts: Mapping[str, Fact]) -> Mapping[str, Fact]:
     return {"pending": activating, "activating": activating, "expiring": expiring, "repaid": 0, "debt": 0, **facts}
 
 
-def _reversed(moved: PointsMoved) -> Mapping[str, Fact]:
-    return {
+def _points_taken_back(event: Event) -> Iterable[Notice]:
+    moved = cast("PointsMoved", event.data)
+    facts: Mapping[str, Fact] = {
         "points": moved.points,
         "reason": moved.reason.kind,
         "order_id": moved.reason.order_id,
         "available": moved.balance.available,
         "debt": moved.balance.debt,
     }
+    return (_notice(event, Trigger.POINTS_TAKEN_BACK, f"transaction/{moved.transaction_id}", facts),)
 
 
-def _promoted(tier: TierChanged) -> Mapping[str, Fact]:
-    return {
+def _tier_reached(event: Event) -> Iterable[Notice]:
+    tier = cast("TierChanged", event.data)
+    facts: Mapping[str, Fact] = {
         "tier": tier.to,
         "effective_at": _instant(tier.effective_at),
         "valid_until": _instant(tier.valid_until),
     }
+    occasion = f"tier/{tier.to}/{format_instant(tier.effective_at)}"
+    return (_notice(event, Trigger.TIER_REACHED, occasion, facts),)
 
 
-def _approved(event: Event, referral: ReferralChanged) -> Iterator[Notice]:
-    """One for each side, with its own points; it stands for the message of these points."""
-    occasion = f"referral/{referral.referral_id}"
+def _referral_approved(event: Event) -> Iterable[Notice]:
+    """A notice for each side with its points; it replaces the message about the earned points."""
+    referral = cast("ReferralChanged", event.data)
     sides = (
         (referral.customer_id, "advocate", referral.advocate_points),
         (referral.friend_id, "friend", referral.friend_points),
     )
     for customer_id, role, points in sides:
         facts: Mapping[str, Fact] = {"role": role, "points": points or 0}
-        yield _notice(event, Trigger.REFERRAL_APPROVED, occasion, facts, customer_id)
+        notice = _notice(event, Trigger.REFERRAL_APPROVED, f"referral/{referral.referral_id}", facts)
+        yield replace(notice, customer_id=customer_id)
 
 
 def _instant(moment: datetime | None) -> str | None:
     return None if moment is None else format_instant(moment)
+
+
+# A new message: its trigger, the function that makes its notices, and a template for each channel and language.
+_TRIGGERS: Final[Mapping[str, Callable[[Event], Iterable[Notice]]]] = {
+    "shop.customer.registered.v1": _welcome,
+    "loyalty.points.earned.v1": _points_earned,
+    "loyalty.points.reversed.v1": _points_taken_back,
+    "loyalty.tier.promoted.v1": _tier_reached,
+    "loyalty.referral.approved.v1": _referral_approved,
+}
+
+TYPES: Final = frozenset(_TRIGGERS)
+"""The event types that trigger notices."""

@@ -1,7 +1,7 @@
-"""What is known of a customer: a merge of events that gives the same profile in whatever order they arrive.
+"""The customer's profile: a merge of events that does not depend on the order of their arrival.
 
-There is one exception, which keeps nothing of a customer who was erased and may never come back: an update that
-arrives after the erasure and before the registration that follows it is not kept.
+There is one exception: an update that arrives after an erasure and before the next registration is dropped, so that
+nothing is stored about an erased customer who may never return.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,9 +13,12 @@ from shared.contracts.envelope import Event
 from shared.contracts.shop import CustomerErased, CustomerProfile, CustomerRegistered, CustomerUpdated
 from shared.contracts.values import trim
 
-# Where a customer comes from (devices, addresses, payments) is evidence against fraud and not kept here.
+TYPES: Final = frozenset({"shop.customer.registered.v1", "shop.customer.updated.v1", "shop.customer.erased.v1"})
+"""The event types that change a profile."""
+
+# Devices, IP addresses and payment data are evidence against fraud and are not stored here.
 _DETAILS: Final = ("name", "email", "phone", "locale", "time_zone", "country", "birth_date")
-# People paste these with blanks around them.
+# People paste these with white space around them.
 _TRIMMED: Final = frozenset({"email", "phone"})
 _CONSENTS: Final = ("email", "sms", "push")
 
@@ -24,7 +27,7 @@ Value = str | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """A detail of a customer, and the time of the event that told it; a value of None was cleared."""
+    """A field of the profile and the time of the event that set it; None if it was cleared."""
 
     value: Value
     at: datetime
@@ -32,10 +35,10 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A customer's details by name.
+    """A customer's profile fields by name.
 
     `seen_at` is the time of the newest registration or update, `registered_at` of the newest registration,
-    `erased_at` of the newest erasure: what was told up to then never counts again, also when it arrives later.
+    `erased_at` of the newest erasure: events up to that time never count again, even if they arrive later.
     """
 
     customer_id: str
@@ -46,7 +49,7 @@ class Profile:
 
     @property
     def is_known(self) -> bool:
-        """Whether the customer registered (or was updated) and was not erased since."""
+        """Whether there is a profile: the customer registered or was updated, and was not erased since."""
         return self.seen_at is not None
 
     @property
@@ -56,18 +59,18 @@ class Profile:
 
     @property
     def name(self) -> str | None:
-        """How the customer is called."""
+        """Full name."""
         return self._text("name")
 
     @property
     def email(self) -> str | None:
-        """The e-mail address as it was told, trimmed: it may not be one."""
-        told = self._text("email")
-        return None if told is None else trim(told)  # profiles that were learned before this are not trimmed
+        """The e-mail address as the shop sent it, trimmed; not validated."""
+        email = self._text("email")
+        return None if email is None else trim(email)  # older releases stored it untrimmed
 
     @property
     def locale(self) -> str | None:
-        """BCP 47."""
+        """BCP 47 tag."""
         return self._text("locale")
 
     @property
@@ -76,26 +79,26 @@ class Profile:
         return self._text("time_zone")
 
     def consents(self, channel: str) -> bool:
-        """Whether marketing may reach the customer on the channel: only when the customer said so."""
-        told = self.details.get(_consent(channel))
-        return told is not None and told.value is True
+        """Whether the customer consented to marketing on the channel."""
+        consent = self.details.get(_consent(channel))
+        return consent is not None and consent.value is True
 
     def _text(self, name: str) -> str | None:
-        told = self.details.get(name)
-        return told.value if told is not None and isinstance(told.value, str) else None
+        detail = self.details.get(name)
+        return detail.value if detail is not None and isinstance(detail.value, str) else None
 
 
 def learn(profile: Profile, event: Event) -> Profile:
-    """The profile after an event of `shop.customers`; events of other topics change nothing."""
+    """The profile after an event of `shop.customers`; other events leave it unchanged."""
     if isinstance(event.data, CustomerErased):
         return _erase(profile, event.time)
     if not isinstance(event.data, CustomerProfile) or not is_after_erasure(profile, event.time):
         return profile
     registers = isinstance(event.data, CustomerRegistered)
     if profile.is_erased and not registers:
-        return profile  # only a registration begins anew
+        return profile  # only a registration starts a new profile
     details = dict(profile.details)
-    for name, value in _told(event.data):
+    for name, value in _changes(event.data):
         new, old = Detail(value, event.time), details.get(name)
         if old is None or _precedence(name, new) > _precedence(name, old):
             details[name] = new
@@ -105,7 +108,7 @@ def learn(profile: Profile, event: Event) -> Profile:
 
 
 def is_after_erasure(profile: Profile, time: datetime) -> bool:
-    """Whether what happened at `time` is not covered by the customer's erasure."""
+    """Whether an event at `time` is not covered by the customer's erasure."""
     return profile.erased_at is None or time > profile.erased_at
 
 
@@ -118,8 +121,8 @@ def _erase(profile: Profile, time: datetime) -> Profile:
     return replace(profile, details=later, erased_at=time)
 
 
-def _told(data: CustomerProfile) -> Iterator[tuple[str, Value]]:
-    """What an event says: an absent field nothing, and null clears in an update only."""
+def _changes(data: CustomerProfile) -> Iterator[tuple[str, Value]]:
+    """The fields that an event sets. Null clears a field in an update only."""
     for name in filter(data.tells, _DETAILS):
         value = getattr(data, name)
         if isinstance(value, str) and name in _TRIMMED:
@@ -136,7 +139,7 @@ def _told(data: CustomerProfile) -> Iterator[tuple[str, Value]]:
 
 
 def _precedence(name: str, detail: Detail) -> tuple[datetime, bool, str]:
-    """The higher one stands: the newer; of two at one time the greater text, and no consent before consent."""
+    """Order of precedence: the newer wins; at the same time the greater text wins, and refused consent over consent."""
     if name.startswith(_CONSENT):
         return detail.at, detail.value is not True, str(detail.value)
     return detail.at, detail.value is not None, str(detail.value)
