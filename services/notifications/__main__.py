@@ -1,4 +1,4 @@
-"""The door: `python -m services.notifications {api|worker|migrate|verify|dead-letters|positions}`."""
+"""The command line: `python -m services.notifications {api|worker|migrate|verify|dead-letters|positions}`."""
 
 import sys
 from collections.abc import AsyncIterator

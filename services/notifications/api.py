@@ -20,22 +20,22 @@ from shared.http.problems import Problem
 from shared.postgres.pool import Connection, Pool
 
 _NEWEST: Final = 2**63 - 1
-MessageId = Annotated[str, Path(alias="id", min_length=1, max_length=128, description="The message's id.")]
+MessageId = Annotated[str, Path(alias="id", min_length=1, max_length=128, description="Id of the message.")]
 
 
 class InboxEntry(BaseModel):
-    """A message of a customer's inbox; title and body are plain text in the language `locale`."""
+    """A message in a customer's inbox."""
 
     model_config = ConfigDict(frozen=True)
 
-    id: UUID
-    trigger: Trigger
-    title: str
-    body: str
-    locale: str
-    created_at: datetime
+    id: UUID = Field(description="Id of the message.")
+    trigger: Trigger = Field(description="What triggered the message.")
+    title: str = Field(description="Title, plain text.")
+    body: str = Field(description="Body, plain text.")
+    locale: str = Field(description="Language of title and body (BCP 47).")
+    created_at: datetime = Field(description="When the message was created.")
     read_at: datetime | None = Field(
-        default=None, exclude_if=lambda value: value is None, description="Absent until it is read."
+        default=None, exclude_if=lambda value: value is None, description="When it was read; absent until then."
     )
 
     @classmethod
@@ -56,7 +56,7 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     """The API of notifications.
 
     Raises:
-        ValueError: the key for tokens is none that Wafa accepts.
+        ValueError: the key that verifies tokens is invalid.
     """
     app = new_app("notifications", "Wafa notifications", pool=pool, authenticator=settings.authenticator())
     _add_list(app, pool)
@@ -69,13 +69,15 @@ def _add_list(app: FastAPI, pool: Pool) -> None:
         "/v1/customers/{id}/messages",
         dependencies=[Depends(customer_or(Scope.READ))],
         tags=["notifications"],
+        summary="List the messages of a customer",
     )
     async def inbox(customer_id: CustomerId, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[InboxEntry]:
-        """A customer's inbox, newest first; that of an unknown customer is empty."""
+        """Returns the customer's inbox, newest first. The inbox of an unknown customer is empty."""
         cursor = decode_cursor(after, tuple[int])
         before = cursor[0] if cursor is not None else _NEWEST
-        found = page(await messages.inbox(pool, customer_id, before, limit + 1), limit, lambda one: (one.number,))
-        return Page(data=[InboxEntry.of(one) for one in found.data], next=found.next)
+        rows = await messages.inbox(pool, customer_id, before, limit + 1)
+        found = page(rows, limit, lambda message: (message.number,))
+        return Page(data=[InboxEntry.of(message) for message in found.data], next=found.next)
 
 
 def _add_read(app: FastAPI, pool: Pool) -> None:
@@ -83,6 +85,7 @@ def _add_read(app: FastAPI, pool: Pool) -> None:
         "/v1/messages/{id}/read",
         response_model=InboxEntry,
         tags=["notifications"],
+        summary="Mark a message as read",
         openapi_extra=documented(required=False),
     )
     async def mark_read(
@@ -90,16 +93,19 @@ def _add_read(app: FastAPI, pool: Pool) -> None:
         message_id: MessageId,
         principal: Annotated[Principal, Depends(require(Scope.CUSTOMER, Scope.SUPPORT))],
     ) -> Response:
-        """Mark a message of the inbox as read; again: nothing changes. A customer's own, or any by scope `support`."""
+        """Marks a message of the inbox as read; a repeat changes nothing.
+
+        A customer's token marks the customer's own messages, an API key with the scope `support` any message.
+        """
         wanted = _uuid(message_id)
         owner = principal.id if principal.kind is Kind.CUSTOMER else None
 
         async def run(connection: Connection) -> tuple[int, InboxEntry]:
-            found = await messages.mark_read(connection, wanted, owner, datetime.now(UTC))
-            if found is None:
+            message = await messages.mark_read(connection, wanted, owner, datetime.now(UTC))
+            if message is None:
                 raise _unknown()
-            concerns(request, found.customer_id)
-            return 200, InboxEntry.of(found)
+            concerns(request, message.customer_id)
+            return 200, InboxEntry.of(message)
 
         return await idempotent(request, pool, principal, required=False, run=run)
 

@@ -1,4 +1,4 @@
-"""From events to messages, from mails sent to what is told about it, and how what is stored is verified."""
+"""Creates messages from events, records the outcomes of mails and publishes them, and verifies the database."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -36,50 +36,51 @@ _TYPES: Final = {
 
 
 async def handle(templates: Templates, connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
-    """Learn of customers and tell them what happened; no event is refused.
+    """Update profiles and create the messages that the events trigger; no event is refused.
 
-    Profiles come first: what a batch says of a customer holds for all the messages of the batch.
+    Profiles come first, so that all messages of the batch use the profiles after it.
     """
-    told = [one for event in events for one in notice.notices(event)]
-    touched = {event.customer_id for event in events} | {one.customer_id for one in told}
+    triggered = [triggered for event in events for triggered in notice.notices(event)]
+    touched = {event.customer_id for event in events} | {each.customer_id for each in triggered}
     before = await customers.lock(connection, touched)
     after = _learn(before, events)
     await _store(connection, before, after, now)
-    new = [message for one in told for message in _messages(templates, one, after[one.customer_id], now)]
+    new = [message for each in triggered for message in _messages(templates, each, after[each.customer_id], now)]
     added = await messages.add(connection, new, now)
     telemetry.DUPLICATES.labels("natural_key").inc(len(new) - len(added))
-    await outbox.announce(connection, [_of_message(one) for one in new if one.id in added and one.state in _TYPES])
+    published = [message for message in new if message.id in added and message.state in _TYPES]
+    await outbox.announce(connection, [_of_message(message) for message in published])
     await erasure.apply(connection, events, messages.erase, now)
     return []
 
 
 async def settle(connection: Connection, outcomes: Sequence[Settled]) -> None:
-    """Record what became of mails, and announce what is final of it."""
-    known = await customers.lock(connection, {one.mail.profile.customer_id for one in outcomes})
-    assert all(one.mail.profile.customer_id in known for one in outcomes), "every customer is locked"
-    news = await mails.settle(connection, outcomes)
-    final = [one for one in outcomes if one.mail.id in news and one.due_at is None]
-    await outbox.announce(connection, [_of_outcome(one) for one in final])
+    """Record the outcomes of mails, and publish those that are final."""
+    locked = await customers.lock(connection, {outcome.mail.profile.customer_id for outcome in outcomes})
+    assert all(outcome.mail.profile.customer_id in locked for outcome in outcomes), "every customer is locked"
+    changed = await mails.settle(connection, outcomes)
+    final = [outcome for outcome in outcomes if outcome.mail.id in changed and outcome.due_at is None]
+    await outbox.announce(connection, [_of_outcome(outcome) for outcome in final])
 
 
 async def verify(templates: Templates, pool: Pool, sample: int, now: datetime) -> AsyncIterator[Check]:
-    """Check what is stored as of `now`, from one snapshot; `sample` mails are rendered anew."""
+    """Check the database as of `now`, from one snapshot; render `sample` mails again."""
     async with checks.snapshot(pool) as connection:
         async for check in checks.ask(connection, auditing.queries(now)):
             yield check
-        chosen = await auditing.sample(connection, sample, TEMPLATE_VERSION)
-        yield await checks.judge("mails can be rendered", chosen, partial(_not_rendered, connection, templates))
+        ids = await auditing.sample(connection, sample, TEMPLATE_VERSION)
+        yield await checks.judge("mails can be rendered", ids, partial(_not_rendered, connection, templates))
 
 
 async def _not_rendered(connection: Connection, templates: Templates, ids: Sequence[UUID]) -> list[str]:
-    return [str(one.id) for one in await auditing.load(connection, ids) if not _renders(templates, one)]
+    return [str(content.id) for content in await auditing.load(connection, ids) if not _renders(templates, content)]
 
 
 def _renders(templates: Templates, content: Content) -> bool:
     reader = Reader(content.profile.name, content.profile.locale, content.profile.time_zone)
     try:
         templates.mail(content.trigger, content.facts, reader)
-    except Exception:  # noqa: BLE001 whatever it is that fails, the mail cannot be made
+    except Exception:  # noqa: BLE001 whatever fails, the mail cannot be rendered
         return False
     return True
 
@@ -94,24 +95,26 @@ def _learn(before: Mapping[str, Profile], events: Iterable[Event]) -> dict[str, 
 async def _store(
     connection: Connection, before: Mapping[str, Profile], after: Mapping[str, Profile], now: datetime
 ) -> None:
-    """Store the profiles that changed; mails that waited for them need not wait any longer."""
-    changed = [one for one in after.values() if one is not before[one.customer_id]]
+    """Store the profiles that changed, and release the mails that waited for one."""
+    changed = [each for each in after.values() if each is not before[each.customer_id]]
     await customers.save(connection, changed)
-    met = [one.customer_id for one in changed if one.is_known and not before[one.customer_id].is_known]
-    await messages.release(connection, met, now)
+    new = [each.customer_id for each in changed if each.is_known and not before[each.customer_id].is_known]
+    await messages.release(connection, new, now)
 
 
-def _messages(templates: Templates, told: Notice, reader: Profile, now: datetime) -> Iterable[Message]:
-    """What a notice puts into the inbox and into the mail; nothing where an erasure covers it.
+def _messages(templates: Templates, triggered: Notice, reader: Profile, now: datetime) -> Iterable[Message]:
+    """The inbox message and the mail of a notice; none if the customer was erased after the event.
 
-    After an erasure, nothing is made until the customer registers again.
+    After an erasure there are no messages until the customer registers again.
     """
-    if reader.is_erased or not profile.is_after_erasure(reader, told.occurred_at):
+    if reader.is_erased or not profile.is_after_erasure(reader, triggered.occurred_at):
         return
-    text = templates.notification(told.trigger, told.facts, Reader(reader.name, reader.locale, reader.time_zone))
+    text = templates.notification(
+        triggered.trigger, triggered.facts, Reader(reader.name, reader.locale, reader.time_zone)
+    )
     yield Message(
         id=_new_id(),
-        notice=told,
+        notice=triggered,
         channel=Channel.IN_APP,
         state=State.SENT,
         reason=None,
@@ -120,10 +123,10 @@ def _messages(templates: Templates, told: Notice, reader: Profile, now: datetime
         title=text.title,
         body=text.body,
     )
-    state, reason, due_at = _first_state(told, reader, now)
+    state, reason, due_at = _first_state(triggered, reader, now)
     yield Message(
         id=_new_id(),
-        notice=told,
+        notice=triggered,
         channel=Channel.EMAIL,
         state=state,
         reason=reason,
@@ -133,8 +136,8 @@ def _messages(templates: Templates, told: Notice, reader: Profile, now: datetime
     )
 
 
-def _first_state(told: Notice, reader: Profile, now: datetime) -> tuple[State, str | None, datetime | None]:
-    match gate.judge(told.kind, told.occurred_at, now, reader, now):
+def _first_state(triggered: Notice, reader: Profile, now: datetime) -> tuple[State, str | None, datetime | None]:
+    match gate.judge(triggered.kind, triggered.occurred_at, now, reader, now):
         case Send():
             return State.QUEUED, None, now
         case Hold(until, reason):
@@ -148,18 +151,18 @@ def _new_id() -> UUID:
 
 
 def _of_message(message: Message) -> Publication:
-    told = message.notice
+    triggered = message.notice
     data = MessageChanged(
-        customer_id=told.customer_id,
+        customer_id=triggered.customer_id,
         message_id=str(message.id),
-        trigger=told.trigger,
-        template=told.trigger,
+        trigger=triggered.trigger,
+        template=triggered.trigger,
         template_version=message.template_version,
         locale=message.locale,
         channel=message.channel,
         reason=message.reason,
     )
-    return _publication(message.state, told.occurred_at, data, told.cause)
+    return _publication(message.state, triggered.occurred_at, data, triggered.cause)
 
 
 def _of_outcome(outcome: Settled) -> Publication:

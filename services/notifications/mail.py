@@ -1,4 +1,4 @@
-"""A mail and the conversation with the mail server that takes it (RFC 5321, 5322)."""
+"""Composes mails and sends them to the mail server over SMTP (RFC 5321, 5322)."""
 
 import email.policy
 import re
@@ -17,21 +17,21 @@ from aiosmtplib import SMTPException, SMTPNotSupported, SMTPRecipientsRefused, S
 
 from services.notifications.rendering import MailText
 
-# RFC 4954: the server wants another login or TLS first. That is about us, not about the mail.
-_NOT_LET_IN: Final = frozenset({530, 534, 535, 538})
+# RFC 4954: the server wants another login or TLS first. The mail is not the cause.
+_LOGIN_REJECTED: Final = frozenset({530, 534, 535, 538})
 
 _ADDRESS: Final = "[address]"
 _LIKE_AN_ADDRESS: Final = re.compile(r"""(?:"[^"\r\n]*"|[^\s<>"'(),:;@]+)@[^\s<>"'(),:;@]+""")
-_LONGEST_TOLD: Final = 300
+_LONGEST_TEXT: Final = 300
 
 
 class UnreachableError(Exception):
-    """The mail server does not answer, or does not let us in; no mail is to blame."""
+    """The mail server does not answer or rejects the login; the mail is not the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """How to reach the mail server; `timeout` in seconds is for each answer."""
+    """How to reach the mail server; `timeout` is in seconds, for each answer."""
 
     host: str
     port: int
@@ -43,19 +43,19 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The server has taken the mail."""
+    """The server accepted the mail."""
 
 
 @dataclass(frozen=True, slots=True)
 class PutOff:
-    """The server may take it later; says why."""
+    """The server deferred the mail (a transient error)."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The server never takes it; says why."""
+    """The server rejected the mail (a permanent error)."""
 
     error: str
 
@@ -64,16 +64,16 @@ Answer = Taken | PutOff | Refused
 
 
 class Session:
-    """A conversation; one that was cut off goes on over a new connection at the next mail."""
+    """An SMTP session; after a lost connection the next mail reconnects."""
 
     def __init__(self, client: aiosmtplib.SMTP) -> None:
         self._client = client
 
     async def send(self, message: EmailMessage) -> Answer:
-        """Hand a mail over.
+        """Send a mail.
 
         Raises:
-            UnreachableError: the connection is gone and cannot be made anew.
+            UnreachableError: the connection is lost and cannot be restored.
         """
         if not self._client.is_connected:
             await _connect(self._client)
@@ -83,32 +83,32 @@ class Session:
             return _judge(error.recipients[0], message)  # a mail has one recipient
         except SMTPNotSupported as error:
             # The address needs SMTPUTF8, which this server does not speak.
-            return Refused(_tell(error, message))
+            return Refused(_describe(error, message))
         except SMTPResponseException as error:
             return _judge(error, message)
         except (SMTPException, OSError) as error:
-            # Cut off, or no answer in time: whether it has the mail is unknown, so the same is sent again.
+            # Connection lost or no answer in time: the server may have the mail, so the same mail is sent again.
             self._client.close()
-            return PutOff(_tell(error, message))
+            return PutOff(_describe(error, message))
         return Taken()
 
 
 def without_addresses(text: str, recipient: str) -> str:
-    """A text for the log: whatever looks like an address is replaced, and the recipient's however it is written."""
-    # Servers write it with its quotes, encoded (SRS, VERP: `ann=example.org@bounces…`), or the local part alone.
+    """Mask addresses for the log: whatever looks like one, and the recipient's in every notation."""
+    # Servers write it with quotes, encoded (SRS, VERP: `ann=example.org@bounces…`), or only the local part.
     local, _, domain = recipient.rpartition("@")
     for part in (recipient, f"{local}={domain}", local, local.strip('"')):
         if part.strip("=@"):
             text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", _ADDRESS, text, flags=re.IGNORECASE)
-    return _LIKE_AN_ADDRESS.sub(_ADDRESS, text)[:_LONGEST_TOLD]
+    return _LIKE_AN_ADDRESS.sub(_ADDRESS, text)[:_LONGEST_TEXT]
 
 
 @asynccontextmanager
 async def converse(server: Server) -> AsyncGenerator[Session]:
-    """A conversation with the server over one connection.
+    """An SMTP session over one connection.
 
     Raises:
-        UnreachableError: see there.
+        UnreachableError: the server does not answer or rejects the login.
     """
     client = aiosmtplib.SMTP(
         hostname=server.host,
@@ -127,10 +127,10 @@ async def converse(server: Server) -> AsyncGenerator[Session]:
 
 
 def compose(message_id: UUID, sender: str, address: str, text: MailText, now: datetime) -> EmailMessage:
-    """The mail with its headers; the same message always has the same Message-ID.
+    """Compose a mail; the same message always has the same Message-ID.
 
     Raises:
-        ValueError: a header would hold a line break.
+        ValueError: a header would contain a line break.
     """
     name, mailbox = parseaddr(sender)
     message = EmailMessage(email.policy.SMTP)
@@ -143,13 +143,13 @@ def compose(message_id: UUID, sender: str, address: str, text: MailText, now: da
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(text.text, charset="utf-8")
     message.add_alternative(text.html, subtype="html", charset="utf-8")
-    # Last: setting the content drops what says `Content-`.
+    # Last: setting the content removes all `Content-` headers.
     message["Content-Language"] = text.language
     return message
 
 
 def _address(name: str, mailbox: str) -> Address:
-    # Given whole, an address with letters beyond ASCII would be refused.
+    # In one string, an address with non-ASCII letters would be refused.
     local, _, domain = mailbox.rpartition("@")
     return Address(name, local, domain)
 
@@ -159,7 +159,7 @@ async def _connect(client: aiosmtplib.SMTP) -> None:
         await client.connect()
     except (SMTPException, OSError) as error:
         client.close()
-        raise UnreachableError(_tell(error)) from error
+        raise UnreachableError(_describe(error)) from error
 
 
 async def _leave(client: aiosmtplib.SMTP) -> None:
@@ -167,21 +167,21 @@ async def _leave(client: aiosmtplib.SMTP) -> None:
         if client.is_connected:
             await client.quit()
     except (SMTPException, OSError):
-        pass  # every mail has its answer: how the server says goodbye does not matter
+        pass  # every mail has its answer, so a failed QUIT does not matter
     finally:
         client.close()
 
 
 def _judge(error: SMTPResponseException, message: EmailMessage) -> Answer:
-    """RFC 5321, section 4.2.1: 5yz is for good, everything else may pass."""
-    told = _tell(error, message)
-    if error.code in _NOT_LET_IN:
-        raise UnreachableError(told) from error
-    return Refused(told) if 500 <= error.code < 600 else PutOff(told)
+    """RFC 5321, section 4.2.1: 5yz is permanent, everything else is transient."""
+    text = _describe(error, message)
+    if error.code in _LOGIN_REJECTED:
+        raise UnreachableError(text) from error
+    return Refused(text) if 500 <= error.code < 600 else PutOff(text)
 
 
-def _tell(error: Exception, message: EmailMessage | None = None) -> str:
-    """What the server said, without the address that it said it about."""
+def _describe(error: Exception, message: EmailMessage | None = None) -> str:
+    """The server's answer, with addresses masked."""
     if isinstance(error, SMTPResponseException):
         text = f"{error.code} {error.message}"
     else:

@@ -1,8 +1,8 @@
-"""From a notice to the text that a customer reads: Liquid templates, in the customer's language.
+"""Renders messages from Liquid templates, in the customer's language.
 
-A template file is `<trigger>.<channel>.<language>.liquid`; its first line is the title (a mail's
-subject), the rest is the body. Titles and inbox bodies are plain text; bodies of mails are HTML
-with every value escaped, within the one layout of all mails.
+A template file is `<trigger>.<channel>.<language>.liquid`. Its first line is the title (the subject of a mail), the
+rest is the body. Titles and inbox bodies are plain text; bodies of mails are HTML with every value escaped, inside the
+layout that all mails share.
 """
 
 import re
@@ -27,25 +27,25 @@ from services.notifications.rules import notice
 from services.notifications.rules.notice import Channel, Fact, Trigger
 
 TEMPLATE_VERSION: Final = 2
-"""The version of the template files, as messages record it; raised when a file changes."""
+"""Version of the template files, stored with each message; raise it when a file changes."""
 
 LANGUAGES: Final = ("en", "ar")
-"""What there are templates for; the first serves whoever reads none of them."""
+"""The languages that have templates; the first is the fallback."""
 
 _LONGEST_NAME: Final = 80
-# A name that is an address or a link, or that has lines, is no name: a stranger wants it mailed.
+# A name with an address, a link or several lines is not a name: somebody wants it mailed to a stranger.
 _NO_NAME: Final = re.compile(r"://|www\.|@|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", re.IGNORECASE)
 _SUFFIX: Final = ".liquid"
 _TEXT: Final = ParserConfig(css=STRICT_CSS_PROFILE)
 
 
 class TemplateFailedError(Exception):
-    """A template could not be rendered with the facts that it was given."""
+    """A template cannot be rendered with the given facts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """For whom a text is rendered: as the profile has it, None where it says nothing."""
+    """The recipient of a text, from the profile; None for what the profile does not have."""
 
     name: str | None = None
     locale: str | None = None
@@ -63,7 +63,7 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class MailText:
-    """The content of a mail, in both of its forms."""
+    """The content of a mail as HTML and as plain text."""
 
     subject: str
     html: str
@@ -72,7 +72,7 @@ class MailText:
 
 
 class _Limited(Environment):
-    """Liquid with a bound on everything that a template can spend."""
+    """Liquid with limits on every resource that a template can use."""
 
     block_nesting_limit = 10
     context_depth_limit = 10
@@ -88,16 +88,16 @@ class _Pair:
 
 
 class Templates:
-    """All templates, compiled; a few thousand messages a second come out of them.
+    """All templates, compiled. They render a few thousand messages a second.
 
     Raises:
         LiquidError, FileNotFoundError: a template is malformed or missing.
     """
 
     def __init__(self, program: str, zone: tzinfo = UTC) -> None:
-        """`zone` is that of customers who told none."""
+        """`zone` is the time zone for customers whose profile has none."""
         sources = _read_sources()
-        # Each has a loader of its own: it keeps the parts that templates include, compiled for one environment.
+        # Each environment has its own loader, which caches the included parts compiled for it.
         plain, escaped = (_environment(CachingDictLoader(sources), escape=escape) for escape in (False, True))
         self._program = wording.visible(program)
         self._zone = zone
@@ -117,24 +117,24 @@ class Templates:
         """The inbox message for a reader.
 
         Raises:
-            TemplateFailedError: a fact is missing that the template speaks of.
+            TemplateFailedError: the template uses a fact that is missing.
         """
         language = choose_language(reader.locale)
         title, body = self._render(trigger, Channel.IN_APP, facts, reader)
         return Notification(title, body, language)
 
     def mail(self, trigger: Trigger, facts: Mapping[str, Fact], reader: Reader) -> MailText:
-        """The mail for a reader: a whole HTML document that says its language and direction, and its text.
+        """The mail for a reader: an HTML document with its language and direction, and a plain-text version.
 
         Raises:
-            TemplateFailedError: a fact is missing that the template speaks of.
+            TemplateFailedError: the template uses a fact that is missing.
         """
         language = choose_language(reader.locale)
         subject, body = self._render(trigger, Channel.EMAIL, facts, reader)
         html = self._layout.render(
             program=self._program,
             subject=subject,
-            content=Markup(body),  # noqa: S704 (every value in it was escaped when it was rendered)
+            content=Markup(body),  # noqa: S704 (all values in it are escaped already)
             language=language,
             direction=_locale(language).text_direction,
         )
@@ -144,7 +144,7 @@ class Templates:
         language = choose_language(reader.locale)
         pair = self._pairs[trigger, channel, language]
         given = {
-            **{name: _seen(fact) for name, fact in notice.complete(trigger, facts).items()},
+            **{name: _cleaned(fact) for name, fact in notice.complete(trigger, facts).items()},
             "name": tidy(reader.name),
             "program": self._program,
             wording.LOCALE: _reading_locale(reader.locale, language),
@@ -157,30 +157,30 @@ class Templates:
 
 
 def choose_language(locale: str | None) -> str:
-    """The language of the templates for a BCP 47 tag: `ar-EG` reads `ar`, an unknown one English."""
+    """The language of the templates for a BCP 47 tag: `ar` for `ar-EG`, English for unknown languages."""
     language = (locale or "").replace("_", "-").split("-")[0].lower()
     return language if language in LANGUAGES else LANGUAGES[0]
 
 
 def tidy(name: str | None) -> str | None:
-    """A name on one line, without what is invisible, and not endless; None where it is no name."""
+    """The name on one line, of limited length, without invisible characters; None if it is not a name."""
     if name is None:
         return None
     seen = wording.visible(name)
-    # Both: what is invisible could part a link's letters, and what is on two lines is on one when it is seen.
+    # Check both: invisible characters can split a link, and cleaning joins lines.
     if _NO_NAME.search(name.strip()) or _NO_NAME.search(seen):
         return None
     return seen[:_LONGEST_NAME].rstrip() or None
 
 
-def _seen(fact: Fact) -> Fact:
+def _cleaned(fact: Fact) -> Fact:
     return wording.visible(fact) if isinstance(fact, str) else fact
 
 
 def _plain(html: str) -> str:
-    """The text part of a mail, from the HTML of its body: what is isolated there is isolated here."""
+    """The plain text of a mail from the HTML of its body; direction isolates are kept."""
     isolated = html.replace("<bdi>", f"<bdi>{wording.ISOLATE}").replace("</bdi>", f"{wording.POP}</bdi>")
-    # Inscriptis replaces character references twice: it would make `<b>` of an order id that reads `&lt;b&gt;`.
+    # Inscriptis resolves character references twice: an order id `&lt;b&gt;` would become `<b>`.
     return get_text(isolated.replace("&", "&amp;"), _TEXT).strip() + "\n"
 
 
@@ -189,12 +189,12 @@ def _zone(name: str, default: tzinfo) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
-        return default  # the database of zones does not have it any more
+        return default  # the time zone database no longer has it
 
 
 @lru_cache(maxsize=512)
 def _reading_locale(tag: str | None, language: str) -> Locale:
-    """How the reader writes numbers and dates, provided that it goes with the language of the text."""
+    """The locale for numbers and dates: the reader's, if it matches the language of the text."""
     if tag is None or choose_language(tag) != language or not tag.lower().startswith(language):
         return _locale(language)
     parts = tag.replace("-", "_").split("_")
@@ -234,5 +234,5 @@ def _read_sources() -> dict[str, str]:
 
 def _source(sources: Mapping[str, str], name: str) -> str:
     if name not in sources:
-        raise FileNotFoundError(f"there is no template {name}{_SUFFIX}")
+        raise FileNotFoundError(f"template missing: {name}{_SUFFIX}")
     return sources[name]

@@ -1,4 +1,4 @@
-"""The job that sends the mails that are due, over one connection a batch."""
+"""The job that sends the mails that are due, a batch over one connection."""
 
 import asyncio
 import random
@@ -23,19 +23,19 @@ from shared import telemetry
 from shared.postgres.pool import Pool
 
 LEASE: Final = timedelta(minutes=10)
-"""How long a worker may keep a batch; when it dies, others take the batch over after that."""
+"""How long a worker owns a claimed batch; if it dies, others take the batch over after that."""
 
 _PAUSE: Final = timedelta(seconds=30)
-"""How long mails wait, about, that were taken and not tried."""
+"""About how long mails wait that were claimed and not tried."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Sends what is due, at most `batch` mails a run; a mail is tried `most_attempts` times.
+    """Sends due mails, at most `batch` in a run; each mail is tried `most_attempts` times.
 
-    `random` spreads the retries (0 to 1), `elapsed` counts seconds.
+    `random` (0 to 1) spreads the retries, `elapsed` is a clock in seconds.
     """
 
     templates: Templates
@@ -47,14 +47,14 @@ class Sender:
     elapsed: Callable[[], float] = time.monotonic
 
     async def run(self, pool: Pool, now: datetime) -> None:
-        """Take the mails that are due, and send, skip or put off each.
+        """Claim the mails that are due, and send, skip or defer each.
 
-        No transaction is open while the mail server is spoken to. Each mail is recorded as soon as
-        it is sent: a crash repeats at most one, with the same Message-ID. Cancelled, the mail at
-        hand is still sent and recorded, and the rest given back.
+        No transaction is open during SMTP. The outcome of each mail is recorded as soon as it is sent, so a crash
+        repeats at most one mail, with the same Message-ID. On cancellation the mail at hand is still sent and
+        recorded, and the others are released.
 
         Raises:
-            OSError, asyncpg.PostgresError: the database; what was taken is due again after the lease.
+            OSError, asyncpg.PostgresError: the database failed; claimed mails are due again after the lease.
         """
         claimed = await mails.claim(pool, now, LEASE, self.batch)
         judged = [
@@ -73,13 +73,13 @@ class Sender:
             await _record(pool, [_again(mail, later, attempts=mail.attempts - 1) for mail, _ in going])
 
     async def _send_all(self, pool: Pool, going: deque[tuple[Mail, str]], now: datetime) -> None:
-        """Send what is going, and take each off when it is recorded."""
+        """Send the mails, and remove each from `going` when its outcome is recorded."""
         started = self.elapsed()
         async with converse(self.server) as session:
             while going:
                 moment = now + timedelta(seconds=self.elapsed() - started)
                 if moment - now > LEASE / 2:
-                    break  # so slow a server must not keep the rest from other workers
+                    break  # a slow server must not keep the rest from other workers
                 await _unbroken(self._send_first(pool, session, going, moment))
 
     async def _send_first(self, pool: Pool, session: Session, going: deque[tuple[Mail, str]], now: datetime) -> None:
@@ -92,7 +92,7 @@ class Sender:
         try:
             text = self.templates.mail(mail.trigger, mail.facts, reader)
             message = compose(mail.id, self.address, address, text, now)
-        except Exception as error:  # noqa: BLE001 one mail that cannot be made must not keep the others
+        except Exception as error:  # noqa: BLE001 a mail that cannot be rendered must not stop the others
             _log.error("mail_not_made", message_id=str(mail.id), trigger=mail.trigger, **telemetry.trace(error))
             return _final(mail, State.FAILED, Reason.TEMPLATE_FAILED)
         rendered = replace(mail, locale=text.language, template_version=TEMPLATE_VERSION)
@@ -110,7 +110,7 @@ class Sender:
 
 
 async def _unbroken(work: Coroutine[None, None, None]) -> None:
-    """Let the work end before a cancellation takes effect: a worker that stops repeats no mail."""
+    """Finish the work before a cancellation takes effect, so that a stopping worker repeats no mail."""
     task = asyncio.create_task(work)
     try:
         await asyncio.shield(task)

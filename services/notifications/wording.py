@@ -1,9 +1,9 @@
-"""What templates can do with a value: numbers, plurals and dates as the reader's locale writes them.
+"""Filters for templates: numbers, plurals and dates in the reader's locale.
 
-Values that others supplied (names, ids) are made visible before any template sees them: see `visible`.
+Values that others supplied (names, ids) are cleaned before a template gets them: see `visible`.
 
-Babel writes the separators of a locale's own numbering system but Western digits between them
-(`12٬345`); here the digits follow as well.
+Babel uses the separators of a locale's numbering system with Western digits between them (`12٬345`); these filters
+convert the digits too.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,12 +19,12 @@ from liquid import RenderContext
 from liquid.exceptions import FilterArgumentError
 from liquid.filter import with_context
 
-# Names that a template cannot say, so that it cannot shadow them.
+# Names that are not valid in a template, so that no template can shadow them.
 LOCALE: Final = "@locale"
 TIME_ZONE: Final = "@time_zone"
 
 PLACE: Final = "#"
-"""Where the number goes in the forms of `plural`."""
+"""Placeholder of the number in the forms of `plural`."""
 
 _LEAST: Final = timedelta(microseconds=1)
 _WESTERN: Final = "0123456789"
@@ -32,28 +32,28 @@ _DIGITS: Final[Mapping[str, Mapping[int, str]]] = {
     "arab": dict(zip(map(ord, _WESTERN), "٠١٢٣٤٥٦٧٨٩", strict=True)),
 }
 ISOLATE: Final = "\u2068"
-"""Unicode's FIRST STRONG ISOLATE: what follows has a direction of its own."""
+"""Unicode FIRST STRONG ISOLATE: the following text has its own direction."""
 POP: Final = "\u2069"
-"""POP DIRECTIONAL ISOLATE, which ends it."""
+"""Unicode POP DIRECTIONAL ISOLATE: ends the isolated text."""
 
-_JOINERS: Final = "\u200c\u200d"  # invisible, but part of how words are written
-# Letters and marks by their category, but of no width or blank.
+_JOINERS: Final = "\u200c\u200d"  # invisible, but part of the spelling of words
+# Letters and marks by category, but without width or blank.
 _BLANK_LETTERS: Final = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
-_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs"})
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs"})
 
 
 @with_context
 def number(value: object, *, context: RenderContext) -> str:
     """`{{ 12345 | number }}`: 12,345 in English."""
-    return _written(_whole(value), _locale(context))
+    return _formatted(_whole(value), _locale(context))
 
 
 @with_context
 def plural(value: object, *, context: RenderContext, **forms: str) -> str:
     """`{{ 3 | plural: one: "# point", other: "# points" }}`: 3 points.
 
-    The forms are CLDR's (zero, one, two, few, many, other); one that is not given is `other`. A form without `#` is
-    for a number that its words say; a negative number is never one of these.
+    The forms are those of CLDR (zero, one, two, few, many, other); a missing form falls back to `other`. A form without
+    `#` spells its number out and is not used for negative numbers.
     """
     count = _whole(value)
     form = _locale(context).plural_form(count)
@@ -61,54 +61,54 @@ def plural(value: object, *, context: RenderContext, **forms: str) -> str:
     if text is not None and PLACE not in text and count < 0:
         text = forms.get("other")
     if text is None:
-        raise FilterArgumentError("plural: needs the form `other`", token=None)
+        raise FilterArgumentError("plural: the form `other` is missing", token=None)
     return text.replace(PLACE, number(value, context=context))
 
 
 @with_context
 def date(value: object, *, context: RenderContext) -> str:
-    """`{{ activates_at | date }}`: the day of an RFC 3339 instant where the reader is."""
-    return _dated(_there(_moment("date", value), _zone(context)).date(), _locale(context))
+    """`{{ activates_at | date }}`: the day of an RFC 3339 instant in the reader's time zone."""
+    return _formatted_day(_local(_moment("date", value), _zone(context)).date(), _locale(context))
 
 
 @with_context
 def last_day(value: object, *, context: RenderContext) -> str:
-    """`{{ expires_at | last_day }}`: the day where the reader is of the last moment before an instant.
+    """`{{ expires_at | last_day }}`: the last full or partial day before an instant, in the reader's time zone.
 
-    What ends at midnight can be used on the day before, and not on the day that begins then.
+    Points that expire at midnight can be used on the day before, and not on the day that begins then.
     """
     moment = _moment("last_day", value)
-    with suppress(OverflowError):  # the first instant of the year 1 has none before it
+    with suppress(OverflowError):  # there is nothing before the first instant of the year 1
         moment -= _LEAST
-    return _dated(_there(moment, _zone(context)).date(), _locale(context))
+    return _formatted_day(_local(moment, _zone(context)).date(), _locale(context))
 
 
 @lru_cache(maxsize=10_000)
-def _written(value: int, locale: Locale) -> str:
-    """A number as it is written; most that are told are small ones, again and again."""
+def _formatted(value: int, locale: Locale) -> str:
+    """A formatted number; messages repeat the same small numbers, so they are cached."""
     return _digits(numbers.format_decimal(value, locale=locale, numbering_system="default"), locale)
 
 
 @lru_cache(maxsize=10_000)
-def _dated(day: Day, locale: Locale) -> str:
-    """A day as it is written; those of a batch are few."""
+def _formatted_day(day: Day, locale: Locale) -> str:
+    """A formatted day; a batch has few different ones, so they are cached."""
     return _digits(dates.format_date(day, "long", locale=locale), locale)
 
 
 def isolate(value: object) -> str:
-    """`{{ order_id | isolate }}`: in plain text, keeps a value's direction from mixing with its surroundings'."""
+    """`{{ order_id | isolate }}`: isolates the direction of a value from the plain text around it."""
     return f"{ISOLATE}{value}{POP}"
 
 
 def visible(text: str) -> str:
-    """The text on one line, without what nobody sees.
+    """The text on one line, without invisible characters.
 
-    Controls, marks and overrides of direction and zero-width characters are left out: they could turn the line
-    around, end an isolation, or break a header. White space of any kind becomes one blank.
+    Control characters, direction marks and overrides, and zero-width characters are removed: they could reverse the
+    line, end an isolation, or break a header. Every run of white space becomes one space.
     """
     if text.isascii() and text.isprintable() and "  " not in text:
         return text.strip()
-    return " ".join("".join(filter(_is_seen, text)).split())
+    return " ".join("".join(filter(_is_visible, text)).split())
 
 
 FILTERS: Final[Mapping[str, Callable[..., str]]] = {
@@ -122,13 +122,13 @@ FILTERS: Final[Mapping[str, Callable[..., str]]] = {
 
 def _locale(context: RenderContext) -> Locale:
     locale = context.globals[LOCALE]
-    assert isinstance(locale, Locale), "every rendering is given a locale"
+    assert isinstance(locale, Locale), "the context always has a locale"
     return locale
 
 
 def _zone(context: RenderContext) -> tzinfo:
     zone = context.globals[TIME_ZONE]
-    assert isinstance(zone, tzinfo), "every rendering is given a zone"
+    assert isinstance(zone, tzinfo), "the context always has a time zone"
     return zone
 
 
@@ -139,11 +139,11 @@ def _moment(name: str, value: object) -> datetime:
         raise FilterArgumentError(f"{name}: {error}", token=None) from error
 
 
-def _there(moment: datetime, zone: tzinfo) -> datetime:
+def _local(moment: datetime, zone: tzinfo) -> datetime:
     try:
         return moment.astimezone(zone)
     except OverflowError:
-        return moment  # the last day of the year 9999, which stands for never, is over there already
+        return moment  # the last day of the year 9999 means never; the local time would be out of range
 
 
 def _whole(value: object) -> int:
@@ -152,9 +152,9 @@ def _whole(value: object) -> int:
     return value
 
 
-def _is_seen(char: str) -> bool:
-    # The tags that spell out a flag are kept out too: the flag that is left is a black one.
-    return char.isspace() or char in _JOINERS or (category(char) not in _UNSEEN and char not in _BLANK_LETTERS)
+def _is_visible(char: str) -> bool:
+    # Tag characters, which spell out a flag after a black flag, are removed too.
+    return char.isspace() or char in _JOINERS or (category(char) not in _INVISIBLE and char not in _BLANK_LETTERS)
 
 
 def _digits(text: str, locale: Locale) -> str:

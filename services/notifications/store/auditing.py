@@ -1,4 +1,4 @@
-"""What is stored, held against itself: each statement finds offenders, and there should be none."""
+"""Consistency checks of the database: each statement selects violations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from shared.postgres.checks import Query
 from shared.postgres.pool import Connection
 
 OVERDUE: Final = timedelta(minutes=10)
-"""How late a mail may be looked at: workers look every second, and take over from one that died when its lease ends."""
+"""How late a due mail may be claimed: workers look every second, and take over after the lease of one that died."""
 
 _LOST: Final = 3 * OVERDUE
-"""What a mail may lose, time and again, to workers that die while they have it: each a lease."""
+"""The time that a mail may lose to workers that die while they own it: a lease each."""
 
 _SKIPPED: Final = (Reason.NO_PROFILE, Reason.TOO_OLD, Reason.NO_ADDRESS, Reason.BAD_ADDRESS, Reason.NO_CONSENT)
 _FAILED: Final = (Reason.REJECTED, Reason.GIVEN_UP, Reason.TEMPLATE_FAILED)
@@ -30,7 +30,7 @@ HAVING count(*) FILTER (WHERE channel = 'in_app') <> 1 OR count(*) FILTER (WHERE
 LIMIT $1
 """
 
-# An event tells a customer one thing, so two messages on a channel are two occasions made of one event.
+# An event triggers one notice per customer: two messages on a channel are two occasions from one event.
 EVENTS_SQL = """
 SELECT customer_id || '/' || causation_id AS id
 FROM message
@@ -62,7 +62,7 @@ WHERE channel = 'email' AND created_at - occurred_at > $2::interval AND (state, 
 LIMIT $1
 """
 
-# Who was erased since was known before; the address itself can have changed or be gone by now.
+# A customer who was erased since had a profile before; the address may have changed or be gone.
 TRIED_SQL = """
 SELECT message.id::text AS id
 FROM message LEFT JOIN customer USING (customer_id)
@@ -100,9 +100,9 @@ LIMIT $1
 
 
 def queries(now: datetime) -> tuple[Query, ...]:
-    """The checks of everything, as of an instant."""
+    """The checks of all rows, as of an instant."""
     soonest, latest = now - OVERDUE, now + LONGEST_RETRY + OVERDUE
-    # What is too old, or held for too long, is given up the next time that it is looked at.
+    # A mail that is too old, or held too long, is skipped the next time it is claimed.
     longest_kept, longest_held = now - LONGEST_RETRY - _LOST, now - PATIENCE - _LOST
     return (
         Query("a notice is one message on each channel", NOTICES_SQL),
@@ -117,7 +117,7 @@ def queries(now: datetime) -> tuple[Query, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a mail is rendered from, with its customer's profile of now."""
+    """The input for rendering a mail, with the customer's current profile."""
 
     id: UUID
     trigger: Trigger
@@ -136,7 +136,7 @@ LIMIT $1
 
 
 async def sample(connection: Connection, count: int, template_version: int) -> list[UUID]:
-    """The ids of about `count` mails that this version of the templates renders, all of them where there are fewer."""
+    """The ids of about `count` mails of this template version, or of all if there are fewer."""
     return [row["id"] for row in await connection.fetch(SAMPLE_SQL, count, list(Trigger), template_version)]
 
 
@@ -148,6 +148,6 @@ WHERE id = ANY($1::uuid[])
 
 
 async def load(connection: Connection, ids: Sequence[UUID]) -> list[Content]:
-    """What these mails are rendered from."""
+    """The input for rendering these mails."""
     rows: Sequence[Any] = await connection.fetch(CONTENTS_SQL, ids)
     return [Content(row["id"], Trigger(row["trigger"]), row["facts"], to_profile(row)) for row in rows]

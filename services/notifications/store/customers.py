@@ -1,4 +1,4 @@
-"""What is known of customers, and the lock on everything about them."""
+"""Profiles of customers, and the lock on everything about a customer."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -23,9 +23,9 @@ FOR UPDATE
 
 
 async def lock(connection: Connection, customer_ids: Collection[str]) -> dict[str, Profile]:
-    """The profiles of customers, locked until the transaction ends; whoever is new gets an empty one."""
-    # In one order everywhere, so that two transactions wait for each other instead of deadlocking; and the new ones
-    # ahead of all locks: whoever held some, and then waited for one just met by another, would wait out of order.
+    """The profiles of customers, locked until the transaction ends; a new customer gets an empty one."""
+    # Sorted, so that two transactions wait for each other instead of deadlocking. New rows first, before any lock: a
+    # transaction that held locks and then waited for a row inserted by another would wait out of order.
     wanted = sorted(set(customer_ids))
     await connection.execute(MEET_SQL, wanted)
     return {row["customer_id"]: to_profile(row) for row in await connection.fetch(LOCK_SQL, wanted)}
@@ -41,15 +41,15 @@ WHERE customer.customer_id = new.customer_id
 
 
 async def save(connection: Connection, profiles: Sequence[Profile]) -> None:
-    """Store profiles of customers that are locked."""
+    """Store the profiles of locked customers."""
     if profiles:
         await connection.execute(
             SAVE_SQL,
-            [one.customer_id for one in profiles],
-            [_to_json(one.details) for one in profiles],
-            [one.seen_at for one in profiles],
-            [one.registered_at for one in profiles],
-            [one.erased_at for one in profiles],
+            [profile.customer_id for profile in profiles],
+            [_to_json(profile.details) for profile in profiles],
+            [profile.seen_at for profile in profiles],
+            [profile.registered_at for profile in profiles],
+            [profile.erased_at for profile in profiles],
         )
 
 
@@ -58,7 +58,9 @@ def to_profile(row: Mapping[str, Any]) -> Profile:
     details: Mapping[str, Mapping[str, Any]] = row["details"]
     return Profile(
         customer_id=row["customer_id"],
-        details={name: Detail(one["value"], datetime.fromisoformat(one["at"])) for name, one in details.items()},
+        details={
+            name: Detail(detail["value"], datetime.fromisoformat(detail["at"])) for name, detail in details.items()
+        },
         seen_at=row["seen_at"],
         registered_at=row["registered_at"],
         erased_at=row["erased_at"],
@@ -66,4 +68,4 @@ def to_profile(row: Mapping[str, Any]) -> Profile:
 
 
 def _to_json(details: Mapping[str, Detail]) -> dict[str, dict[str, Any]]:
-    return {name: {"value": one.value, "at": one.at} for name, one in details.items()}
+    return {name: {"value": detail.value, "at": detail.at} for name, detail in details.items()}

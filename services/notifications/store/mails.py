@@ -1,4 +1,4 @@
-"""Mails that are due: taken by one worker for a while, and what became of them."""
+"""Mails that are due: claimed by one worker for the time of a lease, and their outcomes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from shared.postgres.pool import Connection, Pool
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail that is due, with its customer's profile of now; `attempts` counts this one."""
+    """A mail that is due, with the customer's current profile; `attempts` includes the current outcome."""
 
     id: UUID
     kind: Kind
@@ -32,7 +32,7 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of a mail. Queued or held again it is due at `due_at`; `attempts` is what counts from now on."""
+    """The outcome of an attempt. A mail that is queued or held again is due at `due_at`; `attempts` is stored."""
 
     mail: Mail
     state: State
@@ -65,7 +65,7 @@ ORDER BY number
 
 
 async def claim(pool: Pool, now: datetime, lease: timedelta, limit: int) -> list[Mail]:
-    """Take up to `limit` mails that are due; nobody else takes them before the lease ends. Oldest first."""
+    """Claim up to `limit` due mails, oldest first; no other worker claims them before the lease ends."""
     rows = await pool.fetch(CLAIM_SQL, now, now + lease, limit)
     return [
         Mail(
@@ -112,22 +112,22 @@ RETURNING message.id
 
 
 async def settle(connection: Connection, outcomes: Sequence[Settled]) -> set[UUID]:
-    """Record what became of mails whose customers are locked; returns the ids of those that it was news of.
+    """Record the outcomes of mails whose customers are locked; returns the ids of the mails that changed.
 
-    It is none where the mail was erased meanwhile, or where the lease ran out and another worker
-    has the mail: of that only a success counts.
+    A mail does not change if it was erased meanwhile, or if the lease ran out and another worker claimed it; in the
+    latter case a success still counts.
     """
     if not outcomes:
         return set()
     rows = await connection.fetch(
         SETTLE_SQL,
-        [one.mail.id for one in outcomes],
-        [one.mail.attempts for one in outcomes],
-        [one.state for one in outcomes],
-        [one.reason for one in outcomes],
-        [one.due_at for one in outcomes],
-        [one.attempts for one in outcomes],
-        [one.locale for one in outcomes],
-        [one.template_version for one in outcomes],
+        [outcome.mail.id for outcome in outcomes],
+        [outcome.mail.attempts for outcome in outcomes],
+        [outcome.state for outcome in outcomes],
+        [outcome.reason for outcome in outcomes],
+        [outcome.due_at for outcome in outcomes],
+        [outcome.attempts for outcome in outcomes],
+        [outcome.locale for outcome in outcomes],
+        [outcome.template_version for outcome in outcomes],
     )
     return {row["id"] for row in rows}

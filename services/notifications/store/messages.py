@@ -1,4 +1,4 @@
-"""What customers were told: a row per notice and channel."""
+"""Messages to customers: a row per notice and channel."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from shared.postgres.pool import Connection, Pool
 
 
 class State(StrEnum):
-    """How far a message is."""
+    """The state of a message."""
 
     HELD = "held"
     """It waits for the customer's profile."""
@@ -25,9 +25,9 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A new message; an inbox message has `title` and `body`, a mail is rendered when it is sent.
+    """A new message. An inbox message has `title` and `body`; a mail is rendered when it is sent.
 
-    `due_at` is when a mail that is held or queued is looked at next.
+    `due_at` is when a held or queued mail is claimed next.
     """
 
     id: UUID
@@ -43,13 +43,13 @@ class Message:
 
     @property
     def facts(self) -> Mapping[str, Fact] | None:
-        """What a mail is rendered from; an inbox message needs it no more."""
+        """The facts for rendering a mail; an inbox message is rendered already."""
         return self.notice.facts if self.channel is Channel.EMAIL else None
 
 
 @dataclass(frozen=True, slots=True)
 class InboxMessage:
-    """A message of the inbox; `number` orders the messages of a customer as they were made."""
+    """A message of the inbox; `number` is the order of creation."""
 
     number: int
     id: UUID
@@ -80,10 +80,10 @@ RETURNING id
 
 
 async def add(connection: Connection, messages: Sequence[Message], now: datetime) -> set[UUID]:
-    """Store messages to customers that are locked; returns the ids of those that were not told before."""
+    """Store messages to locked customers; returns the ids of those that are not duplicates."""
     if not messages:
         return set()
-    columns = zip(*(_columns(one) for one in messages), strict=True)
+    columns = zip(*(_columns(message) for message in messages), strict=True)
     return {row["id"] for row in await connection.fetch(ADD_SQL, now, *columns)}
 
 
@@ -118,12 +118,12 @@ WHERE customer_id = ANY($1::text[]) AND channel = 'email' AND state = 'held'
 
 
 async def release(connection: Connection, customer_ids: Sequence[str], now: datetime) -> None:
-    """Let the held mails of customers be looked at now."""
+    """Make the held mails of customers due now."""
     if customer_ids:
         await connection.execute(RELEASE_SQL, customer_ids, now)
 
 
-# Who has not registered since is told nothing, so nothing is kept of what happened since either.
+# A customer without a new registration gets no messages, so later ones are removed too.
 ERASE_SQL = """
 WITH covered AS (
     SELECT message.id
@@ -140,7 +140,7 @@ RETURNING message.id
 
 
 async def erase(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
-    """Remove messages of customers who were erased: about what happened before, or all; see `erasure.EraseOwn`."""
+    """Remove messages of erased customers: those about events before the erasure, or all; see `erasure.EraseOwn`."""
     customers, erased_at, _, _ = erasure.columns(erasures)
     return len(await connection.fetch(ERASE_SQL, customers, erased_at, most))
 
@@ -169,6 +169,6 @@ RETURNING number, id, customer_id, trigger, title, body, locale, created_at, rea
 async def mark_read(
     connection: Connection, message_id: UUID, customer_id: str | None, now: datetime
 ) -> InboxMessage | None:
-    """The inbox message, read now if it was not before; None where there is none (of `customer_id`, if given)."""
+    """Mark an inbox message as read and return it; None if there is no such message (of `customer_id`, if given)."""
     row = await connection.fetchrow(READ_SQL, message_id, customer_id, now)
     return None if row is None else InboxMessage(**row)
