@@ -1,4 +1,4 @@
-"""The HTTP routes: codes, an advocate's referrals, and the way from a link to the shop."""
+"""The HTTP routes: referral codes, an advocate's referrals, and the redirect from a referral link to the shop."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -25,27 +25,30 @@ _LinkCode = Annotated[str, Path(description="A referral code, in upper or lower 
 
 
 class ReferralCode(BaseModel):
-    """A customer's code, and the link that carries it."""
+    """A customer's referral code, and the link that carries it."""
 
     model_config = ConfigDict(frozen=True)
 
-    code: str
-    link: str
+    code: str = Field(examples=["CDFGHJKM"], description="The code, in upper case; it never changes.")
+    link: str = Field(
+        examples=["https://shop.example.org/r/CDFGHJKM"],
+        description="A link to share: it counts the visit and redirects to the shop.",
+    )
 
 
 class ReferralView(BaseModel):
-    """A referral as its advocate sees it: nothing tells who the friend is, or what they bought."""
+    """A referral as its advocate sees it: without the friend's identity and purchases."""
 
     model_config = ConfigDict(frozen=True)
 
-    referral_id: UUID
-    state: State
-    reason: Ground | None = Field(description="Why it was rejected or voided.")
-    signed_up_at: datetime
-    approved_at: datetime | None
-    closed_at: datetime | None = Field(description="When it was rejected or voided.")
-    advocate_points: int = Field(description="What it brings the advocate as it stands; 0 unless approved.")
-    friend_points: int = Field(description="What it brings the friend as it stands; 0 unless approved.")
+    referral_id: UUID = Field(description="The id of the referral.")
+    state: State = Field(description="The state of the referral, as its latest published event has it.")
+    reason: Ground | None = Field(description="Why the referral was rejected or voided; null in other states.")
+    signed_up_at: datetime = Field(description="When the friend signed up with the code.")
+    approved_at: datetime | None = Field(description="When the referral was approved; null where it never was.")
+    closed_at: datetime | None = Field(description="When the referral was rejected or voided; null in other states.")
+    advocate_points: int = Field(description="The points that the referral gives the advocate; 0 unless approved.")
+    friend_points: int = Field(description="The points that the referral gives the friend; 0 unless approved.")
 
     @classmethod
     def of(cls, listed: Listed) -> "ReferralView":
@@ -80,12 +83,13 @@ def _add_code(app: FastAPI, settings: Settings, pool: Pool) -> None:
         "/v1/customers/{id}/referral-code",
         response_model=ReferralCode,
         tags=["referrals"],
+        summary="Get or create a customer's referral code",
         openapi_extra=documented(required=False),
     )
     async def referral_code(
         request: Request, customer_id: CustomerId, principal: Annotated[Principal, Depends(customer_or(Scope.READ))]
     ) -> Response:
-        """The customer's referral code and link; the same ones each time."""
+        """Returns the code and its link, which are the same each time; creates the code at the first call."""
 
         async def run(connection: Connection) -> tuple[int, ReferralCode]:
             code = await handlers.find_or_make_code(connection, customer_id, datetime.now(UTC))
@@ -99,25 +103,32 @@ def _add_list(app: FastAPI, pool: Pool) -> None:
         "/v1/customers/{id}/referrals",
         dependencies=[Depends(customer_or(Scope.READ))],
         tags=["referrals"],
+        summary="List an advocate's referrals",
     )
     async def own_referrals(
         customer_id: CustomerId, limit: Limit = DEFAULT_LIMIT, after: After = None
     ) -> Page[ReferralView]:
-        """Whom the customer brought, newest first: states and rewards."""
+        """Returns the referrals by the customer's code with their states and rewards, newest first, in pages."""
         cursor = decode_cursor(after, tuple[int])
         before = cursor[0] if cursor is not None else _NEWEST
-        found = await referrals.list_of(pool, customer_id, before, limit + 1)
-        listed = page(found, limit, lambda one: (one.number,))
-        return Page(data=[ReferralView.of(one) for one in listed.data], next=listed.next)
+        own = await referrals.list_of(pool, customer_id, before, limit + 1)
+        listed = page(own, limit, lambda referral: (referral.number,))
+        return Page(data=[ReferralView.of(referral) for referral in listed.data], next=listed.next)
 
 
 def _add_link(app: FastAPI, settings: Settings, pool: Pool) -> None:
-    @app.get("/r/{code}", status_code=302, response_class=RedirectResponse, tags=["referrals"])
+    @app.get(
+        "/r/{code}",
+        status_code=302,
+        response_class=RedirectResponse,
+        tags=["referrals"],
+        summary="Follow a referral link",
+    )
     async def follow_link(code: _LinkCode) -> RedirectResponse:
-        """Count the visit and go on to the shop, with the code when somebody has it."""
-        known = await handlers.follow(pool, code, datetime.now(UTC))
-        target = settings.shop_url if known is None else _with_code(settings.shop_url, known)
-        # Not to be kept by browsers: each visit counts.
+        """Counts the visit and redirects to the shop; the redirect carries the code if a customer has it."""
+        owned = await handlers.follow(pool, code, datetime.now(UTC))
+        target = settings.shop_url if owned is None else _with_code(settings.shop_url, owned)
+        # Browsers must not cache the redirect: each visit counts.
         return RedirectResponse(str(target), status_code=302, headers={"Cache-Control": "no-store"})
 
 

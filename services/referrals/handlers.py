@@ -1,4 +1,4 @@
-"""What the service does with a batch of events, and with a call, and how it verifies what it stored."""
+"""The handling of batches of events and of calls, and the verification of the stored state."""
 
 import secrets
 from collections import defaultdict
@@ -33,9 +33,9 @@ CLICK_SHARDS: Final = 16
 
 
 async def handle(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
-    """Apply a batch: record orders and refunds, take the steps of referrals, announce them.
+    """Apply a batch: record orders and refunds, advance referrals, announce their steps; returns the refused events.
 
-    The code of an erased customer refers nobody any more; states and points go on by ids.
+    An erasure retires the customer's code; the referrals stay, which have only ids, points and times.
     """
     booked = erasure.others(events)
     refusals = await _book(connection, booked, now) if booked else []
@@ -62,52 +62,54 @@ async def _book(connection: Connection, events: Sequence[Event], now: datetime) 
 
 
 async def find_or_make_code(connection: Connection, customer_id: str, now: datetime) -> str:
-    """The customer's code; made at the first call."""
+    """The customer's code; it is created at the first call."""
     code = await codes.find_code(connection, customer_id)
     while code is None:
-        # Adds nothing when somebody else has just made this customer's code, or has this very code.
+        # Adds nothing if another call has just created this customer's code, or another customer has this code.
         await codes.add_code(connection, customer_id, "".join(map(secrets.choice, [ALPHABET] * LENGTH)), now)
         code = await codes.find_code(connection, customer_id)
     return code
 
 
 async def follow(pool: Pool, text: str, now: datetime) -> str | None:
-    """Count a visit by somebody's link; the code, or None when nobody has it."""
+    """Count a visit by a referral link; returns the code, None where no customer has it."""
     code = parse(text)
     if code is None:
         return None
-    is_known = await codes.count_click(pool, code, now.date(), secrets.randbelow(CLICK_SHARDS))
-    return code if is_known else None
+    is_owned = await codes.count_click(pool, code, now.date(), secrets.randbelow(CLICK_SHARDS))
+    return code if is_owned else None
 
 
 async def verify(pool: Pool, sample: int) -> AsyncIterator[Check]:
-    """Check what is stored, from one snapshot; `sample` referrals are judged anew."""
+    """Check the database in one snapshot; `sample` referrals are judged again from their facts."""
     async with checks.snapshot(pool) as connection:
         async for check in checks.ask(connection, auditing.QUERIES):
             yield check
         versions = {program.version: program for program in await programs.load_published(connection)}
         chosen = await auditing.sample(connection, sample)
         yield await checks.judge(
-            "referrals stand where their facts lead", chosen, partial(_misjudged, connection, versions)
+            "states = those of a replay of the facts",
+            chosen,
+            partial(_misjudged, connection, versions),
         )
 
 
 async def _misjudged(connection: Connection, versions: Mapping[int, Program], ids: Sequence[UUID]) -> list[str]:
-    """Those of the referrals whose state nothing that is stored explains."""
-    found = await referrals.read(connection, ids)
+    """Those of the referrals whose state the stored sign-ups, orders and refunds do not explain."""
+    sampled = await referrals.read(connection, ids)
     windows = [
         _window(referral.friend_id, referral.signed_up_at, versions[referral.program_version])
-        for referral, _ in found
+        for referral, _ in sampled
         if referral.program_version in versions
     ]
-    own = {(referral.friend_id, referral.order_id) for referral, _ in found if referral.order_id is not None}
+    own = {(referral.friend_id, referral.order_id) for referral, _ in sampled if referral.order_id is not None}
     stored = await purchases.load_history(connection, windows) | await purchases.load_orders(connection, own)
     orders: defaultdict[str, list[Order]] = defaultdict(list)
     for (friend_id, _), order in (await with_refunds(connection, stored)).items():
         orders[friend_id].append(order)
     return [
         str(referral.referral_id)
-        for referral, referred in found
+        for referral, referred in sampled
         if not _is_explained(referral, versions, orders[referral.friend_id], referred=referred)
     ]
 
@@ -118,7 +120,7 @@ def _is_explained(
     try:
         return is_explained(referral, versions[referral.program_version], orders, referred=referred)
     except LookupError:
-        return False  # a version that is not published, or a refund of a line that the order has not
+        return False  # a version that is not published, or a refund of a line that its order does not have
 
 
 @dataclass(slots=True)
@@ -156,7 +158,7 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """Of a batch's customers the standing referrals, by friend; of its codes the owners. Both sides are locked."""
+    """The standing referrals of a batch's customers, by friend, and the owners of its codes. Both sides are locked."""
 
     standing: dict[str, Referral]
     advocates: dict[str, str]
@@ -166,7 +168,7 @@ class _Sides:
 
 
 async def _lock(connection: Connection, batch: _Batch) -> _Sides:
-    """Lock every customer that the batch can announce something to, and read who they are under the lock."""
+    """Lock every customer about whom the batch can announce an event, and read the referrals under the locks."""
     while True:
         attempt = connection.transaction()
         await attempt.start()
@@ -178,8 +180,8 @@ async def _lock(connection: Connection, batch: _Batch) -> _Sides:
         if sides.customers() <= locked:
             await attempt.commit()
             return sides
-        # A sign-up committed while this one waited, and brought an advocate. Locking out of order
-        # could deadlock: let go (a savepoint's locks go with it) and lock all again.
+        # A sign-up was committed meanwhile, and its advocate is not locked. To lock out of order could deadlock: roll
+        # back, which releases the locks, and lock all again.
         await attempt.rollback()
 
 
@@ -203,15 +205,15 @@ async def _load_friends(connection: Connection, batch: _Batch, stored: Stored) -
     friends = {event.customer_id for event in batch.sign_ups}
     referred = await referrals.load_referred(connection, friends)
     recorded = await referrals.load_recorded(connection, {referral_id_of(event) for event in batch.sign_ups})
-    asked: dict[str, Window] = {}
+    windows: dict[str, Window] = {}
     for event in batch.sign_ups:
         friend_id, data = event.customer_id, event.data
         assert isinstance(data, ReferralSignedUp)
         advocate_id = stored.advocates.get(parse(data.code) or "")
-        # Orders decide on the first sign-up alone that names another customer's code: what follows is rejected for it.
+        # Orders decide only about the first sign-up with another customer's code: further ones are rejected anyway.
         if advocate_id not in {None, friend_id} and friend_id not in referred and referral_id_of(event) not in recorded:
-            asked.setdefault(friend_id, _window(friend_id, event.time, program_at(stored.programs, event.time)))
-    history = await purchases.load_history(connection, asked.values())
+            windows.setdefault(friend_id, _window(friend_id, event.time, program_at(stored.programs, event.time)))
+    history = await purchases.load_history(connection, windows.values())
     return replace(stored, referred=referred, recorded=recorded, orders={**history, **stored.orders})
 
 
@@ -221,7 +223,7 @@ def _window(friend_id: str, signed_up_at: datetime, program: Program) -> Window:
 
 
 async def _take_waiting(connection: Connection, new: Collection[OrderKey]) -> dict[OrderKey, list[Event]]:
-    """The refunds that waited for these orders, each order's in the order of their times."""
+    """The refunds that waited for these orders, by order."""
     taken: dict[OrderKey, list[Event]] = defaultdict(list)
     wanted = [(customer_id, about_order(order_id)) for customer_id, order_id in new]
     for refund in await waiting.take(connection, wanted):
@@ -232,7 +234,7 @@ async def _take_waiting(connection: Connection, new: Collection[OrderKey]) -> di
 async def _write(connection: Connection, outcome: Outcome, now: datetime) -> None:
     await purchases.add_refunds(connection, outcome.refunds)
     await waiting.keep(connection, outcome.waiting)
-    # A referral that took several steps is written as it stands after the last.
+    # A referral with several steps is written once, as it is after the last.
     await referrals.save(connection, outcome.referrals.values(), now)
     await outbox.announce(connection, [_publication(step) for step in outcome.steps])
     telemetry.DUPLICATES.labels("natural_key").inc(outcome.repeats)
@@ -241,7 +243,7 @@ async def _write(connection: Connection, outcome: Outcome, now: datetime) -> Non
 
 def _publication(step: Step) -> Publication:
     referral = step.referral
-    # A void tells what it takes back: nothing where no approval came before it.
+    # A voided referral announces the points that it takes back: none where it was never approved.
     rewarded = referral.state in {State.APPROVED, State.VOIDED}
     data = ReferralChanged(
         customer_id=referral.advocate_id,

@@ -1,4 +1,4 @@
-"""What a process of the service is told."""
+"""The settings of the service's processes."""
 
 from typing import ClassVar
 
@@ -15,15 +15,15 @@ class Settings(ServiceSettings):
 
     service: ClassVar[str] = "referrals"
 
-    # Nobody waits for what is decided here as for points: larger batches are worth more.
+    # Customers wait less for a referral than for points, so larger batches are worth a longer delay.
     linger_ms: int = linger(250)
     relay_linger_ms: int = relay_linger(250)
 
     public_url: HttpUrl = Field(
         default=HttpUrl("http://127.0.0.1:8000"),
-        description="Where customers reach this API: links are `<public_url>/r/CODE`.",
+        description="The URL at which customers reach this API: referral links are `<public_url>/r/CODE`.",
     )
     shop_url: HttpUrl = Field(
         default=HttpUrl("https://shop.example.org/"),
-        description="Where a link leads: the shop's page, to whose query `ref=CODE` is added.",
+        description="The page of the shop that referral links lead to, with `ref=CODE` added to its query.",
     )

@@ -1,4 +1,4 @@
-"""Which events go to the handler."""
+"""The events that the worker handles."""
 
 from services.referrals.handlers import handle
 from services.referrals.settings import Settings

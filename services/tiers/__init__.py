@@ -1,1 +1,1 @@
-"""Moves every customer between the tiers of the loyalty program, by what they did and when."""
+"""Moves every customer between the tiers of the loyalty program, by their spend over time."""

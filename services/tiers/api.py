@@ -1,4 +1,4 @@
-"""The HTTP routes: a customer's tier, and how it came about."""
+"""The HTTP routes: a customer's tier, and the history of its changes."""
 
 from datetime import UTC, datetime
 from typing import Final, Literal, Self
@@ -20,50 +20,55 @@ _MONEY: Final = r"^[0-9]+\.[0-9]{2,4}$"
 
 
 class Metrics(BaseModel):
-    """What counts for tiers, as of now."""
+    """The metrics that count for tiers, as of now."""
 
     model_config = ConfigDict(frozen=True)
 
     spend: str = Field(
         pattern=_MONEY,
         examples=["1204.90"],
-        description="Spent, net of refunds, in the 365 calendar days (UTC) that end today, in the program's currency.",
+        description="Money spent, net of refunds, in the 365 calendar days (UTC) that end today, in the program's "
+        "currency; rounded down to 4 decimals.",
     )
 
 
 class Need(BaseModel):
-    """What is missing to the next tier."""
+    """The amount of a metric that is missing to the next tier."""
 
     model_config = ConfigDict(frozen=True)
 
-    metric: Literal["spend"]
-    missing: str = Field(pattern=_MONEY, examples=["295.10"])
+    metric: Literal["spend"] = Field(description="The metric, as `metrics` has it.")
+    missing: str = Field(
+        pattern=_MONEY, examples=["295.10"], description="The missing amount, rounded up to 4 decimals."
+    )
 
 
 class Next(BaseModel):
-    """The tier above."""
+    """The next higher tier."""
 
     model_config = ConfigDict(frozen=True)
 
-    tier: str
-    needs: tuple[Need, ...]
+    tier: str = Field(examples=["gold"], description="The id of the tier.")
+    needs: tuple[Need, ...] = Field(description="What is missing to reach the tier.")
 
 
 class TierView(BaseModel):
-    """A customer's tier now."""
+    """The current tier of a customer."""
 
     model_config = ConfigDict(frozen=True)
 
-    tier: str = Field(examples=["silver"])
+    tier: str = Field(examples=["silver"], description="The id of the tier.")
     since: datetime | None = Field(
-        description="From when on; null in the first tier, in which everybody is who has reached no other."
+        description="When the customer reached the tier; null for the first tier, in which every customer starts."
     )
-    benefits: tuple[str, ...] = Field(description="What the tier brings beside more points.")
-    metrics: Metrics
+    benefits: tuple[str, ...] = Field(description="The benefits of the tier besides more points.")
+    metrics: Metrics = Field(description="The metrics that count for tiers, as of now.")
     next: Next | None = Field(
-        default=None, exclude_if=lambda value: value is None, description="Absent in the highest tier."
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="The next higher tier; absent in the highest tier.",
     )
-    program_version: int
+    program_version: int = Field(description="The version of the tier program that is in force.")
 
     @classmethod
     def of(cls, status: Status) -> Self:
@@ -84,19 +89,20 @@ class TierView(BaseModel):
 
 
 class ChangeView(BaseModel):
-    """A change as it was recorded: `kind` is the verb of the event that told it."""
+    """A change of a customer's tier, or of its past, as it was recorded."""
 
     model_config = ConfigDict(frozen=True)
 
     kind: Literal["promoted", "demoted", "retained", "corrected"] = Field(
-        description="`corrected`: the past changed, the tier at its end did not."
+        description="The kind of the published event `loyalty.tier.<kind>.v1`. `corrected`: only the past changed, the "
+        "current tier did not."
     )
-    from_: str = Field(serialization_alias="from")
-    to: str
-    reason: str = Field(examples=["spend", "refund"])
-    effective_at: datetime = Field(description="From when on something is different.")
-    recorded_at: datetime
-    program_version: int
+    from_: str = Field(serialization_alias="from", examples=["member"], description="The tier before the change.")
+    to: str = Field(examples=["silver"], description="The tier after the change.")
+    reason: str = Field(examples=["spend", "refund"], description="What caused the change.")
+    effective_at: datetime = Field(description="The first instant at which the customer's tier differs.")
+    recorded_at: datetime = Field(description="When the change was recorded.")
+    program_version: int = Field(description="The version of the tier program by which the customer was judged.")
 
     @classmethod
     def of(cls, recorded: Recorded) -> Self:
@@ -116,17 +122,27 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     """The service's API."""
     app = new_app("tiers", "Wafa tiers", pool=pool, authenticator=settings.authenticator())
 
-    @app.get("/v1/customers/{id}/tier", dependencies=[Depends(customer_or("read"))], tags=["tiers"])
+    @app.get(
+        "/v1/customers/{id}/tier",
+        dependencies=[Depends(customer_or("read"))],
+        tags=["tiers"],
+        summary="Get a customer's tier",
+    )
     async def tier(customer_id: CustomerId) -> TierView:
-        """The customer's tier and what counts for it, as of now; who is unknown is in the first tier."""
+        """Returns the current tier, and what is missing to the next one. An unknown customer is in the first tier."""
         return TierView.of(await read_status(pool, customer_id, datetime.now(UTC)))
 
-    @app.get("/v1/customers/{id}/tier/history", dependencies=[Depends(customer_or("read"))], tags=["tiers"])
+    @app.get(
+        "/v1/customers/{id}/tier/history",
+        dependencies=[Depends(customer_or("read"))],
+        tags=["tiers"],
+        summary="List the changes of a customer's tier",
+    )
     async def history(customer_id: CustomerId, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[ChangeView]:
-        """Every change of the customer's tier, or of its past, newest first."""
+        """Returns every change of the tier or of its past, newest first, in pages."""
         cursor = decode_cursor(after, tuple[int])
-        found = await timelines.history(pool, customer_id, cursor[0] if cursor else None, limit + 1)
-        listed = page(found, limit, lambda one: (one.number,))
-        return Page(data=[ChangeView.of(one) for one in listed.data], next=listed.next)
+        recorded = await timelines.history(pool, customer_id, cursor[0] if cursor else None, limit + 1)
+        listed = page(recorded, limit, lambda change: (change.number,))
+        return Page(data=[ChangeView.of(change) for change in listed.data], next=listed.next)
 
     return app

@@ -1,4 +1,4 @@
-"""What a process of the service is told."""
+"""The settings of the service's processes."""
 
 from typing import ClassVar
 
@@ -14,6 +14,6 @@ class Settings(ServiceSettings):
 
     service: ClassVar[str] = "tiers"
 
-    # Nobody waits for what is decided here as for points: larger batches are worth more.
+    # Customers wait less for a tier than for points, so larger batches are worth a longer delay.
     linger_ms: int = linger(250)
     relay_linger_ms: int = relay_linger(250)

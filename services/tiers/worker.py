@@ -1,4 +1,4 @@
-"""Which events go to the handler."""
+"""The events that the worker handles."""
 
 from services.tiers.handlers.events import handle
 from services.tiers.settings import Settings
@@ -7,7 +7,7 @@ from shared.messaging.worker import Subscription, WorkerSpec
 
 
 def spec(settings: Settings) -> WorkerSpec:
-    """The worker: purchases and their refunds; erasures, for the records and answers that are kept."""
+    """The worker: purchases and refunds, and erasures, which delete stored records and answers."""
     return WorkerSpec(
         service=settings.service,
         subscriptions=(

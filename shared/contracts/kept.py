@@ -261,11 +261,11 @@ class Fold:
         """The state as it is stored, beside the purchase; empty where no refund is known."""
         if self.last is None:
             return {}
-        stored: dict[str, Any] = {"count": self.count, "last": _place_to_json(self.last), "since": self.since}
+        stored: dict[str, Any] = {"count": self.count, "last": place_to_json(self.last), "since": self.since}
         if self.is_final:
             return stored | {"gone": True}
         if self._after is not None:
-            stored |= {"after": _place_to_json(self._after), "base": self._base.to_json()}
+            stored |= {"after": place_to_json(self._after), "base": self._base.to_json()}
         if self._kind == "share":
             return stored | {"share": f"{self._asked:x}"}
         return stored | {
@@ -278,7 +278,7 @@ class Fold:
     @staticmethod
     def place_of(stored: Mapping[str, Any]) -> Place:
         """The place of the last refund of a state that was stored."""
-        return _place_from_json(stored["last"])
+        return place_from_json(stored["last"])
 
     @classmethod
     def from_json(cls, purchase: Purchase, stored: Mapping[str, Any]) -> Self:
@@ -286,12 +286,12 @@ class Fold:
         fold = cls(purchase)
         if not stored:
             return fold
-        fold.count, fold.since, fold.last = stored["count"], stored["since"], _place_from_json(stored["last"])
+        fold.count, fold.since, fold.last = stored["count"], stored["since"], place_from_json(stored["last"])
         if stored.get("gone"):
             fold._finish()
             return fold
         if "base" in stored:
-            fold._after = _place_from_json(stored["after"])
+            fold._after = place_from_json(stored["after"])
             fold._base = Remains.from_json(stored["base"])
             fold._whole = fold._base.whole
             fold._gone_lines = set(fold._base.gone)
@@ -381,9 +381,11 @@ class Fold:
         return self._base.lowered(self._asked_of, self._came_back, self._gone_lines)
 
 
-def _place_to_json(place: Place) -> tuple[str, str]:
+def place_to_json(place: Place) -> tuple[str, str]:
+    """A place as JSON has it."""
     return place[0].isoformat(), place[1]
 
 
-def _place_from_json(stored: Sequence[str]) -> Place:
+def place_from_json(stored: Sequence[str]) -> Place:
+    """The place that was stored as JSON."""
     return datetime.fromisoformat(stored[0]), stored[1]

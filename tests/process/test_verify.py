@@ -22,7 +22,7 @@ SERVICES: dict[str, tuple[Door[Any], int, str, str]] = {
     ),
     "tiers": (
         *(TIERS, 10, "INSERT INTO timeline VALUES ('ann', now(), 'member'), ('bob', now(), 'tin')"),
-        "timelines climb, an entry an instant: FAILED: ann, bob",
+        "timelines rise, one entry an instant: FAILED: ann, bob",
     ),
     "referrals": (
         *(REFERRALS, 10, "INSERT INTO referral_code VALUES ('ann', 'SHORT', now())"),

@@ -10,15 +10,15 @@ from tests.referrals.conftest import ADA, BEN, Apply
 from tests.referrals.shop import bought, refunded, signed_up
 from tests.support.broken import broken
 
-CODES = "codes are one per customer, unique and well formed"
-ADVOCATES = "referrals have their advocate's code"
-FRIENDS = "a friend stands in one referral and is rewarded once"
-STATES = "states are legal, and their instants in order"
-QUALIFIED = "what qualified did by an order of the program's"
-PAID = "paid = approved, as the program says"
-VOIDED = "void = too little is kept of the order"
-REFUNDS = "refunds have their order, and none waits for one that is here"
-JUDGED = "referrals stand where their facts lead"
+CODES = "each customer has one code, unique and well formed"
+ADVOCATES = "each referral has its advocate's code"
+FRIENDS = "a friend has one standing referral and is rewarded once"
+STATES = "states are legal, and their times in order"
+QUALIFIED = "each qualified referral has an order that qualifies it"
+PAID = "the points = those of the program, for approved referrals"
+VOIDED = "voided = too little is kept of the order"
+REFUNDS = "refunds have their order, and none waits for a recorded one"
+JUDGED = "states = those of a replay of the facts"
 ALL = [CODES, ADVOCATES, FRIENDS, STATES, QUALIFIED, PAID, VOIDED, REFUNDS, JUDGED]
 
 # One referral in each of its states, named by the friend.

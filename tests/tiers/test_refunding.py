@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.tiers.rules import refunding
-from services.tiers.rules.refunding import Read, Reading, Refunding, UnreadRefundsError
+from services.tiers.rules.refunding import Refunding
 from services.tiers.rules.spend import SpendChange, bought, changes_of
-from shared.contracts.kept import Purchase, Refund, keep
+from services.tiers.rules.unread import QueriedRefunds, RefundQuery, UnreadRefundsError
+from shared.contracts.kept import Purchase, Refund, keep, place_of
 from shared.contracts.orders import Order
 from shared.contracts.shop import Line, RefundLine
 
@@ -65,17 +66,17 @@ class Store:
 
     def add(self, batch: Sequence[Refund]) -> list[list[SpendChange]]:
         """Add a batch, with as many refunds read as are asked for, and no more."""
-        order, read = self.order, dict[str | None, Read]()
+        order, read = self.order, dict[str | None, QueriedRefunds]()
         while True:
             try:
                 adding = Refunding(order, read.values())
                 found = [adding.add(refund) for refund in batch]
             except UnreadRefundsError as error:
-                if error.readings is None:
+                if error.queries is None:
                     self.asked_for_all += 1
                     order = replace(order, refunds=tuple(self.refunds))
-                for reading in error.readings or ():
-                    read[reading.pool] = self._answer(reading)
+                for query in error.queries or ():
+                    read[query.pool] = self._answer(query)
             else:
                 break
         self.refunds += batch
@@ -83,14 +84,14 @@ class Store:
         assert adding.kept == keep(order.purchase, self.refunds).total
         return found
 
-    def _answer(self, reading: Reading) -> Read:
+    def _answer(self, query: RefundQuery) -> QueriedRefunds:
         fitting = [
-            one
-            for one in sorted(self.refunds, key=lambda one: one.place, reverse=True)
-            if one.place <= reading.until
-            and (reading.pool is None or reading.pool in {line.line_id for line in one.lines})
+            refund
+            for refund in sorted(self.refunds, key=place_of, reverse=True)
+            if refund.place <= query.until
+            and (query.pool is None or query.pool in {line.line_id for line in refund.lines})
         ]
-        return Read(reading, fitting[: reading.count])
+        return QueriedRefunds(query, fitting[: query.count])
 
 
 def batches(refunds: Sequence[Refund], size: int) -> Iterator[Sequence[Refund]]:
@@ -150,4 +151,4 @@ def test_nor_do_refunds_of_both_kinds_while_there_is_plenty(data: st.DataObject,
 def test_one_that_was_stored_without_its_state_needs_all_others():
     with pytest.raises(UnreadRefundsError) as raised:
         Refunding(Order("o", "/shop", BEGIN, Purchase("USD", "1.00"), None, None))
-    assert raised.value.readings is None
+    assert raised.value.queries is None

@@ -14,16 +14,16 @@ from tests.support.broken import broken
 from tests.tiers.applied import NOW, apply
 from tests.tiers.shop import day, purchase, refund
 
-TIMELINES = "timelines climb, an entry an instant"
-LAST = "the tier of now = the last entry of the timeline"
-JUDGED = "what was judged last = the last order and refund"
-SPEND = "spend = what is kept within the window"
-KEPT = "what is kept = bought less given back"
-REFUNDS = "refunds have their order, and none waits for one that is here"
-HISTORY = "the history leads to the tier of now"
-TOLD = "every entry of a timeline was told"
-REPLAY = "timeline, spend and what is kept = a replay of the events"
-ALL = [TIMELINES, LAST, JUDGED, SPEND, KEPT, REFUNDS, HISTORY, TOLD, REPLAY]
+TIMELINES = "timelines rise, one entry an instant"
+LAST = "the current tier = the last entry of the timeline"
+JUDGED = "the times of judging = the last order and refund"
+SPEND = "spend = the money kept within the window"
+KEPT = "the money kept = the total less refunds"
+REFUNDS = "refunds have their order, and none waits for a recorded one"
+HISTORY = "the history leads to the current tier"
+ANNOUNCED = "every entry of a timeline was announced"
+REPLAY = "timeline, spend and the money kept = a replay of the events"
+ALL = [TIMELINES, LAST, JUDGED, SPEND, KEPT, REFUNDS, HISTORY, ANNOUNCED, REPLAY]
 
 # Ann reaches Silver, returns a part and reaches Gold; Bob buys little, in two currencies.
 LIFE = (
@@ -46,10 +46,10 @@ BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
     "INSERT INTO timeline VALUES ('bob', '2026-04-01Z', 'member')": {
         TIMELINES: ["bob"],
         LAST: ["bob"],
-        TOLD: ["bob"],
+        ANNOUNCED: ["bob"],
         REPLAY: ["bob"],
     },
-    "INSERT INTO timeline VALUES ('zoe', '2026-04-01Z', 'silver')": {LAST: ["zoe"], TOLD: ["zoe"]},
+    "INSERT INTO timeline VALUES ('zoe', '2026-04-01Z', 'silver')": {LAST: ["zoe"], ANNOUNCED: ["zoe"]},
     """ALTER TABLE timeline DROP CONSTRAINT timeline_pkey;
        INSERT INTO timeline SELECT customer_id, effective_at, 'silver' FROM timeline WHERE tier = 'gold';
        DELETE FROM timeline WHERE effective_at < '2026-03-02Z'""": {TIMELINES: ["ann"], REPLAY: ["ann"]},
@@ -81,12 +81,12 @@ BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
     "UPDATE loose_refund SET amount = -19 WHERE amount = -20": {REPLAY: ["ann"]},
     "DELETE FROM loose_refund WHERE customer_id = 'bob'": {REPLAY: ["bob"]},
     "UPDATE waiting SET about = 'order/3'": {REFUNDS: ["bob/3/refund/r"]},
-    "DELETE FROM tier_change WHERE to_tier = 'silver'": {HISTORY: ["ann"], TOLD: ["ann"]},
+    "DELETE FROM tier_change WHERE to_tier = 'silver'": {HISTORY: ["ann"], ANNOUNCED: ["ann"]},
     "DELETE FROM tier_change WHERE to_tier = 'gold'": {HISTORY: ["ann"]},
     """ALTER TABLE tier_change DROP CONSTRAINT tier_change_moves;
        UPDATE tier_change SET kind = 'demoted' WHERE to_tier = 'gold'""": {HISTORY: ["ann"]},
     "UPDATE tier_change SET effective_at = effective_at + interval '1 second' WHERE to_tier = 'silver'": {
-        TOLD: ["ann"]
+        ANNOUNCED: ["ann"]
     },
 }
 

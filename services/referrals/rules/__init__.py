@@ -1,1 +1,1 @@
-"""What becomes of a referral: pure decisions on frozen values."""
+"""The states of referrals: pure decisions on frozen values."""

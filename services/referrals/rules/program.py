@@ -1,4 +1,4 @@
-"""The referral program: what qualifies, and what it brings."""
+"""The referral program: the orders that qualify a referral, and the rewards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Points = Annotated[int, Field(strict=True, ge=0)]
 
 
 class ProgramDocument(BaseModel):
-    """A version's content. `minimum` is what the qualifying order is worth at least, in `currency`."""
+    """The content of a version. `minimum` is the least total of a qualifying order, in `currency`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,7 +35,7 @@ class Program:
 
     @property
     def minimum(self) -> Decimal:
-        """What has to be bought, and kept, in the program's currency."""
+        """The money of an order that has to be spent, and kept, in the program's currency."""
         return Decimal(self.document.minimum)
 
     def deadline(self, signed_up_at: datetime) -> datetime:
@@ -44,7 +44,7 @@ class Program:
 
 
 def program_at(programs: Sequence[Program], time: datetime) -> Program:
-    """The version in force at an instant: of those effective by then, the newest."""
+    """The version in force at an instant: the newest of those that are effective by then."""
     return max(
         (program for program in programs if program.effective_at <= time),
         key=lambda program: (program.effective_at, program.version),

@@ -1,6 +1,6 @@
-"""A referral, and the steps that it takes. Every step is a new value; what happened is the list of them.
+"""A referral and its steps. Every step is a new value of the referral.
 
-The instants are those of the facts that decided (the order's, the refund's), whatever arrived last.
+The times of steps are those of the deciding facts (the order, the refund), whichever event arrived last.
 """
 
 import uuid
@@ -22,7 +22,7 @@ _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "/wafa/referrals")
 
 
 class State(StrEnum):
-    """How far a referral has come; the names of the events that tell of it."""
+    """The state of a referral; the published event of each is `loyalty.referral.<state>.v1`."""
 
     SIGNED_UP = "signed_up"
     QUALIFIED = "qualified"
@@ -36,22 +36,22 @@ class Ground(StrEnum):
     """Why a referral was rejected or voided."""
 
     SELF_REFERRAL = "self_referral"
-    """The code was the customer's own."""
+    """A customer used their own code."""
     REFERRED_BEFORE = "referred_before"
-    """An earlier sign-up of the friend, as handled, had another customer's code."""
+    """The friend signed up before with another customer's code; the order of handling counts."""
     BOUGHT_BEFORE = "bought_before"
-    """The friend has an order from before the sign-up."""
+    """The friend had bought before the sign-up."""
     REFUNDED = "refunded"
-    """Too little is kept of the qualifying order."""
+    """Refunds left less than the program's minimum of the qualifying order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Referral:
-    """A friend's sign-up with an advocate's code, and what became of it.
+    """A friend's sign-up with an advocate's code, and its state.
 
-    `advocate_points` and `friend_points` are what the approval gave, also after a void. While the referral is approved,
-    `kept` tells what refunds asked for and left of the order: their sum, and the state of their `Fold` (null where it
-    has to be computed from all of them). None: both follow from the refunds alone.
+    `advocate_points` and `friend_points` are those that the approval gave, also after it was voided. While the referral
+    is approved, `kept` has the sum that refunds of the order asked for, and the state of their `Fold` (null where it
+    has to be computed from all of them); None where both have to be computed.
     """
 
     referral_id: UUID
@@ -72,13 +72,13 @@ class Referral:
 
     @property
     def since(self) -> datetime:
-        """When the referral came into its state."""
+        """When the referral reached its state."""
         return self.closed_at or self.approved_at or self.qualified_at or self.signed_up_at
 
 
 @dataclass(frozen=True, slots=True)
 class SignUp:
-    """A sign-up with a known code: the friend's, with the advocate's code."""
+    """A sign-up of a friend with the code of an advocate."""
 
     referral_id: UUID
     friend_id: str
@@ -88,28 +88,28 @@ class SignUp:
 
 
 def referral_id_of(event: Event) -> UUID:
-    """The id of the referral that a sign-up event makes: the same one each time the event is handled."""
-    # None of the three holds NUL.
+    """The id of the referral of a sign-up event: the same each time that the event is handled."""
+    # None of the three contains NUL.
     return uuid.uuid5(_NAMESPACE, f"{event.customer_id}\x00{event.source}\x00{event.id}")
 
 
-def sign_up(asked: SignUp, program: Program, orders: Sequence[Order], *, referred: bool) -> list[Referral]:
-    """The steps of a new referral, given the friend's known orders and whether somebody referred the friend before."""
-    opened = _open(asked, program)
-    if asked.advocate_id == asked.friend_id:
+def sign_up(request: SignUp, program: Program, orders: Sequence[Order], *, referred: bool) -> list[Referral]:
+    """The steps of a new referral, by the friend's orders and whether another customer referred the friend before."""
+    opened = _open(request, program)
+    if request.advocate_id == request.friend_id:
         return [_reject(opened, Ground.SELF_REFERRAL)]
     if referred:
         return [_reject(opened, Ground.REFERRED_BEFORE)]
-    if any(order.time < asked.time for order in orders):
+    if any(order.time < request.time for order in orders):
         return [_reject(opened, Ground.BOUGHT_BEFORE)]
-    for order in sorted(orders, key=lambda one: (one.time, one.order_id)):
+    for order in sorted(orders, key=lambda order: (order.time, order.order_id)):
         if _qualifies(opened, order, program):
             return [opened, *_qualify(opened, order, program)]
     return [opened]
 
 
 def judge_order(referral: Referral, order: Order, program: Program) -> list[Referral]:
-    """The steps that a referral takes when an order of the friend becomes known."""
+    """The steps of a referral when an order of the friend arrives."""
     if referral.state is not State.SIGNED_UP:
         return []
     if order.time < referral.signed_up_at:
@@ -118,22 +118,22 @@ def judge_order(referral: Referral, order: Order, program: Program) -> list[Refe
 
 
 def is_about(referral: Referral, order_id: str) -> bool:
-    """Whether refunds of an order of the friend matter to the referral."""
+    """Whether refunds of an order of the friend can change the referral."""
     return referral.state is State.APPROVED and referral.order_id == order_id
 
 
 def judge_refund(referral: Referral, order: Order, refund: Refund, program: Program) -> Referral:
-    """An approved referral after a new refund of its order: void, or with what is kept now.
+    """An approved referral after a new refund of its order: voided, or with the new state of the refunds.
 
-    `order` holds the new refund, if it holds any.
+    Where the refunds of `order` were read, the new one is among them.
 
     Raises:
-        UnreadRefundsError: that depends on the refunds of the order, which were not read.
+        UnreadRefundsError: the result depends on other refunds of the order, which were not read.
     """
     if referral.kept is not None:
         asked = Fraction(referral.kept["asked"]) + Fraction(refund.amount)
         if Fraction(order.purchase.total) - asked >= program.minimum:
-            # No refund takes more than it asks for: enough is kept, wherever this one counts.
+            # No refund takes more than it asks for: enough is kept, wherever this refund counts.
             return replace(referral, kept=_with_refund(referral.kept, order, refund, asked))
         fold = None if referral.kept["fold"] is None else Fold.from_json(order.purchase, referral.kept["fold"])
         if fold is not None and fold.accepts(refund):
@@ -148,7 +148,7 @@ def judge_refund(referral: Referral, order: Order, refund: Refund, program: Prog
 
 
 def fell_below(order: Order, minimum: Decimal) -> datetime | None:
-    """When refunds left less than `minimum` of an order's money; None while that much is kept.
+    """When refunds left less than `minimum` of an order's money; None while at least that is kept.
 
     Raises:
         UnreadRefundsError: the refunds were not read.
@@ -170,52 +170,52 @@ def _with_refund(kept: Mapping[str, Any], order: Order, refund: Refund, asked: F
 
 
 def is_explained(referral: Referral, program: Program, orders: Sequence[Order], *, referred: bool) -> bool:
-    """Whether a referral stands where these facts lead in one order of arrival or another.
+    """Whether these facts lead to the referral's state in some order of arrival.
 
-    `orders` are orders of the friend that are known now, whenever they arrived: all of them, or of those from before
-    the sign-up and of those that can qualify one each, if there is one, and the referral's own.
+    `orders` are recorded orders of the friend, whenever they arrived: all of them, or at least one of those from before
+    the sign-up, one of those that can qualify it, and the referral's own.
     """
-    asked = SignUp(
+    request = SignUp(
         *(referral.referral_id, referral.friend_id, referral.advocate_id, referral.code, referral.signed_up_at)
     )
-    opened = _open(asked, program)
-    if asked.advocate_id == asked.friend_id or referred:
-        return [referral] == sign_up(asked, program, (), referred=referred)
-    # After an approval an order from before the sign-up changes nothing, so it need not have rejected.
-    is_late = any(order.time < asked.time for order in orders)
+    opened = _open(request, program)
+    if request.advocate_id == request.friend_id or referred:
+        return [referral] == sign_up(request, program, (), referred=referred)
+    # An order from before the sign-up changes nothing after an approval, so the referral need not be rejected.
+    is_late = any(order.time < request.time for order in orders)
     if referral.state is State.REJECTED:
         return is_late and referral == _reject(opened, Ground.BOUGHT_BEFORE)
     if referral.state is State.SIGNED_UP:
-        return not is_late and referral == opened and not any(_qualifies(opened, one, program) for one in orders)
-    order = next((one for one in orders if one.order_id == referral.order_id), None)
+        return not is_late and referral == opened and not any(_qualifies(opened, order, program) for order in orders)
+    order = next((order for order in orders if order.order_id == referral.order_id), None)
     return order is not None and _qualifies(opened, order, program) and _is_settled(referral, opened, order, program)
 
 
-def _open(asked: SignUp, program: Program) -> Referral:
+def _open(request: SignUp, program: Program) -> Referral:
     return Referral(
-        referral_id=asked.referral_id,
-        advocate_id=asked.advocate_id,
-        friend_id=asked.friend_id,
-        code=asked.code,
+        referral_id=request.referral_id,
+        advocate_id=request.advocate_id,
+        friend_id=request.friend_id,
+        code=request.code,
         program_version=program.version,
         state=State.SIGNED_UP,
-        signed_up_at=asked.time,
+        signed_up_at=request.time,
     )
 
 
 def _is_settled(referral: Referral, opened: Referral, order: Order, program: Program) -> bool:
-    """Whether a referral that qualified by the order is approved while enough of it is kept, and void otherwise."""
+    """Whether a referral that the order qualified is approved if enough of it is kept, and voided if not."""
     qualified, approved = _qualify(opened, replace(order, refunds=()), program)
     fell_at = fell_below(order, program.minimum)
     if fell_at is None or referral.closed_at is None:
         return fell_at is None and referral == approved
-    # A refund that arrived after the void can have an earlier time; the void keeps its own.
+    # A refund that arrived after the referral was voided can have an earlier time; the referral keeps its own.
     is_void = replace(referral, closed_at=fell_at, kept=None) in {_void(qualified, fell_at), _void(approved, fell_at)}
     return is_void and referral.closed_at >= fell_at
 
 
 def _qualifies(referral: Referral, order: Order, program: Program) -> bool:
-    """Whether the order, as bought, is one that the program rewards. Other currencies have no rate."""
+    """Whether the order as bought qualifies the referral; orders in other currencies do not."""
     return (
         referral.signed_up_at <= order.time <= program.deadline(referral.signed_up_at)
         and order.purchase.currency == program.document.currency

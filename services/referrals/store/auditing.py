@@ -1,4 +1,4 @@
-"""What is stored, held against itself: each statement finds offenders, and there should be none."""
+"""Checks of the stored state against itself: each statement finds offenders, of which there should be none."""
 
 from typing import Final
 from uuid import UUID
@@ -37,7 +37,7 @@ HAVING count(*) FILTER (WHERE state <> 'rejected') > 1 OR count(approved_at) > 1
 LIMIT $1
 """
 
-# Nothing rests in qualified or flagged: the order that qualifies a referral approves it, or is void already.
+# No referral stays qualified or flagged: the order that qualifies a referral approves it, or has been refunded before.
 STATES_SQL = """
 SELECT referral_id::text AS id
 FROM referral
@@ -80,7 +80,7 @@ WHERE (advocate_points, friend_points) IS DISTINCT FROM (
 LIMIT $1
 """
 
-# A refund by lines takes no more of a line than it has: with one, more can be kept, never less.
+# A refund by line takes at most what its line has left: more of the order can be kept, never less.
 VOIDED_SQL = """
 WITH returned AS (
     SELECT customer_id, order_id, sum(amount) AS amount, bool_or(lines IS NOT NULL) AS by_line
@@ -111,14 +111,14 @@ LIMIT $1
 """
 
 QUERIES: Final = (
-    Query("codes are one per customer, unique and well formed", CODES_SQL, (ALPHABET, LENGTH)),
-    Query("referrals have their advocate's code", ADVOCATES_SQL),
-    Query("a friend stands in one referral and is rewarded once", FRIENDS_SQL),
-    Query("states are legal, and their instants in order", STATES_SQL),
-    Query("what qualified did by an order of the program's", QUALIFIED_SQL),
-    Query("paid = approved, as the program says", PAID_SQL),
-    Query("void = too little is kept of the order", VOIDED_SQL),
-    Query("refunds have their order, and none waits for one that is here", REFUNDS_SQL),
+    Query("each customer has one code, unique and well formed", CODES_SQL, (ALPHABET, LENGTH)),
+    Query("each referral has its advocate's code", ADVOCATES_SQL),
+    Query("a friend has one standing referral and is rewarded once", FRIENDS_SQL),
+    Query("states are legal, and their times in order", STATES_SQL),
+    Query("each qualified referral has an order that qualifies it", QUALIFIED_SQL),
+    Query("the points = those of the program, for approved referrals", PAID_SQL),
+    Query("voided = too little is kept of the order", VOIDED_SQL),
+    Query("refunds have their order, and none waits for a recorded one", REFUNDS_SQL),
 )
 
 
@@ -131,6 +131,6 @@ LIMIT $1
 
 
 async def sample(connection: Connection, count: int) -> list[UUID]:
-    """The ids of about `count` referrals that the rules can read, all of them where there are fewer."""
+    """The ids of about `count` referrals that the rules can read; of all if there are fewer."""
     rows = await connection.fetch(SAMPLE_SQL, count, list(State), list(Ground))
     return [row["referral_id"] for row in rows]

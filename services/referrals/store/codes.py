@@ -1,4 +1,4 @@
-"""Customers' codes, and the visits that they brought."""
+"""Referral codes, and the visits of their links."""
 
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
@@ -15,7 +15,7 @@ ON CONFLICT DO NOTHING
 
 
 async def add_code(connection: Connection, customer_id: str, code: str, now: datetime) -> None:
-    """Give a customer the code, unless the customer has one, or somebody else has or had this one."""
+    """Give a customer a code, unless the customer has one, or the code is or was another customer's."""
     await connection.execute(ADD_CODE_SQL, customer_id, code, now)
 
 
@@ -23,7 +23,7 @@ FIND_CODE_SQL = "SELECT code FROM referral_code WHERE customer_id = $1"
 
 
 async def find_code(connection: Connection, customer_id: str) -> str | None:
-    """The customer's code."""
+    """The customer's code; None where there is none."""
     return await connection.fetchval(FIND_CODE_SQL, customer_id)
 
 
@@ -31,7 +31,7 @@ LOAD_ADVOCATES_SQL = "SELECT code, customer_id FROM referral_code WHERE code = A
 
 
 async def load_advocates(connection: Connection, codes: Collection[str]) -> dict[str, str]:
-    """Whose the codes are; unknown ones are left out."""
+    """The owners of codes, by code, without codes that no customer has."""
     if not codes:
         return {}
     return {row["code"]: row["customer_id"] for row in await connection.fetch(LOAD_ADVOCATES_SQL, codes)}
@@ -46,7 +46,7 @@ RETURNING code
 
 
 async def count_click(pool: Pool, code: str, day: date, shard: int) -> bool:
-    """Count a visit; False when nobody has the code."""
+    """Count a visit; returns False where no customer has the code."""
     return await pool.fetchval(COUNT_CLICK_SQL, code, day, shard) is not None
 
 
@@ -69,6 +69,6 @@ RETURNING code
 
 
 async def retire(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
-    """Let the codes of erased customers refer nobody any more, and never anybody else; see `erasure.EraseOwn`."""
+    """Retire the codes of erased customers, so that they are never valid again; see `erasure.EraseOwn`."""
     customers, _, _, recorded_at = erasure.columns(erasures)
     return len(await connection.fetch(RETIRE_SQL, customers, recorded_at, most))

@@ -1,4 +1,4 @@
-"""One customer, one transaction at a time."""
+"""Locks, by which one transaction at a time handles a customer."""
 
 from collections.abc import Collection
 from typing import Final
@@ -7,10 +7,9 @@ from shared.postgres.pool import Connection
 
 _SPACE: Final = 0x72656672  # "refr": two-part advisory locks of this service
 
-# An advisory lock, not a row's: a customer of whom nothing is known yet can be locked, and orders
-# of customers whom nobody referred, nearly all, write nothing for it. All locks are taken in the
-# order of their hashes, so that two batches wait for each other instead of deadlocking; two
-# customers of one hash share a lock.
+# Advisory locks, not row locks: an unknown customer can be locked, and nothing is written for customers without a
+# referral, who are the most. Locks are taken in the order of their hashes, so that two batches wait for each other
+# instead of deadlocking; customers with the same hash share a lock.
 LOCK_SQL = """
 WITH touched AS (
     SELECT unnest($2::text[]) AS customer_id
@@ -29,7 +28,7 @@ SELECT customer_id FROM locked
 async def lock(connection: Connection, customers: Collection[str], codes: Collection[str]) -> set[str]:
     """Lock customers, the advocates of those who are friends, and the owners of codes, until the transaction ends.
 
-    Returns who was locked. Advocates and owners are those known when the statement began: a sign-up
-    may have committed while it waited, so the caller looks again.
+    Returns the locked customers. Advocates and owners are those at the start of the statement: a sign-up may have been
+    committed while it waited, so the caller has to check again.
     """
     return {row["customer_id"] for row in await connection.fetch(LOCK_SQL, _SPACE, customers, codes)}

@@ -21,7 +21,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 class Window(NamedTuple):
-    """Which orders of a friend are asked for: from before the sign-up, and those that can qualify up to a deadline."""
+    """Asks for orders of a friend: those from before the sign-up, and those that can qualify it until a deadline."""
 
     friend_id: str
     signed_up_at: datetime
@@ -73,7 +73,7 @@ async def load_orders(connection: Connection, keys: Collection[OrderKey]) -> dic
     return {key_of(row): order_of(row) for row in await connection.fetch(LOAD_ORDERS_SQL, *columns_of(keys))}
 
 
-# Of a friend's orders from before the sign-up, one tells all, and so does the first that qualifies.
+# One order from before the sign-up is enough to reject it, and the first order that qualifies is enough to approve it.
 LOAD_HISTORY_SQL = """
 SELECT customer_id, order_id, source, purchased_at, currency, total::text AS total, lines, digest
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[])
@@ -92,7 +92,7 @@ CROSS JOIN LATERAL (
 
 
 async def load_history(connection: Connection, asked: Collection[Window]) -> dict[OrderKey, Order]:
-    """The orders that matter to sign-ups, without their refunds."""
+    """The orders that decide about sign-ups, without their refunds."""
     if not asked:
         return {}
     rows = await connection.fetch(LOAD_HISTORY_SQL, *zip(*asked, strict=True))

@@ -1,4 +1,4 @@
-"""Referrals: what is known of friends, and the list of an advocate."""
+"""Referrals: those of friends, and the list of an advocate."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ WHERE friend_id = ANY($1::text[]) AND state <> 'rejected'
 
 
 async def load_standing(connection: Connection, friends: Collection[str]) -> dict[str, Referral]:
-    """Of those customers who are friends, the referral that was not rejected: each has at most one."""
+    """The standing (not rejected) referrals of friends, of which each has at most one, by friend."""
     rows = await connection.fetch(LOAD_STANDING_SQL, friends)
     return {row["friend_id"]: _referral(row) for row in rows}
 
@@ -33,7 +33,7 @@ WHERE EXISTS (
 
 
 async def load_referred(connection: Connection, friends: Collection[str]) -> frozenset[str]:
-    """Those who signed up with another customer's code, whatever came of it."""
+    """Those of the customers who signed up with another customer's code, whatever became of the referral."""
     return frozenset(row["friend_id"] for row in await connection.fetch(LOAD_REFERRED_SQL, friends))
 
 
@@ -59,7 +59,7 @@ WHERE referral_id = ANY($1::uuid[])
 
 
 async def read(connection: Connection, ids: Collection[UUID]) -> list[tuple[Referral, bool]]:
-    """Referrals as they stand, each with whether another customer had referred the friend before."""
+    """Referrals, each with whether another customer had referred the friend before."""
     return [(_referral(row), row["referred"]) for row in await connection.fetch(READ_SQL, ids)]
 
 
@@ -84,7 +84,7 @@ ON CONFLICT (referral_id) DO UPDATE SET
 
 
 async def save(connection: Connection, referrals: Collection[Referral], now: datetime) -> None:
-    """Record referrals as they stand; those that are new get their number in this order."""
+    """Write referrals; new ones get their number in this order."""
     if referrals:
         await connection.execute(SAVE_SQL, *zip(*map(_row, referrals), strict=True), now)
 
@@ -131,7 +131,7 @@ def _referral(row: Mapping[str, Any]) -> Referral:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A referral in its advocate's list; `number` is its place, newest highest."""
+    """A referral in its advocate's list; newer referrals have higher numbers."""
 
     number: int
     referral: Referral

@@ -1,1 +1,1 @@
-"""Load, decide, write, announce: for batches of events, for who asks for a tier, and to verify what is stored."""
+"""Load, decide, write, announce: for batches of events, for reads of a customer's tier, and to verify the database."""

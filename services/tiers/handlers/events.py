@@ -1,4 +1,4 @@
-"""A batch of events: orders and refunds are recorded, customers judged, and what changed is announced."""
+"""A batch of events: orders and refunds are recorded, customers are judged, and changes of tiers are announced."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,10 +9,10 @@ from typing import Final
 from services.tiers.handlers.standing import load_pasts
 from services.tiers.rules import amount
 from services.tiers.rules.admission import Admission, Step, Stored, admit
-from services.tiers.rules.customer import MOST_LOOSE, Change, Folded, Standing, fold, leaving, needs_curve
+from services.tiers.rules.customer import MOST_LOOSE, Folded, Standing, TimelineChange, fold, leaving, needs_curve
 from services.tiers.rules.program import Program
-from services.tiers.rules.refunding import Reading
 from services.tiers.rules.rejudging import rejudge
+from services.tiers.rules.unread import RefundQuery
 from services.tiers.store import curves, customers, orders, timelines
 from services.tiers.store.programs import load_program
 from shared import telemetry
@@ -29,9 +29,10 @@ SOURCE: Final = "/wafa/tiers"
 
 
 async def handle(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
-    """Apply a batch: record orders and refunds, judge the customers, announce what changed.
+    """Apply a batch: record orders and refunds, judge the customers, announce changes of tiers.
 
-    Of an erased customer the records and answers go; the books stay, which hold ids, money and times.
+    Returns the refused events. An erasure deletes a customer's stored records and answers; orders, refunds and
+    timelines stay, since they hold only ids, money and times.
     """
     booked = erasure.others(events)
     refusals = await _book(connection, booked, now) if booked else []
@@ -76,43 +77,49 @@ async def _admit(connection: Connection, events: Sequence[Event]) -> Admission:
 
 
 async def _read_refunds(
-    connection: Connection, stored: Stored, unread: Iterable[tuple[OrderKey, Reading | None]]
+    connection: Connection, stored: Stored, unread: Iterable[tuple[OrderKey, RefundQuery | None]]
 ) -> Stored:
-    """What is stored, with the refunds that are missing."""
-    whole = {key: stored.orders[key] for key, reading in unread if reading is None}
-    last = [(key, reading) for key, reading in unread if reading is not None and key not in whole]
-    by_pool = {key: {read.reading.pool: read for read in reads} for key, reads in stored.read.items()}
-    for key, read in await orders.load_last_refunds(connection, last, stored.orders):
-        by_pool.setdefault(key, {})[read.reading.pool] = read
+    """The stored state with the refunds that were missing."""
+    whole = {key: stored.orders[key] for key, query in unread if query is None}
+    queries = [(key, query) for key, query in unread if query is not None and key not in whole]
+    by_pool = {key: {result.query.pool: result for result in results} for key, results in stored.read.items()}
+    for key, result in await orders.load_last_refunds(connection, queries, stored.orders):
+        by_pool.setdefault(key, {})[result.query.pool] = result
     return replace(
         stored,
         orders={**stored.orders, **await with_refunds(connection, whole)},
-        read={key: tuple(reads.values()) for key, reads in by_pool.items()},
+        read={key: tuple(results.values()) for key, results in by_pool.items()},
     )
 
 
 def _by_customer(program: Program, steps: Iterable[Step]) -> dict[str, list[Step]]:
-    """The steps that move spend: other currencies count nothing."""
-    found: defaultdict[str, list[Step]] = defaultdict(list)
+    """The steps that change spend, by customer: orders in other currencies do not count."""
+    counted: defaultdict[str, list[Step]] = defaultdict(list)
     for step in steps:
         if step.order.purchase.currency == program.currency:
-            found[step.event.customer_id].append(step)
-    return found
+            counted[step.event.customer_id].append(step)
+    return counted
 
 
 async def _fold(
     connection: Connection, program: Program, standings: Mapping[str, Standing], steps: Mapping[str, Sequence[Step]]
 ) -> list[Folded]:
-    """Apply each customer's steps: in order, or on the curve."""
-    late = {one for one, of_one in steps.items() if needs_curve(program, standings[one], of_one)}
-    ahead = [leaving(standings[one], of_one) for one, of_one in steps.items() if one not in late]
-    moving = [one for one in ahead if one is not None]
-    days = await orders.load_leaving(connection, moving, program.currency, MOST_LOOSE)
-    late.update(one for one, of_one in days.items() if of_one is None)
-    rejudged = await _rejudge(connection, program, standings, {one: steps[one] for one in steps if one in late})
+    """Apply the steps of each customer: in order, or on the curve."""
+    on_curve = {
+        customer_id for customer_id in steps if needs_curve(program, standings[customer_id], steps[customer_id])
+    }
+    in_order = steps.keys() - on_curve
+    leaving_days = [leaving(standings[customer_id], steps[customer_id]) for customer_id in in_order]
+    days = await orders.load_leaving(
+        connection, [span for span in leaving_days if span is not None], program.currency, MOST_LOOSE
+    )
+    on_curve.update(customer_id for customer_id, by_day in days.items() if by_day is None)
+    rejudged = await _rejudge(connection, program, standings, {name: steps[name] for name in steps if name in on_curve})
     return [
-        rejudged[one] if one in late else fold(program, standings[one], days.get(one) or {}, of_one)
-        for one, of_one in steps.items()
+        rejudged[customer_id]
+        if customer_id in on_curve
+        else fold(program, standings[customer_id], days.get(customer_id) or {}, own)
+        for customer_id, own in steps.items()
     ]
 
 
@@ -121,26 +128,29 @@ async def _rejudge(
 ) -> dict[str, Folded]:
     if not steps:
         return {}
-    pasts = await load_pasts(connection, program, [standings[one] for one in steps])
-    runs = {one: (pasts[one].curve, rejudge(program, standings[one], pasts[one], steps[one])) for one in steps}
+    pasts = await load_pasts(connection, program, [standings[customer_id] for customer_id in steps])
+    runs = {
+        customer_id: (pasts[customer_id].curve, rejudge(program, standings[customer_id], pasts[customer_id], own))
+        for customer_id, own in steps.items()
+    }
     return await curves.run(connection, runs)
 
 
 async def _save(connection: Connection, program: Program, folded: Sequence[Folded], now: datetime) -> None:
-    await customers.save(connection, [one.standing for one in folded])
+    await customers.save(connection, [customer.standing for customer in folded])
     await curves.save(connection, folded)
     await timelines.save(connection, folded)
-    changes = [change for one in folded for change in one.changes]
+    changes = [change for customer in folded for change in customer.changes]
     await timelines.record(connection, program, [(change, _reason(change)) for change in changes], now)
     await outbox.announce(connection, [_publication(program, change) for change in changes])
 
 
-def _reason(change: Change) -> str:
-    """What moved the tier: spend that came, or spend that was given back."""
+def _reason(change: TimelineChange) -> str:
+    """The reason of a change: spend, or a refund of it."""
     return "spend" if change.step.is_purchase else "refund"
 
 
-def _publication(program: Program, change: Change) -> Publication:
+def _publication(program: Program, change: TimelineChange) -> Publication:
     event, above = change.step.event, program.after(change.to)
     data = TierChanged(
         customer_id=event.customer_id,

@@ -1,4 +1,4 @@
-"""A customer's tier and spend as of now."""
+"""A customer's tier and spend as of now, and the past that judging on the curve needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _ANY: Final = 2**31
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A customer's tier at an instant; `since` is None for the first tier since ever."""
+    """A customer's tier at an instant; `since` is None where the customer has never left the first tier."""
 
     program: Program
     tier: Tier
@@ -31,8 +31,8 @@ class Status:
 
 
 async def read_status(pool: Pool, customer_id: str, now: datetime) -> Status:
-    """The tier and the spend of a customer as of now; who is unknown is in the first tier and has spent nothing."""
-    # All of it as of one commit.
+    """A customer's tier and spend as of now; an unknown customer is in the first tier and has spent nothing."""
+    # All reads see the same snapshot.
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         program = await load_program(connection, now)
         standing = await customers.find(connection, customer_id)
@@ -43,22 +43,22 @@ async def read_status(pool: Pool, customer_id: str, now: datetime) -> Status:
 
 
 async def load_pasts(connection: Connection, program: Program, standings: Sequence[Standing]) -> dict[str, Past]:
-    """What judging on the curve needs; of a stored curve, the stretches are read later."""
-    counted = [one for one in standings if one.loose is not None]
+    """What judging on the curve needs of each customer; the stretches of a stored curve are read later."""
+    counted = [standing for standing in standings if standing.loose is not None]
     loose = await curves.load_loose(connection, counted, program.currency)
-    uncounted = [one.customer_id for one in standings if one.loose is None]
-    for customer_id, found in (await orders.load_all(connection, uncounted)).items() if uncounted else ():
+    uncounted = [standing.customer_id for standing in standings if standing.loose is None]
+    for customer_id, own in (await orders.load_all(connection, uncounted)).items() if uncounted else ():
         loose[customer_id] = [
-            change for order in found if order.purchase.currency == program.currency for change in changes_of(order)
+            change for order in own if order.purchase.currency == program.currency for change in changes_of(order)
         ]
-    known = await timelines.load(connection, [one.customer_id for one in standings])
+    stored = await timelines.load(connection, [standing.customer_id for standing in standings])
     return {
-        one.customer_id: Past(
-            known.get(one.customer_id, ()),
-            loose.get(one.customer_id, ()),
-            Curve.empty() if one.curve_until is None else Curve(),
+        standing.customer_id: Past(
+            stored.get(standing.customer_id, ()),
+            loose.get(standing.customer_id, ()),
+            Curve.empty() if standing.curve_until is None else Curve(),
         )
-        for one in standings
+        for standing in standings
     }
 
 
@@ -69,12 +69,12 @@ async def _spend(connection: Connection, program: Program, standing: Standing, n
     if standing.judged_at <= now:
         judged, today = standing.judged_at.toordinal(), now.toordinal()
         left = Leaving(standing.customer_id, start_of(first_day(judged)), start_of(first_day(today)))
-        # Where changes of spend were not counted, all orders would have to be folded instead.
+        # Customers from before the curve have no loose count: all their orders would have to be folded instead.
         most = MOST_LOOSE if standing.loose is not None else _ANY
         days = (await orders.load_leaving(connection, [left], program.currency, most)).get(standing.customer_id, {})
         if days is not None:
             return standing.spend - sum(days.values(), Fraction(0))
-    # Something is dated ahead of now, or much has left the window.
+    # An event lies in the future, or more than MOST_LOOSE orders have left the window.
     past = (await load_pasts(connection, program, [standing]))[standing.customer_id]
     runs = {standing.customer_id: (past.curve, spend_at(past, now))}
     return (await curves.run(connection, runs))[standing.customer_id]

@@ -1,1 +1,1 @@
-"""Which tier a customer is in, and from when on: pure decisions on frozen values."""
+"""The tier of each customer over time: pure decisions on frozen values."""

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.tiers.rules.refunding import Read, Reading, Refunding, UnreadRefundsError
+from services.tiers.rules.refunding import Refunding
 from services.tiers.rules.spend import SpendChange, bought
+from services.tiers.rules.unread import QueriedRefunds, RefundQuery, UnreadRefundsError
 from shared.contracts.envelope import Event
 from shared.contracts.kept import Refund
 from shared.contracts.orders import Content, Order, OrderKey, RefundKey, key_of
@@ -45,7 +46,7 @@ class Admission:
     waiting: list[Waiting] = field(default_factory=list[Waiting])
     repeats: int = 0
     differing_repeats: int = 0
-    unread: set[tuple[OrderKey, Reading | None]] = field(default_factory=set[tuple[OrderKey, Reading | None]])
+    unread: set[tuple[OrderKey, RefundQuery | None]] = field(default_factory=set[tuple[OrderKey, RefundQuery | None]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Stored:
     orders: Mapping[OrderKey, Order] = field(default_factory=dict[OrderKey, Order])
     refunds: Mapping[RefundKey, Content] = field(default_factory=dict[RefundKey, Content])
     waiting: Mapping[OrderKey, Sequence[Event]] = field(default_factory=dict[OrderKey, Sequence[Event]])
-    read: Mapping[OrderKey, Sequence[Read]] = field(default_factory=dict[OrderKey, Sequence[Read]])
+    read: Mapping[OrderKey, Sequence[QueriedRefunds]] = field(default_factory=dict[OrderKey, Sequence[QueriedRefunds]])
 
 
 def admit(events: Sequence[Event], stored: Stored) -> Admission:
@@ -84,7 +85,7 @@ def admit(events: Sequence[Event], stored: Stored) -> Admission:
 
 @dataclass(slots=True)
 class _Effects:
-    read: Mapping[OrderKey, Sequence[Read]]
+    read: Mapping[OrderKey, Sequence[QueriedRefunds]]
     refunding: dict[OrderKey, Refunding] = field(default_factory=dict[OrderKey, Refunding])
     admission: Admission = field(default_factory=Admission)
 
@@ -108,5 +109,5 @@ class _Effects:
                 refunding = self.refunding[key] = Refunding(order, self.read.get(key, ()))
             return refunding.add(refund)
         except UnreadRefundsError as error:
-            self.admission.unread.update((key, reading) for reading in error.readings or (None,))
+            self.admission.unread.update((key, query) for query in error.queries or (None,))
             return []

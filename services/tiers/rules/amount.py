@@ -1,4 +1,4 @@
-"""Exact amounts as decimal strings. An amount can be a third of a cent: refunds by share leave such."""
+"""Exact amounts as decimal strings. An amount can be a third of a cent, since refunds by share leave such amounts."""
 
 from fractions import Fraction
 from typing import Final
@@ -8,12 +8,12 @@ _UNIT: Final = 10**_PLACES
 
 
 def reached_text(amount: Fraction) -> str:
-    """What was reached, rounded down to 4 decimals, with at least 2: "499.9999", "500.00"."""
+    """An amount that was reached, rounded down to 4 decimals, with at least 2: "499.9999", "500.00"."""
     return _text(amount.numerator * _UNIT // amount.denominator)
 
 
 def missing_text(amount: Fraction) -> str:
-    """What is missing, rounded up likewise: while anything is missing it is never "0.00"."""
+    """An amount that is missing, rounded up to 4 decimals: never "0.00" while anything is missing."""
     return _text(-(-amount.numerator * _UNIT // amount.denominator))
 
 

@@ -1,12 +1,13 @@
-"""A curve: what a metric is at each instant, stored so that a late change costs the logarithm of a customer's history.
+"""A curve: the value of a metric over time, stored so that a late change costs the logarithm of the history's length.
 
 A curve is a step function of time: its value at an instant is the sum of all changes up to and including it. The
-changes are held in a tree over time. The root is all of time; a stretch of 2**n microseconds with more than
-`MOST_CHANGES` instants is divided into 64 stretches of 2**(n - 6). Of each part the stretch knows the sum of its
-changes and its peak (the highest that the sum from the part's beginning gets), so that the value at an instant and
-the first instant at which the value reaches something are found on one path from the root.
+changes are stored in a tree over time. The root is all of time; a stretch of 2**n microseconds with more than
+`MOST_CHANGES` instants is divided into 64 stretches of 2**(n - 6). A divided stretch has the sum of the changes of each
+part and its peak (the maximum of the running sum within the part), so that both the value at an instant and the first
+instant at which a value is reached are found on one path from the root.
 
-Only the stretches that are needed are read: where one is missing, a method yields its key and goes on when it is there.
+Only the stretches that are needed are read: where one is missing, a method yields its key and continues once the
+stretch is present.
 """
 
 from collections import defaultdict
@@ -19,22 +20,22 @@ from typing import Final, TypeVar
 from shared.contracts.kept import UNITS
 
 Amount = int | Fraction
-"""An exact amount in ten-thousandths; a fraction only where it is no whole number of them."""
+"""An exact amount in ten-thousandths: an integer where possible, else a fraction."""
 
 Key = tuple[int, int]
-"""A stretch: `(bits, place)` is from microsecond `place << bits` to before `(place + 1) << bits`."""
+"""The key of a stretch: `(bits, place)` is from microsecond `place << bits` to before `(place + 1) << bits`."""
 
 T = TypeVar("T")
 Reading = Generator[Sequence[Key], None, T]
-"""Yields the keys of stretches that have to be in `Curve.stretches` before it goes on; returns a `T`."""
+"""A computation that yields the keys of stretches which it needs in `Curve.stretches`, and returns a `T`."""
 
 MOST_CHANGES: Final = 64
-"""A stretch with more instants than this is divided."""
+"""A stretch with more instants is divided."""
 _STEP: Final = 6
 ROOT: Final[Key] = (60, 0)
-"""All instants from year 1 to year 9999 and far beyond."""
+"""The key of all instants from year 1 to year 9999 and far beyond."""
 _UPPER: Final = range(ROOT[0] - _STEP, 36, -_STEP)
-"""The levels at which all that happens to a customer is in a few stretches."""
+"""The upper levels of the tree, at which the history of a customer is in a few stretches."""
 
 _BEGIN: Final = datetime(1, 1, 1, tzinfo=UTC)
 _DAY: Final = 86_400_000_000
@@ -51,7 +52,7 @@ def money_of(amount: Amount) -> Fraction:
 
 
 def simplest(amount: Amount) -> Amount:
-    """A whole number where the amount is one."""
+    """The amount, as an integer where it is one."""
     return amount.numerator if amount.denominator == 1 else amount
 
 
@@ -67,20 +68,20 @@ def to_datetime(microsecond: int) -> datetime:
 
 
 def start_of_day(day: int) -> int:
-    """The microsecond with which a day (an ordinal) begins; a day beyond the calendar has one too."""
+    """The microsecond at which a day (an ordinal, also beyond the calendar) begins."""
     return (day - 1) * _DAY
 
 
 @dataclass(slots=True)
 class Leaf:
-    """A stretch whose changes are held by instant."""
+    """A stretch that is not divided: its changes by microsecond."""
 
     changes: dict[int, Amount] = field(default_factory=dict[int, Amount])
 
 
 @dataclass(slots=True)
 class Part:
-    """What a stretch knows of a part: the sum of its changes, and its peak; None: to be computed from the part."""
+    """The sum of the changes in a part of a stretch, and its peak; None where it has to be computed from the part."""
 
     sum: Amount = 0
     peak: Amount | None = None
@@ -88,7 +89,7 @@ class Part:
 
 @dataclass(slots=True)
 class Branch:
-    """A stretch that is divided: its parts by their places."""
+    """A stretch that is divided: its parts by place."""
 
     parts: dict[int, Part] = field(default_factory=dict[int, Part])
 
@@ -98,7 +99,7 @@ Stretch = Leaf | Branch
 
 @dataclass(slots=True)
 class Curve:
-    """The stretches that were read or made, by key, and the keys of those that changed."""
+    """The stretches that were read or created, by key, and the keys of those that changed."""
 
     stretches: dict[Key, Stretch] = field(default_factory=dict[Key, Stretch])
     changed: set[Key] = field(default_factory=set[Key])
@@ -109,7 +110,7 @@ class Curve:
         return cls({ROOT: Leaf()}, {ROOT})
 
     def read(self, moments: Iterable[int]) -> Reading[None]:
-        """Read the stretches that these microseconds are in, level by level."""
+        """Read the stretches that contain these microseconds, level by level."""
         wanted = sorted(set(moments))
         if ROOT not in self.stretches:
             yield [ROOT, *sorted({(bits, at >> bits) for at in wanted for bits in _UPPER})]
@@ -151,7 +152,7 @@ class Curve:
         return (yield from self._first(ROOT, 0, since, least))
 
     def settle(self) -> None:
-        """Compute what changes have left open, so that every stretch that changed can be stored."""
+        """Compute all missing peaks, so that every changed stretch can be stored."""
         for key in self.changed:
             stretch = self.stretches[key]
             if isinstance(stretch, Branch):
@@ -159,7 +160,7 @@ class Curve:
                     self._peak(key, place)
 
     def changes(self) -> dict[int, Amount]:
-        """All changes that are not nothing, by microsecond; every stretch was read."""
+        """All changes by microsecond, without those of zero; every stretch was read."""
         leaves = [stretch for stretch in self.stretches.values() if isinstance(stretch, Leaf)]
         return {at: amount for leaf in leaves for at, amount in leaf.changes.items() if amount}
 
@@ -186,9 +187,9 @@ class Curve:
         bits = key[0] - _STEP
         for place in sorted(stretch.parts):
             if place >= since >> bits and total + self._peak(key, place) >= least:
-                found = yield from self._first((bits, place), total, since, least)
-                if found is not None:
-                    return found
+                reached_at = yield from self._first((bits, place), total, since, least)
+                if reached_at is not None:
+                    return reached_at
             total += stretch.parts[place].sum
         return None
 
@@ -198,7 +199,7 @@ class Curve:
         return self.stretches[key]
 
     def _inside(self, key: Key, moments: Sequence[int]) -> list[tuple[Key, list[int]]]:
-        """The parts of a stretch that moments are in, with these."""
+        """The keys of the parts of a stretch that contain the moments, each with its moments."""
         stretch = self.stretches[key]
         if isinstance(stretch, Leaf):
             return []
@@ -214,16 +215,16 @@ class Curve:
         for at, change in leaf.changes.items():
             leaves[at >> bits].changes[at] = change
         self.stretches[key] = Branch(
-            {place: Part(simplest(sum(one.changes.values()))) for place, one in leaves.items()}
+            {place: Part(simplest(sum(part.changes.values()))) for place, part in leaves.items()}
         )
-        for place, one in leaves.items():
-            self.stretches[bits, place] = one
+        for place, part in leaves.items():
+            self.stretches[bits, place] = part
             self.changed.add((bits, place))
-            if len(one.changes) > MOST_CHANGES:
-                self._divide((bits, place), one)
+            if len(part.changes) > MOST_CHANGES:
+                self._divide((bits, place), part)
 
     def _peak(self, key: Key, place: int) -> Amount:
-        """The peak of a part. One that is open was changed, so what it is computed from is there."""
+        """The peak of a part. A missing peak means that the part was changed, so its stretches are present."""
         stretch = self.stretches[key]
         assert isinstance(stretch, Branch), "only a stretch that is divided has parts"
         part = stretch.parts[place]

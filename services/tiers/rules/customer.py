@@ -1,7 +1,7 @@
-"""A customer's standing, and how steps in order change it.
+"""A customer's standing, and what steps in order change of it.
 
-A step in order needs the standing alone, and what leaves the window. What other steps change is found on the
-curve of spend (see rejudging.py and curve.py).
+A step in order needs only the standing and the orders that leave the window. Late steps are judged on the curve of
+spend (see rejudging.py and curve.py).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,18 +22,17 @@ from shared.contracts.orders import Order
 Kind = Literal["promoted", "demoted", "corrected"]
 
 MOST_LOOSE: Final = 256
-"""The most changes of spend of a customer that are not on the curve, and that leave the window one by one."""
+"""The maximum number of loose changes of spend of a customer, and of orders that leave the window in one batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where the judging of a customer stands: all that a step in order needs.
+    """The state of a customer that a step in order needs.
 
-    `judged_at` is the latest instant at which anything happened, `purchased_at` the latest
-    purchase's, `spend` what the window that ends with the day of `judged_at` holds, and `last`
-    the last entry of the timeline. The stored curve holds the spend_changes up to and including
-    `curve_until` (None: there is no curve); `loose` is the number of the others (None: they were not counted,
-    since the customer is older than the curve).
+    `judged_at` is the time of the latest purchase or refund, `purchased_at` that of the latest purchase, `spend` the
+    money in the window that ends with the day of `judged_at`, and `last` the last entry of the timeline. The stored
+    curve holds the changes of spend up to and including `curve_until` (None: there is no curve); `loose` is the number
+    of the others (None: not counted, since the customer is older than the curve).
     """
 
     customer_id: str
@@ -45,17 +44,17 @@ class Standing:
     loose: int | None = field(default=0, compare=False)
 
     def precedes(self, step: Step) -> bool:
-        """Whether a step follows all that was judged.
+        """Whether a step is in order: it cannot change a judgement that was made.
 
-        Judged are the instants of purchases, by what happened up to and including them. So a
-        refund is in time while no purchase follows it.
+        The instants of purchases are judged, by everything up to and including them. So a refund is in order as long
+        as no purchase follows it.
         """
         if step.is_purchase:
             return self.judged_at is None or step.since >= self.judged_at
         return self.purchased_at is None or step.since > self.purchased_at
 
     def after(self, step: Step) -> "Standing":
-        """The standing with the times of a step; spend, timeline and curve as they were."""
+        """The standing with the times of a step; spend, timeline and curve are unchanged."""
         latest, bought = step.latest, step.order.time
         return Standing(
             self.customer_id,
@@ -67,7 +66,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """A customer's purchases from `start` on, before `end`: they leave the window while steps are folded."""
+    """A customer's purchases from `start` to before `end`, which leave the window while steps are folded."""
 
     customer_id: str
     start: datetime
@@ -75,10 +74,10 @@ class Leaving:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """The timeline became another one: `timeline` replaces what was known from its first entry on.
+class TimelineChange:
+    """A change of a timeline: `timeline` replaces the old one from its first entry on.
 
-    `spend` is that of the window that ends with the day of the last thing that happened.
+    `spend` is that of the window that ends with the day of the latest purchase or refund.
     """
 
     kind: Kind
@@ -90,7 +89,7 @@ class Change:
 
     @classmethod
     def between(cls, program: Program, old: Timeline, new: Timeline, spend: Fraction, step: Step) -> Self | None:
-        """The change that a step made of a timeline; None where it made none."""
+        """The change that a step makes from one timeline to another; None where they are equal."""
         replaced = difference(program, old, new)
         if not replaced:
             return None
@@ -101,13 +100,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A customer after some steps. `timeline` holds every entry from `changed_at` on; None: it is unchanged.
+    """A customer after some steps.
 
-    Where `curve` is None, the spend_changes are loose, and those of refunds have to be kept beside the orders: `loose`.
+    `timeline` has all entries from `changed_at` on; where that is None, the timeline is unchanged. Where `curve` is
+    None, the changes of spend stay loose, and `loose` are those of refunds, which are stored apart from the orders.
     """
 
     standing: Standing
-    changes: Sequence[Change]
+    changes: Sequence[TimelineChange]
     changed_at: datetime | None
     timeline: Timeline
     curve: Curve | None = None
@@ -115,17 +115,21 @@ class Folded:
 
     @classmethod
     def of(
-        cls, standing: Standing, timeline: Timeline, changes: Sequence[Change], kept: Curve | Sequence[SpendChange]
+        cls,
+        standing: Standing,
+        timeline: Timeline,
+        changes: Sequence[TimelineChange],
+        unsaved: Curve | Sequence[SpendChange],
     ) -> Self:
-        """The customer after `changes`, whose whole timeline is `timeline` as far as they go back."""
+        """The customer after `changes`, as far back as which `timeline` reaches, with a curve or new loose changes."""
         changed_at = min((change.timeline[0].effective_at for change in changes), default=None)
         entries = tuple(entry for entry in timeline if changed_at and entry.effective_at >= changed_at)
-        curve, loose = (kept, ()) if isinstance(kept, Curve) else (None, kept)
+        curve, loose = (unsaved, ()) if isinstance(unsaved, Curve) else (None, unsaved)
         return cls(standing, changes, changed_at, entries, curve, loose)
 
 
 def needs_curve(program: Program, standing: Standing, steps: Sequence[Step]) -> bool:
-    """Whether the steps have to be judged on the curve: one of them is late, or too many changes of spend are loose."""
+    """Whether steps have to be judged on the curve: one is late, or too many changes of spend would be loose."""
     loose = standing.loose or 0
     for number, step in enumerate(steps):
         if number:
@@ -137,12 +141,12 @@ def needs_curve(program: Program, standing: Standing, steps: Sequence[Step]) -> 
 
 
 def is_settled(program: Program, last: Entry | None, step: Step) -> bool:
-    """Whether a step can change nothing, since the timeline ended before it: with `last`, in the highest tier."""
+    """Whether a step cannot change the timeline, which reached the highest tier before it with the entry `last`."""
     return last is not None and last.tier == program.highest.id and last.effective_at < step.since
 
 
 def leaving(standing: Standing, steps: Iterable[Step]) -> Leaving | None:
-    """What leaves the window while steps in order are folded; None: nothing does."""
+    """The purchases that leave the window while steps in order are folded; None where there are none."""
     before = standing.judged_at
     if before is None:
         return None
@@ -152,10 +156,10 @@ def leaving(standing: Standing, steps: Iterable[Step]) -> Leaving | None:
 
 
 def fold(program: Program, standing: Standing, days: Mapping[int, Fraction], steps: Iterable[Step]) -> Folded:
-    """Apply steps in order, all of orders in the program's currency, in log order.
+    """Apply steps that are in order, in log order; all are of orders in the program's currency.
 
-    `days` is what was kept of each day (an ordinal) that leaves the window meanwhile. Each step is judged by
-    itself, so that what is published does not depend on how events were cut into batches.
+    `days` is the money kept of each day (an ordinal) that leaves the window meanwhile. Each step is judged by itself,
+    so that the published events do not depend on how the log was cut into batches.
     """
     judged = _InOrder.of(program, standing, days)
     changes = [change for change in map(judged.apply, steps) if change is not None]
@@ -163,12 +167,12 @@ def fold(program: Program, standing: Standing, days: Mapping[int, Fraction], ste
 
 
 def loose_of(steps: Iterable[Step]) -> list[SpendChange]:
-    """The changes of spend of refunds: those of purchases are the orders themselves."""
+    """The changes of spend that are stored as loose: those of refunds (those of purchases are in the orders)."""
     return [change for step in steps for change in step.spend_changes[step.is_purchase :]]
 
 
 def replay(program: Program, customer_id: str, orders: Iterable[Order]) -> tuple[Standing, Timeline]:
-    """Where all orders of a customer lead, whatever came when; those in other currencies count nothing."""
+    """The standing and timeline that follow from all orders of a customer; orders in other currencies do not count."""
     counted = [order for order in orders if order.purchase.currency == program.currency]
     if not counted:
         return Standing(customer_id), ()
@@ -182,13 +186,13 @@ def replay(program: Program, customer_id: str, orders: Iterable[Order]) -> tuple
 
 
 def _is_late(program: Program, standing: Standing, step: Step) -> bool:
-    """Whether a step can change what was judged."""
-    # A tier once reached stays: after the highest there is nothing to judge.
+    """Whether a step can change a judgement that was made."""
+    # A tier once reached stays: after the highest one nothing is judged.
     return not is_settled(program, standing.last, step) and not standing.precedes(step)
 
 
 def _is_on_curve(standing: Standing, step: Step) -> bool:
-    """Whether a step changes what the stored curve has already."""
+    """Whether a step changes a part of spend that the stored curve has."""
     return standing.curve_until is not None and step.since <= standing.curve_until
 
 
@@ -208,13 +212,13 @@ class _InOrder:
         timeline = (standing.last,) if standing.last else ()
         return cls(program, standing, Window(standing.spend, last, inside), timeline)
 
-    def apply(self, step: Step) -> Change | None:
+    def apply(self, step: Step) -> TimelineChange | None:
         old = self.timeline
         if step.is_purchase:
             spend_changes = step.spend_changes
             self.loose += spend_changes[1:]
         else:
-            # Another refund can shift what later ones of the order take: only the sum counts here.
+            # A refund can shift what later refunds of the order take: only the sum counts here.
             at = max(step.since, self.standing.judged_at or step.since)
             taken = sum((change.amount for change in step.spend_changes), Fraction(0))
             spend_changes = [SpendChange(at, day_of(step.order), taken)]
@@ -222,9 +226,9 @@ class _InOrder:
         self.count += len(step.spend_changes)
         self.timeline = judge(self.program, self.window, self.timeline, spend_changes)
         self.standing = self.standing.after(step)
-        return Change.between(self.program, old, self.timeline, self.window.spend, step)
+        return TimelineChange.between(self.program, old, self.timeline, self.window.spend, step)
 
-    def result(self, changes: Sequence[Change]) -> Folded:
+    def result(self, changes: Sequence[TimelineChange]) -> Folded:
         before = self.standing
         last = self.timeline[-1] if self.timeline else None
         standing = Standing(

@@ -1,4 +1,4 @@
-"""The tier program: which tiers there are, and what each needs."""
+"""The tier program: its tiers and what each of them needs."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from shared.contracts.values import Currency, Id, Money
 
 Multiplier = Annotated[str, StringConstraints(pattern=r"^(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{0,8}[1-9])?$")]
-"""A decimal string in its one canonical form: "1", "1.25", "1.5"; no trailing zeros."""
+"""A decimal string in canonical form, without trailing zeros: "1", "1.25", "1.5"."""
 
 
 class NeedDocument(BaseModel):
-    """What has to be reached in a metric, in its own unit (`spend`: the program's currency)."""
+    """The least value of a metric, in the metric's unit (of `spend`: the program's currency)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,7 +22,7 @@ class NeedDocument(BaseModel):
 
 
 class TierDocument(BaseModel):
-    """A tier; `points_multiplier` is what its members' points are multiplied by."""
+    """A tier; the points of its members are multiplied by `points_multiplier`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,7 +32,7 @@ class TierDocument(BaseModel):
 
 
 class ProgramDocument(BaseModel):
-    """A version's content: the tiers, the lowest first."""
+    """The content of a version: the tiers, the lowest first."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,7 +42,7 @@ class ProgramDocument(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """A tier; it is reached when `spend`, exact, was spent within the window."""
+    """A tier; a customer reaches it with at least `spend` within the window."""
 
     id: str
     rank: int
@@ -52,7 +52,7 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A published version of the program; `tiers` go from the lowest, which needs nothing, to the highest."""
+    """A published version of the program; `tiers` rise from the lowest, which needs nothing."""
 
     version: int
     currency: str
@@ -60,7 +60,7 @@ class Program:
 
     @classmethod
     def of(cls, version: int, document: ProgramDocument) -> Self:
-        """The program that a document describes."""
+        """The program of a document."""
         return cls(
             version,
             document.currency,
@@ -77,19 +77,19 @@ class Program:
 
     @property
     def first(self) -> Tier:
-        """The tier of everybody who has reached no other."""
+        """The tier of customers who have reached no other."""
         return self.tiers[0]
 
     @property
     def highest(self) -> Tier:
-        """The tier that no other is above."""
+        """The highest tier."""
         return self.tiers[-1]
 
     def tier(self, tier_id: str) -> Tier:
-        """The tier of that id.
+        """The tier with an id.
 
         Raises:
-            KeyError: the program has no such tier.
+            KeyError: the program has no tier with this id.
         """
         for tier in self.tiers:
             if tier.id == tier_id:
@@ -97,12 +97,12 @@ class Program:
         raise KeyError(tier_id)
 
     def reached(self, spend: Fraction) -> Tier:
-        """The highest tier that this much within the window reaches."""
+        """The highest tier that this spend within the window reaches."""
         for tier in reversed(self.tiers):
             if spend >= tier.spend:
                 return tier
         return self.first
 
     def after(self, tier: Tier) -> Tier | None:
-        """The tier above, None above the highest."""
+        """The next higher tier; None for the highest."""
         return self.tiers[tier.rank + 1] if tier.rank + 1 < len(self.tiers) else None

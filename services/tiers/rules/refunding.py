@@ -1,71 +1,43 @@
-"""What a refund changes of its order's changes of spend, at a cost that does not depend on how many came before.
+"""What a refund changes of its order's spend, at a cost that does not depend on the number of earlier refunds.
 
-What is kept of the money is a fold (see shared/contracts/kept.py). Spend needs more of it: when each part was taken.
-Refunds of one kind that follow each other (a run) take from pools: by share from all the money, by line each from its
-line. While there is enough in a pool, every refund takes what it asks for. When a pool is empty, a refund that counts
-before others leaves less for the last of them: what they took is moved back, the latest first. So it is kept where
-each pool ended. A refund that counts before the last run stands apart from the fold while there is plenty of every
-line: then it takes what it asks for, wherever it counts, and so do all others. Only where a line runs short does such
-a refund need all refunds of the order.
+What is kept of the money is a fold (see shared/contracts/kept.py). Spend also depends on when each part was taken.
+Consecutive refunds of one kind (a run) take from pools: refunds by share from all the money, refunds by line each from
+its lines. While a pool has enough, every refund takes what it asks for. Once a pool is empty, a refund that counts
+before others leaves less for the last of them: what they took is moved back, the latest first. So the place where each
+pool ended is stored.
+
+A refund that counts before the last run stands apart from the fold while every line has plenty: then it takes what it
+asks for wherever it counts, and so do all others. Only where a line runs short does such a refund need all refunds of
+the order.
 """
 
 from bisect import bisect, insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from fractions import Fraction
 from itertools import islice
 from typing import Any, Final, Literal
 
 from services.tiers.rules.spend import SpendChange, day_of
-from shared.contracts.kept import UNITS, Fold, Place, Refund, place_of, units
+from services.tiers.rules.unread import Pool, QueriedRefunds, RefundQuery, UnreadRefundsError
+from shared.contracts.kept import UNITS, Fold, Place, Refund, place_from_json, place_of, place_to_json, units
 from shared.contracts.orders import Order
-
-Pool = str | None
-"""What refunds take from: a line, by its id, or all the money of an order."""
 
 Kind = Literal["lines", "share"]
 
 _LEAST_MONEY: Final = Fraction(1, UNITS)
 _FEW: Final = 64
+"""The number of refunds that a first query asks for."""
 _MORE: Final = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Refunds of an order that have to be read: of those that take from a pool, up to a place, the last `count`."""
-
-    pool: Pool
-    until: Place
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """The refunds that were read for a `Reading`, the latest first."""
-
-    reading: Reading
-    refunds: Sequence[Refund]
-
-    def reaches(self, place: Place) -> bool:
-        """Whether all refunds that count after a place are there."""
-        return len(self.refunds) < self.reading.count or self.refunds[-1].place <= place
-
-
-class UnreadRefundsError(LookupError):
-    """What a refund changes depends on other refunds of its order, which were not read."""
-
-    def __init__(self, readings: Sequence[Reading] | None) -> None:
-        """`readings` are those that are missing; None: all refunds of the order are."""
-        super().__init__()
-        self.readings = readings
+"""The factor by which each further query asks for more."""
 
 
 @dataclass(slots=True)
 class _Run:
-    """The last run: its refunds count after `after`. `ends` are the pools that became empty in it.
+    """The last run: its refunds count after `after`.
 
-    Of each it is known where the last refund counts that took something, and how much that was.
+    `ends` are the pools that became empty in it, each with the place of the last refund that took something, and how
+    much that was.
     """
 
     kind: Kind | None = None
@@ -75,7 +47,7 @@ class _Run:
 
 @dataclass(slots=True)
 class _Share:
-    """What a refund takes from a pool, what it frees of later ones, and where the pool ends then."""
+    """What a refund takes from a pool, what it frees of later refunds, and where the pool ends then."""
 
     taken: Fraction
     freed: list[SpendChange] = field(default_factory=list[SpendChange])
@@ -83,28 +55,28 @@ class _Share:
 
 
 class Refunding:
-    """An order while refunds of it arrive."""
+    """The state of an order's refunds; each new refund is added to it."""
 
     __slots__ = ("_all", "_apart", "_by_pool", "_new", "_order", "_read", "_run", "_stored", "_taken", "fold", "kept")
 
-    def __init__(self, order: Order, read: Iterable[Read] = ()) -> None:
-        """Begin with what is stored of the refunds; `read` are those of them that were asked for.
+    def __init__(self, order: Order, read: Iterable[QueriedRefunds] = ()) -> None:
+        """Begin with what is stored of the refunds; `read` are the results of queries.
 
         Raises:
-            UnreadRefundsError: only the refunds themselves tell.
+            UnreadRefundsError: nothing is stored of the refunds, and they were not read.
         """
         self._order: Final = order
-        self._read: Final = {one.reading.pool: one for one in read}
+        self._read: Final = {result.query.pool: result for result in read}
         self._all: Final = None if order.refunds is None else list(order.refunds)
         self._taken: dict[str, Fraction] | None = None
-        """What each refund takes, where that was just computed for all of them."""
+        """What each refund takes, if it was just computed for all of them."""
         self._new: Final = list[Refund]()
         self._by_pool: Final = dict[Pool, list[Refund]]()
         self._run = _Run()
         self._apart = Fraction(0)
-        """What was asked for by the refunds that are not in the fold."""
+        """The money that the refunds outside the fold ask for."""
         self.fold = Fold(order.purchase)
-        """The refunds in the order they count, but for those that stand apart."""
+        """The fold of all refunds but those that stand apart."""
         self.kept = order.total
         """What is kept of the order's money."""
         if self._all is not None:
@@ -116,10 +88,10 @@ class Refunding:
         self._stored: Final = (self.fold.last, dict(self._run.ends))
 
     def add(self, refund: Refund) -> list[SpendChange]:
-        """Add a refund that fits and is new; returns the changes of spend that it adds, its own first.
+        """Add a new refund that fits; returns the changes of spend, the refund's own first.
 
         Raises:
-            UnreadRefundsError: it depends on refunds that were not read.
+            UnreadRefundsError: they depend on refunds that were not read.
         """
         place, run, taken = refund.place, self._run, self._taken
         self._taken = None
@@ -139,27 +111,27 @@ class Refunding:
         return spend_changes
 
     def to_json(self) -> dict[str, Any]:
-        """The state as it is stored with the order, which is what `Order.folded` holds."""
+        """The state as it is stored with the order (`Order.folded`)."""
         run = self._run
         return {
             "fold": self.fold.to_json(),
             "kind": run.kind,
-            "after": run.after and _place_to_json(run.after),
+            "after": run.after and place_to_json(run.after),
             "apart": str(self._apart),
             "kept": str(self.kept),
-            "ends": [(pool, _place_to_json(place), str(taken)) for pool, (place, taken) in run.ends.items()],
+            "ends": [(pool, place_to_json(place), str(taken)) for pool, (place, taken) in run.ends.items()],
         }
 
     def _load(self, stored: Mapping[str, Any]) -> None:
         if stored:
             self.fold = Fold.from_json(self._order.purchase, stored["fold"])
-            after = stored["after"] and _place_from_json(stored["after"])
-            ends = {pool: (_place_from_json(place), Fraction(taken)) for pool, place, taken in stored["ends"]}
+            after = stored["after"] and place_from_json(stored["after"])
+            ends = {pool: (place_from_json(place), Fraction(taken)) for pool, place, taken in stored["ends"]}
             self._run = _Run(stored["kind"], after, ends)
             self._apart, self.kept = Fraction(stored["apart"]), Fraction(stored["kept"])
 
     def _take_all(self, refunds: Iterable[Refund]) -> dict[str, Fraction]:
-        """Fold refunds from the beginning; returns what each takes, by refund id."""
+        """Fold all refunds from the start; returns what each takes, by refund id."""
         ordered = sorted(refunds, key=place_of)
         kind, first, fold = None, 0, Fold(self._order.purchase)
         before_run = fold.copy()
@@ -168,7 +140,7 @@ class Refunding:
                 kind, first, before_run = self._kind(refund), number, fold.copy()
             fold.add(refund)
         taken = replace(self._order, refunds=tuple(ordered)).taken()
-        # Where pools end matters of the last run alone.
+        # Only the ends of pools in the last run matter.
         self.fold, self._run = before_run, _Run()
         for refund in ordered[first:]:
             self._take_last(refund)
@@ -176,26 +148,26 @@ class Refunding:
         return taken
 
     def _take_last(self, refund: Refund) -> Fraction:
-        """Take a refund that counts after all others; returns what it takes."""
+        """Add a refund that counts after all others; returns what it takes."""
         fold, kind = self.fold, self._kind(refund)
         if kind != self._run.kind and not fold.is_final:
             self._run = _Run(kind, fold.last)
         left, taken = self._left(), fold.add(refund).taken
         for pool, asked in self._asked(refund).items():
-            if 0 < (there := left.get(pool, Fraction(0))) <= asked:
-                self._run.ends[pool] = refund.place, there
+            if 0 < (rest := left.get(pool, Fraction(0))) <= asked:
+                self._run.ends[pool] = refund.place, rest
         taken = self.kept if fold.gone else taken
         self.kept -= taken
         return taken
 
     def _take_in_run(self, refund: Refund) -> list[SpendChange]:
-        """Take a refund that counts among those of the last run."""
-        left, shares, missing = self._left(), dict[Pool, _Share](), list[Reading]()
+        """Add a refund that counts among those of the last run."""
+        left, shares, missing = self._left(), dict[Pool, _Share](), list[RefundQuery]()
         for pool, asked in self._asked(refund).items():
             try:
                 shares[pool] = self._share(refund, pool, asked, left.get(pool, Fraction(0)))
             except UnreadRefundsError as error:
-                missing += error.readings or ()
+                missing += error.queries or ()
         if missing:
             raise UnreadRefundsError(missing)
         self.fold.add(refund)
@@ -205,14 +177,14 @@ class Refunding:
         self.kept -= taken - sum((change.amount for change in freed), Fraction(0))
         return [self._spend_change(refund, -taken), *freed]
 
-    def _share(self, refund: Refund, pool: Pool, asked: Fraction, there: Fraction) -> _Share:
-        """What a refund of the last run takes from a pool in which so much is left."""
+    def _share(self, refund: Refund, pool: Pool, asked: Fraction, rest: Fraction) -> _Share:
+        """What a refund of the last run takes from a pool that has `rest` left."""
         end = self._run.ends.get(pool)
-        if asked < there:
+        if asked < rest:
             return _Share(asked)
-        if asked == 0 or (end is None and there == 0) or (end is not None and end[0] < refund.place):
+        if asked == 0 or (end is None and rest == 0) or (end is not None and end[0] < refund.place):
             return _Share(Fraction(0))
-        share, need = _Share(there), asked - there
+        share, need = _Share(rest), asked - rest
         takers = self._takers(pool)
         last = len(takers) if end is None else bisect(takers, end[0], key=place_of)
         for other in islice(reversed(takers), len(takers) - last, None):
@@ -233,25 +205,29 @@ class Refunding:
         return share
 
     def _takers(self, pool: Pool) -> list[Refund]:
-        """The refunds of a pool that are there, in the order they count."""
+        """The refunds at hand that take from a pool, in the order in which they count."""
         takers = self._by_pool.get(pool)
         if takers is None:
             read = self._read.get(pool)
             stored = self._all if self._all is not None else [*(read.refunds if read else ()), *self._new]
-            takers = sorted((one for one in stored if pool in self._asked(one)), key=place_of)
+            takers = sorted((refund for refund in stored if pool in self._asked(refund)), key=place_of)
             self._by_pool[pool] = takers
         return takers
 
     def _check_read(self, pool: Pool, after: Place) -> None:
-        """See that all refunds that took from a pool after a place are there."""
+        """Check that all refunds that took from a pool after a place are at hand.
+
+        Raises:
+            UnreadRefundsError: they were not read.
+        """
         last, ends = self._stored
         until = ends[pool][0] if pool in ends else last
         if self._all is not None or until is None or until <= after:
             return
         read = self._read.get(pool)
         if read is None or not read.reaches(after):
-            # Seldom is more moved back than the last few took: most of what counts after the place is not needed.
-            raise UnreadRefundsError([Reading(pool, until, read.reading.count * _MORE if read else _FEW)])
+            # What is moved back is seldom more than the last few took, so few refunds are asked for first.
+            raise UnreadRefundsError([RefundQuery(pool, until, read.query.count * _MORE if read else _FEW)])
 
     def _note(self, refund: Refund) -> None:
         self._new.append(refund)
@@ -262,7 +238,7 @@ class Refunding:
                 insort(self._by_pool[pool], refund, key=place_of)
 
     def _take_apart(self, refund: Refund, taken: dict[str, Fraction] | None) -> list[SpendChange]:
-        """Take a refund of any place, where some are not in the fold, or this one cannot be added to it."""
+        """Add a refund at any place, where some refunds stand apart, or this one cannot be added to the fold."""
         fold, apart, asked = self.fold.copy(), self._apart, Fraction(refund.amount)
         is_latest = fold.last is None or refund.place > fold.last
         run = _Run(self._kind(refund), fold.last) if is_latest and self._kind(refund) != self._run.kind else self._run
@@ -270,37 +246,37 @@ class Refunding:
             fold.add(refund)
         else:
             apart += asked
-        if self._asks_of_nothing(refund) or not self._is_plenty(fold, apart):
+        if self._asks_free_line(refund) or not self._is_plenty(fold, apart):
             return self._take_before_run(refund, taken)
         self.fold, self._apart, self._run = fold, apart, run
         self.kept -= asked
         return [self._spend_change(refund, -asked)]
 
     def _is_plenty(self, fold: Fold, apart: Fraction) -> bool:
-        """Whether every line has more than the refunds asked for that are not in the fold.
+        """Whether every line has at least as much as all refunds outside the fold ask for together.
 
-        Folded among the others, these would lower each line by no more than that: what one line is lowered by more,
-        others are lowered by less. So no line was ever short, and nobody took less than what they asked for.
+        Inside the fold, they would lower each line by no more than that: where a line is lowered by more, others are
+        lowered by less. So no line ever ran short, and every refund took what it asked for.
         """
         kept = fold.kept()
-        there = {line.line.line_id: line.numerator for line in kept.lines}
+        left = {line.line.line_id: line.numerator for line in kept.lines}
         least = (apart + _LEAST_MONEY) * kept.scale
         sold = [line.line_id for line in self._order.purchase.lines if units(line.amount)]
-        return bool(sold) and all(there.get(line_id, 0) >= least for line_id in sold)
+        return bool(sold) and all(left.get(line_id, 0) >= least for line_id in sold)
 
-    def _asks_of_nothing(self, refund: Refund) -> bool:
+    def _asks_free_line(self, refund: Refund) -> bool:
         """Whether a refund asks for money of a free line."""
         free = {line.line_id for line in self._order.purchase.lines if not units(line.amount)}
         return any(line.line_id in free and units(line.amount) for line in refund.lines)
 
     def _take_before_run(self, refund: Refund, taken: dict[str, Fraction] | None) -> list[SpendChange]:
-        """Take a refund that counts before the last run: all that follow it are folded again."""
+        """Add a refund that counts before the last run: all refunds are folded again."""
         if self._all is None:
             raise UnreadRefundsError(None)
         old = taken or replace(self._order, refunds=tuple(self._all)).taken()
         new = self._taken = self._take_all([*self._all, refund])
-        others = [self._spend_change(one, old[one.refund_id] - new[one.refund_id]) for one in self._all]
-        return [self._spend_change(refund, -new[refund.refund_id]), *(one for one in others if one.amount)]
+        others = [self._spend_change(other, old[other.refund_id] - new[other.refund_id]) for other in self._all]
+        return [self._spend_change(refund, -new[refund.refund_id]), *(change for change in others if change.amount)]
 
     def _spend_change(self, refund: Refund, amount: Fraction) -> SpendChange:
         return SpendChange(self._order.effective_at(refund), day_of(self._order), amount)
@@ -318,16 +294,8 @@ class Refunding:
         return asked
 
     def _left(self) -> dict[Pool, Fraction]:
-        """What is left in each pool of the last run; those that are missing are empty."""
+        """What is left in each pool of the last run; a pool that is missing is empty."""
         if self._run.kind == "share":
             return {None: self.fold.total}
         kept = self.fold.kept()
         return {line.line.line_id: Fraction(line.numerator, kept.scale) for line in kept.lines}
-
-
-def _place_to_json(place: Place) -> tuple[str, str]:
-    return place[0].isoformat(), place[1]
-
-
-def _place_from_json(stored: Sequence[str]) -> Place:
-    return datetime.fromisoformat(stored[0]), stored[1]

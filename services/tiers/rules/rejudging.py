@@ -1,4 +1,4 @@
-"""Judging on the curve of spend: what a late step changes, at a cost that does not depend on what came before.
+"""Judging on the curve of spend: what a late step changes, at a cost that hardly depends on the customer's history.
 
 Not every event updates the curve. Changes of spend are loose until there are `MOST_LOOSE` of them or one is late; then
 all of them go onto the curve. A customer with fewer changes has no stored curve: it is made of the loose ones.
@@ -13,7 +13,7 @@ from itertools import chain
 
 from services.tiers.rules.admission import Step
 from services.tiers.rules.curve import Amount, Curve, Reading, money_of, to_microsecond
-from services.tiers.rules.customer import MOST_LOOSE, Change, Folded, Standing, is_settled, loose_of
+from services.tiers.rules.customer import MOST_LOOSE, Folded, Standing, TimelineChange, is_settled, loose_of
 from services.tiers.rules.program import Program
 from services.tiers.rules.spend import SpendChange
 from services.tiers.rules.timeline import Timeline, climb
@@ -22,7 +22,7 @@ from services.tiers.rules.window import count, on_curve
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What was read of a customer beside the standing: the timeline, the loose changes of spend, and the curve."""
+    """What was read of a customer besides the standing: the timeline, the loose changes of spend, and the curve."""
 
     timeline: Timeline = ()
     loose: Sequence[SpendChange] = ()
@@ -30,8 +30,8 @@ class Past:
 
 
 def rejudge(program: Program, standing: Standing, past: Past, steps: Sequence[Step]) -> Reading[Folded]:
-    """Apply steps of any time, all of orders in the program's currency, in log order; each is judged by itself."""
-    curve, timeline, found = past.curve, past.timeline, list[Change]()
+    """Apply steps at any times, in log order, each judged by itself; all are of orders in the program's currency."""
+    curve, timeline, changes = past.curve, past.timeline, list[TimelineChange]()
     new = [change for step in steps for change in step.spend_changes]
     yield from curve.read(at for change in chain(past.loose, new) for at, _ in on_curve(change))
     yield from count(curve, past.loose)
@@ -42,22 +42,22 @@ def rejudge(program: Program, standing: Standing, past: Past, steps: Sequence[St
             timeline = yield from climb(program, curve, old, step.since)
         if timeline != old:
             spend = yield from _value(curve, standing.judged_at)
-            change = Change.between(program, old, timeline, spend, step)
+            change = TimelineChange.between(program, old, timeline, spend, step)
             assert change is not None, "the timelines differ"
-            found.append(change)
+            changes.append(change)
     spend = yield from _value(curve, standing.judged_at)
     standing = replace(standing, spend=spend, last=timeline[-1] if timeline else None)
-    return _keep(standing, curve, timeline, found, steps)
+    return _keep(standing, curve, timeline, changes, steps)
 
 
 def spend_at(past: Past, moment: datetime) -> Reading[Fraction]:
-    """Spend at an instant, by the curve and what is loose."""
+    """Spend at an instant, from the curve and the loose changes."""
     yield from count(past.curve, past.loose)
     return (yield from _value(past.curve, moment))
 
 
 def is_whole(past: Past, spend_changes: Iterable[SpendChange]) -> bool:
-    """Whether the curve, read as a whole, and what is loose are just these changes of spend."""
+    """Whether the curve, which was read as a whole, and the loose changes are exactly these changes of spend."""
     sums: defaultdict[int, Amount] = defaultdict(int, past.curve.changes())
     for change in past.loose:
         for at, amount in on_curve(change):
@@ -69,16 +69,20 @@ def is_whole(past: Past, spend_changes: Iterable[SpendChange]) -> bool:
 
 
 def _keep(
-    standing: Standing, curve: Curve, timeline: Timeline, found: Sequence[Change], steps: Iterable[Step]
+    standing: Standing,
+    curve: Curve,
+    timeline: Timeline,
+    changes: Sequence[TimelineChange],
+    steps: Iterable[Step],
 ) -> Folded:
     steps = list(steps)
     loose = None if standing.loose is None else standing.loose + sum(len(step.spend_changes) for step in steps)
     if standing.curve_until is None and loose is not None and loose <= MOST_LOOSE:
-        return Folded.of(replace(standing, loose=loose), timeline, found, loose_of(steps))
+        return Folded.of(replace(standing, loose=loose), timeline, changes, loose_of(steps))
     curve.settle()
-    return Folded.of(replace(standing, curve_until=standing.judged_at, loose=0), timeline, found, curve)
+    return Folded.of(replace(standing, curve_until=standing.judged_at, loose=0), timeline, changes, curve)
 
 
 def _value(curve: Curve, moment: datetime | None) -> Reading[Fraction]:
-    assert moment is not None, "something happened"
+    assert moment is not None, "there was a purchase"
     return money_of((yield from curve.value(to_microsecond(moment))))

@@ -1,4 +1,4 @@
-"""The timeline: which tier a customer is in from when on, a pure function of what happened when."""
+"""The timeline: the tiers of a customer over time, a pure function of the changes of spend."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,23 +13,22 @@ from services.tiers.rules.window import Window
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """From `effective_at` on, the customer is in the tier of that id."""
+    """From `effective_at` on, the customer is in the tier with this id."""
 
     effective_at: datetime
     tier: str
 
 
 Timeline = tuple[Entry, ...]
-"""Entries in the order of time, each in another tier than the one before. Before the first: the first tier."""
+"""Entries in the order of time, each of another tier than its predecessor; before the first, the first tier."""
 
 
 def judge(program: Program, window: Window, timeline: Timeline, spend_changes: Iterable[SpendChange]) -> Timeline:
-    """The timeline after these changes of spend as well; moves the window over them.
+    """The timeline with these changes of spend added; the window moves over them.
 
-    None of them is earlier than what the window and the timeline know, unless the timeline ends
-    in the highest tier before it. Those of one instant count together, and a tier once reached
-    stays. From nothing (`Window()`, `()`) and with all spend_changes of a customer, this is the
-    definition of their timeline.
+    None of them is earlier than the end of the window and of the timeline, unless the timeline reached the highest
+    tier before. Changes at one instant count together, and a tier once reached stays. Applied to an empty window and
+    an empty timeline and to all changes of a customer, this is the definition of the timeline.
     """
     entries = list(timeline)
     current = last_tier(program, timeline)
@@ -47,15 +46,15 @@ def judge(program: Program, window: Window, timeline: Timeline, spend_changes: I
 
 
 def climb(program: Program, curve: Curve, timeline: Timeline, since: datetime) -> Reading[Timeline]:
-    """The timeline judged anew from an instant on, by a curve of spend; earlier entries stay as they are."""
+    """The timeline judged again from an instant on, by a curve of spend; earlier entries stay as they are."""
     entries = [entry for entry in timeline if entry.effective_at < since]
     rank = last_tier(program, tuple(entries)).rank
     at = to_microsecond(since)
     while above := [amount_of(tier.spend) for tier in program.tiers[rank + 1 :]]:
-        found = yield from curve.first(at, min(above))
-        if found is None:
+        reached_at = yield from curve.first(at, min(above))
+        if reached_at is None:
             break
-        at = found
+        at = reached_at
         reached = program.reached(money_of((yield from curve.value(at))))
         entries.append(Entry(to_datetime(at), reached.id))
         rank = reached.rank
@@ -63,20 +62,20 @@ def climb(program: Program, curve: Curve, timeline: Timeline, since: datetime) -
 
 
 def last_tier(program: Program, timeline: Timeline) -> Tier:
-    """The tier that a timeline ends in."""
+    """The tier in which a timeline ends."""
     return program.tier(timeline[-1].tier) if timeline else program.first
 
 
 def tier_at(program: Program, timeline: Timeline, moment: datetime) -> tuple[Tier, datetime | None]:
-    """The tier at an instant, and since when; None for the first tier since ever."""
+    """The tier at an instant and the time since when; None where the customer has never left the first tier."""
     entries = tuple(entry for entry in timeline if entry.effective_at <= moment)
     return last_tier(program, entries), entries[-1].effective_at if entries else None
 
 
 def difference(program: Program, old: Timeline, new: Timeline) -> Timeline:
-    """What replaces `old` from the first instant on at which `new` differs; empty when it does not.
+    """The entries that replace `old` from the first instant on at which `new` differs; none where they are equal.
 
-    It begins with an entry at that instant, which can tell that the tier before goes on.
+    The first entry is at that instant; it may be of the same tier as before.
     """
     same = 0
     while same < min(len(old), len(new)) and old[same] == new[same]:

@@ -1,4 +1,4 @@
-"""The window of spend: what was spent in the 365 calendar days (UTC) that end with a day."""
+"""The window of spend: the money spent in the 365 calendar days (UTC) that end with a given day."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,12 +19,12 @@ def first_day(last: int) -> int:
 
 
 def start_of(day: int) -> datetime:
-    """The instant at which a day begins; before the calendar, the calendar's first."""
+    """The instant at which a day begins; for days before the calendar, its first instant."""
     return datetime.fromordinal(max(day, 1)).replace(tzinfo=UTC)
 
 
 def on_curve(change: SpendChange) -> list[tuple[int, Amount]]:
-    """A change on the curve of spend, as (microsecond, amount): it is undone when its day leaves the window."""
+    """A change as the curve has it, as (microsecond, amount): it is undone when its day leaves the window."""
     leaves = start_of_day(change.day + DAYS)
     at, amount = to_microsecond(change.at), amount_of(change.amount)
     return [(at, amount), (leaves, -amount)] if amount and at < leaves else []
@@ -40,9 +40,9 @@ def count(curve: Curve, spend_changes: Iterable[SpendChange]) -> Reading[None]:
 
 @dataclass(slots=True)
 class Window:
-    """A running sum over the window; it only moves forward.
+    """A running sum over the window, which only moves forward.
 
-    Days that were in it before it was made need not be told by `days`, unless it moves past them.
+    `spend` includes days that `days` need not contain, unless the window moves past them.
     """
 
     spend: Fraction = Fraction(0)
@@ -55,14 +55,14 @@ class Window:
         heapify(self._order)
 
     def move(self, last: int) -> None:
-        """Let the window end with the day `last`; what is behind its new beginning no longer counts."""
+        """Move the end of the window to the day `last`; days before its new start no longer count."""
         self.last = max(self.last, last)
         first = first_day(self.last)
         while self._order and self._order[0] < first:
             self.spend -= self.days.pop(heappop(self._order))
 
     def add(self, day: int, amount: Fraction) -> None:
-        """Count an amount to a day; one that is behind the window has no part in it any more."""
+        """Add an amount to a day; a day before the window does not count."""
         if day < first_day(self.last):
             return
         self.spend += amount

@@ -1,4 +1,4 @@
-"""What is stored, held against itself: each statement finds offenders, and there should be none."""
+"""Checks of the stored state against itself: each statement finds offenders, of which there should be none."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -11,7 +11,7 @@ from shared.contracts.orders import OrderKey
 from shared.postgres.checks import Query
 from shared.postgres.pool import Connection
 
-# Tiers are counted from 1, the first: an entry of a timeline can only rise above it.
+# Ranks count from 1, the first tier: an entry of a timeline can only rise above it.
 TIMELINES_SQL = """
 WITH entry AS (
     SELECT customer_id, effective_at, array_position($2::text[], tier) AS rank,
@@ -48,7 +48,7 @@ WHERE (customer.purchased_at, customer.judged_at) IS DISTINCT FROM (happened.pur
 LIMIT $1
 """
 
-# Sums of thirds of a cent are inexact here, and exact where a customer is judged anew.
+# Sums of thirds of a cent are inexact here, and exact where a customer is judged again.
 SPEND_SQL = """
 SELECT customer.customer_id AS id
 FROM customer LEFT JOIN purchase
@@ -59,7 +59,7 @@ HAVING abs(round(spend, 20) / spend_divisor - coalesce(sum(round(kept, 20) / kep
 LIMIT $1
 """
 
-# A refund by lines takes no more of a line than it has, so more of the order can be kept.
+# A refund by line takes at most what its line has left, so more of the order can be kept.
 KEPT_SQL = """
 WITH returned AS (
     SELECT customer_id, order_id, sum(amount) AS amount, bool_or(lines IS NOT NULL) AS by_line
@@ -103,8 +103,8 @@ WHERE coalesce(customer.tier, ($2::text[])[1]) <> coalesce(last.to_tier, ($2::te
 LIMIT $1
 """
 
-# What is announced replaces a timeline from its instant on, so one change can tell several entries.
-TOLD_SQL = """
+# An announced change replaces the timeline from its instant on, so it can announce several entries.
+ANNOUNCED_SQL = """
 SELECT DISTINCT customer_id AS id
 FROM timeline
 WHERE NOT EXISTS (
@@ -116,17 +116,17 @@ LIMIT $1
 
 
 def queries(program: Program) -> tuple[Query, ...]:
-    """The checks of everything, where `program` is in force."""
+    """The checks of the whole database; `program` is in force."""
     tiers = [tier.id for tier in program.tiers]
     return (
-        Query("timelines climb, an entry an instant", TIMELINES_SQL, (tiers,)),
-        Query("the tier of now = the last entry of the timeline", LAST_SQL),
-        Query("what was judged last = the last order and refund", INSTANTS_SQL, (program.currency,)),
-        Query("spend = what is kept within the window", SPEND_SQL, (program.currency, DAYS)),
-        Query("what is kept = bought less given back", KEPT_SQL),
-        Query("refunds have their order, and none waits for one that is here", REFUNDS_SQL),
-        Query("the history leads to the tier of now", HISTORY_SQL, (tiers,)),
-        Query("every entry of a timeline was told", TOLD_SQL),
+        Query("timelines rise, one entry an instant", TIMELINES_SQL, (tiers,)),
+        Query("the current tier = the last entry of the timeline", LAST_SQL),
+        Query("the times of judging = the last order and refund", INSTANTS_SQL, (program.currency,)),
+        Query("spend = the money kept within the window", SPEND_SQL, (program.currency, DAYS)),
+        Query("the money kept = the total less refunds", KEPT_SQL),
+        Query("refunds have their order, and none waits for a recorded one", REFUNDS_SQL),
+        Query("the history leads to the current tier", HISTORY_SQL, (tiers,)),
+        Query("every entry of a timeline was announced", ANNOUNCED_SQL),
     )
 
 
@@ -138,7 +138,7 @@ LIMIT $1
 
 
 async def sample(connection: Connection, count: int) -> list[str]:
-    """The ids of about `count` customers, all of them where there are fewer."""
+    """The ids of about `count` customers; of all if there are fewer."""
     return [row["customer_id"] for row in await connection.fetch(SAMPLE_SQL, count)]
 
 
@@ -151,7 +151,7 @@ GROUP BY customer_id
 
 
 async def count_orders(connection: Connection, customer_ids: Sequence[str]) -> dict[str, int]:
-    """The number of orders of customers; who has none is missing."""
+    """The number of orders of customers, without customers who have none."""
     return {row["customer_id"]: row["orders"] for row in await connection.fetch(ORDERS_SQL, customer_ids)}
 
 
@@ -159,6 +159,6 @@ KEPT_OF_SQL = "SELECT customer_id, order_id, kept, kept_divisor FROM purchase WH
 
 
 async def load_kept(connection: Connection, customer_ids: Sequence[str]) -> dict[OrderKey, Fraction]:
-    """What is kept of every order of customers, as it is stored."""
+    """The stored money that is kept of every order of customers."""
     rows: Sequence[Any] = await connection.fetch(KEPT_OF_SQL, customer_ids)
     return {(row["customer_id"], row["order_id"]): from_columns(row["kept"], row["kept_divisor"]) for row in rows}

@@ -1,4 +1,4 @@
-"""Curves of spend, and the changes of spend that are not on them yet."""
+"""Curves of spend, and the loose changes of spend, which are not on the curves."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,37 +26,41 @@ JOIN spend_curve USING (customer_id, bits, place)
 
 
 async def load(connection: Connection, wanted: Mapping[str, Iterable[Key]]) -> dict[str, dict[Key, Stretch]]:
-    """Those of the stretches, asked for by customer, that are stored."""
+    """Those of the wanted stretches, by customer, that are stored."""
     rows = [(customer_id, *key) for customer_id, keys in wanted.items() for key in keys]
-    found: defaultdict[str, dict[Key, Stretch]] = defaultdict(dict)
+    stored: defaultdict[str, dict[Key, Stretch]] = defaultdict(dict)
     if rows:
         for row in await connection.fetch(LOAD_SQL, *zip(*rows, strict=True)):
-            found[row["customer_id"]][row["bits"], row["place"]] = _stretch(row)
-    return found
+            stored[row["customer_id"]][row["bits"], row["place"]] = _stretch(row)
+    return stored
 
 
 async def run(connection: Connection, readings: Mapping[str, tuple[Curve, Reading[T]]]) -> dict[str, T]:
-    """What readings of customers' curves return; what they ask for is read for all of them at once."""
-    going = dict(readings)
-    found: dict[str, T] = {}
-    while going:
+    """Run computations on customers' curves; the stretches that they need are read for all of them at once."""
+    running = dict(readings)
+    results: dict[str, T] = {}
+    while running:
         wanted: dict[str, Sequence[Key]] = {}
-        for customer_id, (_, reading) in list(going.items()):
+        for customer_id, (_, reading) in list(running.items()):
             try:
                 wanted[customer_id] = next(reading)
             except StopIteration as end:
-                found[customer_id] = end.value
-                del going[customer_id]
+                results[customer_id] = end.value
+                del running[customer_id]
         for customer_id, stretches in (await load(connection, wanted)).items():
-            going[customer_id][0].stretches.update(stretches)
-    return found
+            running[customer_id][0].stretches.update(stretches)
+    return results
 
 
 async def save(connection: Connection, folded: Sequence[Folded]) -> None:
-    """Write what changed of curves, and the changes of spend that are not on them."""
+    """Write the changed stretches of curves, and the new loose changes."""
     await _save_stretches(connection, folded)
-    await _tie(connection, [one.standing.customer_id for one in folded if one.curve is not None])
-    await _add_loose(connection, [(one.standing.customer_id, change) for one in folded for change in one.loose])
+    await _delete_loose(
+        connection, [customer.standing.customer_id for customer in folded if customer.curve is not None]
+    )
+    await _add_loose(
+        connection, [(customer.standing.customer_id, change) for customer in folded for change in customer.loose]
+    )
 
 
 SAVE_SQL = """
@@ -79,7 +83,7 @@ async def _save_stretches(connection: Connection, folded: Sequence[Folded]) -> N
         await connection.execute(SAVE_SQL, *zip(*rows, strict=True))
 
 
-# Purchases move spend as they were bought: what refunds take of them are changes of spend of their own.
+# A purchase changes spend by its total: what refunds take of it are changes of their own.
 LOOSE_SQL = """
 SELECT wanted.customer_id, purchased_at AS at, (purchased_at AT TIME ZONE 'UTC')::date AS day, total AS amount,
        1::numeric AS divisor
@@ -94,23 +98,23 @@ SELECT customer_id, at, day, amount, divisor FROM loose_refund WHERE customer_id
 async def load_loose(
     connection: Connection, standings: Iterable[Standing], currency: str
 ) -> dict[str, list[SpendChange]]:
-    """The changes of spend of customers, of orders in a currency, that are not on their curves."""
-    found: defaultdict[str, list[SpendChange]] = defaultdict(list)
+    """The loose changes of spend of customers, from orders in a currency."""
+    loose: defaultdict[str, list[SpendChange]] = defaultdict(list)
     wanted = [(standing.customer_id, standing.curve_until) for standing in standings]
     if wanted:
         for row in await connection.fetch(LOOSE_SQL, *zip(*wanted, strict=True), currency):
             amount = from_columns(row["amount"], row["divisor"])
-            found[row["customer_id"]].append(SpendChange(row["at"], row["day"].toordinal(), amount))
-    return found
+            loose[row["customer_id"]].append(SpendChange(row["at"], row["day"].toordinal(), amount))
+    return loose
 
 
-TIE_SQL = "DELETE FROM loose_refund WHERE customer_id = ANY($1::text[])"
+DELETE_LOOSE_SQL = "DELETE FROM loose_refund WHERE customer_id = ANY($1::text[])"
 
 
-async def _tie(connection: Connection, customer_ids: Sequence[str]) -> None:
-    """Forget the loose changes of spend of customers, which are on their curves now."""
+async def _delete_loose(connection: Connection, customer_ids: Sequence[str]) -> None:
+    """Delete the loose changes of customers, which are on their curves now."""
     if customer_ids:
-        await connection.execute(TIE_SQL, customer_ids)
+        await connection.execute(DELETE_LOOSE_SQL, customer_ids)
 
 
 async def _add_loose(connection: Connection, spend_changes: Sequence[tuple[str, SpendChange]]) -> None:
@@ -129,7 +133,7 @@ WHOLE_SQL = "SELECT bits, place, is_leaf, content FROM spend_curve WHERE custome
 
 
 async def load_whole(connection: Connection, customer_id: str) -> Curve:
-    """All of a customer's curve."""
+    """The complete curve of a customer."""
     rows = await connection.fetch(WHOLE_SQL, customer_id)
     return Curve({(row["bits"], row["place"]): _stretch(row) for row in rows})
 
@@ -148,7 +152,7 @@ def _content(key: Key, stretch: Stretch) -> tuple[bool, str]:
         begin = place << bits
         changes = [(at - begin, str(change)) for at, change in stretch.changes.items()]
         return True, _ENCODER.encode(changes).decode()
-    parts = [(one & 63, str(part.sum), str(part.peak)) for one, part in stretch.parts.items()]
+    parts = [(number & 63, str(part.sum), str(part.peak)) for number, part in stretch.parts.items()]
     return False, _ENCODER.encode(parts).decode()
 
 

@@ -1,4 +1,4 @@
-"""Customers: a row each, which is locked while events of theirs are applied."""
+"""Customers: one row each, which is locked while events of the customer are applied."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -24,10 +24,10 @@ FOR UPDATE
 
 
 async def lock(connection: Connection, customer_ids: Iterable[str]) -> dict[str, Standing]:
-    """Lock the rows of customers, in the order of their ids; who is new gets one."""
+    """Lock the rows of customers, in the order of their ids; a new customer gets a row."""
     wanted = sorted(set(customer_ids))
-    # Ahead of all locks: whoever held some, and then waited for one who had just entered, would wait out of order,
-    # and could deadlock.
+    # Rows are inserted before any is locked: a transaction that holds locks and then waits for another's new row would
+    # wait out of order, and could deadlock.
     await connection.execute(ENTER_SQL, wanted)
     return {row["customer_id"]: _standing(row) for row in await connection.fetch(LOCK_SQL, wanted)}
 
@@ -40,7 +40,7 @@ WHERE customer_id = $1
 
 
 async def find(connection: Connection, customer_id: str) -> Standing:
-    """A customer as of the last commit; who is unknown has done nothing."""
+    """The standing of a customer, who may be unknown, without a lock."""
     row = await connection.fetchrow(FIND_SQL, customer_id)
     return _standing(row) if row else Standing(customer_id)
 
@@ -53,7 +53,7 @@ WHERE customer_id = ANY($1::text[])
 
 
 async def read(connection: Connection, customer_ids: Sequence[str]) -> dict[str, Standing]:
-    """The standings of those customers who are known, not locked."""
+    """The standings of those customers who are known, without a lock."""
     return {row["customer_id"]: _standing(row) for row in await connection.fetch(READ_SQL, customer_ids)}
 
 
@@ -75,19 +75,19 @@ WHERE customer.customer_id = new.customer_id
 
 
 async def save(connection: Connection, standings: Sequence[Standing]) -> None:
-    """Write where the judging of customers stands now."""
+    """Write the standings of customers."""
     rows = [
         (
-            one.customer_id,
-            one.judged_at,
-            one.purchased_at,
-            *to_columns(one.spend),
-            one.last and one.last.tier,
-            one.last and one.last.effective_at,
-            one.curve_until,
-            one.loose,
+            standing.customer_id,
+            standing.judged_at,
+            standing.purchased_at,
+            *to_columns(standing.spend),
+            standing.last and standing.last.tier,
+            standing.last and standing.last.effective_at,
+            standing.curve_until,
+            standing.loose,
         )
-        for one in standings
+        for standing in standings
     ]
     if rows:
         await connection.execute(SAVE_SQL, *zip(*rows, strict=True))

@@ -1,4 +1,4 @@
-"""Orders and their refunds, as far as tiers depend on them."""
+"""Orders and their refunds, reduced to what tiers depend on."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -9,7 +9,8 @@ import msgspec
 
 from services.tiers.rules.admission import Admission, Step
 from services.tiers.rules.customer import Leaving
-from services.tiers.rules.refunding import Read, Reading, Refunding
+from services.tiers.rules.refunding import Refunding
+from services.tiers.rules.unread import QueriedRefunds, RefundQuery
 from services.tiers.store.fractions import from_columns, to_columns
 from shared.contracts.kept import Refund
 from shared.contracts.lines import line_amounts
@@ -60,18 +61,18 @@ ORDER BY refunded_at DESC, refund_id COLLATE "C" DESC
 
 
 async def load_last_refunds(
-    connection: Connection, wanted: Sequence[tuple[OrderKey, Reading]], stored: Mapping[OrderKey, Order]
-) -> list[tuple[OrderKey, Read]]:
-    """The last refunds of `stored` orders that are asked for."""
-    if not wanted:
+    connection: Connection, queries: Sequence[tuple[OrderKey, RefundQuery]], stored: Mapping[OrderKey, Order]
+) -> list[tuple[OrderKey, QueriedRefunds]]:
+    """The results of queries for the last refunds of `stored` orders."""
+    if not queries:
         return []
-    columns = zip(*((*key, *reading.until, reading.pool, reading.count) for key, reading in wanted), strict=True)
+    columns = zip(*((*key, *query.until, query.pool, query.count) for key, query in queries), strict=True)
     rows: defaultdict[int, list[Row]] = defaultdict(list)
     for row in await connection.fetch(LAST_REFUNDS_SQL, *columns):
         rows[row["place"]].append(row)
     return [
-        (key, Read(reading, [refund_of(row, stored[key].purchase.currency) for row in rows[place]]))
-        for place, (key, reading) in enumerate(wanted, 1)
+        (key, QueriedRefunds(query, [refund_of(row, stored[key].purchase.currency) for row in rows[place]]))
+        for place, (key, query) in enumerate(queries, 1)
     ]
 
 
@@ -89,17 +90,16 @@ CROSS JOIN LATERAL (
 
 
 async def load_leaving(
-    connection: Connection, readings: Sequence[Leaving], currency: str, most: int
+    connection: Connection, spans: Sequence[Leaving], currency: str, most: int
 ) -> dict[str, dict[int, Fraction] | None]:
-    """What is kept of the orders in a currency, by customer and day (an ordinal); None: they are more than `most`."""
-    found: dict[str, dict[int, Fraction] | None] = {}
-    if not readings:
-        return found
-    columns = zip(*((one.customer_id, one.start, one.end) for one in readings), strict=True)
+    """What is kept of the orders in a currency, by customer and day (an ordinal); None for more than `most` orders."""
+    if not spans:
+        return {}
+    columns = zip(*((span.customer_id, span.start, span.end) for span in spans), strict=True)
     rows: defaultdict[str, list[Row]] = defaultdict(list)
     for row in await connection.fetch(LEAVING_SQL, *columns, currency, most + 1):
         rows[row["customer_id"]].append(row)
-    return {customer_id: _days(found) if len(found) <= most else None for customer_id, found in rows.items()}
+    return {customer_id: _days(own) if len(own) <= most else None for customer_id, own in rows.items()}
 
 
 def _days(rows: Iterable[Row]) -> dict[int, Fraction]:

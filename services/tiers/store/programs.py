@@ -15,7 +15,7 @@ LIMIT 1
 
 
 async def load_program(connection: Connection, moment: datetime) -> Program:
-    """The version that is in force at an instant."""
+    """The version in force at an instant."""
     row = await connection.fetchrow(IN_FORCE_SQL, moment)
-    assert row is not None, "version 1 is in force since ever"
+    assert row is not None, "version 1 has always been in force"
     return Program.of(row["version"], ProgramDocument.model_validate(row["document"]))

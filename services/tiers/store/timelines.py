@@ -1,4 +1,4 @@
-"""Timelines as they are known now, and the history of how that changed."""
+"""Timelines, and the history of their changes."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from services.tiers.rules.customer import Change, Folded
+from services.tiers.rules.customer import Folded, TimelineChange
 from services.tiers.rules.program import Program
 from services.tiers.rules.timeline import Entry, Timeline
 from shared.postgres.pool import Connection, Pool
@@ -20,11 +20,11 @@ ORDER BY customer_id, effective_at
 
 
 async def load(connection: Connection, customer_ids: Sequence[str]) -> dict[str, Timeline]:
-    """The whole timelines of customers; who has none yet is not in it."""
-    found: defaultdict[str, list[Entry]] = defaultdict(list)
+    """The complete timelines of customers, without those who have none."""
+    entries: defaultdict[str, list[Entry]] = defaultdict(list)
     for row in await connection.fetch(LOAD_SQL, customer_ids):
-        found[row["customer_id"]].append(Entry(row["effective_at"], row["tier"]))
-    return {customer_id: tuple(entries) for customer_id, entries in found.items()}
+        entries[row["customer_id"]].append(Entry(row["effective_at"], row["tier"]))
+    return {customer_id: tuple(own) for customer_id, own in entries.items()}
 
 
 CUT_SQL = """
@@ -35,24 +35,28 @@ WHERE timeline.customer_id = changed.customer_id AND timeline.effective_at >= ch
 
 
 async def save(connection: Connection, folded: Sequence[Folded]) -> None:
-    """Replace timelines from the instants on at which they changed."""
-    changed = [(one.standing.customer_id, one.changed_at) for one in folded if one.changed_at is not None]
+    """Replace each timeline from the instant on at which it changed."""
+    changed = [
+        (customer.standing.customer_id, customer.changed_at) for customer in folded if customer.changed_at is not None
+    ]
     if not changed:
         return
     await connection.execute(CUT_SQL, *zip(*changed, strict=True))
     await connection.copy_records_to_table(
         "timeline",
         records=[
-            (one.standing.customer_id, entry.effective_at, entry.tier) for one in folded for entry in one.timeline
+            (customer.standing.customer_id, entry.effective_at, entry.tier)
+            for customer in folded
+            for entry in customer.timeline
         ],
         columns=("customer_id", "effective_at", "tier"),
     )
 
 
 async def record(
-    connection: Connection, program: Program, changes: Sequence[tuple[Change, str]], now: datetime
+    connection: Connection, program: Program, changes: Sequence[tuple[TimelineChange, str]], now: datetime
 ) -> None:
-    """Add changes, each with its reason, to the history, in their order."""
+    """Add changes, each with its reason, to the history, in this order."""
     if not changes:
         return
     rows = [
@@ -82,7 +86,7 @@ async def record(
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A line of the history; `number` grows with each."""
+    """A line of the history; `number` grows from line to line."""
 
     number: int
     kind: Literal["promoted", "demoted", "retained", "corrected"]
@@ -104,6 +108,6 @@ LIMIT $3
 
 
 async def history(pool: Pool, customer_id: str, before: int | None, limit: int) -> list[Recorded]:
-    """The changes of a customer, the newest first; those with a number below `before`, where it is given."""
+    """The changes of a customer, the newest first; only those with a number below `before` if that is given."""
     rows = await pool.fetch(HISTORY_SQL, customer_id, before, limit)
     return [Recorded(**row) for row in rows]
