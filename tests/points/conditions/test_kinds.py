@@ -12,10 +12,11 @@ import pytest
 
 from services.points.rules.program.checking import parse
 from services.points.rules.program.conditions.condition import Condition
-from services.points.rules.program.document import AnyCondition, Document, dump
+from services.points.rules.program.document import AnyCondition, Document
 from services.points.rules.program.lint import lint
 from services.points.rules.program.values import EVENTS, On
 from shared.postgres.pool import Pool
+from shared.programs.kind import dump
 from tests.points.asking import enact
 from tests.points.conditions import test_customers, test_feedback, test_lines, test_orders, test_times
 from tests.points.conditions.matching import Example, only, why, why_not
