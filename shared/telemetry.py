@@ -1,7 +1,6 @@
-"""What a process tells about itself: JSON logs, the list of metrics, trace context."""
+"""What a process tells about itself: JSON logs and the list of metrics."""
 
 import logging
-import re
 import sys
 import traceback
 from typing import Final
@@ -11,10 +10,6 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.metrics import MetricWrapperBase
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-_TRACEPARENT: Final = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{1,200})?"
-)
-_LONGEST_TRACEPARENT: Final = 128
 _MOST_FRAMES: Final = 30
 
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -177,14 +172,3 @@ def trace(error: BaseException) -> dict[str, object]:
     }
     named = {name: getattr(error, name, None) for name in ("sqlstate", "table_name", "column_name", "constraint_name")}
     return found | {name: value for name, value in named.items() if value}
-
-
-def traceparent(text: str | None) -> str | None:
-    """The text when it is a W3C trace context that may be passed on, else None.
-
-    Source: W3C Trace Context, section 3.2 (a later version may carry more fields at its end).
-    """
-    if text is None or len(text) > _LONGEST_TRACEPARENT or _TRACEPARENT.fullmatch(text) is None:
-        return None
-    is_first_version = text.startswith("00-")
-    return None if is_first_version and len(text) != len("00-") + 32 + 1 + 16 + 3 else text

@@ -1,7 +1,6 @@
 """TCP ports of this machine's loopback interface."""
 
 import socket
-import time
 
 LOOPBACK = "127.0.0.1"
 
@@ -32,13 +31,3 @@ def answers(port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def wait_until_free(port: int, seconds: float) -> bool:
-    """Wait until a port is free; False when it is not within `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not is_free(port):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True

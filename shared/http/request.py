@@ -1,12 +1,10 @@
-"""What a request carries besides its content: its id and its trace."""
+"""The id of a request."""
 
 import re
 from typing import Final
 
 import uuid_utils
 from starlette.requests import Request
-
-from shared import telemetry
 
 REQUEST_ID: Final = "X-Request-Id"
 
@@ -16,11 +14,6 @@ _SANE: Final = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 def request_id(request: Request) -> str:
     """The id of the request: the caller's, where it sent a sane one, or a new UUIDv7."""
     return request.state.request_id
-
-
-def traceparent(request: Request) -> str | None:
-    """The W3C trace context that the caller sent, when it is valid."""
-    return telemetry.traceparent(request.headers.get("traceparent"))
 
 
 def identify(sent: str | None) -> str:

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from deploy import topics
 from deploy.local.kafka import ApacheKafka
 from shared.contracts.topics import PURCHASES
-from shared.messaging.kafka import Broker, cluster_id
+from shared.messaging.kafka import Broker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
@@ -23,7 +23,7 @@ def kafka(tmp_path: Path) -> Iterator[ApacheKafka]:
 
 async def test_records_and_the_cluster_outlive_a_kill(kafka: ApacheKafka):
     await topics.create(kafka.bootstrap)
-    cluster = await cluster_id(Broker(kafka.bootstrap, "test"))
+    cluster = await Broker(kafka.bootstrap, "test").cluster_id()
     producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all", enable_idempotence=True)
     await producer.start()
     await producer.send_and_wait(PURCHASES, b"kept", partition=0, timestamp_ms=1_000)
@@ -32,7 +32,7 @@ async def test_records_and_the_cluster_outlive_a_kill(kafka: ApacheKafka):
     kafka.kill()
     kafka.start()
 
-    assert await cluster_id(Broker(kafka.bootstrap, "test")) == cluster
+    assert await Broker(kafka.bootstrap, "test").cluster_id() == cluster
     assert await topics.create(kafka.bootstrap) == []
     record = await _first(kafka.bootstrap)
     assert record.value == b"kept"

@@ -16,7 +16,7 @@ from deploy import topics
 from deploy.local.broker import EmbeddedBroker
 from deploy.local.postgres import Postgres
 from shared.contracts.topics import ALL
-from shared.messaging.kafka import Broker, cluster_id
+from shared.messaging.kafka import Broker
 
 
 @pytest.fixture
@@ -93,10 +93,10 @@ async def test_topics_are_made_once(broker: EmbeddedBroker):
 
 
 async def test_every_start_of_the_embedded_broker_is_another_cluster(broker: EmbeddedBroker):
-    first = await cluster_id(Broker(broker.bootstrap, "test"))
+    first = await Broker(broker.bootstrap, "test").cluster_id()
     broker.stop()
     broker.start()
-    assert await cluster_id(Broker(broker.bootstrap, "test")) != first
+    assert await Broker(broker.bootstrap, "test").cluster_id() != first
 
 
 def test_topics_on_a_broker_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]):

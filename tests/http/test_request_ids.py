@@ -4,11 +4,9 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from shared.http.request import request_id, traceparent
+from shared.http.request import request_id
 from shared.telemetry import HTTP_REQUESTS
 from tests.http.conftest import AsKey
-
-TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.mark.parametrize("sent", ["a", "req-1", "01J9:a/b.c~d+e=f@g_h", "x" * 128])
@@ -28,14 +26,13 @@ async def test_each_request_without_an_id_gets_one_of_its_own(client: httpx.Asyn
     assert len(ids) == 10
 
 
-async def test_a_route_sees_the_id_and_the_trace(app: FastAPI, client: httpx.AsyncClient):
+async def test_a_route_sees_the_id(app: FastAPI, client: httpx.AsyncClient):
     @app.get("/sees")
-    async def sees(request: Request) -> dict[str, str | None]:
-        return {"id": request_id(request), "trace": traceparent(request)}
+    async def sees(request: Request) -> dict[str, str]:
+        return {"id": request_id(request)}
 
-    answer = await client.get("/sees", headers={"X-Request-Id": "abc", "traceparent": TRACE})
-    assert answer.json() == {"id": "abc", "trace": TRACE}
-    assert (await client.get("/sees", headers={"traceparent": "nonsense"})).json()["trace"] is None
+    answer = await client.get("/sees", headers={"X-Request-Id": "abc"})
+    assert answer.json() == {"id": "abc"}
 
 
 async def test_requests_are_counted_by_route_and_never_by_path(client: httpx.AsyncClient, as_key: AsKey):

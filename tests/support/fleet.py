@@ -81,7 +81,6 @@ class Member:
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     is_kept: bool = field(default=True, init=False)
     """Whether `Fleet.keep` restarts it when it ends."""
-    started_at: float = field(default=0.0, init=False)
 
     @property
     def log(self) -> Path:
@@ -108,7 +107,6 @@ class Member:
         """Start it (again), without waiting until it is ready. It does not outlive this process."""
         argv = (sys.executable, "-m", *self.entry)
         self.process = program.start(Program(self.name, argv, self.env, cwd=REPOSITORY), self.log)
-        self.started_at = time.monotonic()
 
     def is_ready(self) -> bool:
         """Whether `/readyz` answers 200."""
