@@ -1,4 +1,4 @@
-"""Lists in pages: opaque cursors, newest first."""
+"""Lists in pages, newest first, with opaque cursors."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Final, Generic, TypeVar, cast
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from shared.http.problems import FieldError, Problem
@@ -23,41 +23,41 @@ _BIGINT: Final = 2**63
 Limit = Annotated[int, Query(ge=1, le=200, description="Items per page.")]
 """`limit: Limit = DEFAULT_LIMIT`."""
 
-After = Annotated[str | None, Query(max_length=_LONGEST, description="The `next` of the page before.")]
+After = Annotated[str | None, Query(max_length=_LONGEST, description="The `next` of the previous page.")]
 """`after: After = None`."""
 
 
 class Page(BaseModel, Generic[T]):
-    """A page of a list; `next` is the `after` of the page that follows, null on the last."""
+    """A page of a list."""
 
     model_config = ConfigDict(frozen=True)
 
-    data: Sequence[T]
-    next: str | None
+    data: Sequence[T] = Field(description="The items of the page.")
+    next: str | None = Field(description="Cursor for `after` of the next page; null on the last page.")
 
 
 def page(found: Sequence[T], limit: int, position: Callable[[T], Sequence[object]]) -> Page[T]:
-    """The page of what was found, when up to `limit` + 1 items were asked for.
+    """The page of at most `limit` items, out of up to `limit` + 1 that were fetched.
 
-    `position` gives the values that the list is sorted by; those of the page's last item make the cursor.
+    `position` returns the values that an item is sorted by; those of the page's last item become the cursor.
     """
     shown = found[:limit]
     return Page(data=shown, next=encode_cursor(position(shown[-1])) if len(found) > limit else None)
 
 
 def encode_cursor(position: Sequence[object]) -> str:
-    """An opaque cursor of a position: strings, integers, instants, UUIDs."""
+    """The opaque cursor of a position: strings, integers, instants, UUIDs."""
     return base64.urlsafe_b64encode(to_json(list(position))).rstrip(b"=").decode()
 
 
 def decode_cursor(after: str | None, shape: type[T]) -> T | None:
-    """The position in a cursor, as `shape` (such as `tuple[datetime, UUID]`) has it; None without a cursor.
+    """The position in a cursor, validated as `shape` (such as `tuple[datetime, UUID]`); None without a cursor.
 
-    Anybody can make a cursor up, so only values that PostgreSQL can take are let through:
-    no NUL, no integer beyond a bigint, no instant without an offset.
+    Callers can make up cursors, so only values that PostgreSQL can store are accepted: no NUL, no integer beyond a
+    bigint, no instant without an offset.
 
     Raises:
-        Problem: 400, this is not a cursor of this list.
+        Problem: 400, it is not a cursor of this list.
     """
     if after is None:
         return None

@@ -1,4 +1,4 @@
-"""Errors over HTTP: RFC 9457 problem documents for everything that goes wrong."""
+"""Errors over HTTP: every one is an RFC 9457 problem document."""
 
 import http
 import socket
@@ -20,11 +20,11 @@ from shared.postgres.pool import is_transient
 
 MEDIA_TYPE: Final = "application/problem+json"
 
-MOST_ERRORS: Final = 50
-"""Errors that a problem document lists; `errors_omitted` counts the others."""
+MAX_ERRORS: Final = 50
+"""Maximum number of errors in a problem document; `errors_omitted` counts the rest."""
 
 TOO_MANY_ERRORS: Final = "too_many_errors"
-"""The type of a validation error that stands for `ctx.count` ones."""
+"""Type of a validation error that stands for `ctx.count` errors."""
 
 _LONGEST_MESSAGE: Final = 300
 _LONGEST_POINTER: Final = 512
@@ -36,37 +36,35 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class FieldError(BaseModel):
-    """One thing that is wrong with a request.
-
-    `pointer` is a JSON pointer into the body; `/query/limit`, `/path/id` or `/header/if-match`
-    for what is not in the body.
-    """
+    """One error in a request."""
 
     model_config = ConfigDict(frozen=True)
 
-    pointer: str
-    message: str
+    pointer: str = Field(
+        description="JSON pointer (RFC 6901) into the body; otherwise `/query/limit`, `/path/id`, `/header/if-match`."
+    )
+    message: str = Field(description="What is wrong there, in words.")
 
 
 class ProblemDocument(BaseModel):
-    """An error as RFC 9457 has it. `code` is for programs, `detail` for people."""
+    """An error (RFC 9457)."""
 
     model_config = ConfigDict(frozen=True, extra="allow", title="Problem")
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    errors: list[FieldError] | None = None
-    errors_omitted: int | None = Field(
-        default=None, description=f"How many further errors there are beside the {MOST_ERRORS} that are listed."
+    type: str = Field(description="Always `about:blank`: `code` tells problems apart.")
+    title: str = Field(description="The reason phrase of the status.")
+    status: int = Field(description="The HTTP status code.")
+    detail: str = Field(description="What is wrong, in words.")
+    code: str = Field(description="What is wrong, as a stable code for programs.")
+    errors: list[FieldError] | None = Field(
+        default=None, description=f"The errors in the request, at most {MAX_ERRORS}; absent if it is not about fields."
     )
-    request_id: str
+    errors_omitted: int | None = Field(default=None, description="Number of errors that are not listed.")
+    request_id: str = Field(description="Id of the request, as in the header `X-Request-Id` and in the log.")
 
 
 class Problem(Exception):
-    """A request that is refused; becomes a problem document.
+    """A refused request, answered with a problem document.
 
     `extra` adds members to the document, such as the `missing` points of `insufficient_points`.
     """
@@ -81,18 +79,18 @@ class Problem(Exception):
         self.headers: dict[str, str] = {}
 
     def with_headers(self, headers: Mapping[str, str]) -> "Problem":
-        """The same problem, answered with these headers too."""
+        """This problem, with headers added to its response."""
         self.headers.update(headers)
         return self
 
 
 def render(problem: Problem, request_id: str) -> Response:
-    """The answer that tells a problem."""
+    """The response for a problem."""
     return Response(document(problem, request_id), problem.status, problem.headers, MEDIA_TYPE)
 
 
 def document(problem: Problem, request_id: str) -> bytes:
-    """The problem document, as JSON: its size is bounded, whatever the problem is about."""
+    """The problem document as JSON, of bounded size."""
     content: dict[str, Any] = {
         "type": "about:blank",
         "title": _title(problem.status),
@@ -101,24 +99,24 @@ def document(problem: Problem, request_id: str) -> bytes:
         "code": problem.code,
     }
     if problem.errors:
-        content["errors"] = [_shortened(error) for error in problem.errors[:MOST_ERRORS]]
-    if omitted := len(problem.errors[MOST_ERRORS:]):
+        content["errors"] = [_shortened(error) for error in problem.errors[:MAX_ERRORS]]
+    if omitted := len(problem.errors[MAX_ERRORS:]):
         content["errors_omitted"] = omitted
     return to_json(content | {"request_id": request_id, **problem.extra})
 
 
 def shorten(text: str, longest: int) -> str:
-    """The text, or its beginning with an ellipsis: what a caller sent is not sent back at any length."""
+    """The text, cut to `longest` characters with an ellipsis: a caller's input is not echoed at any length."""
     return text if len(text) <= longest else text[:longest] + _CUT
 
 
 def unexpected() -> Problem:
-    """What a caller learns of an error that nobody foresaw: nothing but the request's id."""
-    return Problem(500, "internal_error", "An unexpected error; the log tells it under this request_id.")
+    """The problem for an unexpected error: it reveals nothing but the request's id."""
+    return Problem(500, "internal_error", "An unexpected error; the log has it under this request_id.")
 
 
 def install(app: FastAPI) -> None:
-    """Let the app answer every failure of a request with a problem document."""
+    """Make the app answer every failure of a request with a problem document."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
@@ -127,7 +125,7 @@ def install(app: FastAPI) -> None:
 
 
 def escape(name: str) -> str:
-    """A member's name as a step of a JSON pointer (RFC 6901)."""
+    """A member's name, escaped as a step of a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")
 
 
@@ -152,7 +150,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     if any(item["loc"] == ("body",) for item in found) and not _is_json(request):
         problem = Problem(415, "unsupported_media_type", "Send the body as Content-Type: application/json.")
         return render(problem, request_id(request))
-    listed = found[:MOST_ERRORS]
+    listed = found[:MAX_ERRORS]
     errors = [FieldError(pointer=_pointer(item, error.body), message=_message(item)) for item in listed]
     detail = f"{errors[0].pointer or 'The body'}: {errors[0].message}"
     omitted = len(found) - len(listed) + sum(_summed_up(item) for item in listed)
@@ -161,7 +159,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 
 def _summed_up(item: Mapping[str, Any]) -> int:
-    """How many errors this one stands for, beside itself."""
+    """Number of further errors that this one stands for."""
     return item["ctx"]["count"] - 1 if item["type"] == TOO_MANY_ERRORS else 0
 
 
@@ -176,7 +174,7 @@ async def _on_failure(request: Request, error: Exception) -> Response:
     if not is_transient(error):
         raise error  # a bug: the middleware logs it and answers 500
     _log.warning("request_unavailable", failure=type(error).__name__, error=str(error))
-    problem = Problem(503, "unavailable", "The service cannot answer right now; try again.")
+    problem = Problem(503, "unavailable", "The service is not available right now; try again.")
     return render(problem.with_headers({"Retry-After": "1"}), request_id(request))
 
 
@@ -200,7 +198,7 @@ def _title(status: int) -> str:
 
 
 def _pointer(item: Mapping[str, Any], body: object) -> str:
-    """RFC 6901. What stands in the body begins at the body's own root."""
+    """The JSON pointer of a validation error; in the body it begins at the body's root."""
     steps: list[str | int] = list(item["loc"])
     if steps and steps[0] == "body":
         steps = _in_body(steps[1:], body, is_missing=str(item["type"]).startswith("missing"))
@@ -210,9 +208,9 @@ def _pointer(item: Mapping[str, Any], body: object) -> str:
 
 
 def _in_body(steps: Sequence[str | int], body: object, *, is_missing: bool) -> list[str | int]:
-    """The steps that the sender's document has: pydantic names the branches of a union between them.
+    """The steps that exist in the sender's document: pydantic adds the branches of unions between them.
 
-    Only what is missing has a last step that leads nowhere.
+    Only the last step to a missing member leads nowhere.
     """
     found: list[str | int] = []
     at = body
@@ -228,5 +226,5 @@ def _in_body(steps: Sequence[str | int], body: object, *, is_missing: bool) -> l
 
 
 def _message(item: Mapping[str, Any]) -> str:
-    # pydantic puts the kind of a validator's exception before what it says
+    # pydantic prefixes the message with the class of the validator's exception
     return str(item["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")

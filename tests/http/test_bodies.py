@@ -29,7 +29,7 @@ from shared.http.bodies import (
     admitted,
     at_most,
 )
-from shared.http.problems import MOST_ERRORS, Problem
+from shared.http.problems import MAX_ERRORS, Problem
 from tests.http.conftest import AsKey, Line
 
 JSON = {"Content-Type": "application/json"}
@@ -191,7 +191,7 @@ async def test_errors_are_listed_up_to_a_number_and_the_others_counted(
     headers = as_key("read")
     answer = await client.post("/v1/baskets", json={"lines": [0] * 100}, headers=headers)
     found = answer.json()
-    assert (answer.status_code, len(found["errors"]), found["errors_omitted"]) == (422, MOST_ERRORS, 50)
+    assert (answer.status_code, len(found["errors"]), found["errors_omitted"]) == (422, MAX_ERRORS, 50)
     assert found["errors"][49]["pointer"] == "/lines/49"
     answer = await client.post("/v1/baskets", json={"lines": [0] * 50}, headers=headers)
     assert (len(answer.json()["errors"]), "errors_omitted" in answer.json()) == (50, False)

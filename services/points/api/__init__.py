@@ -11,7 +11,7 @@ _PARTS = (balances, redemptions, statements, quotes, holds, adjustments, rewards
 
 
 def build(settings: Settings, pool: Pool) -> FastAPI:
-    """The app of the points service."""
+    """The app of points, on its pool."""
     app = new_app("points", "Wafa points", pool=pool, authenticator=settings.authenticator())
     for part in _PARTS:
         app.include_router(part.routes(pool))

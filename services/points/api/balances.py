@@ -1,4 +1,4 @@
-"""What a customer has, and the trial balance."""
+"""Balances of customers, and the trial balance of the program."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -10,52 +10,60 @@ from services.points.handlers import balances
 from services.points.store import accounts
 from shared.contracts.values import Instant
 from shared.http.auth import CustomerId, customer_or, require
+from shared.http.fields import OMITTED_IF_NONE
 from shared.postgres.pool import Pool
-
-_WHERE_SET = Field(exclude_if=lambda value: value is None)
 
 
 class Due(BaseModel):
-    """Points that fall due at an instant."""
+    """Points that become available, or expire, at an instant."""
 
-    points: int
-    at: datetime
+    points: int = Field(description="How many points.")
+    at: datetime = Field(description="The instant.")
 
 
 class PointsBalance(BaseModel):
     """A customer's points, right to the second."""
 
-    customer_id: str
-    available: int
-    pending: int
-    held: int
-    debt: int
-    lifetime_earned: int = Field(description="Net of what was taken back; adjustments do not count.")
-    lifetime_redeemed: int = Field(description="Net of cancellations.")
-    next_activation: Annotated[Due | None, _WHERE_SET] = None
-    next_expiry: Annotated[Due | None, _WHERE_SET] = None
-    as_of: datetime
+    customer_id: str = Field(description="The customer's id.")
+    available: int = Field(description="Points that can be redeemed.")
+    pending: int = Field(description="Points that were earned and are not available yet.")
+    held: int = Field(description="Points that are reserved by holds.")
+    debt: int = Field(description="Points taken back beyond what was available; new points pay it first.")
+    lifetime_earned: int = Field(description="Points ever earned, less those taken back; without adjustments.")
+    lifetime_redeemed: int = Field(description="Points ever redeemed, less those of cancelled redemptions.")
+    next_activation: Annotated[Due | None, OMITTED_IF_NONE] = Field(
+        default=None, description="The pending points that become available next; absent if none will."
+    )
+    next_expiry: Annotated[Due | None, OMITTED_IF_NONE] = Field(
+        default=None, description="The available points that expire next; absent if none will."
+    )
+    as_of: datetime = Field(description="The instant of the balance.")
 
 
 class TrialBalance(BaseModel):
-    """The sum of every kind of account: together 0, as every transaction is."""
+    """The sums of all accounts by kind. They add up to 0, as the postings of every transaction do."""
 
-    accounts: dict[str, int]
-    balanced: bool
+    accounts: dict[str, int] = Field(description="Sum of all accounts of a kind, by kind.")
+    balanced: bool = Field(description="Whether the sums add up to 0.")
 
 
 def routes(pool: Pool) -> APIRouter:
     """The routes of balances."""
     router = APIRouter(tags=["points"])
 
-    @router.get("/v1/customers/{id}/points", dependencies=[Depends(customer_or("read"))])
+    @router.get(
+        "/v1/customers/{id}/points",
+        summary="Read a customer's balance",
+        dependencies=[Depends(customer_or("read"))],
+    )
     async def read_points(
         customer_id: CustomerId,
         as_of: Annotated[
             Instant | None,
-            Query(description="As it was recorded by this instant; of a coming one: if nothing else happens."),
+            Query(description="The balance as recorded by this instant; ahead of now: if nothing else happens."),
         ] = None,
     ) -> PointsBalance:
+        """The balance with everything that is due by now. An unknown customer has zeros, not 404."""
         now = datetime.now(UTC)
         if as_of is None:
             found = await balances.balance(pool, customer_id, now)
@@ -75,11 +83,12 @@ def routes(pool: Pool) -> APIRouter:
             as_of=as_of or now,
         )
 
-    @router.get("/v1/points/trial-balance", dependencies=[Depends(require("read"))])
+    @router.get("/v1/points/trial-balance", summary="Read the trial balance", dependencies=[Depends(require("read"))])
     async def read_trial_balance() -> TrialBalance:
+        """The sum of all accounts by kind: customers' accounts and the program's. `balanced` if they add up to 0."""
         async with pool.acquire() as connection:
-            found = await accounts.trial_balance(connection)
-        return TrialBalance(accounts=found, balanced=sum(found.values()) == 0)
+            sums = await accounts.trial_balance(connection)
+        return TrialBalance(accounts=sums, balanced=sum(sums.values()) == 0)
 
     return router
 

@@ -1,4 +1,4 @@
-"""Quotes: what a cart would earn."""
+"""Quotes: the points that a cart would earn."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
@@ -15,60 +15,72 @@ from shared.http.idempotency import key_of
 from shared.http.problems import Problem
 from shared.postgres.pool import Pool
 
-MOST_LINES: Final = 1_000
-"""A quote is judged within the request; a purchase may have more."""
+MAX_LINES: Final = 1_000
+"""A quote is judged within the request; a purchase may have more lines."""
 
-_MOST_CODES: Final = 100
-_SOMEBODY: Final = "/"
+_MAX_CODES: Final = 100
+_NOBODY: Final = "/"
 """No customer's id: none has a slash."""
 
 
 class Cart(BaseModel):
-    """What somebody might buy, as a purchase tells it; with lines, their amounts add up to `total`."""
+    """A purchase that a customer might make. If it has lines, their amounts add up to `total`."""
 
-    customer_id: Annotated[Id | None, Field(description="For whom; somebody new unless told.")] = None
-    currency: Currency
-    total: Money
-    lines: Annotated[tuple[Line, ...] | None, Field(max_length=MOST_LINES), at_most(MOST_LINES)] = None
-    channel: Text | None = None
-    store_id: Text | None = None
-    coupon_codes: Annotated[tuple[Text, ...] | None, Field(max_length=_MOST_CODES), at_most(_MOST_CODES)] = None
-    at: Annotated[Instant | None, Field(description="When; now unless told.")] = None
+    customer_id: Id | None = Field(default=None, description="The customer's id; default: a new customer.")
+    currency: Currency = Field(description="ISO 4217 code of the amounts.")
+    total: Money = Field(description="What would be paid, as a decimal string.")
+    lines: Annotated[
+        tuple[Line, ...] | None, Field(max_length=MAX_LINES, description="Lines of the order."), at_most(MAX_LINES)
+    ] = None
+    channel: Text | None = Field(default=None, description="Sales channel, as in a purchase.")
+    store_id: Text | None = Field(default=None, description="Id of the store, as in a purchase.")
+    coupon_codes: Annotated[
+        tuple[Text, ...] | None,
+        Field(max_length=_MAX_CODES, description="Coupons, as in a purchase."),
+        at_most(_MAX_CODES),
+    ] = None
+    at: Instant | None = Field(default=None, description="When the purchase would be made; default: now.")
 
     @field_validator("lines")
     @classmethod
-    def _lines_are_the_order(cls, lines: tuple[Line, ...] | None, info: ValidationInfo) -> tuple[Line, ...] | None:
+    def _lines_add_up(cls, lines: tuple[Line, ...] | None, info: ValidationInfo) -> tuple[Line, ...] | None:
         if "total" in info.data:
             check_lines(lines or (), info.data["total"])
         return lines
 
 
 class Quote(BaseModel):
-    """What a cart would earn, and why."""
+    """The points that a cart would earn, and why."""
 
-    points: int
-    receipt: dict[str, Any]
+    points: int = Field(description="Points that the purchase would earn.")
+    receipt: dict[str, Any] = Field(
+        description="How they come about: the version of the rules, every rule tried, limits, and the tier's extra."
+    )
 
 
 def routes(pool: Pool) -> APIRouter:
     """The routes of quotes."""
     router = APIRouter(tags=["points"])
 
-    @router.post("/v1/points/quotes")
+    @router.post("/v1/points/quotes", summary="Quote the points of a cart")
     async def quote_cart(
         request: Request,
         cart: Annotated[Cart, BOUNDED],
         principal: Annotated[Principal, Depends(require("customer", "read"))],
     ) -> Quote:
-        # As every POST it takes a key; it is answered anew each time, since nothing is done that could be twice.
+        """Judge a cart as if it were bought at that instant; nothing is written.
+
+        A customer's own token quotes for that customer.
+        """
+        # Like every POST it takes a key; it is judged anew each time, since nothing is done that could be done twice.
         key_of(request, required=False)
         customer = cart.customer_id
         if principal.kind is Kind.CUSTOMER:
             customer = customer or principal.id
             if not principal.is_customer(customer):
                 raise Problem(404, "not_found", "There is no such customer.")
-        bought = PurchaseCompleted.model_construct(
-            customer_id=customer or _SOMEBODY,
+        purchase = PurchaseCompleted.model_construct(
+            customer_id=customer or _NOBODY,
             order_id="quote",
             currency=cart.currency,
             total=cart.total,
@@ -77,7 +89,7 @@ def routes(pool: Pool) -> APIRouter:
             store_id=cart.store_id,
             coupon_codes=cart.coupon_codes or (),
         )
-        points, receipt = await quoting.quote(pool, bought, customer, cart.at or datetime.now(UTC))
+        points, receipt = await quoting.quote(pool, purchase, customer, cart.at or datetime.now(UTC))
         return Quote(points=points, receipt=receipt)
 
     return router

@@ -1,10 +1,10 @@
-"""Redemptions, by reward or by points, and their cancellation."""
+"""Redemptions, for a reward or for a shop's reference, and their cancellation."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal, cast
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from services.points.api.adjustments import insufficient
@@ -16,36 +16,36 @@ from services.points.store.redemptions import Redemption
 from shared.contracts.values import Id
 from shared.http.auth import CustomerId, Principal, customer_or, require
 from shared.http.bodies import BOUNDED
+from shared.http.fields import OMITTED_IF_NONE
 from shared.http.idempotency import concerns, documented, idempotent
 from shared.http.problems import Problem
 from shared.http.request import request_id
 from shared.postgres.pool import Connection, Pool
 
 Points = Annotated[int, Field(strict=True, ge=1, lt=10**12)]
-
-_WHERE_SET = Field(exclude_if=lambda value: value is None)
+RedemptionId = Annotated[UUID, Path(description="The redemption's id.")]
 
 
 class RewardRedemption(BaseModel):
-    """Points for a reward of the catalogue."""
+    """A redemption for a reward of the catalog."""
 
     model_config = ConfigDict(extra="forbid")
 
-    reward_id: Id
-    quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
+    reward_id: Id = Field(description="Id of the reward.")
+    quantity: int = Field(default=1, strict=True, ge=1, le=10_000, description="How many of it.")
 
 
 class PointsRedemption(BaseModel):
-    """Points for what the shop gives; `reference` is unique within the customer."""
+    """A redemption for something that the shop gives."""
 
     model_config = ConfigDict(extra="forbid")
 
-    points: Points
-    reference: Id
+    points: Points = Field(description="How many points.")
+    reference: Id = Field(description="The shop's reference, unique among the customer's redemptions.")
 
 
 def _branch(sent: object) -> str:
-    """Which of the two is meant: what is wrong with it is told, and not what the other one would need."""
+    """Which of the two the caller means, so that errors are about that one only."""
     return (
         "by reward"
         if isinstance(sent, RewardRedemption) or (isinstance(sent, dict) and "reward_id" in sent)
@@ -60,19 +60,25 @@ AnyRedemption = Annotated[
 
 
 class RedemptionView(BaseModel):
-    """Points that were spent."""
+    """Points that were redeemed."""
 
-    id: UUID
-    customer_id: str
-    state: Literal["redeemed", "cancelled"]
-    points: int
-    reward_id: Annotated[str | None, _WHERE_SET] = None
-    quantity: Annotated[int | None, _WHERE_SET] = None
-    reference: Annotated[str | None, _WHERE_SET] = None
-    hold_id: Annotated[UUID | None, _WHERE_SET] = None
-    transaction_id: UUID
-    created_at: datetime
-    cancelled_at: Annotated[datetime | None, _WHERE_SET] = None
+    id: UUID = Field(description="Id of the redemption.")
+    customer_id: str = Field(description="The customer's id.")
+    state: Literal["redeemed", "cancelled"] = Field(description="`cancelled` once its points were given back.")
+    points: int = Field(description="Points that were redeemed.")
+    reward_id: Annotated[str | None, OMITTED_IF_NONE] = Field(default=None, description="Id of the reward, if for one.")
+    quantity: Annotated[int | None, OMITTED_IF_NONE] = Field(default=None, description="How many of the reward.")
+    reference: Annotated[str | None, OMITTED_IF_NONE] = Field(
+        default=None, description="The shop's reference, if redeemed by one."
+    )
+    hold_id: Annotated[UUID | None, OMITTED_IF_NONE] = Field(
+        default=None, description="Id of the hold, if captured from one."
+    )
+    transaction_id: UUID = Field(description="Id of the transaction that took the points.")
+    created_at: datetime = Field(description="When the points were redeemed.")
+    cancelled_at: Annotated[datetime | None, OMITTED_IF_NONE] = Field(
+        default=None, description="When the redemption was cancelled."
+    )
 
 
 def routes(pool: Pool) -> APIRouter:
@@ -80,29 +86,49 @@ def routes(pool: Pool) -> APIRouter:
     router = APIRouter(tags=["redemptions"])
     extra = documented(required=True)
 
-    @router.post("/v1/customers/{id}/redemptions", status_code=201, response_model=RedemptionView, openapi_extra=extra)
+    @router.post(
+        "/v1/customers/{id}/redemptions",
+        status_code=201,
+        response_model=RedemptionView,
+        summary="Redeem points",
+        openapi_extra=extra,
+    )
     async def redeem(
         request: Request,
         customer_id: CustomerId,
-        wanted: Annotated[AnyRedemption, BOUNDED],
+        sent: Annotated[AnyRedemption, BOUNDED],
         principal: Annotated[Principal, Depends(customer_or("redeem"))],
     ) -> Response:
+        """Redeem points for a reward, or for what the shop gives under a reference.
+
+        The same reference again answers the first redemption while it stands. 409 `insufficient_points`,
+        `reference_conflict` (other points under the same reference), `reference_used` (the first was cancelled); for a
+        reward also `not_in_window`, `tier_too_low`, `limit_reached`, `out_of_stock`.
+        """
+
         async def run(connection: Connection) -> tuple[int, object]:
             call = Call(customer_id, request_id(request), datetime.now(UTC))
-            return 201, _view(await _redeem(connection, call, wanted))
+            return 201, _view(await _redeem(connection, call, sent))
 
         return await idempotent(request, pool, principal, True, run)
 
-    @router.post("/v1/redemptions/{redemption_id}/cancel", response_model=RedemptionView, openapi_extra=extra)
+    @router.post(
+        "/v1/redemptions/{redemption_id}/cancel",
+        response_model=RedemptionView,
+        summary="Cancel a redemption",
+        openapi_extra=extra,
+    )
     async def cancel_redemption(
-        request: Request, redemption_id: UUID, principal: Annotated[Principal, Depends(require("redeem"))]
+        request: Request, redemption_id: RedemptionId, principal: Annotated[Principal, Depends(require("redeem"))]
     ) -> Response:
+        """Give the same lots back with their dates, and the stock. Cancelling again has no effect."""
+
         async def run(connection: Connection) -> tuple[int, object]:
-            found = await redemptions.find(connection, redemption_id)
-            if found is None:
+            redemption = await redemptions.find(connection, redemption_id)
+            if redemption is None:
                 raise Problem(404, "not_found", "There is no such redemption.")
-            concerns(request, found.customer_id)
-            call = Call(found.customer_id, request_id(request), datetime.now(UTC))
+            concerns(request, redemption.customer_id)
+            call = Call(redemption.customer_id, request_id(request), datetime.now(UTC))
             return 200, _view(await spending.cancel(connection, redemption_id, call))
 
         return await idempotent(request, pool, principal, True, run)
@@ -110,11 +136,11 @@ def routes(pool: Pool) -> APIRouter:
     return router
 
 
-async def _redeem(connection: Connection, call: Call, wanted: RewardRedemption | PointsRedemption) -> Redemption:
+async def _redeem(connection: Connection, call: Call, sent: RewardRedemption | PointsRedemption) -> Redemption:
     try:
-        if isinstance(wanted, RewardRedemption):
-            return await spending.redeem_for_reward(connection, call, ForReward(wanted.reward_id, wanted.quantity))
-        return await spending.redeem_for_reference(connection, call, ForReference(wanted.points, wanted.reference))
+        if isinstance(sent, RewardRedemption):
+            return await spending.redeem_for_reward(connection, call, ForReward(sent.reward_id, sent.quantity))
+        return await spending.redeem_for_reference(connection, call, ForReference(sent.points, sent.reference))
     except InsufficientPointsError as error:
         raise insufficient(error) from error
     except ReferenceUsedError as error:
@@ -128,17 +154,17 @@ async def _redeem(connection: Connection, call: Call, wanted: RewardRedemption |
         raise Problem(404, "not_found", "There is no such reward.") from error
 
 
-def _view(one: Redemption) -> RedemptionView:
+def _view(redemption: Redemption) -> RedemptionView:
     return RedemptionView(
-        id=one.id,
-        customer_id=one.customer_id,
-        state="redeemed" if one.cancelled_at is None else "cancelled",
-        points=one.points,
-        reward_id=one.reward_id,
-        quantity=one.quantity,
-        reference=one.reference,
-        hold_id=one.hold_id,
-        transaction_id=one.transaction_id,
-        created_at=one.created_at,
-        cancelled_at=one.cancelled_at,
+        id=redemption.id,
+        customer_id=redemption.customer_id,
+        state="redeemed" if redemption.cancelled_at is None else "cancelled",
+        points=redemption.points,
+        reward_id=redemption.reward_id,
+        quantity=redemption.quantity,
+        reference=redemption.reference,
+        hold_id=redemption.hold_id,
+        transaction_id=redemption.transaction_id,
+        created_at=redemption.created_at,
+        cancelled_at=redemption.cancelled_at,
     )

@@ -1,4 +1,4 @@
-"""The catalogue of rewards."""
+"""The catalog of rewards."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, cast
@@ -16,6 +16,7 @@ from services.points.store import rewards
 from shared.contracts.values import Id, Instant, Text
 from shared.http.auth import Principal, require
 from shared.http.bodies import BOUNDED, at_most
+from shared.http.fields import OMITTED_IF_NONE
 from shared.http.idempotency import documented, idempotent
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
 from shared.http.preconditions import check_if_match, etag, tagged
@@ -25,75 +26,91 @@ from shared.postgres.pool import Connection, Pool
 
 RewardKind = Literal["discount", "free_product", "free_shipping", "gift", "early_access", "event"]
 RewardId = Annotated[Id, Path(alias="id", description="The reward's id.")]
-_MOST_LOCALES: Final = 500
+_MAX_LOCALES: Final = 500
 Names = Annotated[
     dict[Locale, Text],
-    Field(min_length=1, max_length=_MOST_LOCALES, description="By locale.", examples=[{"en": "Tea", "ar": "شاي"}]),
-    at_most(_MOST_LOCALES),
+    Field(min_length=1, max_length=_MAX_LOCALES, description="Name by locale.", examples=[{"en": "Tea", "ar": "شاي"}]),
+    at_most(_MAX_LOCALES),
 ]
-Count = Annotated[int, Field(strict=True, ge=0, lt=10**12)]
-CountFromOne = Annotated[int, Field(strict=True, ge=1, lt=10**12)]
+Price = Annotated[Points, Field(description="Price in points.")]
+Kind = Annotated[RewardKind, Field(description="What kind of thing the reward is.")]
+Stock = Annotated[int, Field(strict=True, ge=0, lt=10**12)]
+CustomerLimit = Annotated[int, Field(strict=True, ge=1, lt=10**12)]
 
-_WHERE_SET = Field(exclude_if=lambda value: value is None)
-_ABSENT = Field(default_factory=lambda: None)
+_STOCK: Final = Field(default=None, description="How many are left; absent or null: unlimited.")
+_LIMIT: Final = Field(default=None, description="How many one customer may redeem; absent or null: any number.")
+_TIER: Final = Field(default=None, description="Id of the lowest tier that may redeem it; absent or null: every tier.")
+_FROM: Final = Field(default=None, alias="from", description="First instant at which it is offered.")
+_TO: Final = Field(default=None, description="Instant at which the offer is over; after `from`.")
+_ABSENT: Final = Field(default_factory=lambda: None)
 
 
 class RewardBody(BaseModel):
-    """A reward; without `stock` there is no end of it, without `from` and `to` it is always on offer."""
+    """A reward. Without `from` and `to` it is always offered."""
 
     model_config = ConfigDict(extra="forbid")
 
-    id: Id
+    id: Id = Field(description="Id of the reward, chosen by the caller.")
     name: Names
-    points: Points
-    kind: RewardKind
-    stock: Count | None = None
-    limit_per_customer: CountFromOne | None = None
-    minimum_tier: Id | None = None
-    from_: Annotated[Instant | None, Field(alias="from")] = None
-    to: Instant | None = None
+    points: Price
+    kind: Kind
+    stock: Stock | None = _STOCK
+    limit_per_customer: CustomerLimit | None = _LIMIT
+    minimum_tier: Id | None = _TIER
+    from_: Instant | None = _FROM
+    to: Instant | None = _TO
 
     @field_validator("to")
     @classmethod
     def _ends_after_it_starts(cls, to: datetime | None, info: ValidationInfo) -> datetime | None:
         starts = info.data.get("from_")
         if to is not None and starts is not None and starts >= to:
-            raise ValueError("A reward ends after it starts.")
+            raise ValueError("`to` must be after `from`.")
         return to
 
 
 class RewardChange(BaseModel):
-    """What is to change: what is absent stays, null clears."""
+    """The fields to change: an absent one stays as it is, null clears it."""
 
     model_config = ConfigDict(extra="forbid")
 
-    # These cannot be cleared: absent they are None, but null is none of their values.
+    # These cannot be cleared: absent they are None, but null is not a valid value.
     name: Annotated[Names, _ABSENT]
-    points: Annotated[Points, _ABSENT]
-    kind: Annotated[RewardKind, _ABSENT]
-    stock: Count | None = None
-    limit_per_customer: CountFromOne | None = None
-    minimum_tier: Id | None = None
-    from_: Annotated[Instant | None, Field(alias="from")] = None
-    to: Instant | None = None
+    points: Annotated[Price, _ABSENT]
+    kind: Annotated[Kind, _ABSENT]
+    stock: Stock | None = _STOCK
+    limit_per_customer: CustomerLimit | None = _LIMIT
+    minimum_tier: Id | None = _TIER
+    from_: Instant | None = _FROM
+    to: Instant | None = _TO
 
 
 class RewardView(BaseModel):
-    """A reward of the catalogue."""
+    """A reward of the catalog."""
 
     model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
-    id: str
-    name: dict[str, str]
-    points: int
-    kind: RewardKind
-    stock: Annotated[int | None, _WHERE_SET] = None
-    limit_per_customer: Annotated[int | None, _WHERE_SET] = None
-    minimum_tier: Annotated[str | None, _WHERE_SET] = None
-    from_: Annotated[datetime | None, Field(alias="from", exclude_if=lambda value: value is None)] = None
-    to: Annotated[datetime | None, _WHERE_SET] = None
-    created_at: datetime
-    etag: str
+    id: str = Field(description="Id of the reward.")
+    name: dict[str, str] = Field(description="Name by locale.")
+    points: int = Field(description="Price in points.")
+    kind: RewardKind = Field(description="What kind of thing the reward is.")
+    stock: Annotated[int | None, OMITTED_IF_NONE] = Field(
+        default=None, description="How many are left; absent: unlimited."
+    )
+    limit_per_customer: Annotated[int | None, OMITTED_IF_NONE] = Field(
+        default=None, description="How many one customer may redeem; absent: any number."
+    )
+    minimum_tier: Annotated[str | None, OMITTED_IF_NONE] = Field(
+        default=None, description="Id of the lowest tier that may redeem it; absent: every tier."
+    )
+    from_: Annotated[
+        datetime | None, OMITTED_IF_NONE, Field(alias="from", description="First instant at which it is offered.")
+    ] = None
+    to: Annotated[datetime | None, OMITTED_IF_NONE] = Field(
+        default=None, description="Instant at which the offer is over."
+    )
+    created_at: datetime = Field(description="When the reward was added.")
+    etag: str = Field(description="Entity tag for `If-Match`; equal to the header `ETag`.")
 
 
 def routes(pool: Pool) -> APIRouter:
@@ -107,44 +124,41 @@ def routes(pool: Pool) -> APIRouter:
 def _add_reading(router: APIRouter, pool: Pool) -> None:
     readers = [Depends(require("customer", "read", "marketing"))]
 
-    @router.get("/v1/rewards", dependencies=readers)
+    @router.get("/v1/rewards", summary="List the rewards", dependencies=readers)
     async def list_rewards(limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[RewardView]:
+        """All rewards of the catalog, newest first, also those that are not offered now."""
         found = await rewards.page(pool, decode_cursor(after, tuple[datetime, str]), limit + 1)
-        shown: Page[Reward] = page(found, limit, lambda one: (one.created_at, one.id))
-        return Page(data=[_view(one) for one in shown.data], next=shown.next)
+        shown: Page[Reward] = page(found, limit, lambda reward: (reward.created_at, reward.id))
+        return Page(data=[_view(reward) for reward in shown.data], next=shown.next)
 
-    @router.get("/v1/rewards/{id}", response_model=RewardView, dependencies=readers)
+    @router.get("/v1/rewards/{id}", response_model=RewardView, summary="Read a reward", dependencies=readers)
     async def read_reward(reward_id: RewardId) -> Response:
-        found = await rewards.find(pool, reward_id)
-        if found is None:
+        """The reward. The header `ETag` is what `If-Match` of a change takes."""
+        reward = await rewards.find(pool, reward_id)
+        if reward is None:
             raise _not_found()
-        return tagged(Response(to_json(_view(found)), 200, media_type="application/json"))
+        return tagged(Response(to_json(_view(reward)), 200, media_type="application/json"))
 
 
 def _add_writing(router: APIRouter, pool: Pool) -> None:
     writer = Depends(require("marketing"))
 
-    @router.post("/v1/rewards", status_code=201, response_model=RewardView, openapi_extra=documented(required=False))
+    @router.post(
+        "/v1/rewards",
+        status_code=201,
+        response_model=RewardView,
+        summary="Add a reward",
+        openapi_extra=documented(required=False),
+    )
     async def add_reward(
-        request: Request, wanted: Annotated[RewardBody, BOUNDED], principal: Annotated[Principal, writer]
+        request: Request, sent: Annotated[RewardBody, BOUNDED], principal: Annotated[Principal, writer]
     ) -> Response:
+        """Add a reward to the catalog. 409 `reward_exists` if the id is taken."""
+
         async def run(connection: Connection) -> tuple[int, object]:
             now = datetime.now(UTC)
-            reward = Reward(
-                id=wanted.id,
-                name=wanted.name,
-                points=wanted.points,
-                kind=wanted.kind,
-                stock=wanted.stock,
-                limit_per_customer=wanted.limit_per_customer,
-                minimum_tier=wanted.minimum_tier,
-                starts_at=wanted.from_,
-                ends_at=wanted.to,
-                revision=1,
-                created_at=now,
-            )
             try:
-                return 201, _view(await catalogue.add(connection, reward, now))
+                return 201, _view(await catalogue.add(connection, _reward(sent, now), now))
             except ExistsError as error:
                 raise Problem(409, "reward_exists", "There is a reward with this id.") from error
             except UnknownTierError as error:
@@ -155,32 +169,48 @@ def _add_writing(router: APIRouter, pool: Pool) -> None:
     @router.patch(
         "/v1/rewards/{id}",
         response_model=RewardView,
+        summary="Change a reward",
         dependencies=[writer],
         openapi_extra=with_if_match(required=False),
     )
-    async def change_reward(
-        request: Request, reward_id: RewardId, wanted: Annotated[RewardChange, BOUNDED]
-    ) -> Response:
+    async def change_reward(request: Request, reward_id: RewardId, sent: Annotated[RewardChange, BOUNDED]) -> Response:
+        """Change some fields of a reward; 412 if it is not as `If-Match` says."""
         async with pool.acquire() as connection, connection.transaction():
-            known = await rewards.lock(connection, reward_id)
-            if known is None:
+            before = await rewards.lock(connection, reward_id)
+            if before is None:
                 raise _not_found()
-            check_if_match(request, _etag(known))
+            check_if_match(request, _etag(before))
             try:
-                changed = await catalogue.change(connection, known, _changed(known, wanted), datetime.now(UTC))
+                reward = await catalogue.change(connection, before, _changed(before, sent), datetime.now(UTC))
             except UnknownTierError as error:
                 raise _unknown_tier(error) from error
-        return tagged(Response(to_json(_view(changed)), 200, media_type="application/json"))
+        return tagged(Response(to_json(_view(reward)), 200, media_type="application/json"))
 
 
-def _changed(known: Reward, wanted: RewardChange) -> Reward:
+def _reward(sent: RewardBody, now: datetime) -> Reward:
+    return Reward(
+        id=sent.id,
+        name=sent.name,
+        points=sent.points,
+        kind=sent.kind,
+        stock=sent.stock,
+        limit_per_customer=sent.limit_per_customer,
+        minimum_tier=sent.minimum_tier,
+        starts_at=sent.from_,
+        ends_at=sent.to,
+        revision=1,
+        created_at=now,
+    )
+
+
+def _changed(before: Reward, sent: RewardChange) -> Reward:
     names = {"from_": "starts_at", "to": "ends_at"}
-    changes: dict[str, Any] = {names.get(name, name): getattr(wanted, name) for name in wanted.model_fields_set}
-    changed = known._replace(**changes)
-    if changed.starts_at is not None and changed.ends_at is not None and changed.starts_at >= changed.ends_at:
-        field = FieldError(pointer="/to" if "ends_at" in changes else "/from", message="A reward ends after it starts.")
+    changes: dict[str, Any] = {names.get(name, name): getattr(sent, name) for name in sent.model_fields_set}
+    reward = before._replace(**changes)
+    if reward.starts_at is not None and reward.ends_at is not None and reward.starts_at >= reward.ends_at:
+        field = FieldError(pointer="/to" if "ends_at" in changes else "/from", message="`to` must be after `from`.")
         raise Problem(422, "invalid_request", f"{field.pointer}: {field.message}", (field,))
-    return changed
+    return reward
 
 
 def _unknown_tier(error: UnknownTierError) -> Problem:
@@ -192,21 +222,21 @@ def _not_found() -> Problem:
     return Problem(404, "not_found", "There is no such reward.")
 
 
-def _etag(one: Reward) -> str:
-    return etag(one.revision, one.stock)
+def _etag(reward: Reward) -> str:
+    return etag(reward.revision, reward.stock)
 
 
-def _view(one: Reward) -> RewardView:
+def _view(reward: Reward) -> RewardView:
     return RewardView(
-        id=one.id,
-        name=dict(one.name),
-        points=one.points,
-        kind=cast("RewardKind", one.kind),
-        stock=one.stock,
-        limit_per_customer=one.limit_per_customer,
-        minimum_tier=one.minimum_tier,
-        from_=one.starts_at,
-        to=one.ends_at,
-        created_at=one.created_at,
-        etag=_etag(one),
+        id=reward.id,
+        name=dict(reward.name),
+        points=reward.points,
+        kind=cast("RewardKind", reward.kind),
+        stock=reward.stock,
+        limit_per_customer=reward.limit_per_customer,
+        minimum_tier=reward.minimum_tier,
+        from_=reward.starts_at,
+        to=reward.ends_at,
+        created_at=reward.created_at,
+        etag=_etag(reward),
     )

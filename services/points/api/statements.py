@@ -1,11 +1,11 @@
-"""The statement, and single transactions with their receipts."""
+"""The statement of a customer, and single transactions with their receipts."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, Field
 
 from services.points.handlers import verifying
@@ -14,55 +14,63 @@ from services.points.store import adjustments, statement
 from services.points.store.statement import Entry, Filter, Line, PostingRow
 from shared.contracts.values import Id
 from shared.http.auth import CustomerId, Principal, Scope, customer_or, require
+from shared.http.fields import OMITTED_IF_NONE
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
 from shared.http.problems import Problem
 from shared.postgres.pool import Pool
 
 Kind = Literal["earned", "activated", "reversed", "redeemed", "restored", "held", "released", "expired", "adjusted"]
-
-_WHERE_SET = Field(exclude_if=lambda value: value is None)
+TransactionId = Annotated[UUID, Path(description="The transaction's id.")]
 
 
 class StatementLine(BaseModel):
     """A transaction as a line of the customer's statement."""
 
-    id: UUID
-    kind: Kind
-    points: int = Field(description="Signed: what the customer gained.")
-    available_after: int
-    occurred_at: datetime
-    recorded_at: datetime
-    reason: dict[str, Any]
-    activates_at: Annotated[datetime | None, _WHERE_SET] = None
-    expires_at: Annotated[datetime | None, _WHERE_SET] = None
+    id: UUID = Field(description="Id of the transaction.")
+    kind: Kind = Field(description="The verb of the event that published it.")
+    points: int = Field(description="Points that the customer gained, or lost if negative.")
+    available_after: int = Field(description="Available points after the transaction.")
+    occurred_at: datetime = Field(description="Business time: of the event that caused it.")
+    recorded_at: datetime = Field(description="When it was recorded.")
+    reason: dict[str, Any] = Field(description="Why it was made: `kind`, and the ids of what it is about.")
+    activates_at: Annotated[datetime | None, OMITTED_IF_NONE] = Field(
+        default=None, description="When its points become available; absent if they were at once."
+    )
+    expires_at: Annotated[datetime | None, OMITTED_IF_NONE] = Field(
+        default=None, description="When its points expire; absent if they do not."
+    )
 
 
 class PostingView(BaseModel):
     """Points that went from one account to another."""
 
-    source: str
-    target: str
-    points: int
-    lot_id: Annotated[UUID | None, _WHERE_SET] = None
+    source: str = Field(description="Account that the points left.")
+    target: str = Field(description="Account that the points entered.")
+    points: int = Field(description="How many points; above 0.")
+    lot_id: Annotated[UUID | None, OMITTED_IF_NONE] = Field(
+        default=None, description="Id of the lot that the points belong to, if any."
+    )
 
 
 class ByHand(BaseModel):
-    """Who made a correction, and their note."""
+    """Who made an adjustment, and the note on it."""
 
-    principal: str | None
-    note: Annotated[str | None, _WHERE_SET] = None
+    principal: str | None = Field(description="Who made it, as `key:ID` or `token:SUB`; null if not recorded.")
+    note: Annotated[str | None, OMITTED_IF_NONE] = Field(default=None, description="The note for support.")
 
 
 class TransactionView(StatementLine):
-    """A transaction, whole: with its postings and the receipt of the decision."""
+    """A transaction with its postings and its receipt."""
 
-    customer_id: str
-    postings: Sequence[PostingView]
-    receipt: dict[str, Any]
-    receipt_digest: str = Field(description="SHA-256 of the receipt as it was decided.")
+    customer_id: str = Field(description="The customer's id.")
+    postings: Sequence[PostingView] = Field(description="The postings of the transaction.")
+    receipt: dict[str, Any] = Field(
+        description="How the points came about: the version of the rules, every rule tried, limits, the tier's extra."
+    )
+    receipt_digest: str = Field(description="SHA-256 of the receipt as it was decided, in hex.")
     receipt_verified: bool = Field(description="Whether the receipt, rebuilt now, has that digest.")
-    by_hand: Annotated[ByHand | None, _WHERE_SET] = Field(
-        default=None, description="Of an adjustment, to who has the scope `support`."
+    by_hand: Annotated[ByHand | None, OMITTED_IF_NONE] = Field(
+        default=None, description="Who made an adjustment; only for callers with the scope `support`."
     )
 
 
@@ -70,34 +78,40 @@ def routes(pool: Pool) -> APIRouter:
     """The routes of statements."""
     router = APIRouter(tags=["points"])
 
-    @router.get("/v1/customers/{id}/points/transactions", dependencies=[Depends(customer_or("read"))])
+    @router.get(
+        "/v1/customers/{id}/points/transactions",
+        summary="List a customer's transactions",
+        dependencies=[Depends(customer_or("read"))],
+    )
     async def read_statement(
         customer_id: CustomerId,
         limit: Limit = DEFAULT_LIMIT,
         after: After = None,
-        order_id: Annotated[Id | None, Query()] = None,
-        kind: Annotated[Kind | None, Query()] = None,
+        order_id: Annotated[Id | None, Query(description="Only transactions of this order.")] = None,
+        kind: Annotated[Kind | None, Query(description="Only transactions of this kind.")] = None,
     ) -> Page[StatementLine]:
+        """The customer's statement, newest first."""
         cursor = decode_cursor(after, tuple[int])
         wanted = Filter(kind=kind, order_id=order_id, before=cursor[0] if cursor else None)
         found = await statement.page(pool, customer_id, wanted, limit + 1)
         shown: Page[Line] = page(found, limit, lambda line: (line.sequence,))
         return Page(data=[_line(line) for line in shown.data], next=shown.next)
 
-    @router.get("/v1/points/transactions/{transaction_id}")
+    @router.get("/v1/points/transactions/{transaction_id}", summary="Read a transaction")
     async def read_transaction(
-        transaction_id: UUID, principal: Annotated[Principal, Depends(require("customer", "read"))]
+        transaction_id: TransactionId, principal: Annotated[Principal, Depends(require("customer", "read"))]
     ) -> TransactionView:
+        """A transaction with its postings and its receipt, which is rebuilt and compared with its digest."""
         async with pool.acquire() as connection:
             found = await statement.entries(connection, [transaction_id])
             if not found or not _may_see(principal, found[0].line.customer_id):
                 raise Problem(404, "not_found", "There is no such transaction.")
             receipt, proved = await verifying.rebuilt(connection, found[0])
-            whole = _whole(found[0], receipt, proved, await statement.postings(connection, transaction_id))
+            shown = _transaction(found[0], receipt, proved, await statement.postings(connection, transaction_id))
             if found[0].line.kind == "adjusted" and principal.may(Scope.SUPPORT):
                 made = await adjustments.find(connection, found[0].line.customer_id, transaction_id)
-                whole.by_hand = made and ByHand(principal=made.principal, note=made.note)
-            return whole
+                shown.by_hand = made and ByHand(principal=made.principal, note=made.note)
+            return shown
 
     return router
 
@@ -135,11 +149,16 @@ def _line(line: Line) -> StatementLine:
     )
 
 
-def _whole(entry: Entry, receipt: dict[str, Any], proved: bool, postings: Sequence[PostingRow]) -> TransactionView:  # noqa: FBT001 of four, one is a flag
+def _transaction(
+    entry: Entry,
+    receipt: dict[str, Any],
+    proved: bool,  # noqa: FBT001 of four, one is a flag
+    postings: Sequence[PostingRow],
+) -> TransactionView:
     return TransactionView(
         **_line(entry.line).model_dump(),
         customer_id=entry.line.customer_id,
-        postings=[PostingView.model_validate(one, from_attributes=True) for one in postings],
+        postings=[PostingView.model_validate(posting, from_attributes=True) for posting in postings],
         receipt=receipt,
         receipt_digest=entry.receipt_digest.hex(),
         receipt_verified=proved,
