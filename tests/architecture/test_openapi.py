@@ -29,10 +29,12 @@ def undescribed_routes(found: dict[str, Any]) -> Iterator[str]:
 
 
 def undescribed_fields(found: dict[str, Any]) -> Iterator[str]:
-    for name, schema in found["components"]["schemas"].items():
+    schemas = found["components"]["schemas"]
+    for name, schema in schemas.items():
         for field, content in schema.get("properties", {}).items():
-            # `kind: "tier_in"` is described by the model that it selects.
-            if not content.get("description") and "const" not in content:
+            # Pydantic drops a description that the model has too; `kind: "tier_in"` is described by its model.
+            referenced = schemas.get(content.get("$ref", "").rpartition("/")[2], {})
+            if not (content.get("description") or referenced.get("description") or "const" in content):
                 yield f"{name}.{field}"
 
 
