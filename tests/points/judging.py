@@ -1,4 +1,4 @@
-"""Judgements in a word: of an order of some total, of a review."""
+"""Judgements in one call: of an order with a total, of a review."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -25,7 +25,7 @@ def case(
     ordinal: int = 1,
     **fields: Any,
 ) -> OrderCase:
-    """An order of ann's as it is judged; `fields` are of the purchase."""
+    """An order of ann's to be judged; `fields` are those of the purchase."""
     bought = PurchaseCompleted.model_validate(
         {"customer_id": "ann", "order_id": "1", "currency": "USD", "total": total} | fields
     )
@@ -33,17 +33,17 @@ def case(
 
 
 def judged(total: str, multiplier: str = "1", rules: RuleSet | None = None, **fields: Any) -> Judgement:
-    """The first judgement of an order, with all limits free."""
+    """The first judgement of an order, with unused limits."""
     return orders.judge_bought(case(total, rules, Standing(None, multiplier), **fields), {}).judgement
 
 
 def awarded(total: str, rules: RuleSet, standing: Standing | None = None, **fields: Any) -> dict[str, int]:
-    """What an order is due at first, by rule; `fields` as in `case`."""
+    """What the first judgement gives an order, by rule; `fields` as in `case`."""
     return orders.judge_bought(case(total, rules, standing, **fields), {}).judgement.due
 
 
 def lines(*parts: tuple[str, str, str]) -> Sequence[Mapping[str, Any]]:
-    """Lines of an order, of sku, category and amount."""
+    """Order lines, each as (SKU, category, amount)."""
     return [
         {"line_id": str(number), "sku": sku, "category": category, "quantity": 1, "amount": amount}
         for number, (sku, category, amount) in enumerate(parts, start=1)
@@ -51,7 +51,7 @@ def lines(*parts: tuple[str, str, str]) -> Sequence[Mapping[str, Any]]:
 
 
 def judged_review(*, verified: bool, rewarded: bool = False) -> Judgement:
-    """The first judgement of a review by the default rules; its sku may have been rewarded before."""
-    told = AccrualCase(ruleset(), "ann", "review", NOON, {"sku": "s", "verified": verified}, None)
+    """The first judgement of a review by the default rules; its SKU may have been rewarded before."""
+    case = AccrualCase(ruleset(), "ann", "review", NOON, {"sku": "s", "verified": verified}, None)
     uses = {UseKey("ann", "review", "customer_sku/ever/s"): Use(1, 50)} if rewarded else {}
-    return accruals.judge(told, uses)[0]
+    return accruals.judge(case, uses)[0]

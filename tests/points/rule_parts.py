@@ -1,17 +1,21 @@
-"""Documents in a word: rules, their conditions and awards."""
+"""Short builders of documents for the linter: rules without ids, and their conditions and awards."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 from services.points.rules.program.checking import parse
 from services.points.rules.program.document import Document
+from services.points.rules.program.values import EVENTS
+from tests.points.written import Json, hours, is_in, window
+from tests.points.written import at_least as amount
+from tests.points.written import times as multiplier
+from tests.points.written import weekdays as days
+
+__all__ = ["EVENTS", "Json", "amount", "days", "hours", "is_in", "multiplier", "window"]
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 TEN = {"kind": "fixed", "points": 10}
 PER_AMOUNT = {"kind": "per_amount", "points": 1, "amount": "1.00"}
-EVENTS = ("purchase", "review", "activity", "survey", "registration", "referral", "tier_promotion", "birthday")
-
-Json = dict[str, Any]
 
 
 def rule(*when: Json, on: str = "purchase", award: Json = TEN, **fields: Any) -> Json:
@@ -23,28 +27,8 @@ def grouped(*when: Json, **fields: Any) -> Json:
 
 
 def document(*rules: Json, **fields: Any) -> Document:
-    numbered = [{"id": f"rule-{index}"} | one for index, one in enumerate(rules)]
+    numbered = [{"id": f"rule-{index}"} | rule for index, rule in enumerate(rules)]
     return parse({"currency": "USD", "rates": {"EUR": "1.10"}, "rules": numbered} | fields)
-
-
-def is_in(kind: str, *values: str) -> Json:
-    return {"kind": f"{kind}_in", "values": values}
-
-
-def window(start: str, end: str) -> Json:
-    return {"kind": "window", "from": start, "to": end}
-
-
-def hours(start: str, end: str) -> Json:
-    return {"kind": "hours", "from": start, "to": end}
-
-
-def days(*names: str) -> Json:
-    return {"kind": "weekday_in", "days": names}
-
-
-def amount(least: str) -> Json:
-    return {"kind": "amount_at_least", "amount": least}
 
 
 def nth(n: int) -> Json:
@@ -69,10 +53,6 @@ def survey(name: str) -> Json:
 
 def score(least: int) -> Json:
     return {"kind": "score_at_least", "score": least}
-
-
-def multiplier(factor: str) -> Json:
-    return {"kind": "multiplier", "factor": factor}
 
 
 FIRST: Json = {"kind": "first_purchase"}

@@ -1,7 +1,7 @@
-"""What earning rules are refused for, each at its place in the document; and what is kept of a valid one.
+"""What earning rules are refused for, with the pointer of each fault; and how a valid document is stored.
 
-Planted and caught here: a window of nothing let through; ids compared within one event; a factor below 1; 5 decimals;
-count and points together; a delivery of reviews; pointers with the branches of a union in them, or none to a kind.
+Planted and caught here: an empty window accepted; ids compared only among rules of one event; a factor below 1;
+5 decimals; count and points together; delivery of reviews; pointers that name branches of a union, or omit `kind`.
 """
 
 import itertools
@@ -43,13 +43,13 @@ def document(*rules: Any, **fields: Any) -> Json:
     return {"currency": "USD", "rules": list(rules)} | fields
 
 
-def one(*when: Any, on: str = "purchase", award: Any = None, **fields: Any) -> Json:
-    """A document of one rule, `first`."""
+def single(*when: Any, on: str = "purchase", award: Any = None, **fields: Any) -> Json:
+    """A document with one rule, `first`."""
     return document(rule("first", award or fixed(10), *when, on=on, **fields))
 
 
 def refused(sent: object) -> list[str]:
-    """The pointers that a document is refused with, as a problem over HTTP has them."""
+    """The pointers of a document's faults, as a problem document lists them."""
     try:
         parse(sent)
     except DocumentError as error:
@@ -94,31 +94,31 @@ def refused(sent: object) -> list[str]:
         ([], ""),
     ],
 )
-def test_the_program(sent: Any, pointer: str | None):
+def test_program_fields(sent: Any, pointer: str | None):
     assert refused(sent) == ([] if pointer is None else [pointer])
 
 
 @pytest.mark.parametrize(
     "sent, pointers",
     [
-        (one(), []),
-        (one(points=1), ["/rules/0/points"]),
-        (one(on="visit"), ["/rules/0/on"]),
-        (one(id=""), ["/rules/0/id"]),
-        (one(id="tier:extra"), ["/rules/0/id"]),
-        (one(id=7), ["/rules/0/id"]),
-        (one(name={"en": "Coffee", "ar": "قهوة"}), []),
-        (one(name={"en": 1}), ["/rules/0/name/en"]),
-        (one(name={"": "x"}), ["/rules/0/name/"]),
-        (one(name="Coffee"), ["/rules/0/name"]),
-        (one(exclusive_group="a b"), ["/rules/0/exclusive_group"]),
-        (one(award=None, when=None), ["/rules/0/when"]),
+        (single(), []),
+        (single(points=1), ["/rules/0/points"]),
+        (single(on="visit"), ["/rules/0/on"]),
+        (single(id=""), ["/rules/0/id"]),
+        (single(id="tier:extra"), ["/rules/0/id"]),
+        (single(id=7), ["/rules/0/id"]),
+        (single(name={"en": "Coffee", "ar": "قهوة"}), []),
+        (single(name={"en": 1}), ["/rules/0/name/en"]),
+        (single(name={"": "x"}), ["/rules/0/name/"]),
+        (single(name="Coffee"), ["/rules/0/name"]),
+        (single(exclusive_group="a b"), ["/rules/0/exclusive_group"]),
+        (single(award=None, when=None), ["/rules/0/when"]),
         (document({"id": "first", "on": "purchase"}), ["/rules/0/award"]),
         (document(*[rule("same", fixed(1))] * 3), ["/rules/1/id", "/rules/2/id"]),
         (document(rule("a", fixed(1)), rule("a", fixed(1), on="review")), ["/rules/1/id"]),
         (document(rule("a", fixed(1)), rule("A", fixed(1))), []),
-        # All that is wrong is told at once.
-        (one(at_least("-1"), hours("1", "02:00"), limits=[limit(points=0)]), [
+        # All faults are reported together.
+        (single(at_least("-1"), hours("1", "02:00"), limits=[limit(points=0)]), [
             "/rules/0/limits/0/points",
             "/rules/0/when/0/amount",
             "/rules/0/when/1/from",
@@ -131,7 +131,7 @@ def test_the_program(sent: Any, pointer: str | None):
         ]),
     ],
 )  # fmt: skip
-def test_a_rule(sent: Json, pointers: list[str]):
+def test_rule_fields(sent: Json, pointers: list[str]):
     assert refused(sent) == pointers
 
 
@@ -203,8 +203,8 @@ def test_a_rule(sent: Json, pointers: list[str]):
         ({"kind": "first_purchase", "n": 1}, "n"),
     ],
 )
-def test_a_condition(part: Json, field: str | None):
-    whole = one(is_in("channel", "web"), part) | {"time_zone": "Asia/Riyadh"}
+def test_condition_fields(part: Json, field: str | None):
+    whole = single(is_in("channel", "web"), part) | {"time_zone": "Asia/Riyadh"}
     assert refused(whole) == ([] if field is None else [f"/rules/0/when/1/{field}"])
 
 
@@ -236,8 +236,8 @@ def test_a_condition(part: Json, field: str | None):
         ({"kind": "double"}, "kind"),
     ],
 )
-def test_an_award(award: Json, field: str | None):
-    assert refused(one(award=award)) == ([] if field is None else [f"/rules/0/award/{field}"])
+def test_award_fields(award: Json, field: str | None):
+    assert refused(single(award=award)) == ([] if field is None else [f"/rules/0/award/{field}"])
 
 
 @pytest.mark.parametrize(
@@ -265,19 +265,19 @@ def test_an_award(award: Json, field: str | None):
         ({"limits": [limit(count=1, most=2)]}, "limits/0/most"),
     ],
 )
-def test_a_life_and_a_limit(part: Json, field: str | None):
-    assert refused(one(**part)) == ([] if field is None else [f"/rules/0/{field}"])
+def test_lifetime_and_limit_fields(part: Json, field: str | None):
+    assert refused(single(**part)) == ([] if field is None else [f"/rules/0/{field}"])
 
 
 @pytest.mark.parametrize(
     "on", ["review", "activity", "survey", "registration", "referral", "tier_promotion", "birthday"]
 )
 def test_only_a_purchase_has_an_amount_a_delivery_and_lines(on: str):
-    assert refused(one(on=on)) == []
-    assert refused(one(on=on, award=per_amount())) == ["/rules/0/award/kind"]
-    assert refused(one(on=on, award=times("2"))) == ["/rules/0/award/kind"]
-    assert refused(one(on=on, activate=on_delivery())) == ["/rules/0/activate/kind"]
-    per_sku = one(on=on, limits=[limit(count=1), limit(scope="customer_sku", count=1)])
+    assert refused(single(on=on)) == []
+    assert refused(single(on=on, award=per_amount())) == ["/rules/0/award/kind"]
+    assert refused(single(on=on, award=times("2"))) == ["/rules/0/award/kind"]
+    assert refused(single(on=on, activate=on_delivery())) == ["/rules/0/activate/kind"]
+    per_sku = single(on=on, limits=[limit(count=1), limit(scope="customer_sku", count=1)])
     assert refused(per_sku) == ([] if on == "review" else ["/rules/0/limits/1/scope"])
 
 
@@ -296,8 +296,8 @@ def test_only_a_purchase_has_an_amount_a_delivery_and_lines(on: str):
         ({"award": times("10000")}, ["/rules/0/award/factor"]),
     ],
 )
-def test_a_rule_gives_no_more_than_an_account_may_hold(part: Json, pointers: list[str]):
-    assert refused(one(**part)) == pointers
+def test_a_rule_gives_no_more_than_an_account_can_hold(part: Json, pointers: list[str]):
+    assert refused(single(**part)) == pointers
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_a_rule_gives_no_more_than_an_account_may_hold(part: Json, pointers: lis
         ([{"when": [is_in("sku", "s" * 256)]}], []),
         ([{"when": [is_in("sku", "s"), is_in("sku", "s", "s" * 257)]}], ["/rules/0/when/1/values/1"]),
         ([{"when": [is_in("sku", "s")] * 50}] * 20, []),
-        # Told once, where they become too many.
+        # Reported once, at the part that exceeds the total.
         ([{"when": [is_in("sku", "s")] * 50}] * 22, ["/rules/20/when"]),
         ([{"when": [is_in("sku", "s")] * 51}], ["/rules/0/when"]),
         ([{"limits": [limit(scope="customer_sku", count=1)]}] * 5, []),
@@ -323,7 +323,7 @@ def test_a_rule_gives_no_more_than_an_account_may_hold(part: Json, pointers: lis
         ([{}] * 201, ["/rules"]),
     ],
 )
-def test_a_document_has_no_more_than_an_event_can_be_judged_by(parts: list[Json], pointers: list[str]):
+def test_sizes_are_bounded(parts: list[Json], pointers: list[str]):
     assert refused(document(*({"award": fixed(1), **rule_of(at), **part} for at, part in enumerate(parts)))) == pointers
 
 
@@ -331,13 +331,13 @@ def rule_of(number: int) -> Json:
     return {"id": f"rule-{number}", "on": "purchase"}
 
 
-def test_rates_are_not_too_many():
+def test_the_number_of_rates_is_bounded():
     names = ["".join(letters) for letters in itertools.product("ABCDEFG", repeat=3)]
     assert refused(document(rates=dict.fromkeys(names[:200], "1"))) == []
     assert refused(document(rates=dict.fromkeys(names[:201], "1"))) == ["/rates"]
 
 
-def test_what_was_published_before_is_read_whatever_it_holds():
+def test_a_version_that_an_earlier_release_published_is_read_unchecked():
     sent = document(*({"award": per_amount("0.0001", 10**9), **rule_of(at)} for at in range(200)))
     assert refused(sent) == [f"/rules/{at}/award/points" for at in range(200)]
     rules = compiled(EARNING_RULES, 1, json.dumps(sent))
@@ -346,29 +346,29 @@ def test_what_was_published_before_is_read_whatever_it_holds():
 
 def test_the_ends_of_a_window_are_compared_as_instants():
     def pointers(start: str, end: str, zone: str) -> list[str]:
-        return refused(one(window(start, end)) | {"time_zone": zone})
+        return refused(single(window(start, end)) | {"time_zone": zone})
 
-    # 02:30 does not exist on that day, and counts as 03:30.
+    # 02:30 does not exist on that day and counts as 03:30.
     assert pointers("2027-03-28T02:30", "2027-03-28T03:00", "Europe/Berlin") == ["/rules/0/when/0/to"]
     assert pointers("2027-03-28T02:30", "2027-03-28T03:00", "UTC") == []
-    # The first and the last day of any calendar, which UTC has not whole.
+    # The first and the last day of the calendar, which are not whole in UTC.
     for zone in ("Asia/Tokyo", "America/New_York", "UTC"):
         assert pointers("0001-01-01", "9999-12-31T23:59:59", zone) == []
 
 
-def test_a_field_goes_by_its_written_name_alone():
+def test_only_the_alias_of_a_field_is_accepted():
     ends = {"kind": "window", "from_": "2026-03-01", "to": "2026-04-01"}
-    assert refused(one(ends)) == ["/rules/0/when/0/from", "/rules/0/when/0/from_"]
+    assert refused(single(ends)) == ["/rules/0/when/0/from", "/rules/0/when/0/from_"]
 
 
-def test_a_pointer_escapes_what_a_name_may_hold():
-    assert refused(one(**{"a/b~c": 1})) == ["/rules/0/a~1b~0c"]
+def test_a_pointer_escapes_slashes_and_tildes():
+    assert refused(single(**{"a/b~c": 1})) == ["/rules/0/a~1b~0c"]
 
 
-def test_a_document_that_was_kept_reads_back_as_itself():
+def test_a_stored_document_reads_back_unchanged():
     assert parse(dump(parse(DEFAULT))) == parse(DEFAULT)
     parts = (window("2026-03-01", "2026-04-01"), hours("22:00", "02:00"), at_least("1.50"))
-    sent = one(*parts, limits=[limit("week", count=2)], activate=on_delivery(3), expire=end_of_year(1))
+    sent = single(*parts, limits=[limit("week", count=2)], activate=on_delivery(3), expire=end_of_year(1))
     kept = dump(parse(sent))
     assert kept["rules"][0]["when"] == list(parts)
     assert parse(kept) == parse(sent)

@@ -1,9 +1,9 @@
-"""Doubts about valid rules: a table of what is told, one of near misses, and what is told held against the engine.
+"""Warnings about valid rules: for each warning a table of rules that get it, and one of near misses that do not.
 
-Planted and caught here: a week taken to lie in a month; two limits that are alike both told; a limit per sku taken
-to be wider than one per customer; hours past midnight read as those between; clocks compared where instants are;
-the wider of two conditions taken for the narrower; only the last of two conditions of a kind counted; amounts cut
-to whole ones; a review's text taken to have a length always.
+Planted and caught here: a week that lies within a month; a warning about both of two equal limits; a limit per SKU
+that is wider than one per customer; hours past midnight read as the hours between; local times compared instead of
+instants; the wider of two conditions taken for the narrower; only the last of two conditions of a kind counted;
+amounts cut to whole numbers; a review whose text always has a length.
 """
 
 import pytest
@@ -69,7 +69,7 @@ from tests.points.rule_parts import (
         (rule(score(10), survey("csat"), on="survey"), 0, "5 at most"),
     ],
 )
-def test_a_rule_that_never_matches_is_told(doubtful: Json, place: int, word: str):
+def test_a_rule_that_never_matches(doubtful: Json, place: int, word: str):
     [fault] = lint(document(rule(), doubtful), NOW)
     assert fault.pointer == f"/rules/1/when/{place}"
     assert word in fault.message
@@ -100,11 +100,11 @@ def test_a_rule_that_never_matches_is_told(doubtful: Json, place: int, word: str
         (is_in("tier", "gold"), set(EVENTS)),
     ],
 )
-def test_a_condition_is_told_on_just_the_events_that_never_meet_it(condition: Json, on: set[str]):
+def test_a_condition_on_an_event_that_never_satisfies_it(condition: Json, on: set[str]):
     for event in EVENTS:
-        told = lint(document(rule(days("mon"), condition, on=event)), NOW)
-        assert [one.pointer for one in told] == ([] if event in on else ["/rules/0/when/1"])
-        assert all("): only " in one.message for one in told)
+        warnings = lint(document(rule(days("mon"), condition, on=event)), NOW)
+        assert [warning.pointer for warning in warnings] == ([] if event in on else ["/rules/0/when/1"])
+        assert all("): only " in warning.message for warning in warnings)
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,12 @@ def test_a_condition_is_told_on_just_the_events_that_never_meet_it(condition: Js
         (rule(award=multiplier("1.5")), "rule rule-0 (x 1.5 on what a purchase gives per amount): there is nothing"),
     ],
 )
-def test_a_doubt_names_its_rule_by_id_and_in_words(doubtful: Json, name: str):
+def test_a_warning_names_its_rule_by_id_and_in_words(doubtful: Json, name: str):
     [fault] = lint(document(doubtful), NOW)
     assert fault.message.startswith(name)
 
 
-def test_a_shadow_names_both_rules():
+def test_a_warning_about_a_shadowed_rule_names_both_rules():
     [fault] = lint(document(grouped(award=PER_AMOUNT), grouped()), NOW)
     assert fault.message == (
         "rule rule-1 (10 points for a purchase): rule rule-0 (1 point per 1.00 of a purchase) stands earlier in this "
@@ -132,7 +132,7 @@ def test_a_shadow_names_both_rules():
     )
 
 
-def test_words_name_the_events_that_a_condition_is_for():
+def test_a_warning_names_the_events_that_a_condition_suits():
     [fault] = lint(document(rule(is_in("sku", "1"), on="tier_promotion")), NOW)
     assert fault.message == (
         "rule rule-0 (10 points for a promotion to a tier): "
@@ -140,8 +140,8 @@ def test_words_name_the_events_that_a_condition_is_for():
     )
 
 
-def test_each_doubt_about_a_rule_is_told():
-    told = lint(
+def test_all_warnings_about_a_rule_are_listed():
+    warnings = lint(
         document(
             rule(
                 rating(3),
@@ -153,7 +153,7 @@ def test_each_doubt_about_a_rule_is_told():
         ),
         NOW,
     )
-    assert [one.pointer for one in told] == [
+    assert [warning.pointer for warning in warnings] == [
         "/rules/0/when/0",
         "/rules/0/when/2",
         "/rules/0/when/3",
@@ -161,15 +161,15 @@ def test_each_doubt_about_a_rule_is_told():
     ]
 
 
-def test_a_window_between_two_clocks_of_a_change_is_none():
-    # 02:30 does not exist on that day: it counts as 03:30, and 03:00 is before it.
+def test_a_window_within_the_hour_that_a_change_of_clocks_skips_is_refused():
+    # 02:30 does not exist on that day and counts as 03:30; 03:00 is before it.
     lost = rule(window("2027-03-28T02:30", "2027-03-28T03:00"))
     with pytest.raises(DocumentError, match="/rules/0/when/0/to: a window must end after it begins"):
         document(lost, time_zone="Europe/Berlin")
     assert lint(document(lost, time_zone="UTC"), NOW) == []
 
 
-def test_a_window_ends_in_the_programs_zone():
+def test_a_window_ends_in_the_programs_time_zone():
     ends = rule(window("2026-05-01", "2026-06-01"))
     assert lint(document(ends, time_zone="America/New_York"), NOW) == []
     assert lint(document(ends, time_zone="Europe/Berlin"), NOW) != []
@@ -201,12 +201,12 @@ def test_a_window_ends_in_the_programs_zone():
         rule(rating(5), length(10**6), VERIFIED, PHOTO, on="review"),
     ],
 )
-def test_a_rule_that_may_match_is_not_told(fine: Json):
+def test_a_rule_that_may_match(fine: Json):
     assert lint(document(fine), NOW) == []
 
 
 def limited(*kept: tuple[int, str, str], award: Json = PER_AMOUNT, on: str = "purchase") -> Document:
-    """Limits in words: a value, its unit and period, its scope."""
+    """A document with limits, each as (value, unit/period, scope)."""
     found: list[Json] = []
     for value, unit_per, scope in kept:
         unit, _, per = unit_per.partition("/")
@@ -241,7 +241,7 @@ def limited(*kept: tuple[int, str, str], award: Json = PER_AMOUNT, on: str = "pu
         (limited((30, "points/day", "customer_sku"), (3, "count/month", "program"), award=TEN), 0, "limit 2 "),
     ],
 )
-def test_a_limit_that_changes_nothing_is_told(limited_rule: Document, place: int, word: str):
+def test_a_limit_that_changes_nothing(limited_rule: Document, place: int, word: str):
     [fault] = lint(limited_rule, NOW)
     assert fault.pointer == f"/rules/0/limits/{place}"
     assert word in fault.message
@@ -268,7 +268,7 @@ def test_a_limit_that_changes_nothing_is_told(limited_rule: Document, place: int
         limited((100, "points/order", "customer"), (101, "points/day", "customer")),
     ],
 )
-def test_a_limit_that_may_change_something_is_not_told(fine: Document):
+def test_a_limit_that_may_change_something(fine: Document):
     assert lint(fine, NOW) == []
 
 
@@ -304,7 +304,7 @@ def test_a_limit_that_may_change_something_is_not_told(fine: Document):
         ),
     ],
 )
-def test_a_rule_in_the_shadow_of_an_earlier_one_of_its_group_is_told(earlier: Json, later: Json):
+def test_a_rule_shadowed_by_an_earlier_one_of_its_group(earlier: Json, later: Json):
     [fault] = lint(document(rule(nth(7), exclusive_group="another"), earlier, later), NOW)
     assert fault.pointer == "/rules/2"
     assert "rule-1" in fault.message
@@ -342,23 +342,23 @@ def test_a_rule_in_the_shadow_of_an_earlier_one_of_its_group_is_told(earlier: Js
         (grouped(window("2026-06-01", "2026-07-01")), grouped()),
     ],
 )
-def test_a_rule_that_an_earlier_one_does_not_shadow_is_not_told(earlier: Json, later: Json):
+def test_a_rule_that_no_earlier_one_shadows(earlier: Json, later: Json):
     assert lint(document(earlier, later), NOW) == []
 
 
-def test_a_shadow_is_told_once():
-    told = lint(document(grouped(days("sat")), grouped(), grouped(days("sat"))), NOW)
-    assert [(one.pointer, "rule-0" in one.message) for one in told] == [("/rules/2", True)]
+def test_a_shadowed_rule_gets_one_warning():
+    warnings = lint(document(grouped(days("sat")), grouped(), grouped(days("sat"))), NOW)
+    assert [(warning.pointer, "rule-0" in warning.message) for warning in warnings] == [("/rules/2", True)]
 
 
-def test_a_rule_that_never_matches_casts_no_shadow():
-    told = lint(document(grouped(nth(1), on="review"), grouped(on="review"), grouped(rating(5), on="review")), NOW)
-    assert [one.pointer for one in told] == ["/rules/0/when/0", "/rules/2"]
-    assert "rule-1" in told[1].message
+def test_a_rule_that_never_matches_shadows_nothing():
+    warnings = lint(document(grouped(nth(1), on="review"), grouped(on="review"), grouped(rating(5), on="review")), NOW)
+    assert [warning.pointer for warning in warnings] == ["/rules/0/when/0", "/rules/2"]
+    assert "rule-1" in warnings[1].message
 
 
 @pytest.mark.parametrize(
-    "rules, told",
+    "rules, pointers",
     [
         ((rule(award=PER_AMOUNT), rule(award=multiplier("1"))), ["/rules/1/award/factor"]),
         ((rule(award=multiplier("1.000")), rule(award=PER_AMOUNT)), ["/rules/0/award/factor"]),
@@ -371,5 +371,5 @@ def test_a_rule_that_never_matches_casts_no_shadow():
         ((grouped(amount("9"), award=multiplier("2")), rule(award=PER_AMOUNT), grouped(award=PER_AMOUNT)), []),
     ],
 )
-def test_a_multiplier_that_adds_nothing_is_told(rules: tuple[Json, ...], told: list[str]):
-    assert [one.pointer for one in lint(document(*rules), NOW)] == told
+def test_a_multiplier_that_adds_nothing(rules: tuple[Json, ...], pointers: list[str]):
+    assert [warning.pointer for warning in lint(document(*rules), NOW)] == pointers

@@ -1,4 +1,4 @@
-"""What is told of rules held against the engine: it gives nothing, or changes nothing."""
+"""Properties of warnings, held against the engine: a rule with a warning gives nothing, a limit changes nothing."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -41,11 +41,11 @@ def _each(kind: str, field: str, values: st.SearchStrategy[Any]) -> st.SearchStr
 
 
 def _ends(make: Any, *ends: str) -> st.SearchStrategy[Json]:
-    return st.permutations(ends).map(lambda found: make(*found[:2]))
+    return st.permutations(ends).map(lambda drawn: make(*drawn[:2]))
 
 
 def _dates(*ends: str) -> st.SearchStrategy[Json]:
-    return st.permutations(ends).map(lambda found: window(*sorted(found[:2])))
+    return st.permutations(ends).map(lambda drawn: window(*sorted(drawn[:2])))
 
 
 _ANYWHERE = (
@@ -89,7 +89,7 @@ def _documents(draw: st.DrawFn) -> tuple[On, Document]:
 
 
 @st.composite
-def _happenings(draw: st.DrawFn, on: On) -> tuple[Facts, Basket]:
+def _occurrences(draw: st.DrawFn, on: On) -> tuple[Facts, Basket]:
     moment = NOW + timedelta(minutes=draw(st.integers(0, 9 * 24 * 60)))
     facts = Facts(moment, moment.astimezone(ZoneInfo("Europe/Berlin")), draw(st.sampled_from((None, "silver", "gold"))))
     if on == "review":
@@ -113,20 +113,23 @@ def _happenings(draw: st.DrawFn, on: On) -> tuple[Facts, Basket]:
         store_id=draw(_LETTERS),
         currency=draw(st.sampled_from(("USD", "EUR"))),
         ordinal=draw(st.integers(1, 12)),
-    ), Basket(sum(one.amount for one in lines), lines, 10_000)
+    ), Basket(sum(part.amount for part in lines), lines, 10_000)
 
 
 @given(st.data())
-def test_a_rule_that_is_told_gives_nothing(data: st.DataObject):
+def test_a_rule_with_a_warning_gives_nothing(data: st.DataObject):
     on, rules = data.draw(_documents())
-    told = [one.pointer.split("/")[2:] for one in lint(rules, NOW)]
-    if told:
+    warnings = lint(rules, NOW)
+    places = [warning.pointer.split("/")[2:] for warning in warnings]
+    for warning, (index, *_) in zip(warnings, places, strict=True):
+        assert warning.message.startswith(f"rule {rules.rules[int(index)].id} (")
+    if warnings:
         compiled = RuleSet.of(1, rules).on(on)
-        for facts, basket in data.draw(st.lists(_happenings(on), min_size=5, max_size=5)):
-            asked = request(compiled, facts, basket)
-            for index, *steps in told:
-                assert asked.points[int(index)] == 0
-                assert asked.whys[int(index)] is not None or steps[:1] == ["award"]
+        for facts, basket in data.draw(st.lists(_occurrences(on), min_size=5, max_size=5)):
+            requests = request(compiled, facts, basket)
+            for index, *steps in places:
+                assert requests.points[int(index)] == 0
+                assert requests.whys[int(index)] is not None or steps[:1] == ["award"]
 
 
 _PERIODS = ("order", "day", "week", "month", "year", "ever")
@@ -154,27 +157,27 @@ _AWARDED = st.lists(
 )
 
 
-def _given(document: Document, told: list[tuple[str, int, set[str], int]]) -> list[int]:
-    """What the one rule gives for each order after its limits."""
+def _given(document: Document, orders: list[tuple[str, int, set[str], int]]) -> list[int]:
+    """What the one rule gives for each order after its limits: (customer, day, SKUs, points requested)."""
     rules = RuleSet.of(1, document)
     [only] = rules.on("purchase")
     uses: dict[UseKey, Use] = {}
     points: list[int] = []
-    for customer, day, skus, asked in told:
-        found = list(limits.keys(only, rules, customer, date(2026, 11, 20) + timedelta(days=day), skus))
-        result, counted = limits.apply(only, only.fixed or asked, found, uses)
+    for customer, day, skus, requested in orders:
+        keys = list(limits.keys(only, rules, customer, date(2026, 11, 20) + timedelta(days=day), skus))
+        result, counted = limits.apply(only, only.fixed or requested, keys, uses)
         uses |= counted
         points.append(result.awarded)
     return points
 
 
 @given(_LIMITS, st.sampled_from((TEN, PER_AMOUNT)), _AWARDED)
-def test_without_the_limits_that_are_told_the_same_is_given(
+def test_a_limit_with_a_warning_changes_nothing(
     drawn: list[tuple[tuple[str, int], str, str]], award: Json, orders: list[tuple[str, int, set[str], int]]
 ):
     kept = [{unit: value, "per": per, "scope": scope} for (unit, value), per, scope in drawn]
     whole = document(rule(award=award, limits=kept))
-    told = {int(one.pointer.split("/")[4]) for one in lint(whole, NOW)}
-    if told:
-        fewer = [limit for place, limit in enumerate(kept) if place not in told]
+    idle = {int(warning.pointer.split("/")[4]) for warning in lint(whole, NOW)}
+    if idle:
+        fewer = [limit for place, limit in enumerate(kept) if place not in idle]
         assert _given(document(rule(award=award, limits=fewer)), orders) == _given(whole, orders)

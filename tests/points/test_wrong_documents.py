@@ -1,4 +1,4 @@
-"""Earning rules that cannot be kept: refused over HTTP, with pointers into what was sent.
+"""Earning rules that are refused over HTTP, with pointers into the document that was sent.
 
 Planted and caught here: a document that is published unchecked.
 """
@@ -93,7 +93,7 @@ async def test_a_wrong_document_is_refused_where_it_is_wrong(
     assert pointers(await post(client, RULES, marketing, COFFEE | fields))[0] == pointer
 
 
-async def test_all_that_is_wrong_is_told(client: httpx.AsyncClient, marketing: Headers):
+async def test_all_faults_are_reported(client: httpx.AsyncClient, marketing: Headers):
     hours = {"kind": "hours", "from": "09:00", "to": "09:00"}
     answer = await post(client, RULES, marketing, COFFEE | {"rules": [BASE | {"when": [hours, hours]}, BASE]})
     assert pointers(answer) == ["/rules/0/when/0/to", "/rules/0/when/1/to", "/rules/1/id"]

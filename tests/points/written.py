@@ -1,4 +1,4 @@
-"""Rules as marketing writes them, in a word each."""
+"""Short builders of rules, and of their parts, as marketing writes them."""
 
 from typing import Any
 

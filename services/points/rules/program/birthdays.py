@@ -1,4 +1,4 @@
-"""Birthdays: awarded on their day by the daily pipeline, and to who becomes known on the day itself."""
+"""Birthdays: the daily job awards them on their day, and customers who become known on the day are awarded at once."""
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -9,25 +9,25 @@ from services.points.rules.program.ruleset import RuleSet
 
 
 class Birthday(NamedTuple):
-    """A birthday: what its award is booked under within the customer, once a year, and when its day begins."""
+    """A birthday: the origin of its award, which is unique to a customer and year, and the start of the day."""
 
     origin: str
     starts: datetime
 
     @classmethod
     def on(cls, day: date, rules: RuleSet) -> "Birthday":
-        """The birthday of whoever has it on a day of the program."""
+        """The birthday of the customers who have it on a day of the program."""
         return cls(f"birthday/{day.year}", dates.midnight(day, rules.zone))
 
 
 def birthday_at(born: date, rules: RuleSet, now: datetime) -> Birthday | None:
-    """The birthday of today by the zone of the rules, for who was born on an earlier day; None where it is none."""
+    """The birthday if it is today, in the time zone of the rules; the day of birth itself is none."""
     day = dates.day_of(now, rules.zone)
     return Birthday.on(day, rules) if born < day and dates.birthday_in(day.year, born) == day else None
 
 
 def origins_near(born: date, now: datetime) -> Iterator[str]:
-    """What birthdays are booked under that may be today in some zone."""
+    """The origins of the birthdays that may be today in some time zone."""
     for days in (-1, 0, 1):
         day = (now + timedelta(days)).date()
         if dates.birthday_in(day.year, born) == day:

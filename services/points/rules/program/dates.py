@@ -1,6 +1,6 @@
-"""When points become available and when they end, and which period of a limit an event falls into.
+"""When points become available and when they expire, and the period of a limit that an event belongs to.
 
-Days are calendar days of the program's zone. A date D as the last one means: gone at D+1 00:00.
+Days are calendar days in the program's time zone. Points whose last day is D are gone at 00:00 of the day after D.
 """
 
 from calendar import monthrange
@@ -20,37 +20,37 @@ from services.points.rules.program.lifetimes import (
 )
 
 _LATEST: Final = date(9998, 12, 31)
-"""No date of points is later: what would be never ends."""
+"""The latest last day of points; later ones are moved to it."""
 
 _FIRST_INSTANT: Final = datetime(1, 1, 9, tzinfo=UTC)
 _LAST_INSTANT: Final = datetime(9999, 12, 23, tzinfo=UTC)
-"""Around these a whole week is on the calendar, in every zone."""
+"""At these instants a whole week before and after is on the calendar, in every time zone."""
 
 
 def local(moment: datetime, zone: ZoneInfo) -> datetime:
-    """An instant on the clock of a zone; of the calendar's first and last days, the nearest that all zones have."""
+    """An instant in local time; near the ends of the calendar, the nearest instant that every time zone has."""
     if not _FIRST_INSTANT <= moment <= _LAST_INSTANT:
         moment = min(max(moment, _FIRST_INSTANT), _LAST_INSTANT)
     return moment.astimezone(zone)
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:
-    """00:00 of a day in a zone, as an instant in UTC (where that time does not exist, the first one after it)."""
+    """00:00 of a day in a time zone, as an instant in UTC; if that time does not exist, the first instant after it."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def day_of(moment: datetime, zone: ZoneInfo) -> date:
-    """The calendar day of an instant in a zone."""
+    """The calendar day of an instant in a time zone."""
     return local(moment, zone).date()
 
 
 def after(day: date, days: int) -> date:
-    """So many days later, but none that no calendar has."""
+    """The day some days later, at most the latest."""
     return min(_LATEST, day + timedelta(days=min(days, (_LATEST - day).days)))
 
 
 def activates_at(rule: Activation, occurred_at: datetime, zone: ZoneInfo) -> datetime | None:
-    """The instant from which points are available; None when a delivery has to come first."""
+    """The instant from which points are available; None if they wait for a delivery."""
     if isinstance(rule, ActivateOnDelivery):
         return None
     if isinstance(rule, ActivateAfterDays):
@@ -59,14 +59,14 @@ def activates_at(rule: Activation, occurred_at: datetime, zone: ZoneInfo) -> dat
 
 
 def cancels_at(rule: Activation, occurred_at: datetime, zone: ZoneInfo) -> datetime | None:
-    """The instant from which points that wait for a delivery are given up, or None."""
+    """The instant at which points that wait for a delivery are given up, or None."""
     if not isinstance(rule, ActivateOnDelivery) or rule.cancel_after_days is None:
         return None
     return max(occurred_at, midnight(after(day_of(occurred_at, zone), rule.cancel_after_days), zone))
 
 
 def expires_at(rule: Expiry, activated_at: datetime, zone: ZoneInfo) -> datetime | None:
-    """The instant from which points are gone, counted from their activation; None is never."""
+    """The instant at which points expire, counted from their activation; None is never."""
     day = day_of(activated_at, zone)
     match rule:
         case ExpireAfterDays():
@@ -81,7 +81,7 @@ def expires_at(rule: Expiry, activated_at: datetime, zone: ZoneInfo) -> datetime
 
 
 def _months_after(day: date, months: int) -> date:
-    """The same day so many months later, or the end of that month (31 January + 1 = the end of February)."""
+    """The same day some months later, or the end of that month (31 January + 1 = the end of February)."""
     year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
     if year >= _LATEST.year:
         return _LATEST
@@ -89,7 +89,7 @@ def _months_after(day: date, months: int) -> date:
 
 
 def period(per: Per, day: date, week_start: int) -> str:
-    """The period of a limit that a day falls into, by name; weeks by their first day (`week_start`: 0 is Monday)."""
+    """The name of the period of a limit that contains a day; `week_start`: 0 is Monday."""
     match per:
         case "day":
             return day.isoformat()
@@ -104,7 +104,7 @@ def period(per: Per, day: date, week_start: int) -> str:
 
 
 def birthday_in(year: int, born: date) -> date:
-    """The birthday in a year; who was born on 29 February has it on the last of February."""
+    """The birthday in a year; 29 February becomes 28 February in years without it."""
     if (born.month, born.day) == (2, 29):
         return date(year, 2, monthrange(year, 2)[1])
     return born.replace(year=year)
