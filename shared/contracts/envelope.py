@@ -101,6 +101,12 @@ class Publication(msgspec.Struct, frozen=True, gc=False):
     value: bytes
 
 
+class PlainData(msgspec.Struct, frozen=True, gc=False):
+    """The data of an event to be published, as its type's model has it; nothing checks it."""
+
+    customer_id: str
+
+
 class _Structured(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An event in structured mode, to be written: a struct is made and encoded sooner than a dictionary."""
 
@@ -113,11 +119,13 @@ class _Structured(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     datacontenttype: str
     correlationid: str
     causationid: str
-    data: dict[str, Any] | msgspec.Raw
+    data: dict[str, Any] | PlainData | msgspec.Raw
     traceparent: str | None = None
 
 
-def publication(type_: str, time: datetime, data: EventData | dict[str, Any], cause: Cause, source: str) -> Publication:
+def publication(
+    type_: str, time: datetime, data: EventData | PlainData | dict[str, Any], cause: Cause, source: str
+) -> Publication:
     """The event as a structured CloudEvent with a new UUIDv7, keyed by its customer.
 
     `time` is the business time of the root cause; `source` is `/wafa/<service>`. `data` may be plain,
@@ -127,9 +135,11 @@ def publication(type_: str, time: datetime, data: EventData | dict[str, Any], ca
         KeyError: the contract has no such type, or nobody publishes it yet.
     """
     event_id = str(uuid_utils.uuid7())
-    if isinstance(data, dict):
-        customer: str = data["customer_id"]
-        content: dict[str, Any] | msgspec.Raw = data
+    content: dict[str, Any] | PlainData | msgspec.Raw
+    if isinstance(data, PlainData):
+        customer, content = data.customer_id, data
+    elif isinstance(data, dict):
+        customer, content = data["customer_id"], data
     else:
         customer = data.customer_id
         content = msgspec.Raw(to_json(data, exclude_none=True, by_alias=True))

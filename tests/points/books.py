@@ -14,6 +14,7 @@ from services.points.handlers.balances import balance
 from services.points.handlers.commands import Call
 from services.points.rules.ledger.transactions import Transaction
 from shared.contracts.envelope import Event
+from shared.contracts.registry import TYPES
 from shared.messaging.batch import Batch
 from shared.messaging.delivery import Delivery
 from shared.messaging.positions import Group
@@ -67,9 +68,11 @@ async def refused(pool: Pool) -> list[tuple[str, str]]:
 
 
 async def published(pool: Pool) -> list[dict[str, Any]]:
-    """The events in the outbox, in their order."""
+    """The events in the outbox, in their order; each is as the contract's model of its type has it."""
     rows = await pool.fetch("SELECT topic, key, value FROM outbox ORDER BY id")
     events = [from_json(row["value"]) for row in rows]
+    for event in events:
+        TYPES[event["type"]].model.model_validate(event["data"])
     assert {row["topic"] for row in rows} <= {"loyalty.points"}
     assert [row["key"].decode() for row in rows] == [event["data"]["customer_id"] for event in events]
     return events

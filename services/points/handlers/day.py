@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from services.points.handlers.announcing import SOURCE, new_ids, save_and_announce
+from services.points.handlers.announcing import new_ids, save_and_announce
 from services.points.rules.books import accruals
 from services.points.rules.books.accruals import AccrualCase
 from services.points.rules.books.accruing import Happening, Occasions
@@ -23,12 +23,11 @@ from services.points.rules.ledger.accounts import Account
 from services.points.rules.program import dates
 from services.points.rules.program.birthdays import Birthday
 from services.points.rules.program.ruleset import RuleSet
-from services.points.store import accounts, births, limits, loading, lots, notices, rules, sweeping
+from services.points.store import accounts, births, limits, loading, lots, notices, publications, rules, sweeping
 from services.points.store.loading import Wanted
 from services.points.store.notices import Ending
 from shared import telemetry
-from shared.contracts.envelope import Cause, Publication, publication
-from shared.contracts.values import format_instant
+from shared.contracts.envelope import Cause
 from shared.messaging import outbox
 from shared.postgres.pool import Connection, Pool, is_transient
 
@@ -168,28 +167,8 @@ async def _tell(connection: Connection, found: Sequence[Ending], now: datetime) 
     known = await accounts.lock(connection, {one.customer_id for one in found})
     new = await notices.keep(connection, found)
     told = [one for one in found if (one.customer_id, one.expires_at, one.days) in new]
-    await outbox.announce(connection, [_ending(one, known[one.customer_id], now) for one in told])
+    await outbox.announce(connection, [publications.of_ending(one, known[one.customer_id], now) for one in told])
     return len(told)
-
-
-def _ending(ending: Ending, account: Account, now: datetime) -> Publication:
-    data = {
-        "customer_id": ending.customer_id,
-        "transaction_id": str(ending.transaction_id),
-        "points": ending.points,
-        "reason": {"kind": "expiry"},
-        "qualifying_points": 0,
-        "expires_at": format_instant(ending.expires_at),
-        "expiring_points": ending.points,
-        "balance": {
-            "available": account.available,
-            "pending": account.pending,
-            "held": account.held,
-            "debt": account.debt,
-        },
-    }
-    root = str(ending.transaction_id)
-    return publication("loyalty.points.expiring.v1", now, data, Cause(root, root), SOURCE)
 
 
 async def keep_birthdays(pool: Pool, now: datetime) -> int:

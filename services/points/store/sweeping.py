@@ -1,12 +1,18 @@
 """What falls due, set by set: lots that only have to be activated or to expire, for many customers at once."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from services.points.rules.books.maturity import REASONS
 from services.points.rules.ledger.receipts import digest_without_rules
+from services.points.store.publications import Balance, PointsMoved, points_event
+from shared.contracts.envelope import Cause, Publication
+from shared.contracts.values import format_instant
+from shared.messaging import outbox
 from shared.postgres.pool import Connection
+from shared.turns import map_in_turns
 
 
 class Swept(NamedTuple):
@@ -19,7 +25,7 @@ class Swept(NamedTuple):
 
 # No CTE is joined with another: the planner cannot know how many rows they have, and would read one for each row of
 # the other. `found` has a row for each lot and hold that is due, or one without a kind; `made` one for each
-# transaction. The events are those of handlers/announcing.py, letter by letter.
+# transaction.
 SWEEP_SQL = """
 WITH found AS MATERIALIZED (
     SELECT account.customer_id, available, account.pending, account.held, debt, earned, redeemed, sequence,
@@ -115,27 +121,12 @@ WITH found AS MATERIALIZED (
     INSERT INTO program_account (kind, shard, balance)
     SELECT 'expired', pg_backend_pid() % 16, sum(points) FROM made WHERE kind = 'expired' HAVING count(*) > 0
     ON CONFLICT (kind, shard) DO UPDATE SET balance = program_account.balance + excluded.balance
-), told AS (
-    INSERT INTO outbox (topic, key, value)
-    SELECT 'loyalty.points', convert_to(customer_id, 'UTF8'), convert_to(concat(
-        '{"specversion":"1.0","id":"', uuidv7(), '","source":"/wafa/points","type":"loyalty.points.', kind,
-        '.v1","time":"',
-        replace(to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z'),
-        '","subject":', to_json(customer_id), ',"datacontenttype":"application/json","correlationid":"', cause,
-        '","causationid":"', cause, '","data":{"customer_id":', to_json(customer_id), ',"transaction_id":"', id,
-        '","points":', points, ',"reason":', reason, ',"qualifying_points":0',
-        ',"expires_at":"' ||
-            replace(to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z') || '"',
-        ',"expiring_points":' ||
-            (SELECT sum(part.points) FROM unnest(parts, ends) AS part (points, ends_at) WHERE ends_at = expires_at),
-        ',"balance":{"available":', available, ',"pending":', pending, ',"held":', held, ',"debt":', debt, '}}}'
-    ), 'UTF8')
-    FROM made WHERE kind IS NOT NULL ORDER BY customer_id, sequence
 )
-SELECT coalesce(sum(points) FILTER (WHERE kind = 'activated'), 0)::bigint,
-       coalesce(sum(points) FILTER (WHERE kind = 'expired'), 0)::bigint,
-       ARRAY(SELECT customer_id FROM unnest($1::text[]) AS due (customer_id) EXCEPT SELECT customer_id FROM made)
-FROM made
+SELECT customer_id, kind, at, cause, id AS transaction_id, points, reason::json AS reason, expires_at,
+       (SELECT sum(part.points) FROM unnest(parts, ends) AS part (points, ends_at) WHERE ends_at = expires_at)::bigint
+           AS expiring_points,
+       available, pending, held, debt
+FROM made ORDER BY customer_id, sequence
 """
 
 
@@ -147,6 +138,27 @@ async def sweep(connection: Connection, customers: Sequence[str], now: datetime)
     activated.
     """
     words = zip(*((about, *words) for about, words in REASONS.items()), strict=True)
-    row = await connection.fetchrow(SWEEP_SQL, customers, now, *map(list, words), digest_without_rules())
-    assert row is not None, "an aggregate has a row"
-    return Swept(*row)
+    rows = await connection.fetch(SWEEP_SQL, customers, now, *map(list, words), digest_without_rules())
+    events = [row for row in rows if row["kind"] is not None]
+    await outbox.announce(connection, await map_in_turns(_event, events))
+    points = Counter[str]()
+    for row in events:
+        points[row["kind"]] += row["points"]
+    swept = {row["customer_id"] for row in rows}
+    left = [customer for customer in customers if customer not in swept]
+    return Swept(points["activated"], points["expired"], left)
+
+
+def _event(row: Any) -> Publication:  # noqa: ANN401 asyncpg's Record has no types
+    cause, expires_at = str(row["cause"]), row["expires_at"]
+    data = PointsMoved(
+        customer_id=row["customer_id"],
+        transaction_id=str(row["transaction_id"]),
+        points=row["points"],
+        reason=row["reason"],
+        qualifying_points=0,
+        expires_at=None if expires_at is None else format_instant(expires_at),
+        expiring_points=row["expiring_points"],
+        balance=Balance(row["available"], row["pending"], row["held"], row["debt"]),
+    )
+    return points_event(row["kind"], row["at"], Cause(cause, cause), data)
