@@ -150,15 +150,17 @@ async def sweep(connection: Connection, customers: Sequence[str], now: datetime)
 
 
 def _event(row: Any) -> Publication:  # noqa: ANN401 asyncpg's Record has no types
-    cause, expires_at = str(row["cause"]), row["expires_at"]
+    # By position: names would be looked up in every row.
+    customer_id, kind, at, cause_id, transaction_id, points, reason, expires_at, expiring_points, *balance = row
+    cause = str(cause_id)
     data = PointsMoved(
-        customer_id=row["customer_id"],
-        transaction_id=str(row["transaction_id"]),
-        points=row["points"],
-        reason=row["reason"],
+        customer_id=customer_id,
+        transaction_id=str(transaction_id),
+        points=points,
+        reason=reason,
         qualifying_points=0,
         expires_at=None if expires_at is None else format_instant(expires_at),
-        expiring_points=row["expiring_points"],
-        balance=Balance(row["available"], row["pending"], row["held"], row["debt"]),
+        expiring_points=expiring_points,
+        balance=Balance(*balance),
     )
-    return points_event(row["kind"], row["at"], Cause(cause, cause), data)
+    return points_event(kind, at, Cause(cause, cause), data)
