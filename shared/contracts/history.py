@@ -1,56 +1,58 @@
-"""The refunds of an order, kept in memory so that one that arrives late can be folded in among them."""
+"""Refunds of an order in memory, so that a refund that arrives late can be folded in among them."""
 
 from bisect import bisect, insort
 from collections.abc import Iterable, Sequence
 
-from shared.contracts.kept import Fold, Place, Refund, Taken, place_of
+from shared.contracts.kept import Fold
+from shared.contracts.refunds import Place, Refund, Taken, place_of
 
 
 class History:
-    """Refunds of an order after a checkpoint, so that a late one can be folded in among them.
+    """The refunds of an order that count after a checkpoint.
 
-    It costs what comes after the late refund, and at most one stretch between checkpoints more.
+    To fold in a late refund costs as many steps as there are refunds after it, and at most one distance between two
+    checkpoints more.
     """
 
     def __init__(self, start: Fold, refunds: Iterable[Refund] = ()) -> None:
-        """`start` is the fold of all refunds up to its last one, `refunds` are all that count after it."""
+        """`start` is a fold (the checkpoint), and `refunds` are all refunds that count after its last one."""
         self._refunds = sorted(refunds, key=place_of)
         self._folds = [start]
-        """After the first: folds of all refunds up to a checkpoint, which is their last one."""
+        """The start, and after it the folds up to each later checkpoint."""
 
     def covers(self, refund: Refund) -> bool:
-        """Whether a refund counts after the checkpoint that the history begins with."""
+        """Whether a refund counts after the checkpoint at which the history starts."""
         start = self._folds[0].last
         return start is None or refund.place > start
 
     def note(self, refund: Refund) -> None:
-        """Take note of a refund; the checkpoints after it are void.
+        """Add a refund; the checkpoints after it become void.
 
         Raises:
-            ValueError: it counts before the checkpoint that the history begins with.
+            ValueError: the refund counts before the checkpoint at which the history starts.
         """
         if not self.covers(refund):
-            raise ValueError(f"refund {refund.refund_id} counts before the checkpoint that there is")
+            raise ValueError(f"refund {refund.refund_id} counts before the checkpoint; start from an earlier one")
         while len(self._folds) > 1 and refund.place < self._last(self._folds[-1]):
             self._folds.pop()
         insort(self._refunds, refund, key=place_of)
 
     def taken(self, refund: Refund) -> Taken:
-        """What the refund that was noted last took of what those before it had left."""
+        """What the refund that was added last took of what the refunds before it had left."""
         _, taken = self._refold(refund.place)
-        assert taken is not None, "it is among them"
+        assert taken is not None, "the refund was added"
         return taken
 
     def fold(self) -> Fold:
-        """The fold of all refunds that are known."""
+        """The fold of all refunds."""
         return self._refold(None)[0]
 
     def checkpoints(self) -> Sequence[Fold]:
-        """The folds of all refunds up to one of those that are known here; each is stored with its last one."""
+        """The folds up to each checkpoint after the start; each is stored with the last refund in it."""
         return self._folds[1:]
 
     def _refold(self, end: Place | None) -> tuple[Fold, Taken | None]:
-        """Fold from the last checkpoint on, up to the refund at `end`; tells what the last one took."""
+        """The fold up to the refund at `end`, from the last checkpoint on, and what the last refund took."""
         fold = self._folds[-1].copy()
         first = 0 if fold.last is None else bisect(self._refunds, fold.last, key=place_of)
         refunds = self._refunds[first : None if end is None else bisect(self._refunds, end, key=place_of)]
@@ -70,5 +72,5 @@ class History:
 
     @staticmethod
     def _last(fold: Fold) -> Place:
-        assert fold.last is not None, "a checkpoint is at a refund"
+        assert fold.last is not None, "a checkpoint has a refund"
         return fold.last

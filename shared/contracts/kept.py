@@ -1,156 +1,65 @@
-"""What is kept of an order: one pure fold over the set of its refunds, for every service alike.
+"""What is kept of an order: a pure fold over the set of its refunds, which all services use.
 
-Refunds count in the order of (time, refund id), whenever they arrive. `keep` is the definition. `Fold` comes to the
-same one refund at a time, from a small state that is stored between refunds:
+Refunds count in the order of (time, refund id), whenever they arrive. `keep` is the definition. `Fold` gives the same
+result one refund at a time, from a small state that is stored between refunds:
 
-- Refunds that follow each other and are of one kind, by line or by share (without lines: every line is lowered by the
-  same fraction), form a run. Within a run only sums count. So a refund that is the latest, or that falls into the last
-  run, costs what the order has lines, however many refunds there are, and in whatever order those of a run arrive.
-- A refund that arrives late and falls before the last run changes what the runs after it took: `History` folds them
-  again from a checkpoint before it.
-- An order that is gone stays gone, whatever arrives: more refunds never leave more.
+- Consecutive refunds of one kind, by line or by share (without lines: every line is lowered by the same fraction), form
+  a run. Within a run only sums count. So a refund that counts last, or within the last run, costs no more than the
+  order has lines, whatever the number of refunds and the order in which those of a run arrive.
+- A refund that arrives late and counts before the last run changes what later runs took: `History` folds them again
+  from a checkpoint before it.
+- An order of which nothing is kept stays so: more refunds never leave more.
 
-Amounts are exact fractions, since a refund by share lowers every line by the same fraction: whole numbers over one
-scale, which cost a tenth of fractions by themselves. Runs by line and by share in turn would make ever longer numbers:
-where the scale has more than 1,024 bits after a run, amounts are rounded down to whole parts of `UNITS * 2**512`. That
-loses less than 10**-150 of the money, and depends on the set of refunds alone, not on the order of their arrival.
+Amounts are exact fractions, since a refund by share lowers every line by the same fraction. They are stored as integers
+over one scale, which costs a tenth of single fractions. Alternating runs by line and by share would make ever longer
+numbers: where the scale has more than 1,024 bits after a run, amounts are rounded down to parts of `UNITS * 2**512`.
+That loses less than 10**-150 of the money, and depends only on the set of refunds, not on the order of their arrival.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final, Literal, Self
 
-from shared.contracts.reasons import Reason
+from shared.contracts.refunds import (
+    Kept,
+    KeptLine,
+    Place,
+    Purchase,
+    Refund,
+    Taken,
+    place_from_json,
+    place_of,
+    place_to_json,
+)
 from shared.contracts.remains import Remains
-from shared.contracts.shop import Line, PurchaseCompleted, PurchaseRefunded, RefundLine
 from shared.contracts.values import UNITS, units
 
 CHECKPOINT_EVERY: Final = 64
-"""At least so many refunds lie between two checkpoints, and as many as the order has lines."""
-
-
-@dataclass(frozen=True, slots=True)
-class Purchase:
-    """An order as bought, reduced to what refunds can touch."""
-
-    currency: str
-    total: str
-    lines: Sequence[Line] = ()
-
-    @classmethod
-    def of(cls, data: PurchaseCompleted) -> Self:
-        """The part of a purchase event that refunds are held against."""
-        return cls(data.currency, data.total, data.lines)
-
-
-Place = tuple[datetime, str]
-"""Where a refund counts among those of its order: its time and its id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refund:
-    """A refund of an order; `amount` is the money given back."""
-
-    refund_id: str
-    time: datetime
-    currency: str
-    amount: str
-    lines: tuple[RefundLine, ...] = ()
-
-    @classmethod
-    def of(cls, data: PurchaseRefunded, time: datetime) -> Self:
-        """A refund event, at its time."""
-        return cls(data.refund_id, time, data.currency, data.amount, data.lines)
-
-    @property
-    def place(self) -> Place:
-        """Where it counts among the refunds of its order."""
-        return self.time, self.refund_id
-
-
-@dataclass(frozen=True, slots=True)
-class KeptLine:
-    """A line of which something is kept: `numerator` of its money over the order's `scale`."""
-
-    line: Line
-    numerator: int
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What a refund asked for, and what it took of what those before it had left."""
-
-    refund_id: str
-    asked: Fraction
-    taken: Fraction
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What is kept of an order after a set of refunds: `numerator` of its money over `scale`.
-
-    `refunds` tells what each refund took, in their order; it is empty where only the rest was asked for.
-    `gone` tells an order of which nothing is kept, not even a free line.
-    """
-
-    numerator: int
-    scale: int
-    lines: tuple[KeptLine, ...]
-    refunds: tuple[Taken, ...]
-    gone: bool
-
-    @property
-    def total(self) -> Fraction:
-        """What is kept of the order's money."""
-        return Fraction(self.numerator, self.scale)
-
-    @property
-    def amounts(self) -> tuple[Fraction, ...]:
-        """What is kept of each line's money."""
-        return tuple(Fraction(line.numerator, self.scale) for line in self.lines)
-
-
-def misfit(purchase: Purchase, refund: Refund) -> tuple[Reason, str] | None:
-    """Why a refund cannot be of this order, or None when it can."""
-    if refund.currency != purchase.currency:
-        return Reason.CURRENCY_MISMATCH, f"currency: the order is in {purchase.currency}, not in {refund.currency}"
-    if refund.lines and purchase.lines:
-        known = {line.line_id for line in purchase.lines}
-        for line in refund.lines:
-            if line.line_id not in known:
-                return Reason.UNKNOWN_LINE, f"lines: the order has no line {line.line_id}"
-    return None
+"""The minimum number of refunds between two checkpoints; it is the number of the order's lines where that is higher."""
 
 
 def keep(purchase: Purchase, refunds: Iterable[Refund]) -> Kept:
-    """What is kept of `purchase` after all of `refunds` (each of which fits it), and what each of them took."""
+    """What is kept of a purchase after refunds that fit it, and what each of them took."""
     fold = Fold(purchase)
     taken = [fold.add(refund) for refund in sorted(refunds, key=place_of)]
     return fold.kept(taken)
 
 
-def place_of(refund: Refund) -> Place:
-    """Where a refund counts among those of its order."""
-    return refund.place
-
-
 Kind = Literal["lines", "share"]
-"""How a refund takes: each of its lines from its own line, or the same share of every line."""
+"""How a refund takes money: by line from the lines that it names, or by share from every line alike."""
 
 _NOTHING: Final = Decimal(0)
 
 
 class Fold:
-    """What is kept of an order, refund by refund; what is stored of it is small (see the module)."""
+    """What is kept of an order, refund by refund, from a state of small size (see the module)."""
 
     __slots__ = ("_after", "_asked", "_asked_of", "_base", "_came_back", "_gone_lines", "_indices", "_kind",
                  "_purchase", "_taken", "_whole", "count", "gone", "last", "since")  # fmt: skip
 
     def __init__(self, purchase: Purchase) -> None:
-        """Begin with an order of which no refund is known."""
+        """Begin with an order without refunds."""
         self._purchase: Final = purchase
         amounts = [units(line.amount) for line in purchase.lines]
         self._base = Remains(amounts, 0 if amounts else units(purchase.total))
@@ -160,36 +69,36 @@ class Fold:
         self._after: Place | None = None
         """The place of the last refund before the last run."""
         self._asked = 0
-        """What the last run asked for by share."""
+        """The money that the last run asks for by share."""
         self._asked_of: dict[int, int] = {}
         self._came_back: dict[int, Decimal] = {}
-        """Quantities of free lines in the last run."""
+        """The quantities of free lines that came back in the last run."""
         self._gone_lines: set[int] = set()
-        """The lines that are gone, also by the last run where that is by line."""
+        """The lines of which nothing is kept, including those that the last run took if it is by line."""
         self._taken = 0
-        """What the last run took by line, over the scale of its base."""
+        """The money that the last run took by line, over the scale of its base."""
         self.count = 0
-        """How many refunds it holds."""
+        """The number of refunds in the fold."""
         self.last: Place | None = None
-        """The place of the last of them."""
+        """The place of the last refund in the fold."""
         self.since = 0
-        """How many refunds were added since the last checkpoint."""
+        """The number of refunds added since the last checkpoint."""
         self.gone = False
         """Whether nothing is kept, not even a free line."""
 
     @property
     def total(self) -> Fraction:
-        """What is kept of the order's money."""
+        """The money kept of the order."""
         return Fraction(self._left, self._base.scale)
 
     @property
     def is_checkpoint(self) -> bool:
-        """Whether enough refunds came since the last checkpoint for another one."""
+        """Whether enough refunds were added since the last checkpoint for another one."""
         return self.since >= max(CHECKPOINT_EVERY, len(self._base.amounts))
 
     @property
     def is_final(self) -> bool:
-        """Whether no refund, whenever it counts, can change what is kept: it is gone, and nothing was rounded."""
+        """Whether no refund at any place can change what is kept: all is gone, and nothing was rounded."""
         return self.gone and not self._base.rounded
 
     def accepts(self, refund: Refund) -> bool:
@@ -200,7 +109,7 @@ class Fold:
         return (self._after is None or place > self._after) and self._kind_of(refund) == self._kind
 
     def accepts_in_any_order(self, refunds: Iterable[Refund]) -> bool:
-        """Whether refunds can be added in whatever order, without folding others again."""
+        """Whether refunds can be added in any order without folding others again."""
         return self.is_final or all(
             (self._after is None or refund.place > self._after) and self._kind_of(refund) == self._kind
             for refund in refunds
@@ -209,20 +118,20 @@ class Fold:
     def add(self, refund: Refund) -> Taken:
         """Add a refund that is accepted; returns what it took of what was kept until it arrived.
 
-        Of the latest that is what it took of what those before it had left; of a late one too, where it took all that
-        it asked for. Where that is less, `History` tells.
+        For a refund that counts last, and for a late one that took all it asked for, that is what it took of what the
+        refunds before it had left. For other late ones `History` has to compute that.
 
         Raises:
-            ValueError: it counts before the last run, and others have to be folded again.
+            ValueError: the refund counts before the last run: others have to be folded again.
         """
         before, scale = self.put(refund)
         asked = Fraction(units(refund.amount), UNITS)
         return Taken(refund.refund_id, asked, Fraction(before - self._left, scale))
 
     def put(self, refund: Refund) -> tuple[int, int]:
-        """Add a refund as `add` does; returns what was kept before it, and over which scale."""
+        """Add a refund as `add` does; returns the money kept before it, and the scale of that number."""
         if not self.accepts(refund):
-            raise ValueError(f"refund {refund.refund_id} counts before refunds that were folded")
+            raise ValueError(f"refund {refund.refund_id} counts before refunds that were folded; fold those again")
         if not self.is_final:
             self._begin_run(self._kind_of(refund))
         before, scale = self._left, self._base.scale
@@ -235,7 +144,7 @@ class Fold:
         return before, scale
 
     def kept(self, taken: Iterable[Taken] = ()) -> Kept:
-        """What is kept; `taken` are told with it."""
+        """What is kept; `taken` becomes its `refunds`."""
         if self.gone:
             return Kept(0, UNITS, (), tuple(taken), gone=True)
         if not self._purchase.lines:
@@ -249,7 +158,7 @@ class Fold:
         return Kept(base.whole, base.scale, tuple(lines), tuple(taken), gone=False)
 
     def copy(self) -> "Fold":
-        """Another fold of the same refunds."""
+        """A copy of the fold."""
         other = object.__new__(Fold)
         for name in Fold.__slots__:
             setattr(other, name, getattr(self, name))
@@ -258,7 +167,7 @@ class Fold:
         return other
 
     def to_json(self) -> dict[str, Any]:
-        """The state as it is stored, beside the purchase; empty where no refund is known."""
+        """The state as it is stored, without the purchase; empty where there is no refund."""
         if self.last is None:
             return {}
         stored: dict[str, Any] = {"count": self.count, "last": place_to_json(self.last), "since": self.since}
@@ -277,12 +186,12 @@ class Fold:
 
     @staticmethod
     def place_of(stored: Mapping[str, Any]) -> Place:
-        """The place of the last refund of a state that was stored."""
+        """The place of the last refund in a stored state."""
         return place_from_json(stored["last"])
 
     @classmethod
     def from_json(cls, purchase: Purchase, stored: Mapping[str, Any]) -> Self:
-        """The fold of the state that was stored of an order."""
+        """The fold of a stored state of a purchase."""
         fold = cls(purchase)
         if not stored:
             return fold
@@ -306,7 +215,7 @@ class Fold:
 
     @property
     def _left(self) -> int:
-        """What is kept of the money, over the scale of the base."""
+        """The money kept, over the scale of the base."""
         if self.gone:
             return 0
         if self._kind == "share":
@@ -353,12 +262,12 @@ class Fold:
     def _is_gone(self) -> bool:
         """Whether nothing is kept after the last run."""
         if self._kind == "share":
-            # All the money is taken, and the free lines with it.
+            # A refund by share that takes all the money takes the free lines too.
             return self._asked * (self._base.scale // UNITS) >= self._whole
         return len(self._gone_lines) == len(self._base.amounts)
 
     def _is_line_gone(self, index: int) -> bool:
-        """Whether a line that the last run named is gone: its money is, or the quantity of a free line."""
+        """Whether nothing is kept of a line of the last run: of its money, or of a free line's quantity."""
         if index in self._came_back:
             back = self._base.returned.get(index, _NOTHING) + self._came_back[index]
             return back >= Decimal(self._purchase.lines[index].quantity)
@@ -366,7 +275,7 @@ class Fold:
         return self._asked_of[index] * (base.scale // UNITS) >= base.amounts[index]
 
     def _finish(self) -> None:
-        """Nothing is kept, whatever comes: what led to it is not needed any more."""
+        """Reduce the state to that nothing is kept, which no later refund can change."""
         self._base = Remains([0] * len(self._purchase.lines), 0)
         self._whole = self._asked = self._taken = 0
         self._asked_of, self._came_back, self._gone_lines, self._after = {}, {}, set(), None
@@ -379,13 +288,3 @@ class Fold:
         if self._kind == "share":
             return self._base.shared(self._left)
         return self._base.lowered(self._asked_of, self._came_back, self._gone_lines)
-
-
-def place_to_json(place: Place) -> tuple[str, str]:
-    """A place as JSON has it."""
-    return place[0].isoformat(), place[1]
-
-
-def place_from_json(stored: Sequence[str]) -> Place:
-    """The place that was stored as JSON."""
-    return datetime.fromisoformat(stored[0]), stored[1]

@@ -1,4 +1,4 @@
-"""What can become of an event besides its effect: a rule refuses it, or it waits for what it is about."""
+"""The outcomes of an event that has no effect yet: a rule refuses it, or it waits for its subject."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from shared.contracts.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An event that a rule refused: it goes to the dead letters as it came."""
+    """An event that a rule refuses; its record becomes a dead letter unchanged."""
 
     event: Event
     reason: Reason
@@ -17,7 +17,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An event that waits; `about` and `natural_id` are `kind/id` (`order/4711`, `refund/9`)."""
+    """An event that waits; `about` (`order/4711`) is what it waits for, `natural_id` (`refund/9`) names the event."""
 
     about: str
     natural_id: str

@@ -1,6 +1,6 @@
-"""The owners of a record: which customers it is about, and when it happened, as far as any bytes tell.
+"""The customers and the time of any record, also of one that is not a valid event.
 
-A record that is no event of the contract can still hold personal data, so its customers have to be known.
+An invalid record can hold personal data too, so an erasure has to find it.
 """
 
 import json
@@ -14,35 +14,35 @@ from shared.contracts.envelope import MOST_AHEAD, STRUCTURED, Record, check_id
 from shared.contracts.values import parse_instant
 
 _CUSTOMERS: Final = ("customer_id", "friend_id")
-"""The fields of an event's data that name a customer."""
+"""The fields of an event's data that hold a customer id."""
 _NAMED: Final = re.compile(rb'"(?:customer_id|friend_id)"\s*:\s*("(?:[^"\\]|\\.)*")')
 _MOST_NAMED: Final = 100
-"""How many customers are looked for in bytes that are not JSON."""
+"""The maximum number of customer ids that are searched for in bytes that are not JSON."""
 
 
 class Ownership(NamedTuple):
-    """The customers that a record is about, and the time of its event; None where no credible time can be read."""
+    """The customers that a record is about, and the time of its event; None where it has no credible time."""
 
     customer_ids: tuple[str, ...]
     occurred_at: datetime | None
 
 
 def of_record(record: Record) -> Ownership:
-    """The customers that the key, the `subject` and the data name, whether or not they agree.
+    """The customers in the key, the `subject` and the data, whether or not they agree.
 
-    In a value that is not JSON, fields that look like a customer's id are searched for. A time of more than
-    24 hours after the record is not credible.
+    A value that is not JSON is searched for fields that look like customer ids. A time more than 24 hours after the
+    record's own is not credible.
     """
     attributes, data = _read(record)
-    found: list[str] = []
-    for one in (_text(record.key), attributes.get("subject"), *_named(record, data)):
-        if isinstance(one, str) and one not in found and check_id(one):
-            found.append(one)
-    return Ownership(tuple(found), _time(record, attributes.get("time")))
+    customer_ids: list[str] = []
+    for named in (_text(record.key), attributes.get("subject"), *_named(record, data)):
+        if isinstance(named, str) and named not in customer_ids and check_id(named):
+            customer_ids.append(named)
+    return Ownership(tuple(customer_ids), _time(record, attributes.get("time")))
 
 
 def _read(record: Record) -> tuple[Mapping[str, Any], object]:
-    """The attributes and the data of a record, in whichever mode it is; no data where the value is not JSON."""
+    """The attributes and the data of a record in either mode; no data where the value is not JSON."""
     headers = dict(record.headers)
     value: object = None
     with suppress(ValueError, RecursionError):
@@ -59,12 +59,12 @@ def _read(record: Record) -> tuple[Mapping[str, Any], object]:
 
 def _named(record: Record, data: object) -> Iterator[object]:
     if isinstance(data, dict):
-        named = cast("dict[str, object]", data)
-        yield from (named.get(name) for name in _CUSTOMERS)
+        fields = cast("dict[str, object]", data)
+        yield from (fields.get(name) for name in _CUSTOMERS)
     elif record.value:
-        for found, _ in zip(_NAMED.finditer(record.value), range(_MOST_NAMED), strict=False):
+        for match, _ in zip(_NAMED.finditer(record.value), range(_MOST_NAMED), strict=False):
             try:
-                yield json.loads(found[1].decode())
+                yield json.loads(match[1].decode())
             except ValueError:
                 continue
 

@@ -1,4 +1,4 @@
-"""Why a record is refused: the closed list of the event contract."""
+"""The reasons for which records are refused: the closed list of the event contract."""
 
 from enum import StrEnum
 from typing import Self

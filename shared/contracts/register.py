@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from shared.contracts.envelope import Event
-from shared.contracts.kept import Refund
 from shared.contracts.orders import (
     Content,
     Order,
@@ -18,6 +17,7 @@ from shared.contracts.orders import (
     key_of,
 )
 from shared.contracts.outcomes import Refusal, Waiting
+from shared.contracts.refunds import Refund
 from shared.contracts.shop import PurchaseRefunded
 
 

@@ -1,4 +1,4 @@
-"""What is left of an order's lines between two runs of its refunds (see kept.py)."""
+"""The rest of an order's lines between two runs of its refunds (see kept.py)."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 from shared.contracts.values import UNITS
 
 LONGEST_SCALE: Final = 1024
-"""The most bits of a scale; beyond it amounts are rounded down to parts of a shorter one."""
+"""The maximum number of bits of a scale; beyond it, amounts are rounded down to a shorter scale."""
 
 ROUNDED_SCALE: Final = UNITS << 512
 
@@ -18,12 +18,12 @@ _NOTHING: Final = Decimal(0)
 
 @dataclass(slots=True)
 class Remains:
-    """Lines in the order of the purchase: what is kept of each is its amount over `scale`, a multiple of `UNITS`.
+    """The money kept of each line, in the order of the purchase: an amount over `scale`, a multiple of `UNITS`.
 
-    It is never changed; to freeze it would double its cost.
+    `rest` is the money kept of an order without lines. `gone` are the indices of lines of which nothing is kept,
+    `returned` the quantities of free lines that came back, by index. `rounded` means that an amount was rounded.
 
-    `rest` is the money of an order without lines. `gone` are the indices of lines that are gone; `returned` is what
-    came back of free lines, by index. `rounded` tells whether any amount was rounded.
+    Values are never changed; the class is not frozen because that would double its cost.
     """
 
     amounts: list[int]
@@ -35,11 +35,11 @@ class Remains:
 
     @property
     def whole(self) -> int:
-        """All the money, over the scale."""
+        """The money of all lines, over the scale."""
         return sum(self.amounts, self.rest)
 
     def lowered(self, asked: Mapping[int, int], came_back: Mapping[int, Decimal], gone: Collection[int]) -> "Remains":
-        """What is left when lines were lowered by money in `UNITS`, and so much of free lines came back."""
+        """The rest after lines were lowered by money (in ten-thousandths), and quantities of free lines came back."""
         amounts = list(self.amounts)
         part = self.scale // UNITS
         for index, money in asked.items():
@@ -50,7 +50,7 @@ class Remains:
         return Remains(amounts, 0, self.scale, frozenset(gone), returned, self.rounded)
 
     def shared(self, left: int) -> "Remains":
-        """What is left when all lines were lowered by the same fraction, to `left` over the scale together."""
+        """The rest after all lines were lowered by the same fraction, so that their sum is `left` over the scale."""
         if not self.amounts:
             return Remains([], left)
         if left == 0:
@@ -59,7 +59,7 @@ class Remains:
         whole = self.whole
         common = gcd(whole, left)
         kept, part = left // common, whole // common
-        # What is kept of each is its amount times kept / part: exact once everything is over part times the scale.
+        # Each line keeps its amount times kept / part, which is exact over a scale that is `part` times as long.
         amounts = [amount * kept for amount in self.amounts]
         scale = self.scale * part
         common = gcd(scale // UNITS, *amounts)
@@ -71,7 +71,7 @@ class Remains:
         return Remains(amounts, 0, ROUNDED_SCALE, self.gone, self.returned, rounded=True)
 
     def to_json(self) -> dict[str, Any]:
-        """As it is stored; numbers of any size are hexadecimal."""
+        """The rest as it is stored; the numbers, which can be long, are hexadecimal."""
         stored: dict[str, Any] = {"scale": f"{self.scale:x}"}
         if self.amounts:
             stored["amounts"] = [f"{amount:x}" for amount in self.amounts]
@@ -87,7 +87,7 @@ class Remains:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """The lines again."""
+        """The stored rest."""
         return cls(
             [int(amount, 16) for amount in stored.get("amounts", ())],
             int(stored.get("rest", "0"), 16),

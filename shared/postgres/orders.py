@@ -9,8 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
-from shared.contracts.kept import Purchase, Refund
 from shared.contracts.orders import Content, Order, OrderKey, RefundKey
+from shared.contracts.refunds import Purchase, Refund
 from shared.contracts.shop import Line, RefundLine
 from shared.postgres.ids import joined
 from shared.postgres.pool import Connection

@@ -5,7 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from shared.contracts.kept import Purchase, Refund
+from shared.contracts.refunds import Purchase, Refund
 
 
 class Left(NamedTuple):

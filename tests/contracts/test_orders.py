@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.contracts.envelope import Event, Record
-from shared.contracts.kept import Purchase, Refund
 from shared.contracts.lines import PackedLines, line_amounts, pack_lines
 from shared.contracts.orders import (
     Content,
@@ -28,6 +27,7 @@ from shared.contracts.orders import (
 )
 from shared.contracts.outcomes import Refusal
 from shared.contracts.reasons import Reason
+from shared.contracts.refunds import Purchase, Refund
 from shared.contracts.register import Register
 from shared.contracts.shop import Line, PurchaseCompleted, PurchaseRefunded, RefundLine
 from tests.contracts.slow_kept import slowly

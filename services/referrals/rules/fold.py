@@ -10,10 +10,10 @@ from services.referrals.rules.code import parse
 from services.referrals.rules.program import Program, program_at
 from services.referrals.rules.referral import Referral, SignUp, State
 from shared.contracts.envelope import Event
-from shared.contracts.kept import Refund
 from shared.contracts.orders import Content, Order, OrderKey, RefundKey, UnreadRefundsError, key_of
 from shared.contracts.outcomes import Refusal, Waiting
 from shared.contracts.reasons import Reason
+from shared.contracts.refunds import Refund
 from shared.contracts.register import Register
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded, ReferralSignedUp
 

@@ -15,8 +15,9 @@ from uuid import UUID
 
 from services.referrals.rules.program import Program
 from shared.contracts.envelope import Event
-from shared.contracts.kept import Fold, Refund
+from shared.contracts.kept import Fold
 from shared.contracts.orders import Order
+from shared.contracts.refunds import Refund
 
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "/wafa/referrals")
 

@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from shared.contracts.envelope import Event
-from shared.contracts.kept import Refund
 from shared.contracts.lines import line_amounts
 from shared.contracts.orders import Order, OrderKey, content_of_purchase, content_of_refund
+from shared.contracts.refunds import Refund
 from shared.contracts.shop import PurchaseCompleted, RefundLine
 from shared.postgres import orders
 from shared.postgres.ids import joined

@@ -8,9 +8,9 @@ from services.tiers.rules.refunding import Refunding
 from services.tiers.rules.spend import SpendChange, bought
 from services.tiers.rules.unread import QueriedRefunds, RefundQuery, UnreadRefundsError
 from shared.contracts.envelope import Event
-from shared.contracts.kept import Refund
 from shared.contracts.orders import Content, Order, OrderKey, RefundKey, key_of
 from shared.contracts.outcomes import Refusal, Waiting
+from shared.contracts.refunds import Refund
 from shared.contracts.register import Register
 from shared.contracts.shop import PurchaseCompleted
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Final, TypeVar
 
-from shared.contracts.kept import UNITS
+from shared.contracts.values import UNITS
 
 Amount = int | Fraction
 """An exact amount in ten-thousandths: an integer where possible, else a fraction."""

@@ -20,8 +20,10 @@ from typing import Any, Final, Literal
 
 from services.tiers.rules.spend import SpendChange, day_of
 from services.tiers.rules.unread import Pool, QueriedRefunds, RefundQuery, UnreadRefundsError
-from shared.contracts.kept import UNITS, Fold, Place, Refund, place_from_json, place_of, place_to_json, units
+from shared.contracts.kept import Fold
 from shared.contracts.orders import Order
+from shared.contracts.refunds import Place, Refund, place_from_json, place_of, place_to_json
+from shared.contracts.values import UNITS, units
 
 Kind = Literal["lines", "share"]
 

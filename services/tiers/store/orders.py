@@ -12,9 +12,9 @@ from services.tiers.rules.customer import Leaving
 from services.tiers.rules.refunding import Refunding
 from services.tiers.rules.unread import QueriedRefunds, RefundQuery
 from services.tiers.store.fractions import from_columns, to_columns
-from shared.contracts.kept import Refund
 from shared.contracts.lines import line_amounts
 from shared.contracts.orders import Order, OrderKey, content_of_refund
+from shared.contracts.refunds import Refund
 from shared.postgres.ids import joined
 from shared.postgres.orders import (
     RefundRow,
