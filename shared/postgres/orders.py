@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from shared.contracts.orders import Content, Order, OrderKey, RefundKey
 from shared.contracts.refunds import Purchase, Refund
 from shared.contracts.shop import Line, RefundLine
+from shared.postgres.checks import Query
 from shared.postgres.ids import joined
 from shared.postgres.pool import Connection
 
@@ -124,3 +125,18 @@ async def add_refunds(connection: Connection, rows: Sequence[RefundRow]) -> None
     """Record new refunds."""
     if rows:
         await connection.execute(ADD_REFUNDS_SQL, *zip(*rows, strict=True))
+
+
+REFUNDS_SQL = """
+SELECT refund.customer_id || '/' || refund.order_id || '/' || refund_id AS id
+FROM refund LEFT JOIN purchase USING (customer_id, order_id)
+WHERE purchase.order_id IS NULL
+UNION ALL
+SELECT waiting.customer_id || '/' || purchase.order_id || '/' || waiting.natural_id
+FROM waiting JOIN purchase
+  ON purchase.customer_id = waiting.customer_id AND waiting.about = 'order/' || purchase.order_id
+LIMIT $1
+"""
+
+REFUNDS: Final = Query("refunds have their order, and none waits for a recorded one", REFUNDS_SQL)
+"""A check for `verify`."""

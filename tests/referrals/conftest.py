@@ -58,5 +58,5 @@ async def published(pool: Pool) -> list[dict[str, Any]]:
 
 
 async def verbs(pool: Pool) -> list[str]:
-    """What the events in the outbox tell, in their order."""
-    return [one["type"].removeprefix("loyalty.referral.").removesuffix(".v1") for one in await published(pool)]
+    """The verbs of the events in the outbox, in their order."""
+    return [event["type"].removeprefix("loyalty.referral.").removesuffix(".v1") for event in await published(pool)]

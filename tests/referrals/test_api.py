@@ -87,7 +87,7 @@ async def test_the_list_tells_states_and_rewards_and_nothing_of_friends(client: 
     assert "friend" not in answer.text.replace("friend_points", "")
     assert "o1" not in answer.text
     seen: list[dict[str, Any]] = answer.json()["data"]
-    assert [(one["state"], one["reason"], one["advocate_points"], one["friend_points"]) for one in seen] == [
+    assert [(view["state"], view["reason"], view["advocate_points"], view["friend_points"]) for view in seen] == [
         ("voided", "refunded", 0, 0),
         ("approved", None, 500, 200),
         ("rejected", "self_referral", 0, 0),

@@ -1,4 +1,4 @@
-"""What an event costs does not depend on what its customer has: statements and rows, counted."""
+"""The cost of an event, in rows and statements, does not depend on its customer's history."""
 
 from collections.abc import Sequence
 
@@ -41,7 +41,7 @@ async def test_a_refund_of_the_qualifying_order_reads_no_others(pool: Pool, appl
         assert rows < 12
     assert await verbs(pool) == ["signed_up", "qualified", "approved"]
     assert await offenders(pool) == []
-    # The one that lowers it below 20.00 voids, whenever it counts.
+    # The refund that leaves less than 20.00 voids the referral, whenever it counts.
     await apply([refunded("fay", "o", "last", 3, "0.98")])
     assert await verbs(pool) == ["signed_up", "qualified", "approved", "voided"]
     assert await offenders(pool) == []

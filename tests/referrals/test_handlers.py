@@ -1,4 +1,4 @@
-"""Batches on a real database: what is recorded, announced, refused, and left waiting."""
+"""Batches of events on a real database: what they record, announce, refuse and leave waiting."""
 
 import asyncio
 import random
@@ -27,10 +27,10 @@ async def test_a_sign_up_and_an_order_are_announced_to_the_advocate(pool: Pool, 
     assert first["data"] == {"customer_id": "ada", "referral_id": referral_id, "friend_id": "fay"}
     assert second["data"] == {**first["data"], "order_id": "o1"}
     assert third["data"] == {**second["data"], "advocate_points": 500, "friend_points": 200}
-    assert [one["type"].split(".")[2] for one in (first, second, third)] == ["signed_up", "qualified", "approved"]
-    assert {one["source"] for one in (first, second, third)} == {"/wafa/referrals"}
-    assert [one["causationid"] for one in (first, second, third)] == [sign_up.id, order.id, order.id]
-    assert [one["time"] for one in (first, second, third)] == [
+    assert [event["type"].split(".")[2] for event in (first, second, third)] == ["signed_up", "qualified", "approved"]
+    assert {event["source"] for event in (first, second, third)} == {"/wafa/referrals"}
+    assert [event["causationid"] for event in (first, second, third)] == [sign_up.id, order.id, order.id]
+    assert [event["time"] for event in (first, second, third)] == [
         "2026-03-01T12:00:00Z",
         "2026-03-01T17:00:00Z",
         "2026-03-01T17:00:00Z",
@@ -99,7 +99,7 @@ async def test_an_order_again_has_no_effect_and_from_another_source_is_refused(p
     first = bought("fay", "o1", 5)
     elsewhere = bought("fay", "o1", 6, source="/market")
     refusals = await apply([first, bought("fay", "o1", 5), elsewhere], [bought("fay", "o1", 5, "99.00"), elsewhere])
-    assert [(one.event, one.reason) for one in refusals] == [(elsewhere, Reason.ORDER_CONFLICT)] * 2
+    assert [(refusal.event, refusal.reason) for refusal in refusals] == [(elsewhere, Reason.ORDER_CONFLICT)] * 2
     assert await pool.fetch("SELECT total::text, source FROM purchase") == [("25.00", "/shop")]
     # The same number of another customer is another order.
     assert await apply([bought("gil", "o1", 5, source="/market")]) == []
@@ -138,11 +138,13 @@ async def test_refunds_wait_for_their_order_and_misfits_are_refused_then(pool: P
     assert await apply([fits, *misfits], [fits]) == []
     assert await pool.fetchval("SELECT count(*) FROM waiting") == 4
     refusals = await apply([bought("fay", "o1", 5, lines=[("1", "25.00")])])
-    assert {(one.event.id, one.reason) for one in refusals} == {
+    assert {(refusal.event.id, refusal.reason) for refusal in refusals} == {
         (misfits[0].id, Reason.CURRENCY_MISMATCH),
         (misfits[1].id, Reason.UNKNOWN_LINE),
     }
-    assert all(one.event.record.value == misfit.record.value for one, misfit in zip(refusals, misfits, strict=True))
+    assert all(
+        refusal.event.record.value == misfit.record.value for refusal, misfit in zip(refusals, misfits, strict=True)
+    )
     assert await pool.fetch("SELECT refund_id, amount::text FROM refund") == [("r1", "1.00")]
     assert await pool.fetchval("SELECT count(*) FROM waiting") == 0
 
@@ -155,7 +157,7 @@ async def test_the_same_sign_up_after_the_inbox_forgot_it_changes_nothing(pool: 
 
 
 async def test_an_order_after_the_sign_up_in_one_batch_counts_as_later(pool: Pool, apply: Apply):
-    # Known at the sign-up: only the order of hour 9, though the batch holds an earlier one.
+    # At the sign-up only the order of hour 9 is recorded, although the batch has an earlier one.
     await apply([bought("fay", "o9", 9), signed_up("fay", ADA), bought("fay", "o1", 1)])
     assert (await published(pool))[-1]["data"]["order_id"] == "o9"
 
@@ -211,13 +213,17 @@ def _log(chance: random.Random) -> list[Event]:
     return events
 
 
-async def _books(pool: Pool, events: Sequence[Event], size: int) -> dict[str, Any]:
+async def _books(pool: Pool, log: Sequence[Event], size: int) -> dict[str, Any]:
     refused: Counter[tuple[str, str]] = Counter()
-    for start in range(0, len(events), size):
-        refused.update((one.event.id, one.reason) for one in await apply_to(pool, events[start : start + size]))
-    told = [{name: one[name] for name in ("type", "time", "data", "causationid")} for one in await published(pool)]
+    for start in range(0, len(log), size):
+        refused.update(
+            (refusal.event.id, refusal.reason) for refusal in await apply_to(pool, log[start : start + size])
+        )
+    events = [
+        {name: event[name] for name in ("type", "time", "data", "causationid")} for event in await published(pool)
+    ]
     # One batch lets misfits out in another order than many; each referral's own story is in order.
-    story = sorted(told, key=lambda one: one["data"]["referral_id"])
+    story = sorted(events, key=lambda event: event["data"]["referral_id"])
     stored = await pool.fetch("SELECT referral_id, state, reason, order_id, closed_at FROM referral ORDER BY 1")
     refunds = await pool.fetch("SELECT * FROM refund ORDER BY customer_id, order_id, refund_id")
     waits = await pool.fetchval("SELECT count(*) FROM waiting")

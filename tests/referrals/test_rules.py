@@ -1,4 +1,4 @@
-"""What becomes of a referral, by tables and by properties."""
+"""The steps of a referral, by tables and by properties."""
 
 import itertools
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ PROGRAM = Program(
     effective_at=at(-1_000_000),
     document=ProgramDocument(currency="USD", minimum="20.00", within_hours=720, advocate_points=500, friend_points=200),
 )
-KNOWN = Stored(programs=(PROGRAM,), advocates={CODE: "ada", MINE: "fay"})
+STORED = Stored(programs=(PROGRAM,), advocates={CODE: "ada", MINE: "fay"})
 
 
 def run(*events: Event) -> Outcome:
-    return fold(events, KNOWN)
+    return fold(events, STORED)
 
 
 def states(outcome: Outcome) -> list[str]:
@@ -136,7 +136,7 @@ def test_a_rejected_second_sign_up_leaves_the_first_to_qualify():
 @pytest.mark.parametrize("code", ["XXXXXXXX", "cdfghjk", "", "CDFGHJKMM", "CDFGHJK0", "ſ2345678"])
 def test_an_unknown_code_is_refused(code: str):
     outcome = run(signed_up("fay", code or "-"))
-    assert [one.reason for one in outcome.refused] == [Reason.UNKNOWN_CODE]
+    assert [refusal.reason for refusal in outcome.refused] == [Reason.UNKNOWN_CODE]
     assert not outcome.steps
 
 
@@ -150,7 +150,7 @@ def test_the_same_sign_up_again_has_no_effect():
     first = run(signed_up("fay", CODE, id_="s1")).steps[0].referral
     again = fold(
         [signed_up("fay", CODE, id_="s1")],
-        Stored(programs=(PROGRAM,), advocates=KNOWN.advocates, recorded=frozenset({first.referral_id})),
+        Stored(programs=(PROGRAM,), advocates=STORED.advocates, recorded=frozenset({first.referral_id})),
     )
     assert not again.steps
     assert again.repeats == 1
@@ -201,24 +201,24 @@ def test_a_refund_that_does_not_fit_is_refused_and_one_that_repeats_is_counted()
         refunded("fay", "o1", "r1", 2, "1.00"),
         refunded("fay", "o1", "r1", 2, "1.00"),
         refunded("fay", "o1", "r1", 2, "2.00"),
-        # Of a refund that is known nothing is judged any more.
+        # A repeat of a recorded refund is not checked against the order.
         refunded("fay", "o1", "r1", 2, "1.00", currency="EUR"),
         refunded("fay", "o1", "r1", 2, "1.00", lines=[("9", "1.00")]),
         refunded("fay", "o2", "r1", 2, "2.00"),
     )
-    assert [one.reason for one in outcome.refused] == [Reason.CURRENCY_MISMATCH, Reason.UNKNOWN_LINE]
+    assert [refusal.reason for refusal in outcome.refused] == [Reason.CURRENCY_MISMATCH, Reason.UNKNOWN_LINE]
     assert [(key, refund.amount) for key, refund in outcome.refunds] == [(("fay", "o1"), "1.00")]
     assert (outcome.repeats, outcome.differing_repeats) == (1, 3)
-    assert [one.event.data for one in outcome.waiting] == [refunded("fay", "o2", "r1", 2, "2.00").data]
+    assert [waiting.event.data for waiting in outcome.waiting] == [refunded("fay", "o2", "r1", 2, "2.00").data]
 
 
 def test_the_program_in_force_at_the_sign_up_rules_the_referral_to_its_end():
     richer = Program(
         version=2, effective_at=START, document=PROGRAM.document.model_copy(update={"advocate_points": 900})
     )
-    known = Stored(programs=(PROGRAM, richer), advocates=KNOWN.advocates)
-    early = fold([signed_up("fay", CODE, -1), bought("fay", "o1", 5)], known)
-    late = fold([signed_up("fay", CODE, 0), bought("fay", "o1", 5)], known)
+    stored = Stored(programs=(PROGRAM, richer), advocates=STORED.advocates)
+    early = fold([signed_up("fay", CODE, -1), bought("fay", "o1", 5)], stored)
+    late = fold([signed_up("fay", CODE, 0), bought("fay", "o1", 5)], stored)
     assert (last(early).program_version, last(early).advocate_points) == (1, 500)
     assert (last(late).program_version, last(late).advocate_points) == (2, 900)
     assert program_at((richer, PROGRAM), at(-1)) is PROGRAM
@@ -247,7 +247,7 @@ def _story(draw: st.DrawFn, *, qualifying: bool) -> list[Event]:
 @settings(deadline=None, max_examples=150)
 @given(_story(qualifying=True))
 def test_the_order_of_arrival_does_not_matter(events: list[Event]):
-    arrived, by_time = last(run(*events)), last(run(*sorted(events, key=lambda one: one.time)))
+    arrived, by_time = last(run(*events)), last(run(*sorted(events, key=lambda event: event.time)))
     for name in ("state", "reason", "order_id", "qualified_at"):
         assert getattr(arrived, name) == getattr(by_time, name), name
 
@@ -273,12 +273,10 @@ def test_orders_reduced_to_their_amounts_keep_the_same(money: list[Decimal], ref
     for number, (by_line, amount, line) in enumerate(refunds):
         # The same line twice adds up.
         half = str(amount / 2)
-        one = [(str(line), half), (str(line), half)] if by_line and line < len(lines) else []
-        event = refunded("fay", "o1", f"r{number}", number, str(amount), lines=one)
+        halves = [(str(line), half), (str(line), half)] if by_line and line < len(lines) else []
+        event = refunded("fay", "o1", f"r{number}", number, str(amount), lines=halves)
         whole.append(Refund.of(event.data, event.time))
-    reduced = [
-        Refund(one.refund_id, one.time, one.currency, one.amount, refund_lines_of(amounts(one.lines))) for one in whole
-    ]
+    reduced = [replace(refund, lines=refund_lines_of(amounts(refund.lines))) for refund in whole]
     small: Purchase = purchase_of("USD", purchase.total, dict(line_amounts(purchase.lines)))
     full, less = keep(purchase, whole), keep(small, reduced)
     assert (full.total, full.refunds) == (less.total, less.refunds)
@@ -299,17 +297,17 @@ def _returns(draw: st.DrawFn) -> list[Event]:
 @given(returns=_returns(), size=st.integers(1, 3), remembered=st.booleans())
 @settings(max_examples=200, deadline=None)
 def test_an_approval_is_void_when_the_fold_of_all_refunds_says_so(returns: list[Event], size: int, *, remembered: bool):
-    """Also where only the referral is known, and refunds are read where they are asked for."""
+    """Also where only the referral is stored, and refunds are read once they are needed."""
     order_event = bought("fay", "o", 0, "30.00", lines=(("a", "20.00"), ("b", "10.00")))
     referral = last(run(signed_up("fay", CODE), order_event))
     referral = replace(referral, kept=referral.kept if remembered else None)
     key, order = ("fay", "o"), Order.of(order_event)
     for start in range(0, len(returns), size):
-        known = Stored(programs=(PROGRAM,), standing={"fay": referral}, orders={key: replace(order, refunds=None)})
-        outcome = fold(returns[start : start + size], known)
+        stored = Stored(programs=(PROGRAM,), standing={"fay": referral}, orders={key: replace(order, refunds=None)})
+        outcome = fold(returns[start : start + size], stored)
         if outcome.unread:
             assert outcome.unread == {key}
-            outcome = fold(returns[start : start + size], replace(known, orders={key: order}))
+            outcome = fold(returns[start : start + size], replace(stored, orders={key: order}))
         assert not outcome.unread
         referral = outcome.referrals.get(referral.referral_id, referral)
         for _, refund in outcome.refunds:
@@ -325,7 +323,11 @@ def test_an_approval_is_void_when_the_fold_of_all_refunds_says_so(returns: list[
 
 
 def _is_settled_at(referral: Referral, order: Order) -> bool:
-    """Whether the void is of the instant at which too little was kept, of the refunds known at the time."""
-    kept = keep(order.purchase, [one for one in order.refunds or () if order.effective_at(one) <= referral.since])
-    before = keep(order.purchase, [one for one in order.refunds or () if order.effective_at(one) < referral.since])
+    """Whether the referral was voided at the instant from which too little is kept."""
+    kept = keep(
+        order.purchase, [refund for refund in order.refunds or () if order.effective_at(refund) <= referral.since]
+    )
+    before = keep(
+        order.purchase, [refund for refund in order.refunds or () if order.effective_at(refund) < referral.since]
+    )
     return kept.total < PROGRAM.minimum <= before.total

@@ -1,4 +1,4 @@
-"""`verify` finds each way in which what is stored can be wrong, and nothing wrong with what any events leave."""
+"""`verify` finds every kind of broken state, and no fault in what events leave."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ LIFE = (
     refunded("new", "o9", "r9", 3),
 )
 
-# What breaks it, and which checks name whom.
+# Statements that break the database, and the offenders that each check finds then.
 BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
     """ALTER TABLE referral_code DROP CONSTRAINT referral_code_code_key;
        INSERT INTO referral_code VALUES ('cy', 'CDFGHJKM', now())""": {CODES: ["CDFGHJKM"]},
@@ -116,26 +116,26 @@ BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
 }
 
 
-async def found(pool: Pool) -> dict[str, list[str]]:
+async def offenders(pool: Pool) -> dict[str, list[str]]:
     """The offenders by check, where there are any; referrals by their friends."""
     async with pool.acquire() as connection:
         friends = {str(row[0]): row[1] for row in await connection.fetch("SELECT referral_id, friend_id FROM referral")}
     return {
-        check.name: sorted(friends.get(one, one) for one in check.offenders)
+        check.name: sorted(friends.get(offender, offender) for offender in check.offenders)
         async for check in verify(pool, 1000)
         if check.offenders
     }
 
 
-async def test_what_is_broken_is_found(pool: Pool, apply: Apply):
+async def test_every_kind_of_broken_state_is_found(pool: Pool, apply: Apply):
     await apply(*([event] for event in LIFE))
-    assert await found(pool) == {}
+    assert await offenders(pool) == {}
     named: dict[str, Mapping[str, Sequence[str]]] = {}
     for statements in BROKEN:
-        async with broken(pool, statements) as one:
-            named[statements] = await found(one)
+        async with broken(pool, statements) as broken_pool:
+            named[statements] = await offenders(broken_pool)
     assert named == BROKEN
-    assert await found(pool) == {}
+    assert await offenders(pool) == {}
 
 
 def test_every_check_can_fail():
@@ -164,11 +164,11 @@ def history(chance: random.Random, friend: str) -> list[Event]:
     return chance.sample(events, len(events))
 
 
-async def test_what_any_events_leave_is_sound(pool: Pool, apply: Apply):
+async def test_the_state_that_random_events_leave_is_sound(pool: Pool, apply: Apply):
     chance = random.Random(7)
     events = [event for number in range(400) for event in history(chance, f"c{number}")]
     await apply(*(events[start : start + 50] for start in range(0, len(events), 50)))
     await apply([signed_up("ada", ADA)])
     reached = await pool.fetch("SELECT DISTINCT state, reason, approved_at IS NULL FROM referral")
     assert len(reached) == 7
-    assert await found(pool) == {}
+    assert await offenders(pool) == {}

@@ -13,4 +13,6 @@ def test_the_worker_reads_purchases_refunds_sign_ups_and_erasures():
         "shop.referral.signed_up.v1",
         "shop.customer.erased.v1",
     }
-    assert all(TYPES[name].topic == one.topic for one in made.subscriptions for name in one.types)
+    assert all(
+        TYPES[name].topic == subscription.topic for subscription in made.subscriptions for name in subscription.types
+    )

@@ -24,7 +24,7 @@ def _code(number: int) -> str:
 
 
 async def _deliver(pool: Pool, batches: Sequence[Sequence[Event]]) -> int:
-    """Handle batches one after the other, as a worker does; returns how often one deadlocked."""
+    """Handle batches one after the other, as a worker does; returns the number of deadlocks."""
     deadlocks = 0
     for batch in batches:
         while True:
@@ -43,7 +43,7 @@ def _batches(events: Sequence[Event], size: int) -> list[Sequence[Event]]:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_sign_ups_orders_and_refunds_on_different_workers(pool: Pool, seed: int):
-    # Everybody brings the next one, so that each customer is an advocate here and a friend there.
+    # Each customer refers the next, so that all are both advocates and friends.
     async with pool.acquire() as connection:
         for number in range(FRIENDS):
             await codes.add_code(connection, f"c{number}", _code(number), START)
@@ -59,18 +59,18 @@ async def test_sign_ups_orders_and_refunds_on_different_workers(pool: Pool, seed
         _deliver(pool, _batches(orders, 11)),
         _deliver(pool, _batches(refunds, 5)),
     )
-    told = Counter((one["data"]["friend_id"], one["type"].split(".")[2]) for one in await published(pool))
-    assert all(told[friend, "signed_up"] == told[friend, "qualified"] == 1 for friend, _ in friends)
-    assert all(told[friend, "voided"] == 1 for friend, _ in friends[::2])
-    assert all(told[friend, "approved"] == 1 for friend, _ in friends[1::2])
+    announced = Counter((event["data"]["friend_id"], event["type"].split(".")[2]) for event in await published(pool))
+    assert all(announced[friend, "signed_up"] == announced[friend, "qualified"] == 1 for friend, _ in friends)
+    assert all(announced[friend, "voided"] == 1 for friend, _ in friends[::2])
+    assert all(announced[friend, "approved"] == 1 for friend, _ in friends[1::2])
     assert deadlocks == [0, 0, 0]
 
 
 async def test_a_friend_who_signs_up_on_two_workers_is_referred_once(pool: Pool):
     events = [[signed_up("fay", "CDFGHJKM")], [signed_up("fay", "NPQRTVWX")], [bought("fay", "o1", 5)]]
     await asyncio.gather(*(_deliver(pool, [batch]) for batch in events))
-    told = Counter(one["type"].split(".")[2] for one in await published(pool))
-    assert told == {"signed_up": 1, "qualified": 1, "approved": 1, "rejected": 1}
+    announced = Counter(event["type"].split(".")[2] for event in await published(pool))
+    assert announced == {"signed_up": 1, "qualified": 1, "approved": 1, "rejected": 1}
     states = await pool.fetch("SELECT state, reason FROM referral ORDER BY state")
     assert states == [("approved", None), ("rejected", "referred_before")]
 
@@ -86,7 +86,7 @@ async def test_events_of_an_advocate_wait_for_each_other(pool: Pool):
             done, _ = await asyncio.wait({same, friend}, timeout=0.3)
             assert not done
         await asyncio.wait_for(asyncio.gather(same, friend), timeout=5)
-    told = [(one["data"]["friend_id"], one["type"].split(".")[2]) for one in await published(pool)]
+    announced = [(event["data"]["friend_id"], event["type"].split(".")[2]) for event in await published(pool)]
     # The friend's order was handled after the sign-up that it waited for.
-    assert told.index(("fay", "signed_up")) < told.index(("fay", "approved"))
-    assert ("gil", "signed_up") in told
+    assert announced.index(("fay", "signed_up")) < announced.index(("fay", "approved"))
+    assert ("gil", "signed_up") in announced

@@ -1,4 +1,4 @@
-"""Batches applied to a database, and what they left there."""
+"""Applies batches to a database, and reads their results."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -32,8 +32,8 @@ async def timeline(pool: asyncpg.Pool, customer_id: str = "ann") -> list[tuple[d
     return [(row["effective_at"], row["tier"]) for row in rows]
 
 
-def told(event: dict[str, Any]) -> tuple[str, str, str, list[tuple[datetime, str]]]:
-    """Verb, from, to and timeline of a published event."""
+def announced(event: dict[str, Any]) -> tuple[str, str, str, list[tuple[datetime, str]]]:
+    """The verb, the tiers from and to, and the timeline of a published event."""
     data = event["data"]
     assert data["effective_at"] == data["timeline"][0]["effective_at"]
     entries = [(datetime.fromisoformat(entry["effective_at"]), entry["tier"]) for entry in data["timeline"]]

@@ -1,4 +1,4 @@
-"""Histories of a customer as Hypothesis makes them: purchases and refunds that crowd around what can go wrong."""
+"""Histories of a customer for Hypothesis: purchases and refunds close to the edge cases."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,14 +82,14 @@ def _refunds(draw: st.DrawFn, refund_id: str, purchases: Sequence[Bought]) -> Re
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Happening]:
-    """What happened to a customer, in the order of arrival (any)."""
+    """The purchases and refunds of a customer, in a random order of arrival."""
     purchases = [draw(_purchases(f"o{number}")) for number in range(draw(st.integers(1, 7)))]
     refunds = [draw(_refunds(f"r{number}", purchases)) for number in range(draw(st.integers(0, 8)))]
     return draw(st.permutations([*purchases, *refunds]))
 
 
 cuts = st.lists(st.integers(1, 5), min_size=1, max_size=12)
-"""Sizes of batches; the last goes on."""
+"""Sizes of batches; the rest of the events is one more batch."""
 
 
 def cut(events: Sequence[Event], sizes: Sequence[int]) -> list[Sequence[Event]]:

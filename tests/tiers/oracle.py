@@ -1,4 +1,4 @@
-"""Tiers by the words of the program, computed the slow and obvious way."""
+"""Tiers by the wording of the program, computed in the slow and obvious way."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ RANKED = ((1, "silver", Fraction("500.00")), (2, "gold", Fraction("1500.00")))
 
 
 def spend_at(events: Sequence[Event], moment: datetime) -> Fraction:
-    """What one customer's events make of spend at an instant, in the window that ends with its day."""
+    """The spend of a customer's events at an instant, in the window that ends with its day."""
     end = moment.date()
     total = Fraction(0)
     for event in events:
@@ -33,7 +33,7 @@ def spend_at(events: Sequence[Event], moment: datetime) -> Fraction:
 
 
 def timeline_of(events: Sequence[Event]) -> list[tuple[datetime, str]]:
-    """The changes of one customer's tier: at each instant of a purchase the highest tier reached so far."""
+    """The changes of a customer's tier: at each instant of a purchase, the highest tier reached so far."""
     ranks = {"member": 0, "silver": 1, "gold": 2}
     timeline: list[tuple[datetime, str]] = []
     current = "member"

@@ -32,7 +32,7 @@ class TestWaitingRefunds:
         stray = refund("1", "s", "1.00", lines=[("z", "1.00")])
         assert await apply(tiers_pool, misfit) == []
         refusals = await apply(tiers_pool, stray, purchase("1", "5.00", lines=[("a", "5.00")]))
-        assert [(one.event.id, one.reason) for one in refusals] == [
+        assert [(refusal.event.id, refusal.reason) for refusal in refusals] == [
             (misfit.id, Reason.CURRENCY_MISMATCH),
             (stray.id, Reason.UNKNOWN_LINE),
         ]
@@ -79,7 +79,7 @@ class TestNaturalKeys:
         else:
             await apply(tiers_pool, first)
             refusals = await apply(tiers_pool, second)
-        assert [(one.event, one.reason) for one in refusals] == [(second, Reason.ORDER_CONFLICT)]
+        assert [(refusal.event, refusal.reason) for refusal in refusals] == [(second, Reason.ORDER_CONFLICT)]
 
     async def test_a_refund_that_comes_again_has_no_effect(self, tiers_pool: Pool, counted: Counted):
         await apply(tiers_pool, purchase("1", "300.00"), refund("1", "r", "10.00"))

@@ -20,11 +20,11 @@ from services.tiers.rules.timeline import judge
 from services.tiers.rules.window import Window
 from shared.contracts.envelope import Event
 from shared.contracts.kept import Refund
-from shared.contracts.orders import Order
+from shared.contracts.orders import Order, key_of
 from shared.contracts.shop import PurchaseRefunded
 from shared.postgres.pool import Pool
 from tests.tiers import oracle
-from tests.tiers.applied import NOW, apply, published, timeline, told
+from tests.tiers.applied import NOW, announced, apply, published, timeline
 from tests.tiers.histories import BEGIN, Happening, cut, cuts, histories
 
 PROGRAM = Program(
@@ -35,19 +35,22 @@ PROGRAM = Program(
 _numbers = itertools.count()
 
 
+def refund_of(event: Event) -> Refund:
+    assert isinstance(event.data, PurchaseRefunded)
+    return Refund.of(event.data, event.time)
+
+
 @given(history=histories())
 @settings(max_examples=300, deadline=None)
 def test_the_pure_judge_equals_the_oracle(history: Sequence[Happening]):
-    events = [one.event("ann") for one in history]
-    known = [Order.of(event) for event in events if not isinstance(event.data, PurchaseRefunded)]
-    for event in events:
-        if isinstance(event.data, PurchaseRefunded):
-            refund = Refund.of(event.data, event.time)
-            known = [
-                replace(one, refunds=(*(one.refunds or ()), refund)) if one.order_id == event.data.order_id else one
-                for one in known
-            ]
-    spend_changes = [change for order in known if order.purchase.currency == "USD" for change in changes_of(order)]
+    events = [happening.event("ann") for happening in history]
+    bought = [event for event in events if not isinstance(event.data, PurchaseRefunded)]
+    returned = [event for event in events if isinstance(event.data, PurchaseRefunded)]
+    orders: list[Order] = []
+    for event in bought:
+        refunds = [refund_of(other) for other in returned if key_of(other) == key_of(event)]
+        orders.append(replace(Order.of(event), refunds=tuple(refunds)))
+    spend_changes = [change for order in orders if order.purchase.currency == "USD" for change in changes_of(order)]
     judged = judge(PROGRAM, Window(), (), spend_changes)
     assert [(entry.effective_at, entry.tier) for entry in judged] == oracle.timeline_of(events)
 
@@ -71,9 +74,9 @@ def sizes_of_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 async def test_the_stored_timeline_equals_the_oracle(
     tiers_pool: Pool, batched: Sequence[Sequence[Happening]], sizes: Sequence[int]
 ):
-    """Of some customers whose events come in the same batches."""
+    """For several customers whose events are in the same batches."""
     of_customer = {f"customer-{next(_numbers)}": history for history in batched}
-    events = {one: [happening.event(one) for happening in history] for one, history in of_customer.items()}
+    events = {name: [happening.event(name) for happening in history] for name, history in of_customer.items()}
     mixed = [event for together in itertools.zip_longest(*events.values()) for event in together if event is not None]
     for batch in cut(mixed, sizes):
         assert await apply(tiers_pool, *batch) == []
@@ -85,7 +88,7 @@ async def test_the_stored_timeline_equals_the_oracle(
 async def _equals_the_oracle(pool: Pool, customer_id: str, events: Sequence[Event]) -> None:
     expected = oracle.timeline_of(events)
     assert await timeline(pool, customer_id) == expected
-    assert _as_told(await _changes(pool, customer_id)) == expected
+    assert _as_announced(await _changes(pool, customer_id)) == expected
     for days in (0, 200, 365, 500, 731, 1096):
         now = BEGIN + timedelta(days=days, hours=18)
         status = await read_status(pool, customer_id, now)
@@ -101,34 +104,31 @@ async def test_what_is_published_does_not_depend_on_how_the_log_is_cut(
     tiers_pool: Pool, history: Sequence[Happening], sizes: Sequence[int]
 ):
     number = next(_numbers)
-    for event in (one.event(f"singly-{number}") for one in history):
+    for event in (happening.event(f"singly-{number}") for happening in history):
         await apply(tiers_pool, event)
-    for batch in cut([one.event(f"batched-{number}") for one in history], sizes):
+    for batch in cut([happening.event(f"batched-{number}") for happening in history], sizes):
         await apply(tiers_pool, *batch)
     singly = await _changes(tiers_pool, f"singly-{number}")
     batched = await _changes(tiers_pool, f"batched-{number}")
-    assert [told(event) for event in singly] == [told(event) for event in batched]
+    assert [announced(event) for event in singly] == [announced(event) for event in batched]
 
 
 async def _changes(pool: Pool, customer_id: str) -> list[dict[str, Any]]:
     return [event for event in await published(pool) if event["data"]["customer_id"] == customer_id]
 
 
-def _as_told(events: Iterable[dict[str, Any]]) -> list[tuple[Any, str]]:
-    """What a reader of the events knows in the end; checks each event's words on the way."""
+def _as_announced(events: Iterable[dict[str, Any]]) -> list[tuple[Any, str]]:
+    """The timeline that a reader of the events has in the end; checks the tiers and verb of each event on the way."""
     ranks = {"member": 0, "silver": 1, "gold": 2}
-    known: list[tuple[Any, str]] = []
+    entries: list[tuple[Any, str]] = []
     for event in events:
-        verb, from_, to, entries = told(event)
-        assert from_ == (known[-1][1] if known else "member")
-        known = [(at, tier) for at, tier in known if at < entries[0][0]] + entries
-        # An entry that only says that the tier before goes on is none of a timeline of changes.
-        known = [
-            one
-            for one, before in zip(known, ["member", *(tier for _, tier in known)], strict=False)
-            if one[1] != before
-        ]
-        assert to == (known[-1][1] if known else "member")
+        verb, from_, to, replacing = announced(event)
+        assert from_ == (entries[-1][1] if entries else "member")
+        entries = [(at, tier) for at, tier in entries if at < replacing[0][0]] + replacing
+        # An entry of the same tier as the one before changes nothing.
+        tiers_before = ["member", *(tier for _, tier in entries)]
+        entries = [entry for entry, before in zip(entries, tiers_before, strict=False) if entry[1] != before]
+        assert to == (entries[-1][1] if entries else "member")
         step = ranks[to] - ranks[from_]
         assert verb == ("promoted" if step > 0 else "demoted" if step < 0 else "corrected")
-    return known
+    return entries

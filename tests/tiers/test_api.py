@@ -141,11 +141,11 @@ async def test_history_tells_every_change_newest_first(client: httpx.AsyncClient
 
 async def test_history_comes_in_pages(client: httpx.AsyncClient, tiers_pool: Pool):
     for number in range(5):
-        # Each comes before the one before it.
+        # Each purchase is earlier than the one handled before it.
         await apply(tiers_pool, purchase(str(number), "500.00", day(9 - number)))
     first = await get(client, "/v1/customers/ann/tier/history?limit=2")
     rest = await get(client, f"/v1/customers/ann/tier/history?limit=200&after={first['next']}")
-    effective = [one["effective_at"] for one in (*first["data"], *rest["data"])]
+    effective = [change["effective_at"] for change in (*first["data"], *rest["data"])]
     assert len(first["data"]) == 2
     assert rest["next"] is None
     assert effective == sorted(effective)

@@ -1,4 +1,4 @@
-"""What an event costs does not depend on what its customer has: rows read and statements, counted."""
+"""The cost of an event, in rows and statements, does not depend on its customer's history."""
 
 from datetime import timedelta
 from fractions import Fraction
@@ -29,7 +29,7 @@ def history(count: int) -> list[Event]:
 
 
 async def offenders(pool: Pool) -> list[str]:
-    """What a replay of everything finds wrong."""
+    """The checks that `verify` fails."""
     return [check.name async for check in verify(pool, 10, NOW) if check.offenders]
 
 

@@ -1,4 +1,4 @@
-"""Batches of events against a real database: what is promoted, corrected and told."""
+"""Batches of events on a real database: which tiers they change, and what they announce."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from services.tiers.handlers.events import handle
 from services.tiers.handlers.standing import read_status
 from shared.contracts.values import format_instant
 from shared.postgres.pool import Pool
-from tests.tiers.applied import NOW, apply, published, timeline, told
+from tests.tiers.applied import NOW, announced, apply, published, timeline
 from tests.tiers.shop import NOON, day, purchase, refund
 
 
@@ -43,7 +43,7 @@ async def test_the_purchase_that_reaches_a_tier_promotes_at_its_instant(tiers_po
 async def test_two_tiers_earned_at_once_are_one_event(tiers_pool: Pool):
     await apply(tiers_pool, purchase("1", "1500.00"))
     [event] = await published(tiers_pool)
-    assert told(event) == ("promoted", "member", "gold", [(NOON, "gold")])
+    assert announced(event) == ("promoted", "member", "gold", [(NOON, "gold")])
     assert "progress" not in event["data"]
 
 
@@ -51,7 +51,7 @@ async def test_purchases_of_one_instant_count_together(tiers_pool: Pool):
     await apply(tiers_pool, purchase("1", "600.00"))
     await apply(tiers_pool, purchase("2", "900.00"))
     assert await timeline(tiers_pool) == [(NOON, "gold")]
-    assert [told(event) for event in await published(tiers_pool)] == [
+    assert [announced(event) for event in await published(tiers_pool)] == [
         ("promoted", "member", "silver", [(NOON, "silver")]),
         ("promoted", "silver", "gold", [(NOON, "gold")]),
     ]
@@ -59,7 +59,7 @@ async def test_purchases_of_one_instant_count_together(tiers_pool: Pool):
 
 async def test_what_a_batch_publishes_does_not_depend_on_its_size(tiers_pool: Pool):
     await apply(tiers_pool, purchase("1", "600.00", day(0)), purchase("2", "900.00", day(1)))
-    assert [told(event) for event in await published(tiers_pool)] == [
+    assert [announced(event) for event in await published(tiers_pool)] == [
         ("promoted", "member", "silver", [(day(0), "silver")]),
         ("promoted", "silver", "gold", [(day(1), "gold")]),
     ]
@@ -123,7 +123,7 @@ async def test_a_late_purchase_moves_the_promotion_back(tiers_pool: Pool):
     await apply(tiers_pool, purchase("1", "400.00", day(0)), purchase("3", "400.00", day(2)))
     await apply(tiers_pool, purchase("2", "100.00", day(1)))
     assert await timeline(tiers_pool) == [(day(1), "silver")]
-    assert told((await published(tiers_pool))[-1]) == ("corrected", "silver", "silver", [(day(1), "silver")])
+    assert announced((await published(tiers_pool))[-1]) == ("corrected", "silver", "silver", [(day(1), "silver")])
 
 
 async def test_a_late_purchase_that_lifts_the_tier_of_now_promotes(tiers_pool: Pool):
@@ -131,7 +131,7 @@ async def test_a_late_purchase_that_lifts_the_tier_of_now_promotes(tiers_pool: P
     await apply(tiers_pool, purchase("2", "100.00", day(1)))
     assert await timeline(tiers_pool) == [(day(0), "silver"), (day(2), "gold")]
     event = (await published(tiers_pool))[-1]
-    assert told(event) == ("promoted", "silver", "gold", [(day(2), "gold")])
+    assert announced(event) == ("promoted", "silver", "gold", [(day(2), "gold")])
     # Its time is that of its cause, which is not when it takes effect.
     assert event["time"] == format_instant(day(1))
 
@@ -141,7 +141,7 @@ async def test_a_late_refund_that_undoes_a_promotion_demotes_from_its_instant(ti
     await apply(tiers_pool, refund("1", "r", "0.01", day(1)))
     assert await timeline(tiers_pool) == []
     event = (await published(tiers_pool))[-1]
-    assert told(event) == ("demoted", "silver", "member", [(day(2), "member")])
+    assert announced(event) == ("demoted", "silver", "member", [(day(2), "member")])
     assert event["data"]["reason"] == "refund"
     assert event["data"]["points_multiplier"] == "1"
     assert event["data"]["progress"] == {"metric": "spend", "value": "499.99", "needed": "500.00", "next": "silver"}
@@ -156,7 +156,7 @@ async def test_a_late_refund_that_delays_a_promotion_corrects(tiers_pool: Pool):
     )
     await apply(tiers_pool, refund("1", "r", "50.00", day(1)))
     assert await timeline(tiers_pool) == [(day(3), "silver")]
-    assert told((await published(tiers_pool))[-1]) == (
+    assert announced((await published(tiers_pool))[-1]) == (
         "corrected",
         "silver",
         "silver",
@@ -208,7 +208,7 @@ async def test_a_step_in_order_before_a_late_one_of_its_batch_is_judged_by_its_o
     in_order, late = purchase("3", "100.00", day(401)), purchase("4", "1.00", day(300))
     await apply(tiers_pool, in_order, late)
     [event] = await published(tiers_pool)
-    assert told(event) == ("promoted", "member", "silver", [(day(401), "silver")])
+    assert announced(event) == ("promoted", "member", "silver", [(day(401), "silver")])
     assert event["causationid"] == in_order.id
 
 
@@ -250,10 +250,10 @@ async def test_changes_are_recorded_with_their_cause(tiers_pool: Pool):
 
 async def test_two_workers_on_one_customer_lose_nothing(tiers_pool: Pool):
     await apply(tiers_pool, purchase("0", "100.00", day(0)))
-    async with tiers_pool.acquire() as one, tiers_pool.acquire() as other:
-        first = one.transaction()
+    async with tiers_pool.acquire() as locking, tiers_pool.acquire() as other:
+        first = locking.transaction()
         await first.start()
-        await handle(one, [purchase("1", "200.00", day(0))], NOW)
+        await handle(locking, [purchase("1", "200.00", day(0))], NOW)
         waiting = asyncio.create_task(apply(tiers_pool, purchase("2", "200.00", day(1))))
         await other.fetchval("SELECT pg_sleep(0.2)")
         assert not waiting.done()

@@ -1,4 +1,4 @@
-"""What refunds change of an order's spend_changes, one by one and in any order, against the fold of all of them."""
+"""What single refunds in any order change of spend, against the fold of all refunds."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ AMOUNTS = st.sampled_from(("0.00", "0.01", "1.00", "3.33", "7.00", "20.00"))
 
 @st.composite
 def orders(draw: st.DrawFn) -> Order:
-    """An order of 20.00 without lines, or with up to three lines, one of them free perhaps."""
+    """An order of 20.00 without lines, or with up to three lines, some of them free."""
     amounts = draw(st.lists(st.sampled_from(("0.00", "5.00", "10.00")), max_size=3))
     total = f"{sum(map(Fraction, amounts)).numerator}.00" if amounts else "20.00"
     lines = tuple(Line(f"l{number}", "-", 1, amount) for number, amount in enumerate(amounts))
@@ -57,7 +57,7 @@ def moved(spend_changes: Sequence[SpendChange]) -> Counter[datetime]:
 
 
 class Store:
-    """What a database keeps of an order, and how it answers readings."""
+    """What a database stores of an order, and how it answers queries."""
 
     def __init__(self, order: Order) -> None:
         self.order = order
@@ -70,7 +70,7 @@ class Store:
         while True:
             try:
                 adding = Refunding(order, read.values())
-                found = [adding.add(refund) for refund in batch]
+                added = [adding.add(refund) for refund in batch]
             except UnreadRefundsError as error:
                 if error.queries is None:
                     self.asked_for_all += 1
@@ -82,7 +82,7 @@ class Store:
         self.refunds += batch
         self.order = replace(self.order, folded=msgspec.json.decode(msgspec.json.encode(adding.to_json())))
         assert adding.kept == keep(order.purchase, self.refunds).total
-        return found
+        return added
 
     def _answer(self, query: RefundQuery) -> QueriedRefunds:
         fitting = [
@@ -101,7 +101,7 @@ def batches(refunds: Sequence[Refund], size: int) -> Iterator[Sequence[Refund]]:
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Little is read at once, so that little has to be missing."""
+    """Queries ask for few refunds, so that a few refunds are enough for the tests."""
     monkeypatch.setattr(refunding, "_FEW", 1)
     monkeypatch.setattr(refunding, "_MORE", 2)
 
@@ -115,12 +115,12 @@ def test_each_refund_moves_what_the_fold_of_all_says(
     store = Store(replace(order, refunds=()) if whole else order)
     spend_changes = [bought(order)]
     for number, batch in enumerate(batches(arriving, size)):
-        for found in store.add(batch):
-            spend_changes += found
-        known = replace(order, refunds=tuple(arriving[: (number + 1) * size]))
-        assert moved(spend_changes) == moved(changes_of(known))
+        for added in store.add(batch):
+            spend_changes += added
+        with_refunds = replace(order, refunds=tuple(arriving[: (number + 1) * size]))
+        assert moved(spend_changes) == moved(changes_of(with_refunds))
         if whole:
-            store.order = known
+            store.order = with_refunds
 
 
 @given(data=st.data(), order=orders(), size=st.integers(1, 4))
@@ -134,7 +134,9 @@ def test_refunds_of_one_kind_never_need_all_others(data: st.DataObject, order: O
 
 @given(data=st.data(), order=orders(), size=st.integers(1, 4))
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_nor_do_refunds_of_both_kinds_while_there_is_plenty(data: st.DataObject, order: Order, size: int):
+def test_refunds_of_both_kinds_do_not_need_all_others_while_there_is_plenty(
+    data: st.DataObject, order: Order, size: int
+):
     store = Store(order)
     arriving = [
         replace(refund, amount="0.10", lines=tuple(replace(line, amount="0.10") for line in refund.lines[:1]))
@@ -143,12 +145,12 @@ def test_nor_do_refunds_of_both_kinds_while_there_is_plenty(data: st.DataObject,
     ]
     spend_changes = [bought(order)]
     for batch in batches(arriving, size):
-        spend_changes += [change for found in store.add(batch) for change in found]
+        spend_changes += [change for added in store.add(batch) for change in added]
     assert moved(spend_changes) == moved(changes_of(replace(order, refunds=tuple(arriving))))
     assert store.asked_for_all == 0 or not any(Fraction(line.amount) for line in order.purchase.lines)
 
 
-def test_one_that_was_stored_without_its_state_needs_all_others():
+def test_an_order_stored_without_the_state_of_its_refunds_needs_them_all():
     with pytest.raises(UnreadRefundsError) as raised:
         Refunding(Order("o", "/shop", BEGIN, Purchase("USD", "1.00"), None, None))
     assert raised.value.queries is None

@@ -102,8 +102,8 @@ def test_what_replaces_a_timeline(
     ("days", "tier", "since"), [(0.9, "member", None), (1, "silver", 1), (1.9, "silver", 1), (2, "gold", 2)]
 )
 def test_the_tier_at_an_instant(days: float, tier: str, since: float | None):
-    found, found_since = tier_at(PROGRAM, timeline((1, "silver"), (2, "gold")), day(days))
-    assert (found.id, found_since) == (tier, since and day(since))
+    current, current_since = tier_at(PROGRAM, timeline((1, "silver"), (2, "gold")), day(days))
+    assert (current.id, current_since) == (tier, since and day(since))
 
 
 class TestWindow:
@@ -138,7 +138,7 @@ def test_refunds_move_spend_on_the_day_of_their_order():
     ]
     order = replace(Order.of(purchase("1", "10.00", day(1))), refunds=tuple(refunds))
     bought = day(1).toordinal()
-    assert [(one.at, one.day, one.amount) for one in changes_of(order)] == [
+    assert [(change.at, change.day, change.amount) for change in changes_of(order)] == [
         (day(1), bought, 10),
         (day(1), bought, -2),  # its clock was behind: it counts with the order
         (day(3), bought, -8),

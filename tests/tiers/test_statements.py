@@ -1,4 +1,4 @@
-"""How many statements a batch takes, whatever its size."""
+"""The number of statements of a batch, which does not depend on its size."""
 
 from collections.abc import Sequence
 
@@ -28,19 +28,19 @@ def purchases(count: int, time: float) -> list[Event]:
 
 
 @pytest.mark.parametrize(("batch", "most"), [(5, 12), (500, 12)])
-async def test_purchases_in_order_take_a_dozen(tiers_pool: Pool, batch: int, most: int):
+async def test_a_batch_of_purchases_in_order_takes_at_most_a_dozen(tiers_pool: Pool, batch: int, most: int):
     await apply(tiers_pool, *purchases(batch, 0))
     assert await statements(tiers_pool, purchases(batch, 400)) <= most
 
 
 @pytest.mark.parametrize("step", [1, -1])
-async def test_whatever_comes_takes_no_more_than_twenty(tiers_pool: Pool, step: int):
+async def test_a_mixed_batch_takes_at_most_twenty(tiers_pool: Pool, step: int):
     await apply(tiers_pool, *purchases(500, 10))
     assert await statements(tiers_pool, mixed(100)[::step]) <= 20
 
 
 def mixed(count: int) -> list[Event]:
-    """Of every customer a purchase in order, a late one, a refund, and a refund of an unknown order."""
+    """For every customer: a purchase in order, a late one, a refund, and a refund of an unknown order."""
     events: list[Event] = []
     for number in range(count):
         customer_id = f"c{number}"

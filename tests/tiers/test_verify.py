@@ -1,4 +1,4 @@
-"""`verify` finds each way in which what is stored can be wrong, and nothing wrong with what any events leave."""
+"""`verify` finds every kind of broken state, and no fault in what events leave."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ LIFE = (
     refund("5", "r", "1.00", day(3), customer_id="bob"),
 )
 
-# What breaks it, and which checks name whom.
+# Statements that break the database, and the offenders that each check finds then.
 BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
     "DELETE FROM timeline WHERE tier = 'gold'": {LAST: ["ann"], REPLAY: ["ann"]},
     "DELETE FROM timeline WHERE tier = 'silver'": {REPLAY: ["ann"]},
@@ -91,21 +91,21 @@ BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
 }
 
 
-async def found(pool: Pool) -> dict[str, list[str]]:
+async def offenders(pool: Pool) -> dict[str, list[str]]:
     """The offenders by check, where there are any."""
     return {check.name: check.offenders async for check in verify(pool, 1000, NOW) if check.offenders}
 
 
-async def test_what_is_broken_is_found(tiers_pool: Pool):
+async def test_every_kind_of_broken_state_is_found(tiers_pool: Pool):
     for event in LIFE:
         await apply(tiers_pool, event)
-    assert await found(tiers_pool) == {}
+    assert await offenders(tiers_pool) == {}
     named: dict[str, Mapping[str, Sequence[str]]] = {}
     for statements in BROKEN:
         async with broken(tiers_pool, statements) as pool:
-            named[statements] = await found(pool)
+            named[statements] = await offenders(pool)
     assert named == BROKEN
-    assert await found(tiers_pool) == {}
+    assert await offenders(tiers_pool) == {}
 
 
 async def test_a_broken_curve_is_found(tiers_pool: Pool, monkeypatch: pytest.MonkeyPatch):
@@ -114,14 +114,14 @@ async def test_a_broken_curve_is_found(tiers_pool: Pool, monkeypatch: pytest.Mon
     monkeypatch.setattr(curve, "MOST_CHANGES", 2)
     for event in LIFE:
         await apply(tiers_pool, event)
-    assert await found(tiers_pool) == {}
+    assert await offenders(tiers_pool) == {}
     for statements in (
         "DELETE FROM spend_curve WHERE bits = 48",
         "UPDATE spend_curve SET content = replace(content::text, '6000000', '6000001')::json WHERE NOT is_leaf",
         "UPDATE spend_curve SET content = replace(content::text, '6000000', '6000001')::json WHERE is_leaf",
     ):
         async with broken(tiers_pool, statements) as pool:
-            assert await found(pool) == {REPLAY: ["ann"]}, statements
+            assert await offenders(pool) == {REPLAY: ["ann"]}, statements
 
 
 def test_every_check_can_fail():
@@ -155,7 +155,7 @@ def history(chance: random.Random, customer_id: str) -> list[Event]:
     return chance.sample(events, len(events))
 
 
-async def test_what_any_events_leave_is_sound(tiers_pool: Pool):
+async def test_the_state_that_random_events_leave_is_sound(tiers_pool: Pool):
     chance = random.Random(5)
     events = [event for number in range(90) for event in history(chance, f"c{number}")]
     chance.shuffle(events)
@@ -164,4 +164,4 @@ async def test_what_any_events_leave_is_sound(tiers_pool: Pool):
     assert await tiers_pool.fetchval("SELECT count(*) FROM timeline") > 50
     assert await tiers_pool.fetchval("SELECT count(*) FROM purchase WHERE kept_divisor > 1") > 0
     assert await tiers_pool.fetchval("SELECT count(*) FROM tier_change WHERE kind = 'corrected'") > 0
-    assert await found(tiers_pool) == {}
+    assert await offenders(tiers_pool) == {}

@@ -8,4 +8,6 @@ from shared.contracts.registry import TYPES
 def test_the_worker_reads_purchases_refunds_and_erasures():
     made = spec(Settings())
     assert made.wanted == {"shop.purchase.completed.v1", "shop.purchase.refunded.v1", "shop.customer.erased.v1"}
-    assert all(TYPES[name].topic == one.topic for one in made.subscriptions for name in one.types)
+    assert all(
+        TYPES[name].topic == subscription.topic for subscription in made.subscriptions for name in subscription.types
+    )

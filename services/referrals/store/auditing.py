@@ -6,6 +6,7 @@ from uuid import UUID
 from services.referrals.rules.code import ALPHABET, LENGTH
 from services.referrals.rules.referral import Ground, State
 from shared.postgres.checks import Query
+from shared.postgres.orders import REFUNDS
 from shared.postgres.pool import Connection
 
 CODES_SQL = """
@@ -99,17 +100,6 @@ END
 LIMIT $1
 """
 
-REFUNDS_SQL = """
-SELECT refund.customer_id || '/' || refund.order_id || '/' || refund_id AS id
-FROM refund LEFT JOIN purchase USING (customer_id, order_id)
-WHERE purchase.order_id IS NULL
-UNION ALL
-SELECT waiting.customer_id || '/' || purchase.order_id || '/' || waiting.natural_id
-FROM waiting JOIN purchase
-  ON purchase.customer_id = waiting.customer_id AND waiting.about = 'order/' || purchase.order_id
-LIMIT $1
-"""
-
 QUERIES: Final = (
     Query("each customer has one code, unique and well formed", CODES_SQL, (ALPHABET, LENGTH)),
     Query("each referral has its advocate's code", ADVOCATES_SQL),
@@ -118,7 +108,7 @@ QUERIES: Final = (
     Query("each qualified referral has an order that qualifies it", QUALIFIED_SQL),
     Query("the points = those of the program, for approved referrals", PAID_SQL),
     Query("voided = too little is kept of the order", VOIDED_SQL),
-    Query("refunds have their order, and none waits for a recorded one", REFUNDS_SQL),
+    REFUNDS,
 )
 
 

@@ -9,6 +9,7 @@ from services.tiers.rules.window import DAYS
 from services.tiers.store.fractions import from_columns
 from shared.contracts.orders import OrderKey
 from shared.postgres.checks import Query
+from shared.postgres.orders import REFUNDS
 from shared.postgres.pool import Connection
 
 # Ranks count from 1, the first tier: an entry of a timeline can only rise above it.
@@ -75,17 +76,6 @@ END
 LIMIT $1
 """
 
-REFUNDS_SQL = """
-SELECT refund.customer_id || '/' || refund.order_id || '/' || refund_id AS id
-FROM refund LEFT JOIN purchase USING (customer_id, order_id)
-WHERE purchase.order_id IS NULL
-UNION ALL
-SELECT waiting.customer_id || '/' || purchase.order_id || '/' || waiting.natural_id
-FROM waiting JOIN purchase
-  ON purchase.customer_id = waiting.customer_id AND waiting.about = 'order/' || purchase.order_id
-LIMIT $1
-"""
-
 HISTORY_SQL = """
 WITH change AS (
     SELECT customer_id, to_tier, lead(id) OVER own IS NULL AS is_last,
@@ -124,7 +114,7 @@ def queries(program: Program) -> tuple[Query, ...]:
         Query("the times of judging = the last order and refund", INSTANTS_SQL, (program.currency,)),
         Query("spend = the money kept within the window", SPEND_SQL, (program.currency, DAYS)),
         Query("the money kept = the total less refunds", KEPT_SQL),
-        Query("refunds have their order, and none waits for a recorded one", REFUNDS_SQL),
+        REFUNDS,
         Query("the history leads to the current tier", HISTORY_SQL, (tiers,)),
         Query("every entry of a timeline was announced", ANNOUNCED_SQL),
     )
