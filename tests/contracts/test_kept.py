@@ -6,9 +6,8 @@ from fractions import Fraction
 
 import pytest
 
-from shared.contracts.kept import Kept, Purchase, Refund, keep
+from shared.contracts.kept import Kept, Purchase, Refund, keep, misfit
 from shared.contracts.reasons import Reason
-from shared.contracts.refunds import misfit
 from shared.contracts.shop import Line, PurchaseCompleted, PurchaseRefunded, RefundLine
 from tests.contracts.records import PURCHASE, REFUND, data
 
