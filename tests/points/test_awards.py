@@ -1,8 +1,8 @@
-"""Awards and how they combine: by amount, fixed, multiplied, one of a group, in other currencies, on what is kept.
+"""Awards and how they combine: per amount, fixed, multipliers, exclusive groups, other currencies, refunds.
 
 Planted and caught here: floats; multipliers that compound, that go by the whole base, or by their whole factor; the
-tier's extra on fixed points; a floor for each line; a group that excludes nothing, that a rule which does not match
-takes, or that is capped rule by rule or not at all; an amount rounded after its rate.
+tier's extra on fixed points; a floor for each line; a group that excludes nothing, that is taken by a rule which does
+not match, or that is capped rule by rule or not at all; an amount rounded after its rate.
 """
 
 from datetime import UTC, datetime
@@ -57,7 +57,7 @@ def kept(bought: OrderCase, *refunds: Refund) -> Judgement:
         (per_amount("7.30"), [COFFEE], 1),
         (per_amount("7.3001"), [COFFEE], 0),
         (per_amount("0.0001"), [COFFEE], 73_000),
-        # 0.60 of the cup alone is no whole; the lines are added before the floor.
+        # The cup alone, 0.60, gives no point: lines are added before the floor.
         (per_amount("1.00"), [is_in("sku", "cup")], 0),
         (per_amount("1.00"), [is_in("sku", "cup", "leaf")], 5),
         (per_amount("1.00"), [COFFEE, is_in("sku", "cup", "leaf", "bean")], 7),
@@ -68,7 +68,7 @@ def kept(bought: OrderCase, *refunds: Refund) -> Judgement:
         (fixed(15), [is_in("category", "juice")], 0),
     ],
 )
-def test_points_go_by_the_matching_lines_and_fixed_ones_once(award: Json, when: list[Json], points: int):
+def test_points_per_amount_count_matching_lines_and_fixed_points_once(award: Json, when: list[Json], points: int):
     assert due(rule("only", award, *when)).get("only", 0) == points
 
 
@@ -80,7 +80,7 @@ def test_points_go_by_the_matching_lines_and_fixed_ones_once(award: Json, when: 
         (rule("m", times("1")), 0),
         (rule("m", times("1.0001")), 0),
         (rule("m", times("9999.9999")), 11 * 9998 + 10),
-        # Of its lines alone, added before the floor, and floored before they are multiplied.
+        # Only of its lines: added, then floored, then multiplied.
         (rule("m", times("2"), COFFEE), 7),
         (rule("m", times("3"), TEA), 8),
         (rule("m", times("1.5"), TEA), 2),
@@ -90,12 +90,12 @@ def test_points_go_by_the_matching_lines_and_fixed_ones_once(award: Json, when: 
         (rule("m", times("2"), at_least("11.81")), 0),
     ],
 )
-def test_a_multiplier_adds_to_what_is_given_for_its_lines_alone(multiplier: Json, extra: int):
+def test_a_multiplier_adds_to_what_its_lines_alone_earn(multiplier: Json, extra: int):
     for rules in ((BASE, multiplier), (multiplier, BASE)):
         assert due(*rules) == {"base": 11} | ({"m": extra} if extra else {})
 
 
-def test_a_multiplier_goes_by_every_rule_per_amount_that_matches_and_by_nothing_else():
+def test_a_multiplier_counts_every_rule_per_amount_that_matches_and_nothing_else():
     tea, big = rule("tea", per_amount("0.50"), TEA), rule("big", per_amount("0.01"), at_least("99.00"))
     others = (BASE, tea, big, rule("fixed", fixed(1000)))
     assert due(*others, rule("m", times("2"))) == {"base": 11, "tea": 9, "fixed": 1000, "m": 20}
@@ -107,14 +107,19 @@ def test_a_multiplier_goes_by_every_rule_per_amount_that_matches_and_by_nothing_
 
 def test_multipliers_and_the_tiers_extra_add_up_on_the_base_each_floored():
     rules = ruleset(BASE, rule("half", times("1.5")), rule("quarter", times("1.25")), rule("gift", fixed(7)))
-    found = awarded("101.99", rules, Standing("silver", "1.1"))
-    assert found == {"base": 101, "half": 50, "quarter": 25, "gift": 7, TIER: 10}
+    assert awarded("101.99", rules, Standing("silver", "1.1")) == {
+        "base": 101,
+        "half": 50,
+        "quarter": 25,
+        "gift": 7,
+        TIER: 10,
+    }
     # Each floored: 1 and 1 and 1 of 3, not 4 of 3 x 1.5.
     twice = ruleset(BASE, rule("a", times("1.5")), rule("b", times("1.5")))
     assert awarded("3.00", twice, Standing("gold", "1.5")) == {"base": 3, "a": 1, "b": 1, TIER: 1}
 
 
-def test_the_first_that_matches_of_a_group_counts():
+def test_of_a_group_the_first_rule_that_matches_counts():
     steps = [
         rule(name, fixed(points), at_least(least), exclusive_group="basket")
         for name, points, least in (("high", 25, "50.00"), ("middle", 10, "25.00"), ("low", 5, "0.00"))
@@ -124,11 +129,11 @@ def test_the_first_that_matches_of_a_group_counts():
     assert awarded("49.99", rules) == {"middle": 10, "free": 1}
     assert awarded("1.00", rules) == {"low": 5, "free": 1}
     assert [line.why for line in judged("30.00", rules=rules).rules] == ["amount_at_least", None, EXCLUDED, None]
-    # By the document's order, not by what they give.
+    # In the document's order, whatever they give.
     assert awarded("50.00", ruleset(*reversed(steps))) == {"low": 5}
 
 
-def test_what_a_group_excludes_is_no_base_and_multiplies_nothing():
+def test_an_excluded_rule_is_no_base_and_multiplies_nothing():
     first = rule("first", per_amount(), exclusive_group="g")
     second = rule("second", per_amount("0.10"), exclusive_group="g")
     assert due(first, second, rule("m", times("2"))) == {"first": 11, "m": 11}
@@ -144,9 +149,9 @@ def test_a_group_gives_no_more_on_what_is_kept_than_at_first():
     )
     bought = case("60.00", rules)
     assert kept(bought, taken("10.00")).due == {"high": 10}
-    found = kept(bought, taken("10.01"))
-    assert found.due == {"low": 10}
-    assert [(line.why, line.requested, line.limit) for line in found.rules] == [
+    later = kept(bought, taken("10.01"))
+    assert later.due == {"low": 10}
+    assert [(line.why, line.requested, line.limit) for line in later.rules] == [
         ("amount_at_least", 0, None),
         (None, 25, AS_AT_FIRST),
     ]
@@ -171,11 +176,11 @@ def test_a_group_gives_no_more_on_what_is_kept_than_at_first():
         ("16394.00", "IDR", 1),
     ],
 )
-def test_another_currency_counts_exactly_until_the_floor(total: str, currency: str, points: int):
+def test_another_currency_is_exact_until_the_floor(total: str, currency: str, points: int):
     rates = {"SAR": "0.2667", "IRR": "0.0001", "KWD": "3.25", "IDR": "0.000061"}
     exact = Fraction(total) * Fraction((rates | {"USD": "1"})[currency])
     assert points == exact // 1
-    # Alone (the total decides) as beside another rule.
+    # Alone (the total decides), and beside another rule.
     for rules in (ruleset(BASE, rates=rates), ruleset(BASE, rule("gift", fixed(1)), rates=rates)):
         assert judged(total, rules=rules, currency=currency).rules[0].awarded == points
 
@@ -216,18 +221,18 @@ def test_the_extra_goes_by_the_first_rule_per_amount_that_matches():
     waiting = rule("p", per_amount("1.00", 5), is_in("sku", "p"), activate=on_delivery(10))
     rules = ruleset(waiting, BASE, rule("again", per_amount("2.00")))
     silver = Standing("silver", "1.25")
-    # Without P all of it is at once, and what goes by `base` lives as that does.
+    # Without P, the extra is available at once, as the points of `base` are.
     other = case("100.00", rules, silver, lines=lines(("q", "x", "100.00")))
-    first, found, _ = orders.judge_bought(other, {})
+    first, cuts, _ = orders.judge_bought(other, {})
     assert first.due == {"base": 100, "again": 50, f"{TIER}:base": 37}
-    assert orders.judge_kept(other, None, found, frozenset({"p"})).due == first.due
-    # With P it waits with P, and is judged anew on what is left where that never comes.
+    assert orders.judge_kept(other, None, cuts, frozenset({"p"})).due == first.due
+    # With P, it waits with P; if P is never delivered, it is judged again on the rest.
     both = case("100.00", rules, silver, lines=lines(("p", "x", "40.00"), ("q", "x", "60.00")))
-    first, found, _ = orders.judge_bought(both, {})
+    first, cuts, _ = orders.judge_bought(both, {})
     assert first.due == {"p": 200, "base": 100, "again": 50, TIER: 87}
-    assert orders.judge_kept(both, None, found, frozenset({"p"})).due == {"base": 100, "again": 50, f"{TIER}:base": 37}
-    # What lives alike moves nothing: `again` is booked as `base` is.
-    assert [one.extra for one in rules.on("purchase")] == [TIER, f"{TIER}:base", f"{TIER}:base"]
+    assert orders.judge_kept(both, None, cuts, frozenset({"p"})).due == {"base": 100, "again": 50, f"{TIER}:base": 37}
+    # `again` activates and expires as `base` does, and shares its name.
+    assert [compiled.extra for compiled in rules.on("purchase")] == [TIER, f"{TIER}:base", f"{TIER}:base"]
 
 
 @pytest.mark.parametrize(
@@ -253,17 +258,17 @@ def test_the_extra_goes_by_the_first_rule_per_amount_that_matches():
         ),
     ],
 )
-def test_an_order_gives_what_fits_an_account_and_the_receipt_says_so(
+def test_an_order_gives_no_more_than_an_account_can_hold_and_the_receipt_says_so(
     *, given_rules: list[Json], total: str, expected: dict[str, int], limits: list[str | None], extra_limit: str | None
 ):
     rules = ruleset(*given_rules)
     bought = case(total, rules, Standing("silver", "1.25"))
-    judgement, found, _ = orders.judge_bought(bought, {})
+    judgement, cuts, _ = orders.judge_bought(bought, {})
     assert judgement.due == expected
     assert [line.limit for line in judgement.rules] == limits
     assert judgement.extra_limit == extra_limit
     assert receipts.of_order(1, judgement)["tier"].get("limit") == extra_limit
-    assert orders.judge_kept(bought, None, found, frozenset()) == judgement
+    assert orders.judge_kept(bought, None, cuts, frozenset()) == judgement
 
 
 def test_without_a_rate_no_rule_matches_and_each_says_so():

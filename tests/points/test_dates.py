@@ -1,7 +1,7 @@
-"""The calendar of points: when they become available, when they end, which period and birthday a day is of.
+"""The calendar of points: when they become available and expire, the periods of limits, and birthdays.
 
-Planted and caught here: points gone at 00:00 of their last day; the 28th for every short month; days of 24 hours from
-the event on; days of UTC; the second of two midnights; a birthday of 29 February in March.
+Planted and caught here: points that expire at 00:00 of their last day; the 28th for every short month; days counted as
+24 hours from the event; days of UTC; the second of two midnights; a birthday of 29 February in March.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -54,17 +54,17 @@ def expires(rule: Json, activated_at: str, zone: str = "UTC") -> str | None:
         ("2026-09-06", "America/Santiago", "2026-09-06T04:00:00Z"),
         ("2026-09-07", "America/Santiago", "2026-09-07T03:00:00Z"),
         ("2026-03-29", "Asia/Beirut", "2026-03-28T22:00:00Z"),
-        # One that exists twice: the day begins with the first.
+        # One that exists twice: the day begins at the first.
         ("2026-11-01", "America/Havana", "2026-11-01T04:00:00Z"),
         ("2026-11-02", "America/Havana", "2026-11-02T05:00:00Z"),
         # Back from midnight to 23:00: the day begins once.
         ("2026-10-25", "Asia/Beirut", "2026-10-24T22:00:00Z"),
-        # A day that was left out altogether begins with the one after it.
+        # A day that was skipped begins with the day after it.
         ("2011-12-30", "Pacific/Apia", "2011-12-30T10:00:00Z"),
         ("2011-12-31", "Pacific/Apia", "2011-12-30T10:00:00Z"),
     ],
 )
-def test_a_day_begins_at_its_midnight_or_at_the_first_instant_after_it(day: str, zone: str, expected: str):
+def test_a_day_begins_at_midnight_or_at_the_first_instant_after_it(day: str, zone: str, expected: str):
     assert shown(dates.midnight(date.fromisoformat(day), ZoneInfo(zone))) == expected
 
 
@@ -76,7 +76,7 @@ def test_a_day_begins_at_its_midnight_or_at_the_first_instant_after_it(day: str,
         ("2026-03-01T20:59:59.999999Z", 14, "2026-03-14T21:00:00Z"),
         ("2026-03-01T21:00:00Z", 14, "2026-03-15T21:00:00Z"),
         ("2026-03-01T12:00:00Z", 1, "2026-03-01T21:00:00Z"),
-        # No points are available before they are earned.
+        # Not before they are earned.
         ("2026-03-01T12:00:00Z", 0, "2026-03-01T12:00:00Z"),
         ("2028-02-28T12:00:00Z", 1, "2028-02-28T21:00:00Z"),
         ("2028-02-28T12:00:00Z", 2, "2028-02-29T21:00:00Z"),
@@ -86,7 +86,7 @@ def test_a_day_begins_at_its_midnight_or_at_the_first_instant_after_it(day: str,
 )
 def test_points_become_available_at_midnight_of_a_later_day(occurred_at: str, days: int, expected: str):
     assert activates(after_days(days), occurred_at) == expected
-    # What waits for a delivery is given up by the same count.
+    # Points that wait for a delivery are given up by the same count.
     assert cancels(on_delivery(days), occurred_at) == expected
 
 
@@ -107,9 +107,9 @@ def test_other_ways_to_become_available():
         ("2026-10-31T12:00:00Z", "America/Havana", "2026-11-01T04:00:00Z"),
     ],
 )
-def test_the_next_day_begins_as_its_clocks_have_it(occurred_at: str, zone: str, expected: str):
+def test_the_next_day_begins_by_local_time(occurred_at: str, zone: str, expected: str):
     assert activates(after_days(1), occurred_at, zone) == expected
-    # The last day is the one of activation: gone with the next.
+    # The last day is the day of activation.
     assert expires(after_days(0), occurred_at, zone) == expected
 
 
@@ -117,7 +117,7 @@ def test_the_next_day_begins_as_its_clocks_have_it(occurred_at: str, zone: str, 
     "rule, activated_at, expected",
     [
         (NEVER, "2026-03-01T12:00:00Z", None),
-        # A last day D means gone at D+1 00:00.
+        # Points whose last day is D expire at 00:00 of the day after D.
         (after_days(0), "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"),
         (after_days(0), "2026-03-01T23:59:59.999999Z", "2026-03-02T00:00:00Z"),
         (after_days(30), "2026-03-01T12:00:00Z", "2026-04-01T00:00:00Z"),
@@ -139,13 +139,13 @@ def test_the_next_day_begins_as_its_clocks_have_it(occurred_at: str, zone: str, 
         (end_of_year(), "2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z"),
         (end_of_year(1), "2026-12-31T23:59:59Z", "2028-01-01T00:00:00Z"),
         (end_of_year(1), "2027-01-01T00:00:00Z", "2029-01-01T00:00:00Z"),
-        # No calendar goes on for ever.
+        # The end of the calendar.
         (end_of_year(100), "9950-06-01T00:00:00Z", "9998-12-31T00:00:00Z"),
         (after_months(1200), "9950-06-01T00:00:00Z", "9998-12-31T00:00:00Z"),
         (after_days(36_500), "9950-06-01T00:00:00Z", "9998-12-31T00:00:00Z"),
     ],
 )
-def test_points_end_with_their_last_day(rule: Json, activated_at: str, expected: str | None):
+def test_points_expire_after_their_last_day(rule: Json, activated_at: str, expected: str | None):
     assert expires(rule, activated_at) == expected
 
 
@@ -161,7 +161,7 @@ def test_points_end_with_their_last_day(rule: Json, activated_at: str, expected:
         (end_of_year(), "2026-12-31T21:00:00Z", "2027-12-31T21:00:00Z"),
     ],
 )
-def test_the_last_day_is_one_of_the_programs_zone(rule: Json, activated_at: str, expected: str):
+def test_the_last_day_is_one_of_the_programs_time_zone(rule: Json, activated_at: str, expected: str):
     assert expires(rule, activated_at, "Asia/Riyadh") == expected
 
 
@@ -181,7 +181,7 @@ def test_the_last_day_is_one_of_the_programs_zone(rule: Json, activated_at: str,
         ("ever", "2028-12-31", 0, "ever"),
     ],
 )
-def test_a_period_by_name(per: Per, day: str, week_start: int, expected: str):
+def test_the_name_of_a_period(per: Per, day: str, week_start: int, expected: str):
     assert dates.period(per, date.fromisoformat(day), week_start) == expected
 
 
@@ -196,7 +196,7 @@ def test_a_period_by_name(per: Per, day: str, week_start: int, expected: str):
         ("1999-12-31", 2026, "2026-12-31"),
     ],
 )
-def test_who_was_born_on_a_leap_day_has_a_birthday_every_year(born: str, year: int, expected: str):
+def test_a_customer_born_on_a_leap_day_has_a_birthday_every_year(born: str, year: int, expected: str):
     assert dates.birthday_in(year, date.fromisoformat(born)) == date.fromisoformat(expected)
 
 
@@ -205,14 +205,14 @@ _MOMENTS = st.datetimes(datetime(2000, 1, 1), datetime(2060, 1, 1), timezones=st
 
 
 @given(moment=_MOMENTS, days=st.integers(0, 800), zone=_ZONES)
-def test_a_day_count_is_one_of_calendar_days(moment: datetime, days: int, zone: str):
+def test_days_are_calendar_days(moment: datetime, days: int, zone: str):
     here = ZoneInfo(zone)
     at = dates.activates_at(_ACTIVATION.validate_python(after_days(days)), moment, here)
     gone = dates.expires_at(_EXPIRY.validate_python(after_days(days)), moment, here)
     assert at is not None
     assert gone is not None
     last = moment.astimezone(here).date() + timedelta(days=days)
-    # The instant before is of the day before; from it on it is that day (or a later one, where that was left out).
+    # The instant before is on the day before; the instant itself is on that day (or a later one, if that was skipped).
     assert _day(gone - timedelta(microseconds=1), here) <= last < _day(gone, here)
     assert at == moment if days == 0 else _day(at - timedelta(microseconds=1), here) < last <= _day(at, here)
 

@@ -1,7 +1,7 @@
 """Quotes over HTTP: what a cart would earn.
 
-Planted and caught here: limits that are used up, but not in a quote; everybody quoted as somebody new; a quote for
-another customer.
+Planted and caught here: limits that are used up, but not in a quote; every customer quoted as a new one; a quote
+for another customer.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ CART: Any = {"currency": "USD", "total": "100.00"}
 
 
 def besides(name: str, points: int, **when: Any) -> dict[str, Any]:
-    """A rule that gives points to purchases of one kind."""
+    """A rule that gives points under one condition."""
     return {"id": name, "on": "purchase", "when": [when], "award": {"kind": "fixed", "points": points}}
 
 
@@ -44,7 +44,7 @@ async def quote(client: httpx.AsyncClient, headers: Headers, cart: dict[str, Any
     return answer.json()
 
 
-async def test_a_cart_of_somebody_new(client: httpx.AsyncClient, points_pool: Pool, reader: Headers):
+async def test_a_cart_of_a_new_customer(client: httpx.AsyncClient, points_pool: Pool, reader: Headers):
     assert await quote(client, reader, CART) == {
         "points": 100,
         "receipt": {
@@ -61,18 +61,18 @@ async def test_a_cart_of_somebody_new(client: httpx.AsyncClient, points_pool: Po
 async def test_a_cart_of_a_customer(client: httpx.AsyncClient, points_pool: Pool, reader: Headers):
     await enact(points_pool, BASE, BASE | {"id": "welcome", "when": [{"kind": "first_purchase"}]})
     await deliver(points_pool, purchase("1", "10.00"), tier([(hour(1), "1.25")]))
-    found = await quote(client, reader, CART | {"customer_id": "ann"})
-    assert (found["points"], found["receipt"]["tier"]) == (125, {"multiplier": "1.25", "extra": 25})
-    why = {line["rule"]: line.get("why") for line in found["receipt"]["rules"]}
+    quoted = await quote(client, reader, CART | {"customer_id": "ann"})
+    assert (quoted["points"], quoted["receipt"]["tier"]) == (125, {"multiplier": "1.25", "extra": 25})
+    why = {line["rule"]: line.get("why") for line in quoted["receipt"]["rules"]}
     assert (why["base"], why["welcome"] is None) == (None, False)
-    # Of whom nothing is known, is somebody new.
-    found = await quote(client, reader, CART | {"customer_id": "bob"})
-    assert (found["points"], found["receipt"]["tier"]["multiplier"]) == (200, "1")
+    # A customer without a record is a new one.
+    quoted = await quote(client, reader, CART | {"customer_id": "bob"})
+    assert (quoted["points"], quoted["receipt"]["tier"]["multiplier"]) == (200, "1")
 
 
 async def test_a_currency_without_a_rate_earns_nothing(client: httpx.AsyncClient, points_pool: Pool, reader: Headers):
-    found = await quote(client, reader, CART | {"currency": "SAR"})
-    assert (found["points"], found["receipt"]["rules"][0]["why"]) == (0, "no_rate")
+    quoted = await quote(client, reader, CART | {"currency": "SAR"})
+    assert (quoted["points"], quoted["receipt"]["rules"][0]["why"]) == (0, "no_rate")
     await enact(points_pool, rates={"SAR": "0.2667"})
     assert (await quote(client, reader, CART | {"currency": "SAR"}))["points"] == 26
 
@@ -88,23 +88,23 @@ async def test_a_quote_of_an_instant(client: httpx.AsyncClient, points_pool: Poo
     }.items():
         assert (await quote(client, reader, CART | {"at": format_instant(moment)}))["points"] == points
     for moment, multiplier in {hour(2): "1", hour(2.1): "2", hour(4): "2", hour(9): "3"}.items():
-        found = await quote(client, reader, CART | {"customer_id": "ann", "at": format_instant(moment)})
-        assert found["receipt"]["tier"]["multiplier"] == multiplier
+        quoted = await quote(client, reader, CART | {"customer_id": "ann", "at": format_instant(moment)})
+        assert quoted["receipt"]["tier"]["multiplier"] == multiplier
     with at(NOON - timedelta.resolution):
         assert (await quote(client, reader, CART))["points"] == 100
     with at(NOON):
         assert (await quote(client, reader, CART))["points"] == 5
 
 
-async def test_a_day_is_one_of_the_program(client: httpx.AsyncClient, points_pool: Pool, reader: Headers):
+async def test_days_are_those_of_the_programs_time_zone(client: httpx.AsyncClient, points_pool: Pool, reader: Headers):
     await enact(
         points_pool,
         *(BASE | {"id": name, "when": [{"kind": "weekday_in", "days": [name]}]} for name in WEEKDAYS),
         time_zone="Asia/Riyadh",
     )
     for moment, day in {"2026-03-05T20:59:59Z": "thu", "2026-03-05T21:00:00Z": "fri"}.items():
-        found = await quote(client, reader, CART | {"at": moment})
-        assert [line["rule"] for line in found["receipt"]["rules"] if line["awarded"]] == [day]
+        quoted = await quote(client, reader, CART | {"at": moment})
+        assert [line["rule"] for line in quoted["receipt"]["rules"] if line["awarded"]] == [day]
 
 
 @pytest.mark.parametrize("ordinal", [1, 2, 3])
@@ -120,20 +120,22 @@ async def test_the_purchase_earns_what_was_quoted(
     ]
     more = {"lines": lines, "channel": "web", "store_id": "17", "coupon_codes": ["SPRING"]}
     before = await transactions(points_pool)
-    found = await quote(client, reader, CART | more | {"customer_id": "ann", "at": format_instant(hour(1))})
+    quoted = await quote(client, reader, CART | more | {"customer_id": "ann", "at": format_instant(hour(1))})
     # Nothing was written, so a second quote is the same.
     assert await transactions(points_pool) == before
-    assert await quote(client, reader, CART | more | {"customer_id": "ann", "at": format_instant(hour(1))}) == found
-    told = [Line(one["line_id"], one["sku"], one["quantity"], one["amount"], one.get("category")) for one in lines]
+    assert await quote(client, reader, CART | more | {"customer_id": "ann", "at": format_instant(hour(1))}) == quoted
+    parts = [
+        Line(line["line_id"], line["sku"], line["quantity"], line["amount"], line.get("category")) for line in lines
+    ]
     bought = PurchaseCompleted(
-        **CART | more | {"lines": tuple(told), "coupon_codes": ("SPRING",)}, customer_id="ann", order_id="9"
+        **CART | more | {"lines": tuple(parts), "coupon_codes": ("SPRING",)}, customer_id="ann", order_id="9"
     )
     await deliver(points_pool, event("shop.purchase.completed.v1", hour(1), bought))
     [line] = (await get(client, of("ann", "points/transactions"), reader, order_id="9"))["data"]
-    assert found["points"] == line["points"] > 100
+    assert quoted["points"] == line["points"] > 100
     made = await get(client, f"/v1/points/transactions/{line['id']}", reader)
-    assert made["receipt"] == found["receipt"]
-    limited = {one["rule"]: one for one in found["receipt"]["rules"]}["base"]
+    assert made["receipt"] == quoted["receipt"]
+    limited = {line["rule"]: line for line in quoted["receipt"]["rules"]}["base"]
     assert (limited["awarded"], "limit" in limited) == ((100, False) if ordinal < 3 else (70, True))
 
 
@@ -146,7 +148,7 @@ async def test_a_quote_writes_nothing(client: httpx.AsyncClient, points_pool: Po
     assert await balances(points_pool) == await balances(points_pool, "nobody")
 
 
-async def test_who_may_ask(client: httpx.AsyncClient, points_pool: Pool, key: Key):
+async def test_who_may_ask_for_a_quote(client: httpx.AsyncClient, points_pool: Pool, key: Key):
     await deliver(points_pool, tier([(hour(0), "2")]), tier([(hour(0), "3")], customer_id="bob"))
     of_ann = CART | {"customer_id": "ann"}
     for headers, status in (
@@ -158,7 +160,7 @@ async def test_who_may_ask(client: httpx.AsyncClient, points_pool: Pool, key: Ke
     ):
         assert (await client.post(QUOTES, json=of_ann, headers=headers)).status_code == status
     assert (await quote(client, customer("ann"), of_ann))["points"] == 200
-    # Its own token says for whom.
+    # The token names the customer.
     assert (await quote(client, customer("ann"), CART))["points"] == 200
     for other in ("bob", "nobody"):
         answer = await client.post(QUOTES, json=CART | {"customer_id": other}, headers=customer("ann"))
@@ -166,7 +168,7 @@ async def test_who_may_ask(client: httpx.AsyncClient, points_pool: Pool, key: Ke
 
 
 @pytest.mark.parametrize("zone", ["Asia/Riyadh", "America/New_York"])
-async def test_the_ends_of_the_calendar_are_instants_as_others(
+async def test_a_quote_at_the_ends_of_the_calendar(
     client: httpx.AsyncClient, points_pool: Pool, reader: Headers, zone: str
 ):
     weekly = {"limits": [limit("week", points=150)], "when": [weekdays(*WEEKDAYS)]}
@@ -177,7 +179,7 @@ async def test_the_ends_of_the_calendar_are_instants_as_others(
     assert (await balances(points_pool)).available == 100
 
 
-async def test_a_key_that_is_none_is_refused(client: httpx.AsyncClient, reader: Headers):
+async def test_an_invalid_idempotency_key_is_refused(client: httpx.AsyncClient, reader: Headers):
     answer = await client.post(QUOTES, json=CART, headers=reader | {"Idempotency-Key": "k" * 256})
     assert refusal(answer) == (400, "idempotency_key_invalid")
 
