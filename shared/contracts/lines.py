@@ -10,10 +10,11 @@ from typing import Final, overload
 
 import msgspec
 
+from shared.contracts.fields import LINE
 from shared.contracts.shop import Line
 
-_LINE: Final = attrgetter("line_id", "sku", "quantity", "amount", "category")
-_AMOUNT: Final = itemgetter(0, 3)
+_LINE: Final = attrgetter(*LINE)
+_AMOUNT: Final = itemgetter(LINE.index("line_id"), LINE.index("amount"))
 
 
 class PackedLines(Sequence[Line]):

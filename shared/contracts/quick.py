@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
+from shared.contracts.fields import made
 from shared.contracts.lines import PackedLines
 from shared.contracts.shop import PurchaseCompleted
 
@@ -143,32 +144,15 @@ def _texts_fit(found: Purchase, categories: tuple[str | None, ...]) -> bool:
     return "\x00" not in texts and len(texts) <= _MOST_TEXT
 
 
-_FIELDS: Final = set(PurchaseCompleted.model_fields)
-
-
 def to_model(found: Found) -> PurchaseCompleted:
     """The model of what `look` found, with `PackedLines`."""
-    purchase = found.envelope.data
-    return made(
-        {
-            "customer_id": purchase.customer_id,
-            "order_id": purchase.order_id,
-            "currency": purchase.currency,
-            "total": purchase.total,
-            "lines": PackedLines(msgspec.json.encode(found.rows)) if found.rows else (),
-            "channel": purchase.channel,
-            "store_id": purchase.store_id,
-            "coupon_codes": purchase.coupon_codes or (),
-        }
-    )
+    values = to_fields(found)
+    values["lines"] = PackedLines(msgspec.json.encode(found.rows)) if found.rows else ()
+    return made(values)
 
 
-def made(fields: dict[str, Any]) -> PurchaseCompleted:
-    """The model of fields that were checked, made as pydantic makes it after its checks."""
-    model = PurchaseCompleted.__new__(PurchaseCompleted)
-    put = object.__setattr__
-    put(model, "__dict__", fields)
-    put(model, "__pydantic_fields_set__", _FIELDS)
-    put(model, "__pydantic_extra__", None)
-    put(model, "__pydantic_private__", None)
-    return model
+def to_fields(found: Found) -> dict[str, Any]:
+    """The fields of the model of what `look` found, with the lines as they were read."""
+    values = msgspec.structs.asdict(found.envelope.data)
+    values["coupon_codes"] = values["coupon_codes"] or ()
+    return values

@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx
 
 from deploy.keys import create_key
+from shared.contracts import fields
 from shared.postgres.pool import Pool
 from tests.bench import draining, http_load, requests, stream
 from tests.bench.cpu import Meter
@@ -147,5 +148,4 @@ def _wanted(served: _Served, kind: str) -> Wanted:
 
 def _carts(plan: Plan) -> list[dict[str, Any]]:
     """Baskets of somebody new."""
-    names = ("currency", "total", "lines", "channel", "store_id")
-    return [{name: basket.purchase[name] for name in names} for basket in islice(plan.year.baskets(), _CARTS)]
+    return [{name: basket.purchase[name] for name in fields.STORED} for basket in islice(plan.year.baskets(), _CARTS)]

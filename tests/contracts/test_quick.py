@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from shared.contracts import quick
+from shared.contracts import fields, quick
 from shared.contracts.envelope import decode
 from shared.contracts.packed import flatten, restore
 from shared.contracts.reasons import Malformed
@@ -29,6 +29,11 @@ _ODD = st.one_of(
 
 _EXTENSIONS = ("correlationid", "causationid", "traceparent", "unknown")
 _OPTIONAL = ("channel", "store_id", "coupon_codes", "unknown")
+
+
+def test_the_reader_has_the_fields_of_the_contract_in_their_order():
+    assert quick.Purchase.__struct_fields__ == fields.PURCHASE
+    assert quick._Line.__struct_fields__ == fields.LINE
 
 
 def read(value: bytes, *headers: tuple[str, bytes], key: bytes) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.points.rules.books import orders
-from services.points.rules.books.books import after, differences
+from services.points.rules.books.differences import after, differences
 from services.points.rules.books.tiers import Standing, TierEntry, revised, standing_before
 from services.points.rules.program.compiled_rule import TIER
 from services.points.rules.program.judgement import NO_RATE

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from services.points.rules.books import rebuilding
+from services.points.rules.books import orders, rebuilding
 from services.points.rules.books.rebuilding import Basis
 from services.points.rules.books.refunds import Known, as_known
 from services.points.rules.books.state import Order, State
@@ -201,7 +201,7 @@ def test_a_receipt_of_the_second_engine_is_proved_where_the_extra_was_given_up_w
     basket = lines(("q", "x", "100.00"))
     bought = case("100.00", rules, lines=basket).bought
     order = Order("1", "/shop", hour(0), 1, 1, bought, {}, Standing("silver", "1.25"), {}, None)
-    inputs = rebuilding.inputs_of_order(order.standing, undelivered=["p"])
+    inputs = orders.inputs_of(order.standing, undelivered=["p"])
     basis = Basis("ann", {"kind": "cancellation", "order_id": "1"}, rules, inputs, order, None, None)
     now = rebuilding.rebuild(basis)
     assert (now["engine"], now["tier"]["extra"]) == (3, 25)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.points.handlers.commands import Call, account_of, close_books, open_books, spendable
+from services.points.handlers.commands import Call, open_books
 from services.points.rules.ledger import postings
 from services.points.rules.ledger.accounts import ADJUSTMENT
 from services.points.rules.ledger.transactions import Transaction
@@ -13,7 +13,7 @@ from shared.postgres.pool import Connection
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """Points up or down (not 0): the reason is told to the customer, the note to support; `principal` makes it."""
+    """Points up or down (not 0), made by `principal`: customers see the reason, only support sees the note."""
 
     points: int
     reason: str
@@ -22,18 +22,16 @@ class Adjustment:
 
 
 async def adjust(connection: Connection, call: Call, adjustment: Adjustment) -> Transaction:
-    """Correct a balance, and publish it. It qualifies for no tier.
+    """Correct a balance, and publish the correction. It qualifies for no tier.
 
     Raises:
-        InsufficientPointsError: more would be taken than is available.
+        InsufficientPointsError: it takes more than is available.
     """
-    books = await open_books(connection, call)
-    lots = await spendable(connection, books, call, -adjustment.points) if adjustment.points < 0 else []
-    reason = {"kind": ADJUSTMENT, "note": adjustment.reason}
-    context = call.context(f"adjustment/{call.request_id}", reason)
-    entry = postings.adjust(account_of(books, call), adjustment.points, lots, context, books.ids)
-    books.record(entry, call.cause)
-    await close_books(connection, books)
+    async with open_books(connection, call) as opened:
+        lots = await opened.spendable(-adjustment.points) if adjustment.points < 0 else []
+        context = call.context(ADJUSTMENT, call.request_id, {"kind": ADJUSTMENT, "note": adjustment.reason})
+        entry = postings.adjust(opened.account, adjustment.points, lots, context, opened.books.ids)
+        opened.record(entry)
     transaction = entry.transaction
     made = Made(
         call.customer_id,

@@ -1,4 +1,4 @@
-"""What a customer has: right to the second, and at any instant of the past."""
+"""A customer's balance: right to the second, and at any instant of the past."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -16,7 +16,7 @@ from shared.postgres.pool import Connection, Pool
 
 
 class Balance(NamedTuple):
-    """An account, and what falls due next: points that become available, and points that end."""
+    """An account, and what falls due next: points that become available, and points that expire."""
 
     account: Account
     next_activation: Due | None = None
@@ -24,7 +24,7 @@ class Balance(NamedTuple):
 
 
 async def balance(pool: Pool, customer: str, now: datetime) -> Balance:
-    """A customer's balance with all that has fallen due by now; zeros for an unknown customer."""
+    """A customer's balance with everything that has fallen due by now; zeros for an unknown customer."""
     account = await accounts.find(pool, customer)
     if account is None or account.due_at is None:
         return Balance(account or accounts.unknown(customer))
@@ -36,7 +36,7 @@ async def balance(pool: Pool, customer: str, now: datetime) -> Balance:
 
 
 async def balance_as_of(pool: Pool, customer: str, moment: datetime) -> Balance:
-    """A customer's balance as it was recorded by an instant, with all that had fallen due by then."""
+    """A customer's balance as recorded by an instant, with everything that had fallen due by then."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         account = await accounts.find(connection, customer)
         if account is None:
@@ -49,14 +49,14 @@ async def balance_as_of(pool: Pool, customer: str, moment: datetime) -> Balance:
 
 
 async def _with_dues(connection: Connection, account: Account, now: datetime) -> Balance:
-    """The balance after what is due, which somebody will write soon: nothing is written here."""
+    """The balance after what is due; nothing is written here, the next write or sweep does that."""
     customer = account.customer_id
     plain = await statement.with_plain_dues(connection, account, now)
     if plain is not None:
         return Balance(plain, *await statement.next_dues(connection, customer, now))
     state = State(accounts={customer: account})
     await loading.load_due(connection, state, [customer], now)
-    versions = {order.rules_version for order in state.orders.values()}
+    versions = state.rules_versions
     book = await rules.book(connection, now, now, versions) if versions else RuleBook(())
     books = Books(state, book, now, new_ids())
     apply_due(books, [customer])
@@ -70,11 +70,11 @@ async def _with_dues(connection: Connection, account: Account, now: datetime) ->
 
 
 def _next(dues: Iterable[tuple[datetime | None, int]], rest: Due | None) -> Due | None:
-    """The first of some dues, and of the first of those that were not loaded."""
-    known = [(at, points) for at, points in dues if at is not None]
+    """What falls due first: of the lots that were loaded, and of `rest`, the first of those that were not."""
+    dated = [(at, points) for at, points in dues if at is not None]
     if rest is not None:
-        known.append((rest.at, rest.points))
-    if not known:
+        dated.append((rest.at, rest.points))
+    if not dated:
         return None
-    first = min(at for at, _ in known)
-    return Due(sum(points for at, points in known if at == first), first)
+    first = min(at for at, _ in dated)
+    return Due(sum(points for at, points in dated if at == first), first)

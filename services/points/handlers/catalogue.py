@@ -1,4 +1,4 @@
-"""The catalogue of rewards: what is added to it, and what changes."""
+"""The catalogue of rewards: adding and changing rewards."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from shared.postgres.pool import Connection
 
 
 class UnknownTierError(Exception):
-    """No tier of the program has this id; tells which there are."""
+    """No tier of the program has this id; `tiers` are those that exist."""
 
     def __init__(self, tiers: tuple[str, ...]) -> None:
         super().__init__(f"the tiers are {', '.join(tiers)}")
@@ -16,15 +16,15 @@ class UnknownTierError(Exception):
 
 
 class ExistsError(Exception):
-    """There is a reward with this id."""
+    """A reward with this id exists."""
 
 
 async def add(connection: Connection, reward: Reward, now: datetime) -> Reward:
     """Add a reward.
 
     Raises:
-        UnknownTierError: its minimum tier is none of the earning rules in force.
-        ExistsError: its id is taken.
+        UnknownTierError: its minimum tier is not a tier of the earning rules in force.
+        ExistsError: a reward with its id exists.
     """
     await _check_tier(connection, reward, now)
     if not await rewards.insert(connection, reward):
@@ -32,13 +32,13 @@ async def add(connection: Connection, reward: Reward, now: datetime) -> Reward:
     return reward
 
 
-async def change(connection: Connection, known: Reward, reward: Reward, now: datetime) -> Reward:
-    """Write a locked reward anew, that is `known` as it was.
+async def change(connection: Connection, before: Reward, reward: Reward, now: datetime) -> Reward:
+    """Replace a locked reward, which was `before`.
 
     Raises:
-        UnknownTierError: its new minimum tier is none of the earning rules in force.
+        UnknownTierError: its new minimum tier is not a tier of the earning rules in force.
     """
-    if reward.minimum_tier != known.minimum_tier:
+    if reward.minimum_tier != before.minimum_tier:
         await _check_tier(connection, reward, now)
     return await rewards.update(connection, reward)
 

@@ -1,26 +1,29 @@
-"""What every request that moves a customer's points begins and ends with."""
+"""Opening the books for a request: they are locked and due points applied; closing writes and announces."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from uuid import UUID
 
 from services.points.handlers.announcing import new_ids, write_command
-from services.points.rules.books.books import Books, Trigger, plain_context
+from services.points.rules.books.books import Books
 from services.points.rules.books.maturity import apply_due
 from services.points.rules.books.state import State
+from services.points.rules.books.trigger import Trigger
 from services.points.rules.ledger.accounts import Account
 from services.points.rules.ledger.lots import Lot
-from services.points.rules.ledger.transactions import TransactionContext
+from services.points.rules.ledger.transactions import Entry, TransactionContext
+from services.points.rules.program.earning import Origin
 from services.points.rules.program.ruleset import RuleBook
-from services.points.store import available, loading, rules
+from services.points.store import available, loading, lots, rules
 from services.points.store.redemptions import Redemption
 from shared.contracts.envelope import Cause
 from shared.postgres.pool import Connection
 
 
 class InsufficientPointsError(Exception):
-    """More was to be taken than is available; tells how much is missing."""
+    """More points are asked for than are available; `missing` is the difference."""
 
     def __init__(self, missing: int) -> None:
         super().__init__(f"{missing} points are missing")
@@ -29,7 +32,7 @@ class InsufficientPointsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that moves points: of whom, which (its id is the cause of what is published), and when."""
+    """A request that moves points of a customer; its id is the cause of what is published."""
 
     customer_id: str
     request_id: str
@@ -42,71 +45,96 @@ class Call:
 
     @property
     def trigger(self) -> Trigger:
-        """What the request makes happen, happens now."""
+        """What the request triggers happens now."""
         return Trigger(self.now, self.now, self.cause)
 
-    def context(
-        self, origin: str, reason: Mapping[str, str], inputs: Mapping[str, Any] | None = None
-    ) -> TransactionContext:
-        """Why a transaction is made, that no earning rule decided."""
-        return plain_context(self.trigger, origin, reason, inputs or {})
+    def context(self, kind: str, id_: UUID | str, reason: Mapping[str, str]) -> TransactionContext:
+        """The context of a transaction of this request, about a redemption, a hold or an adjustment."""
+        return self.trigger.context(str(Origin(kind, str(id_))), reason)
 
 
-async def open_books(connection: Connection, call: Call) -> Books:
-    """Lock a customer's account, and apply what has fallen due."""
+@dataclass(slots=True)
+class OpenBooks:
+    """The books of a request's customer, from the lock on the account to the write."""
+
+    connection: Connection
+    call: Call
+    books: Books
+    lots: Sequence[Lot] | None = None
+    """The lots to spend, where they were read together with the lock."""
+    redemption: Redemption | None = None
+    """The redemption that is written with the books."""
+    is_written: bool = field(default=False, init=False)
+    """Whether closing wrote the books; if not, the reference of the redemption was used before."""
+
+    @property
+    def account(self) -> Account:
+        """The customer's account as it is now."""
+        return self.books.state.accounts[self.call.customer_id]
+
+    def record(self, entry: Entry) -> UUID:
+        """Enter a transaction that the request causes; returns its id."""
+        return self.books.record(entry, self.call.cause)
+
+    async def spendable(self, points: int) -> Sequence[Lot]:
+        """The lots that so many points can be taken from.
+
+        Raises:
+            InsufficientPointsError: more is asked for than is available.
+        """
+        if self.lots is not None:
+            return self.lots
+        books, customer = self.books, self.call.customer_id
+        if points > self.account.available:
+            raise InsufficientPointsError(points - self.account.available)
+        # What was applied before may have taken points from lots that the store still has whole.
+        moved = sum(abs(transaction.points) for transaction in books.changes.transactions)
+        found = await available.read(self.connection, {customer: points + moved}, self.call.now)
+        books.know_lots(found[customer])
+        return list(books.lots_of(customer).values())
+
+    async def know_lots(self, lot_ids: list[UUID]) -> dict[UUID, Lot]:
+        """The customer's lots, with those that have these ids loaded."""
+        known = self.books.lots_of(self.call.customer_id)
+        if missing := [lot_id for lot_id in lot_ids if lot_id not in known]:
+            self.books.know_lots(await lots.by_id(self.connection, missing))
+        return known
+
+
+@asynccontextmanager
+async def open_books(connection: Connection, call: Call, to_spend: int | None = None) -> AsyncGenerator[OpenBooks]:
+    """Lock a customer's account, apply what has fallen due, and write everything when the block is left.
+
+    With the points that the block is going `to_spend`, the account and the lots mostly take one round trip.
+    What the block made fall due is applied before the write. Nothing is written where the block is left by an
+    exception, or where the reference of its redemption was used before.
+    """
+    opened = (await _load_to_spend(connection, call, to_spend) if to_spend else None) or await _load(connection, call)
+    books = opened.books
+    apply_due(books, [call.customer_id])
+    yield opened
+    apply_due(books, [call.customer_id])
+    if books.changes.accounts:
+        opened.is_written = await write_command(connection, books.state, books.changes, opened.redemption)
+
+
+async def _load_to_spend(connection: Connection, call: Call, points: int) -> OpenBooks | None:
+    """The books and the lots that so many points are taken from; None where one round trip cannot tell them."""
+    locked = await available.lock_and_read(connection, call.customer_id, points, call.now)
+    if locked is None or locked.lots is None:
+        return None
+    if locked.account.due_at is not None and locked.account.due_at <= call.now:
+        return None
+    books = Books(State(accounts={call.customer_id: locked.account}), RuleBook(()), call.now, new_ids())
+    books.know_lots(locked.lots)
+    return OpenBooks(connection, call, books, locked.lots)
+
+
+async def _load(connection: Connection, call: Call) -> OpenBooks:
     state = State(accounts=await loading.lock(connection, [call.customer_id], call.now))
     due_at = state.accounts[call.customer_id].due_at
     book = RuleBook(())
     if due_at is not None and due_at <= call.now:
         await loading.load_due(connection, state, [call.customer_id], call.now)
-        versions = {order.rules_version for order in state.orders.values()}
-        book = await rules.book(connection, call.now, call.now, versions)
-    books = Books(state, book, call.now, new_ids())
-    apply_due(books, [call.customer_id])
-    return books
-
-
-async def open_to_spend(connection: Connection, call: Call, points: int) -> tuple[Books, Sequence[Lot]]:
-    """Lock a customer's account, and load the lots that so many points are taken from: mostly in one round trip.
-
-    Raises:
-        InsufficientPointsError: more is asked for than is available.
-    """
-    locked = await available.lock_and_read(connection, call.customer_id, points, call.now)
-    is_due = locked is not None and locked.account.due_at is not None and locked.account.due_at <= call.now
-    if locked is None or locked.lots is None or is_due:
-        books = await open_books(connection, call)
-        return books, await spendable(connection, books, call, points)
-    books = Books(State(accounts={call.customer_id: locked.account}), RuleBook(()), call.now, new_ids())
-    books.know(locked.lots)
-    return books, locked.lots
-
-
-async def spendable(connection: Connection, books: Books, call: Call, points: int) -> list[Lot]:
-    """The lots that so many points are taken from.
-
-    Raises:
-        InsufficientPointsError: more is asked for than is available.
-    """
-    account = account_of(books, call)
-    if points > account.available:
-        raise InsufficientPointsError(points - account.available)
-    # What was applied before may have taken from the lots as they are stored.
-    moved = sum(abs(transaction.points) for transaction in books.changes.transactions)
-    found = await available.read(connection, {call.customer_id: points + moved}, call.now)
-    books.know(found[call.customer_id])
-    return list(books.lots_of(call.customer_id).values())
-
-
-def account_of(books: Books, call: Call) -> Account:
-    """The customer's account as it is now."""
-    return books.state.accounts[call.customer_id]
-
-
-async def close_books(connection: Connection, books: Books, redemption: Redemption | None = None) -> bool:
-    """Apply what fell due by what was just done, and write all of it, and the redemption that it was done for.
-
-    False: nothing was written, since the redemption's reference is used.
-    """
-    apply_due(books, list(books.state.accounts))
-    return await write_command(connection, books.state, books.changes, redemption)
+        book = await rules.book(connection, call.now, call.now, state.rules_versions)
+    return OpenBooks(connection, call, Books(state, book, call.now, new_ids()))

@@ -12,13 +12,13 @@ from typing import Final
 
 import structlog
 
-from services.points.handlers.announcing import new_ids, save_and_announce
-from services.points.rules.books import accruals
+from services.points.handlers.opening import open_batch
+from services.points.rules.books import accruals, accruing
 from services.points.rules.books.accruals import AccrualCase
-from services.points.rules.books.accruing import Happening, Occasions
-from services.points.rules.books.books import Books, Trigger
+from services.points.rules.books.accruing import Happening
 from services.points.rules.books.maturity import apply_due
 from services.points.rules.books.state import State
+from services.points.rules.books.trigger import Trigger
 from services.points.rules.ledger.accounts import Account
 from services.points.rules.program import dates
 from services.points.rules.program.birthdays import Birthday
@@ -133,10 +133,9 @@ async def _apply_together(connection: Connection, due: Sequence[Account], now: d
     state = State(accounts={account.customer_id: account for account in due})
     customers = list(state.accounts)
     await loading.load_due(connection, state, customers, now)
-    versions = {order.rules_version for order in state.orders.values()}
-    books = Books(state, await rules.book(connection, now, now, versions), now, new_ids())
-    apply_due(books, customers)
-    await save_and_announce(connection, state, books.changes)
+    book = await rules.book(connection, now, now, state.rules_versions)
+    async with open_batch(connection, state, book, now) as books:
+        apply_due(books, customers)
     counts: Counts = Counter(customers=len(customers))
     for transaction in books.changes.transactions:
         counts[f"points {transaction.kind}"] += abs(transaction.points)
@@ -212,17 +211,15 @@ async def _award(connection: Connection, customers: Sequence[str], birthday: Bir
         moments=lambda: ((customer, starts) for customer in customers),
     )
     state = await loading.load(connection, wanted, now)
-    versions = {order.rules_version for order in state.orders.values()}
-    book = await rules.book_at(connection, [starts, now], versions)
+    book = await rules.book_at(connection, [starts, now], state.rules_versions)
     cases = [AccrualCase(book.in_force(starts), customer, "birthday", starts, {}, None) for customer in customers]
     keys = {key for case in cases for key in accruals.use_keys(case)}
-    if keys:
-        state.uses.update(await limits.load(connection, keys))
-    books = Books(state, book, now, new_ids())
-    apply_due(books, customers)
-    new = [customer for customer in customers if (customer, origin) not in state.accruals]
-    for customer in new:
-        happened = Happening(customer, "birthday", origin, {}, starts)
-        Occasions(books).judge(happened, Trigger(starts, now, Cause(origin, origin)))
-    await save_and_announce(connection, state, books.changes)
+    async with open_batch(connection, state, book, now) as books:
+        if keys:
+            books.know_uses(await limits.load(connection, keys))
+        apply_due(books, customers)
+        new = [customer for customer in customers if (customer, origin) not in state.accruals]
+        for customer in new:
+            happening = Happening(customer, "birthday", origin, {}, starts)
+            accruing.award(books, happening, Trigger(starts, now, Cause(origin, origin)))
     return len(new)

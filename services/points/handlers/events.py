@@ -1,19 +1,17 @@
-"""A batch of events: what it is about is loaded once, folded, and written once."""
+"""A batch of events: the state that it concerns is loaded once, folded, and written once."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from services.points.handlers.announcing import new_ids, save_and_announce
+from services.points.handlers.opening import open_batch
 from services.points.rules.books import accruals, orders
-from services.points.rules.books.accruals import AccrualCase, case_of
-from services.points.rules.books.accruing import told_by
-from services.points.rules.books.books import Books
+from services.points.rules.books.accruals import AccrualCase
 from services.points.rules.books.fold import entries_of, fold
-from services.points.rules.books.settling import about_order
 from services.points.rules.books.state import State
-from services.points.rules.program import birthdays
+from services.points.rules.program import birthdays, earning
 from services.points.rules.program.birthdays import origins_near
+from services.points.rules.program.earning import PURCHASE, REFERRAL, REVIEW
 from services.points.rules.program.limits import UseKey
 from services.points.rules.program.ruleset import RuleBook
 from services.points.store import erasing, limits, loading, rules
@@ -49,10 +47,10 @@ async def handle(connection: Connection, events: Sequence[Event], now: datetime)
         wanted.moments = lambda: (*moments(), *judged)
     state = await loading.load(connection, wanted, now)
     book = await _rules(connection, state, events, [now, now - _TWO_DAYS] if born else [])
-    if keys := {*_uses(events, state, book), *_uses_of_birthdays(born, book, now)}:
-        state.uses.update(await limits.load(connection, keys))
-    changes = fold(Books(state, book, now, new_ids()), events)
-    await save_and_announce(connection, state, changes)
+    async with open_batch(connection, state, book, now) as books:
+        if keys := {*_uses(events, state, book), *_uses_of_birthdays(born, book, now)}:
+            books.know_uses(await limits.load(connection, keys))
+        changes = fold(books, events)
     await erasure.apply(connection, events, erasing.erase, now)
     telemetry.DUPLICATES.labels("natural_key").inc(changes.repeats)
     telemetry.DUPLICATES.labels("repeat_differs").inc(changes.repeats_that_differ)
@@ -63,7 +61,7 @@ _TWO_DAYS: Final = timedelta(days=2)
 
 
 def _born_near(events: Iterable[Event], now: datetime) -> Iterator[tuple[str, date]]:
-    """Customers of whom an event tells a date of birth whose birthday may be today, with the date."""
+    """Customers with a date of birth in an event, whose birthday may be today; with the date."""
     for event in events:
         born = event.data.birth_date if isinstance(event.data, CustomerProfile) else None
         if born is not None and any(origins_near(born, now)):
@@ -73,40 +71,38 @@ def _born_near(events: Iterable[Event], now: datetime) -> Iterator[tuple[str, da
 async def _rules(
     connection: Connection, state: State, events: Sequence[Event], moments: Sequence[datetime]
 ) -> RuleBook:
-    """The versions in force at the times of the events and some others, and those that anything known was judged by."""
+    """The versions in force at `moments` and at the times of the events, and those that the state was judged by."""
     times = [*moments, *(event.time for event in events)]
-    times += [one.event.time for waiting in state.waiting.values() for one in waiting]
+    times += [waiting.event.time for waiting_events in state.waiting.values() for waiting in waiting_events]
     # A promotion is judged as of its own instant.
     times += [
-        one.effective_at for event in events if isinstance(event.data, TierChanged) for one in event.data.timeline
+        entry.effective_at for event in events if isinstance(event.data, TierChanged) for entry in event.data.timeline
     ]
-    judged = {order.rules_version for order in state.orders.values()}
-    judged |= {accrual.rules_version for accrual in state.accruals.values()}
-    return await rules.book_at(connection, times, judged)
+    return await rules.book_at(connection, times, state.rules_versions)
 
 
 def _uses(events: Sequence[Event], state: State, book: RuleBook) -> Iterator[UseKey]:
-    """Every use of a limit that the events may go by, or free."""
+    """The keys of every use of a limit that the events may read or free."""
     for event in events:
         in_force = book.in_force(event.time)
         if isinstance(event.data, PurchaseCompleted):
             if in_force.limits_purchases:
                 yield from orders.use_keys(in_force, event.data, event.time)
-        elif (found := told_by(event)) is not None:
-            on, _, told = found
-            yield from accruals.use_keys(AccrualCase(in_force, event.customer_id, on, event.time, told, None))
+        elif (reported := earning.accruing(event)) is not None:
+            case = AccrualCase(in_force, event.customer_id, reported.on, event.time, reported.facts, None)
+            yield from accruals.use_keys(case)
         elif isinstance(event.data, TierChanged):
             yield from _uses_of_promotions(event.customer_id, event.data, book)
     for (customer, _), accrual in state.accruals.items():
         version = book.version(accrual.rules_version)
-        yield from accruals.use_keys(case_of(accrual, version, customer, accrual.tier))
+        yield from accruals.use_keys(accruals.case_of(accrual, version, customer, accrual.tier))
 
 
 def _uses_of_birthdays(born: Iterable[tuple[str, date]], book: RuleBook, now: datetime) -> Iterator[UseKey]:
     for customer, date_ in born:
-        found = birthdays.birthday_at(date_, book.in_force(now), now)
-        if found is not None:
-            case = AccrualCase(book.in_force(found.starts), customer, "birthday", found.starts, {}, None)
+        birthday = birthdays.birthday_at(date_, book.in_force(now), now)
+        if birthday is not None:
+            case = AccrualCase(book.in_force(birthday.starts), customer, "birthday", birthday.starts, {}, None)
             yield from accruals.use_keys(case)
 
 
@@ -126,7 +122,7 @@ def wanted_by(events: Sequence[Event]) -> Wanted:
                 key = (event.customer_id, order_id)
                 wanted.orders.add(key)
                 wanted.changed.add(key)
-                wanted.waited_for.add((event.customer_id, about_order(order_id)))
+                wanted.waited_for.add((event.customer_id, PURCHASE.origin_of(order_id)))
             case PurchaseRefunded(order_id=order_id) | PurchaseDelivered(order_id=order_id):
                 key = (event.customer_id, order_id)
                 wanted.orders.add(key)
@@ -139,22 +135,22 @@ def wanted_by(events: Sequence[Event]) -> Wanted:
 
 
 def _want_besides(wanted: Wanted, event: Event) -> None:
-    """What has to be loaded for an event that is about no order."""
+    """What has to be loaded for an event that concerns no order."""
     customer = event.customer_id
-    if (found := told_by(event)) is not None:
-        wanted.accruals.add((customer, found[1]))
+    if (reported := earning.accruing(event)) is not None:
+        wanted.accruals.add((customer, reported.origin))
     match event.data:
         case ReviewPublished(review_id=review_id):
-            wanted.waited_for.add((customer, f"review/{review_id}"))
+            wanted.waited_for.add((customer, REVIEW.origin_of(review_id)))
         case ReviewWithdrawn(review_id=review_id):
-            wanted.accruals.add((customer, f"review/{review_id}"))
+            wanted.accruals.add((customer, REVIEW.origin_of(review_id)))
         case TierChanged(effective_at=effective_at, timeline=timeline) as data:
             wanted.retold.setdefault(customer, []).append(Telling(effective_at, entries_of(data)))
             wanted.tiers.setdefault(customer, []).extend(entry.tier for entry in timeline)
         case ReferralChanged(friend_id=friend, referral_id=referral_id):
             wanted.customers.add(friend)
             wanted.payments.update(((customer, referral_id), (friend, referral_id)))
-            wanted.accruals.add((customer, f"referral/{referral_id}"))
+            wanted.accruals.add((customer, REFERRAL.origin_of(referral_id)))
         case CustomerErased() | CustomerRegistered():
             wanted.births.add(customer)
         case CustomerProfile() as data if data.tells("birth_date"):

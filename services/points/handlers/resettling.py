@@ -1,21 +1,20 @@
-"""Timelines that change more than one transaction settles: the job that goes on with them."""
+"""The job that goes on with timelines that change more than one transaction settles."""
 
 from datetime import datetime
 from typing import Final
 
-from services.points.handlers.announcing import new_ids, save_and_announce
-from services.points.rules.books.books import Books
+from services.points.handlers.opening import open_batch
 from services.points.rules.books.fold import fold
 from services.points.store import loading, rejudging, rules
 from services.points.store.loading import Wanted
 from shared.postgres.pool import Connection, Pool
 
 _CUSTOMERS: Final = 10
-"""So many customers are looked at at once; each is settled further in a transaction of its own."""
+"""Customers that are read at once; each is settled in a transaction of its own."""
 
 
 async def resettle(pool: Pool, now: datetime) -> None:
-    """The job: settle all that timelines changed and no event's transaction settled."""
+    """Settle everything that timelines changed and no event's transaction has settled."""
     while True:
         async with pool.acquire() as connection:
             customers = await rejudging.next_customers(connection, _CUSTOMERS)
@@ -28,7 +27,6 @@ async def resettle(pool: Pool, now: datetime) -> None:
 
 async def _go_on(connection: Connection, customer: str, now: datetime) -> None:
     state = await loading.load(connection, Wanted(customers={customer}), now)
-    judged = {order.rules_version for order in state.orders.values()}
-    judged |= {accrual.rules_version for accrual in state.accruals.values()}
-    books = Books(state, await rules.book_at(connection, [now], judged), now, new_ids())
-    await save_and_announce(connection, state, fold(books, ()))
+    book = await rules.book_at(connection, [now], state.rules_versions)
+    async with open_batch(connection, state, book, now) as books:
+        fold(books, ())

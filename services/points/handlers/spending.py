@@ -1,42 +1,31 @@
-"""Redemptions: points become a reward, or what a shop gives for them; and come back when it is cancelled."""
+"""Redemptions: points are spent on a reward or at a shop, and come back when the redemption is cancelled."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from services.points.handlers.commands import (
-    Call,
-    InsufficientPointsError,
-    account_of,
-    close_books,
-    open_books,
-    open_to_spend,
-    spendable,
-)
-from services.points.rules.books.books import Books
+from services.points.handlers.commands import Call, InsufficientPointsError, OpenBooks, open_books
 from services.points.rules.books.rewards import Reward, tier_suffices
 from services.points.rules.books.state import Hold
 from services.points.rules.books.tiers import Span, standing_before
 from services.points.rules.ledger import postings
 from services.points.rules.ledger.lots import Lot, Portion
 from services.points.rules.program import dates
-from services.points.store import lots, redemptions, rewards, rules, timelines
+from services.points.store import redemptions, rewards, rules, timelines
 from services.points.store.redemptions import Redemption
-from shared.postgres.ids import new_id
 from shared.postgres.pool import Connection
 
 GRACE: Final = timedelta(days=30)
-"""How long points of a cancelled redemption stay whose own date has passed."""
+"""How long points of a cancelled redemption stay available if their own date has passed."""
 
 
 class NotFoundError(Exception):
-    """There is no such reward or redemption."""
+    """There is no such reward, redemption or hold."""
 
 
 class RefusedError(Exception):
-    """The catalogue does not allow it; `code` tells why, as the API names it."""
+    """The request is not allowed; `code` is the error code of the API."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -45,9 +34,9 @@ class RefusedError(Exception):
 
 
 class ReferenceUsedError(Exception):
-    """The reference belongs to a redemption that was cancelled, or to a hold that is over: `first`.
+    """The reference belongs to `first`, a redemption that was cancelled or a hold that is over.
 
-    A shop that read only the status of the first result again would give the goods away.
+    It is an error, since a shop that got the first result again and read no more than its status would give goods away.
     """
 
     def __init__(self, first: Redemption | Hold) -> None:
@@ -57,7 +46,7 @@ class ReferenceUsedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ForReward:
-    """Points for so many of a reward."""
+    """Points for a number of a reward."""
 
     reward_id: str
     quantity: int
@@ -65,45 +54,35 @@ class ForReward:
 
 @dataclass(frozen=True, slots=True)
 class ForReference:
-    """Points for what a shop gives; the reference is unique within the customer."""
+    """Points that a shop takes as payment; the reference is unique within the customer."""
 
     points: int
     reference: str
 
 
 async def redeem_for_reward(connection: Connection, call: Call, wanted: ForReward) -> Redemption:
-    """Redeem a reward: stock and points move together or not at all.
+    """Redeem points for a reward: stock and points move together or not at all.
 
     Raises:
         NotFoundError: there is no such reward.
         RefusedError: not_in_window, tier_too_low, limit_reached, out_of_stock.
         InsufficientPointsError: it costs more than is available.
     """
-    books = await open_books(connection, call)
-    # After the customer's lock, as every writer of both does: so nobody waits for each other.
-    reward = await rewards.lock(connection, wanted.reward_id)
-    if reward is None:
-        raise NotFoundError
-    await _check(connection, call, reward, wanted.quantity)
-    points = reward.points * wanted.quantity
-    redemption = Redemption(
-        id=next(books.ids),
-        customer_id=call.customer_id,
-        points=points,
-        reward_id=reward.id,
-        quantity=wanted.quantity,
-        reference=None,
-        hold_id=None,
-        transaction_id=UUID(int=0),
-        created_at=call.now,
-        cancelled_at=None,
-        took_stock=reward.stock is not None,
-    )
-    made = await _spend(connection, books, call, redemption, await spendable(connection, books, call, points))
-    assert made is not None, "it has no reference"
-    if made.took_stock:
+    async with open_books(connection, call) as opened:
+        # After the customer's lock, as every writer of both does: no two of them can deadlock.
+        reward = await rewards.lock(connection, wanted.reward_id)
+        if reward is None:
+            raise NotFoundError
+        await _check(connection, call, reward, wanted.quantity)
+        redemption = await _spend(
+            opened,
+            _redemption(opened, reward.points * wanted.quantity)._replace(
+                reward_id=reward.id, quantity=wanted.quantity, took_stock=reward.stock is not None
+            ),
+        )
+    if redemption.took_stock:
         await rewards.move_stock(connection, reward.id, -wanted.quantity)
-    return made
+    return redemption
 
 
 async def _check(connection: Connection, call: Call, reward: Reward, quantity: int) -> None:
@@ -112,8 +91,8 @@ async def _check(connection: Connection, call: Call, reward: Reward, quantity: i
     if reward.minimum_tier is not None:
         # Strictly after now: a promotion of this very instant counts for what is asked for after it.
         at = call.now + timedelta.resolution
-        known = await timelines.load(connection, [call.customer_id], lambda _: Span(at, at))
-        tier = standing_before(known.get(call.customer_id, ()), at).tier
+        loaded = await timelines.load(connection, [call.customer_id], lambda _: Span(at, at))
+        tier = standing_before(loaded.get(call.customer_id, ()), at).tier
         ladder = (await rules.in_force(connection, call.now)).document.tiers
         if not tier_suffices(tier, reward.minimum_tier, ladder):
             raise RefusedError("tier_too_low", f"The reward is for customers from {reward.minimum_tier} on.")
@@ -126,84 +105,91 @@ async def _check(connection: Connection, call: Call, reward: Reward, quantity: i
 
 
 async def redeem_for_reference(connection: Connection, call: Call, wanted: ForReference) -> Redemption:
-    """Redeem points; the same reference again gives the first redemption while it stands.
+    """Redeem points at a shop; the same reference again returns the first redemption while it stands.
 
     Raises:
         ReferenceUsedError: the first redemption of the reference was cancelled.
-        RefusedError: reference_conflict, it was used for other points.
+        RefusedError: reference_conflict, the reference was used for other points.
         InsufficientPointsError: more is asked for than is available.
     """
-    redemption = Redemption(
-        id=new_id(),
-        customer_id=call.customer_id,
-        points=wanted.points,
-        reward_id=None,
-        quantity=None,
-        reference=wanted.reference,
-        hold_id=None,
-        transaction_id=UUID(int=0),
-        created_at=call.now,
-        cancelled_at=None,
-    )
-    # The reference is looked up where it is not new: under the customer's lock nobody else can use it meanwhile.
     try:
-        books, available = await open_to_spend(connection, call, wanted.points)
-        made = await _spend(connection, books, call, redemption, available)
+        async with open_books(connection, call, to_spend=wanted.points) as opened:
+            redemption = await _spend(opened, _redemption(opened, wanted.points, wanted.reference))
     except InsufficientPointsError:
-        if (known := await _redeemed(connection, call, wanted)) is None:
+        if (first := await _redeemed(connection, call, wanted)) is None:
             raise
-        return known
-    made = made or await _redeemed(connection, call, wanted)
-    assert made is not None, "it was made, now or before"
-    return made
+        return first
+    if opened.is_written:
+        return redemption
+    # The reference is looked up only where it is not new: under the customer's lock nobody else can use it meanwhile.
+    first = await _redeemed(connection, call, wanted)
+    assert first is not None, "nothing was written only because of it"
+    return first
 
 
 async def _redeemed(connection: Connection, call: Call, wanted: ForReference) -> Redemption | None:
-    """The redemption that was made under a reference, if there is one."""
-    known = await redemptions.by_reference(connection, call.customer_id, wanted.reference)
-    if known is not None and known.cancelled_at is not None:
-        raise ReferenceUsedError(known)
-    if known is not None and known.points != wanted.points:
+    """The redemption that was made under a reference, if there is one.
+
+    Raises:
+        ReferenceUsedError: it was cancelled.
+        RefusedError: reference_conflict, it was made for other points.
+    """
+    first = await redemptions.by_reference(connection, call.customer_id, wanted.reference)
+    if first is not None and first.cancelled_at is not None:
+        raise ReferenceUsedError(first)
+    if first is not None and first.points != wanted.points:
         raise RefusedError("reference_conflict", "The reference was used for other points.")
-    return known
+    return first
 
 
-async def _spend(
-    connection: Connection, books: Books, call: Call, redemption: Redemption, available: Sequence[Lot]
-) -> Redemption | None:
-    """Take the points from available lots and keep the redemption; None, and no change, if its reference is used."""
-    reason = {"kind": "redemption", "redemption_id": str(redemption.id)}
-    if redemption.reward_id is not None:
-        reason["reward_id"] = redemption.reward_id
-    context = call.context(f"redemption/{redemption.id}", reason)
-    entry = postings.redeem(account_of(books, call), redemption.points, available, context, books.ids)
-    redemption = redemption._replace(transaction_id=books.record(entry, call.cause))
-    return redemption if await close_books(connection, books, redemption) else None
+def _redemption(opened: OpenBooks, points: int, reference: str | None = None) -> Redemption:
+    """A new redemption, before its transaction is made."""
+    return Redemption(
+        id=next(opened.books.ids),
+        customer_id=opened.call.customer_id,
+        points=points,
+        reward_id=None,
+        quantity=None,
+        reference=reference,
+        hold_id=None,
+        transaction_id=UUID(int=0),
+        created_at=opened.call.now,
+        cancelled_at=None,
+    )
+
+
+async def _spend(opened: OpenBooks, redemption: Redemption) -> Redemption:
+    """Take the points of a redemption, which is written with the books."""
+    found = await opened.spendable(redemption.points)
+    context = opened.call.context("redemption", redemption.id, _reason("redemption", redemption))
+    entry = postings.redeem(opened.account, redemption.points, found, context, opened.books.ids)
+    opened.redemption = redemption._replace(transaction_id=opened.record(entry))
+    return opened.redemption
+
+
+def _reason(kind: str, redemption: Redemption) -> dict[str, str]:
+    reason = {"kind": kind, "redemption_id": str(redemption.id)}
+    return reason if redemption.reward_id is None else reason | {"reward_id": redemption.reward_id}
 
 
 async def cancel(connection: Connection, redemption_id: UUID, call: Call) -> Redemption:
-    """Give the same lots back with their dates, and the stock that it took; again it has no effect.
+    """Cancel a redemption: its lots come back with their dates, and the stock that it took. Again it has no effect.
 
     Raises:
         NotFoundError: the customer of the call has no such redemption.
     """
-    books = await open_books(connection, call)
-    redemption = await redemptions.find(connection, redemption_id)
-    if redemption is None or redemption.customer_id != call.customer_id:
-        raise NotFoundError
-    if redemption.cancelled_at is not None:
-        return redemption
-    spent = await redemptions.portions(connection, redemption.transaction_id)
-    books.know(await lots.by_id(connection, [lot_id for lot_id, _ in spent]))
-    known = books.lots_of(call.customer_id)
-    fresh = await _fresh_date(connection, call.now)
-    portions = [Portion(_with_date(known[lot_id], call.now, fresh), points) for lot_id, points in spent]
-    reason = {"kind": "cancellation", "redemption_id": str(redemption.id)}
-    if redemption.reward_id is not None:
-        reason["reward_id"] = redemption.reward_id
-    context = call.context(f"redemption/{redemption.id}", reason)
-    books.record(postings.restore(account_of(books, call), portions, context, books.ids), call.cause)
-    await close_books(connection, books)
+    async with open_books(connection, call) as opened:
+        redemption = await redemptions.find(connection, redemption_id)
+        if redemption is None or redemption.customer_id != call.customer_id:
+            raise NotFoundError
+        if redemption.cancelled_at is not None:
+            return redemption
+        spent = await redemptions.portions(connection, redemption.transaction_id)
+        known = await opened.know_lots([lot_id for lot_id, _ in spent])
+        fresh = await _fresh_date(connection, call.now)
+        portions = [Portion(_with_date(known[lot_id], call.now, fresh), points) for lot_id, points in spent]
+        context = call.context("redemption", redemption.id, _reason("cancellation", redemption))
+        opened.record(postings.restore(opened.account, portions, context, opened.books.ids))
     if redemption.took_stock and redemption.reward_id is not None and redemption.quantity is not None:
         await rewards.move_stock(connection, redemption.reward_id, redemption.quantity)
     return await redemptions.cancel(connection, redemption.id, call.now)
@@ -215,7 +201,7 @@ async def _fresh_date(connection: Connection, now: datetime) -> datetime:
 
 
 def _with_date(lot: Lot, now: datetime, fresh: datetime) -> Lot:
-    """A lot as it comes back: one whose date has passed with a new one."""
+    """A lot as it comes back: with a fresh date if its own has passed."""
     if lot.expires_at is not None and lot.expires_at <= now:
         return lot._replace(expires_at=fresh)
     return lot

@@ -1,16 +1,19 @@
-"""The books checked against each other, and a sample of decisions against what they were made from."""
+"""Verify the books: checks of the ledger against itself, and a sample of decisions against what they were made from."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.points.rules.books import accruals, rebuilding
-from services.points.rules.books.books import is_full, lost_of
+from services.points.rules.books.books import is_full
+from services.points.rules.books.differences import lost_of
 from services.points.rules.books.rebuilding import Basis
-from services.points.rules.books.settling import about_order, due_for
+from services.points.rules.books.settling import due_for
+from services.points.rules.books.state import Key
 from services.points.rules.books.tiers import FOR_EVER, SINCE_EVER, Span
 from services.points.rules.ledger.accounts import Account
 from services.points.rules.ledger.lots import Lot
+from services.points.rules.program.earning import PURCHASE
 from services.points.rules.program.ruleset import RuleBook
 from services.points.store import accounts, auditing, lots, orders, refunds, rejudging, rules, statement, timelines
 from services.points.store import accruals as accruals_
@@ -22,7 +25,7 @@ from shared.postgres.pool import Connection, Pool
 
 
 async def verify(pool: Pool, sample: int) -> AsyncIterator[Check]:
-    """Check the books in one pass, from one snapshot; `sample` orders, other occasions and receipts are judged anew."""
+    """Check the books in one snapshot; `sample` orders, as many accruals and as many receipts are judged again."""
     async with checks.snapshot(pool) as connection:
         balance = await accounts.trial_balance(connection)
         yield Check(
@@ -36,39 +39,41 @@ async def verify(pool: Pool, sample: int) -> AsyncIterator[Check]:
 
 
 async def _wrongly_given(connection: Connection, sample: int) -> list[str]:
+    """Of a sample of orders: those that were not given what they are due."""
     keys = await auditing.sample_orders(connection, sample)
-    found = await orders.orders_by_key(connection, keys)
+    sampled = await orders.orders_by_key(connection, keys)
     back = await refunds.all_of(connection, keys)
-    # All refunds are folded here, whatever is stored of them.
-    kept = {key: keep(Purchase.of(order.bought), back[key]) for key, order in found.items() if key in back}
+    # All refunds are folded here, whatever fold of them is stored.
+    kept = {key: keep(Purchase.of(order.bought), back[key]) for key, order in sampled.items() if key in back}
     customers = {key[0] for key in keys}
     tiers = await timelines.load(connection, customers, _whole)
     unsettled = await rejudging.left(connection, customers)
-    known = await accounts.read(connection, customers)
-    book = await _book(connection, (order.rules_version for order in found.values()))
-    own = await _lots_by_origin(connection, [(key[0], about_order(key[1])) for key in keys])
+    balances = await accounts.read(connection, customers)
+    book = await _book(connection, (order.rules_version for order in sampled.values()))
+    own = await _lots_by_origin(connection, [(key[0], PURCHASE.origin_of(key[1])) for key in keys])
     wrong: list[str] = []
-    for key, order in found.items():
-        if key[0] in unsettled and order.occurred_at >= unsettled[key[0]].since:
+    for key, order in sampled.items():
+        customer, order_id = key
+        if customer in unsettled and order.occurred_at >= unsettled[customer].since:
             continue
-        account, lots_ = known[key[0]], own.get((key[0], about_order(key[1])), [])
-        due = due_for(order, kept.get(key), tiers.get(key[0], ()), book, _applied_by(account))
-        if not any(_is_settled(order.given, one, lots_, account) for one in due):
-            wrong.append(f"{key[0]}/{key[1]}")
+        account, own_lots = balances[customer], own.get((customer, PURCHASE.origin_of(order_id)), [])
+        due_by_engine = due_for(order, kept.get(key), tiers.get(customer, ()), book, _applied_by(account))
+        if not any(_is_settled(order.given, due, own_lots, account) for due in due_by_engine):
+            wrong.append(f"{customer}/{order_id}")
     return wrong[:MOST_SHOWN]
 
 
 async def _wrongly_accrued(connection: Connection, sample: int) -> list[str]:
-    """The same of what else earns points: reviews, promotions, birthdays …"""
-    known = await accruals_.accruals_by_key(connection, await auditing.sample_accruals(connection, sample))
-    customers = {key[0] for key in known}
+    """Of a sample of accruals (reviews, promotions, birthdays …): those that were not given what they are due."""
+    sampled = await accruals_.accruals_by_key(connection, await auditing.sample_accruals(connection, sample))
+    customers = {key[0] for key in sampled}
     tiers = await timelines.load(connection, customers, _whole)
     unsettled = await rejudging.left(connection, customers)
     balances = await accounts.read(connection, customers)
-    book = await _book(connection, (accrual.rules_version for accrual in known.values()))
-    own = await _lots_by_origin(connection, list(known))
+    book = await _book(connection, (accrual.rules_version for accrual in sampled.values()))
+    own = await _lots_by_origin(connection, list(sampled))
     wrong: list[str] = []
-    for (customer, origin), accrual in known.items():
+    for (customer, origin), accrual in sampled.items():
         if customer in unsettled and accrual.occurred_at >= unsettled[customer].since:
             continue
         version = book.version(accrual.rules_version)
@@ -83,15 +88,15 @@ def _whole(_: str) -> Span:
     return Span(SINCE_EVER, FOR_EVER)
 
 
-async def _lots_by_origin(connection: Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[Lot]]:
-    found: dict[tuple[str, str], list[Lot]] = {}
+async def _lots_by_origin(connection: Connection, keys: Sequence[Key]) -> dict[Key, list[Lot]]:
+    by_origin: dict[Key, list[Lot]] = {}
     for lot in await lots.of_origins(connection, keys):
-        found.setdefault((lot.customer_id, lot.origin), []).append(lot)
-    return found
+        by_origin.setdefault((lot.customer_id, lot.origin), []).append(lot)
+    return by_origin
 
 
 def _applied_by(account: Account) -> datetime:
-    """Up to when all that fell due for a customer has been applied."""
+    """The instant up to which everything that fell due for a customer has been applied."""
     now = datetime.now(UTC)
     if account.due_at is not None and account.due_at <= now:
         return account.due_at - timedelta.resolution
@@ -99,9 +104,9 @@ def _applied_by(account: Account) -> datetime:
 
 
 def _is_settled(given: Mapping[str, int], due: Mapping[str, int], own: Sequence[Lot], account: Account) -> bool:
-    """Whether what was given is what is due.
+    """Whether the points given are the points due.
 
-    What a rule's own lots lost to expiry counts as taken back; what does not fit an account was not given.
+    What a rule's own lots lost to expiry counts as taken back; what did not fit the account was not given.
     """
     lost = lost_of(own)
     for rule in {*due, *given}:
@@ -112,19 +117,19 @@ def _is_settled(given: Mapping[str, int], due: Mapping[str, int], own: Sequence[
 
 
 async def _broken_receipts(connection: Connection, sample: int) -> list[str]:
-    found = await statement.entries(connection, await auditing.sample_transactions(connection, sample))
-    book = await _book(connection, (one.rules_version for one in found))
-    bases = await statement.bases(connection, found, book)
-    return [str(entry.line.id) for entry, basis in zip(found, bases, strict=True) if not _rebuilds(entry, basis)][
-        :MOST_SHOWN
-    ]
+    """Of a sample of transactions: those whose receipt does not rebuild to its digest."""
+    entries = await statement.entries(connection, await auditing.sample_transactions(connection, sample))
+    book = await _book(connection, (entry.rules_version for entry in entries))
+    bases = await statement.bases(connection, entries, book)
+    broken = [str(entry.line.id) for entry, basis in zip(entries, bases, strict=True) if not _rebuilds(entry, basis)]
+    return broken[:MOST_SHOWN]
 
 
 async def rebuilt(connection: Connection, entry: Entry) -> tuple[dict[str, Any], bool]:
-    """A transaction's receipt, made again from what is stored, and whether it is the one of the time.
+    """A transaction's receipt, rebuilt from what is stored, and whether its digest is the stored one.
 
     Raises:
-        LookupError: what it is about is not stored any more.
+        LookupError: the order or accrual of the transaction is not stored any more.
     """
     book = await _book(connection, [entry.rules_version])
     [basis] = await statement.bases(connection, [entry], book)

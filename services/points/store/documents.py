@@ -1,37 +1,30 @@
 """How orders and refunds are kept as JSON: lines as arrays, since a basket has many."""
 
+from itertools import starmap
 from typing import Any
 
 import msgspec
 
+from shared.contracts import fields
 from shared.contracts.kept import Refund
 from shared.contracts.lines import pack_lines
 from shared.contracts.shop import Line, PurchaseCompleted, RefundLine
 
 
 def order_to_json(order: PurchaseCompleted) -> dict[str, Any]:
-    """What is kept of an order as bought: everything but its coupon codes, see rules/books/fold.py."""
-    body: dict[str, Any] = {"currency": order.currency, "total": order.total}
+    """What is stored of an order as bought (see `fields.NEVER_STORED` for what is not), without empty fields."""
+    body = fields.stored(order)
     if order.lines:
         body["lines"] = msgspec.Raw(pack_lines(order.lines))
-    for name in ("channel", "store_id"):
-        value: Any = getattr(order, name)
-        if value is not None:
-            body[name] = value
+    else:
+        del body["lines"]
     return body
 
 
 def order_from_json(customer_id: str, order_id: str, body: dict[str, Any]) -> PurchaseCompleted:
-    """The order again; it was validated when it came."""
-    return PurchaseCompleted.model_construct(
-        customer_id=customer_id,
-        order_id=order_id,
-        currency=body["currency"],
-        total=body["total"],
-        lines=tuple(Line(*line) for line in body.get("lines", ())),
-        channel=body.get("channel"),
-        store_id=body.get("store_id"),
-    )
+    """The order of its stored document."""
+    lines = tuple(starmap(Line, body.get("lines", ())))
+    return fields.restored(customer_id, order_id, body | {"lines": lines})
 
 
 def refund_lines_to_json(refund: Refund) -> list[tuple[str, int | str, str]]:

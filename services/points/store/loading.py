@@ -8,6 +8,7 @@ from datetime import datetime
 from services.points.rules.books.state import Key, Payment, State
 from services.points.rules.books.tiers import FOR_EVER, Span
 from services.points.rules.ledger.accounts import Account
+from services.points.rules.program.earning import PURCHASE, REFERRAL, Origin
 from services.points.store import (
     accounts,
     accruals,
@@ -133,9 +134,9 @@ async def _load_due(connection: Connection, state: State, customers: Sequence[st
     for lot in found:
         state.lots.setdefault(lot.customer_id, {})[lot.id] = lot
     given_up = {
-        (lot.customer_id, lot.origin.removeprefix("order/"))
+        (lot.customer_id, Origin.parse(lot.origin).id)
         for lot in found
-        if lot.pending and lot.activates_at is None and lot.origin.startswith("order/")
+        if lot.pending and lot.activates_at is None and Origin.parse(lot.origin).kind == PURCHASE.prefix
     }
     if missing := given_up - state.orders.keys():
         state.orders.update(await orders.orders_by_key(connection, missing))
@@ -175,7 +176,7 @@ def _takeable(wanted: Wanted, state: State, given_up: Collection[Key]) -> dict[K
     """By customer and origin of lots: the most points that this batch may take back from what was given before."""
     retold = {key for key in state.orders if key[0] in wanted.retold or key[0] in state.resettling}
     found = {
-        (customer, f"order/{order}"): sum(state.orders[customer, order].given.values())
+        (customer, PURCHASE.origin_of(order)): sum(state.orders[customer, order].given.values())
         for customer, order in {*wanted.changed, *retold, *given_up} & state.orders.keys()
     }
     for key, accrual in state.accruals.items():
@@ -183,7 +184,7 @@ def _takeable(wanted: Wanted, state: State, given_up: Collection[Key]) -> dict[K
             found[key] = sum(accrual.given.values())
     for (customer, referral), known in state.payments.items():
         if not known.voided:
-            key = (customer, f"referral/{referral}")
+            key = (customer, REFERRAL.origin_of(referral))
             found[key] = found.get(key, 0) + known.points
     return {origin: points for origin, points in found.items() if points}
 

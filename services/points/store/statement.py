@@ -11,6 +11,7 @@ from services.points.rules.books.rebuilding import Basis
 from services.points.rules.books.refunds import Known
 from services.points.rules.books.state import Key, Order
 from services.points.rules.ledger.accounts import Account
+from services.points.rules.program.earning import REVIEW
 from services.points.rules.program.ruleset import RuleBook
 from services.points.store import accruals, orders, refunds
 from services.points.store.accounts import unknown
@@ -272,4 +273,4 @@ def _order(entry: Entry) -> Key:
 def _origin(entry: Entry) -> str:
     """Of which accrual a transaction tells; before origins were noted, of a review."""
     review = entry.line.reason.get("review_id")
-    return entry.inputs.get("origin") or (f"review/{review}" if review else "")
+    return entry.inputs.get("origin") or (REVIEW.origin_of(review) if review else "")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from services.points.rules.books.maturity import REASONS
 from services.points.rules.ledger.receipts import digest_without_rules
+from services.points.rules.program.earning import REASONS
 from services.points.store.publications import Balance, PointsMoved, points_event
 from shared.contracts.envelope import Cause, Publication
 from shared.contracts.values import format_instant

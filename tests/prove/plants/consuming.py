@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from services.points.rules.books import accruing
-from services.points.rules.books.accruing import Happening, Occasions
+from services.points.rules.books.accruing import Happening
+from services.points.rules.books.books import Books
+from services.points.rules.books.trigger import Trigger
+from services.points.rules.program import earning
 from shared.messaging import inbox, positions
 from shared.messaging.batch import Batch, Partition, Span
 from shared.messaging.delivery import Delivery
@@ -76,15 +79,15 @@ def no_dedupe() -> None:
         await claim(connection, events)
         return Claimed(list(events), [], 0)
 
-    def happened(self: Occasions, event: Any) -> str | None:
-        found = accruing.told_by(event)
-        assert found is not None
-        on, origin, told = found
-        self.judge(Happening(event.customer_id, on, origin, told, event.time), self._trigger(event))
-        return origin
+    def accrue(books: Books, event: Any) -> str | None:
+        reported = earning.accruing(event)
+        assert reported is not None
+        happening = Happening(event.customer_id, *reported, event.time)
+        accruing.award(books, happening, Trigger.of(event, books.now))
+        return reported.origin
 
     inbox.claim = forgetful
-    Occasions.happened = happened
+    accruing.accrue = accrue
 
 
 PLANTS: Final = (

@@ -6,9 +6,10 @@ from datetime import datetime
 from uuid import UUID
 
 from services.points.rules.books import maturity
-from services.points.rules.books.books import Books, Trigger, plain_context
+from services.points.rules.books.books import Books
 from services.points.rules.books.maturity import apply_due
 from services.points.rules.books.state import Hold
+from services.points.rules.books.trigger import Trigger
 from services.points.rules.ledger import postings
 from services.points.rules.ledger.lots import Lot, Portion, earliest
 from services.points.rules.ledger.transactions import Entry, TransactionContext
@@ -98,9 +99,8 @@ class Acts:
         portions = tuple((posting.lot_id, posting.points) for posting in made.transaction.postings if posting.lot_id)
         points, begins = write.answer["points"], books.now
         hold = Hold(UUID(hold_id), customer, write.answer["reference"], points, portions, maturity.OPEN, ends, begins)
-        maturity.keep_hold(books, hold)
-        after = books.state.accounts[customer]
-        books.state.accounts[customer] = after._replace(due_at=earliest(after.due_at, ends))
+        books.keep_hold(hold)
+        books.set_next_due(customer, earliest(books.state.accounts[customer].due_at, ends))
         apply_due(books, [customer])
 
     def capture(self, books: Books, customer: str, hold_id: str) -> None:
@@ -121,7 +121,7 @@ class Acts:
         if rest:
             _release(books, hold, "captured")
         else:
-            maturity.keep_hold(books, hold)
+            books.keep_hold(hold)
         apply_due(books, [customer])
 
     def release(self, books: Books, customer: str, hold_id: str) -> None:
@@ -165,7 +165,7 @@ def _book(books: Books, entry: Entry) -> None:
 
 
 def _why(books: Books) -> TransactionContext:
-    return plain_context(Trigger(books.now, books.now, _NOBODY), "api/write", {"kind": "adjustment"})
+    return Trigger(books.now, books.now, _NOBODY).context("api/write", {"kind": "adjustment"})
 
 
 def _portions(lots: Mapping[UUID, Lot], parts: Portions) -> list[Portion]:

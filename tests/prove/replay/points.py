@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from services.points.rules.books.accruing import told_by
 from services.points.rules.books.books import Books
 from services.points.rules.books.fold import fold
 from services.points.rules.books.maturity import apply_due
@@ -17,6 +16,7 @@ from services.points.rules.books.tiers import Standing, standing_before
 from services.points.rules.ledger.accounts import Account
 from services.points.rules.program import limits
 from services.points.rules.program.compiled_rule import CompiledRule
+from services.points.rules.program.earning import ACTIVITY, PURCHASE, REVIEW, SURVEY, accruing
 from services.points.rules.program.limits import PROGRAM, Cut, Use, UseKey
 from services.points.rules.program.ruleset import RuleBook
 from shared.contracts import topics
@@ -33,13 +33,8 @@ _SINCE: Final = datetime(1, 1, 1, tzinfo=UTC)
 _SETTLED_AT_ONCE: Final = 100
 """The orders of one customer that a transaction settles at least, after its timeline changed."""
 
-# Of a line that was not published (an award of 0): where its reason names what it is about.
-_NAMED: Final = (
-    ("order_id", "order_id", "shop.purchase.completed.v1"),
-    ("review_id", "review_id", "shop.review.published.v1"),
-    ("activity_id", "activity_id", "shop.activity.performed.v1"),
-    ("answer_id", "answer_id", "shop.survey.answered.v1"),
-)
+# A line that was not published (an award of 0) names what it is about in its reason.
+_NAMED: Final = tuple((earner.id_field or "", *earner.events) for earner in (PURCHASE, REVIEW, ACTIVITY, SURVEY))
 
 
 def newcomer(customer: str) -> Account:
@@ -140,9 +135,9 @@ class Replay:
         if entry.cause in self._where:
             self._reach(entry, entry.cause)
             return
-        for name, field_, type_ in _NAMED:
+        for name, type_ in _NAMED:
             if name in entry.reason and entry.line.points == 0 and entry.line.kind == "earned":
-                self._reach(entry, self._find(type_, field_, entry.reason[name]))
+                self._reach(entry, self._find(type_, name, entry.reason[name]))
                 return
         books = self._books()
         apply_due(books, [self._customer])
@@ -224,11 +219,12 @@ class Replay:
     def _hand_over_cuts(self, event: Event) -> None:
         """Set the uses of shared limits so that they cut as recorded."""
         rules = self._given.rules.in_force(event.time)
-        told = told_by(event)
-        on = "purchase" if isinstance(event.data, PurchaseCompleted) else told[0] if told else None
-        if on is None:
+        if isinstance(event.data, PurchaseCompleted):
+            on, origin = PURCHASE.on, PURCHASE.origin_of(event.data.order_id)
+        elif reported := accruing(event):
+            on, origin = reported.on, reported.origin
+        else:
             return
-        origin = f"order/{event.data.order_id}" if isinstance(event.data, PurchaseCompleted) else told[1]
         found = self._given.cuts.get(origin, {})
         for rule in rules.on(on):
             for key, use in shared_uses(rule, found.get(rule.id)):

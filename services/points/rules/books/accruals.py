@@ -19,64 +19,72 @@ from services.points.rules.program.values import On
 
 
 class AccrualCase(NamedTuple):
-    """An occasion as it is judged: by a version of the rules, at the customer's tier before it (or the new one)."""
+    """An accrual as it is judged: by a version of the rules, at the customer's tier before it (or the new tier)."""
 
     rules: RuleSet
     customer_id: str
     on: On
     occurred_at: datetime
-    told: Mapping[str, Any]
-    """Named as in `Facts`, as JSON has them."""
+    details: Mapping[str, Any]
+    """By the fields of `Facts`, as JSON has them."""
     tier: str | None
 
     @property
     def facts(self) -> Facts:
         """What conditions look at."""
-        return Facts(self.occurred_at, self.rules.local(self.occurred_at), self.tier)._replace(**self.told)
+        return Facts(self.occurred_at, self.rules.local(self.occurred_at), self.tier)._replace(**self.details)
+
+
+class FirstJudgement(NamedTuple):
+    """What an accrual is due, what its limits left, and the uses that count it from now on."""
+
+    judgement: Judgement
+    cuts: dict[str, Cut]
+    used: dict[UseKey, Use]
 
 
 def case_of(accrual: Accrual, rules: RuleSet, customer_id: str, tier: str | None) -> AccrualCase:
-    """What earned points besides orders, as it is judged at a tier."""
+    """An accrual as it is judged at a tier."""
     return AccrualCase(rules, customer_id, accrual.on, accrual.occurred_at, accrual.facts, tier)
 
 
-def inputs_of(origin: str, tier: str | None, found: LimitCuts) -> dict[str, Any]:
-    """What a receipt is rebuilt from, beside what is stored of the occasion.
+def inputs_of(origin: str, tier: str | None, cuts: LimitCuts) -> dict[str, Any]:
+    """What a receipt is rebuilt from, beside the stored accrual.
 
-    `found` belongs to a decision that may be made again: what limits leave then stays apart from what they left now.
+    `cuts` belong to a decision that may be made again: what limits leave then is kept apart from what they left now.
     """
     inputs: dict[str, Any] = {"origin": origin}
     if tier is not None:
         inputs["tier"] = tier
-    if found:
-        inputs["found"] = found
+    if cuts:
+        inputs["found"] = cuts
     return inputs
 
 
-def judge(case: AccrualCase, uses: Mapping[UseKey, Use]) -> tuple[Judgement, dict[str, Cut], dict[UseKey, Use]]:
-    """The first judgement, what limits left, and the uses that count it from now on."""
+def judge(case: AccrualCase, uses: Mapping[UseKey, Use]) -> FirstJudgement:
+    """The first judgement; it fixes the use of limits."""
     rules = case.rules.on(case.on)
     asked = request(rules, case.facts, EMPTY)
-    found: dict[str, Cut] = {}
+    cuts: dict[str, Cut] = {}
     used: dict[UseKey, Use] = {}
     for rule, points in zip(rules, asked.points, strict=True):
         if rule.limits and points:
-            found[rule.id], counted = limits.apply(rule, points, _keys(rule, case), uses)
+            cuts[rule.id], counted = limits.apply(rule, points, _keys(rule, case), uses)
             used |= counted
-    return judge_first(rules, asked, found, ONE), found, used
+    return FirstJudgement(judge_first(rules, asked, cuts, ONE), cuts, used)
 
 
-def judge_again(case: AccrualCase, found: LimitCuts) -> Judgement:
-    """What is due at the tier of the case, by what the first judgement found."""
+def judge_again(case: AccrualCase, cuts: LimitCuts) -> Judgement:
+    """What is due at the tier of the case, by what limits left at the first judgement."""
     rules = case.rules.on(case.on)
     asked = request(rules, case.facts, EMPTY)
-    return judge_first(rules, asked, cuts_again(rules, asked, found), ONE)
+    return judge_first(rules, asked, cuts_again(rules, asked, cuts), ONE)
 
 
 def due_for(accrual: Accrual, customer: str, rules: RuleSet, timeline: Sequence[TierEntry]) -> Mapping[str, int] | None:
-    """What an occasion is due by all that is known of it; the ledger has to have given just this.
+    """What an accrual is due by everything that is known about it: the ledger has to have given exactly this.
 
-    None for a promotion that a release before gave for an instant that the timeline has no more: it stays.
+    None for a promotion that an earlier release gave for an instant that the timeline has no more: it stays.
     """
     if accrual.on == "tier_promotion":
         if not accrual.origin.rpartition("/")[2].isdecimal():
@@ -89,26 +97,25 @@ def due_for(accrual: Accrual, customer: str, rules: RuleSet, timeline: Sequence[
         tier = standing_before(timeline, accrual.occurred_at).tier if looks else accrual.tier
     if not stands:
         return {}
-    case = AccrualCase(rules, customer, accrual.on, accrual.occurred_at, accrual.facts, tier)
-    return judge_again(case, accrual.cuts).due
+    return judge_again(case_of(accrual, rules, customer, tier), accrual.cuts).due
 
 
-def freed(case: AccrualCase, found: LimitCuts, uses: Mapping[UseKey, Use]) -> dict[UseKey, Use]:
-    """The uses after what was withdrawn gave its own back: it is free for what is judged later."""
+def freed(case: AccrualCase, cuts: LimitCuts, uses: Mapping[UseKey, Use]) -> dict[UseKey, Use]:
+    """The uses after a withdrawn accrual gave its own back: they are free for what is judged later."""
     result: dict[UseKey, Use] = {}
     for rule in case.rules.on(case.on):
-        awarded = found[rule.id].awarded if rule.id in found else 0
+        awarded = cuts[rule.id].awarded if rule.id in cuts else 0
         if awarded:
             result |= limits.moved(_keys(rule, case), uses, Use(-1, -awarded))
     return result
 
 
 def use_keys(case: AccrualCase) -> Iterator[UseKey]:
-    """Every use that a judgement may go by."""
+    """The keys of every use that a judgement may read."""
     for rule in case.rules.on(case.on):
         if rule.limits:
-            for found in _keys(rule, case):
-                yield from found
+            for keys in _keys(rule, case):
+                yield from keys
 
 
 def grants(case: AccrualCase, points: Mapping[str, int], now: datetime) -> list[Grant]:
@@ -132,6 +139,6 @@ def grants(case: AccrualCase, points: Mapping[str, int], now: datetime) -> list[
 
 
 def _keys(rule: CompiledRule, case: AccrualCase) -> list[list[UseKey]]:
-    sku = case.told.get("sku")
+    sku = case.details.get("sku")
     day = dates.day_of(case.occurred_at, case.rules.zone)
     return list(limits.keys(rule, case.rules, case.customer_id, day, () if sku is None else (sku,)))

@@ -1,4 +1,4 @@
-"""What is known of a customer's date of birth, event by event."""
+"""A customer's date of birth, event by event."""
 
 from datetime import date, datetime
 from typing import NamedTuple
@@ -8,10 +8,10 @@ from shared.contracts.shop import CustomerErased, CustomerProfile, CustomerRegis
 
 
 class Birth(NamedTuple):
-    """A customer's date of birth as of `told_at`, the time of the event that told it; None where it was cleared.
+    """A customer's date of birth, from the event of the time `told_at`; None where that event cleared it.
 
-    `registered_at` is the time of the newest registration since there is something to know, `erased_at` of the
-    newest erasure: what was told up to then never counts again, also when it arrives later.
+    `registered_at` is the time of the newest registration, `erased_at` that of the newest erasure: events up to the
+    erasure never count again, also when they arrive later.
     """
 
     born: date | None
@@ -21,12 +21,12 @@ class Birth(NamedTuple):
 
     @property
     def is_erased(self) -> bool:
-        """Whether the customer was erased and has not registered since: only a registration begins anew."""
+        """Whether the customer was erased and has not registered since; only a registration starts again."""
         return self.erased_at is not None and self.registered_at is None
 
 
 def learn(known: Birth | None, event: Event) -> Birth | None:
-    """What is known after an event of `shop.customers`."""
+    """The date of birth after an event of `shop.customers`; None: nothing is known."""
     match event.data:
         case CustomerErased():
             return _erase(known, event.time)

@@ -1,50 +1,45 @@
-"""The books while they are written: what is known, and every entry noted as it happens."""
+"""The books: the only writer of the state of customers. Each change is applied to the state and noted for the store.
+
+Rules read `state` as they like and change it by the verbs of `Books`; a test of the architecture holds that.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
-from services.points.rules.books.state import Announced, Changes, Key, State
-from services.points.rules.ledger import postings, receipts
+from services.points.rules.books.births import Birth
+from services.points.rules.books.state import Accrual, Announced, Changes, Hold, Key, Order, Payment, Resettling, State
+from services.points.rules.books.tiers import TierEntry
+from services.points.rules.ledger import postings
 from services.points.rules.ledger.accounts import Account
 from services.points.rules.ledger.lots import Grant, Lot
-from services.points.rules.ledger.receipts import Receipt
 from services.points.rules.ledger.transactions import Entry, TransactionContext
 from services.points.rules.program.compiled_rule import is_extra
+from services.points.rules.program.earning import TIER_PROMOTION
+from services.points.rules.program.limits import Use, UseKey
 from services.points.rules.program.ruleset import RuleBook
-from shared.contracts.envelope import Cause
+from shared.contracts.envelope import Cause, Event
+from shared.contracts.kept import Refund, Taken
+from shared.contracts.outcomes import Refusal, Waiting
+from shared.contracts.reasons import Reason
 
 PUBLISHED: Final = frozenset({"earned", "activated", "reversed", "redeemed", "restored", "expired", "adjusted"})
-"""The kinds of transactions that are told of; a hold moves points within their customer."""
-
-
-_NO_INPUTS: Final[Mapping[str, Any]] = {}
+"""The kinds of transactions that are published; a hold moves points within its customer."""
 
 MOST_OF_AN_ACCOUNT: Final = 4 * 10**18
-"""The most points that rules bring an account to: what is given by hand beside it fits a number of the database."""
-
-TIER_KIND: Final = "tier"
-"""The kind of what a tier gives or takes: it qualifies for no tier, or the two would chase each other."""
+"""The most points that rules bring an account to; what is given by hand on top still fits a bigint."""
 
 _PLENTY: Final = 2 * 10**15
-"""Room for whatever one event gives."""
-
-
-class Trigger(NamedTuple):
-    """What makes a entry happen: its business time, when it is recorded, and what it is caused by."""
-
-    occurred_at: datetime
-    recorded_at: datetime
-    cause: Cause
+"""More room than any one event needs."""
 
 
 @dataclass(slots=True)
 class Books:
-    """What is known of some customers, brought up to date by every movement; `changes` has to be written.
+    """The state of some customers, and its changes so far.
 
-    `now` is the clock, `ids` are new ones, `rules` the versions that may be needed.
+    `now` is the clock, `ids` yields new ids, `rules` has the versions that may be needed.
     """
 
     state: State
@@ -53,21 +48,23 @@ class Books:
     ids: Iterator[UUID]
     changes: Changes = field(default_factory=Changes)
     due_before: dict[str, datetime] = field(default_factory=dict, init=False)
-    """When something fell due for customers next, as it was loaded."""
+    """By customer: when something fell due next, as it was loaded."""
     _by_origin: dict[str, dict[str, dict[UUID, None]]] = field(default_factory=dict, init=False)
-    """By customer, of those that were asked for, and origin: the lots that are known."""
+    """By customer (of those that were asked for) and origin: the lots."""
 
     def __post_init__(self) -> None:
         for customer, account in self.state.accounts.items():
             if account.due_at is not None:
                 self.due_before[customer] = account.due_at
 
+    # Reading.
+
     def lots_of(self, customer: str) -> dict[UUID, Lot]:
         """The lots of a customer that are loaded or were made since, by id."""
         return self.state.lots.setdefault(customer, {})
 
     def own_lots(self, key: Key) -> list[Lot]:
-        """The lots of a customer, of those that are loaded or were made since, that came from one origin."""
+        """The lots of a customer that are loaded or were made since, and came from one origin."""
         lots = self.lots_of(key[0])
         by_origin = self._by_origin.get(key[0])
         if by_origin is None:
@@ -76,28 +73,36 @@ class Books:
                 by_origin.setdefault(lot.origin, {})[lot.id] = None
         return [lots[lot_id] for lot_id in by_origin.get(key[1], ())]
 
-    def know(self, lots: Iterable[Lot]) -> None:
-        """Add lots that were loaded; those that are known stay as they are."""
-        for lot in lots:
-            self.lots_of(lot.customer_id).setdefault(lot.id, lot)
-            if lot.customer_id in self._by_origin:
-                self._by_origin[lot.customer_id].setdefault(lot.origin, {})[lot.id] = None
-
     def fitting(self, customer: str, points: Mapping[str, int]) -> Mapping[str, int]:
         """Points (by rule) as far as they fit the customer's account, the last of them cut first."""
         room = _room(self.state.accounts[customer])
         if room >= _PLENTY or sum(points.values()) <= room:
             return points
-        found: dict[str, int] = {}
+        fitting: dict[str, int] = {}
         for rule, count in points.items():
-            found[rule] = max(0, min(count, room))
-            room -= found[rule]
-        return found
+            fitting[rule] = max(0, min(count, room))
+            room -= fitting[rule]
+        return fitting
+
+    # Adding what is loaded later.
+
+    def know_lots(self, lots: Iterable[Lot]) -> None:
+        """Add lots that were loaded; those that are there already stay as they are."""
+        for lot in lots:
+            self.lots_of(lot.customer_id).setdefault(lot.id, lot)
+            if lot.customer_id in self._by_origin:
+                self._by_origin[lot.customer_id].setdefault(lot.origin, {})[lot.id] = None
+
+    def know_uses(self, uses: Mapping[UseKey, Use]) -> None:
+        """Add uses of limits that were loaded."""
+        self.state.uses.update(uses)
+
+    # Points.
 
     def earn(self, customer: str, grants: Sequence[Grant], context: TransactionContext, cause: Cause) -> UUID:
         """Give what rules grant; returns the transaction's id."""
         entry = postings.earn(self.state.accounts[customer], grants, context, self.ids)
-        if context.reason["kind"] == TIER_KIND:
+        if context.reason["kind"] == TIER_PROMOTION.reason:
             return self.record(entry, cause)
         qualifying = entry.transaction.points
         for grant in grants:
@@ -111,93 +116,142 @@ class Books:
         suffices = sum(lot.remaining for lot in own) >= sum(points.values())
         lots = own if suffices else self.lots_of(customer).values()
         entry = postings.take_back(self.state.accounts[customer], points, lots, context, self.ids)
-        if context.reason["kind"] == TIER_KIND:
+        if context.reason["kind"] == TIER_PROMOTION.reason:
             return self.record(entry, cause)
         return self.record(entry, cause, sum(count for name, count in points.items() if not is_extra(name)))
 
     def record(self, entry: Entry, cause: Cause, qualifying: int = 0) -> UUID:
-        """Note a movement; returns its transaction's id."""
+        """Enter a transaction and its lots; returns the transaction's id.
+
+        `qualifying` is the part of its points that qualifies for tiers. What a tier gives or takes qualifies for none,
+        or points and tiers would chase each other.
+        """
         transaction = entry.transaction
         customer = transaction.account.customer_id
         self.state.accounts[customer] = transaction.account
-        lots = self.lots_of(customer)
+        lots, changes = self.lots_of(customer), self.changes
         for lot in entry.made:
-            lots[lot.id] = lot
+            lots[lot.id] = changes.lots_made[lot.id] = lot
         if entry.made and (by_origin := self._by_origin.get(customer)) is not None:
             for lot in entry.made:
                 by_origin.setdefault(lot.origin, {})[lot.id] = None
-        for lot in entry.changed:
-            lots[lot.id] = lot
-        changes = self.changes
+        if entry.changed:
+            self.keep_lots(entry.changed)
         changes.accounts.add(customer)
-        changes.keep_lots(entry.made, entry.changed)
         changes.transactions.append(transaction)
         if transaction.points and transaction.kind in PUBLISHED:
             changes.announced.append(Announced(transaction, transaction.context.occurred_at, qualifying, cause))
         return transaction.id
 
+    def keep_lots(self, lots: Iterable[Lot]) -> None:
+        """Keep lots as they are now; one that this batch made stays one to be inserted."""
+        changes = self.changes
+        for lot in lots:
+            self.lots_of(lot.customer_id)[lot.id] = lot
+            (changes.lots_made if lot.id in changes.lots_made else changes.lots_changed)[lot.id] = lot
+
+    def set_next_due(self, customer: str, due_at: datetime | None) -> None:
+        """Keep when something falls due next for a customer; None: never."""
+        self.state.accounts[customer] = self.state.accounts[customer]._replace(due_at=due_at)
+        self.changes.accounts.add(customer)
+
+    def keep_hold(self, hold: Hold) -> None:
+        """Keep a hold as it is now."""
+        self.state.holds.setdefault(hold.customer_id, {})[hold.id] = hold
+        self.changes.holds[hold.id] = hold
+
+    # Orders.
+
+    def add_order(self, key: Key, order: Order) -> None:
+        """Add a new order."""
+        self.state.orders[key] = order
+        self.changes.orders_made[key] = None
+
+    def keep_order(self, key: Key, order: Order) -> None:
+        """Keep an order as it is now; one that this batch made stays one to be inserted."""
+        self.state.orders[key] = order
+        if key not in self.changes.orders_made:
+            self.changes.orders_changed[key] = None
+
+    def add_refund(self, key: Key, refund: Refund) -> Taken:
+        """Add a refund to its order; returns what it took of what was kept."""
+        refunds = self.state.refunds_of(key)
+        taken = refunds.add(refund)
+        self.changes.refunds.append((key, refund, refunds.fold.count))
+        self.keep_order(key, self.state.orders[key])
+        return taken
+
+    def attribute(self, key: Key, transaction_id: UUID) -> None:
+        """Attribute the customer's last transaction to an order, beside the transaction of its purchase."""
+        sequence = self.state.accounts[key[0]].sequence
+        self.changes.order_transactions.append((*key, sequence, transaction_id))
+
+    # What else is known of customers.
+
+    def keep_accrual(self, key: Key, accrual: Accrual) -> None:
+        """Keep an accrual as it is now."""
+        self.state.accruals[key] = accrual
+        self.changes.accruals[key] = None
+
+    def keep_payment(self, key: Key, payment: Payment) -> None:
+        """Keep the payment of a referral as it is now."""
+        self.state.payments[key] = payment
+        self.changes.payments.add(key)
+
+    def keep_birth(self, customer: str, birth: Birth) -> None:
+        """Keep a customer's date of birth."""
+        self.state.births[customer] = birth
+        self.changes.births.add(customer)
+
+    def count_uses(self, uses: Mapping[UseKey, Use]) -> None:
+        """Keep uses of limits as they are now."""
+        for key, use in uses.items():
+            self.state.uses[key] = use
+            self.changes.uses[key] = None
+
+    def set_timeline(self, customer: str, timeline: tuple[TierEntry, ...], start: datetime) -> None:
+        """Replace a customer's timeline, which is new from an instant on."""
+        self.state.timelines[customer] = timeline
+        starts = self.changes.timelines
+        starts[customer] = min(start, starts.get(customer, start))
+
+    def set_resettling(self, customer: str, rest: Resettling | None) -> None:
+        """Keep what is left to settle by a customer's timeline; None: nothing."""
+        self.changes.resettling[customer] = rest
+
+    # What becomes of events.
+
+    def refuse(self, event: Event, reason: Reason, error: str) -> None:
+        """Refuse an event."""
+        self.changes.refusals.append(Refusal(event, reason, error))
+
+    def note_repeat(self, *, differs: bool) -> None:
+        """Count an event that repeats an earlier one by its natural key, and may differ from it."""
+        self.changes.repeats += not differs
+        self.changes.repeats_that_differ += differs
+
+    def let_wait(self, event: Event, about: str, natural_id: str) -> None:
+        """Let an event wait for what it is about."""
+        waiting = Waiting(about, natural_id, event)
+        self.state.waiting.setdefault((event.customer_id, about), []).append(waiting)
+        self.changes.waiting.append(waiting)
+
+    def take_waiting(self, customer: str, about: str) -> list[Event]:
+        """Remove and return the events that waited for this, from earlier batches or from this one, in their order."""
+        if not self.state.waiting:
+            return []
+        waited = self.state.waiting.pop((customer, about), [])
+        if waited and self.changes.waiting:
+            taken = set(map(id, waited))
+            self.changes.waiting = [waiting for waiting in self.changes.waiting if id(waiting) not in taken]
+        waited.sort(key=lambda waiting: (waiting.event.time, waiting.natural_id))
+        return [waiting.event for waiting in waited]
+
 
 def is_full(account: Account) -> bool:
-    """Whether an account may have been given less than it was due, for want of room."""
+    """Whether an account may have been given less than was due, for want of room."""
     return _room(account) < _PLENTY
 
 
 def _room(account: Account) -> int:
     return MOST_OF_AN_ACCOUNT - max(account.earned, account.available + account.pending + account.held)
-
-
-def rules_context(
-    trigger: Trigger, origin: str, reason: Mapping[str, str], receipt: Receipt, inputs: Mapping[str, Any]
-) -> TransactionContext:
-    """Why and when a transaction is made, with its receipt's digest."""
-    return TransactionContext(
-        occurred_at=trigger.occurred_at,
-        recorded_at=trigger.recorded_at,
-        origin=origin,
-        reason=reason,
-        rules_version=receipt["rules_version"],
-        inputs=inputs,
-        receipt_digest=receipts.digest(receipt),
-    )
-
-
-def plain_context(
-    trigger: Trigger, origin: str, reason: Mapping[str, str], inputs: Mapping[str, Any] = _NO_INPUTS
-) -> TransactionContext:
-    """Why and when a transaction is made that no earning rule decided."""
-    digest = receipts.digest_without_rules()
-    return TransactionContext(trigger.occurred_at, trigger.recorded_at, origin, reason, None, inputs, digest)
-
-
-def differences(
-    due: Mapping[str, int], given: Mapping[str, int], lost: Mapping[str, int]
-) -> tuple[dict[str, int], dict[str, int]]:
-    """By rule: what is due beyond what was given, and what has to be taken back of what was given.
-
-    What a rule's own lots lost to expiry counts as taken back, and is never paid again.
-    """
-    more: dict[str, int] = {}
-    less: dict[str, int] = {}
-    for rule in {**due, **given}:
-        change = due.get(rule, 0) - given.get(rule, 0)
-        if change > 0:
-            more[rule] = change
-        elif (back := -change - lost.get(rule, 0)) > 0:
-            less[rule] = back
-    return more, less
-
-
-def lost_of(lots: Sequence[Lot]) -> dict[str, int]:
-    """By rule: what lots lost to expiry."""
-    lost: dict[str, int] = {}
-    for lot in lots:
-        if lot.expired:
-            lost[lot.rule] = lost.get(lot.rule, 0) + lot.expired
-    return lost
-
-
-def after(given: Mapping[str, int], more: Mapping[str, int], less: Mapping[str, int]) -> dict[str, int]:
-    """What was given by rule, after a settling."""
-    rules = {**given, **more}
-    result = {rule: given.get(rule, 0) + more.get(rule, 0) - less.get(rule, 0) for rule in rules}
-    return {rule: points for rule, points in result.items() if points}

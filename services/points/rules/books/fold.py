@@ -1,7 +1,7 @@
-"""The fold: events of all types in log order, applied to what is known of their customers.
+"""The fold: events of all types in log order, applied to the books of their customers.
 
-No case is special: whatever arrives changes what is known, and the ledger posts the difference
-between what is due and what was given.
+No case is special: every event changes what is known, and the ledger posts the difference between what is due and
+what was given.
 """
 
 from collections.abc import Sequence
@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import cast
 
-from services.points.rules.books import births, orders, rebuilding
-from services.points.rules.books.accruing import Happening, Occasions
-from services.points.rules.books.books import Books, Trigger
+from services.points.rules.books import accruing, births, orders
+from services.points.rules.books.accruing import Happening
+from services.points.rules.books.books import Books
 from services.points.rules.books.maturity import apply_due, is_due
 from services.points.rules.books.orders import OrderCase
 from services.points.rules.books.promotions import settle_promotions
-from services.points.rules.books.rejudging import Owned, note_rest
+from services.points.rules.books.referrals import settle_referral
+from services.points.rules.books.rejudging import OrdersByTime, note_rest
 from services.points.rules.books.rises import numbered, rises_from
-from services.points.rules.books.settling import about_order, deliver, keep_order, settle
+from services.points.rules.books.settling import deliver, settle
 from services.points.rules.books.state import Changes, Order
 from services.points.rules.books.tiers import (
     FOR_EVER,
@@ -29,13 +30,15 @@ from services.points.rules.books.tiers import (
     revised,
     standing_before,
 )
+from services.points.rules.books.trigger import Trigger
 from services.points.rules.ledger import receipts
 from services.points.rules.ledger.transactions import TransactionContext
 from services.points.rules.program.birthdays import birthday_at, origins_near
+from services.points.rules.program.earning import PURCHASE, REVIEW
 from shared.contracts.envelope import Cause, Event
+from shared.contracts.fields import as_stored
 from shared.contracts.kept import Purchase, Refund, misfit
 from shared.contracts.loyalty import ReferralChanged, TierChanged
-from shared.contracts.outcomes import Refusal, Waiting
 from shared.contracts.reasons import Reason
 from shared.contracts.shop import (
     ActivityPerformed,
@@ -52,45 +55,42 @@ from shared.contracts.shop import (
 
 
 def fold(books: Books, events: Sequence[Event]) -> Changes:
-    """Apply what is due and events in their order; the books are brought up to date, what has to be written returned.
+    """Apply what is due, then events in their order; returns what has to be written.
 
     Raises:
-        TypeError: an event has no place in the points service.
+        TypeError: the points service has no rule for an event.
     """
-    customers = list(books.state.accounts)
-    apply_due(books, customers)
+    apply_due(books, list(books.state.accounts))
     step = _Fold(books)
     step.go_on()
     for event in events:
         step.apply(event)
-        # What was just given may be over already (a backfill of orders whose points have expired since): it ends
+        # What was just given may be over already (a backfill of orders whose points have expired since): it expires
         # before the next event can take from it, as it would in a batch of its own.
         if is_due(books, event.customer_id):
             apply_due(books, [event.customer_id])
     return books.changes
 
 
-def entries_of(told: TierChanged) -> list[TierEntry]:
-    """The entries of the timeline that an event tells."""
-    return [TierEntry(entry.effective_at, entry.tier, entry.points_multiplier) for entry in told.timeline]
+def entries_of(data: TierChanged) -> list[TierEntry]:
+    """The entries of the timeline that an event carries."""
+    return [TierEntry(entry.effective_at, entry.tier, entry.points_multiplier) for entry in data.timeline]
 
 
 @dataclass(slots=True)
 class _Fold:
     books: Books
-    owned: Owned = field(init=False)
-    occasions: Occasions = field(init=False)
+    orders: OrdersByTime = field(init=False)
 
     def __post_init__(self) -> None:
-        self.owned = Owned(self.books)
-        self.occasions = Occasions(self.books)
+        self.orders = OrdersByTime(self.books)
 
     def go_on(self) -> None:
-        """Settle more of what a timeline changed that came before, of customers of whom not all of it is settled."""
+        """Settle more of the timelines of which an earlier transaction settled only a part."""
         for customer in list(self.books.state.resettling):
-            trigger = self.owned.go_on(customer)
+            trigger = self.orders.go_on(customer)
             if trigger is not None:
-                self.occasions.retell(customer, [Span(SINCE_EVER, FOR_EVER)], trigger)
+                accruing.settle_again(self.books, customer, [Span(SINCE_EVER, FOR_EVER)], trigger)
 
     def apply(self, event: Event) -> None:
         match event.data:
@@ -101,185 +101,153 @@ class _Fold:
             case PurchaseDelivered() as data:
                 self._deliver(event, data)
             case ReviewPublished() | ActivityPerformed() | SurveyAnswered():
-                self._happened(event)
+                self._accrue(event)
             case ReviewWithdrawn() as data:
                 self._withdraw(event, data)
             case TierChanged() as data:
                 self._tier(event, data)
             case ReferralChanged() as data:
-                self.occasions.referral(event, data)
-            case CustomerProfile() as data:
-                self._profile(event, data)
-            case CustomerErased():
-                self._learn(event)
+                settle_referral(self.books, event, data)
+            case CustomerRegistered():
+                self._learn_birth(event)
+                accruing.accrue(self.books, event)
+            case CustomerProfile() | CustomerErased():
+                self._learn_birth(event)
             case _:
-                raise TypeError(f"{event.type} has no place in the points service")
+                raise TypeError(f"the points service has no rule for {event.type}")
 
     def _purchase(self, event: Event, data: PurchaseCompleted) -> None:
         books = self.books
         customer = data.customer_id
         key = (customer, data.order_id)
-        known = books.state.orders.get(key)
-        if known is not None:
-            self._repeated_order(event, data, known)
+        existing = books.state.orders.get(key)
+        if existing is not None:
+            self._repeated_order(event, data, existing)
             return
-        about = about_order(data.order_id)
+        origin = PURCHASE.origin_of(data.order_id)
         timeline = books.state.timelines.get(customer)
         standing = NEWCOMER if timeline is None else standing_before(timeline, event.time)
         rules = books.rules.in_force(event.time)
-        account = books.state.accounts[customer]
-        case = OrderCase(rules, data, event.time, account.orders + 1, standing)
-        judgement, found, used = orders.judge_bought(case, books.state.uses)
-        due = books.fitting(customer, judgement.due)
+        ordinal = books.state.accounts[customer].orders + 1
+        case = OrderCase(rules, data, event.time, ordinal, standing)
+        judgement, cuts, used = orders.judge_bought(case, books.state.uses)
+        given = books.fitting(customer, judgement.due)
         context = TransactionContext(
             event.time,
             books.now,
-            about,
+            origin,
             {"kind": "purchase", "order_id": data.order_id},
             rules.version,
-            rebuilding.first_inputs(standing),
+            orders.first_inputs(standing),
             receipts.digest_of_order(rules.version, judgement),
             orders=1,
         )
-        made = books.earn(customer, orders.grants(case, due, None, books.now), context, Cause.of(event))
-        books.state.orders[key] = Order(
+        made = books.earn(customer, orders.grants(case, given, None, books.now), context, Cause.of(event))
+        order = Order(
             data.order_id,
             event.source,
             event.time,
-            case.ordinal,
+            ordinal,
             rules.version,
             data,
-            due,
+            given,
             standing,
-            found,
+            cuts,
             None,
             made,
         )
-        self.owned.add(key, event.time)
-        books.changes.orders_made[key] = None
-        self.occasions.count(used)
-        for waiting in self._waited(customer, about):
+        books.add_order(key, order)
+        self.orders.add(key, event.time)
+        if used:
+            books.count_uses(used)
+        for waiting in books.take_waiting(customer, origin) if books.state.waiting else ():
             if isinstance(waiting.data, PurchaseRefunded):
                 self._refund(waiting, waiting.data)
             else:
                 self._deliver(waiting, cast("PurchaseDelivered", waiting.data))
 
-    def _repeated_order(self, event: Event, data: PurchaseCompleted, known: Order) -> None:
-        if event.source != known.source:
-            error = f"order_id: {data.order_id} came from {known.source} before, now from {event.source}"
-            self._refuse(event, Reason.ORDER_CONFLICT, error)
+    def _repeated_order(self, event: Event, data: PurchaseCompleted, order: Order) -> None:
+        if event.source != order.source:
+            error = f"order_id: {data.order_id} came from {order.source} before, now from {event.source}"
+            self.books.refuse(event, Reason.ORDER_CONFLICT, error)
         else:
-            self.occasions.repeat(differs=_as_kept(data) != _as_kept(known.bought) or event.time != known.occurred_at)
+            differs = as_stored(data) != as_stored(order.bought) or event.time != order.occurred_at
+            self.books.note_repeat(differs=differs)
 
     def _refund(self, event: Event, data: PurchaseRefunded) -> None:
         books = self.books
         key = (data.customer_id, data.order_id)
         order = books.state.orders.get(key)
-        refund = Refund.of(data, event.time)
         if order is None:
-            self._wait(event, about_order(data.order_id), f"refund/{data.refund_id}")
+            books.let_wait(event, PURCHASE.origin_of(data.order_id), f"refund/{data.refund_id}")
             return
-        refunds = books.state.refunds_of(key)
-        if data.refund_id in refunds.known:
-            self.occasions.repeat(differs=refunds.known[data.refund_id] != refund)
+        refund = Refund.of(data, event.time)
+        same = books.state.refunds_of(key).known.get(data.refund_id)
+        if same is not None:
+            books.note_repeat(differs=same != refund)
             return
         reason = misfit(Purchase.of(order.bought), refund)
         if reason is not None:
-            self._refuse(event, *reason)
+            books.refuse(event, *reason)
             return
-        taken = refunds.add(refund)
-        books.changes.refunds.append((key, refund, refunds.fold.count))
-        keep_order(books, key, order)
-        settle(books, key, order.standing, self._trigger(event), taken)
+        taken = books.add_refund(key, refund)
+        settle(books, key, order.standing, Trigger.of(event, books.now), taken)
 
     def _deliver(self, event: Event, data: PurchaseDelivered) -> None:
+        books = self.books
         key = (data.customer_id, data.order_id)
-        order = self.books.state.orders.get(key)
+        order = books.state.orders.get(key)
         if order is None:
-            self._wait(event, about_order(data.order_id), "delivery/1")
+            books.let_wait(event, PURCHASE.origin_of(data.order_id), "delivery/1")
         elif order.delivered_at is not None:
-            self.occasions.repeat(differs=event.time != order.delivered_at)
+            books.note_repeat(differs=event.time != order.delivered_at)
         else:
-            deliver(self.books, key, event.time, self._trigger(event))
+            deliver(books, key, event.time, Trigger.of(event, books.now))
 
     def _tier(self, event: Event, data: TierChanged) -> None:
         books = self.books
         customer = data.customer_id
-        had = books.state.timelines.get(customer, ())
+        before = books.state.timelines.get(customer, ())
         timeline = numbered(
-            revised(had, entries_of(data), data.effective_at),
+            revised(before, entries_of(data), data.effective_at),
             data.effective_at,
             books.state.rises.get(customer, {}),
             lambda moment: books.rules.in_force(moment).document.tiers,
         )
-        books.state.timelines[customer] = timeline
-        starts = books.changes.timelines
-        starts[customer] = min(data.effective_at, starts.get(customer, data.effective_at))
-        trigger = self._trigger(event)
-        spans = changed(had, timeline)
+        books.set_timeline(customer, timeline, data.effective_at)
+        trigger = Trigger.of(event, books.now)
+        spans = changed(before, timeline)
         for span in spans:
-            self.owned.settle_within(customer, span, trigger)
-        self.occasions.retell(customer, spans, trigger)
+            self.orders.settle_within(customer, span, trigger)
+        accruing.settle_again(books, customer, spans, trigger)
         note_rest(books, customer, trigger)
-        before, after = (rises_from(one, data.effective_at) for one in (had, timeline))
-        settle_promotions(books, customer, before, after, trigger)
+        had, has = rises_from(before, data.effective_at), rises_from(timeline, data.effective_at)
+        settle_promotions(books, customer, had, has, trigger)
 
-    def _happened(self, event: Event) -> None:
-        origin = self.occasions.happened(event)
+    def _accrue(self, event: Event) -> None:
+        origin = accruing.accrue(self.books, event)
         if origin is not None:
-            for waiting in self._waited(event.customer_id, origin):
+            for waiting in self.books.take_waiting(event.customer_id, origin):
                 self._withdraw(waiting, cast("ReviewWithdrawn", waiting.data))
 
     def _withdraw(self, event: Event, data: ReviewWithdrawn) -> None:
-        if not self.occasions.withdraw(event, data):
-            self._wait(event, f"review/{data.review_id}", f"withdrawal/{data.review_id}")
+        if not accruing.withdraw_review(self.books, event, data):
+            self.books.let_wait(event, REVIEW.origin_of(data.review_id), f"withdrawal/{data.review_id}")
 
-    def _profile(self, event: Event, data: CustomerProfile) -> None:
-        self._learn(event)
-        if isinstance(data, CustomerRegistered):
-            self.occasions.happened(event)
-
-    def _learn(self, event: Event) -> None:
-        """Keep the date of birth that is known after an event; who becomes known on a birthday is awarded it."""
-        state, customer = self.books.state, event.customer_id
-        known = state.births.get(customer)
-        learned = births.learn(known, event)
-        if learned is not None and learned != known:
-            state.births[customer] = learned
-            self.books.changes.births.add(customer)
-            if learned.born is not None and any(origins_near(learned.born, self.books.now)):
-                self._celebrate(event, learned.born)
+    def _learn_birth(self, event: Event) -> None:
+        """Keep the date of birth after an event; a customer who becomes known on the birthday is awarded it."""
+        books, customer = self.books, event.customer_id
+        before = books.state.births.get(customer)
+        birth = births.learn(before, event)
+        if birth is not None and birth != before:
+            books.keep_birth(customer, birth)
+            if birth.born is not None and any(origins_near(birth.born, books.now)):
+                self._celebrate(event, birth.born)
 
     def _celebrate(self, event: Event, born: date) -> None:
-        """Award the birthday of today: the daily pipeline may have been through already."""
+        """Award the birthday of today: the daily pipeline may have run already."""
         books, customer = self.books, event.customer_id
         birthday = birthday_at(born, books.rules.in_force(books.now), books.now)
         if birthday is not None and (customer, birthday.origin) not in books.state.accruals:
-            happened = Happening(customer, "birthday", birthday.origin, {}, birthday.starts)
-            self.occasions.judge(happened, Trigger(birthday.starts, books.now, Cause.of(event)))
-
-    def _trigger(self, event: Event) -> Trigger:
-        return Trigger(event.time, self.books.now, Cause.of(event))
-
-    def _refuse(self, event: Event, reason: Reason, error: str) -> None:
-        self.books.changes.refusals.append(Refusal(event, reason, error))
-
-    def _wait(self, event: Event, about: str, natural_id: str) -> None:
-        waiting = Waiting(about, natural_id, event)
-        self.books.state.waiting.setdefault((event.customer_id, about), []).append(waiting)
-        self.books.changes.waiting.append(waiting)
-
-    def _waited(self, customer: str, about: str) -> list[Event]:
-        """What waited for this, from earlier batches or from this one, in its order; it waits no longer."""
-        state, changes = self.books.state, self.books.changes
-        if not state.waiting:
-            return []
-        waited = state.waiting.pop((customer, about), [])
-        if waited and changes.waiting:
-            changes.waiting = [one for one in changes.waiting if not any(one is other for other in waited)]
-        return [one.event for one in sorted(waited, key=lambda one: (one.event.time, one.natural_id))]
-
-
-def _as_kept(order: PurchaseCompleted) -> PurchaseCompleted:
-    """An order without its coupon codes: no rule looks at them and they may name a person, so nothing keeps them."""
-    return order.model_copy(update={"coupon_codes": ()})
+            happening = Happening(customer, "birthday", birthday.origin, {}, birthday.starts)
+            accruing.award(books, happening, Trigger(birthday.starts, books.now, Cause.of(event)))

@@ -1,9 +1,9 @@
-"""What an order is due, as a pure function of what is known of it."""
+"""What an order is due, as a pure function of everything that is known about it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -28,7 +28,7 @@ from services.points.rules.program.judgement import (
 from services.points.rules.program.limits import Cut, Use, UseKey
 from services.points.rules.program.requested import USED_UP, Requests, request
 from services.points.rules.program.ruleset import RuleSet
-from shared.contracts.kept import UNITS, Kept, units
+from shared.contracts.kept import UNITS, Kept, Taken, units
 from shared.contracts.shop import PurchaseCompleted
 
 
@@ -60,7 +60,7 @@ class FirstJudgement(NamedTuple):
     """What an order is due as bought, what its limits left, and the uses that count it from now on."""
 
     judgement: Judgement
-    found: dict[str, Cut]
+    cuts: dict[str, Cut]
     used: dict[UseKey, Use]
 
 
@@ -76,86 +76,110 @@ def judge_bought(case: OrderCase, uses: Mapping[UseKey, Use]) -> FirstJudgement:
     if basket is None:
         return FirstJudgement(nothing(rules, NO_RATE, case.standing.multiplier), {}, {})
     facts = case.facts
-    found = _used_up(case, facts, basket, uses)
-    asked = request(rules, facts, basket, {name: cut.without for name, cut in found.items()})
-    found = {
-        rule.id: found[rule.id]
+    used_up = _used_up(case, facts, basket, uses)
+    asked = request(rules, facts, basket, {name: cut.without for name, cut in used_up.items()})
+    cuts = {
+        rule.id: used_up[rule.id]
         for rule, why in zip(rules, asked.whys, strict=True)
-        if rule.id in found and why in {None, USED_UP}
+        if rule.id in used_up and why in {None, USED_UP}
     }
     used: dict[UseKey, Use] = {}
     for rule, points in zip(rules, asked.points, strict=True):
         if points and rule.limits:
-            without = found.get(rule.id)
+            without = cuts.get(rule.id)
             skus = limits.skus_of(rule, basket).difference(without.without if without else ())
-            keys = list(limits.keys(rule, case.rules, case.bought.customer_id, facts.local.date(), skus))
-            cut, counted = limits.apply(rule, points, keys, uses)
+            cut, counted = limits.apply(rule, points, _keys(rule, case, facts, skus), uses)
             if without is not None:
                 cut = Cut(cut.awarded, without.limit if cut.limit is None else cut.limit, without.without)
-            found[rule.id] = cut
+            cuts[rule.id] = cut
             used |= counted
-    return FirstJudgement(judge_first(rules, asked, found, case.standing.multiplier), found, used)
+    return FirstJudgement(judge_first(rules, asked, cuts, case.standing.multiplier), cuts, used)
 
 
 def _used_up(case: OrderCase, facts: Facts, basket: Basket, uses: Mapping[UseKey, Use]) -> dict[str, Cut]:
-    """By rule: the skus of the order of which its limits leave no use."""
-    found: dict[str, Cut] = {}
+    """By rule: the skus of the order for which its limits leave no use."""
+    cuts: dict[str, Cut] = {}
     for rule in case.rules.on("purchase"):
         if rule.counts_skus:
             skus = limits.skus_of(rule, basket)
-            keys = list(limits.keys(rule, case.rules, case.bought.customer_id, facts.local.date(), skus))
-            cut = limits.used_up(rule, skus, keys, uses)
+            cut = limits.used_up(rule, skus, _keys(rule, case, facts, skus), uses)
             if cut is not None:
-                found[rule.id] = cut
-    return found
+                cuts[rule.id] = cut
+    return cuts
+
+
+def _keys(rule: CompiledRule, case: OrderCase, facts: Facts, skus: Collection[str]) -> list[list[UseKey]]:
+    return list(limits.keys(rule, case.rules, case.bought.customer_id, facts.local.date(), skus))
 
 
 @lru_cache(maxsize=8192)
 def _judge_points(rules: RuleSet, points: tuple[int, ...], multiplier: str) -> FirstJudgement:
-    """The judgement of an order whose total alone decides: remembered, since most come to the same few hundred."""
+    """The judgement of an order of which only the total counts. Cached, since most come to the same few hundred."""
     asked = Requests((None,) * len(points), points, sum(points))
     return FirstJudgement(judge_first(rules.on("purchase"), asked, {}, multiplier), {}, {})
 
 
 def judge_kept(
-    case: OrderCase, kept: Kept | None, found: LimitCuts, undelivered: frozenset[str], engine: int = ENGINE
+    case: OrderCase, kept: Kept | None, cuts: LimitCuts, undelivered: frozenset[str], engine: int = ENGINE
 ) -> Judgement:
-    """What an order is due on what is kept of it (None: all), by what its first judgement found."""
+    """What an order is due on what is kept of it (None: all), by what limits left at its first judgement."""
     rules = case.rules.on("purchase")
     basket = basket_of(case.bought, case.rules)
     if basket is None:
         return nothing(rules, NO_RATE, case.standing.multiplier)
     facts = case.facts
-    without = {name: cut.without for name, cut in found.items() if cut.without}
+    without = {name: cut.without for name, cut in cuts.items() if cut.without}
     asked = request(rules, facts, basket, without)
-    bought = judge_first(rules, asked, cuts_again(rules, asked, found), case.standing.multiplier)
+    bought = judge_first(rules, asked, cuts_again(rules, asked, cuts), case.standing.multiplier)
     if kept is None and not undelivered:
         return bought
     if kept is not None:
         if kept.gone:
             return nothing(rules, REFUNDED, case.standing.multiplier)
         asked = request(rules, facts, _basket_kept(kept, case), without)
-    return judge_again(rules, asked, Later(bought, found, undelivered, engine))
+    return judge_again(rules, asked, Later(bought, cuts, undelivered, engine))
 
 
 def use_keys(rules: RuleSet, bought: PurchaseCompleted, occurred_at: datetime) -> Iterator[UseKey]:
-    """Every use that the first judgement of an order may go by."""
+    """The keys of every use that the first judgement of an order may read."""
     limited = [rule for rule in rules.on("purchase") if rule.limits]
     if limited and (basket := basket_of(bought, rules)) is not None:
         day = dates.day_of(occurred_at, rules.zone)
         for rule in limited:
-            for found in limits.keys(rule, rules, bought.customer_id, day, limits.skus_of(rule, basket)):
-                yield from found
+            for keys in limits.keys(rule, rules, bought.customer_id, day, limits.skus_of(rule, basket)):
+                yield from keys
+
+
+def inputs_of(
+    standing: Standing, refunds: int = 0, refund: Taken | None = None, undelivered: Iterable[str] = ()
+) -> dict[str, Any]:
+    """What a receipt is rebuilt from, beside the stored order: `refunds` is the number of refunds known then."""
+    inputs: dict[str, Any] = {"multiplier": standing.multiplier}
+    if standing.tier is not None:
+        inputs["tier"] = standing.tier
+    if refunds:
+        inputs["refunds"] = refunds
+    if refund is not None:
+        inputs["refund"] = refund.refund_id
+    if given_up := sorted(undelivered):
+        inputs["undelivered"] = given_up
+    return inputs
+
+
+@lru_cache(maxsize=1024)
+def first_inputs(standing: Standing) -> Mapping[str, Any]:
+    """The inputs of an order's first judgement. Cached, since there are few tiers."""
+    return inputs_of(standing)
 
 
 def undelivered(case: OrderCase, delivered_at: datetime | None, now: datetime) -> frozenset[str]:
     """The rules whose points are given up by now, since no delivery came in time."""
-    found: set[str] = set()
+    given_up: set[str] = set()
     for rule in case.rules.on("purchase"):
         ends = dates.cancels_at(rule.written.activate, case.occurred_at, case.rules.zone)
         if ends is not None and (ends <= now if delivered_at is None else ends <= delivered_at):
-            found.add(rule.id)
-    return frozenset(found)
+            given_up.add(rule.id)
+    return frozenset(given_up)
 
 
 def grants(case: OrderCase, points: Mapping[str, int], delivered_at: datetime | None, now: datetime) -> list[Grant]:
@@ -208,7 +232,7 @@ def _basket_kept(kept: Kept, case: OrderCase) -> Basket:
     """What is kept, in the program's currency."""
     rate = case.rules.rates[case.bought.currency]
     lines = (
-        tuple([BasketLine(one.line.sku, one.line.category, one.numerator * rate) for one in kept.lines])
+        tuple([BasketLine(line.line.sku, line.line.category, line.numerator * rate) for line in kept.lines])
         if case.rules.looks_at_lines
         else ()
     )

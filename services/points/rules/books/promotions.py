@@ -1,21 +1,24 @@
-"""Awards of promotions, settled against the timeline: given for each rise that it has, taken back for each it lost.
+"""Awards of promotions, settled against the timeline: one for each rise that it has, none for a rise that it lost.
 
-A rise is judged by the rules in force at the first instant that it was known at, and stays so wherever its instant
-moves. What is taken back frees its use of limits; what comes back uses them again, by what they leave then.
+A rise is judged by the rules in force at the instant at which it was first known, also when its instant moves later.
+An award that is taken back frees its use of limits; one that comes back uses them again, as far as they are free then.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
-from services.points.rules.books import accruals
-from services.points.rules.books.accruals import AccrualCase, case_of
-from services.points.rules.books.accruing import Happening, Occasions, reason_of
-from services.points.rules.books.books import Books, Trigger, after, differences, lost_of, rules_context
+from services.points.rules.books import accruals, accruing
+from services.points.rules.books.accruing import Happening
+from services.points.rules.books.books import Books
+from services.points.rules.books.differences import after, differences, lost_of
 from services.points.rules.books.rises import Rise
-from services.points.rules.books.state import Accrual, Key
-from services.points.rules.ledger.receipts import of_rules
+from services.points.rules.books.state import Key
+from services.points.rules.books.trigger import Trigger
+from services.points.rules.ledger import receipts
+from services.points.rules.program.earning import TIER_PROMOTION
 
-REASON = reason_of("tier_promotion", "")
+REASON: Final = TIER_PROMOTION.reason_of("")
 
 
 def settle_promotions(
@@ -25,42 +28,36 @@ def settle_promotions(
     has: Mapping[Rise, datetime],
     trigger: Trigger,
 ) -> None:
-    """Settle a customer's awards after the timeline changed: rises that it `had` from there on, and those it `has`."""
-    occasions = Occasions(books)
-    # First what is gone: its use of limits is free for what comes.
-    for rise in [one for one in had if one not in has]:
-        _take_back(books, occasions, (customer, rise.origin), trigger)
+    """Settle a customer's awards after the timeline changed from the rises that it `had` to those that it `has`."""
+    # Lost rises first: their use of limits is free for the new ones.
+    for rise in had:
+        if rise not in has:
+            _take_back(books, (customer, rise.origin), trigger)
     for rise, at in has.items():
-        known = books.state.accruals.get((customer, rise.origin))
-        if known is None:
-            told = {"tier": rise.tier}
-            occasions.judge(Happening(customer, "tier_promotion", rise.origin, told, at), trigger)
-        elif known.withdrawn:
-            _give_again(books, occasions, (customer, rise.origin), at, trigger)
+        accrual = books.state.accruals.get((customer, rise.origin))
+        if accrual is None:
+            happening = Happening(customer, "tier_promotion", rise.origin, {"tier": rise.tier}, at)
+            accruing.award(books, happening, trigger)
+        elif accrual.withdrawn:
+            _give_again(books, (customer, rise.origin), at, trigger)
 
 
-def _take_back(books: Books, occasions: Occasions, key: Key, trigger: Trigger) -> None:
-    known = books.state.accruals.get(key)
-    if known is None or known.withdrawn:
-        return
-    occasions.take_all(key, known, REASON, trigger)
-    occasions.count(accruals.freed(_case(books, key, known), known.cuts, books.state.uses))
+def _take_back(books: Books, key: Key, trigger: Trigger) -> None:
+    accrual = books.state.accruals.get(key)
+    if accrual is not None and not accrual.withdrawn:
+        accruing.take_all(books, key, REASON, trigger)
+        accruing.free_uses(books, key)
 
 
-def _give_again(books: Books, occasions: Occasions, key: Key, at: datetime, trigger: Trigger) -> None:
-    known = books.state.accruals[key]
-    case = _case(books, key, known)
-    judgement, found, used = accruals.judge(case, books.state.uses)
-    occasions.count(used)
-    more, _ = differences(judgement.due, known.given, lost_of(books.own_lots(key)))
-    occasions.keep(key, known._replace(withdrawn=False, cuts=found, given=after(known.given, more, {})))
+def _give_again(books: Books, key: Key, at: datetime, trigger: Trigger) -> None:
+    accrual = books.state.accruals[key]
+    case = accruing.case_of(books, key[0], accrual)
+    judgement, cuts, used = accruals.judge(case, books.state.uses)
+    books.count_uses(used)
+    more, _ = differences(judgement.due, accrual.given, lost_of(books.own_lots(key)))
+    books.keep_accrual(key, accrual._replace(withdrawn=False, cuts=cuts, given=after(accrual.given, more, {})))
     if more:
-        receipt = of_rules(known.rules_version, judgement.rules)
-        inputs = accruals.inputs_of(key[1], known.tier, found)
-        why = rules_context(trigger, key[1], REASON, receipt, inputs)
+        receipt = receipts.of_rules(accrual.rules_version, judgement.rules)
+        context = trigger.context_of_rules(key[1], REASON, receipt, accruals.inputs_of(key[1], accrual.tier, cuts))
         grants = accruals.grants(case._replace(occurred_at=at), more, books.now)
-        books.earn(key[0], grants, why, trigger.cause)
-
-
-def _case(books: Books, key: Key, known: Accrual) -> AccrualCase:
-    return case_of(known, books.rules.version(known.rules_version), key[0], known.tier)
+        books.earn(key[0], grants, context, trigger.cause)

@@ -1,4 +1,4 @@
-"""The refunds of an order: what they left of it, one after the other, whenever each arrives."""
+"""The refunds of an order, added one at a time in any order of arrival, and what is kept of the order after them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -9,36 +9,36 @@ from shared.contracts.shop import PurchaseCompleted
 
 
 class Later(NamedTuple):
-    """The refunds of an order that count after a checkpoint ({}: all of them), as they are stored."""
+    """The stored refunds of an order that count after a checkpoint ({}: all of them)."""
 
     checkpoint: Mapping[str, Any]
     refunds: Sequence[Refund]
 
 
 class Checkpoint(NamedTuple):
-    """What a refund and all that count before it left, and how many were known of the order then."""
+    """The fold of a refund and of all that count before it, and the number of refunds known at that time."""
 
     known: int
     fold: Fold
 
 
 class Refunds:
-    """What is known of an order's refunds, brought up to date by each that arrives.
+    """The refunds of an order, brought up to date by each that arrives.
 
-    `known` has those that were loaded by their id, and all that arrived since.
+    `known` has by id those that were loaded, and all that arrived since.
     """
 
     def __init__(self, fold: Fold, history: Callable[[], History], known: Mapping[str, Refund]) -> None:
-        """`fold` is of all refunds; `history` has those that one can still arrive among, without those added here."""
+        """`fold` has all refunds; `history` makes the stored ones that a late refund may fall among."""
         self.fold = fold
         self.known: Final = dict(known)
         self._make_history: Final = history
         self._history: History | None = None
         self._added: list[Refund] = []
         self.checkpoints: dict[Place, Checkpoint] = {}
-        """What is to be stored with refunds, by their place."""
+        """By the place of a refund: the checkpoint to be stored with it."""
         self.void_after: Place | None = None
-        """The checkpoints that are stored with refunds after this place hold no more."""
+        """The checkpoints stored with refunds after this place are void."""
 
     @classmethod
     def of(
@@ -48,10 +48,10 @@ class Refunds:
         known: Mapping[str, Refund] | None = None,
         later: Later | None = None,
     ) -> "Refunds":
-        """What is known of an order's refunds.
+        """The refunds of an order.
 
-        `stored` is the fold of all of them; None: it is not stored, and `later` are all of them. Elsewhere `later` is
-        needed only where `needs_later` tells so.
+        `stored` is the fold of all of them; None: it is not stored, and `later` has all of them. Otherwise `later` is
+        needed only where `needs_later` says so.
         """
         purchase = Purchase.of(bought)
         start, refunds = (stored or {}, ()) if later is None else later
@@ -66,10 +66,10 @@ class Refunds:
         return self.fold.kept() if self.fold.count else None
 
     def add(self, refund: Refund) -> Taken:
-        """Add a refund; returns what it took of what those before it had left (once an order is gone: nothing).
+        """Add a refund; returns what it took of what earlier refunds had left (nothing, once an order is gone).
 
         Raises:
-            ValueError: it counts before others that have to be folded again, and they were not loaded.
+            ValueError: it counts before refunds that have to be folded again, and they were not loaded.
         """
         fold, place = self.fold, refund.place
         is_latest = fold.last is None or place > fold.last
@@ -94,10 +94,10 @@ class Refunds:
         return taken
 
     def _past(self) -> History:
-        """The history with all that was added.
+        """The history with every refund that was added.
 
         Raises:
-            ValueError: one of them counts before it, so later refunds were needed and not loaded.
+            ValueError: one of them counts before its start, so later refunds were needed and not loaded.
         """
         if self._history is None:
             self._history = self._make_history()
@@ -107,17 +107,17 @@ class Refunds:
 
     def _forget_after(self, place: Place) -> None:
         self.void_after = place if self.void_after is None else min(place, self.void_after)
-        self.checkpoints = {at: found for at, found in self.checkpoints.items() if at < place}
+        self.checkpoints = {at: checkpoint for at, checkpoint in self.checkpoints.items() if at < place}
         for fold in self._history.checkpoints() if self._history else ():
             if fold.last is not None and fold.last not in self.checkpoints:
                 self.checkpoints[fold.last] = Checkpoint(self.fold.count, fold)
 
 
 def needs_later(fold: Fold, arriving: Iterable[Refund]) -> bool:
-    """Whether refunds that arrive can only be added where those that count after them are known.
+    """Whether arriving refunds can only be added if the refunds that count after them are loaded.
 
-    Those are folded again where a late one is of another kind than they are; and where it finds less than it asks for.
-    `fold` is brought up to date as far as it can be.
+    Those have to be folded again where a late refund is of another kind, and where it asks for more than is left.
+    `fold` is brought up to date as far as possible.
     """
     refunds = list(arriving)
     if fold.last is None or min(map(place_of, refunds)) > fold.last:
@@ -133,7 +133,7 @@ def needs_later(fold: Fold, arriving: Iterable[Refund]) -> bool:
 
 
 class Known(NamedTuple):
-    """What was kept of an order when so many of its refunds were known, and what the last of them to arrive took."""
+    """What was kept of an order after some of its refunds had arrived, and what the last one of these took."""
 
     kept: Kept
     taken: Taken | None
@@ -142,7 +142,7 @@ class Known(NamedTuple):
 def as_known(
     bought: PurchaseCompleted, checkpoint: Mapping[str, Any], arrived: Iterable[tuple[int | None, Refund]]
 ) -> Iterable[tuple[int | None, Known]]:
-    """By the number of each refund that arrived after a checkpoint, in their order: what was known of the order then.
+    """By the number of each refund after a checkpoint, in the order of arrival: what was known of the order then.
 
     Refunds without a number arrived before all others.
     """

@@ -1,4 +1,4 @@
-"""Rewards of the catalogue: who may have them, and when."""
+"""Rewards of the catalogue: when they are on offer, and for which tiers."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Reward(NamedTuple):
-    """A reward as its row; `stock` None is without end, `name` is by locale."""
+    """A reward as its row; a `stock` of None is unlimited, `name` is by locale."""
 
     id: str
     name: Mapping[str, str]
@@ -21,14 +21,14 @@ class Reward(NamedTuple):
     created_at: datetime
 
     def is_open(self, now: datetime) -> bool:
-        """Whether it is on offer: from its start on, and before its end."""
+        """Whether it is on offer: from its start until before its end."""
         return (self.starts_at is None or self.starts_at <= now) and (self.ends_at is None or now < self.ends_at)
 
 
 def tier_suffices(tier: str | None, minimum: str, ladder: Sequence[str]) -> bool:
-    """Whether a tier is at least the minimum; `ladder` are the program's tiers from the lowest one up.
+    """Whether a tier is at least the minimum; `ladder` has the program's tiers from the lowest one up.
 
-    Who was never promoted is in the lowest one. A tier that the ladder does not know is only itself.
+    A customer who was never promoted (None) is in the lowest tier. A tier that the ladder lacks equals only itself.
     """
     own = ladder[0] if tier is None else tier
     if own == minimum:

@@ -1,6 +1,6 @@
-"""Rises: the nth time that a customer enters a tier from below, whatever instant that turns out to have been at.
+"""Rises: the nth time that a customer enters a tier from below, even if its instant changes later.
 
-What a promotion earns belongs to a rise: it is given once for each that the timeline has.
+The award of a promotion belongs to a rise: it is given once for each rise of the timeline.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.points.rules.books.tiers import TierEntry
+from services.points.rules.program.earning import TIER_PROMOTION
 from services.points.rules.program.judgement import ONE
 
 Ladder = Sequence[str]
@@ -23,8 +24,8 @@ class Rise(NamedTuple):
 
     @property
     def origin(self) -> str:
-        """What its award is booked under, within the customer."""
-        return f"tier/{self.tier}/{self.number}"
+        """The origin of its award."""
+        return TIER_PROMOTION.origin_of(f"{self.tier}/{self.number}")
 
 
 def numbered(
@@ -33,10 +34,10 @@ def numbered(
     counted: Mapping[str, int],
     ladder_at: Callable[[datetime], Ladder],
 ) -> tuple[TierEntry, ...]:
-    """The timeline with every rise from `start` on numbered; those before are.
+    """The timeline with every rise from `start` on numbered; earlier ones have their numbers.
 
-    `counted` are the rises into each tier before the first entry of the timeline, `ladder_at` the tiers of the program
-    at an instant.
+    `counted` is the number of rises into each tier before the first entry of the timeline, `ladder_at` gives the tiers
+    of the program at an instant.
     """
     numbers = dict(counted)
     entries: list[TierEntry] = []
@@ -54,7 +55,7 @@ def numbered(
 
 
 def rises_from(timeline: Sequence[TierEntry], start: datetime) -> dict[Rise, datetime]:
-    """The rises at an instant and after it, with their instants, in the order of time."""
+    """The rises from an instant on, with their instants, in the order of time."""
     return {
         Rise(entry.tier, entry.rise): entry.effective_at
         for entry in timeline
@@ -63,7 +64,7 @@ def rises_from(timeline: Sequence[TierEntry], start: datetime) -> dict[Rise, dat
 
 
 def _is_rise(before: TierEntry | None, entry: TierEntry, ladder: Ladder) -> bool:
-    """Whether an entry is above the one before it: by the program's tiers, or by its multiplier where they lack one.
+    """Whether an entry's tier is above the one before: by the program's tiers, or by multipliers if it lacks one.
 
     Before the first entry a customer is in the lowest tier.
     """

@@ -1,6 +1,9 @@
-"""What is known of the customers that a batch touches: the state that events are folded into."""
+"""The state of the customers that a batch touches, and what a batch changes of it.
 
-from collections.abc import Iterable, Mapping
+The store loads a state; only `Books` changes it, and notes in `Changes` what has to be written.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -23,14 +26,14 @@ from shared.contracts.outcomes import Refusal, Waiting
 from shared.contracts.shop import PurchaseCompleted
 
 Key = tuple[str, str]
-"""A customer's id and a natural id within it: of an order, a referral; or `kind/id` of any other occasion."""
+"""A customer's id and an id within the customer: of an order, of a referral, or the origin of an accrual."""
 
 
 EMPTY: Final[Mapping[str, Any]] = {}
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):
-    """An order as bought, what its first judgement found, and what was given for it so far (points by rule)."""
+    """An order as bought, what limits left at its first judgement, and what it was given so far (points by rule)."""
 
     order_id: str
     source: str
@@ -43,15 +46,15 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     cuts: LimitCuts
     delivered_at: datetime | None
     first_transaction: UUID | None = None
-    """The transaction of its purchase, where that was made in this batch."""
+    """The transaction of its purchase, where this batch made it."""
     refunded: Mapping[str, Any] | None = EMPTY
-    """What its refunds left, as it was stored (see `State.refunds_of`); None: nothing is stored of its refunds."""
+    """The stored fold of its refunds (see `State.refunds_of`); None: its refunds have no stored fold."""
 
 
 class Accrual(NamedTuple):
-    """What else earned points (a review, an activity, a birthday …), and what was given for it so far.
+    """Something beside orders that earned points (a review, a birthday …), and what it was given so far.
 
-    `origin` names it within its customer; `facts` are what conditions look at, as JSON has them.
+    `origin` identifies it within its customer; `facts` are what conditions look at, as JSON has them.
     """
 
     origin: str
@@ -66,7 +69,7 @@ class Accrual(NamedTuple):
 
 
 class Payment(NamedTuple):
-    """What a referral event gave to a customer, and whether it was taken back for good."""
+    """The points that a referral event gave to a customer, and whether they were taken back for good."""
 
     referral_id: str
     points: int
@@ -74,10 +77,10 @@ class Payment(NamedTuple):
 
 
 class Resettling(NamedTuple):
-    """A timeline that was told anew and changes more than one transaction settles.
+    """A new timeline that changes more than one transaction settles.
 
     What occurred from `since` on may still be judged by the tiers from before. `occurred_at`, `correlation_id` and
-    `causation_id` are of the event that told the timeline: its transactions tell of them.
+    `causation_id` are those of the event with the timeline: the transactions that follow from it carry them.
     """
 
     since: datetime
@@ -87,7 +90,7 @@ class Resettling(NamedTuple):
 
 
 class Hold(NamedTuple):
-    """Points that are reserved: of which lots, until when, and what became of them."""
+    """Points that are reserved: from which lots, until when, and the state of the reservation."""
 
     id: UUID
     customer_id: str
@@ -104,43 +107,49 @@ class Hold(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything loaded for a batch; of lots, those that may be needed (see `store.load`)."""
+    """Everything that is loaded for a batch; of the lots, those that the batch may need (see `store.loading`)."""
 
     accounts: dict[str, Account]
     timelines: dict[str, tuple[TierEntry, ...]] = field(default_factory=dict)
     rises: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By customer and tier: how many rises there were before the entries that are loaded."""
+    """By customer and tier: the number of rises before the entries that are loaded."""
     orders: dict[Key, Order] = field(default_factory=dict)
     refunds: dict[Key, Refunds] = field(default_factory=dict)
-    """Of orders, made where they are asked for (see `refunds_of`)."""
+    """By order; made on demand (see `refunds_of`)."""
     known_refunds: dict[Key, dict[str, Refund]] = field(default_factory=dict)
-    """Of orders: the refunds, by id, that are among those that arrive."""
+    """By order and refund id: the stored refunds that this batch repeats."""
     later_refunds: dict[Key, Later] = field(default_factory=dict)
-    """Of orders for which a refund arrives late: those that count after it."""
+    """Of orders for which a refund arrives late: the refunds that count after it."""
     accruals: dict[Key, Accrual] = field(default_factory=dict)
     payments: dict[Key, Payment] = field(default_factory=dict)
     births: dict[str, Birth] = field(default_factory=dict)
     lots: dict[str, dict[UUID, Lot]] = field(default_factory=dict)
     holds: dict[str, dict[UUID, Hold]] = field(default_factory=dict)
-    """Of customers, by id: those that have run out, and those that are asked for."""
+    """By customer and id: the holds that have run out, and those that a request names."""
     next_due: dict[str, datetime | None] = field(default_factory=dict)
-    """Of customers of whom all is loaded that is due: when the first of the rest is (None: never)."""
+    """Of customers whose due lots and holds are all loaded: when the first of the rest falls due (None: never)."""
     resettling: dict[str, Resettling] = field(default_factory=dict)
     """Of customers: how far the last timeline was settled."""
     unloaded: dict[str, datetime] = field(default_factory=dict)
-    """Of customers: from when on not all is loaded that is judged otherwise now."""
+    """Of customers with a new timeline: the instant from which not everything that it judges otherwise is loaded."""
     uses: dict[UseKey, Use] = field(default_factory=dict)
     waiting: dict[Key, list[Waiting]] = field(default_factory=dict)
-    """By customer and what it is about."""
+    """By customer and the origin that is waited for."""
+
+    @property
+    def rules_versions(self) -> set[int]:
+        """The versions of the rules that loaded orders and accruals were judged by."""
+        versions = {order.rules_version for order in self.orders.values()}
+        return versions | {accrual.rules_version for accrual in self.accruals.values()}
 
     def refunds_of(self, key: Key) -> Refunds:
-        """What is known of the refunds of an order that is loaded."""
-        found = self.refunds.get(key)
-        if found is None:
+        """The refunds of an order that is loaded."""
+        refunds = self.refunds.get(key)
+        if refunds is None:
             order = self.orders[key]
             known, later = self.known_refunds.get(key), self.later_refunds.get(key)
-            found = self.refunds[key] = Refunds.of(order.bought, order.refunded, known, later)
-        return found
+            refunds = self.refunds[key] = Refunds.of(order.bought, order.refunded, known, later)
+        return refunds
 
     def kept_of(self, key: Key) -> Kept | None:
         """What is kept of an order that is loaded; None where it has no refund."""
@@ -150,7 +159,7 @@ class State:
 
 
 class Announced(msgspec.Struct, frozen=True, gc=False):
-    """A transaction to be told of: the business time and cause, and its part that qualifies for tiers."""
+    """A transaction to be published: with its business time, its cause, and the part that qualifies for tiers."""
 
     transaction: Transaction
     time: datetime
@@ -160,7 +169,7 @@ class Announced(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class Changes:
-    """What a fold wants written, gathered while it goes."""
+    """What has to be written after a fold."""
 
     transactions: list[Transaction] = field(default_factory=list)
     announced: list[Announced] = field(default_factory=list)
@@ -170,26 +179,20 @@ class Changes:
     orders_made: dict[Key, None] = field(default_factory=dict)
     orders_changed: dict[Key, None] = field(default_factory=dict)
     order_transactions: list[tuple[str, str, int, UUID]] = field(default_factory=list)
-    """Those of orders after their first: the customer, the order, the transaction's number and its id."""
+    """Transactions of orders after their first: the customer, the order, the transaction's number and its id."""
     refunds: list[tuple[Key, Refund, int]] = field(default_factory=list)
-    """With the order's, and the how many-th of it each is."""
+    """The order, the refund, and its number among the refunds of the order, by arrival."""
     accruals: dict[Key, None] = field(default_factory=dict)
     payments: set[Key] = field(default_factory=set)
     births: set[str] = field(default_factory=set)
     holds: dict[UUID, Hold] = field(default_factory=dict)
     uses: dict[UseKey, None] = field(default_factory=dict)
     timelines: dict[str, datetime] = field(default_factory=dict)
+    """By customer: the instant from which the timeline is new."""
     resettling: dict[str, Resettling | None] = field(default_factory=dict)
-    """None: all is settled."""
+    """None: everything is settled."""
     waiting: list[Waiting] = field(default_factory=list)
-    """What waits from now on, unless its time came within the batch."""
+    """The events that wait from now on; not those for which the batch itself brought what they wait for."""
     refusals: list[Refusal] = field(default_factory=list)
     repeats: int = 0
     repeats_that_differ: int = 0
-
-    def keep_lots(self, made: Iterable[Lot], changed: Iterable[Lot]) -> None:
-        """Note lots that were made or changed; one that was made in this batch stays one to be made."""
-        for lot in made:
-            self.lots_made[lot.id] = lot
-        for lot in changed:
-            (self.lots_made if lot.id in self.lots_made else self.lots_changed)[lot.id] = lot

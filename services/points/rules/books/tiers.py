@@ -1,4 +1,4 @@
-"""A customer's tiers over time, as last told: which one an event is judged by."""
+"""A customer's timeline of tiers, and the tier that an event is judged by."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
@@ -16,11 +16,11 @@ class TierEntry(NamedTuple):
     tier: str
     multiplier: str
     rise: int | None = None
-    """Where it is entered from below: the how manieth time (see rises.py)."""
+    """If the customer entered it from below: the number of times so far (see rises.py)."""
 
 
 class Standing(NamedTuple):
-    """The tier that an event is judged by, None before the first promotion, and its multiplier."""
+    """The tier that an event is judged by (None before the first promotion), and its multiplier."""
 
     tier: str | None = None
     multiplier: str = ONE
@@ -30,13 +30,13 @@ NEWCOMER: Final = Standing()
 
 
 def standing_before(timeline: Sequence[TierEntry], moment: datetime) -> Standing:
-    """The tier in force strictly before an instant: the purchase that lifts a tier earns at the old one."""
+    """The tier in force strictly before an instant: the purchase that lifts a customer earns at the old tier."""
     index = bisect_left(timeline, moment, key=lambda entry: entry.effective_at)
     return Standing(timeline[index - 1].tier, timeline[index - 1].multiplier) if index else NEWCOMER
 
 
 class Span(NamedTuple):
-    """What occurred after an instant and up to another one, with it."""
+    """The time after an instant, up to and including another one."""
 
     after: datetime
     until: datetime
@@ -47,7 +47,7 @@ FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def changed(old: Sequence[TierEntry], new: Sequence[TierEntry]) -> list[Span]:
-    """The spans of time in which an event is judged otherwise by one timeline than by another, in their order."""
+    """The spans of time in which two timelines judge an event by different tiers, in their order."""
     starts = sorted({entry.effective_at for entry in (*old, *new)})
     spans: list[Span] = []
     for start, end in pairwise([*starts, FOR_EVER]):
@@ -64,21 +64,21 @@ def _standing_after(timeline: Sequence[TierEntry], moment: datetime) -> Standing
 
 
 def united(spans: Iterable[Span]) -> list[Span]:
-    """The same time in spans that neither overlap nor touch, in their order."""
-    found: list[Span] = []
+    """The same time as spans that neither overlap nor touch, in their order."""
+    merged: list[Span] = []
     for span in sorted(spans):
-        if found and span.after <= found[-1].until:
-            found[-1] = Span(found[-1].after, max(found[-1].until, span.until))
+        if merged and span.after <= merged[-1].until:
+            merged[-1] = Span(merged[-1].after, max(merged[-1].until, span.until))
         else:
-            found.append(span)
-    return found
+            merged.append(span)
+    return merged
 
 
-def revised(timeline: Sequence[TierEntry], told: Sequence[TierEntry], start: datetime) -> tuple[TierEntry, ...]:
-    """The timeline after an event that tells it from `start` on: what was known from there is replaced.
+def revised(timeline: Sequence[TierEntry], entries: Sequence[TierEntry], start: datetime) -> tuple[TierEntry, ...]:
+    """The timeline after an event whose entries replace it from `start` on.
 
-    Of entries at one instant the last one counts.
+    Of several entries at one instant the last one counts.
     """
-    later = {entry.effective_at: entry for entry in told}
+    later = {entry.effective_at: entry for entry in entries}
     before = timeline[: bisect_left(timeline, start, key=lambda entry: entry.effective_at)]
     return (*before, *(later[moment] for moment in sorted(later)))

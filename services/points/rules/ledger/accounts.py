@@ -18,9 +18,9 @@ ADJUSTMENT: Final = "adjustment"
 
 
 class Account(NamedTuple):
-    """A customer's balances in points, and the numbers of its last transaction and order; as its row.
+    """A customer's balances in points, and the numbers of the last transaction and order; as its row.
 
-    `due_at` is no later than the first instant at which something falls due; None: nothing will.
+    `due_at` is not later than the first instant at which something falls due; None: nothing falls due.
     """
 
     customer_id: str

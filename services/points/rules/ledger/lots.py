@@ -11,10 +11,10 @@ _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class Lot(NamedTuple):
-    """Points that one rule gave for one thing: what remains of them, and where the rest went; as its row.
+    """Points that one rule gave for one origin: what remains of them, and where the rest went; as its row.
 
-    A pending one becomes available at `activates_at`; where that is None, when its order is delivered,
-    and it is given up at `cancels_at`.
+    A pending lot becomes available at `activates_at`; if that is None, when its order is delivered, or else it is given
+    up at `cancels_at`.
     """
 
     id: UUID
@@ -47,19 +47,19 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 
 
 class Portion(NamedTuple):
-    """So many points of a lot."""
+    """A number of points of a lot."""
 
     lot: Lot
     points: int
 
 
 def spending_order(lot: Lot) -> tuple[datetime, datetime, UUID]:
-    """Lots go in the order: expiry soonest (never last), age by occurrence, id."""
+    """The sort key in which lots are spent: soonest expiry (never comes last), then time of occurrence, then id."""
     return lot.expires_at or _NEVER, lot.occurred_at, lot.id
 
 
 def next_due(lot: Lot) -> datetime | None:
-    """The next instant at which something falls due for a lot: activation, giving up, expiry."""
+    """The next instant at which a lot falls due: activation, giving up or expiry; None: never."""
     if not lot.remaining:
         return None
     if lot.pending:
@@ -67,13 +67,13 @@ def next_due(lot: Lot) -> datetime | None:
     return lot.expires_at
 
 
-def earliest(one: datetime | None, other: datetime | None) -> datetime | None:
+def earliest(first_at: datetime | None, second_at: datetime | None) -> datetime | None:
     """The earlier of two instants; None is never."""
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)
+    if first_at is None or second_at is None:
+        return second_at if first_at is None else first_at
+    return min(first_at, second_at)
 
 
 def first(moments: Iterable[datetime | None]) -> datetime | None:
-    """The first of some instants; None is never."""
+    """The earliest of some instants; None is never."""
     return min((moment for moment in moments if moment is not None), default=None)

@@ -1,6 +1,6 @@
-"""The ledger's arithmetic: movements of points between accounts, lot by lot.
+"""The ledger's arithmetic: postings of points between accounts, lot by lot.
 
-What flows into `available` pays debt first; what is taken back beyond what is there becomes debt.
+What flows into `available` pays debt first; what is taken back and is not there becomes debt.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ from services.points.rules.ledger.transactions import Entry, Posting, Transactio
 
 
 def earn(account: Account, grants: Sequence[Grant], context: TransactionContext, ids: Iterator[UUID]) -> Entry:
-    """Give what rules grant (each 0 or more); a transaction of 0 is one too."""
+    """Give what rules grant (each 0 or more points); a grant of 0 in all is a transaction too."""
     return _give(account, grants, context, ids, "earned")
 
 
@@ -80,7 +80,7 @@ def _give(
             activates, activating = _soonest(activates, activating, grant.activates_at, lot.remaining)
             expires, expiring = _soonest(expires, expiring, grant.expires_at, lot.remaining)
     repaid = account.debt - debt
-    # Every field by hand: `_replace` costs three times as much, and this happens for every event.
+    # All fields are listed: `_replace` costs three times as much, and this happens for every event.
     after = Account(
         account.customer_id,
         account.available + total - pending - repaid,
@@ -100,7 +100,7 @@ def _give(
 
 
 def _soonest(first_at: datetime | None, points: int, at: datetime | None, more: int) -> tuple[datetime | None, int]:
-    """The earlier of two instants, and the points that have it; points that are not there have none."""
+    """The earlier of two instants, and the points that have it; 0 points have no instant."""
     if at is None or not more or (first_at is not None and at > first_at):
         return first_at, points
     return at, more + (points if at == first_at else 0)
@@ -110,10 +110,9 @@ def take_back(
     account: Account, points: Mapping[str, int], lots: Iterable[Lot], context: TransactionContext, ids: Iterator[UUID]
 ) -> Entry:
     """Take points (by rule) back: from the origin's own lots (the rule's own first, pending before available),
-    then from the others that are available (soonest expiry), then as debt.
+    then from other available lots (soonest expiry first), then as debt.
 
-    `lots` are the customer's open lots, at least those of the origin; the others are needed only
-    where the origin's own do not suffice.
+    `lots` are the customer's open lots: those of the origin, and the others if the origin's own do not suffice.
     """
     flow = _Flow(account)
     open_lots = [lot for lot in lots if lot.remaining]
@@ -220,8 +219,7 @@ def _taking_order(lot: Lot) -> tuple[object, ...]:
     return not lot.pending, spending_order(lot)
 
 
-# Which number of a lot points are counted in while they are in an account; what left a lot for good
-# for a customer's debt counts as taken back.
+# By account: the field of a lot that counts its points while they are there. Points that paid debt count as reversed.
 _COUNTED: Final = {
     AVAILABLE: "remaining",
     PENDING: "remaining",
@@ -235,7 +233,7 @@ _COUNTED: Final = {
 
 
 class _Flow:
-    """One transaction in the making: postings, each of which moves its points within its lot too."""
+    """A transaction in the making: each posting moves its points within its lot too."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
@@ -248,7 +246,7 @@ class _Flow:
         self.redeemed = 0
 
     def post(self, posting: Posting) -> None:
-        """Note a posting; a customer's debt is the other way round: what it pays out, the customer owes."""
+        """Add a posting. A debt is kept as a positive number, so a posting from it increases it."""
         self.postings.append(posting)
         for name, points in ((posting.source, -posting.points), (posting.target, posting.points)):
             if name in self.gained:
@@ -292,11 +290,11 @@ class _Flow:
             left = portion.points - repaid
             self.move(Portion(portion.lot, left), source, AVAILABLE)
             self.expires, self.expiring = _soonest(self.expires, self.expiring, portion.lot.expires_at, left)
-        # The dates of a lot may be new even where all of it paid a debt.
+        # The dates of a lot may be new even where all of it paid debt.
         self.changed.setdefault(portion.lot.id, portion.lot)
 
     def end(self, kind: str, points: int, context: TransactionContext, id_: UUID) -> Entry:
-        """The entry: the account after its next transaction; a statement never runs back."""
+        """The entry, with the account after it; `recorded_at` never decreases along a statement."""
         account, gained = self.account, self.gained
         changed = tuple(self.changed.values())
         after = Account(

@@ -19,7 +19,7 @@ from services.points.rules.ledger.lots import Lot
 
 
 class Posting(NamedTuple):
-    """Points that go from the account `source` to the account `target`."""
+    """Points that move from the account `source` to the account `target`."""
 
     source: str
     target: str
@@ -28,7 +28,7 @@ class Posting(NamedTuple):
 
 
 class TransactionContext(msgspec.Struct, frozen=True, gc=False):
-    """Why and when a transaction is made; `reason` is as published, `inputs` are what its receipt needs."""
+    """Why and when a transaction is made; `reason` is published, `inputs` are needed to rebuild its receipt."""
 
     occurred_at: datetime
     recorded_at: datetime
@@ -38,15 +38,15 @@ class TransactionContext(msgspec.Struct, frozen=True, gc=False):
     inputs: Mapping[str, Any]
     receipt_digest: bytes
     orders: int = 0
-    """How many orders it adds to the customer's: 1 for a purchase."""
+    """The number of orders that it adds to the customer's: 1 for a purchase."""
 
 
 class Transaction(msgspec.Struct, frozen=True, gc=False):
     """A transaction with its postings; `account` is the account after it.
 
-    `activates_at` and `expires_at` are the first ones of the points that it is about; `activating` and `expiring`
-    are the points that become available, and end, at that very instant. `pending` are all that wait, with a date or
-    without, and `repaid` those that settled a debt.
+    `activates_at` and `expires_at` are the earliest instants of its points; `activating` and `expiring` are the points
+    that become available or expire at that instant. `pending` counts all pending points, with or without a date,
+    `repaid` those that paid debt.
     """
 
     id: UUID
@@ -64,7 +64,7 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """What a entry did: the transaction, and every lot that it made or changed."""
+    """A journal entry: a transaction, with every lot that it made or changed."""
 
     transaction: Transaction
     made: tuple[Lot, ...] = ()

@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from services.points.rules.program import dates
+from services.points.rules.program.earning import BIRTHDAY
 from services.points.rules.program.ruleset import RuleSet
 
 
@@ -17,7 +18,7 @@ class Birthday(NamedTuple):
     @classmethod
     def on(cls, day: date, rules: RuleSet) -> "Birthday":
         """The birthday of the customers who have it on a day of the program."""
-        return cls(f"birthday/{day.year}", dates.midnight(day, rules.zone))
+        return cls(BIRTHDAY.origin_of(str(day.year)), dates.midnight(day, rules.zone))
 
 
 def birthday_at(born: date, rules: RuleSet, now: datetime) -> Birthday | None:
@@ -31,4 +32,4 @@ def origins_near(born: date, now: datetime) -> Iterator[str]:
     for days in (-1, 0, 1):
         day = (now + timedelta(days)).date()
         if dates.birthday_in(day.year, born) == day:
-            yield f"birthday/{day.year}"
+            yield BIRTHDAY.origin_of(str(day.year))

@@ -1,0 +1,54 @@
+"""The fields of a purchase and of its lines, in the order of the contract: every codec of purchases follows this table.
+
+A new field of a purchase is a field of `PurchaseCompleted`, and of `quick.Purchase` with the check that it needs.
+"""
+
+from dataclasses import fields
+from typing import Any, Final
+
+from shared.contracts.shop import Line, PurchaseCompleted
+
+PURCHASE: Final = tuple(PurchaseCompleted.model_fields)
+LINE: Final = tuple(field.name for field in fields(Line))
+
+IDENTITY: Final = ("customer_id", "order_id")
+NEVER_STORED: Final = ("coupon_codes",)
+"""No rule reads them, and they may identify a person."""
+STORED: Final = tuple(name for name in PURCHASE if name not in {*IDENTITY, *NEVER_STORED})
+"""What is stored of a purchase beside its identity."""
+
+_NAMES: Final = set(PURCHASE)
+_DEFAULTS: Final = {name: PurchaseCompleted.model_fields[name].default for name in (*STORED, *NEVER_STORED)}
+_NOT_STORED: Final = {name: _DEFAULTS[name] for name in NEVER_STORED}
+
+
+def made(values: dict[str, Any]) -> PurchaseCompleted:
+    """The model of all fields, in their order and checked before, made as pydantic makes it after its checks."""
+    model = PurchaseCompleted.__new__(PurchaseCompleted)
+    put = object.__setattr__
+    put(model, "__dict__", values)
+    put(model, "__pydantic_fields_set__", _NAMES)
+    put(model, "__pydantic_extra__", None)
+    put(model, "__pydantic_private__", None)
+    return model
+
+
+def stored(order: PurchaseCompleted) -> dict[str, Any]:
+    """The fields to be stored that have a value."""
+    found: dict[str, Any] = {}
+    values = order.__dict__
+    for name in STORED:
+        value = values[name]
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def restored(customer_id: str, order_id: str, values: dict[str, Any]) -> PurchaseCompleted:
+    """The purchase of the fields that were stored; it was checked when it arrived."""
+    return made({"customer_id": customer_id, "order_id": order_id} | _DEFAULTS | values)
+
+
+def as_stored(order: PurchaseCompleted) -> PurchaseCompleted:
+    """A purchase without the fields that are never stored: two that agree in it are the same purchase."""
+    return order.model_copy(update=_NOT_STORED)
