@@ -19,7 +19,6 @@ STORED: Final = tuple(name for name in PURCHASE if name not in {*IDENTITY, *NEVE
 
 _NAMES: Final = set(PURCHASE)
 _DEFAULTS: Final = {name: PurchaseCompleted.model_fields[name].default for name in (*STORED, *NEVER_STORED)}
-_NOT_STORED: Final = {name: _DEFAULTS[name] for name in NEVER_STORED}
 
 
 def made(values: dict[str, Any]) -> PurchaseCompleted:
@@ -47,8 +46,3 @@ def stored(order: PurchaseCompleted) -> dict[str, Any]:
 def restored(customer_id: str, order_id: str, values: dict[str, Any]) -> PurchaseCompleted:
     """The purchase of the fields that were stored; it was checked when it arrived."""
     return made({"customer_id": customer_id, "order_id": order_id} | _DEFAULTS | values)
-
-
-def as_stored(order: PurchaseCompleted) -> PurchaseCompleted:
-    """A purchase without the fields that are never stored: two that agree in it are the same purchase."""
-    return order.model_copy(update=_NOT_STORED)

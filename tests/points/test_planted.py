@@ -32,7 +32,7 @@ from services.points.rules.ledger.lots import Lot
 from services.points.rules.ledger.postings import _Flow
 from services.points.rules.ledger.transactions import Entry, TransactionContext
 from services.points.rules.program.ruleset import RuleBook
-from services.points.store import limits, lots, saving, statement, sweeping
+from services.points.store import available, limits, saving, statement, sweeping
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool
 from tests.points import books, shop
@@ -262,8 +262,9 @@ PLANTS: dict[str, tuple[Scenario, list[Plant]]] = {
         soonest_first,
         [
             (postings, "spending_order", by_creation),
-            (lots, "spending_order", by_creation),
-            (lots, "SPENDABLE_SQL", lots.SPENDABLE_SQL.replace("ORDER BY expires_at, ", "ORDER BY ")),
+            (available, "spending_order", by_creation),
+            (available, "READ_SQL", available.READ_SQL.replace("ORDER BY expires_at, ", "ORDER BY ")),
+            (available, "LOCK_AND_READ_SQL", available.LOCK_AND_READ_SQL.replace("ORDER BY expires_at, ", "ORDER BY ")),
         ],
     ),
     "reversal by today's rules": (rules_of_the_time, [(settling, "case_of", judged_today)]),

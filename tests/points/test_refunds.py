@@ -57,7 +57,7 @@ def test_what_is_stored_suffices_unless_later_refunds_are_needed(
         size = content.draw(st.integers(1, len(arriving)))
         batch, arriving = arriving[:size], arriving[size:]
         needed = needs_later(Fold.from_json(bought, stored), batch)
-        known = Refunds.of(order_of(bought), stored, {}, Later({}, before) if needed else None)
+        known = Refunds.of(order_of(bought), stored, {}, Later({}, tuple(before)) if needed else None)
         for one in batch:
             was_gone = known.fold.is_final
             taken = known.add(one)

@@ -23,7 +23,6 @@ from services.points.rules.program.ruleset import RuleBook
 from shared.contracts.envelope import Cause, Event
 from shared.contracts.kept import Refund, Taken
 from shared.contracts.outcomes import Refusal, Waiting
-from shared.contracts.reasons import Reason
 
 PUBLISHED: Final = frozenset({"earned", "activated", "reversed", "redeemed", "restored", "expired", "adjusted"})
 """The kinds of transactions that are published; a hold moves points within its customer."""
@@ -221,9 +220,9 @@ class Books:
 
     # What becomes of events.
 
-    def refuse(self, event: Event, reason: Reason, error: str) -> None:
+    def refuse(self, refusal: Refusal) -> None:
         """Refuse an event."""
-        self.changes.refusals.append(Refusal(event, reason, error))
+        self.changes.refusals.append(refusal)
 
     def note_repeat(self, *, differs: bool) -> None:
         """Count an event that repeats an earlier one by its natural key, and may differ from it."""

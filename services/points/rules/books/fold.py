@@ -36,10 +36,10 @@ from services.points.rules.ledger.transactions import TransactionContext
 from services.points.rules.program.birthdays import birthday_at, origins_near
 from services.points.rules.program.earning import PURCHASE, REVIEW
 from shared.contracts.envelope import Cause, Event
-from shared.contracts.fields import as_stored
-from shared.contracts.kept import Purchase, Refund, misfit
+from shared.contracts.kept import Purchase, Refund
 from shared.contracts.loyalty import ReferralChanged, TierChanged
-from shared.contracts.reasons import Reason
+from shared.contracts.orders import Verdict, admit_delivery, admit_purchase, admit_refund, content_of_refund
+from shared.contracts.outcomes import Refusal
 from shared.contracts.shop import (
     ActivityPerformed,
     CustomerErased,
@@ -122,7 +122,7 @@ class _Fold:
         key = (customer, data.order_id)
         existing = books.state.orders.get(key)
         if existing is not None:
-            self._repeated_order(event, data, existing)
+            self._has_effect(admit_purchase(event, existing))
             return
         origin = PURCHASE.origin_of(data.order_id)
         timeline = books.state.timelines.get(customer)
@@ -166,14 +166,6 @@ class _Fold:
             else:
                 self._deliver(waiting, cast("PurchaseDelivered", waiting.data))
 
-    def _repeated_order(self, event: Event, data: PurchaseCompleted, order: Order) -> None:
-        if event.source != order.source:
-            error = f"order_id: {data.order_id} came from {order.source} before, now from {event.source}"
-            self.books.refuse(event, Reason.ORDER_CONFLICT, error)
-        else:
-            differs = as_stored(data) != as_stored(order.bought) or event.time != order.occurred_at
-            self.books.note_repeat(differs=differs)
-
     def _refund(self, event: Event, data: PurchaseRefunded) -> None:
         books = self.books
         key = (data.customer_id, data.order_id)
@@ -182,16 +174,11 @@ class _Fold:
             books.let_wait(event, PURCHASE.origin_of(data.order_id), f"refund/{data.refund_id}")
             return
         refund = Refund.of(data, event.time)
-        same = books.state.refunds_of(key).known.get(data.refund_id)
-        if same is not None:
-            books.note_repeat(differs=same != refund)
-            return
-        reason = misfit(Purchase.of(order.bought), refund)
-        if reason is not None:
-            books.refuse(event, *reason)
-            return
-        taken = books.add_refund(key, refund)
-        settle(books, key, order.standing, Trigger.of(event, books.now), taken)
+        first = books.state.refunds_of(key).known.get(data.refund_id)
+        recorded = None if first is None else content_of_refund(first)
+        if self._has_effect(admit_refund(event, refund, Purchase.of(order.bought), recorded)):
+            taken = books.add_refund(key, refund)
+            settle(books, key, order.standing, Trigger.of(event, books.now), taken)
 
     def _deliver(self, event: Event, data: PurchaseDelivered) -> None:
         books = self.books
@@ -199,10 +186,16 @@ class _Fold:
         order = books.state.orders.get(key)
         if order is None:
             books.let_wait(event, PURCHASE.origin_of(data.order_id), "delivery/1")
-        elif order.delivered_at is not None:
-            books.note_repeat(differs=event.time != order.delivered_at)
-        else:
+        elif self._has_effect(admit_delivery(event, order.delivered_at, is_ordered=True)):
             deliver(books, key, event.time, Trigger.of(event, books.now))
+
+    def _has_effect(self, verdict: Verdict | Refusal) -> bool:
+        """Whether an event about a recorded order has an effect; otherwise it is refused, or counted as a repeat."""
+        if isinstance(verdict, Refusal):
+            self.books.refuse(verdict)
+        elif verdict is not Verdict.NEW:
+            self.books.note_repeat(differs=verdict is Verdict.DIFFERING_REPEAT)
+        return verdict is Verdict.NEW
 
     def _tier(self, event: Event, data: TierChanged) -> None:
         books = self.books

@@ -22,6 +22,7 @@ from services.points.rules.program.limits import Use, UseKey
 from services.points.rules.program.values import On
 from shared.contracts.envelope import Cause
 from shared.contracts.kept import Kept, Refund
+from shared.contracts.orders import Content, content_of_purchase
 from shared.contracts.outcomes import Refusal, Waiting
 from shared.contracts.shop import PurchaseCompleted
 
@@ -49,6 +50,11 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     """The transaction of its purchase, where this batch made it."""
     refunded: Mapping[str, Any] | None = EMPTY
     """The stored fold of its refunds (see `State.refunds_of`); None: its refunds have no stored fold."""
+
+    @property
+    def content(self) -> Content:
+        """The content of the purchase event, to tell its repeats from orders that differ."""
+        return content_of_purchase(self.bought, self.occurred_at)
 
 
 class Accrual(NamedTuple):
