@@ -1,1 +1,1 @@
-"""What every HTTP API of Wafa has in common: problems, auth, idempotency, paging, probes."""
+"""The platform of every HTTP API: problems, authentication, idempotency, paging, probes."""

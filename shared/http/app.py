@@ -1,4 +1,4 @@
-"""The FastAPI app that every service's API begins with."""
+"""The FastAPI app that every service's API starts from."""
 
 from typing import Any, Final
 
@@ -20,10 +20,10 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 def new_app(
     service: str, title: str, *, pool: Pool, authenticator: Authenticator, open_paths: tuple[str, ...] = ()
 ) -> FastAPI:
-    """An app with problem documents, request ids, metrics, auth, probes and `/docs`; the service adds its routes.
+    """An app with problem documents, request ids, metrics, authentication, probes and `/docs`, but no routes yet.
 
-    `/readyz` asks the pool for a connection that answers. Whatever a route asks for, a body is only read of who has
-    good credentials; of anybody, as far as it is small, where the path begins with one of `open_paths`.
+    `/readyz` is ready if a connection of the pool answers. A body is read only if the caller's credentials are valid;
+    where the path begins with one of `open_paths`, a small body is read from anybody.
     """
 
     async def is_ready() -> bool:
@@ -58,7 +58,7 @@ async def _answers(pool: Pool) -> bool:
 
 
 def _describe_problems(app: FastAPI) -> None:
-    """Add the problem document to the app's OpenAPI, which the answers of all routes refer to."""
+    """Add the schema of problems to the app's OpenAPI document: the responses of all routes refer to it."""
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Request bodies: how large they may be, how many at once, and what they may hold, before any route sees them.
+"""Limits on request bodies: size, number at once, and content, enforced before a route sees them.
 
-Not a dependency of the routes: FastAPI reads and parses a body before it asks a dependency anything.
+This is no dependency of the routes: FastAPI reads and parses a body before it calls dependencies.
 """
 
 import json
@@ -20,37 +20,37 @@ from shared.http.problems import TOO_MANY_ERRORS, FieldError, Problem, escape
 T = TypeVar("T")
 
 LARGEST_BODY: Final = 1_048_576
-"""Bytes of the largest body that is read."""
+"""Maximum size of a body in bytes."""
 
 SMALL_BODY: Final = 16_384
-"""Bytes up to which a body counts as small: any number of small ones is handled at once."""
+"""Bytes up to which a body counts as small: any number of small bodies is handled at once."""
 
 LARGE_AT_ONCE: Final = 16
-"""Requests with a larger body that a process handles at once."""
+"""Maximum number of requests with a larger body that a process handles at once."""
 
 LARGE_BY_PRINCIPAL: Final = 4
-"""And those of one caller."""
+"""The same for the requests of one caller."""
 
-MOST_VALUES: Final = 50_000
-"""Members and elements of a JSON body, about: each becomes an object many times its size."""
+MAX_VALUES: Final = 50_000
+"""Approximate maximum of members and elements in a JSON body: each becomes an object many times its size."""
 
-_MOST_COUNTED_ERRORS: Final = 1_000
+_MAX_LISTED_ERRORS: Final = 1_000
 
 _ESCAPED: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-_UNKEEPABLE: Final = re.compile("[\x00\ud800-\udfff]")
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
 class LargeBodies:
-    """Counts the requests with a large body that are under way."""
+    """Counts the requests in progress that have a large body."""
 
     def __init__(self) -> None:
         self._by_principal = Counter[str]()
 
     def enter(self, principal: str) -> None:
-        """Count one more request of a caller.
+        """Count a request of a caller.
 
         Raises:
-            Problem: 503, there are too many.
+            Problem: 503, too many are in progress.
         """
         if self._by_principal.total() >= LARGE_AT_ONCE or self._by_principal[principal] >= LARGE_BY_PRINCIPAL:
             problem = Problem(503, "too_many_large_bodies", "Too many large bodies are being handled; try again.")
@@ -58,7 +58,7 @@ class LargeBodies:
         self._by_principal[principal] += 1
 
     def leave(self, principal: str) -> None:
-        """A request of a caller is over."""
+        """Stop counting a request of a caller."""
         self._by_principal[principal] -= 1
         if not self._by_principal[principal]:
             del self._by_principal[principal]
@@ -68,13 +68,13 @@ class LargeBodies:
 async def admitted(
     receive: Receive, headers: Headers, principal: str | None, large: LargeBodies
 ) -> AsyncGenerator[Receive]:
-    """Read a body; what is given gives it again, to whoever asks for it.
+    """Read a whole body; yields a `receive` that replays it.
 
-    Without a principal only a small one is read.
+    Without a principal only a small body is read.
 
     Raises:
-        Problem: 408, it did not come whole; 413, it is too large; 415, it is compressed; 422, it holds what
-            PostgreSQL cannot keep in a string (NUL or half of a surrogate pair), or too much; 503, too many large
+        Problem: 408, the body is incomplete; 413, it is too large; 415, it is compressed; 422, a string in it cannot
+            be stored by PostgreSQL (NUL or half of a surrogate pair), or it has too many members; 503, too many large
             bodies are being handled.
     """
     largest = SMALL_BODY if principal is None else LARGEST_BODY
@@ -86,7 +86,7 @@ async def admitted(
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise Problem(408, "body_incomplete", "The body did not come whole.")
+                raise Problem(408, "body_incomplete", "The connection ended before the whole body arrived.")
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > largest:
@@ -97,7 +97,7 @@ async def admitted(
         whole = bytes(body)
         body.clear()
         _check(whole)
-        yield _first({"type": "http.request", "body": whole, "more_body": False}, receive)
+        yield _replayed({"type": "http.request", "body": whole, "more_body": False}, receive)
     finally:
         if entered is not None:
             large.leave(entered)
@@ -108,28 +108,28 @@ def _bounded(value: object, validate: ValidatorFunctionWrapHandler) -> object:
         return validate(value)
     except ValidationError as error:
         count = error.error_count()
-        if count <= _MOST_COUNTED_ERRORS:
+        if count <= _MAX_LISTED_ERRORS:
             raise
-        # To make words of each would take seconds and hundreds of megabytes.
+        # To format every error would take seconds and hundreds of megabytes.
         raise PydanticCustomError(
             TOO_MANY_ERRORS,
-            "{count} things are wrong here; start with the shape of what is repeated.",
+            "{count} errors here; check first what they have in common.",
             {"count": count},
         ) from None
 
 
 BOUNDED: Final = WrapValidator(_bounded)
-"""For the body of every route, as in `Annotated[Cart, BOUNDED]`: what is wrong with it is told at a bounded cost."""
+"""For the body of every route, as in `Annotated[Cart, BOUNDED]`: bounds the cost of reporting its errors."""
 
 
 def at_most(count: int) -> BeforeValidator:
-    """For an array or object: its length is checked before its elements are, which `max_length` does after."""
+    """For an array or object: checks its length before its elements (`max_length` checks it after them)."""
 
     def check(value: T) -> T:
         if isinstance(value, list | tuple | dict) and len(cast("list[object]", value)) > count:
             raise PydanticCustomError(
                 "too_long",
-                "At most {max_length}, not {actual_length}.",
+                "At most {max_length} items, not {actual_length}.",
                 {"max_length": count, "actual_length": len(cast("list[object]", value))},
             )
         return value
@@ -151,7 +151,7 @@ def _too_large(largest: int) -> Problem:
     return Problem(413, "body_too_large", f"The body is larger than {largest} bytes.")
 
 
-def _first(message: Message, then: Receive) -> Receive:
+def _replayed(message: Message, then: Receive) -> Receive:
     given = [message]
 
     async def receive() -> Message:
@@ -161,19 +161,19 @@ def _first(message: Message, then: Receive) -> Receive:
 
 
 def _check(body: bytes) -> None:
-    # The parser would take UTF-16 and UTF-32 too, in which an escape looks otherwise; JSON on the wire is UTF-8.
+    # The parser would also accept UTF-16 and UTF-32, in which an escape looks different; JSON on the wire is UTF-8.
     if b"\x00" in body or not _is_utf8(body):
         raise Problem(422, "invalid_request", "The body is not UTF-8.")
-    if len(body) > SMALL_BODY and body.count(b",") + body.count(b"[") + body.count(b"{") > MOST_VALUES:
-        raise Problem(422, "invalid_request", f"The body has more than {MOST_VALUES} members and elements.")
-    # Both need an escape to stand in JSON, so nearly every body is done here.
+    if len(body) > SMALL_BODY and body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
+        raise Problem(422, "invalid_request", f"The body has more than {MAX_VALUES} members and elements.")
+    # Both can only be in JSON as an escape, so the check of nearly every body ends here.
     if _ESCAPED.search(body) is None:
         return
     try:
         content: object = json.loads(body)
     except (ValueError, RecursionError):
         return  # not JSON: the route's own validation says so
-    path = _unkeepable(content)
+    path = _unstorable(content)
     if path is not None:
         message = "A string holds NUL or half of a surrogate pair."
         raise Problem(422, "invalid_request", f"{path}: {message}", (FieldError(pointer=path, message=message),))
@@ -187,14 +187,14 @@ def _is_utf8(body: bytes) -> bool:
     return True
 
 
-def _unkeepable(content: object) -> str | None:
-    """The JSON pointer of a string that cannot be kept, or None.
+def _unstorable(content: object) -> str | None:
+    """The JSON pointer of a string that cannot be stored, or None.
 
-    It is made only of what is found: a pointer for every member would take the length of its name each time.
+    The pointer is built only when one is found: building it for every member would copy all names each time.
     """
     if isinstance(content, str):
-        return "" if _UNKEEPABLE.search(content) else None
-    # No recursion: what is nested deeply may not break the server.
+        return "" if _UNSTORABLE.search(content) else None
+    # No recursion: deep nesting must not break the server.
     path: list[str] = []
     left = [_members(content)]
     while left:
@@ -203,10 +203,10 @@ def _unkeepable(content: object) -> str | None:
             left.pop()
             if path:
                 path.pop()
-        elif _UNKEEPABLE.search(name):
+        elif _UNSTORABLE.search(name):
             return _pointer(path)
         elif isinstance(value, str):
-            if _UNKEEPABLE.search(value):
+            if _UNSTORABLE.search(value):
                 return _pointer([*path, name])
         elif isinstance(value, dict | list):
             path.append(name)

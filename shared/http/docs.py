@@ -1,4 +1,4 @@
-"""The page where a person reads and tries the routes, served without any other host (swagger_ui/README.md)."""
+"""The page for reading and trying the routes, which loads nothing from other hosts (swagger_ui/README.md)."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ _ASSETS: Final = {
 }
 
 _HEADERS: Final = {
-    # Swagger UI writes styles into its elements, and draws its icons from `data:`. Everything else is this origin's.
+    # Swagger UI writes styles into its elements and loads its icons from `data:`; all else is of this origin.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -28,7 +28,7 @@ _HEADERS: Final = {
 
 
 def routes() -> list[BaseRoute]:
-    """`/docs`, which shows the document at `/openapi.json`, and the files that the page loads."""
+    """The page `/docs`, which shows the document at `/openapi.json`, and the files that it loads."""
     page = Route("/docs", _file("index.html", "text/html"), include_in_schema=False)
     assets = [
         Route(f"/docs/{name}", _file(name, media_type), include_in_schema=False) for name, media_type in _ASSETS.items()

@@ -1,7 +1,7 @@
-"""Idempotency keys: a write that is sent again is answered again, and done once.
+"""Idempotency keys: a write that is sent again gets the first response again and has no second effect.
 
-An answer belongs to the customer that the write is about, with whom it is erased: the key stays, so that the
-write is not done twice.
+A response belongs to the customer that the write is about, and is erased with the customer. The key stays, so that
+the write is not done twice.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from shared.http.problems import FieldError, Problem
 from shared.postgres.pool import Connection, Pool
 
 KEPT_FOR: Final = timedelta(days=7)
-"""How long a key and its answer are kept."""
+"""How long a key and its response are kept."""
 
 LONGEST_KEY: Final = 255
 
@@ -28,7 +28,7 @@ _OF_CUSTOMER: Final = "/v1/customers/"
 _ERASED: Final = 410
 
 Run = Callable[[Connection], Awaitable[tuple[int, object]]]
-"""The effect, within the transaction it is given: the status (2xx) and the JSON body of the answer."""
+"""The effect, within the given transaction; returns the status (2xx) and the JSON body of the response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,13 @@ class _Attempt:
 
 
 async def idempotent(request: Request, pool: Pool, principal: Principal, required: bool, run: Run) -> Response:  # noqa: FBT001 (of five, one is a flag)
-    """Run a write in a transaction, once per `Idempotency-Key` of the principal, and answer.
+    """Run a write in a transaction, once per `Idempotency-Key` of the principal, and return the response.
 
-    The answer is stored with the effect for `KEPT_FOR`. What is raised rolls both back: refusals
-    are judged anew each time.
+    The response is stored with the effect for `KEPT_FOR`. An exception rolls both back: refusals are not stored.
 
     Raises:
-        Problem: 400, the key is missing though `required`, or malformed; 409, the same request is
-            running; 410, it was done, and its answer erased with its customer; 422, the key was used
-            for another request.
+        Problem: 400, the key is `required` and missing, or malformed; 409, the same request is running; 410, the
+            request was done and its response was erased with its customer; 422, the key was used for another request.
     """
     key = key_of(request, required=required)
     if key is None:
@@ -65,7 +63,7 @@ async def idempotent(request: Request, pool: Pool, principal: Principal, require
             await _store(conn, attempt, _customer(request), status, content)
         return _answer(status, content)
     except (Problem, _StoredMeanwhileError):
-        # The same request may have ended in the very moment in which this one claimed the key.
+        # The same request may have ended just when this one claimed the key.
         stored = await _find(pool, attempt)
         if stored is None:
             raise
@@ -73,7 +71,7 @@ async def idempotent(request: Request, pool: Pool, principal: Principal, require
 
 
 def concerns(request: Request, customer_id: str) -> None:
-    """Note the customer that a write is about, where its path does not name the customer."""
+    """Record the customer that a write is about, if the path does not name the customer."""
     request.state.customer_id = customer_id
 
 
@@ -85,11 +83,11 @@ def _customer(request: Request) -> str | None:
 
 
 def documented(*, required: bool) -> dict[str, Any]:
-    """The header, as `openapi_extra` of a route that takes it."""
+    """The header, as `openapi_extra` of a route that accepts it."""
     schema = {"type": "string", "maxLength": LONGEST_KEY}
     description = (
-        "The same key again: the first answer again, with `Idempotency-Replayed: true`, and no effect; "
-        "410 `erased` once the answer was erased with its customer."
+        "The same key again returns the first response with `Idempotency-Replayed: true` and has no effect; "
+        "410 `erased` once the response was erased with its customer."
     )
     header = {"name": _HEADER, "in": "header", "required": required, "schema": schema, "description": description}
     return {"parameters": [header]}
@@ -101,12 +99,12 @@ DELETE FROM idempotency_key WHERE created_at < $1
 
 
 async def forget(pool: Pool, now: datetime) -> None:
-    """Remove the keys that are past their time; a job of every service's worker."""
+    """Delete the keys that are older than `KEPT_FOR`; a job of every service's worker."""
     await pool.execute(FORGET_SQL, now - KEPT_FOR)
 
 
 class _StoredMeanwhileError(Exception):
-    """The answer was stored by another request after this one had looked for it."""
+    """Another request stored the response after this one had looked for it."""
 
 
 CLAIM_SQL = """
@@ -117,9 +115,9 @@ LEFT JOIN idempotency_key ON principal = $2 AND key = $3 AND created_at >= now()
 
 
 async def _claim(conn: Connection, attempt: _Attempt) -> Response | None:
-    """Lock the key, and look for its answer.
+    """Lock the key and look for its response, in one statement.
 
-    Both at once: what the last holder commits in that moment is seen later, by `_store` or `_find`.
+    What the previous holder commits at that moment is seen later, by `_store` or `_find`.
     """
     name = f"idempotency_key\x00{attempt.principal}\x00{attempt.key}"
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
@@ -144,12 +142,12 @@ async def _find(pool: Pool, attempt: _Attempt) -> Response | None:
 
 
 def _stored(row: Any, attempt: _Attempt) -> Response:  # noqa: ANN401 asyncpg's Record has no types
-    """The stored answer, to the same request again."""
+    """The stored response, for the same request again."""
     if row["fingerprint"] != attempt.fingerprint:
         detail = "This Idempotency-Key was used for another request: method, path or body differ."
         raise Problem(422, "idempotency_key_reused", detail)
     if row["status"] == _ERASED:
-        detail = "The request was carried out; its answer was erased together with its customer."
+        detail = "The request was carried out; its response was erased with its customer."
         raise Problem(_ERASED, "erased", detail)
     answer = _answer(row["status"], row["body"].encode())
     answer.headers["Idempotency-Replayed"] = "true"
@@ -171,10 +169,10 @@ RETURNING true
 
 
 async def _store(conn: Connection, attempt: _Attempt, customer: str | None, status: int, content: bytes) -> None:
-    """Store the answer with its effect; nothing is replaced that still counts.
+    """Store the response with its effect; replaces an expired one only.
 
     Raises:
-        _StoredMeanwhileError: there is an answer; the effect has to be rolled back.
+        _StoredMeanwhileError: a response is stored already; the effect must be rolled back.
     """
     who = (attempt.principal, attempt.key, attempt.fingerprint, customer)
     if not await conn.fetchval(STORE_SQL, *who, status, content.decode(), KEPT_FOR):
@@ -185,23 +183,23 @@ def key_of(request: Request, *, required: bool) -> str | None:
     """The `Idempotency-Key` of a request, if it has one.
 
     Raises:
-        Problem: 400, it is missing though `required`, or malformed.
+        Problem: 400, it is `required` and missing, or malformed.
     """
     sent = request.headers.getlist(_HEADER)
     if not any(sent):
         if not required:
             return None
-        raise Problem(400, "idempotency_key_required", f"This request moves points: send an {_HEADER}.")
+        raise Problem(400, "idempotency_key_required", f"This request moves points: send the header {_HEADER}.")
     key = _decode(sent[0])
     if len(sent) > 1 or len(key) > LONGEST_KEY or not key.isprintable():
-        message = f"One key of 1 to {LONGEST_KEY} printable characters."
+        message = f"Send one key of 1 to {LONGEST_KEY} printable characters."
         error = FieldError(pointer="/header/idempotency-key", message=message)
         raise Problem(400, "idempotency_key_invalid", f"{_HEADER}: {message}", (error,))
     return key
 
 
 def _decode(header: str) -> str:
-    """A header's characters: UTF-8 where it is that, for ASGI hands bytes over as Latin-1."""
+    """The text of a header: ASGI decodes it as Latin-1, but it may be UTF-8."""
     try:
         return header.encode("latin-1").decode()
     except UnicodeDecodeError:

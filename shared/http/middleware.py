@@ -1,4 +1,4 @@
-"""What surrounds every request: id, log context, metrics, and the last net for errors.
+"""What every request passes through: its id, log context, metrics, and the handling of unexpected errors.
 
 Plain ASGI: Starlette's `BaseHTTPMiddleware` would start a task group for every request.
 """
@@ -22,17 +22,16 @@ from shared.telemetry import HTTP_REQUESTS, HTTP_SECONDS
 _HEADER: Final = REQUEST_ID.lower().encode()
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _CACHING: Final = b"cache-control"
-_NOT_KEPT: Final = (_CACHING, b"no-store")
+_NO_STORE: Final = (_CACHING, b"no-store")
 _PROBES: Final = frozenset({"/livez", "/readyz", "/metrics"})
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class RequestMiddleware:
-    """Gives a request its id, binds it to the log, counts the answer, and turns a bug into a 500.
+    """Gives a request its id, binds it to the log, counts the response, and turns an unexpected error into a 500.
 
-    Nothing is read of a body before its sender is known. No answer of `/v1/` is kept by caches, unless its route says
-    otherwise.
+    No body is read before its sender is authenticated. Responses of `/v1/` are not cached unless the route allows it.
     """
 
     def __init__(self, app: ASGIApp, open_paths: tuple[str, ...] = ()) -> None:
@@ -41,7 +40,7 @@ class RequestMiddleware:
         self._large = LargeBodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or pass on what is not HTTP."""
+        """Serve a request; pass on anything but HTTP."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -58,7 +57,7 @@ class RequestMiddleware:
                 status = message["status"]
                 sent = [*message.get("headers", ()), (_HEADER, request_id.encode())]
                 if is_private and not any(name == _CACHING for name, _ in sent):
-                    sent.append(_NOT_KEPT)
+                    sent.append(_NO_STORE)
                 message["headers"] = sent
             await send(message)
 
@@ -78,17 +77,17 @@ class RequestMiddleware:
             except Exception as error:
                 _log.error("request_failed", method=scope["method"], route=_route(scope), **telemetry.trace(error))
                 if status:
-                    raise  # the answer has begun: only cutting the connection tells the caller
+                    raise  # the response has begun: only an aborted connection tells the caller
                 await render(unexpected(), request_id)(scope, receive, answer)
             finally:
                 _count(scope, status, time.perf_counter() - begun)
 
 
 async def _authenticate(scope: Scope, headers: Headers) -> Principal:
-    """Who sends a body; kept for the route's own dependency, which asks what they may do.
+    """The sender of a body, stored for the route's own dependency, which checks the scope.
 
     Raises:
-        Problem: 401, there are no credentials or they are not good.
+        Problem: 401, the credentials are missing or invalid.
     """
     authenticator: Authenticator = scope["app"].state.authenticator
     principal = await authenticator.authenticate(headers.get("authorization"))
@@ -97,13 +96,13 @@ async def _authenticate(scope: Scope, headers: Headers) -> Principal:
 
 
 def _check(scope: Scope) -> None:
-    """Refuse what no route should see: an escaped slash would change the path's shape, NUL breaks PostgreSQL."""
+    """Refuse paths and queries that no route should see: an escaped slash changes the path, NUL breaks PostgreSQL."""
     raw_path: bytes = scope.get("raw_path") or b""
     if b"%" in raw_path and not _is_plain(raw_path):
         raise Problem(404, "not_found", "There is nothing at this path.")
     query: bytes = scope["query_string"]
     if b"\x00" in query or b"%00" in query:
-        raise Problem(400, "malformed_query", "The query holds NUL.")
+        raise Problem(400, "malformed_query", "The query contains NUL.")
 
 
 def _is_plain(raw_path: bytes) -> bool:
@@ -116,7 +115,7 @@ def _is_plain(raw_path: bytes) -> bool:
 
 
 def _route(scope: Scope) -> str:
-    """The path's template, so that metrics and logs hold no customer ids."""
+    """The template of the path, so that metrics and logs contain no customer ids."""
     return getattr(scope.get("route"), "path", "unmatched")
 
 

@@ -1,4 +1,4 @@
-"""`ETag` and `If-Match`: of two editors the second learns that the first was there."""
+"""`ETag` and `If-Match`: the second of two editors does not overwrite the first."""
 
 from typing import Any, Final
 
@@ -12,38 +12,41 @@ _HEADER: Final = "if-match"
 
 
 def etag(*parts: object) -> str:
-    """A strong entity tag of what tells two states of a thing apart."""
+    """A strong entity tag of the parts that distinguish two states of a resource."""
     return f'"{"-".join(map(str, parts))}"'
 
 
 def check_if_match(request: Request, current: str, *, required: bool = False) -> None:
-    """Let a write through only on the state that its writer saw.
+    """Let a write through only if the resource is in the state that its writer saw.
 
     Raises:
-        Problem: 428, there is no `If-Match` though it is required; 412, the thing has changed since.
+        Problem: 428, `If-Match` is required and missing; 412, the resource has changed since.
     """
     sent = request.headers.getlist(_HEADER)
     if not sent:
         if required:
-            error = FieldError(pointer="/header/if-match", message="Send the ETag of what you edit.")
+            error = FieldError(pointer="/header/if-match", message="Send the ETag of the version that you edit.")
             raise Problem(
-                428, "precondition_required", "This needs If-Match, with the ETag of what you edit.", (error,)
+                428,
+                "precondition_required",
+                "This request needs If-Match with the ETag of the version that you edit.",
+                (error,),
             )
         return
     tags = {tag.strip() for line in sent for tag in line.split(",")}
     if "*" not in tags and current not in tags:
-        raise Problem(412, "changed_meanwhile", "It has changed since you read it: read it again.")
+        raise Problem(412, "changed_meanwhile", "The resource has changed since you read it: read it again.")
 
 
 def tagged(response: Response) -> Response:
-    """A JSON answer with the header `ETag`, as the member `etag` of its body says."""
+    """A JSON response, with its body's member `etag` as the header `ETag`."""
     response.headers["ETag"] = from_json(bytes(response.body))["etag"]
     return response
 
 
 def documented(*, required: bool) -> dict[str, Any]:
-    """The header, as `openapi_extra` of a route that takes it."""
-    description = "The ETag of what is edited."
+    """The header, as `openapi_extra` of a route that accepts it."""
+    description = "The ETag of the state that is edited."
     schema = {"type": "string", "maxLength": 1024}
     return {
         "parameters": [

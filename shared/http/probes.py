@@ -1,4 +1,4 @@
-"""What an orchestrator and a monitor ask every process: does it live, is it ready, how is it doing."""
+"""Liveness, readiness and metrics of every process, for an orchestrator and for monitoring."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,10 +11,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, Router
 
 Readiness = Callable[[], Awaitable[bool]]
-"""Says whether the process can do its work now; an exception means no."""
+"""Returns whether the process can do its work now; an exception means no."""
 
 Liveness = Callable[[], bool]
-"""Says whether the process can ever do its work again without a new start."""
+"""Returns whether the process can do its work again without a restart."""
 
 _READY_SECONDS: Final = 2.0
 
@@ -22,7 +22,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 def routes(is_ready: Readiness, is_alive: Liveness = lambda: True) -> list[BaseRoute]:
-    """`/livez` (200 while the event loop turns), `/readyz` (200 or 503) and `/metrics` (Prometheus)."""
+    """`/livez` (200 while the event loop runs), `/readyz` (200 or 503) and `/metrics` (Prometheus)."""
 
     async def livez(_request: Request) -> Response:
         if is_alive():
@@ -49,7 +49,7 @@ def probes_app(is_ready: Readiness, is_alive: Liveness = lambda: True) -> Router
 async def _ask(is_ready: Readiness) -> bool:
     try:
         return await asyncio.wait_for(is_ready(), _READY_SECONDS)
-    except Exception as error:  # noqa: BLE001 (whatever it is, the process is not ready)
+    except Exception as error:  # noqa: BLE001 (after any error the process is not ready)
         _log.warning("not_ready", failure=type(error).__name__, error=str(error))
         return False
 

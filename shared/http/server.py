@@ -1,4 +1,4 @@
-"""Serving over HTTP, with an end that is bounded."""
+"""Serving over HTTP, with a bounded shutdown."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from shared.http.limits import Limits
 from shared.http.probes import Liveness, Readiness, probes_app
 
 GRACE_SECONDS: Final = 10
-"""How long requests in flight may take after the signal to stop."""
+"""How long requests in progress may take after the signal to stop, in seconds."""
 
 _BACKLOG: Final = 2048
 _SWEEP_TICKS: Final = 5
@@ -25,7 +25,7 @@ _SWEEP_TICKS: Final = 5
 
 
 async def serve(app: ASGIApp, host: str, port: int, limits: Limits | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; requests in flight get `GRACE_SECONDS` to end. Run it on uvloop.
+    """Serve until SIGTERM or SIGINT; requests in progress get `GRACE_SECONDS` to end. Run it on uvloop.
 
     Raises:
         OSError: the address cannot be bound.
@@ -42,7 +42,7 @@ async def serve(app: ASGIApp, host: str, port: int, limits: Limits | None = None
 
 
 async def serve_probes(is_ready: Readiness, host: str, port: int, *, is_alive: Liveness = lambda: True) -> None:
-    """Serve `/livez`, `/readyz` and `/metrics` until cancelled; signals are left to the caller.
+    """Serve `/livez`, `/readyz` and `/metrics` until cancelled; the caller handles signals.
 
     Raises:
         OSError: the address cannot be bound.
@@ -57,7 +57,7 @@ async def serve_probes(is_ready: Readiness, host: str, port: int, *, is_alive: L
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one.
+    """A listening socket; port 0 chooses a free port.
 
     Raises:
         OSError: the address cannot be bound.
@@ -70,9 +70,9 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn with an end for what takes too long.
+    """Uvicorn that ends connections which take too long.
 
-    It is without Uvicorn's signal handlers, which raise the signal again after the end: here SIGTERM exits with 0.
+    It lacks Uvicorn's signal handlers, which raise the signal again at the end: here SIGTERM exits with 0.
     """
 
     async def on_tick(self, counter: int) -> bool:
@@ -86,7 +86,7 @@ class _Server(uvicorn.Server):
 
 
 def _server(app: ASGIApp, host: str, port: int, limits: Limits) -> _Server:
-    # It warns of every request that is malformed: a caller could fill the log. The metrics count them.
+    # Uvicorn logs a warning for every malformed request: a caller could fill the log. The metrics count them.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     protocol: Any = partial(Connection, limits=limits.within_open_files())
     return _Server(
@@ -95,7 +95,7 @@ def _server(app: ASGIApp, host: str, port: int, limits: Limits) -> _Server:
             host=host,
             port=port,
             http=protocol,
-            # Uvicorn's own timer is for what `sweep` does, and must not be first.
+            # `sweep` does what Uvicorn's own timer is for, and must come first.
             timeout_keep_alive=int(limits.keep_alive) + 60,
             ws="none",
             lifespan="off",
@@ -109,6 +109,6 @@ def _server(app: ASGIApp, host: str, port: int, limits: Limits) -> _Server:
 
 
 def _stop(server: _Server) -> None:
-    # a second signal does not wait for the requests in flight
+    # a second signal does not wait for the requests in progress
     server.force_exit = server.should_exit
     server.should_exit = True

@@ -23,7 +23,7 @@ from shared.http.bodies import (
     LARGE_AT_ONCE,
     LARGE_BY_PRINCIPAL,
     LARGEST_BODY,
-    MOST_VALUES,
+    MAX_VALUES,
     SMALL_BODY,
     LargeBodies,
     admitted,
@@ -212,11 +212,11 @@ async def test_a_body_has_a_bounded_number_of_members_and_elements(
     baskets: FastAPI, client: httpx.AsyncClient, as_key: AsKey
 ):
     headers = JSON | as_key("read")
-    answer = await client.post("/v1/anything", json={str(number): 0 for number in range(MOST_VALUES)}, headers=headers)
-    assert (answer.status_code, answer.json()) == (200, MOST_VALUES)
+    answer = await client.post("/v1/anything", json={str(number): 0 for number in range(MAX_VALUES)}, headers=headers)
+    assert (answer.status_code, answer.json()) == (200, MAX_VALUES)
     answer = await client.post("/v1/anything", content=b"[" + b",".join([b"0"] * 60_000) + b"]", headers=headers)
     assert answer.status_code == 422
-    assert str(MOST_VALUES) in answer.json()["detail"]
+    assert str(MAX_VALUES) in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

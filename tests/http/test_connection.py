@@ -18,7 +18,7 @@ import pytest
 from fastapi import FastAPI
 
 from shared.http import connection, server
-from shared.http.limits import LARGEST_FRAMING, LARGEST_HEAD, MOST_HEADERS, MOST_PIPELINED, Limits
+from shared.http.limits import LARGEST_FRAMING, LARGEST_HEAD, MAX_HEADERS, MAX_PIPELINED, Limits
 from tests.http.conftest import AsCustomer
 from tests.http.test_server import free_port, until_up
 
@@ -82,10 +82,10 @@ async def serving(app: FastAPI, limits: Limits = SHORT) -> AsyncGenerator[Callab
     [
         pytest.param([b"X: " + b"x" * (LARGEST_HEAD + 100)], id="one packet"),
         pytest.param([b"X: ", *[b"x" * 10_000] * 8], id="in parts"),
-        pytest.param([b"a: b\r\n" * (MOST_HEADERS + 1)], id="many headers"),
-        pytest.param([b"a: b\r\n"] * (MOST_HEADERS + 10), id="many headers in parts"),
+        pytest.param([b"a: b\r\n" * (MAX_HEADERS + 1)], id="many headers"),
+        pytest.param([b"a: b\r\n"] * (MAX_HEADERS + 10), id="many headers in parts"),
         pytest.param([b"X: " + b"x" * (LARGEST_HEAD + 100) + b"\r\n\r\n"], id="whole and too large"),
-        pytest.param([b"a: b\r\n" * MOST_HEADERS + b"\r\n"], id="whole with one header too many"),
+        pytest.param([b"a: b\r\n" * MAX_HEADERS + b"\r\n"], id="whole with one header too many"),
     ],
 )
 async def test_a_head_that_is_too_large_is_refused_and_the_connection_ends(app: FastAPI, head: list[bytes]):
@@ -100,7 +100,7 @@ async def test_a_head_that_is_too_large_is_refused_and_the_connection_ends(app: 
 async def test_a_head_within_the_limits_is_served(app: FastAPI):
     async with serving(app) as connect:
         caller = await connect()
-        for head in (b"X: " + b"x" * 60_000 + b"\r\n", b"a: b\r\n" * (MOST_HEADERS - 1)):
+        for head in (b"X: " + b"x" * 60_000 + b"\r\n", b"a: b\r\n" * (MAX_HEADERS - 1)):
             await caller.send(b"GET /livez HTTP/1.1\r\nHost: a\r\n", head, b"\r\n")
             assert (await caller.answer())[0] == 200
 
@@ -246,14 +246,14 @@ async def test_some_requests_may_be_pipelined_and_are_answered_in_order(app: Fas
 
     async with serving(app) as connect:
         caller = await connect()
-        asked = b"".join(b"GET /numbers/%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(MOST_PIPELINED))
+        asked = b"".join(b"GET /numbers/%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(MAX_PIPELINED))
         await caller.send(asked)
-        assert [(await caller.answer())[2] for _ in range(MOST_PIPELINED)] == [
-            str(number).encode() for number in range(MOST_PIPELINED)
+        assert [(await caller.answer())[2] for _ in range(MAX_PIPELINED)] == [
+            str(number).encode() for number in range(MAX_PIPELINED)
         ]
         caller = await connect()
         await caller.send(GET * 3000)
-        assert (await caller.ends()).count(b"HTTP/1.1 200") <= MOST_PIPELINED
+        assert (await caller.ends()).count(b"HTTP/1.1 200") <= MAX_PIPELINED
 
 
 async def test_what_follows_a_request_in_flight_is_refused_after_its_answer(app: FastAPI):
@@ -282,14 +282,14 @@ async def test_who_does_not_read_is_cut(app: FastAPI, monkeypatch: pytest.Monkey
     async with serving(app, Limits(answer=0.5)) as connect:
         caller = await connect()
         caller.reader._transport.pause_reading()  # type: ignore[attr-defined]
-        caller.writer.write(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n" * MOST_PIPELINED)
+        caller.writer.write(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n" * MAX_PIPELINED)
         await asyncio.sleep(3.5)
         # What the kernel took, and one that waits: the others were not even made.
         assert 1 < len(answered) < 20
         caller.reader._transport.resume_reading()  # type: ignore[attr-defined]
         with contextlib.suppress(ConnectionError):
             content = await caller.ends()
-            assert len(content) < MOST_PIPELINED * 1_000_000
+            assert len(content) < MAX_PIPELINED * 1_000_000
 
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -1,4 +1,4 @@
-"""Who calls, and what they may do."""
+"""Authentication and authorization of callers."""
 
 from shared.http.auth.access import CustomerId, customer_or, require, to_customer
 from shared.http.auth.authenticator import Authenticator

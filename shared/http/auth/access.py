@@ -1,4 +1,4 @@
-"""FastAPI dependencies that let a caller in, or not."""
+"""FastAPI dependencies that check the caller's scope."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
@@ -28,11 +28,11 @@ _SCHEME: Final = HTTPBearer(
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Access = Callable[[Request], Awaitable[Principal]]
-"""What `Depends` takes: lets a caller in, or raises a `Problem`."""
+"""A dependency that returns the caller, or raises a `Problem` if the caller is not allowed."""
 
 
 class _Access(SecurityBase):
-    """One dependency does all of it: FastAPI spends tens of microseconds on each further one."""
+    """One dependency for all checks: FastAPI spends tens of microseconds on each further one."""
 
     def __init__(self, scopes: tuple[Scope, ...], *, of_customer: bool, by_customer: bool = False) -> None:
         self.model = _SCHEME
@@ -42,7 +42,7 @@ class _Access(SecurityBase):
         self._by_customer = by_customer
 
     async def __call__(self, request: Request) -> Principal:
-        # whoever sends a body was asked before it was read
+        # the sender of a body was authenticated before it was read
         principal: Principal | None = request.scope["state"].get("principal")
         if principal is None:
             authenticator: Authenticator = request.app.state.authenticator
@@ -56,35 +56,34 @@ class _Access(SecurityBase):
         if any(principal.may(scope) for scope in self._scopes):
             return principal
         if self._of_customer and principal.kind is Kind.CUSTOMER and not itself:
-            # to a customer, others do not exist
+            # to a customer, other customers do not exist
             raise Problem(404, "not_found", "There is nothing at this path.")
         named = " or ".join(self._scopes)
-        problem = Problem(403, "missing_scope", f"This needs the scope {named}.")
+        problem = Problem(403, "missing_scope", f"This request needs the scope {named}.")
         raise problem.with_headers(
             {"WWW-Authenticate": f'Bearer realm="wafa", error="insufficient_scope", scope="{" ".join(self._scopes)}"'}
         )
 
 
 def require(*scopes: Scope | str) -> Access:
-    """A dependency that lets in who has any one of the scopes, and returns the `Principal`.
+    """A dependency that requires any one of the scopes and returns the `Principal`.
 
-    With `customer` among them, a customer's own token is let in; whose data it may see is then
-    for the route to check.
+    With `customer` among them, a customer's own token is accepted; the route must check whose data it may see.
     """
     return _Access(tuple(Scope(scope) for scope in scopes), of_customer=False)
 
 
 def customer_or(scope: Scope | str) -> Access:
-    """The same for `/v1/customers/{id}/…`: that customer is let in, or who has the scope.
+    """A dependency for `/v1/customers/{id}/…` that requires that customer's own token or the scope.
 
-    Another customer is answered 404.
+    Another customer gets 404.
     """
     return _Access((Scope(scope),), of_customer=True, by_customer=True)
 
 
 def to_customer(scope: Scope | str) -> Access:
-    """The same for what is done to a customer, never by it: who has the scope is let in.
+    """A dependency for `/v1/customers/{id}/…` that requires the scope: customers may not do this themselves.
 
-    That customer's own token is answered 403, another customer's 404.
+    That customer's own token gets 403, another customer's 404.
     """
     return _Access((Scope(scope),), of_customer=True)

@@ -25,7 +25,7 @@ _Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class KeyEntry(BaseModel):
-    """A key as the file keeps it: `hash` = HMAC-SHA256(salt + pepper, secret), in hex."""
+    """A key in the file: `hash` = HMAC-SHA256(salt + pepper, secret), in hex."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,7 +49,7 @@ class KeysFile(BaseModel):
 @dataclass(frozen=True, slots=True)
 class _Known:
     mac: hmac.HMAC
-    """Keyed, before the secret: a copy of it costs a tenth of a new one."""
+    """Keyed, without the secret: copying it costs a tenth of making a new one."""
     digest: bytes
     principal: Principal
 
@@ -62,7 +62,7 @@ class ApiKeys:
         self._file = WatchedFile[Mapping[str, _Known]](path, self._parse, {})
 
     def find(self, key: str) -> Principal | None:
-        """Whose key this is, or None: malformed, unknown, revoked, or of another secret."""
+        """The owner of a key; None if it is malformed, unknown or revoked, or its secret is wrong."""
         parts = _KEY.fullmatch(key)
         if parts is None:
             return None
@@ -77,7 +77,7 @@ class ApiKeys:
         known: dict[str, _Known] = {}
         for entry in KeysFile.model_validate_json(content).keys:
             if not KEY_SCOPES.issuperset(entry.scopes):
-                # This one alone: the others are not to blame.
+                # Only this key: the others are valid.
                 _log.error("api_key_refused", key_id=entry.id, scopes=entry.scopes)
                 continue
             principal = Principal(Kind.KEY, entry.id, frozenset(entry.scopes))
@@ -87,13 +87,13 @@ class ApiKeys:
 
 
 def issue(name: str, scopes: Sequence[Scope], now: datetime, pepper: str = "") -> tuple[str, KeyEntry]:
-    """A new key, which is told to nobody else, and what is kept of it.
+    """A new key, which is not stored anywhere, and its entry in the file.
 
     Raises:
-        ValueError: a scope that a key does not have.
+        ValueError: a key cannot have one of the scopes.
     """
     if not KEY_SCOPES.issuperset(scopes):
-        raise ValueError(f"a key belongs to no customer: its scopes are among {', '.join(sorted(KEY_SCOPES))}")
+        raise ValueError(f"a key belongs to no customer: its scopes must be among {', '.join(sorted(KEY_SCOPES))}")
     id_, secret, salt = secrets.token_hex(6), secrets.token_hex(24), secrets.token_hex(32)
     digest = hmac.new(_hmac_key(salt, pepper), secret.encode(), hashlib.sha256).hexdigest()
     entry = KeyEntry(id=id_, name=name, scopes=tuple(sorted(set(scopes))), salt=salt, hash=digest, created_at=now)
@@ -101,5 +101,5 @@ def issue(name: str, scopes: Sequence[Scope], now: datetime, pepper: str = "") -
 
 
 def _hmac_key(salt: str, pepper: str) -> bytes:
-    # the salt has a fixed length, so no two pairs of salt and pepper make one key
+    # the salt has a fixed length, so no two pairs of salt and pepper make the same key
     return bytes.fromhex(salt) + pepper.encode()

@@ -1,4 +1,4 @@
-"""From the `Authorization` header to the caller."""
+"""Authenticates a caller by the `Authorization` header."""
 
 import time
 from collections.abc import Callable
@@ -14,10 +14,10 @@ _SCHEME: Final = "bearer "
 
 
 class Authenticator:
-    """Knows callers by API key or JWT.
+    """Authenticates callers by API key or JWT.
 
     Raises:
-        ValueError: a JWT key is none that Wafa accepts (kind or size).
+        ValueError: the kind or size of a JWT key is not accepted.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Authenticator:
         """The caller who sent this `Authorization` header.
 
         Raises:
-            Problem: 401, there are no credentials or they are not good.
+            Problem: 401, the credentials are missing or invalid.
         """
         if authorization is None:
             raise _unauthenticated("Send an API key or a token as Authorization: Bearer ….")
@@ -45,7 +45,7 @@ class Authenticator:
         if scheme.lower() == _SCHEME and credentials:
             principal = await self._find(credentials)
         if principal is None:
-            raise _unauthenticated("The credentials are not valid, or not valid any more.", ', error="invalid_token"')
+            raise _unauthenticated("The credentials are invalid or have expired.", ', error="invalid_token"')
         return principal
 
     async def _find(self, credentials: str) -> Principal | None:

@@ -1,4 +1,4 @@
-"""Who a caller is."""
+"""Principals: authenticated callers, and their scopes."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,18 +22,18 @@ class Scope(StrEnum):
 
 
 KEY_SCOPES = frozenset(Scope) - {Scope.CUSTOMER}
-"""What an API key may carry: it belongs to no customer."""
+"""The scopes that an API key may have: it belongs to no customer."""
 
 
 class Kind(StrEnum):
-    """What vouches for a caller."""
+    """How a caller is authenticated."""
 
     KEY = "key"
     """An API key; the id is the key's."""
     CUSTOMER = "customer"
     """A customer's own token; the id is the customer's."""
     TOKEN = "token"  # noqa: S105 (a word, not a secret)
-    """A token of somebody else; the id is its `sub`."""
+    """A token of any other caller; the id is its `sub`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class Principal:
 
     @property
     def name(self) -> str:
-        """The one name of this caller among those of all kinds."""
+        """The caller's name, unique among all kinds: `key:ID`."""
         return f"{self.kind}:{self.id}"
 
     def may(self, scope: Scope) -> bool:
-        """Whether the caller has the scope; `admin` stands for every other one but `customer`."""
+        """Whether the caller has the scope; `admin` includes all scopes but `customer`."""
         return scope in self.scopes or (scope is not Scope.CUSTOMER and Scope.ADMIN in self.scopes)
 
     def is_customer(self, customer_id: str) -> bool:

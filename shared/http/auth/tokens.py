@@ -24,12 +24,12 @@ _SCOPES: Final = {scope.value: scope for scope in Scope}
 
 @dataclass(frozen=True, slots=True)
 class JwtSettings:
-    """How tokens are verified; with neither `key` nor `jwks` none is accepted.
+    """How tokens are verified; without `key` and `jwks` no token is accepted.
 
     `key` is an HS256 secret of 32 bytes or more, or a public key in PEM (RSA: RS256, Ed25519:
     EdDSA). `jwks` is a JWKS as inline JSON, a file's path or an https URL (http on this machine only). A
-    token must have `sub` and `exp`, and `issuer` and `audience` where they are set. `leeway` in
-    seconds is for clocks that differ.
+    token must have `sub` and `exp`, and `issuer` and `audience` if they are set. `leeway` is the
+    accepted difference of clocks in seconds.
     """
 
     key: str | None = None
@@ -45,10 +45,10 @@ class JwtSettings:
 
 
 class Tokens:
-    """Knows callers by their tokens.
+    """Authenticates callers by their tokens.
 
     Raises:
-        ValueError: the key is none that Wafa accepts.
+        ValueError: the kind or size of the key is not accepted.
     """
 
     def __init__(self, settings: JwtSettings) -> None:
@@ -61,14 +61,14 @@ class Tokens:
             self._required["aud"] = {"essential": True, "value": settings.audience}
 
     async def find(self, token: str, now: float) -> Principal | None:
-        """Whose token this is at `now` (seconds since 1970), or None when it is not good."""
+        """The owner of a token that is valid at `now` (seconds since 1970); None if it is not valid."""
         header = _header(token)
         if header is None:
             return None
         kid = header.get("kid")
         for source in self._sources:
             for candidate in await source.keys(kid if isinstance(kid, str) else None):
-                # the token names an algorithm, but the key decides: no "none", no HS256 with a public key
+                # the key decides the algorithm, not the token: no "none", no HS256 with a public key
                 if header.get("alg") not in candidate.algorithms or (candidate.id and kid and candidate.id != kid):
                     continue
                 try:
@@ -79,7 +79,7 @@ class Tokens:
         return None
 
     def _judge(self, claims: dict[str, Any], now: int) -> Principal | None:
-        # when it was issued does not matter, and issuers' clocks run ahead
+        # the time of issue does not matter, and issuers' clocks run ahead
         judged = {name: value for name, value in claims.items() if name != "iat"}
         JWTClaimsRegistry(now=now, leeway=self._settings.leeway, **self._required).validate(judged)
         try:
@@ -92,10 +92,10 @@ class Tokens:
 
 
 class _Pinned(JWSRegistry):
-    """The algorithms of one key.
+    """Accepts only the algorithms of one key.
 
-    Headers that Wafa does not know are ignored, as RFC 7515 has it; those marked critical are
-    not. The library's warning that `EdDSA` has a new name would come with every token.
+    Unknown headers are ignored unless they are marked critical (RFC 7515). Without this, the library would warn with
+    every token that `EdDSA` has a new name.
     """
 
     def __init__(self, algorithms: Sequence[str]) -> None:
@@ -125,7 +125,7 @@ def _key_set(jwks: str) -> KeySource:
 
 
 def _header(token: str) -> dict[str, Any] | None:
-    """The header of a compact token, not verified yet; None when it is no token."""
+    """The unverified header of a compact token; None if it is not a token."""
     encoded, *others = token[:_LONGEST_TOKEN].split(".")
     if len(others) != 2 or len(token) > _LONGEST_TOKEN:
         return None
@@ -137,7 +137,7 @@ def _header(token: str) -> dict[str, Any] | None:
 
 
 def _scopes(claims: dict[str, Any]) -> frozenset[Scope]:
-    """From `scope` (RFC 8693: separated by spaces) or `scopes`, each a string or a list; unknown ones are ignored."""
+    """The known scopes in `scope` (RFC 8693: separated by spaces) or `scopes`, each a string or a list."""
     named: list[object] = []
     for claim in (claims.get("scope"), claims.get("scopes")):
         if isinstance(claim, str):

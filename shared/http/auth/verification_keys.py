@@ -1,4 +1,4 @@
-"""The public keys and secrets that tokens are verified with, and where they come from."""
+"""The public keys and secrets that verify tokens, and their sources."""
 
 import asyncio
 import json
@@ -20,10 +20,10 @@ from joserfc.jwk import JWKRegistry, Key, OctKey, OKPKey, RSAKey
 from shared.http.auth.watched import WatchedFile
 
 SMALLEST_SECRET: Final = 32
-"""Bytes of an HS256 secret, at least (RFC 7518, section 3.2)."""
+"""Minimum bytes of an HS256 secret (RFC 7518, section 3.2)."""
 
 SMALLEST_RSA: Final = 2048
-"""Bits of an RSA key, at least (RFC 7518, section 3.3)."""
+"""Minimum bits of an RSA key (RFC 7518, section 3.3)."""
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _MOST_KEYS: Final = 32
@@ -35,29 +35,29 @@ _PAUSE_SECONDS: Final = 30.0
 _HS256: Final = ("HS256",)
 _RS256: Final = ("RS256",)
 _ED25519: Final = ("EdDSA", "Ed25519")
-"""The name that issuers use, and the one that RFC 9864 puts in its place."""
+"""The name that issuers use, and the name that replaces it in RFC 9864."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """A key with the names of the one algorithm that it verifies."""
+    """A key, with the names of the one algorithm that it verifies."""
 
     algorithms: tuple[str, ...]
     key: Key
 
     @property
     def id(self) -> str | None:
-        """The key's `kid`, where it has one."""
+        """The key's `kid`, if it has one."""
         return self.key.kid
 
 
 class KeySource(Protocol):
-    """Where verification keys come from."""
+    """A source of verification keys."""
 
     async def keys(self, kid: str | None) -> Sequence[VerificationKey]:
-        """The keys of now; a source may look again for a `kid` that it does not know."""
+        """The current keys; a source may reload for an unknown `kid`."""
         ...
 
 
@@ -68,29 +68,29 @@ class FixedKeys:
         self._keys = keys
 
     async def keys(self, kid: str | None) -> Sequence[VerificationKey]:  # noqa: ARG002 (the protocol's)
-        """The same ones each time."""
+        """The same keys each time."""
         return self._keys
 
 
 class FileKeys:
-    """The JWKS in a file, read again when it changes."""
+    """The keys of a JWKS file, which is read again when it changes."""
 
     def __init__(self, path: Path) -> None:
         self._file = WatchedFile[Sequence[VerificationKey]](path, parse_set, ())
 
     async def keys(self, kid: str | None) -> Sequence[VerificationKey]:  # noqa: ARG002 (the protocol's)
-        """What the file holds now."""
+        """The current keys of the file."""
         return self._file.content()
 
 
 class UrlKeys:
-    """The JWKS at a URL, kept for five minutes.
+    """The keys of a JWKS at a URL, cached for five minutes.
 
-    An unknown `kid` fetches again, at most every 30 seconds, so that tokens with made-up ids
-    cannot make Wafa hammer its issuer. While the issuer cannot be reached the last keys hold.
+    An unknown `kid` fetches again, at most every 30 seconds, so that tokens with made-up ids cannot flood the issuer
+    with requests. While the issuer is unreachable, the last keys stay valid.
 
     Raises:
-        ValueError: whoever is on the way to the URL could give keys of their own.
+        ValueError: the URL is not secure, so that others could substitute the keys.
     """
 
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -103,7 +103,7 @@ class UrlKeys:
 
     async def keys(self, kid: str | None) -> Sequence[VerificationKey]:
         """The issuer's keys."""
-        # while one caller fetches, the others go on with the keys that there are
+        # while one caller fetches, the others use the keys known so far
         if self._is_due(kid) and (self._lacks(kid) or not self._fetching.locked()):
             async with self._fetching:
                 if self._is_due(kid):
@@ -133,10 +133,10 @@ class UrlKeys:
 
 
 def checked_url(url: str) -> str:
-    """The URL of a JWKS, where nobody on the way can change what it gives: https, or http on this machine.
+    """The URL of a JWKS, if its content cannot be changed on the way: https, or http on this machine.
 
     Raises:
-        ValueError: it is another one.
+        ValueError: it is any other URL.
     """
     parts = urllib.parse.urlsplit(url)
     is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
@@ -146,10 +146,10 @@ def checked_url(url: str) -> str:
 
 
 def parse_key(text: str) -> VerificationKey:
-    """A key from its setting: a public key in PEM, else an HS256 secret.
+    """The key in a setting: a public key in PEM, otherwise an HS256 secret.
 
     Raises:
-        ValueError: no key of a kind and size that Wafa accepts.
+        ValueError: the kind or size of the key is not accepted.
     """
     if "-----BEGIN" in text:
         return _accept_pem(text.replace("\\n", "\n").strip().encode())
@@ -160,10 +160,10 @@ def parse_key(text: str) -> VerificationKey:
 
 
 def parse_set(content: bytes | str) -> Sequence[VerificationKey]:
-    """The usable signature keys of a JWKS; keys of other kinds are left out (RFC 7517, section 5).
+    """The usable signature keys of a JWKS, without keys of other kinds (RFC 7517, section 5).
 
     Raises:
-        ValueError: not a JWKS, or no key in it can be used.
+        ValueError: it is not a JWKS, or has no usable key.
     """
     document: object = json.loads(content)
     listed = cast("dict[str, Any]", document).get("keys") if isinstance(document, dict) else None
@@ -175,7 +175,7 @@ def parse_set(content: bytes | str) -> Sequence[VerificationKey]:
         if key is not None:
             found.append(key)
     if not found:
-        raise ValueError("no key of the set can be used: HS256, RS256 and EdDSA (Ed25519) are accepted")
+        raise ValueError("no usable key in the set: HS256, RS256 and EdDSA (Ed25519) are accepted")
     return tuple(found)
 
 
@@ -202,11 +202,11 @@ def _accept_pem(pem: bytes) -> VerificationKey:
         except (JoseError, ValueError, TypeError):
             continue
         return _accept(key)
-    raise ValueError("the PEM holds neither an RSA nor an Ed25519 key")
+    raise ValueError("the PEM contains neither an RSA nor an Ed25519 key")
 
 
 def _accept(key: Key) -> VerificationKey:
-    """The key with its algorithm: the key's type decides, never the token."""
+    """The key with its algorithm, which the type of the key decides, never the token."""
     if isinstance(key, OctKey):
         if len(key.raw_value) < SMALLEST_SECRET:
             raise ValueError(f"an HS256 secret has at least {SMALLEST_SECRET} bytes")
@@ -222,14 +222,14 @@ def _accept(key: Key) -> VerificationKey:
 
 @contextmanager
 def _without_warnings() -> Generator[None]:
-    """The library warns of weak keys; here they are refused."""
+    """Suppress the library's warnings of weak keys: they are refused here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SecurityWarning)
         yield
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to what is as safe as the URL of the settings has to be."""
+    """Follows redirects only to URLs that `checked_url` accepts."""
 
     def redirect_request(self, req: Any, fp: Any, *about: Any) -> Any:  # noqa: ANN401  # pyright: ignore[reportIncompatibleMethodOverride]
         *_, url = about

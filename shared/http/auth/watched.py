@@ -14,9 +14,9 @@ _log = structlog.stdlib.get_logger(__name__)
 class WatchedFile(Generic[T]):
     """The parsed content of a file that others replace.
 
-    Looking costs one `stat`, a few microseconds. A file that is missing counts as `absent`. One
-    that cannot be parsed leaves the last good content in force and is logged once: a slip in an
-    edit must not lock everybody out.
+    Each check costs one `stat`, a few microseconds. A missing file counts as `absent`. If the file cannot be parsed,
+    the last valid content stays in force and the error is logged once: a mistake in an edit must not lock everybody
+    out.
     """
 
     def __init__(self, path: Path, parse: Callable[[bytes], T], absent: T) -> None:
@@ -27,7 +27,7 @@ class WatchedFile(Generic[T]):
         self._seen: tuple[int, int, int] | None = None
 
     def content(self) -> T:
-        """What the file says now."""
+        """The current content of the file."""
         seen = self._look()
         if seen != self._seen:
             self._seen = seen
