@@ -1,4 +1,4 @@
-"""Who may call which route: the one table. A route that is not in it fails a test."""
+"""Who may call which route. A route that is missing in this table fails a test."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -18,7 +18,7 @@ class Customer(Enum):
 
 @dataclass(frozen=True)
 class Access:
-    """The scopes of which any one lets a key in (`admin` always does), and what a customer's token may do."""
+    """Any one of the scopes admits a key (`admin` always does); then what a customer's token may do."""
 
     scopes: tuple[str, ...]
     customer: Customer
@@ -34,7 +34,7 @@ _OWN_OR_READ: Final = Access(("read",), Customer.OWN)
 _REDEEM_BY_KEY: Final = Access(("redeem",), Customer.REFUSED)
 
 PUBLIC: Final = {"GET /r/{code}"}
-"""What anybody may call."""
+"""A route that anybody may call."""
 
 ACCESS: Final = {
     "GET /v1/customers/{id}/points": _OWN_OR_READ,

@@ -1,4 +1,4 @@
-"""The four APIs, each on a database that knows something of the customer ann."""
+"""The APIs of all services, each on a database with data of the customer ann."""
 
 import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -38,13 +38,13 @@ from tests.tiers import shop as tiers_shop
 SECRET = "a secret of thirty-two bytes or so"
 
 Known = dict[str, str]
-"""By the segment of a path that a parameter follows (`customers`): an id that exists, once the seed has run."""
+"""Ids that exist once the seed has run, by the path segment that precedes the parameter (`customers`)."""
 
 
 async def _seed_points(pool: Pool) -> Known:
     await books.deliver(pool, points_shop.purchase("order-1", "100.00"), points_shop.refund("order-1", "r", "30.50"))
     await books.deliver(pool, points_shop.review("v", "s"), points_shop.referral("approved", "f"))
-    newest = [one for one in await books.transactions(pool) if one["customer_id"] == "ann"][-1]
+    newest = [row for row in await books.transactions(pool) if row["customer_id"] == "ann"][-1]
     document = DEFAULT | {"rules": DEFAULT["rules"][:1]}
     tea = Reward("tea", {"en": "Tea"}, 5, "gift", 1000, None, None, None, None, 1, books.NOW)
     async with pool.acquire() as connection, connection.transaction():
@@ -82,7 +82,7 @@ async def _seed_notifications(pool: Pool) -> Known:
 
 @dataclass(frozen=True)
 class Service:
-    """A service's API, and what fills its database."""
+    """The API of a service, and the function that fills its database."""
 
     name: str
     build: Callable[..., FastAPI]
@@ -135,7 +135,7 @@ ROUTES: Sequence[Route] = [
 
 @dataclass(frozen=True)
 class Served:
-    """An API that answers, and its database; `admin` are the headers of a key that may do everything."""
+    """A running API and its database; `admin` has the headers of a key with the scope `admin`."""
 
     pool: Pool
     client: httpx.AsyncClient
@@ -149,7 +149,7 @@ class Served:
         return {"Authorization": f"Bearer {create_key(self.keys, [scope], scope)}"}
 
     def parameters(self, path: str) -> dict[str, str]:
-        """The parameters of a path template, so that it leads to what there is."""
+        """Parameters for a path template that lead to existing data."""
         segments = path.split("/")
         return {name[1:-1]: self.known[segment] for segment, name in pairwise(segments) if name.startswith("{")}
 

@@ -1,4 +1,4 @@
-"""To a customer, others do not exist: every route of every service, with another customer's token."""
+"""To a customer, other customers do not exist: every route of every service with another customer's token."""
 
 from typing import Any
 from uuid import uuid4
@@ -9,14 +9,14 @@ import pytest
 from tests.api.served import ROUTES, Route, Served, as_customer
 
 OF_NOBODY = {"rewards", "earning-rules"}
-"""What the program consists of belongs to no customer: who may see it is the same for all of them."""
+"""Resources of the program, which belong to no customer: every customer's access is the same."""
 
 BY_KEY = {"redemptions", "holds"}
-"""What no customer may do, to itself or to another: it is refused without a look at whose it is."""
+"""What no customer may do, not even for itself: refused without looking up the owner."""
 
 
 def of(route: Route) -> str:
-    """What a route is about: the first segment of its path."""
+    """The resource of a route: the first segment of its path."""
     return route.path.split("/")[2]
 
 
@@ -37,17 +37,17 @@ async def ask(served: Served, route: Route, headers: dict[str, str], **other: st
     return await served.client.request(route.method, url, json=BODIES.get(route.path), headers=headers)
 
 
-def told(response: httpx.Response) -> dict[str, Any]:
+def content(response: httpx.Response) -> dict[str, Any]:
     return {**response.json(), "request_id": ""}
 
 
 @pytest.mark.parametrize("route", OF_A_CUSTOMER, ids=str)
-async def test_another_customer_is_answered_as_if_there_was_nothing(route: Route, served: Served):
-    # There is something, to be seen by who may.
+async def test_another_customer_gets_the_answer_for_what_does_not_exist(route: Route, served: Served):
+    # The resource exists, and an admin sees it.
     assert (await ask(served, route, served.admin)).is_success
     hidden = await ask(served, route, as_customer("mallory"))
     assert hidden.status_code == (403 if of(route) in BY_KEY else 404)
     assert hidden.headers["content-type"] == "application/problem+json"
     unknown = dict.fromkeys(served.parameters(route.path), str(uuid4()))
-    assert told(hidden) == told(await ask(served, route, as_customer("mallory"), **unknown))
+    assert content(hidden) == content(await ask(served, route, as_customer("mallory"), **unknown))
     assert (await ask(served, route, {})).status_code == 401

@@ -1,4 +1,4 @@
-"""Whatever write is about a customer, by its path or by what it changed: its answer is erased, and it is done once."""
+"""The stored response of every write about a customer is erased with the customer; the write is not done twice."""
 
 from datetime import UTC, datetime
 
@@ -19,7 +19,7 @@ def erased(customer_id: str) -> Event:
 
 
 async def written(served: Served) -> list[tuple[object, ...]]:
-    """How many rows each table has, and what was published last."""
+    """The number of rows of each table, and the last published event."""
     names = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1"
     tables = [row["table_name"] for row in await served.pool.fetch(names)]
     return [(name, await served.pool.fetchval(f'SELECT count(*) FROM "{name}"')) for name in tables]

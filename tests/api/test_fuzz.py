@@ -1,4 +1,4 @@
-"""Every route of every service against its OpenAPI document: whatever is sent, the answer is a documented one."""
+"""Every route of every service against its OpenAPI document: every response to any request is documented."""
 
 from copy import deepcopy
 from functools import partial
@@ -29,7 +29,7 @@ CHECKS = [
 @pytest.fixture
 def operation(served: Served, route: Route) -> APIOperation:
     document = deepcopy(served.document)
-    # Each case carries a good key: what bad ones are answered is tested elsewhere.
+    # Each case has a valid key: invalid ones are tested elsewhere.
     document["paths"][route.path][route.method].pop("security", None)
     return schemathesis.openapi.from_dict(document)[route.path][route.method]
 
@@ -42,9 +42,7 @@ def operation(served: Served, route: Route) -> APIOperation:
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-async def test_a_route_answers_anything_as_documented(
-    route: Route, served: Served, operation: APIOperation, data: st.DataObject
-):
+async def test_every_response_is_documented(route: Route, served: Served, operation: APIOperation, data: st.DataObject):
     good, bad = (operation.as_strategy(generation_mode=mode) for mode in GenerationMode)
     case = data.draw(st.one_of(good, good.map(partial(_about, served)), bad))
     response = await served.client.send(_request(case, served.admin))
@@ -52,13 +50,13 @@ async def test_a_route_answers_anything_as_documented(
 
 
 def _about(served: Served, case: Case) -> Case:
-    """The case, asking for what there is."""
+    """The case, with parameters of existing data."""
     case.path_parameters.update(served.parameters(case.path))
     return case
 
 
 def _request(case: Case, headers: dict[str, str]) -> httpx.Request:
-    """The case as the very bytes that a client would send."""
+    """The case as the bytes that a client would send."""
     sent: dict[str, Any] = case.as_transport_kwargs(base_url="http://wafa.example", headers=headers)
     prepared = requests.Request(**sent).prepare()
     named = [(name, value.encode("latin-1")) for name, value in prepared.headers.items()]

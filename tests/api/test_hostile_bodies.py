@@ -1,4 +1,4 @@
-"""Bodies made to cost much, for every route that takes one: each is refused at a bounded cost.
+"""Bodies designed to be expensive, for every route with a body: each is refused at a bounded cost.
 
 Planted and caught here: a route whose body is not `BOUNDED`.
 """
@@ -17,10 +17,10 @@ from tests.api.served import ROUTES, SERVICES, Route, Served, Service, serve
 from tests.api.test_roles import BODIES
 
 MOST_CPU_SECONDS = 1.5
-"""Traced, which takes about five times as long; the slowest was at 10 s untraced before errors were bounded."""
+"""With tracing, which takes about five times as long; the slowest took 10 s untraced before errors were bounded."""
 
 MOST_BYTES = 60_000_000
-"""That a request of 1 MB at most may take, with the words of what is wrong with it."""
+"""Maximum memory of a request of 1 MB, its error messages included."""
 
 PIECES: dict[str, bytes] = {
     "zeros": b"[" + b",".join([b"0"] * 49_000) + b"]",
@@ -46,7 +46,7 @@ def routes_with_bodies(service: Service) -> list[Route]:
 
 
 def bodies(route: Route) -> Iterator[tuple[str, bytes]]:
-    """Each piece as the whole body, and those with many parts in the place of each member of a good one."""
+    """Each piece as the whole body, and those with many parts in place of each member of a valid body."""
     good = BODIES.get(str(route), {})
     for name, piece in PIECES.items():
         yield name, piece
@@ -60,14 +60,14 @@ def bodies(route: Route) -> Iterator[tuple[str, bytes]]:
 
 @pytest.fixture
 async def served(service: Service, postgres_url: str, tmp_path: Path) -> AsyncIterator[Served]:
-    async with serve(service, postgres_url, tmp_path) as found:
-        yield found
+    async with serve(service, postgres_url, tmp_path) as served:
+        yield served
 
 
 @pytest.mark.parametrize(
     "service", [service for service in SERVICES if routes_with_bodies(service)], ids=lambda service: service.name
 )
-async def test_whatever_a_body_is_made_of_its_cost_is_bounded(service: Service, served: Served):
+async def test_the_cost_of_every_body_is_bounded(service: Service, served: Served):
     for route in routes_with_bodies(service):
         for name, body in bodies(route):
             headers: dict[str, Any] = {"Content-Type": "application/json", "Idempotency-Key": str(uuid4())}

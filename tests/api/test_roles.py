@@ -1,4 +1,4 @@
-"""Every route of every service × everybody who may call: what is answered follows from the table in `access.py`.
+"""Every route of every service × every kind of caller: the status follows from the table in `access.py`.
 
 Planted and caught here: a route without a dependency on who calls; a token without an expiry; `support` that reads.
 """
@@ -31,11 +31,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/earning-rules": {"currency": "USD", "rules": [RULE]},
     "PUT /v1/earning-rules/{version}": {"currency": "USD", "rules": [RULE]},
 }
-"""What each route needs to get past its validation; the others take no body."""
+"""A valid body for each route that has one."""
 
 
 def token(**claims: object) -> dict[str, str]:
-    """A token with these claims, signed with the good key."""
+    """A token with these claims, signed with the right key."""
     return {"Authorization": f"Bearer {jwt.encode({'alg': 'HS256'}, claims, OctKey.import_key(SECRET))}"}
 
 
@@ -45,7 +45,7 @@ def forged(**claims: object) -> dict[str, str]:
 
 
 def nobodies() -> dict[str, dict[str, str]]:
-    """Credentials that are none."""
+    """Invalid credentials."""
     good = {"sub": "ann", "scope": "customer admin", "exp": int(time.time()) + 600}
     forever = {name: claim for name, claim in good.items() if name != "exp"}
     return {
@@ -64,26 +64,26 @@ def nobodies() -> dict[str, dict[str, str]]:
 async def ask(served: Served, route: Route, headers: dict[str, str]) -> httpx.Response:
     url = route.path.format(**served.parameters(route.path))
     if route.method == "put":
-        found = await served.client.get(url, headers=served.admin)
-        headers = headers | {"If-Match": found.headers["ETag"]}
+        current = await served.client.get(url, headers=served.admin)
+        headers = headers | {"If-Match": current.headers["ETag"]}
     headers = headers | {"Idempotency-Key": str(uuid4())}
     return await served.client.request(route.method, url, json=BODIES.get(str(route)), headers=headers)
 
 
 def passes(answer: httpx.Response) -> bool:
-    """Whether who may call was not in the way: done, or refused for what the calls before have changed."""
+    """Whether the caller was authorized: the call was done, or refused because of what earlier calls changed."""
     return answer.is_success or answer.status_code == 409
 
 
-def test_the_table_has_every_route_and_no_other():
+def test_the_table_lists_exactly_the_routes():
     assert {str(route) for route in ROUTES} == {*ACCESS, *PUBLIC}
 
 
 @pytest.fixture
 async def served(service: Service, postgres_url: str, tmp_path: Path) -> AsyncIterator[Served]:
-    """A service's API; all its routes are asked one after the other, which is enough and far faster."""
-    async with serve(service, postgres_url, tmp_path) as found:
-        yield found
+    """The API of a service for all tests of its routes: far faster than one for each."""
+    async with serve(service, postgres_url, tmp_path) as served:
+        yield served
 
 
 OF_EACH_SERVICE = pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
@@ -94,7 +94,7 @@ def protected(service: Service) -> list[Route]:
 
 
 @OF_EACH_SERVICE
-async def test_who_is_not_known_is_answered_401(service: Service, served: Served):
+async def test_without_valid_credentials_the_status_is_401(service: Service, served: Served):
     for route in protected(service):
         for name, headers in nobodies().items():
             answer = await ask(served, route, headers)
@@ -105,7 +105,7 @@ async def test_who_is_not_known_is_answered_401(service: Service, served: Served
 
 
 @OF_EACH_SERVICE
-async def test_a_key_may_do_what_its_scope_is_for(service: Service, served: Served):
+async def test_a_key_may_do_what_its_scope_allows(service: Service, served: Served):
     for scope in SCOPES:
         key = served.key(scope)
         for route in protected(service):
@@ -123,7 +123,7 @@ async def test_a_key_may_do_what_its_scope_is_for(service: Service, served: Serv
 
 
 def expected(needed: Access, route: Route, *, own: bool) -> set[int]:
-    """What a customer's token is answered."""
+    """The status that a customer's token gets."""
     match needed.customer:
         case Customer.ANY:
             return {200}
@@ -137,7 +137,7 @@ def expected(needed: Access, route: Route, *, own: bool) -> set[int]:
 
 
 @OF_EACH_SERVICE
-async def test_a_customer_may_do_what_is_its_own(service: Service, served: Served):
+async def test_a_customer_may_use_its_own_routes(service: Service, served: Served):
     for route in protected(service):
         needed = ACCESS[str(route)]
         for customer, is_own in ((served.known["customers"], True), ("mallory", False)):
@@ -146,7 +146,7 @@ async def test_a_customer_may_do_what_is_its_own(service: Service, served: Serve
 
 
 @OF_EACH_SERVICE
-async def test_what_is_public_needs_nobody(service: Service, served: Served):
+async def test_public_routes_need_no_credentials(service: Service, served: Served):
     for route in ROUTES:
         if route.service is service and str(route) in PUBLIC:
             assert (await ask(served, route, {})).status_code == 302

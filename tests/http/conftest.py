@@ -1,4 +1,4 @@
-"""A small API made by `new_app`, as a service would have it."""
+"""A small API made by `new_app`, like that of a service."""
 
 import io
 import json
@@ -137,7 +137,7 @@ def as_customer() -> AsCustomer:
 
 @pytest.fixture
 def json_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[JsonLog]:
-    """What the product logged since the last call, as parsed lines."""
+    """The lines that the product has logged since the last call, parsed."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()

@@ -5,7 +5,7 @@ from shared.http.auth import Kind, Principal, Scope
 from tests.http.conftest import AsCustomer, AsKey
 
 
-async def test_without_credentials_401_says_how(client: httpx.AsyncClient):
+async def test_401_without_credentials_says_how_to_authenticate(client: httpx.AsyncClient):
     answer = await client.get("/v1/customers/a/points")
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
     assert answer.headers["www-authenticate"] == 'Bearer realm="wafa"'
@@ -33,7 +33,7 @@ async def test_bad_credentials_are_401(client: httpx.AsyncClient, authorization:
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
 
 
-async def test_a_customer_sees_itself_and_nobody_else(client: httpx.AsyncClient, as_customer: AsCustomer):
+async def test_a_customer_sees_only_its_own_data(client: httpx.AsyncClient, as_customer: AsCustomer):
     headers = as_customer("layla")
     assert (await client.get("/v1/customers/layla/points", headers=headers)).status_code == 200
     answer = await client.get("/v1/customers/omar/points", headers=headers)
@@ -42,7 +42,7 @@ async def test_a_customer_sees_itself_and_nobody_else(client: httpx.AsyncClient,
     assert {**answer.json(), "request_id": ""} == {**unknown.json(), "request_id": ""}
 
 
-async def test_ids_are_compared_as_they_are(client: httpx.AsyncClient, as_customer: AsCustomer):
+async def test_ids_are_compared_exactly(client: httpx.AsyncClient, as_customer: AsCustomer):
     headers = as_customer("Layla")
     for other in ("layla", "Layla%20", "La%CC%88yla"):
         assert (await client.get(f"/v1/customers/{other}/points", headers=headers)).status_code == 404
@@ -73,7 +73,7 @@ async def test_any_one_of_the_scopes_is_enough(client: httpx.AsyncClient, as_key
     assert (await client.post("/v1/orders", headers=as_customer("layla"))).status_code == 403
 
 
-async def test_what_is_done_to_a_customer_is_not_done_by_it(
+async def test_a_customer_cannot_do_what_staff_does_to_customers(
     client: httpx.AsyncClient, as_key: AsKey, as_customer: AsCustomer
 ):
     path = "/v1/customers/layla/corrections"
@@ -83,14 +83,14 @@ async def test_what_is_done_to_a_customer_is_not_done_by_it(
     assert (await client.post(path, headers=as_customer("omar"))).status_code == 404
 
 
-async def test_the_scheme_is_not_case_sensitive(client: httpx.AsyncClient, as_key: AsKey):
+async def test_the_scheme_is_case_insensitive(client: httpx.AsyncClient, as_key: AsKey):
     key = as_key("read")["Authorization"].removeprefix("Bearer ")
     for scheme in ("bearer", "BEARER"):
         headers = {"Authorization": f"{scheme} {key}"}
         assert (await client.get("/v1/customers/a/points", headers=headers)).status_code == 200
 
 
-def test_admin_is_no_customer():
+def test_admin_does_not_imply_customer():
     admin = Principal(Kind.KEY, "a", frozenset({Scope.ADMIN}))
     assert not admin.may(Scope.CUSTOMER)
     assert all(admin.may(scope) for scope in Scope if scope is not Scope.CUSTOMER)

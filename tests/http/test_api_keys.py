@@ -14,14 +14,14 @@ from tests.http.conftest import JsonLog
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def test_a_key_is_known_with_its_scopes(keys_file: Path):
+def test_a_key_is_found_with_its_scopes(keys_file: Path):
     key = create_key(keys_file, ["support", "read"], "desk")
     entry = list_keys(keys_file)[0]
     expected = Principal(Kind.KEY, entry.id, frozenset({Scope.READ, Scope.SUPPORT}))
     assert ApiKeys(keys_file).find(key) == expected
 
 
-def test_the_file_holds_no_secret(keys_file: Path):
+def test_the_file_contains_no_secret(keys_file: Path):
     key = create_key(keys_file, ["read"], "desk")
     secret = key.split("_")[2]
     assert secret not in keys_file.read_text()
@@ -47,8 +47,8 @@ def test_any_other_key_is_unknown(keys_file: Path, change: Callable[[str], str])
 def test_secrets_are_salted(keys_file: Path):
     create_key(keys_file, ["read"], "one")
     create_key(keys_file, ["read"], "two")
-    one, two = list_keys(keys_file)
-    assert (one.salt, one.hash) != (two.salt, two.hash)
+    first, second = list_keys(keys_file)
+    assert (first.salt, first.hash) != (second.salt, second.hash)
 
 
 def test_the_pepper_is_part_of_the_hash(keys_file: Path):
@@ -73,7 +73,7 @@ def test_the_file_is_read_again_when_it_changes(keys_file: Path):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"keys": [{"id": "a"}]}', '{"version": 2, "keys": []}'])
-def test_a_file_that_cannot_be_read_leaves_the_last_good_one_and_is_logged_once(
+def test_an_unreadable_file_leaves_the_last_valid_content_and_is_logged_once(
     keys_file: Path, json_log: JsonLog, content: str
 ):
     keys = ApiKeys(keys_file)
@@ -85,14 +85,14 @@ def test_a_file_that_cannot_be_read_leaves_the_last_good_one_and_is_logged_once(
     assert [line["event"] for line in json_log()] == ["file_unreadable"]
 
 
-def test_what_goes_into_the_file_comes_out_of_it():
+def test_an_entry_is_read_as_it_was_written():
     _, entry = issue("desk", [Scope.READ], NOW)
     file = KeysFile(keys=(entry,))
     assert KeysFile.model_validate_json(file.model_dump_json()) == file
     assert json.loads(file.model_dump_json())["keys"][0]["scopes"] == ["read"]
 
 
-def test_a_look_up_costs_microseconds(keys_file: Path):
+def test_a_lookup_takes_microseconds(keys_file: Path):
     for name in range(20):
         key = create_key(keys_file, ["read"], f"key {name}")
     keys = ApiKeys(keys_file)
@@ -113,7 +113,7 @@ def test_a_key_of_a_customer_is_refused(keys_file: Path, json_log: JsonLog):
     with pytest.raises(KeysError, match="unknown scope 'customer'"):
         create_key(keys_file, ["customer"], "mine")
     good, bad = create_key(keys_file, ["read"], "good"), create_key(keys_file, ["redeem"], "bad")
-    # Somebody writes it into the file.
+    # As if somebody had written it into the file.
     keys_file.write_text(keys_file.read_text().replace('"redeem"', '"customer", "read"'))
     keys = ApiKeys(keys_file)
     assert keys.find(bad) is None

@@ -1,7 +1,7 @@
-"""What a body costs before and while it is refused.
+"""The cost of a body before and while it is refused.
 
-Planted and caught here: a pointer for every member of a body; a body that is read before its sender is known; words for
-each of a hundred thousand errors; a count of large bodies that a failed one never leaves.
+Planted and caught here: a pointer for every member of a body; a body that is read before its sender is authenticated;
+messages for each of a hundred thousand errors; a large body that fails and stays counted.
 """
 
 import json
@@ -34,7 +34,7 @@ from tests.http.conftest import AsKey, Line
 
 JSON = {"Content-Type": "application/json"}
 SWOLLEN = b'{"\\u0061' + b"k" * 60_000 + b'":[' + b",".join([b"0"] * 10_000) + b"]}"
-"""With a pointer for each of its elements it took 600 MB."""
+"""It took 600 MB when a pointer was built for each element."""
 
 
 class Basket(BaseModel):
@@ -70,7 +70,7 @@ def baskets(app: FastAPI) -> FastAPI:
 
 
 async def peak(work: Awaitable[Any]) -> tuple[Any, int]:
-    """What work gives, and the most bytes that it held."""
+    """The result of some work, and its peak of allocated bytes."""
     tracemalloc.start()
     try:
         return await work, tracemalloc.get_traced_memory()[1]
@@ -120,7 +120,7 @@ async def test_a_body_costs_a_small_multiple_of_its_size(
 
 @pytest.mark.parametrize("path", ["/v1/baskets", "/v1/nothing", "/nothing"])
 @pytest.mark.parametrize("authorization", [None, "Bearer nonsense"])
-async def test_of_a_body_nothing_is_read_before_its_sender_is_known(
+async def test_no_body_is_read_before_its_sender_is_authenticated(
     baskets: FastAPI, path: str, authorization: str | None
 ):
     async def never() -> Message:
@@ -139,7 +139,7 @@ async def test_of_a_body_nothing_is_read_before_its_sender_is_known(
     assert sent[0]["status"] == 401
 
 
-async def test_who_is_not_known_may_send_a_small_body_where_the_path_is_open():
+async def test_anybody_may_send_a_small_body_to_an_open_path():
     async with admitted(giving(b" " * SMALL_BODY), Headers(), None, LargeBodies()) as receive:
         assert len((await receive())["body"]) == SMALL_BODY
     with pytest.raises(Problem, match="413"):
@@ -147,7 +147,7 @@ async def test_who_is_not_known_may_send_a_small_body_where_the_path_is_open():
             pass
 
 
-async def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one():
+async def test_an_incomplete_body_is_refused():
     messages = iter([{"type": "http.request", "body": b"{}", "more_body": True}, {"type": "http.disconnect"}])
 
     async def receive() -> Message:
@@ -158,7 +158,7 @@ async def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one():
             pass
 
 
-async def test_only_some_large_bodies_are_handled_at_once():
+async def test_the_number_of_large_bodies_at_once_is_bounded():
     large = LargeBodies()
 
     def sent_by(principal: str, body: bytes = b" " * (SMALL_BODY + 1)):
@@ -185,7 +185,7 @@ async def test_only_some_large_bodies_are_handled_at_once():
                 await sent_by("key:a", content).__aenter__()
 
 
-async def test_errors_are_listed_up_to_a_number_and_the_others_counted(
+async def test_a_bounded_number_of_errors_is_listed_and_the_rest_counted(
     baskets: FastAPI, client: httpx.AsyncClient, as_key: AsKey
 ):
     headers = as_key("read")
@@ -201,7 +201,7 @@ async def test_errors_are_listed_up_to_a_number_and_the_others_counted(
     assert (len(answer.json()["errors"]), answer.json()["errors_omitted"]) == (1, 40_000)
 
 
-async def test_what_is_sent_back_is_cut(baskets: FastAPI, client: httpx.AsyncClient, as_key: AsKey):
+async def test_echoed_input_is_cut(baskets: FastAPI, client: httpx.AsyncClient, as_key: AsKey):
     answer = await client.post("/v1/anything", json={"k" * 100_000: "x" * 100_000}, headers=as_key("read"))
     assert answer.status_code == 422
     assert len(answer.content) < 3000
@@ -230,7 +230,7 @@ async def test_a_body_has_a_bounded_number_of_members_and_elements(
         (b"lines=1", {"Content-Type": "application/x-www-form-urlencoded"}, 415),
         (b'{"lines":[]}', {"Content-Type": "application/vnd.shop+json; charset=utf-8"}, 200),
         (json.dumps({"lines": []}).encode("utf-16"), {}, 422),
-        (b'{"lines":[],"lines":[0]}', {}, 422),  # of two members with one name the last one counts
+        (b'{"lines":[],"lines":[0]}', {}, 422),  # the last of two members with the same name counts
         (b'{"lines":[0],"lines":[]}', {}, 200),
         (b'{"lines":[{"sku":"a","points":' + b"9" * 5000 + b"}]}", {}, 400),
         (b'{"lines":[{"sku":"a","points":NaN}]}', {}, 422),
@@ -241,6 +241,6 @@ async def test_a_body_has_a_bounded_number_of_members_and_elements(
         (b"", {}, 422),
     ],
 )
-async def test_what_is_no_plain_json_is_refused(post: Post, content: bytes, headers: dict[str, str], status: int):
+async def test_anything_but_plain_json_is_refused(post: Post, content: bytes, headers: dict[str, str], status: int):
     answer = await post(content, headers)
     assert answer.status_code == status, answer.text

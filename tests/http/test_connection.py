@@ -1,4 +1,4 @@
-"""What one connection may cost: sizes, times, counts. Fails too when Uvicorn's internals change under `Connection`.
+"""Limits of a connection: sizes, times, counts. Fails also if the internals of Uvicorn that `Connection` uses change.
 
 Planted and caught here: a head checked only when it is whole; an early answer that closes at once, so that the client's
 unread bytes reset it; a timer that every blank line starts anew; a full server that refuses newcomers for the sake of
@@ -34,7 +34,7 @@ class Caller:
         self.reader, self.writer = reader, writer
 
     async def answer(self, within: float = 5.0) -> tuple[int, dict[str, str], bytes]:
-        """The next answer: status, headers, body."""
+        """The next response: status, headers, body."""
         async with asyncio.timeout(within):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
@@ -42,12 +42,12 @@ class Caller:
         return int(head[0].split()[1]), headers, body
 
     async def ends(self, within: float = 5.0) -> bytes:
-        """What comes until the server closes."""
+        """All bytes until the server closes."""
         async with asyncio.timeout(within):
             return await self.reader.read()
 
     async def send(self, *parts: bytes, pause: float = 0.0) -> None:
-        """Send the parts, as far as the server lets that happen."""
+        """Send the parts until the server closes the connection."""
         with contextlib.suppress(ConnectionError):
             for part in parts:
                 self.writer.write(part)
@@ -57,7 +57,7 @@ class Caller:
 
 @asynccontextmanager
 async def serving(app: FastAPI, limits: Limits = SHORT) -> AsyncGenerator[Callable[[], "asyncio.Future[Caller]"]]:
-    """The app behind a port; gives what opens connections to it."""
+    """Serve the app on a port; yields a function that opens connections to it."""
     port = free_port()
     task = asyncio.create_task(server.serve(app, "127.0.0.1", port, limits))
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
@@ -88,7 +88,7 @@ async def serving(app: FastAPI, limits: Limits = SHORT) -> AsyncGenerator[Callab
         pytest.param([b"a: b\r\n" * MAX_HEADERS + b"\r\n"], id="whole with one header too many"),
     ],
 )
-async def test_a_head_that_is_too_large_is_refused_and_the_connection_ends(app: FastAPI, head: list[bytes]):
+async def test_too_large_a_head_is_refused_and_the_connection_closed(app: FastAPI, head: list[bytes]):
     async with serving(app) as connect:
         caller = await connect()
         await caller.send(b"GET /livez HTTP/1.1\r\nHost: a\r\n", *head)
@@ -114,7 +114,7 @@ async def test_a_head_within_the_limits_is_served(app: FastAPI):
         pytest.param([GET, b"GET /livez HTTP/1.1\r\n", *[b"a: b\r\n"] * 30], 408, id="the second head"),
     ],
 )
-async def test_a_head_has_to_come_in_time(app: FastAPI, sent: list[bytes], status: int):
+async def test_a_head_must_arrive_in_time(app: FastAPI, sent: list[bytes], status: int):
     async with serving(app) as connect:
         caller = await connect()
         begun = time.monotonic()
@@ -127,12 +127,12 @@ async def test_a_head_has_to_come_in_time(app: FastAPI, sent: list[bytes], statu
         assert await caller.ends() == b""
 
 
-async def test_who_never_says_anything_is_closed_without_an_answer(app: FastAPI):
+async def test_a_silent_connection_is_closed_without_a_response(app: FastAPI):
     async with serving(app) as connect:
         assert await (await connect()).ends(SHORT.head + 1.5) == b""
 
 
-async def test_a_connection_waits_for_its_next_request_as_long_as_promised(app: FastAPI):
+async def test_an_idle_connection_is_kept_for_the_promised_time(app: FastAPI):
     assert Limits().keep_alive == 75
     async with serving(app) as connect:
         caller = await connect()
@@ -145,7 +145,7 @@ async def test_a_connection_waits_for_its_next_request_as_long_as_promised(app: 
         assert time.monotonic() - begun < 2.0
 
 
-async def test_a_body_has_to_come_in_time(app: FastAPI, as_customer: AsCustomer):
+async def test_a_body_must_arrive_in_time(app: FastAPI, as_customer: AsCustomer):
     credentials = f"Authorization: {as_customer('ann')['Authorization']}\r\n".encode()
     async with serving(app) as connect:
         caller = await connect()
@@ -156,7 +156,7 @@ async def test_a_body_has_to_come_in_time(app: FastAPI, as_customer: AsCustomer)
         assert (status, b"body_timeout" in body) == (408, True)
         assert SHORT.body <= time.monotonic() - begun < SHORT.body + 1.5
         sending.cancel()
-        # One that is fast enough may take longer than that.
+        # A fast enough body may take longer.
         caller = await connect()
         await caller.send(POST + credentials + b"Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
         await caller.send(*[b" " * 10_000] * 10, pause=0.2)
@@ -164,7 +164,7 @@ async def test_a_body_has_to_come_in_time(app: FastAPI, as_customer: AsCustomer)
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 3000000", b"Transfer-Encoding: chunked"])
-async def test_without_credentials_no_body_is_read_and_the_answer_arrives(app: FastAPI, length: bytes):
+async def test_without_credentials_no_body_is_read_and_the_response_arrives(app: FastAPI, length: bytes):
     for path in (b"/v1/orders", b"/v1/nothing", b"/nothing"):
         async with serving(app) as connect:
             caller = await connect()
@@ -177,9 +177,7 @@ async def test_without_credentials_no_body_is_read_and_the_answer_arrives(app: F
             assert await caller.ends() == b""
 
 
-async def test_who_asks_before_sending_a_body_is_told_to_go_on_only_with_credentials(
-    app: FastAPI, as_customer: AsCustomer
-):
+async def test_expect_100_continue_needs_credentials(app: FastAPI, as_customer: AsCustomer):
     expecting = POST + b"Content-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n"
     async with serving(app) as connect:
         caller = await connect()
@@ -204,7 +202,7 @@ async def test_framing_is_bounded(app: FastAPI, as_customer: AsCustomer):
             sending.cancel()
 
 
-async def test_a_full_server_lets_go_of_who_waits_longest(app: FastAPI):
+async def test_a_full_server_evicts_the_longest_idle_connections(app: FastAPI):
     async with serving(app, Limits(connections=5, head=30, keep_alive=30)) as connect:
         silent = [await connect() for _ in range(40)]
         for _ in range(3):
@@ -214,7 +212,7 @@ async def test_a_full_server_lets_go_of_who_waits_longest(app: FastAPI):
         assert await silent[0].ends(1) == b""
 
 
-async def test_a_server_that_is_full_of_requests_says_so(app: FastAPI):
+async def test_a_server_full_of_requests_answers_503(app: FastAPI):
     release, all_entered = asyncio.Event(), asyncio.Event()
     entered: list[int] = []
 
@@ -238,7 +236,7 @@ async def test_a_server_that_is_full_of_requests_says_so(app: FastAPI):
         assert [(await caller.answer())[0] for caller in busy] == [200] * 3
 
 
-async def test_some_requests_may_be_pipelined_and_are_answered_in_order(app: FastAPI):
+async def test_pipelined_requests_are_answered_in_order_up_to_a_limit(app: FastAPI):
     @app.get("/numbers/{number}")
     async def number(number: int) -> int:
         await asyncio.sleep(0.01 * (number % 3))
@@ -256,7 +254,7 @@ async def test_some_requests_may_be_pipelined_and_are_answered_in_order(app: Fas
         assert (await caller.ends()).count(b"HTTP/1.1 200") <= MAX_PIPELINED
 
 
-async def test_what_follows_a_request_in_flight_is_refused_after_its_answer(app: FastAPI):
+async def test_a_bad_request_after_one_in_progress_is_refused_after_its_response(app: FastAPI):
     @app.get("/takes/time")
     async def takes_time() -> int:
         await asyncio.sleep(0.3)
@@ -270,7 +268,7 @@ async def test_what_follows_a_request_in_flight_is_refused_after_its_answer(app:
         assert await caller.ends() == b""
 
 
-async def test_who_does_not_read_is_cut(app: FastAPI, monkeypatch: pytest.MonkeyPatch):
+async def test_a_client_that_does_not_read_is_aborted(app: FastAPI, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(connection, "BYTES_PER_SECOND", 1_000_000)
     answered: list[int] = []
 
@@ -284,7 +282,7 @@ async def test_who_does_not_read_is_cut(app: FastAPI, monkeypatch: pytest.Monkey
         caller.reader._transport.pause_reading()  # type: ignore[attr-defined]
         caller.writer.write(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n" * MAX_PIPELINED)
         await asyncio.sleep(3.5)
-        # What the kernel took, and one that waits: the others were not even made.
+        # The kernel's buffers and one waiting response: the others were not even made.
         assert 1 < len(answered) < 20
         caller.reader._transport.resume_reading()  # type: ignore[attr-defined]
         with contextlib.suppress(ConnectionError):
@@ -332,7 +330,7 @@ async def test_requests_that_two_servers_could_read_differently_are_refused(app:
             assert content.count(b"HTTP/1.1 ") == 1, head
 
 
-async def test_an_upgrade_is_answered_and_ends_the_connection(app: FastAPI):
+async def test_an_upgrade_request_is_answered_and_the_connection_closed(app: FastAPI):
     async with serving(app) as connect:
         caller = await connect()
         await caller.send(GET[:-2] + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n")

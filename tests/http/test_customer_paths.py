@@ -47,7 +47,7 @@ async def test_any_id_of_the_contract_works_percent_encoded(
 @example(sent=b"\n")
 @example(sent=b"a\n")
 @example(sent=b"a" * 129)
-async def test_no_bytes_in_the_place_of_an_id_break_anything(client: httpx.AsyncClient, sent: bytes, keys: Headers):
+async def test_no_bytes_in_place_of_an_id_cause_an_error(client: httpx.AsyncClient, sent: bytes, keys: Headers):
     answer = await client.get(f"/v1/customers/{quote(sent, safe='')}/points", headers=keys)
     try:
         accepted = TypeAdapter(Id).validate_python(sent.decode())
@@ -65,12 +65,12 @@ def keys(as_key: AsKey):
     return as_key("read")
 
 
-async def test_an_escaped_slash_is_no_way_to_another_route(client: httpx.AsyncClient, keys: Headers):
+async def test_an_escaped_slash_leads_to_no_other_route(client: httpx.AsyncClient, keys: Headers):
     assert (await client.get("/v1/customers/a%2Fpoints", headers=keys)).status_code == 404
     assert (await client.get("/v1%2fcustomers/a/points", headers=keys)).status_code == 404
 
 
-async def test_a_refused_id_is_told_only_to_who_may_ask(client: httpx.AsyncClient, keys: Headers):
+async def test_a_malformed_id_is_reported_only_to_authorized_callers(client: httpx.AsyncClient, keys: Headers):
     long = "x" * 129
     assert (await client.get(path(long))).status_code == 401
     answer = await client.get(path(long), headers=keys)

@@ -1,4 +1,4 @@
-"""`/docs` without a browser: the files are the vendored ones, and the page names no other host."""
+"""`/docs` without a browser: the files are unchanged, and the page loads nothing from other hosts."""
 
 import hashlib
 import re
@@ -15,11 +15,11 @@ OWN = {"README.md", "SHA256SUMS", "index.html", "start.js"}
 
 
 @pytest.mark.parametrize("name", SUMS)
-def test_a_vendored_file_is_as_it_was_published(name: str):
+def test_a_vendored_file_is_unchanged(name: str):
     assert hashlib.sha256((FOLDER / name).read_bytes()).hexdigest() == SUMS[name]
 
 
-def test_every_vendored_file_has_a_hash_and_a_licence():
+def test_every_vendored_file_has_a_hash_and_a_license():
     assert {file.name for file in FOLDER.iterdir()} == set(SUMS) | OWN
     assert {"LICENSE", "NOTICE", "swagger-ui-bundle.js.LICENSE.txt"} <= set(SUMS)
 
@@ -46,6 +46,6 @@ async def test_every_file_that_the_page_names_is_served_under_its_policy(client:
         assert not re.search(r"https?:|\*", policy)
 
 
-async def test_a_file_beside_the_pages_own_is_not_served(client: httpx.AsyncClient):
+async def test_other_files_of_the_folder_are_not_served(client: httpx.AsyncClient):
     for name in ("SHA256SUMS", "README.md", "index.html", "..%2Fdocs.py", "../docs.py"):
         assert (await client.get(f"/docs/{name}")).status_code == 404, name

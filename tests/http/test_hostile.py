@@ -1,4 +1,4 @@
-"""Hostile callers against a real process: its memory stays bounded, and a bystander hardly notices.
+"""Hostile callers against a real process: its memory stays bounded, and other callers are served.
 
 The limits in seconds are short here, so that they are reached; sizes and counts are those of production.
 """
@@ -23,7 +23,7 @@ from tests.http.test_server import free_port
 from tests.support import hostile
 from tests.support.hostile import Answers, Target
 
-# One server, on one worker: they measure.
+# One server, on one worker of pytest: the tests measure.
 pytestmark = pytest.mark.xdist_group("hostile")
 
 LIMITS = {"connections": 100, "head": 0.7, "body": 0.7, "answer": 0.7, "keep_alive": 1.0, "drain": 0.3}
@@ -56,7 +56,7 @@ class Server:
         raise AssertionError("the server did not come up")
 
     def megabytes(self, name: str = "VmHWM") -> int:
-        """Its memory: the most so far, or now (VmRSS)."""
+        """Its memory in bytes: the peak, or the current value (VmRSS)."""
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith(f"{name}:"):
                 return int(line.split()[1]) // 1024
@@ -80,13 +80,13 @@ def attacked() -> Iterator[Server]:
 
 
 def insider() -> dict[str, str]:
-    """Good credentials of a customer."""
+    """Valid credentials of a customer."""
     claims = {"sub": "mallory", "scope": "customer read", "exp": int(time.time()) + 600}
     return {"Authorization": f"Bearer {jwt.encode({'alg': 'HS256'}, claims, OctKey.import_key(SECRET))}"}
 
 
 async def bystand(port: int, until: "asyncio.Future[Any]") -> list[float]:
-    """Seconds that ordinary requests took until something is done, each over a new connection."""
+    """Seconds of ordinary requests until a task is done, each over a new connection."""
     taken: list[float] = []
     while not until.done() or len(taken) < 20:
         begun = time.perf_counter()
@@ -101,7 +101,7 @@ async def bystand(port: int, until: "asyncio.Future[Any]") -> list[float]:
 
 
 def check_latency(taken: list[float]) -> None:
-    # In a run of all tests, so many processes share each core, and each waits for the others.
+    # In a run of all tests, this many processes share each core.
     most = MOST_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     ordered = sorted(taken)
     assert ordered[len(taken) // 2] < most / 4, ordered
@@ -134,7 +134,7 @@ EXPECTED = {
         *((kind, "outsider") for kind in ("stalled bodies", "swelling bodies", "endless bodies")),
     ],
 )
-async def test_whatever_callers_do_memory_is_bounded_and_others_are_served(attacked: Server, kind: str, who: str):
+async def test_under_each_attack_memory_is_bounded_and_others_are_served(attacked: Server, kind: str, who: str):
     target = Target(
         attacked.port,
         seconds=1.8,
@@ -151,7 +151,7 @@ async def test_whatever_callers_do_memory_is_bounded_and_others_are_served(attac
     check_latency(taken)
 
 
-async def test_more_connections_than_there_may_be_keep_nobody_out(attacked: Server):
+async def test_too_many_connections_keep_nobody_out(attacked: Server):
     target = Target(attacked.port, seconds=2.5, connections=400, path="/v1/orders")
     attack = asyncio.ensure_future(watch(attacked, target, "stalled heads"))
     most = 0
@@ -165,7 +165,7 @@ async def test_more_connections_than_there_may_be_keep_nobody_out(attacked: Serv
     assert attacked.megabytes() < attacked.at_rest + MOST_MEGABYTES
 
 
-async def test_all_kinds_at_once(attacked: Server):
+async def test_all_attacks_at_once(attacked: Server):
     target = Target(attacked.port, seconds=2.5, connections=80, path="/v1/orders", headers=insider())
     attack = asyncio.ensure_future(hostile.attack(target))
     taken = await bystand(attacked.port, attack)
@@ -173,5 +173,5 @@ async def test_all_kinds_at_once(attacked: Server):
     assert attacked.megabytes() < attacked.at_rest + MOST_MEGABYTES
     check_latency(taken)
     await asyncio.sleep(LIMITS["keep_alive"] + 1)
-    # Nobody is left: what is open is this one's.
+    # All attackers are gone: the open connection is this test's own.
     assert attacked.open_files() < 40

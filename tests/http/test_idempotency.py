@@ -17,7 +17,7 @@ EFFECTS = "CREATE TABLE IF NOT EXISTS effect (who text, note text, at timestampt
 
 
 class Gate:
-    """Lets an effect wait inside its transaction."""
+    """Makes an effect wait inside its transaction."""
 
     def __init__(self) -> None:
         self.entered, self.opened = asyncio.Event(), asyncio.Event()
@@ -77,7 +77,7 @@ async def effects(pool: Pool):
     return await pool.fetchval("SELECT count(*) FROM effect")
 
 
-async def test_the_second_time_the_first_answer_comes_again(client: httpx.AsyncClient, pool: Pool):
+async def test_the_same_request_again_gets_the_first_response(client: httpx.AsyncClient, pool: Pool):
     first = await client.post("/points/a", content="x", headers={"Idempotency-Key": "k"})
     again = await client.post("/points/a", content="x", headers={"Idempotency-Key": "k"})
     assert (first.status_code, first.json()) == (201, {"number": 1, "z": "ä", "at": "2026-01-01T00:00:00Z"})
@@ -109,14 +109,14 @@ async def test_a_key_counts_per_principal(client: httpx.AsyncClient, pool: Pool)
     assert await effects(pool) == 2
 
 
-async def test_a_key_is_demanded_where_points_move(client: httpx.AsyncClient, pool: Pool):
+async def test_a_key_is_required_where_points_move(client: httpx.AsyncClient, pool: Pool):
     for headers in ({}, {"Idempotency-Key": ""}):
         answer = await client.post("/points/a", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_required")
     assert await effects(pool) == 0
 
 
-async def test_elsewhere_a_key_is_welcome_but_not_demanded(client: httpx.AsyncClient, pool: Pool):
+async def test_elsewhere_a_key_is_optional(client: httpx.AsyncClient, pool: Pool):
     for _ in range(2):
         assert (await client.post("/codes", content="x")).status_code == 201
     for _ in range(2):
@@ -138,7 +138,7 @@ async def test_any_other_key_is_400(client: httpx.AsyncClient, pool: Pool, key: 
     assert await effects(pool) == 0
 
 
-async def test_two_keys_are_none(client: httpx.AsyncClient):
+async def test_two_keys_are_refused(client: httpx.AsyncClient):
     answer = await client.post("/points/a", headers=[("Idempotency-Key", "a"), ("Idempotency-Key", "b")])
     assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_invalid")
 
@@ -155,7 +155,7 @@ async def test_a_refusal_has_no_effect_and_is_not_stored(
     assert (await client.post("/points/a", content="x", headers={"Idempotency-Key": "k"})).status_code == 201
 
 
-async def test_twenty_at_once_have_one_effect(client: httpx.AsyncClient, pool: Pool):
+async def test_twenty_requests_at_once_have_one_effect(client: httpx.AsyncClient, pool: Pool):
     async def send():
         return await client.post("/points/a", content="x", headers={"Idempotency-Key": "k"})
 
@@ -169,7 +169,7 @@ async def test_twenty_at_once_have_one_effect(client: httpx.AsyncClient, pool: P
     assert {answer.json()["code"] for answer in running} <= {"request_in_progress"}
 
 
-async def test_while_the_first_runs_others_are_told_409(client: httpx.AsyncClient, pool: Pool, gate: Gate):
+async def test_while_the_first_request_runs_others_get_409(client: httpx.AsyncClient, pool: Pool, gate: Gate):
     headers = {"Idempotency-Key": "k"}
     gate.opened.clear()
     first = asyncio.create_task(client.post("/points/a", content="x", headers=headers))
@@ -185,7 +185,7 @@ async def test_while_the_first_runs_others_are_told_409(client: httpx.AsyncClien
 
 
 @pytest.mark.parametrize("content", ["x", "once"])
-async def test_what_ended_while_the_key_was_claimed_is_answered_again(
+async def test_a_request_that_ended_while_the_key_was_claimed_is_answered_again(
     client: httpx.AsyncClient, pool: Pool, monkeypatch: pytest.MonkeyPatch, content: str
 ):
     headers = {"Idempotency-Key": "k"}
@@ -227,7 +227,7 @@ async def test_after_seven_days_a_key_is_free_again(client: httpx.AsyncClient, p
     assert "idempotency-replayed" in (await client.post("/points/a", content="y", headers=headers)).headers
 
 
-async def test_old_keys_are_forgotten(client: httpx.AsyncClient, pool: Pool):
+async def test_old_keys_are_deleted(client: httpx.AsyncClient, pool: Pool):
     now = datetime.now(UTC)
     for key in ("old", "new"):
         await client.post("/points/a", content="x", headers={"Idempotency-Key": key})
@@ -238,7 +238,7 @@ async def test_old_keys_are_forgotten(client: httpx.AsyncClient, pool: Pool):
     assert await pool.fetchval("SELECT string_agg(key, ',') FROM idempotency_key") == "new"
 
 
-async def test_a_caller_that_goes_away_leaves_no_effect(client: httpx.AsyncClient, pool: Pool, gate: Gate):
+async def test_a_cancelled_request_has_no_effect(client: httpx.AsyncClient, pool: Pool, gate: Gate):
     gate.opened.clear()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(client.post("/points/a", content="x", headers={"Idempotency-Key": "k"}), 0.2)

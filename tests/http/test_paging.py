@@ -21,7 +21,7 @@ def forge(position: object):
 
 
 @given(st.tuples(INSTANTS, BIGINTS, TEXTS, st.uuids()))
-def test_a_cursor_gives_its_position_back(position: tuple[datetime, int, str, UUID]):
+def test_a_cursor_decodes_to_its_position(position: tuple[datetime, int, str, UUID]):
     cursor = encode_cursor(position)
     assert decode_cursor(cursor, tuple[datetime, int, str, UUID]) == position
     assert set(cursor) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
@@ -34,7 +34,7 @@ def test_a_cursor_gives_its_position_back(position: tuple[datetime, int, str, UU
 @example("W10=")
 @example(forge([[[]]]))
 @example("bnVsbA")
-def test_what_is_no_cursor_is_400_and_nothing_else(text: str):
+def test_anything_but_a_cursor_is_400(text: str):
     with pytest.raises(Problem) as caught:
         decode_cursor(text, tuple[datetime, UUID])
     assert (caught.value.status, caught.value.code) == (400, "invalid_cursor")
@@ -62,7 +62,7 @@ def test_what_is_no_cursor_is_400_and_nothing_else(text: str):
         ("1", tuple[str]),
     ],
 )
-def test_a_made_up_cursor_lets_nothing_through_that_postgresql_refuses(position: object, shape: type[object]):
+def test_a_made_up_cursor_is_refused_if_postgresql_would_refuse_it(position: object, shape: type[object]):
     with pytest.raises(Problem):
         decode_cursor(forge(position), shape)
 
@@ -76,7 +76,7 @@ def test_an_instant_may_have_any_offset():
     assert decode_cursor(encode_cursor([moment]), tuple[datetime]) == (moment,)
 
 
-def test_a_page_ends_where_nothing_follows():
+def test_the_last_page_has_no_cursor():
     assert page([3, 2], 2, lambda number: (number,)).next is None
     assert page([], 2, lambda number: (number,)).model_dump() == {"data": [], "next": None}
     first = page([3, 2, 1], 2, lambda number: (number,))
@@ -85,7 +85,7 @@ def test_a_page_ends_where_nothing_follows():
 
 
 @pytest.mark.parametrize("limit", [1, 7, 50, 120, 200])
-async def test_pages_together_are_the_whole_list(client: httpx.AsyncClient, limit: int):
+async def test_all_pages_together_are_the_whole_list(client: httpx.AsyncClient, limit: int):
     seen, after = [], None
     for _ in range(121):
         query = {"limit": limit} | ({"after": after} if after else {})

@@ -24,7 +24,7 @@ async def test_metrics_are_prometheus_text(client: httpx.AsyncClient):
     assert "# HELP wafa_lag_records " in answer.text
 
 
-async def test_a_process_that_says_no_is_not_ready():
+async def test_a_process_whose_check_fails_is_not_ready():
     async def no() -> bool:
         return False
 

@@ -36,13 +36,13 @@ async def test_a_trailing_slash_is_another_path(client: httpx.AsyncClient, as_ke
     assert (await client.get("/v1/customers/a/points/", headers=as_key("read"))).status_code == 404
 
 
-async def test_a_wrong_method_is_a_405_problem_that_names_the_right_ones(client: httpx.AsyncClient, as_key: AsKey):
+async def test_a_wrong_method_is_a_405_problem_that_names_the_allowed_ones(client: httpx.AsyncClient, as_key: AsKey):
     answer = await client.delete("/v1/orders", headers=as_key("read"))
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
     assert answer.headers["allow"] == "POST"
 
 
-async def test_what_is_wrong_with_a_body_is_told_by_json_pointers(client: httpx.AsyncClient, as_key: AsKey):
+async def test_errors_in_a_body_have_json_pointers(client: httpx.AsyncClient, as_key: AsKey):
     body = {"lines": [{"sku": "a", "points": 1}, {"sku": 7, "points": 0}]}
     answer = await client.post("/v1/orders", json=body, headers=as_key("read"))
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
@@ -50,7 +50,7 @@ async def test_what_is_wrong_with_a_body_is_told_by_json_pointers(client: httpx.
     assert all(error["message"] for error in answer.json()["errors"])
 
 
-async def test_what_is_wrong_with_the_query_names_its_parameter(client: httpx.AsyncClient):
+async def test_errors_in_the_query_name_the_parameter(client: httpx.AsyncClient):
     answer = await client.get("/v1/numbers?limit=201")
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/query/limit")
 
@@ -76,7 +76,7 @@ async def test_a_form_is_a_415(client: httpx.AsyncClient, as_key: AsKey):
         (r'{"lines": [], "properties": {"\u0000": 1}}', "/properties"),
     ],
 )
-async def test_no_string_of_a_body_holds_nul_or_half_a_surrogate(
+async def test_nul_or_half_a_surrogate_pair_in_a_string_is_refused(
     client: httpx.AsyncClient, as_key: AsKey, body: str, pointer: str
 ):
     headers = {"Content-Type": "application/json", **as_key("read")}
@@ -92,14 +92,14 @@ async def test_a_body_in_another_encoding_is_refused(client: httpx.AsyncClient, 
     assert (answer.status_code, answer.json()["detail"]) == (422, "The body is not UTF-8.")
 
 
-async def test_a_body_that_is_nested_deeply_breaks_nothing(client: httpx.AsyncClient, as_key: AsKey):
+async def test_a_deeply_nested_body_is_refused_or_served(client: httpx.AsyncClient, as_key: AsKey):
     headers = {"Content-Type": "application/json", **as_key("read")}
     body = '{"lines": [], "properties": {"deep": ' + "[" * 900 + r'"\u0000"' + "]" * 900 + "}}"
     answer = await client.post("/v1/orders", content=body, headers=headers)
     assert answer.status_code in {400, 422}
 
 
-async def test_an_escaped_backslash_before_u0000_is_no_nul(client: httpx.AsyncClient, as_key: AsKey):
+async def test_an_escaped_backslash_before_u0000_is_not_nul(client: httpx.AsyncClient, as_key: AsKey):
     body = {"lines": [], "properties": {"path": "C:\\u0000", "smile": "😀"}}
     answer = await client.post(
         "/v1/orders", content=json.dumps(body), headers={"Content-Type": "application/json", **as_key("read")}
@@ -111,7 +111,7 @@ async def test_a_query_with_nul_is_refused(client: httpx.AsyncClient):
     assert (await client.get("/v1/numbers?after=%00")).status_code == 400
 
 
-async def test_a_large_body_is_refused_whether_it_says_its_length_or_not(client: httpx.AsyncClient, as_key: AsKey):
+async def test_a_large_body_is_refused_with_or_without_a_length(client: httpx.AsyncClient, as_key: AsKey):
     async def chunks():
         for _ in range(3):
             yield b" " * (LARGEST_BODY // 2)
@@ -133,7 +133,7 @@ async def test_a_problem_carries_its_errors_extra_members_and_headers(app: FastA
     assert answer.json()["missing"] == 100
 
 
-async def test_a_bug_is_a_500_that_tells_nothing_and_is_logged_with_where_it_was_raised(
+async def test_an_unexpected_error_is_a_500_without_details_and_is_logged_with_its_place(
     app: FastAPI, client: httpx.AsyncClient, json_log: JsonLog
 ):
     add(app, RuntimeError("password=hunter2"))
@@ -159,9 +159,7 @@ async def test_a_bug_is_a_500_that_tells_nothing_and_is_logged_with_where_it_was
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_what_passes_by_itself_is_a_503_that_says_when_to_come_again(
-    app: FastAPI, client: httpx.AsyncClient, error: Exception
-):
+async def test_a_transient_failure_is_a_503_with_retry_after(app: FastAPI, client: httpx.AsyncClient, error: Exception):
     add(app, error)
     answer = await client.get("/raises")
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
@@ -169,14 +167,12 @@ async def test_what_passes_by_itself_is_a_503_that_says_when_to_come_again(
 
 
 @pytest.mark.parametrize("error", [asyncpg.UndefinedColumnError("bug"), asyncpg.InterfaceError("wrong argument")])
-async def test_a_wrong_statement_is_a_bug_and_not_a_passing_failure(
-    app: FastAPI, client: httpx.AsyncClient, error: Exception
-):
+async def test_a_wrong_statement_is_not_a_transient_failure(app: FastAPI, client: httpx.AsyncClient, error: Exception):
     add(app, error)
     assert (await client.get("/raises")).status_code == 500
 
 
-async def test_a_failure_after_the_answer_began_cuts_the_connection(app: FastAPI, client: httpx.AsyncClient):
+async def test_a_failure_after_the_response_began_aborts_the_connection(app: FastAPI, client: httpx.AsyncClient):
     @app.get("/breaks")
     async def breaks() -> StreamingResponse:
         async def content():

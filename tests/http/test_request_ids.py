@@ -10,7 +10,7 @@ from tests.http.conftest import AsKey
 
 
 @pytest.mark.parametrize("sent", ["a", "req-1", "01J9:a/b.c~d+e=f@g_h", "x" * 128])
-async def test_a_sane_id_is_taken_over(client: httpx.AsyncClient, sent: str):
+async def test_a_valid_id_is_kept(client: httpx.AsyncClient, sent: str):
     answer = await client.get("/livez", headers={"X-Request-Id": sent})
     assert answer.headers["x-request-id"] == sent
 
@@ -21,7 +21,7 @@ async def test_any_other_id_is_replaced(client: httpx.AsyncClient, sent: str):
     assert uuid.UUID(answer.headers["x-request-id"]).version == 7
 
 
-async def test_each_request_without_an_id_gets_one_of_its_own(client: httpx.AsyncClient):
+async def test_each_request_without_an_id_gets_a_new_one(client: httpx.AsyncClient):
     ids = {(await client.get("/livez")).headers["x-request-id"] for _ in range(10)}
     assert len(ids) == 10
 

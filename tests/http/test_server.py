@@ -34,7 +34,7 @@ async def address():
         yield port, opened
 
 
-async def test_a_request_in_flight_ends_before_the_server_does(app: FastAPI, address: Address):
+async def test_a_request_in_progress_ends_before_the_server_stops(app: FastAPI, address: Address):
     port, client = address
     entered = asyncio.Event()
 
@@ -55,7 +55,9 @@ async def test_a_request_in_flight_ends_before_the_server_does(app: FastAPI, add
         await client.get("/livez")
 
 
-async def test_the_end_is_bounded(app: FastAPI, address: Address, monkeypatch: pytest.MonkeyPatch, json_log: JsonLog):
+async def test_shutdown_takes_a_bounded_time(
+    app: FastAPI, address: Address, monkeypatch: pytest.MonkeyPatch, json_log: JsonLog
+):
     monkeypatch.setattr(server, "GRACE_SECONDS", 0.2)
     port, client = address
     entered = asyncio.Event()
@@ -75,7 +77,7 @@ async def test_the_end_is_bounded(app: FastAPI, address: Address, monkeypatch: p
         (await request).raise_for_status()
 
 
-async def test_bytes_that_are_no_http_break_nothing(app: FastAPI, address: Address):
+async def test_bytes_other_than_http_do_no_harm(app: FastAPI, address: Address):
     port, client = address
     serving = asyncio.create_task(server.serve(app, "127.0.0.1", port))
     await until_up(client)
@@ -117,7 +119,7 @@ async def test_probes_are_served_until_cancelled_and_leave_signals_alone(address
         await client.get("/livez")
 
 
-async def test_an_address_in_use_says_which(app: FastAPI):
+async def test_an_address_in_use_is_named(app: FastAPI):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         with pytest.raises(OSError, match=f"127.0.0.1 port {port}: Address already in use"):

@@ -100,7 +100,7 @@ async def test_a_token_without_a_signature_is_refused(algorithm: object):
 
 
 def sign_with_public_key(key: Key):
-    """What who knows the public key alone can make: its PEM as an HMAC secret."""
+    """A token that anybody with the public key can make: its PEM is the HMAC secret."""
     signed = unsigned(CLAIMS, "HS256")[:-1]
     signature = hmac.digest(pem(key).encode(), signed.encode(), "sha256")
     return f"{signed}.{urlsafe_b64encode(signature).decode()}"
@@ -120,19 +120,19 @@ async def test_expiry_and_not_before_are_checked_to_the_second():
     assert await find(encode({**CLAIMS, "iat": NOW + 60})) is not None
 
 
-async def test_a_leeway_forgives_clocks_that_differ():
+async def test_leeway_tolerates_clocks_that_differ():
     late = encode({**CLAIMS, "exp": NOW - 3})
     assert await find(late, key=SECRET, leeway=5) is not None
     assert await find(late, key=SECRET, leeway=2) is None
 
 
 @pytest.mark.parametrize("exp", ["never", None, True, [], "1900000000", float("nan"), float("inf"), -1])
-async def test_an_expiry_that_is_no_number_is_refused(exp: object):
+async def test_an_expiry_that_is_not_a_number_is_refused(exp: object):
     principal = await find(encode({**CLAIMS, "exp": exp}))
     assert principal is None
 
 
-async def test_issuer_and_audience_are_demanded_where_set():
+async def test_issuer_and_audience_are_required_if_set():
     settings = {"key": SECRET, "issuer": "https://id.example", "audience": "wafa"}
     assert await find(encode({**CLAIMS, "iss": "https://id.example", "aud": ["shop", "wafa"]}), **settings) is not None
     assert await find(encode({**CLAIMS, "iss": "https://id.example", "aud": "wafa"}), **settings) is not None
@@ -143,16 +143,16 @@ async def test_issuer_and_audience_are_demanded_where_set():
 
 
 @pytest.mark.parametrize("sub", [None, "", "a/b", ".", "\x00", "x" * 129, 7, ["layla"], {"id": "layla"}])
-async def test_a_subject_that_is_no_id_is_refused(sub: object):
+async def test_a_subject_that_is_not_an_id_is_refused(sub: object):
     assert await find(encode({**CLAIMS, "sub": sub})) is None
 
 
-async def test_a_subject_is_demanded():
+async def test_a_subject_is_required():
     assert await find(encode({"scope": "customer", "exp": LATER})) is None
 
 
 @pytest.mark.parametrize("scope", ["customer", "read", "admin"])
-async def test_an_expiry_is_demanded(scope: str):
+async def test_an_expiry_is_required(scope: str):
     claims = {"sub": "layla", "scope": scope}
     assert await find(encode({**claims, "exp": LATER})) is not None
     assert await find(encode(claims)) is None
@@ -163,11 +163,11 @@ async def test_an_expiry_is_demanded(scope: str):
     "token",
     ["", ".", "..", "a.b", "a.b.c.d", "é.é.é", "e30.e30.e30", "bnVsbA.e30.", "W10.e30.", "x" * 9000, "." * 9000],
 )
-async def test_what_is_no_token_is_refused(token: str):
+async def test_anything_but_a_token_is_refused(token: str):
     assert await find(token) is None
 
 
-async def test_a_payload_that_is_no_object_is_refused():
+async def test_a_payload_that_is_not_an_object_is_refused():
     for payload in ("[]", "null", "1", "{", "[" * 3000):
         assert await find(jws.serialize_compact({"alg": "HS256"}, payload, OCT)) is None
 
@@ -183,7 +183,7 @@ async def test_an_unknown_critical_header_is_refused():
     assert await find(token) is None
 
 
-async def test_a_key_set_inline_picks_by_kid():
+async def test_a_key_of_an_inline_set_is_chosen_by_kid():
     settings = {"jwks": key_set(RSA, ED)}
     assert await find(encode(CLAIMS, RSA, "RS256", kid="rsa"), **settings) is not None
     assert await find(encode(CLAIMS, ED, "EdDSA", kid="ed"), **settings) is not None
@@ -191,7 +191,7 @@ async def test_a_key_set_inline_picks_by_kid():
     assert await find(encode(CLAIMS, ED, "EdDSA", kid="rsa"), **settings) is None
 
 
-async def test_a_key_and_a_key_set_stand_side_by_side():
+async def test_a_key_and_a_key_set_work_together():
     settings = {"key": SECRET, "jwks": key_set(RSA)}
     assert await find(encode(CLAIMS), **settings) is not None
     assert await find(encode(CLAIMS, RSA, "RS256", kid="rsa"), **settings) is not None
@@ -210,7 +210,7 @@ async def test_a_key_set_in_a_file_is_read_again_when_it_changes(tmp_path: Path)
     assert await tokens.find(of_ed, NOW) is not None
 
 
-def test_keys_of_other_kinds_are_left_out_of_a_set():
+def test_keys_of_other_kinds_in_a_set_are_ignored():
     other = ECKey.generate_key("P-256").as_dict(private=False)
     encryption = {**RSAKey.generate_key(2048).as_dict(private=False), "use": "enc"}
     other_algorithm = {**RSAKey.generate_key(2048).as_dict(private=False), "alg": "RS512"}
@@ -254,7 +254,7 @@ def test_weak_and_foreign_keys_are_refused_at_start(text: str):
         "http://[::1/",
     ],
 )
-def test_a_key_set_comes_by_https_or_from_this_machine(url: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_key_set_must_come_by_https_or_from_this_machine(url: str, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(ValueError, match=r".+"):
         Tokens(JwtSettings(jwks=url))
     monkeypatch.setenv("WAFA_JWT_JWKS", url)
@@ -266,7 +266,7 @@ def test_a_key_set_comes_by_https_or_from_this_machine(url: str, monkeypatch: py
     "jwks",
     ["https://id.example/a", "http://localhost:1/a", "http://127.0.0.1/a", "http://[::1]:80/a", "/etc/jwks"],
 )
-def test_a_key_set_from_where_nobody_can_change_it_is_taken(jwks: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_key_set_from_a_secure_place_is_accepted(jwks: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WAFA_JWT_JWKS", jwks)
     assert Settings().authenticator() is not None
 
@@ -304,7 +304,7 @@ def issuer():
     made.server.server_close()
 
 
-async def test_a_key_set_is_fetched_once_and_kept(issuer: Issuer):
+async def test_a_key_set_is_fetched_once_and_cached(issuer: Issuer):
     tokens = Tokens(JwtSettings(jwks=issuer.url))
     token = encode(CLAIMS, RSA, "RS256", kid="rsa")
     found = await asyncio.gather(*(tokens.find(token, NOW) for _ in range(10)))
@@ -312,7 +312,7 @@ async def test_a_key_set_is_fetched_once_and_kept(issuer: Issuer):
     assert issuer.asked == 1
 
 
-async def test_an_unknown_kid_fetches_again_but_not_at_every_token(issuer: Issuer):
+async def test_an_unknown_kid_fetches_again_but_not_for_every_token(issuer: Issuer):
     clock = [0.0]
     source = UrlKeys(issuer.url, clock=lambda: clock[0])
     assert [key.id for key in await source.keys("rsa")] == ["rsa"]
@@ -326,7 +326,7 @@ async def test_an_unknown_kid_fetches_again_but_not_at_every_token(issuer: Issue
     assert issuer.asked == 2
 
 
-async def test_a_redirect_to_an_unsafe_place_is_not_followed(issuer: Issuer, json_log: JsonLog):
+async def test_a_redirect_to_an_insecure_url_is_not_followed(issuer: Issuer, json_log: JsonLog):
     issuer.status, issuer.leads_to = 302, "http://evil.example/jwks.json"
     assert await UrlKeys(issuer.url).keys("rsa") == ()
     [line] = json_log()
@@ -334,7 +334,9 @@ async def test_a_redirect_to_an_unsafe_place_is_not_followed(issuer: Issuer, jso
 
 
 @pytest.mark.parametrize("status, content", [(500, ""), (200, "nonsense"), (200, "{}"), (200, " " * 1_100_000)])
-async def test_the_last_keys_hold_while_the_issuer_fails(issuer: Issuer, json_log: JsonLog, status: int, content: str):
+async def test_the_last_keys_stay_valid_while_the_issuer_fails(
+    issuer: Issuer, json_log: JsonLog, status: int, content: str
+):
     clock = [0.0]
     source = UrlKeys(issuer.url, clock=lambda: clock[0])
     await source.keys("rsa")
