@@ -1,4 +1,4 @@
-"""Asking the API of points for something: each write under an Idempotency-Key of its own, at an instant of the test."""
+"""Requests to the API of points: each write with its own Idempotency-Key, at an instant that the test chooses."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,15 +20,15 @@ from tests.support.documents import put_into_force
 SINCE_EVER = datetime(1, 1, 1, tzinfo=UTC)
 
 BASE: Any = DEFAULT["rules"][0]
-"""The rule that gives 1 point for 1.00, at once and for ever."""
+"""The rule that gives 1 point per 1.00, available at once and never expiring."""
 
 TEA: Any = {"id": "tea", "name": {"en": "Tea", "ar": "شاي"}, "points": 30, "kind": "free_product"}
-"""A reward without end, for everybody."""
+"""A reward of unlimited stock, for every tier."""
 
 
 @contextmanager
 def at(moment: datetime) -> Generator[None]:
-    """What the API takes for now."""
+    """Set the API's clock."""
     with time_machine.travel(moment, tick=False):
         yield
 
@@ -36,20 +36,20 @@ def at(moment: datetime) -> Generator[None]:
 async def post(
     client: httpx.AsyncClient, path: str, headers: Headers, body: object = None, *, name: str | None = None
 ) -> httpx.Response:
-    """A write; `name` is its Idempotency-Key, a new one where none is given."""
+    """Send a write; `name` is its Idempotency-Key, default: a new one."""
     headers = headers | {"Idempotency-Key": name or str(uuid4())}
     return await client.post(path, json=body, headers=headers)
 
 
 async def done(client: httpx.AsyncClient, path: str, headers: Headers, body: object = None) -> dict[str, Any]:
-    """What a write that succeeds is answered."""
+    """The body of the response to a write that succeeds."""
     answer = await post(client, path, headers, body)
     assert answer.is_success, answer.text
     return answer.json()
 
 
 def of(customer_id: str, what: str) -> str:
-    """A path of a customer."""
+    """A path below a customer."""
     return f"/v1/customers/{quote(customer_id, safe='')}/{what}"
 
 
@@ -60,19 +60,19 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
 
 
 def pointers(answer: httpx.Response) -> list[str]:
-    """Where a refused document is wrong."""
+    """The pointers of the errors in a refused document."""
     assert refusal(answer) == (422, "invalid_request")
     return [error["pointer"] for error in answer.json()["errors"]]
 
 
 async def enact(pool: Pool, *given: dict[str, Any], since: datetime = SINCE_EVER, **fields: Any) -> int:
-    """Put rules into force, as no request could: also in the past; returns the version's number."""
+    """Put rules into force, also in the past, which no request can do; returns the version's number."""
     document = dump(parse(DEFAULT | ({"rules": given} if given else {}) | fields))
     return await put_into_force(pool, "earning_rules", document, since)
 
 
 async def lots(pool: Pool, customer_id: str = "ann") -> list[tuple[str, int, datetime | None]]:
-    """A customer's open lots in the order in which they are spent: origin, what remains, and the end."""
+    """A customer's open lots in the order in which they are spent: origin, remaining points, expiry."""
     rows = await pool.fetch(
         "SELECT origin, remaining, expires_at FROM lot WHERE customer_id = $1 AND remaining > 0"
         " ORDER BY expires_at NULLS LAST, occurred_at, id",
@@ -82,5 +82,5 @@ async def lots(pool: Pool, customer_id: str = "ann") -> list[tuple[str, int, dat
 
 
 async def stock(pool: Pool) -> int | None:
-    """How much tea is left."""
+    """The stock of tea."""
     return await pool.fetchval("SELECT stock FROM reward WHERE id = 'tea'")

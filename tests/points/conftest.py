@@ -1,4 +1,4 @@
-"""The API of points, through ASGI on a real database."""
+"""The API of points, over ASGI on a real database."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path

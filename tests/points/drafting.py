@@ -1,4 +1,4 @@
-"""Drafts of earning rules, and what is done with them."""
+"""Drafts of earning rules, and requests to replace and publish them."""
 
 from typing import Any
 
@@ -48,15 +48,15 @@ COFFEE: Any = {
         },
     ],
 }
-"""The example of the issue."""
+"""A document with most kinds of conditions, awards and limits."""
 
 
 async def put(client: httpx.AsyncClient, headers: Headers, version: int, body: object, tag: str = "") -> httpx.Response:
-    """A draft written anew; `tag` is the ETag that its editor saw."""
+    """Replace a draft; `tag` is the ETag that its editor saw."""
     headers = headers | ({"If-Match": tag} if tag else {})
     return await client.put(f"{RULES}/{version}", json=body, headers=headers)
 
 
 async def publish(client: httpx.AsyncClient, headers: Headers, version: int, body: object = None) -> httpx.Response:
-    """A draft let into force."""
+    """Publish a draft."""
     return await post(client, f"{RULES}/{version}/publish", headers, body)

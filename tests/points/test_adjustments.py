@@ -23,29 +23,31 @@ from tests.points.shop import purchase
 async def post(
     client: httpx.AsyncClient, headers: Headers, body: dict[str, Any], *, name: str | None = None, to: str = "ann"
 ) -> httpx.Response:
-    """An adjustment; `name` is its Idempotency-Key, a new one where none is given."""
+    """Request an adjustment; `name` is its Idempotency-Key, default: a new one."""
     headers = headers | {"Idempotency-Key": name or str(uuid4())}
     return await client.post(f"/v1/customers/{quote(to, safe='')}/adjustments", json=body, headers=headers)
 
 
-async def test_an_adjustment_moves_points_and_is_told(client: httpx.AsyncClient, points_pool: Pool, support: Headers):
+async def test_an_adjustment_moves_points_and_is_published(
+    client: httpx.AsyncClient, points_pool: Pool, support: Headers
+):
     answer = await post(client, support | {"X-Request-Id": "request-1"}, {"points": 70, "reason": "late parcel"})
     assert answer.status_code == 201
     made = answer.json()
     assert (made["kind"], made["points"], made["available_after"]) == ("adjusted", 70, 70)
     assert made["reason"] == {"kind": "adjustment", "note": "late parcel"}
     assert (await get(client, "/v1/customers/ann/points/transactions", customer("ann")))["data"] == [made]
-    [told] = await published(points_pool)
-    assert (told["type"], told["correlationid"]) == ("loyalty.points.adjusted.v1", "request-1")
-    assert (told["data"]["points"], told["data"]["qualifying_points"]) == (70, 0)
+    [event] = await published(points_pool)
+    assert (event["type"], event["correlationid"]) == ("loyalty.points.adjusted.v1", "request-1")
+    assert (event["data"]["points"], event["data"]["qualifying_points"]) == (70, 0)
     answer = await post(client, support, {"points": -20, "reason": "fraud", "note": "see case 7"})
     assert answer.json()["reason"] == {"kind": "adjustment", "note": "fraud"}
-    found = await get(client, "/v1/customers/ann/points", customer("ann"))
-    assert (found["available"], found["lifetime_earned"]) == (50, 0)
+    balance = await get(client, "/v1/customers/ann/points", customer("ann"))
+    assert (balance["available"], balance["lifetime_earned"]) == (50, 0)
     await check_books(points_pool)
 
 
-async def test_the_note_is_for_support_alone(
+async def test_only_support_sees_the_note(
     client: httpx.AsyncClient, points_pool: Pool, key: Key, support: Headers, reader: Headers
 ):
     secret = "she shouted at Tom"
@@ -66,17 +68,17 @@ async def test_the_note_is_for_support_alone(
     seen = await get(client, first, key("read", "support"))
     assert seen["by_hand"] == {"principal": name, "note": secret}
     page = await get(client, "/v1/customers/ann/adjustments", support, limit=1)
-    assert [(one["points"], one["reason"], "note" in one) for one in page["data"]] == [(-20, "mistake", False)]
+    assert [(made["points"], made["reason"], "note" in made) for made in page["data"]] == [(-20, "mistake", False)]
     page = await get(client, "/v1/customers/ann/adjustments", support, after=page["next"])
-    [one] = page["data"]
-    assert (one["points"], one["reason"], one["note"], one["principal"]) == (70, "goodwill", secret, name)
-    assert one["transaction_id"] == lines["data"][1]["id"] != made["id"]
+    [shown] = page["data"]
+    assert (shown["points"], shown["reason"], shown["note"], shown["principal"]) == (70, "goodwill", secret, name)
+    assert shown["transaction_id"] == lines["data"][1]["id"] != made["id"]
     for headers, status in ((reader, 403), (customer("ann"), 403), (customer("bob"), 404)):
         assert (await client.get("/v1/customers/ann/adjustments", headers=headers)).status_code == status
 
 
 @pytest.mark.parametrize("name", ["عميل ١", "a b?c#d&e", "100%", "%2F"])
-async def test_a_customer_of_any_script_can_be_adjusted(client: httpx.AsyncClient, support: Headers, name: str):
+async def test_a_customer_id_may_be_of_any_script(client: httpx.AsyncClient, support: Headers, name: str):
     assert (await post(client, support, {"points": 3, "reason": "شكرا"}, to=name)).status_code == 201
     [line] = (await get(client, f"/v1/customers/{quote(name, safe='')}/points/transactions", customer(name)))["data"]
     assert (line["points"], line["reason"]["note"]) == (3, "شكرا")
@@ -92,19 +94,19 @@ async def test_an_adjustment_needs_an_idempotency_key_and_counts_once(
     again = await post(client, support, body, name="once")
     assert again.headers["Idempotency-Replayed"] == "true"
     assert again.json()["available_after"] == 70
-    assert {one.status_code for one in (first, *others)} <= {201, 409}
+    assert {answer.status_code for answer in (first, *others)} <= {201, 409}
     assert (await post(client, support, body | {"points": 71}, name="once")).status_code == 422
     assert (await post(client, support, body, name="once", to="bob")).status_code == 422
     assert (await post(client, key("support"), body, name="once")).json()["available_after"] == 140
     await check_books(points_pool)
 
 
-async def test_no_more_can_be_taken_than_is_available(client: httpx.AsyncClient, points_pool: Pool, support: Headers):
+async def test_taking_more_than_is_available_is_refused(client: httpx.AsyncClient, points_pool: Pool, support: Headers):
     await deliver(points_pool, purchase("1", "100.00"))
     refused = await post(client, support, {"points": -130, "reason": "fraud"}, name="later")
     assert (refused.status_code, refused.json()["code"], refused.json()["missing"]) == (409, "insufficient_points", 30)
     await deliver(points_pool, purchase("2", "30.00"))
-    # A refusal is not kept under its key.
+    # A refusal is not stored under its key.
     assert (await post(client, support, {"points": -130, "reason": "fraud"}, name="later")).status_code == 201
     assert (await post(client, support, {"points": -1, "reason": "fraud"})).json()["missing"] == 1
 
@@ -141,11 +143,11 @@ async def test_who_may_adjust(client: httpx.AsyncClient, points_pool: Pool, key:
     assert await points_pool.fetchval("SELECT sum(available) FROM account") == 10
 
 
-async def test_an_erasure_takes_the_words_and_leaves_who_and_when(
+async def test_an_erasure_removes_the_texts_and_keeps_author_and_time(
     client: httpx.AsyncClient, points_pool: Pool, support: Headers
 ):
-    for one in ("ann", "bob"):
-        await post(client, support, {"points": 70, "reason": "goodwill", "note": "case 7"}, to=one)
+    for customer_id in ("ann", "bob"):
+        await post(client, support, {"points": 70, "reason": "goodwill", "note": "case 7"}, to=customer_id)
     later = datetime.now(UTC) + timedelta(minutes=1)
     async with points_pool.acquire() as connection:
         assert await erasing.erase(connection, [Erasure("ann", later, later, later)], 100) == 2

@@ -18,12 +18,12 @@ from tests.points.conftest import Headers, Key, customer, get
 from tests.points.shop import hour, purchase, referral, refund, review, tier, withdrawal
 
 
-async def test_a_balance_is_of_now(client: httpx.AsyncClient, points_pool: Pool, reader: Headers):
+async def test_a_balance_is_current(client: httpx.AsyncClient, points_pool: Pool, reader: Headers):
     await deliver(points_pool, tier([(hour(-1), "1.25")]), purchase("1", "100.00"), refund("1", "r", "20.00"))
     await adjust(points_pool, "ann", -30)
-    found = await get(client, "/v1/customers/ann/points", customer("ann"))
-    assert datetime.now(UTC) - datetime.fromisoformat(found.pop("as_of")) < timedelta(minutes=1)
-    assert found == {
+    shown = await get(client, "/v1/customers/ann/points", customer("ann"))
+    assert datetime.now(UTC) - datetime.fromisoformat(shown.pop("as_of")) < timedelta(minutes=1)
+    assert shown == {
         "customer_id": "ann",
         "available": 70,
         "pending": 0,
@@ -33,11 +33,11 @@ async def test_a_balance_is_of_now(client: httpx.AsyncClient, points_pool: Pool,
         "lifetime_redeemed": 0,
     }
     await deliver(points_pool, refund("1", "s", "80.00"))
-    found = await get(client, "/v1/customers/ann/points", reader)
-    assert (found["available"], found["debt"], found["lifetime_earned"]) == (0, 30, 0)
+    shown = await get(client, "/v1/customers/ann/points", reader)
+    assert (shown["available"], shown["debt"], shown["lifetime_earned"]) == (0, 30, 0)
 
 
-async def test_a_balance_of_the_past_is_what_was_recorded_by_then(
+async def test_a_balance_as_of_the_past_is_what_was_recorded_by_then(
     client: httpx.AsyncClient, points_pool: Pool, reader: Headers
 ):
     await deliver(points_pool, purchase("1", "100.00", hour(0)), now=NOW)
@@ -49,26 +49,26 @@ async def test_a_balance_of_the_past_is_what_was_recorded_by_then(
         NOW + timedelta(days=1): 100,
         NOW + timedelta(days=2): 150,
     }.items():
-        found = await get(client, "/v1/customers/ann/points", reader, as_of=moment.isoformat())
-        assert (found["available"], found["lifetime_earned"]) == (available, available)
-        assert found["as_of"] == format_instant(moment)
+        shown = await get(client, "/v1/customers/ann/points", reader, as_of=moment.isoformat())
+        assert (shown["available"], shown["lifetime_earned"]) == (available, available)
+        assert shown["as_of"] == format_instant(moment)
 
 
 @pytest.mark.parametrize("moment", ["yesterday", "2026-01-01T00:00:00", "2026-02-30T00:00:00Z", "1767225600", ""])
-async def test_an_instant_is_one_of_rfc_3339(client: httpx.AsyncClient, reader: Headers, moment: str):
+async def test_an_instant_must_be_of_rfc_3339(client: httpx.AsyncClient, reader: Headers, moment: str):
     answer = await client.get("/v1/customers/ann/points", params={"as_of": moment}, headers=reader)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/query/as_of")
 
 
 @pytest.mark.parametrize("query", [{}, {"as_of": "2026-01-01T00:00:00Z"}])
 async def test_an_unknown_customer_has_zeros(client: httpx.AsyncClient, reader: Headers, query: dict[str, str]):
-    found = await get(client, "/v1/customers/nobody/points", reader, **query)
-    assert {value for name, value in found.items() if name not in {"customer_id", "as_of"}} == {0}
+    shown = await get(client, "/v1/customers/nobody/points", reader, **query)
+    assert {value for name, value in shown.items() if name not in {"customer_id", "as_of"}} == {0}
     assert await get(client, "/v1/customers/nobody/points/transactions", reader) == {"data": [], "next": None}
 
 
 @pytest.mark.parametrize("name", ["عميل ١", "a b?c#d&e", "100%", "%2F", "zoë", "...", "😀" * 128])
-async def test_ids_of_any_script_are_percent_encoded(client: httpx.AsyncClient, points_pool: Pool, name: str):
+async def test_an_id_of_any_script_works_percent_encoded(client: httpx.AsyncClient, points_pool: Pool, name: str):
     await deliver(points_pool, purchase(name, "12.00", customer_id=name))
     path = f"/v1/customers/{quote(name, safe='')}/points"
     assert (await get(client, path, customer(name)))["customer_id"] == name
@@ -76,19 +76,19 @@ async def test_ids_of_any_script_are_percent_encoded(client: httpx.AsyncClient, 
     assert (line["points"], line["reason"]["order_id"]) == (12, name)
 
 
-async def test_a_statement_tells_what_happened_newest_first(
+async def test_a_statement_lists_transactions_newest_first(
     client: httpx.AsyncClient, points_pool: Pool, reader: Headers
 ):
     await deliver(points_pool, refund("1", "r", "30.00", hour(2)), purchase("1", "100.00", hour(1)))
     await adjust(points_pool, "ann", -5)
-    found = await get(client, "/v1/customers/ann/points/transactions", reader)
-    assert found["next"] is None
-    assert [(line["kind"], line["points"], line["available_after"]) for line in found["data"]] == [
+    shown = await get(client, "/v1/customers/ann/points/transactions", reader)
+    assert shown["next"] is None
+    assert [(line["kind"], line["points"], line["available_after"]) for line in shown["data"]] == [
         ("adjusted", -5, 65),
         ("reversed", -30, 70),
         ("earned", 100, 100),
     ]
-    assert found["data"][1] | {"id": ""} == {
+    assert shown["data"][1] | {"id": ""} == {
         "id": "",
         "kind": "reversed",
         "points": -30,
@@ -104,13 +104,13 @@ async def test_a_statement_comes_in_pages(client: httpx.AsyncClient, points_pool
     seen: list[int] = []
     query: dict[str, Any] = {"limit": 3}
     for size in (3, 3, 1):
-        found = await get(client, "/v1/customers/ann/points/transactions", reader, **query)
-        assert len(found["data"]) == size
-        seen += [line["points"] for line in found["data"]]
-        # What comes in between moves no page.
+        shown = await get(client, "/v1/customers/ann/points/transactions", reader, **query)
+        assert len(shown["data"]) == size
+        seen += [line["points"] for line in shown["data"]]
+        # New lines do not shift the pages.
         await deliver(points_pool, purchase(f"new-{size}-{len(seen)}", "1000.00"))
-        query["after"] = found["next"]
-    assert (seen, found["next"]) == ([7, 6, 5, 4, 3, 2, 1], None)
+        query["after"] = shown["next"]
+    assert (seen, shown["next"]) == ([7, 6, 5, 4, 3, 2, 1], None)
 
 
 async def test_a_statement_is_filtered_by_order_and_kind(client: httpx.AsyncClient, points_pool: Pool, reader: Headers):
@@ -120,8 +120,8 @@ async def test_a_statement_is_filtered_by_order_and_kind(client: httpx.AsyncClie
     await deliver(points_pool, refund("2", "r", "10.00"), review("v", "s"), tier([(hour(0), "2")]))
 
     async def lines(**query: Any) -> list[tuple[str, int]]:
-        found = await get(client, "/v1/customers/ann/points/transactions", reader, **query)
-        return [(line["reason"].get("order_id", ""), line["points"]) for line in found["data"]]
+        shown = await get(client, "/v1/customers/ann/points/transactions", reader, **query)
+        return [(line["reason"].get("order_id", ""), line["points"]) for line in shown["data"]]
 
     assert await lines(order_id="2") == [("2", 90), ("2", -10), ("2", 100)]
     assert await lines(order_id="1") == [("1", 100), ("1", 100)]
@@ -135,31 +135,31 @@ async def test_a_statement_is_filtered_by_order_and_kind(client: httpx.AsyncClie
         assert answer.status_code in {400, 422}
 
 
-async def test_a_transaction_shows_its_postings_and_a_proven_receipt(
+async def test_a_transaction_shows_its_postings_and_a_verified_receipt(
     client: httpx.AsyncClient, points_pool: Pool, reader: Headers
 ):
     await deliver(points_pool, tier([(hour(-1), "1.25")]), purchase("1", "100.00"), refund("1", "r", "30.50"))
     newest, oldest = (await get(client, "/v1/customers/ann/points/transactions", reader))["data"]
-    found = await get(client, f"/v1/points/transactions/{newest['id']}", reader)
-    assert {name: found[name] for name in newest} == newest
-    assert found["customer_id"] == "ann"
-    assert found["receipt"] == {
+    shown = await get(client, f"/v1/points/transactions/{newest['id']}", reader)
+    assert {name: shown[name] for name in newest} == newest
+    assert shown["customer_id"] == "ann"
+    assert shown["receipt"] == {
         "rules_version": 1,
         "engine": 3,
         "rules": [{"rule": "base", "matched": True, "requested": 69, "awarded": 69}],
         "tier": {"multiplier": "1.25", "extra": 17},
         "refund": {"asked": "30.50", "taken": "30.50"},
     }
-    assert [(one["source"], one["target"], one["points"]) for one in found["postings"]] == [
+    assert [(posting["source"], posting["target"], posting["points"]) for posting in shown["postings"]] == [
         ("available", "reversed", 31),
         ("available", "reversed", 8),
     ]
-    found = await get(client, f"/v1/points/transactions/{oldest['id']}", customer("ann"))
-    assert sum(one["points"] for one in found["postings"]) == 125
-    assert "refund" not in found["receipt"]
+    shown = await get(client, f"/v1/points/transactions/{oldest['id']}", customer("ann"))
+    assert sum(posting["points"] for posting in shown["postings"]) == 125
+    assert "refund" not in shown["receipt"]
 
 
-async def test_every_receipt_is_proven(client: httpx.AsyncClient, points_pool: Pool, reader: Headers):
+async def test_every_receipt_is_verified(client: httpx.AsyncClient, points_pool: Pool, reader: Headers):
     facts = [purchase("1", "100.00", hour(1)), refund("1", "r", "1.50"), purchase("2", "5.00", currency="EUR")]
     rest = [review("v", "s"), review("w", "s"), withdrawal("v"), referral("approved", "f"), referral("voided", "f")]
     for event in (*facts, *rest, tier([(hour(0), "1.5")]), refund("1", "q", "2.50")):
@@ -170,9 +170,9 @@ async def test_every_receipt_is_proven(client: httpx.AsyncClient, points_pool: P
         *("purchase", "refund", "tier", "review", "review_withdrawn", "referral", "referral_voided", "adjustment")
     }
     for line in lines:
-        found = await get(client, f"/v1/points/transactions/{line['id']}", reader)
-        assert found["receipt_verified"], line
-        assert len(found["receipt_digest"]) == 64
+        shown = await get(client, f"/v1/points/transactions/{line['id']}", reader)
+        assert shown["receipt_verified"], line
+        assert len(shown["receipt_digest"]) == 64
     await points_pool.execute("UPDATE refund SET amount = '50.00' WHERE refund_id = 'r'")
     [tampered] = [line for line in lines if line["reason"].get("refund_id") == "r"]
     assert not (await get(client, f"/v1/points/transactions/{tampered['id']}", reader))["receipt_verified"]

@@ -1,7 +1,7 @@
 """Earning rules over HTTP: one document, drafted, checked and published.
 
 Planted and caught here: a published version that changes; a second editor who overwrites the first; a version in
-force since before it was published; of one instant, the earlier version.
+force from before it was published; of two versions of one instant, the earlier one.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tests.points.known import DEFAULT
 from tests.points.shop import NOON, hour, purchase, refund
 
 
-async def test_a_document_becomes_a_draft(client: httpx.AsyncClient, marketing: Headers, reader: Headers):
+async def test_a_document_is_stored_as_a_draft(client: httpx.AsyncClient, marketing: Headers, reader: Headers):
     with at(hour(0)):
         answer = await post(client, RULES, marketing, COFFEE)
     assert answer.status_code == 201
@@ -28,36 +28,36 @@ async def test_a_document_becomes_a_draft(client: httpx.AsyncClient, marketing: 
     assert (made["version"], made["status"], made["warnings"]) == (2, "draft", [])
     assert (made["created_at"], answer.headers["ETag"]) == (format_instant(hour(0)), made["etag"])
     assert not {"effective_at", "published_at"} & set(made)
-    # Every default is spelled out, and the rest stands as it was sent.
+    # Every default is spelled out; everything else is as it was sent.
     document = made["document"]
     assert (document["week_start"], document["tiers"]) == ("mon", ["member", "silver", "gold"])
     for sent, kept in zip(COFFEE["rules"], document["rules"], strict=True):
         for name in set(sent) - {"limits"}:
             assert kept[name] == sent[name]
-    found = await client.get(f"{RULES}/2", headers=reader)
-    assert (found.json(), found.headers["ETag"]) == (
+    shown = await client.get(f"{RULES}/2", headers=reader)
+    assert (shown.json(), shown.headers["ETag"]) == (
         {name: value for name, value in made.items() if name != "warnings"},
         made["etag"],
     )
-    # What is read can be sent again as it is.
+    # A document that was read can be sent again unchanged.
     assert (await done(client, RULES, marketing, document))["document"] == document
 
 
-async def test_a_version_says_who_wrote_and_who_published_it(client: httpx.AsyncClient, key: Key, reader: Headers):
+async def test_a_version_names_its_author_editor_and_publisher(client: httpx.AsyncClient, key: Key, reader: Headers):
     writer, editor, publisher = (key("marketing") for _ in range(3))
-    names = [f"key:{one['Authorization'].split('_')[1]}" for one in (writer, editor, publisher)]
+    names = [f"key:{headers['Authorization'].split('_')[1]}" for headers in (writer, editor, publisher)]
     made = await done(client, RULES, writer, DOUBLE)
     assert (made["created_by"], "changed_by" in made, "published_by" in made) == (names[0], False, False)
     answer = await put(client, editor, 2, DOUBLE, made["etag"])
     assert (answer.json()["created_by"], answer.json()["changed_by"]) == (names[0], names[1])
     assert (await publish(client, publisher, 2)).json()["published_by"] == names[2]
-    found = await get(client, f"{RULES}/2", reader)
-    assert [found[name] for name in ("created_by", "changed_by", "published_by")] == names
+    shown = await get(client, f"{RULES}/2", reader)
+    assert [shown[name] for name in ("created_by", "changed_by", "published_by")] == names
     first = await get(client, f"{RULES}/1", reader)
     assert not {"created_by", "changed_by", "published_by"} & set(first)
 
 
-async def test_warnings_do_not_refuse_a_document(client: httpx.AsyncClient, marketing: Headers):
+async def test_a_document_with_warnings_is_accepted(client: httpx.AsyncClient, marketing: Headers):
     never = BASE | {"when": [{"kind": "window", "from": "2020-01-01", "to": "2020-02-01"}]}
     sent = {"currency": "USD", "rules": [never, BASE | {"id": "rest"}]}
     made = await done(client, RULES, marketing, sent)
@@ -70,7 +70,7 @@ async def test_warnings_do_not_refuse_a_document(client: httpx.AsyncClient, mark
     assert (published.status_code, published.json()["warnings"]) == (200, [warning])
 
 
-async def test_versions_come_newest_first(client: httpx.AsyncClient, marketing: Headers, reader: Headers):
+async def test_versions_are_listed_newest_first(client: httpx.AsyncClient, marketing: Headers, reader: Headers):
     [first] = (await get(client, RULES, reader))["data"]
     assert (first["version"], first["status"], first["document"]) == (1, "published", DEFAULT)
     assert first["effective_at"] == "0001-01-01T00:00:00Z"
@@ -79,22 +79,22 @@ async def test_versions_come_newest_first(client: httpx.AsyncClient, marketing: 
     seen: list[int] = []
     query: dict[str, Any] = {"limit": 2}
     for size in (2, 2, 1):
-        found = await get(client, RULES, reader, **query)
-        assert len(found["data"]) == size
-        seen += [one["version"] for one in found["data"]]
-        query["after"] = found["next"]
+        shown = await get(client, RULES, reader, **query)
+        assert len(shown["data"]) == size
+        seen += [version["version"] for version in shown["data"]]
+        query["after"] = shown["next"]
         await done(client, RULES, marketing, DOUBLE)
-    assert (seen, found["next"]) == ([5, 4, 3, 2, 1], None)
+    assert (seen, shown["next"]) == ([5, 4, 3, 2, 1], None)
     for version, status in {99: 404, 0: 422, 2**31: 422, "one": 422}.items():
         assert (await client.get(f"{RULES}/{version}", headers=reader)).status_code == status
 
 
-async def test_drafts_of_many_at_once_are_versions_of_their_own(client: httpx.AsyncClient, marketing: Headers):
+async def test_concurrent_drafts_are_separate_versions(client: httpx.AsyncClient, marketing: Headers):
     made = await asyncio.gather(*(done(client, RULES, marketing, DOUBLE) for _ in range(5)))
-    assert sorted(one["version"] for one in made) == [2, 3, 4, 5, 6]
+    assert sorted(version["version"] for version in made) == [2, 3, 4, 5, 6]
 
 
-async def test_of_two_editors_the_second_learns_of_the_first(client: httpx.AsyncClient, marketing: Headers):
+async def test_the_second_of_two_editors_is_refused(client: httpx.AsyncClient, marketing: Headers):
     made = await done(client, RULES, marketing, DOUBLE)
     assert refusal(await put(client, marketing, 2, COFFEE)) == (428, "precondition_required")
     answers = await asyncio.gather(
@@ -104,7 +104,7 @@ async def test_of_two_editors_the_second_learns_of_the_first(client: httpx.Async
     [newest] = [answer for answer in answers if answer.status_code == 200]
     assert newest.headers["ETag"] == newest.json()["etag"] != made["etag"]
     assert refusal(await put(client, marketing, 2, DOUBLE, made["etag"])) == (412, "changed_meanwhile")
-    # Nor is published what its publisher has not seen.
+    # Nor can a draft be published that the publisher has not seen.
     stale = marketing | {"If-Match": made["etag"]}
     assert refusal(await publish(client, stale, 2)) == (412, "changed_meanwhile")
     assert (await publish(client, marketing | {"If-Match": newest.json()["etag"]}, 2)).status_code == 200
@@ -123,8 +123,8 @@ async def test_a_published_version_never_changes(client: httpx.AsyncClient, mark
         assert refusal(await put(client, marketing, 2, COFFEE, tag)) == (409, "already_published")
     for body in (None, {"effective_at": "2100-01-01T00:00:00Z"}, {"effective_at": "2000-01-01T00:00:00Z"}):
         assert refusal(await publish(client, marketing, 2, body)) == (409, "already_published")
-    found = await get(client, f"{RULES}/2", reader)
-    assert found == {name: value for name, value in published.items() if name != "warnings"}
+    shown = await get(client, f"{RULES}/2", reader)
+    assert shown == {name: value for name, value in published.items() if name != "warnings"}
 
 
 async def test_a_version_takes_effect_now_or_later(client: httpx.AsyncClient, marketing: Headers):
@@ -153,7 +153,7 @@ async def test_events_are_judged_by_the_version_of_their_time(
     await done(client, RULES, marketing, DOUBLE)
     with at(hour(-48)):
         await publish(client, marketing, 2, {"effective_at": format_instant(NOON)})
-    # Whenever they come, and in whichever order.
+    # At any time of arrival, in any order.
     await deliver(
         points_pool,
         purchase("after", "100.00", hour(1)),
@@ -183,13 +183,13 @@ async def test_a_refund_is_judged_by_the_version_of_its_order(
     lines = (await get(client, of("ann", "points/transactions"), customer("ann"), kind="reversed"))["data"]
     assert {line["reason"]["order_id"]: line["points"] for line in lines} == {"old": -30, "new": -60}
     for line in lines:
-        found = await get(client, f"/v1/points/transactions/{line['id']}", customer("ann"))
-        assert found["receipt"]["rules_version"] == (1 if line["reason"]["order_id"] == "old" else 2)
-        assert found["receipt_verified"]
+        shown = await get(client, f"/v1/points/transactions/{line['id']}", customer("ann"))
+        assert shown["receipt"]["rules_version"] == (1 if line["reason"]["order_id"] == "old" else 2)
+        assert shown["receipt_verified"]
     await check_books(points_pool)
 
 
-async def test_of_one_instant_the_later_version_counts(
+async def test_of_two_versions_of_one_instant_the_later_one_counts(
     client: httpx.AsyncClient, points_pool: Pool, marketing: Headers
 ):
     for version, points in ((2, 2), (3, 3)):
@@ -201,13 +201,13 @@ async def test_of_one_instant_the_later_version_counts(
     assert (await balances(points_pool)).available == 30
 
 
-async def test_a_draft_judges_nothing(client: httpx.AsyncClient, points_pool: Pool, marketing: Headers):
+async def test_no_event_is_judged_by_a_draft(client: httpx.AsyncClient, points_pool: Pool, marketing: Headers):
     await done(client, RULES, marketing, DOUBLE)
     await deliver(points_pool, purchase("1", "100.00"))
     assert (await balances(points_pool)).available == 100
 
 
-async def test_a_key_counts_once(client: httpx.AsyncClient, marketing: Headers):
+async def test_the_same_key_writes_once(client: httpx.AsyncClient, marketing: Headers):
     first = await post(client, RULES, marketing, DOUBLE, name="draft")
     again = await post(client, RULES, marketing, DOUBLE, name="draft")
     assert (again.status_code, again.json(), again.headers["Idempotency-Replayed"]) == (201, first.json(), "true")

@@ -22,7 +22,7 @@ from tests.points.shop import hour, purchase, refund
 
 APRIL = datetime(2026, 4, 1, tzinfo=UTC)
 MONTH = BASE | {"expire": {"kind": "after_days", "days": 30}}
-"""What is bought on 1 March ends with 31 March."""
+"""Points of a purchase on 1 March expire at the end of 31 March."""
 
 
 async def hold(client: httpx.AsyncClient, shop: Headers, points: int, seconds: int = 3600) -> dict[str, Any]:
@@ -49,9 +49,9 @@ async def test_points_are_reserved(client: httpx.AsyncClient, points_pool: Pool,
                 "created_at": format_instant(hour(1)),
             },
         )
-        found = await get(client, of("ann", "points"), customer("ann"))
-        assert (found["available"], found["held"], found["lifetime_redeemed"]) == (30, 70, 0)
-        # What is held cannot be spent besides.
+        shown = await get(client, of("ann", "points"), customer("ann"))
+        assert (shown["available"], shown["held"], shown["lifetime_redeemed"]) == (30, 70, 0)
+        # Held points cannot be redeemed.
         for what, fields in (("holds", {"expires_in_seconds": 1}), ("redemptions", {})):
             answer = await post(client, of("ann", what), shop, {"points": 31, "reference": "r"} | fields)
             assert (*refusal(answer), answer.json()["missing"]) == (409, "insufficient_points", 1)
@@ -64,22 +64,22 @@ async def test_a_hold_is_captured(client: httpx.AsyncClient, points_pool: Pool, 
     taken = await done(client, f"/v1/holds/{held['id']}/capture", shop)
     assert taken == held | {"state": "captured", "captured": 70, "redemption_id": taken["redemption_id"]}
     assert await balances(points_pool) == Balances(available=30, lifetime_earned=100, lifetime_redeemed=70)
-    told = (await published(points_pool))[-1]
-    assert (told["type"], told["data"]["points"]) == ("loyalty.points.redeemed.v1", 70)
-    assert told["data"]["reason"] == {
+    event = (await published(points_pool))[-1]
+    assert (event["type"], event["data"]["points"]) == ("loyalty.points.redeemed.v1", 70)
+    assert event["data"]["reason"] == {
         "kind": "hold",
         "hold_id": held["id"],
         "redemption_id": taken["redemption_id"],
     }
-    assert told["data"]["qualifying_points"] == 0
-    # It is a redemption from then on.
+    assert event["data"]["qualifying_points"] == 0
+    # From then on it is a redemption.
     cancelled = await done(client, f"/v1/redemptions/{taken['redemption_id']}/cancel", shop)
     assert (cancelled["hold_id"], cancelled["points"], cancelled["state"]) == (held["id"], 70, "cancelled")
     assert await balances(points_pool) == Balances(available=100, lifetime_earned=100)
     await check_books(points_pool)
 
 
-async def test_a_part_is_captured_and_the_rest_comes_back(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
+async def test_a_part_is_captured_and_the_rest_released(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
     await enact(points_pool, MONTH)
     await deliver(points_pool, purchase("1", "40.00", hour(0)), purchase("2", "40.00", hour(24)), now=hour(24))
     with at(hour(25)):
@@ -87,7 +87,7 @@ async def test_a_part_is_captured_and_the_rest_comes_back(client: httpx.AsyncCli
         assert await lots(points_pool) == [("order/2", 10, APRIL + timedelta(days=1))]
         taken = await done(client, f"/v1/holds/{held['id']}/capture", shop, {"points": 25})
         assert (taken["state"], taken["captured"], taken["points"]) == ("captured", 25, 70)
-        # The soonest to end are taken; the rest has its dates.
+        # The points that expire soonest are taken; the rest keeps its dates.
         assert await lots(points_pool) == [("order/1", 15, APRIL), ("order/2", 40, APRIL + timedelta(days=1))]
     assert await balances(points_pool, now=hour(25)) == Balances(available=55, lifetime_earned=80, lifetime_redeemed=25)
     assert [(row["kind"], row["points"]) for row in await transactions(points_pool)][2:] == [
@@ -105,7 +105,7 @@ async def test_a_hold_is_released(client: httpx.AsyncClient, points_pool: Pool, 
         assert await done(client, f"/v1/holds/{held['id']}/release", shop) == held | {"state": "released"}
     assert await balances(points_pool) == Balances(available=100, lifetime_earned=100)
     assert [row["kind"] for row in await transactions(points_pool)] == ["earned", "held", "released"]
-    # Nothing of it is told: to the other services, held points are the customer's.
+    # Nothing is published: to the other services, held points are the customer's.
     assert len(await published(points_pool)) == 1
     await check_books(points_pool)
 
@@ -117,18 +117,18 @@ async def test_a_closed_hold_stays_closed(client: httpx.AsyncClient, points_pool
         await done(client, f"/v1/holds/{captured['id']}/capture", shop, {"points": 1})
         await done(client, f"/v1/holds/{released['id']}/release", shop)
     with at(hour(2)):
-        for one, state in ((captured, "captured"), (released, "released"), (expired, "expired")):
-            answer = await post(client, f"/v1/holds/{one['id']}/capture", shop)
+        for hold, state in ((captured, "captured"), (released, "released"), (expired, "expired")):
+            answer = await post(client, f"/v1/holds/{hold['id']}/capture", shop)
             assert (*refusal(answer), answer.json()["state"]) == (409, "hold_not_open", state)
         answer = await post(client, f"/v1/holds/{captured['id']}/release", shop)
         assert refusal(answer) == (409, "hold_not_open")
-        for one, state in ((released, "released"), (expired, "expired")):
-            assert (await done(client, f"/v1/holds/{one['id']}/release", shop))["state"] == state
+        for hold, state in ((released, "released"), (expired, "expired")):
+            assert (await done(client, f"/v1/holds/{hold['id']}/release", shop))["state"] == state
         assert (await balances(points_pool, now=hour(2))).available == 99
     await check_books(points_pool)
 
 
-async def test_no_more_is_captured_than_is_held(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
+async def test_capturing_more_than_is_held_is_refused(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
     await deliver(points_pool, purchase("1", "100.00"))
     path = f"/v1/holds/{(await hold(client, shop, 10))['id']}/capture"
     assert refusal(await post(client, path, shop, {"points": 11})) == (409, "exceeds_hold")
@@ -141,7 +141,7 @@ async def test_no_more_is_captured_than_is_held(client: httpx.AsyncClient, point
         assert refusal(await post(client, f"/v1/holds/nonsense/{action}", shop)) == (422, "invalid_request")
 
 
-async def test_a_hold_runs_out_to_the_second(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
+async def test_a_hold_expires_to_the_second(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
     await deliver(points_pool, purchase("1", "100.00"), now=hour(0))
     with at(hour(0)):
         held = await hold(client, shop, 70, 1)
@@ -151,7 +151,7 @@ async def test_a_hold_runs_out_to_the_second(client: httpx.AsyncClient, points_p
     after = Balances(available=95, held=5, lifetime_earned=100)
     assert await balances(points_pool, now=end - timedelta.resolution) == before
     assert await balances(points_pool, now=end) == after
-    # A read writes nothing; whoever spends next finds them given back, at their second.
+    # A read writes nothing; the next write releases them, as of their second.
     assert [row["kind"] for row in await transactions(points_pool)] == ["earned", "held", "held"]
     with at(end):
         assert refusal(await post(client, f"/v1/holds/{held['id']}/capture", shop)) == (409, "hold_not_open")
@@ -162,7 +162,7 @@ async def test_a_hold_runs_out_to_the_second(client: httpx.AsyncClient, points_p
     await check_books(points_pool)
 
 
-async def test_the_sweep_releases_what_nobody_asks_for(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
+async def test_the_sweep_releases_expired_holds(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
     await deliver(points_pool, purchase("1", "100.00"), now=hour(0))
     with at(hour(0)):
         held = await hold(client, shop, 70, 1)
@@ -185,13 +185,13 @@ async def test_a_reference_of_a_hold_is_used_once(client: httpx.AsyncClient, poi
         assert len({answer.text for answer in answers}) == 1
         answer = await post(client, of("ann", "holds"), shop, body | {"points": 61})
         assert refusal(answer) == (409, "reference_conflict")
-        # Apart from those of redemptions, and of others.
+        # Separate from references of redemptions and of other customers.
         await done(client, of("ann", "redemptions"), shop, {"points": 30, "reference": "cart-1"})
         await done(client, of("bob", "holds"), shop, body | {"points": 61})
     assert await balances(points_pool, now=hour(0)) == Balances(
         available=10, held=60, lifetime_earned=100, lifetime_redeemed=30
     )
-    # It ran out: its reference is used, and nothing is reserved under it any more.
+    # The hold expired: its reference is used up.
     with at(hour(1)):
         answer = await post(client, of("ann", "holds"), shop, body)
         assert refusal(answer) == (409, "reference_used")
@@ -201,7 +201,7 @@ async def test_a_reference_of_a_hold_is_used_once(client: httpx.AsyncClient, poi
 
 
 @pytest.mark.parametrize("points", [60, 61])
-async def test_a_reference_whose_hold_was_released_is_used(
+async def test_the_reference_of_a_released_hold_is_refused(
     client: httpx.AsyncClient, points_pool: Pool, shop: Headers, points: int
 ):
     await deliver(points_pool, purchase("1", "100.00"))
@@ -214,7 +214,7 @@ async def test_a_reference_whose_hold_was_released_is_used(
     assert (await balances(points_pool)).held == 0
 
 
-async def test_a_reference_whose_hold_was_captured_stands_until_that_is_cancelled(
+async def test_the_reference_of_a_captured_hold_stands_until_its_redemption_is_cancelled(
     client: httpx.AsyncClient, points_pool: Pool, shop: Headers
 ):
     await deliver(points_pool, purchase("1", "100.00"))
@@ -228,14 +228,14 @@ async def test_a_reference_whose_hold_was_captured_stands_until_that_is_cancelle
     assert await balances(points_pool) == Balances(available=100, lifetime_earned=100)
 
 
-async def test_what_a_refund_takes_while_points_are_held_is_debt_that_the_release_pays(
+async def test_a_refund_while_points_are_held_makes_debt_that_the_release_pays(
     client: httpx.AsyncClient, points_pool: Pool, shop: Headers
 ):
     await deliver(points_pool, purchase("1", "100.00"))
     held = await hold(client, shop, 90, 10**6)
     await deliver(points_pool, refund("1", "r", "60.00"))
     assert await balances(points_pool) == Balances(held=90, debt=50, lifetime_earned=40)
-    # What is captured was promised; only the rest pays.
+    # The captured points were promised; only the rest pays.
     other = await done(client, f"/v1/holds/{held['id']}/capture", shop, {"points": 30})
     assert other["captured"] == 30
     assert await balances(points_pool) == Balances(available=10, lifetime_earned=40, lifetime_redeemed=30)
@@ -254,7 +254,7 @@ async def test_a_release_pays_a_part_of_the_debt(client: httpx.AsyncClient, poin
 
 
 @pytest.mark.parametrize("how", ["release", "capture", "time"])
-async def test_held_points_do_not_end_until_they_are_given_back(
+async def test_held_points_do_not_expire_until_they_are_released(
     client: httpx.AsyncClient, points_pool: Pool, shop: Headers, how: str
 ):
     await enact(points_pool, MONTH)
@@ -271,9 +271,9 @@ async def test_held_points_do_not_end_until_they_are_given_back(
         body = {"points": 20} if how == "capture" else None
         if how != "time":
             await done(client, f"/v1/holds/{held['id']}/{how}", shop, body)
-        found = await get(client, of("ann", "points"), customer("ann"))
+        shown = await get(client, of("ann", "points"), customer("ann"))
     taken = 20 if how == "capture" else 0
-    assert (found["available"], found["held"], found["lifetime_redeemed"]) == (0, 0, taken)
+    assert (shown["available"], shown["held"], shown["lifetime_redeemed"]) == (0, 0, taken)
     await day.sweep(points_pool, late)
     rows = await transactions(points_pool)
     expired = [(row["points"], row["occurred_at"], row["recorded_at"]) for row in rows if row["kind"] == "expired"]
@@ -300,19 +300,19 @@ async def test_a_hold_needs_an_idempotency_key_and_counts_once(
     assert (await balances(points_pool)).available == 90
 
 
-async def test_a_hold_is_closed_once_by_many_at_once(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
+async def test_concurrent_requests_close_a_hold_once(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
     await deliver(points_pool, purchase("1", "100.00"))
     held = await hold(client, shop, 60)
     answers = await asyncio.gather(
         *(post(client, f"/v1/holds/{held['id']}/{action}", shop) for action in ("capture", "release") * 4)
     )
-    found = await balances(points_pool)
-    if found.lifetime_redeemed:
+    shown = await balances(points_pool)
+    if shown.lifetime_redeemed:
         assert [answer.status_code for answer in answers].count(200) == 1
-        assert found == Balances(available=40, lifetime_earned=100, lifetime_redeemed=60)
+        assert shown == Balances(available=40, lifetime_earned=100, lifetime_redeemed=60)
     else:
         assert [answer.status_code for answer in answers].count(200) == 4
-        assert found == Balances(available=100, lifetime_earned=100)
+        assert shown == Balances(available=100, lifetime_earned=100)
     await check_books(points_pool)
 
 

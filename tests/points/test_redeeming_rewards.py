@@ -20,16 +20,16 @@ from tests.points.conftest import Headers, Key
 from tests.points.shop import hour, purchase, tier
 
 
-async def test_points_become_rewards(client: httpx.AsyncClient, points_pool: Pool, shop: Headers, marketing: Headers):
+async def test_a_reward_is_redeemed(client: httpx.AsyncClient, points_pool: Pool, shop: Headers, marketing: Headers):
     await done(client, "/v1/rewards", marketing, TEA | {"stock": 5})
     await deliver(points_pool, purchase("1", "100.00"))
     made = await done(client, of("ann", "redemptions"), shop, {"reward_id": "tea", "quantity": 2})
     assert (made["points"], made["reward_id"], made["quantity"], "reference" in made) == (60, "tea", 2, False)
     assert (await done(client, of("ann", "redemptions"), shop, {"reward_id": "tea"}))["quantity"] == 1
     assert (await stock(points_pool), (await balances(points_pool)).available) == (2, 10)
-    told = (await published(points_pool))[1]["data"]
-    assert told["reason"] == {"kind": "redemption", "redemption_id": made["id"], "reward_id": "tea"}
-    # A later price is for later redemptions: what was paid comes back.
+    event = (await published(points_pool))[1]["data"]
+    assert event["reason"] == {"kind": "redemption", "redemption_id": made["id"], "reward_id": "tea"}
+    # A later price is for later redemptions: the points that were paid are restored.
     assert (await client.patch("/v1/rewards/tea", json={"points": 1}, headers=marketing)).status_code == 200
     assert (await done(client, f"/v1/redemptions/{made['id']}/cancel", shop))["points"] == 60
     assert (await stock(points_pool), (await balances(points_pool)).available) == (4, 70)
@@ -39,14 +39,14 @@ async def test_points_become_rewards(client: httpx.AsyncClient, points_pool: Poo
 @pytest.mark.parametrize(
     ("stocks", "left"),
     [
-        # The stock when it is redeemed, what it is set to before the cancellation, and what is left after it.
+        # Stock at the redemption, stock set before the cancellation, and stock after it.
         ((None, 5), 5),
         ((3, 5), 7),
         ((3, None), None),
         ((None, None), None),
     ],
 )
-async def test_a_cancellation_gives_back_the_stock_that_its_redemption_took(
+async def test_a_cancellation_restores_the_stock_that_its_redemption_took(
     client: httpx.AsyncClient, points_pool: Pool, shop: Headers, marketing: Headers, *,
     stocks: tuple[int | None, int | None], left: int | None,
 ):  # fmt: skip
@@ -70,7 +70,7 @@ async def test_a_cancellation_gives_back_the_stock_that_its_redemption_took(
         ({"to": format_instant(hour(1))}, 1, "not_in_window"),
     ],
 )
-async def test_the_catalogue_refuses(
+async def test_a_redemption_that_the_catalog_does_not_allow_is_refused(
     client: httpx.AsyncClient, points_pool: Pool, shop: Headers, marketing: Headers, *,
     fields: dict[str, Any], quantity: int, code: str,
 ):  # fmt: skip
@@ -93,7 +93,7 @@ async def test_a_window_includes_its_start(client: httpx.AsyncClient, points_poo
         assert answer.status_code == status
 
 
-async def test_a_reward_from_a_tier_on(client: httpx.AsyncClient, points_pool: Pool, shop: Headers, key: Key):
+async def test_a_reward_with_a_minimum_tier(client: httpx.AsyncClient, points_pool: Pool, shop: Headers, key: Key):
     await enact(points_pool, tiers=["x1", "x1.25", "x2"])
     await done(client, "/v1/rewards", key("marketing"), TEA | {"minimum_tier": "x1.25"})
     await deliver(points_pool, purchase("1", "100.00", hour(-9)), tier([(hour(0), "1.25"), (hour(2), "1")]))
@@ -110,7 +110,7 @@ async def test_a_reward_from_a_tier_on(client: httpx.AsyncClient, points_pool: P
     assert (await post(client, of("ann", "redemptions"), shop, {"reward_id": "tea"})).status_code == 201
 
 
-async def test_a_limit_per_customer_counts_what_was_not_cancelled(
+async def test_a_limit_per_customer_does_not_count_cancelled_redemptions(
     client: httpx.AsyncClient, points_pool: Pool, shop: Headers, key: Key
 ):
     await done(client, "/v1/rewards", key("marketing"), TEA | {"limit_per_customer": 2})
@@ -129,7 +129,7 @@ async def test_an_unknown_reward_is_404(client: httpx.AsyncClient, points_pool: 
     assert await points_pool.fetchval("SELECT count(*) FROM account") == 0
 
 
-async def test_stock_and_points_move_together_or_not_at_all(
+async def test_stock_and_points_change_together_or_not_at_all(
     client: httpx.AsyncClient, points_pool: Pool, shop: Headers, key: Key
 ):
     await done(client, "/v1/rewards", key("marketing"), TEA | {"stock": 3})
@@ -143,7 +143,7 @@ async def test_stock_and_points_move_together_or_not_at_all(
     for name, answer in zip(names, answers, strict=True):
         assert (await balances(points_pool, name)).available == (70 if answer.status_code == 201 else 100)
     assert await stock(points_pool) == 0
-    # One comes back, two want it.
+    # One is restored, two customers want it.
     [first, *_] = [answer.json() for answer in answers if answer.status_code == 201]
     await done(client, f"/v1/redemptions/{first['id']}/cancel", shop)
     answers = await asyncio.gather(

@@ -21,10 +21,10 @@ from tests.points.shop import hour, purchase, refund
 
 APRIL = datetime(2026, 4, 1, tzinfo=UTC)
 MONTH = BASE | {"expire": {"kind": "after_days", "days": 30}}
-"""What is bought on 1 March ends with 31 March."""
+"""Points of a purchase on 1 March expire at the end of 31 March."""
 
 
-async def test_points_become_what_a_shop_gives(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
+async def test_points_are_redeemed_by_reference(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
     await deliver(points_pool, purchase("1", "100.00"))
     headers = shop | {"X-Request-Id": "request-1"}
     with at(hour(1)):
@@ -40,17 +40,17 @@ async def test_points_become_what_a_shop_gives(client: httpx.AsyncClient, points
         "transaction_id": str(redeemed["id"]),
         "created_at": format_instant(hour(1)),
     }
-    found = await get(client, of("ann", "points"), customer("ann"))
-    assert (found["available"], found["lifetime_earned"], found["lifetime_redeemed"]) == (30, 100, 70)
-    [_, told] = await published(points_pool)
-    assert (told["type"], told["correlationid"]) == ("loyalty.points.redeemed.v1", "request-1")
-    assert (told["data"]["points"], told["data"]["qualifying_points"]) == (70, 0)
-    assert told["data"]["reason"] == {"kind": "redemption", "redemption_id": answer.json()["id"]}
+    shown = await get(client, of("ann", "points"), customer("ann"))
+    assert (shown["available"], shown["lifetime_earned"], shown["lifetime_redeemed"]) == (30, 100, 70)
+    [_, event] = await published(points_pool)
+    assert (event["type"], event["correlationid"]) == ("loyalty.points.redeemed.v1", "request-1")
+    assert (event["data"]["points"], event["data"]["qualifying_points"]) == (70, 0)
+    assert event["data"]["reason"] == {"kind": "redemption", "redemption_id": answer.json()["id"]}
     assert earned["available_after"] - redeemed["available_after"] == 70
     await check_books(points_pool)
 
 
-async def test_no_more_is_spent_than_is_available(
+async def test_redeeming_more_than_is_available_is_refused(
     client: httpx.AsyncClient, points_pool: Pool, shop: Headers, marketing: Headers
 ):
     await deliver(points_pool, purchase("1", "20.00"))
@@ -59,14 +59,14 @@ async def test_no_more_is_spent_than_is_available(
         answer = await post(client, of("ann", "redemptions"), shop, body)
         assert (*refusal(answer), answer.json()["missing"]) == (409, "insufficient_points", missing)
     assert (await stock(points_pool), (await balances(points_pool)).available) == (5, 20)
-    # Nobody is made known by a refusal.
+    # A refusal creates no account.
     assert refusal(await post(client, of("bob", "redemptions"), shop, {"points": 1, "reference": "r"}))[0] == 409
     assert await points_pool.fetchval("SELECT count(*) FROM account") == 1
-    # A reference that was refused is free.
+    # The reference of a refused redemption is free.
     await done(client, of("ann", "redemptions"), shop, {"points": 20, "reference": "r"})
 
 
-async def test_a_reference_is_spent_once(client: httpx.AsyncClient, points_pool: Pool, shop: Headers, key: Key):
+async def test_a_reference_is_redeemed_once(client: httpx.AsyncClient, points_pool: Pool, shop: Headers, key: Key):
     await deliver(points_pool, purchase("1", "100.00"), purchase("2", "100.00", customer_id="bob"))
     body = {"points": 60, "reference": "سلة-١"}
     answers = await asyncio.gather(*(post(client, of("ann", "redemptions"), shop, body) for _ in range(4)))
@@ -81,7 +81,7 @@ async def test_a_reference_is_spent_once(client: httpx.AsyncClient, points_pool:
 
 
 @pytest.mark.parametrize("points", [60, 61])
-async def test_a_reference_whose_redemption_was_cancelled_is_used(
+async def test_the_reference_of_a_cancelled_redemption_is_refused(
     client: httpx.AsyncClient, points_pool: Pool, shop: Headers, points: int
 ):
     await deliver(points_pool, purchase("1", "100.00"))
@@ -91,13 +91,13 @@ async def test_a_reference_whose_redemption_was_cancelled_is_used(
     assert refusal(answer) == (409, "reference_used")
     assert answer.json()["redemption"] == cancelled
     assert (await balances(points_pool)).available == 100
-    # References of holds are apart.
+    # References of holds are separate.
     hold = {"points": 60, "reference": "cart-1", "expires_in_seconds": 60}
     assert (await post(client, of("ann", "holds"), shop, hold)).status_code == 201
     await check_books(points_pool)
 
 
-async def test_lots_go_soonest_first_and_come_back_with_their_dates(
+async def test_lots_are_spent_soonest_expiry_first_and_restored_with_their_dates(
     client: httpx.AsyncClient, points_pool: Pool, shop: Headers
 ):
     await deliver(points_pool, purchase("never", "10.00", hour(-1)))
@@ -115,19 +115,17 @@ async def test_lots_go_soonest_first_and_come_back_with_their_dates(
         cancelled = await done(client, f"/v1/redemptions/{made['id']}/cancel", shop)
         assert cancelled == made | {"state": "cancelled", "cancelled_at": format_instant(hour(48))}
         assert await lots(points_pool) == before
-        found = await get(client, of("ann", "points"), customer("ann"))
-    assert (found["available"], found["lifetime_redeemed"], found["lifetime_earned"]) == (60, 0, 60)
-    assert found["next_expiry"] == {"points": 30, "at": format_instant(APRIL)}
-    told = (await published(points_pool))[-1]
-    assert (told["type"], told["data"]["points"]) == ("loyalty.points.restored.v1", 55)
-    assert told["data"]["reason"] == {"kind": "cancellation", "redemption_id": made["id"]}
-    assert (told["data"]["qualifying_points"], told["data"]["expires_at"]) == (0, format_instant(APRIL))
+        shown = await get(client, of("ann", "points"), customer("ann"))
+    assert (shown["available"], shown["lifetime_redeemed"], shown["lifetime_earned"]) == (60, 0, 60)
+    assert shown["next_expiry"] == {"points": 30, "at": format_instant(APRIL)}
+    event = (await published(points_pool))[-1]
+    assert (event["type"], event["data"]["points"]) == ("loyalty.points.restored.v1", 55)
+    assert event["data"]["reason"] == {"kind": "cancellation", "redemption_id": made["id"]}
+    assert (event["data"]["qualifying_points"], event["data"]["expires_at"]) == (0, format_instant(APRIL))
     await check_books(points_pool)
 
 
-async def test_a_cancellation_has_its_effect_once(
-    client: httpx.AsyncClient, points_pool: Pool, shop: Headers, key: Key
-):
+async def test_a_cancellation_takes_effect_once(client: httpx.AsyncClient, points_pool: Pool, shop: Headers, key: Key):
     await done(client, "/v1/rewards", key("marketing"), TEA | {"stock": 1})
     await deliver(points_pool, purchase("1", "100.00"))
     made = await done(client, of("ann", "redemptions"), shop, {"reward_id": "tea"})
@@ -140,7 +138,7 @@ async def test_a_cancellation_has_its_effect_once(
     await check_books(points_pool)
 
 
-async def test_points_whose_date_has_passed_come_back_for_30_days(
+async def test_restored_points_past_their_expiry_stay_for_30_days(
     client: httpx.AsyncClient, points_pool: Pool, shop: Headers
 ):
     await enact(points_pool, MONTH, time_zone="Asia/Riyadh")
@@ -157,7 +155,7 @@ async def test_points_whose_date_has_passed_come_back_for_30_days(
     await check_books(points_pool)
 
 
-async def test_what_comes_back_pays_debt_first(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
+async def test_restored_points_pay_debt_first(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
     await deliver(points_pool, purchase("1", "100.00"))
     made = await done(client, of("ann", "redemptions"), shop, {"points": 80, "reference": "r"})
     await deliver(points_pool, refund("1", "q", "70.00"))
@@ -167,7 +165,7 @@ async def test_what_comes_back_pays_debt_first(client: httpx.AsyncClient, points
     await check_books(points_pool)
 
 
-async def test_nothing_is_overspent_by_many_at_once(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
+async def test_concurrent_redemptions_never_overspend(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
     for name in (f"customer-{number}" for number in range(10)):
         await deliver(points_pool, purchase(name, "50.00", customer_id=name))
         answers = await asyncio.gather(
@@ -178,8 +176,8 @@ async def test_nothing_is_overspent_by_many_at_once(client: httpx.AsyncClient, p
             )
         )
         assert sorted(answer.status_code for answer in answers) == [201] * 50 + [409] * 50
-        found = await balances(points_pool, name, now=hour(0))
-        assert (found.available, found.held + found.lifetime_redeemed) == (0, 50)
+        shown = await balances(points_pool, name, now=hour(0))
+        assert (shown.available, shown.held + shown.lifetime_redeemed) == (0, 50)
     await check_books(points_pool)
 
 
@@ -200,7 +198,7 @@ async def test_a_redemption_needs_an_idempotency_key_and_counts_once(
     assert refusal(await client.post(cancel, headers=shop)) == (400, "idempotency_key_required")
     await post(client, cancel, shop, name="back")
     assert (await post(client, cancel, shop, name="back")).headers["Idempotency-Replayed"] == "true"
-    # A refusal is not kept under its key.
+    # A refusal is not stored under its key.
     assert refusal(await post(client, path, shop, body | {"quantity": 4}, name="many"))[0] == 409
     await deliver(points_pool, purchase("2", "20.00"))
     assert (await post(client, path, shop, body | {"quantity": 4}, name="many")).status_code == 201
@@ -263,8 +261,8 @@ async def test_the_statement_of_a_redemption(client: httpx.AsyncClient, points_p
         ("redeemed", -70, 30),
         ("earned", 100, 100),
     ]
-    found = await get(client, f"/v1/points/transactions/{made['transaction_id']}", customer("ann"))
-    [posting] = found["postings"]
+    shown = await get(client, f"/v1/points/transactions/{made['transaction_id']}", customer("ann"))
+    [posting] = shown["postings"]
     assert (posting["source"], posting["target"], posting["points"]) == ("available", "redeemed", 70)
     assert UUID(posting["lot_id"])
-    assert (found["receipt_verified"], found["receipt"]["rules"]) == (True, [])
+    assert (shown["receipt_verified"], shown["receipt"]["rules"]) == (True, [])

@@ -40,10 +40,10 @@ async def test_a_reward_is_added_and_read(client: httpx.AsyncClient, marketing: 
     assert made.pop("etag") == answer.headers["ETag"]
     assert made == FULL | {"from": format_instant(hour(0)), "created_at": format_instant(hour(0))}
     for headers in (reader, marketing, customer("ann")):
-        found = await client.get("/v1/rewards/%D8%B4%D8%A7%D9%8A%20%D9%A1", headers=headers)
-        assert (found.status_code, found.json()) == (200, answer.json())
-        assert found.headers["ETag"] == answer.headers["ETag"]
-    # What is not set is not there.
+        shown = await client.get("/v1/rewards/%D8%B4%D8%A7%D9%8A%20%D9%A1", headers=headers)
+        assert (shown.status_code, shown.json()) == (200, answer.json())
+        assert shown.headers["ETag"] == answer.headers["ETag"]
+    # Fields that are not set are absent.
     made = await done(client, "/v1/rewards", marketing, TEA)
     assert set(made) == {*TEA, "created_at", "etag"}
     assert made["name"] == TEA["name"]
@@ -58,29 +58,29 @@ async def test_an_id_is_taken_once(client: httpx.AsyncClient, points_pool: Pool,
     assert await points_pool.fetchval("SELECT count(*) FROM reward") == 1
 
 
-async def test_the_catalogue_comes_in_pages_newest_first(
+async def test_the_catalog_is_listed_in_pages_newest_first(
     client: httpx.AsyncClient, marketing: Headers, reader: Headers
 ):
     assert await get(client, "/v1/rewards", reader) == {"data": [], "next": None}
     for number in range(7):
-        # Three of one instant stand in the order of their ids.
+        # Three of one instant are in the order of their ids.
         with at(hour(number // 3)):
             await done(client, "/v1/rewards", marketing, TEA | {"id": f"tea-{number}"})
     seen: list[str] = []
     query: dict[str, Any] = {"limit": 2}
     for size in (2, 2, 2, 1):
-        found = await get(client, "/v1/rewards", reader, **query)
-        assert len(found["data"]) == size
-        seen += [one["id"] for one in found["data"]]
-        query["after"] = found["next"]
-        # What comes in between moves no page.
+        shown = await get(client, "/v1/rewards", reader, **query)
+        assert len(shown["data"]) == size
+        seen += [reward["id"] for reward in shown["data"]]
+        query["after"] = shown["next"]
+        # New rewards do not shift the pages.
         await done(client, "/v1/rewards", marketing, TEA | {"id": f"new-{len(seen)}"})
-    assert (seen, found["next"]) == ([f"tea-{number}" for number in range(6, -1, -1)], None)
+    assert (seen, shown["next"]) == ([f"tea-{number}" for number in range(6, -1, -1)], None)
     for bad in ({"limit": 0}, {"limit": 201}, {"after": "x"}, {"after": "WzFd"}):
         assert (await client.get("/v1/rewards", params=bad, headers=reader)).status_code in {400, 422}
 
 
-async def test_a_change_leaves_what_is_absent_and_clears_what_is_null(
+async def test_a_change_keeps_absent_fields_and_clears_null_ones(
     client: httpx.AsyncClient, marketing: Headers, reader: Headers
 ):
     made = await done(client, "/v1/rewards", marketing, FULL | {"id": "tea"})
@@ -100,7 +100,7 @@ async def test_a_change_leaves_what_is_absent_and_clears_what_is_null(
     assert refusal(await client.get("/v1/rewards/none", headers=reader)) == (404, "not_found")
 
 
-async def test_of_two_editors_the_second_learns_of_the_first(
+async def test_the_second_of_two_editors_is_refused(
     client: httpx.AsyncClient, points_pool: Pool, marketing: Headers, key: Key
 ):
     made = await done(client, "/v1/rewards", marketing, TEA | {"stock": 5})
@@ -110,13 +110,13 @@ async def test_of_two_editors_the_second_learns_of_the_first(
     assert refusal(await patch(client, marketing, {"points": 1}, **seen)) == (412, "changed_meanwhile")
     assert refusal(await patch(client, marketing, {"points": 1}, **{"If-Match": '"x"'})) == (412, "changed_meanwhile")
     newest = (await patch(client, marketing, {"points": 20}, **{"If-Match": "*"})).json()
-    # What was given out meanwhile counts: a stock may not be written over it.
+    # A redemption meanwhile counts: the stock cannot be overwritten.
     await deliver(points_pool, purchase("1", "100.00"))
     await done(client, of("ann", "redemptions"), key("redeem"), {"reward_id": "tea"})
     assert (await patch(client, marketing, {"stock": 9}, **{"If-Match": newest["etag"]})).status_code == 412
-    found = (await client.get("/v1/rewards/tea", headers=marketing)).json()
-    assert (found["stock"], found["points"]) == (4, 20)
-    assert (await patch(client, marketing, {"stock": 9}, **{"If-Match": found["etag"]})).json()["stock"] == 9
+    shown = (await client.get("/v1/rewards/tea", headers=marketing)).json()
+    assert (shown["stock"], shown["points"]) == (4, 20)
+    assert (await patch(client, marketing, {"stock": 9}, **{"If-Match": shown["etag"]})).json()["stock"] == 9
 
 
 BAD: list[tuple[dict[str, Any], list[str]]] = [
@@ -154,7 +154,7 @@ async def test_a_bad_reward_is_refused_where_it_is_wrong(
     assert (await client.get("/v1/rewards/tea", headers=marketing)).json() == made
 
 
-async def test_a_window_is_judged_with_what_stays(client: httpx.AsyncClient, marketing: Headers):
+async def test_a_changed_end_is_checked_against_the_unchanged_one(client: httpx.AsyncClient, marketing: Headers):
     await done(client, "/v1/rewards", marketing, TEA | {"from": "2026-03-01T00:00:00Z"})
     assert pointers(await patch(client, marketing, {"to": "2026-03-01T00:00:00Z"})) == ["/to"]
     assert (await patch(client, marketing, {"to": "2026-03-02T00:00:00Z"})).status_code == 200
@@ -163,7 +163,7 @@ async def test_a_window_is_judged_with_what_stays(client: httpx.AsyncClient, mar
     assert pointers(await post(client, "/v1/rewards", marketing, {})) == ["/id", "/name", "/points", "/kind"]
 
 
-async def test_the_tiers_are_those_of_the_rules_in_force(
+async def test_a_minimum_tier_must_be_a_tier_of_the_rules_in_force(
     client: httpx.AsyncClient, points_pool: Pool, marketing: Headers
 ):
     assert pointers(await post(client, "/v1/rewards", marketing, TEA | {"minimum_tier": "bronze"})) == ["/minimum_tier"]
@@ -172,7 +172,7 @@ async def test_the_tiers_are_those_of_the_rules_in_force(
     assert (await patch(client, marketing, {"minimum_tier": "bronze"})).status_code == 200
 
 
-async def test_a_change_asks_only_of_the_tier_that_it_sets(
+async def test_a_change_checks_the_tier_only_if_it_sets_one(
     client: httpx.AsyncClient, points_pool: Pool, marketing: Headers
 ):
     await done(client, "/v1/rewards", marketing, TEA | {"minimum_tier": "gold"})
@@ -181,18 +181,18 @@ async def test_a_change_asks_only_of_the_tier_that_it_sets(
     assert pointers(await patch(client, marketing, {"minimum_tier": "silver"})) == ["/minimum_tier"]
 
 
-async def test_a_key_counts_once(client: httpx.AsyncClient, points_pool: Pool, marketing: Headers):
+async def test_the_same_key_writes_once(client: httpx.AsyncClient, points_pool: Pool, marketing: Headers):
     first = await post(client, "/v1/rewards", marketing, TEA, name="once")
     again = await post(client, "/v1/rewards", marketing, TEA, name="once")
     assert (again.status_code, again.json(), again.headers["Idempotency-Replayed"]) == (201, first.json(), "true")
     assert again.headers["ETag"] == first.headers["ETag"]
-    # Nothing is moved here: the key is not demanded.
+    # No points move here: the key is optional.
     answer = await client.post("/v1/rewards", json=TEA | {"id": "other"}, headers=marketing)
     assert answer.status_code == 201
     assert await points_pool.fetchval("SELECT count(*) FROM reward") == 2
 
 
-async def test_who_may_see_and_change_the_catalogue(client: httpx.AsyncClient, key: Key):
+async def test_who_may_read_and_change_the_catalog(client: httpx.AsyncClient, key: Key):
     await done(client, "/v1/rewards", key("marketing"), TEA)
     who = {
         "nobody": ({}, 401, 401),

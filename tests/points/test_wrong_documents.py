@@ -113,7 +113,7 @@ async def test_a_document_is_checked_again_when_it_is_published(
     client: httpx.AsyncClient, points_pool: Pool, marketing: Headers, pointer: str, value: object
 ):
     await done(client, RULES, marketing, COFFEE)
-    # As after a release that takes less than the one before.
+    # As after a release that accepts less than the previous one.
     await points_pool.execute(
         "UPDATE document_version SET document = jsonb_set(document::jsonb, $1, $2::text::jsonb)::json"
         " WHERE version = 2",
