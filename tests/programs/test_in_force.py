@@ -11,9 +11,14 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.referrals.rules import program as referral_program
+from services.referrals.store.programs import load_published
+from services.tiers.rules import program as tier_program
+from services.tiers.store.programs import load_program
 from shared.postgres.pool import Connection, Pool
 from shared.programs import in_force, store
-from shared.programs.kind import Key
+from shared.programs.faults import Fault
+from shared.programs.kind import ONLY, Key, Kind
 from shared.programs.store import SINCE_EVER, Publication
 from tests.programs.toys import BOX, TOYS, CompiledToy, Toy
 
@@ -120,3 +125,41 @@ async def test_what_ships_is_stored_once(pool: Pool):
         "duck": (1, 3),
         "fox": (1, 3),
     }
+
+
+async def test_of_many_versions_those_of_the_instants_are_read(pool: Pool):
+    async with pool.acquire() as connection, connection.transaction():
+        await store_versions(connection, BOX.name, "", range(30))
+        found = await in_force.book_at(connection, BOX, [day(0), day(7), day(29)])
+        assert [found.in_force(day(number)).version for number in (0, 7, 29)] == [2, 9, 31]
+        assert len(found) == 3
+
+
+async def test_the_programs_of_tiers_and_referrals_fit(tiers_pool: Pool, referrals_pool: Pool):
+    tiers = Kind("tier_program", tier_program.ProgramDocument, _accept, _warn_of_nothing, tier_program.Program.of)
+    referrals = Kind(
+        "referral_program",
+        referral_program.ProgramDocument,
+        _accept,
+        _warn_of_nothing,
+        lambda version, document: referral_program.Program(version, SINCE_EVER, document),
+    )
+    for pool, kind, shipped in (
+        (tiers_pool, tiers, "SELECT document FROM tier_program"),
+        (referrals_pool, referrals, "SELECT document FROM referral_program"),
+    ):
+        async with pool.acquire() as connection:
+            await store.seed(connection, kind.name, {ONLY: await connection.fetchval(shipped)})
+            found = await in_force.version_at(connection, kind, START)
+            if kind is tiers:
+                assert found == await load_program(connection, START)
+            else:
+                assert (found,) == await load_published(connection)
+
+
+def _accept(_document: object) -> None:
+    pass
+
+
+def _warn_of_nothing(_document: object, _moment: datetime) -> Sequence[Fault]:
+    return []
