@@ -196,7 +196,7 @@ async def test_a_bounded_number_of_errors_is_listed_and_the_rest_counted(
     answer = await client.post("/v1/baskets", json={"lines": [0] * 50}, headers=headers)
     assert (len(answer.json()["errors"]), "errors_omitted" in answer.json()) == (50, False)
     answer = await client.post("/v1/baskets", json={"lines": [0] * 10_000}, headers=headers)
-    assert answer.json()["errors"] == [{"pointer": "/lines", "message": "At most 1000, not 10000."}]
+    assert answer.json()["errors"] == [{"pointer": "/lines", "message": "At most 1000 items, not 10000."}]
     answer = await client.post("/v1/anything", json=[{}] * 20_000, headers=headers)
     assert (len(answer.json()["errors"]), answer.json()["errors_omitted"]) == (1, 40_000)
 

@@ -117,13 +117,13 @@ async def test_a_closed_hold_stays_closed(client: httpx.AsyncClient, points_pool
         await done(client, f"/v1/holds/{captured['id']}/capture", shop, {"points": 1})
         await done(client, f"/v1/holds/{released['id']}/release", shop)
     with at(hour(2)):
-        for hold, state in ((captured, "captured"), (released, "released"), (expired, "expired")):
-            answer = await post(client, f"/v1/holds/{hold['id']}/capture", shop)
+        for made, state in ((captured, "captured"), (released, "released"), (expired, "expired")):
+            answer = await post(client, f"/v1/holds/{made['id']}/capture", shop)
             assert (*refusal(answer), answer.json()["state"]) == (409, "hold_not_open", state)
         answer = await post(client, f"/v1/holds/{captured['id']}/release", shop)
         assert refusal(answer) == (409, "hold_not_open")
-        for hold, state in ((released, "released"), (expired, "expired")):
-            assert (await done(client, f"/v1/holds/{hold['id']}/release", shop))["state"] == state
+        for made, state in ((released, "released"), (expired, "expired")):
+            assert (await done(client, f"/v1/holds/{made['id']}/release", shop))["state"] == state
         assert (await balances(points_pool, now=hour(2))).available == 99
     await check_books(points_pool)
 
