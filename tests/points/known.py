@@ -1,4 +1,4 @@
-"""What is known of customers, in memory: events folded as a batch is, without a database."""
+"""The state of customers in memory: events folded as a batch is, without a database."""
 
 import itertools
 import json
@@ -54,13 +54,13 @@ def account(available: int = 0, *, pending: int = 0, debt: int = 0) -> Account:
 
 
 def strangers(*customers: str) -> State:
-    """Customers of whom nothing is known."""
+    """The state of new customers."""
     accounts = {name: Account(name, 0, 0, 0, 0, 0, 0, 0, 0, datetime(1, 1, 1, tzinfo=UTC)) for name in customers}
     return State(accounts)
 
 
 def tell(state: State, *events: Event, rules: RuleBook | None = None, now: datetime = NOW) -> Changes:
-    """Fold events in; the state is up to date after it."""
+    """Fold events into the state, which is brought up to date; returns what would be written."""
     return fold(Books(state, rules or rulebook(), now, _IDS), events)
 
 
@@ -105,4 +105,4 @@ def lot(
 
 def moved(changes: Changes) -> Sequence[tuple[str, int]]:
     """Kind and points of each transaction."""
-    return [(one.kind, one.points) for one in changes.transactions]
+    return [(transaction.kind, transaction.points) for transaction in changes.transactions]

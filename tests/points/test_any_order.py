@@ -69,14 +69,14 @@ async def test_the_books_follow_the_model_batch_by_batch(
             if event.id not in seen:
                 model.apply(event)
             # A dead letter takes up no id: the same record again is judged, and refused, again.
-            seen = (seen | {event.id}) - {one.id for one in model.refused}
+            seen = (seen | {event.id}) - {refusal.id for refusal in model.refused}
         if number < len(corrections):
             await adjust(points_pool, model, *corrections[number])
         for customer in CUSTOMERS:
             assert await books.balances(points_pool, customer) == expected(model, customer)
     # A set: whether a refused record that was sent twice is refused twice depends on the batches.
     refused = await books.refused(points_pool)
-    assert {id_ for id_, _ in refused} == {one.id for one in model.refused}
+    assert {id_ for id_, _ in refused} == {refusal.id for refusal in model.refused}
     assert {reason for _, reason in refused} <= {"order_conflict", "currency_mismatch", "unknown_line"}
     await books.check_books(points_pool)
 

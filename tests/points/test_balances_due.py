@@ -177,7 +177,7 @@ async def test_every_transaction_is_explained(client: httpx.AsyncClient, points_
         found = await get(client, f"/v1/points/transactions/{line['id']}", customer("ann"))
         assert found["receipt_verified"], line
         assert {name: found[name] for name in line} == line
-        assert sum(one["points"] for one in found["postings"]) == abs(line["points"])
+        assert sum(posting["points"] for posting in found["postings"]) == abs(line["points"])
         assert found["receipt"]["engine"] == 3
         decided = line["kind"] in {"earned", "reversed"}
         assert found["receipt"]["rules_version"] == (2 if decided else None)

@@ -56,7 +56,7 @@ def test_only_a_registration_begins_anew():
     assert born(registered(2, TOLD), erased(3)) is None
 
 
-def test_the_newest_word_counts_and_nothing_is_kept_where_nothing_was_told():
+def test_the_newest_event_counts_and_nothing_is_kept_of_events_without_a_date():
     assert born(updated(2, TOLD), updated(1, None), registered(0, date(2000, 2, 29))) == TOLD
     assert born(updated(1, TOLD), updated(2, None)) is None
     assert known(registered(0)) is None
@@ -71,8 +71,8 @@ EVENTS = st.lists(
 @given(EVENTS, st.randoms(use_true_random=False))
 def test_no_order_of_arrival_brings_back_what_was_erased(events: list[Event], random: "object"):
     found = known(*random.sample(events, len(events)))  # type: ignore[attr-defined] Hypothesis's own random
-    erasures = [one.time for one in events if one.type == "shop.customer.erased.v1"]
-    begins = [one.time for one in events if one.type == "shop.customer.registered.v1"]
+    erasures = [event.time for event in events if event.type == "shop.customer.erased.v1"]
+    begins = [event.time for event in events if event.type == "shop.customer.registered.v1"]
     if not erasures:
         return
     assert found is not None

@@ -1,4 +1,4 @@
-"""The fold: what each event changes, told by the transactions that it makes.
+"""The fold: what each event changes, shown by the transactions that it makes.
 
 Planted and caught here: refunds counted in the order of arrival, or by time alone; the limit of reviews that does
 not forget a withdrawn one; the tier's extra counted as qualifying; refunds settled without the tier; a void that
@@ -26,12 +26,12 @@ def ann() -> State:
 
 
 def available(state: State, customer: str = "ann") -> int:
-    found = state.accounts[customer]
-    return found.available - found.debt
+    account = state.accounts[customer]
+    return account.available - account.debt
 
 
 def qualifying(changes: Changes) -> list[int]:
-    return [one.qualifying for one in changes.announced]
+    return [announced.qualifying for announced in changes.announced]
 
 
 def test_a_purchase_earns_in_one_transaction_at_the_multiplier_before_it(ann: State):
@@ -72,7 +72,7 @@ def test_a_refund_that_waited_makes_a_transaction_of_its_own_after_the_purchases
     assert (moved(early), len(early.waiting)) == ([], 2)
     changes = tell(ann, purchase("1", "100.00", hour(3)))
     assert moved(changes) == [("earned", 100), ("reversed", -20), ("reversed", -10)]
-    assert [one.context.occurred_at for one in changes.transactions] == [hour(3), hour(1), hour(2)]
+    assert [transaction.context.occurred_at for transaction in changes.transactions] == [hour(3), hour(1), hour(2)]
 
 
 def test_what_waits_within_a_batch_is_not_kept_waiting(ann: State):
@@ -106,11 +106,11 @@ def test_a_refund_that_does_not_fit_is_refused_and_takes_up_no_id(ann: State, mi
     bought = purchase("1", "10.00", lines=(("a", "4.00"), ("b", "6.00")))
     tell(ann, bought)
     changes = tell(ann, misfit, refund("1", "r", "6.00"))
-    assert [(one.event, one.reason) for one in changes.refusals] == [(misfit, reason)]
+    assert [(refusal.event, refusal.reason) for refusal in changes.refusals] == [(misfit, reason)]
     assert moved(changes) == [("reversed", -6)]
     other = strangers("ann")
     tell(other, misfit)
-    assert [one.event for one in tell(other, bought).refusals] == [misfit]
+    assert [transaction.event for transaction in tell(other, bought).refusals] == [misfit]
 
 
 def test_repeats_have_no_effect_and_are_counted_apart_when_they_differ(ann: State):
@@ -132,7 +132,7 @@ def test_an_order_id_of_two_shops_is_a_conflict(ann: State):
     tell(ann, purchase("1", "100.00"))
     other = purchase("1", "100.00", source="/shop/other")
     changes = tell(ann, other, purchase("1", "5.00", customer_id="bob", source="/shop/other"))
-    assert [(one.event, one.reason) for one in changes.refusals] == [(other, Reason.ORDER_CONFLICT)]
+    assert [(refusal.event, refusal.reason) for refusal in changes.refusals] == [(other, Reason.ORDER_CONFLICT)]
     assert moved(changes) == [("earned", 5)]
 
 
@@ -153,10 +153,16 @@ def test_a_review_of_no_verified_purchase_earns_nothing_and_frees_nothing(ann: S
 
 def test_a_referral_pays_both_sides_and_a_void_takes_it_back_for_good(ann: State):
     changes = tell(ann, referral("approved", "f"))
-    assert [(one.account.customer_id, one.points) for one in changes.transactions] == [("ann", 500), ("bob", 200)]
+    assert [(transaction.account.customer_id, transaction.points) for transaction in changes.transactions] == [
+        ("ann", 500),
+        ("bob", 200),
+    ]
     assert qualifying(changes) == [500, 200]
     changes = tell(ann, referral("voided", "f"), referral("voided", "f"), referral("approved", "f"))
-    assert [(one.account.customer_id, one.points) for one in changes.transactions] == [("ann", -500), ("bob", -200)]
+    assert [(transaction.account.customer_id, transaction.points) for transaction in changes.transactions] == [
+        ("ann", -500),
+        ("bob", -200),
+    ]
     assert changes.transactions[0].context.reason == {"kind": "referral_voided", "referral_id": "f"}
     assert (available(ann), available(ann, "bob")) == (0, 0)
 
@@ -179,7 +185,10 @@ def test_a_timeline_that_changed_in_the_past_settles_later_orders_again(ann: Sta
         purchase("b", "9", customer_id="bob"),
     )
     changes = tell(ann, tier([(hour(1), "1.25"), (hour(2), "1.5")], verb="corrected"))
-    assert [(one.context.reason["order_id"], one.points) for one in changes.transactions] == [("2", 25), ("3", 50)]
+    assert [(transaction.context.reason["order_id"], transaction.points) for transaction in changes.transactions] == [
+        ("2", 25),
+        ("3", 50),
+    ]
     assert changes.transactions[0].context.reason == {"kind": "tier", "order_id": "2"}
     assert qualifying(changes) == [0, 0]
     back = tell(ann, tier([(hour(2), "1")], verb="demoted"))
@@ -190,7 +199,7 @@ def test_a_timeline_that_changed_in_the_past_settles_later_orders_again(ann: Sta
 def test_settling_again_follows_the_time_of_the_orders(ann: State):
     tell(ann, *(purchase(str(hours), "100.00", hour(hours)) for hours in (3, 1, 2)))
     changes = tell(ann, tier([(hour(0), "2")]))
-    assert [one.context.reason["order_id"] for one in changes.transactions] == ["1", "2", "3"]
+    assert [transaction.context.reason["order_id"] for transaction in changes.transactions] == ["1", "2", "3"]
 
 
 def test_a_multiplier_in_other_words_settles_nothing(ann: State):
@@ -203,9 +212,9 @@ def test_what_is_taken_back_beyond_what_is_there_is_owed_and_paid_by_the_next_ea
     tell(ann, tier([(hour(-1), "1.5")]), purchase("1", "100.00"))
     # All of it was spent since.
     ann.accounts["ann"] = ann.accounts["ann"]._replace(available=0)
-    ann.lots["ann"] = {id_: one._replace(remaining=0, spent=one.granted) for id_, one in ann.lots["ann"].items()}
+    ann.lots["ann"] = {id_: lot._replace(remaining=0, spent=lot.granted) for id_, lot in ann.lots["ann"].items()}
     changes = tell(ann, refund("1", "r", "100.00"), purchase("2", "20.00", hour(-2)), referral("approved", "f"))
-    owed = [(one.account.available, one.account.debt) for one in changes.transactions]
+    owed = [(transaction.account.available, transaction.account.debt) for transaction in changes.transactions]
     assert owed == [(0, 150), (0, 130), (370, 0), (200, 0)]
 
 

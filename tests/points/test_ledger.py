@@ -2,7 +2,7 @@
 
 Planted and caught here: debt not paid first; points taken back without the rule's own lots first, from available
 lots before pending ones, or by age before expiry; what is missing forgiven; a sequence that stands still;
-adjustments counted as earned; an expiry told of points that paid a debt.
+adjustments counted as earned; an expiry announced of points that paid debt.
 """
 
 from collections import Counter
@@ -22,7 +22,10 @@ from tests.points.shop import hour
 
 
 def flows(entry: Entry) -> list[tuple[str, str, int, int | None]]:
-    return [(one.source, one.target, one.points, one.lot_id and one.lot_id.int) for one in entry.transaction.postings]
+    return [
+        (posting.source, posting.target, posting.points, posting.lot_id and posting.lot_id.int)
+        for posting in entry.transaction.postings
+    ]
 
 
 def granted(points: Mapping[str, int]) -> list[Grant]:
@@ -34,7 +37,7 @@ def test_earning_makes_a_lot_per_rule_available_at_once():
     after = entry.transaction.account
     assert (after.available, after.debt, after.earned, after.sequence) == (132, 0, 132, 1)
     assert (entry.transaction.kind, entry.transaction.points) == ("earned", 125)
-    assert [(one.rule, one.granted, one.remaining, one.origin) for one in entry.made] == [
+    assert [(lot.rule, lot.granted, lot.remaining, lot.origin) for lot in entry.made] == [
         ("base", 100, 100, "order/1"),
         ("tier", 25, 25, "order/1"),
     ]
@@ -50,7 +53,7 @@ def test_earning_pays_debt_first():
         ("issued", "debt", 20, 3),
         ("issued", "available", 5, 3),
     ]
-    assert [(one.remaining, one.reversed) for one in entry.made] == [(0, 100), (5, 20)]
+    assert [(lot.remaining, lot.reversed) for lot in entry.made] == [(0, 100), (5, 20)]
 
 
 def test_what_does_not_pay_the_whole_debt_leaves_the_rest():
@@ -65,7 +68,7 @@ def test_earning_nothing_is_a_transaction_too():
 
 
 def dates(entry: Entry) -> tuple[object, ...]:
-    """What is told of a transaction's parts: (first activation, its points), (first expiry, its points), rest."""
+    """The dates of a transaction: (first activation, its points), (first expiry, its points), pending, repaid."""
     made = entry.transaction
     return (made.activates_at, made.activating), (made.expires_at, made.expiring), made.pending, made.repaid
 
@@ -106,8 +109,8 @@ def test_points_that_come_back_say_how_many_end_first():
     assert dates(indebted)[1:] == ((hour(50), 30), 0, 15)
     spent = [lot(1, 6, expires_at=hour(50)), lot(2, 20, expires_at=hour(90))]
     redeemed = postings.redeem(account(26), 10, spent, context(), numbered())
-    after = {one.id: one for one in redeemed.changed}
-    portions = [Portion(one, one.spent) for one in after.values()]
+    after = {lot.id: lot for lot in redeemed.changed}
+    portions = [Portion(lot, lot.spent) for lot in after.values()]
     restored = postings.restore(redeemed.transaction.account, portions, context(), numbered())
     assert dates(redeemed)[1:] == ((None, 0), 0, 0)
     assert dates(restored)[1:] == ((hour(50), 6), 0, 0)
@@ -141,12 +144,12 @@ def test_what_is_taken_back_comes_from_its_own_lots_then_from_the_soonest_to_exp
     wanted: Mapping[str, int], taken: list[tuple[int, int]]
 ):
     entry = postings.take_back(account(158, pending=5), wanted, LOTS[::-1], context(), numbered())
-    assert [(one.lot_id and one.lot_id.int, one.points) for one in entry.transaction.postings] == taken
+    assert [(posting.lot_id and posting.lot_id.int, posting.points) for posting in entry.transaction.postings] == taken
     pending = sum(points for number, points in taken if number == 2)
     after = entry.transaction.account
     assert (after.pending, after.available) == (5 - pending, 158 + pending - sum(wanted.values()))
-    assert {one.source for one in entry.transaction.postings} <= {"pending", "available"}
-    assert {(one.id.int, one.reversed) for one in entry.changed} == set(taken)
+    assert {posting.source for posting in entry.transaction.postings} <= {"pending", "available"}
+    assert {(lot.id.int, lot.reversed) for lot in entry.changed} == set(taken)
     assert (entry.transaction.kind, entry.transaction.points) == ("reversed", -sum(wanted.values()))
 
 
@@ -171,7 +174,7 @@ def test_an_adjustment_down_spends_available_lots_by_their_expiry():
         ("available", "adjusted", 30, 5),
         ("available", "adjusted", 5, 4),
     ]
-    assert [(one.spent, one.reversed) for one in entry.changed] == [(40, 0), (30, 0), (5, 0)]
+    assert [(lot.spent, lot.reversed) for lot in entry.changed] == [(40, 0), (30, 0), (5, 0)]
     assert (entry.transaction.account.available, entry.transaction.account.earned) == (83, 163)
 
 
@@ -204,23 +207,23 @@ _STEPS = st.lists(
 
 
 @given(steps=_STEPS)
-def test_any_run_of_movements_keeps_the_books(steps: list[tuple[str, str, object]]):
+def test_any_run_of_entries_keeps_the_books(steps: list[tuple[str, str, object]]):
     state, lots, ids, net = account(), dict[UUID, Lot](), numbered(), 0
     posted: Counter[str] = Counter()
     for sequence, (verb, origin, what) in enumerate(steps, start=1):
         state, entry = _move(state, lots, ids, (verb, origin, what))
-        lots |= {one.id: one for one in (*entry.made, *entry.changed)}
-        for one in entry.transaction.postings:
-            assert one.points > 0
-            posted[one.target] += one.points
-            posted[one.source] -= one.points
+        lots |= {lot.id: lot for lot in (*entry.made, *entry.changed)}
+        for posting in entry.transaction.postings:
+            assert posting.points > 0
+            posted[posting.target] += posting.points
+            posted[posting.source] -= posting.points
         net += entry.transaction.points
         assert state.sequence == sequence
         assert state.available - state.debt == net
         assert min(state.available, state.debt) == 0
-        assert state.available == sum(one.remaining for one in lots.values()) == posted["available"]
+        assert state.available == sum(lot.remaining for lot in lots.values()) == posted["available"]
         assert state.debt == -posted["debt"]
-        assert all(one.granted == one.remaining + one.reversed + one.spent for one in lots.values())
+        assert all(lot.granted == lot.remaining + lot.reversed + lot.spent for lot in lots.values())
         assert posted.total() == 0
 
 

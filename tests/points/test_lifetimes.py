@@ -151,9 +151,9 @@ def test_points_activate_and_expire_to_the_instant(ann: State, now: str, kinds: 
     rules = lived(after_days(14), after_days(0))
     tell(ann, rules, bought("2026-05-31T12:00:00Z"), review("1", "s", parse_instant("2026-05-31T13:00:00Z")))
     made = known.tell(ann, rules=rules, now=parse_instant(now)).transactions
-    assert sorted({one.kind for one in made}) == kinds
+    assert sorted({transaction.kind for transaction in made}) == kinds
     instants = {"activated": "2026-06-13T21:00:00Z", "expired": "2026-06-14T21:00:00Z"}
-    assert all(format_instant(one.context.occurred_at) == instants[one.kind] for one in made)
+    assert all(format_instant(transaction.context.occurred_at) == instants[transaction.kind] for transaction in made)
     assert balances(ann) == ((0, 150, 0) if not kinds else (0, 0, 0) if "expired" in kinds else (150, 0, 0))
     assert tell(ann, rules, now=now) == []
 
@@ -279,7 +279,7 @@ def test_a_backfill_that_was_never_delivered_is_given_up_at_once(ann: State):
         ("2026-05-31T00:00:00Z", False),
     ],
 )
-def test_what_was_delivered_in_time_comes_back_when_it_is_told_late(ann: State, at: str, back: bool):
+def test_what_was_delivered_in_time_comes_back_when_that_becomes_known_late(ann: State, at: str, back: bool):
     rules = lived(on_delivery(10))
     tell(ann, rules, bought(BOUGHT))
     assert tell(ann, rules, delivered(at)) == ([("earned", 100)] if back else [])
@@ -309,7 +309,7 @@ def test_what_is_due_now_is_due(ann: State):
     assert tell(late, lived(on_delivery(1), zone="UTC"), bought(day_before)) == [("earned", 100), ("reversed", -100)]
 
 
-def test_points_of_a_delivery_told_late_may_be_over(ann: State):
+def test_points_of_a_late_delivery_event_may_be_over(ann: State):
     rules = lived(on_delivery(10), after_days(3))
     tell(ann, rules, bought(BOUGHT))
     assert tell(ann, rules, delivered("2026-05-22T12:00:00Z")) == [("earned", 100), ("expired", -100)]

@@ -108,7 +108,7 @@ def basis_of(state: State, transaction: Transaction) -> Basis:
 @given(events=facts())
 def test_every_receipt_rebuilds_to_its_digest_whatever_came_later(events: Sequence[Event]):
     state = strangers(*CUSTOMERS)
-    made = [one for event in events for one in tell(state, event).transactions]
+    made = [transaction for event in events for transaction in tell(state, event).transactions]
     for transaction in made:
         rebuilt = rebuilding.rebuild(basis_of(state, transaction))
         assert receipts.digest(rebuilt) == transaction.context.receipt_digest
@@ -117,7 +117,7 @@ def test_every_receipt_rebuilds_to_its_digest_whatever_came_later(events: Sequen
 def receipts_after(*events: Event) -> list[receipts.Receipt]:
     state = strangers("ann")
     made = tell(state, *events).transactions
-    return [rebuilding.rebuild(basis_of(state, one)) for one in made]
+    return [rebuilding.rebuild(basis_of(state, transaction)) for transaction in made]
 
 
 def test_a_receipt_tells_the_refunds_that_were_known_then():

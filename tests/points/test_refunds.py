@@ -30,10 +30,10 @@ def test_each_refund_tells_what_it_took_of_what_those_before_it_had_left(
     bought, refunds = case
     known = Refunds.of(order_of(bought))
     arrived: list[Refund] = []
-    for one in content.draw(st.permutations(refunds)):
+    for new in content.draw(st.permutations(refunds)):
         was_gone = known.fold.is_final
-        taken = known.add(one)
-        arrived.append(one)
+        taken = known.add(new)
+        arrived.append(new)
         definition = keep(bought, arrived)
         assert known.kept is not None
         assert (known.kept.total, known.kept.lines, known.kept.gone) == (
@@ -58,10 +58,10 @@ def test_what_is_stored_suffices_unless_later_refunds_are_needed(
         batch, arriving = arriving[:size], arriving[size:]
         needed = needs_later(Fold.from_json(bought, stored), batch)
         known = Refunds.of(order_of(bought), stored, {}, Later({}, tuple(before)) if needed else None)
-        for one in batch:
+        for new in batch:
             was_gone = known.fold.is_final
-            taken = known.add(one)
-            before.append(one)
+            taken = known.add(new)
+            before.append(new)
             assert was_gone or taken in keep(bought, before).refunds
         stored = known.fold.to_json()
         assert known.fold.kept().total == keep(bought, before).total
@@ -159,6 +159,6 @@ async def test_a_late_refund_that_does_not_fit_is_refused_and_the_others_count(p
     fits = refund("1", "r0", "20.00", hour(1), lines=[("2", "20.00")])
     async with points_pool.acquire() as connection, connection.transaction():
         refused = await handle(connection, [late, fits], NOW)
-    assert [(one.event, one.reason) for one in refused] == [(late, Reason.UNKNOWN_LINE)]
+    assert [(refusal.event, refusal.reason) for refusal in refused] == [(late, Reason.UNKNOWN_LINE)]
     assert (await balances(points_pool)).available == 8970
     await check_books(points_pool)

@@ -17,7 +17,7 @@ from tests.points.books import NOW, balances, check_books, deliver
 from tests.points.shop import hour, purchase, refund, tier
 
 _ENTRIES = st.lists(
-    st.tuples(st.integers(0, 9), st.sampled_from(["1", "1.25", "1.5"])), max_size=5, unique_by=lambda one: one[0]
+    st.tuples(st.integers(0, 9), st.sampled_from(["1", "1.25", "1.5"])), max_size=5, unique_by=lambda entry: entry[0]
 ).map(lambda found: tuple(TierEntry(hour(at), f"tier {multiplier}", multiplier) for at, multiplier in sorted(found)))
 
 

@@ -1,1 +1,1 @@
-"""Pure decisions on points: what is due, what is posted, what the receipt says."""
+"""Pure decisions on points: what is due, what is posted, what a receipt says."""

@@ -1,1 +1,1 @@
-"""The customers' books: how events, requests and time change what is known of customers and what their ledger holds."""
+"""The books of customers: how events, requests and time change their state and their ledger."""

@@ -25,34 +25,34 @@ class Birth(NamedTuple):
         return self.erased_at is not None and self.registered_at is None
 
 
-def learn(known: Birth | None, event: Event) -> Birth | None:
+def learn(birth: Birth | None, event: Event) -> Birth | None:
     """The date of birth after an event of `shop.customers`; None: nothing is known."""
     match event.data:
         case CustomerErased():
-            return _erase(known, event.time)
+            return _erase(birth, event.time)
         case CustomerProfile() as data:
-            return _learn(known, data, event.time)
+            return _learn(birth, data, event.time)
         case _:
-            return known
+            return birth
 
 
-def _erase(known: Birth | None, time: datetime) -> Birth:
-    if known is None or known.registered_at is None or known.registered_at <= time:
-        return known if known is not None and (known.erased_at or time) > time else Birth(None, time, erased_at=time)
-    if known.erased_at is not None and known.erased_at >= time:
-        return known
-    return known._replace(born=known.born if known.told_at > time else None, erased_at=time)
+def _erase(birth: Birth | None, time: datetime) -> Birth:
+    if birth is None or birth.registered_at is None or birth.registered_at <= time:
+        return birth if birth is not None and (birth.erased_at or time) > time else Birth(None, time, erased_at=time)
+    if birth.erased_at is not None and birth.erased_at >= time:
+        return birth
+    return birth._replace(born=birth.born if birth.told_at > time else None, erased_at=time)
 
 
-def _learn(known: Birth | None, data: CustomerProfile, time: datetime) -> Birth | None:
+def _learn(birth: Birth | None, data: CustomerProfile, time: datetime) -> Birth | None:
     registers = isinstance(data, CustomerRegistered)
     tells = data.tells("birth_date")
-    if known is None:
+    if birth is None:
         return Birth(data.birth_date, time, time if registers else None) if tells else None
-    if known.erased_at is not None and time <= known.erased_at:
-        return known
-    if known.is_erased and not registers:
-        return known
+    if birth.erased_at is not None and time <= birth.erased_at:
+        return birth
+    if birth.is_erased and not registers:
+        return birth
     if registers:
-        known = known._replace(registered_at=max(known.registered_at or time, time))
-    return known._replace(born=data.birth_date, told_at=time) if tells and time > known.told_at else known
+        birth = birth._replace(registered_at=max(birth.registered_at or time, time))
+    return birth._replace(born=data.birth_date, told_at=time) if tells and time > birth.told_at else birth
