@@ -45,8 +45,8 @@ def _never(rule: Rule, terms: Terms, now: datetime) -> Iterator[Doubt]:
         message = _unsuited(condition, rule.on) or condition.doubt(context)
         if message is None:
             extent = condition.extent(terms)
-            known = left.get(condition.kind, condition.possible(terms))
-            narrowed = extent if known is None else meet(known, extent)
+            possible = left.get(condition.kind, condition.possible(terms))
+            narrowed = extent if possible is None else meet(possible, extent)
             if is_empty(narrowed):
                 message = f"no {condition.noun} meets every such condition of this rule: it never matches"
             else:

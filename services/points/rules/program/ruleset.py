@@ -60,7 +60,9 @@ class RuleSet:
             rules=rules,
             looks_at_lines=any(rule.line_filters or rule.counts_skus for rule in purchase),
             looks_at_clock=any(rule.looks_at_clock for compiled in rules.values() for rule in compiled),
-            looks_at_tier=frozenset[On](on for on, found in rules.items() if any(rule.looks_at_tier for rule in found)),
+            looks_at_tier=frozenset[On](
+                on for on, compiled in rules.items() if any(rule.looks_at_tier for rule in compiled)
+            ),
             limits_purchases=any(rule.limits for rule in purchase),
             by_total=_by_total(purchase),
             gives_at_once=all(
