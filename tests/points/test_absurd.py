@@ -1,7 +1,7 @@
-"""No published document makes an event fail, of whatever size, or cost more than a bounded time.
+"""No published document makes an event of any size fail, or take more than a bounded time.
 
-Planted and caught here: points beyond a number of the database; uses of limits beyond it; payments of referrals beyond
-it; an instant that no calendar has; the work of lines by multipliers by rules per amount.
+Planted and caught here: points, uses of limits and payments of referrals beyond the range of the database's numbers; an
+instant beyond the calendar; work proportional to lines x multipliers x rules per amount.
 """
 
 import time
@@ -38,14 +38,14 @@ MOST_SECONDS = 5.0
 """Of processor time, of what nobody would write; on a busy machine too."""
 
 
-@given(rules=rulesets, told=st.lists(events(), max_size=12))
+@given(rules=rulesets, history=st.lists(events(), max_size=12))
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-def test_no_event_fails_by_any_document(rules: RuleSet, told: list[Event]):
+def test_no_event_fails_under_any_document(rules: RuleSet, history: list[Event]):
     book = rulebook((SINCE_EVER, rules))
     state = strangers("ann", "bob")
     state.next_due.update(ann=None, bob=None)
-    for one in told:
-        changes = tell(state, one, rules=book, now=NOW)
+    for item in history:
+        changes = tell(state, item, rules=book, now=NOW)
         for transaction in changes.transactions:
             assert abs(transaction.points) <= 10**15 + 200 * 10**9
             assert all(0 < posting.points <= LARGEST for posting in transaction.postings)
@@ -64,18 +64,18 @@ def test_no_event_fails_by_any_document(rules: RuleSet, told: list[Event]):
 
 
 @pytest.mark.timeout(400)
-@given(document=documents(checked=True), told=st.lists(events(), min_size=1, max_size=12))
+@given(document=documents(checked=True), history=st.lists(events(), min_size=1, max_size=12))
 @settings(
     max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-async def test_no_event_is_refused_by_the_database_whatever_is_published(
-    points_pool: Pool, document: Document, told: list[Event]
+async def test_the_database_refuses_no_event_under_any_published_document(
+    points_pool: Pool, document: Document, history: list[Event]
 ):
     await books.empty(points_pool)
     await put_into_force(points_pool, "earning_rules", dump(document), SINCE_EVER)
-    await books.deliver(points_pool, *told, now=NOW)
+    await books.deliver(points_pool, *history, now=NOW)
     reasons = {reason for _, reason in await books.refused(points_pool)}
     assert reasons <= {"currency_mismatch", "unknown_line", "order_conflict"}
     assert await books.offenders(points_pool) == {}
@@ -85,7 +85,7 @@ SKUS = [f"sku-{number}" for number in range(10_000)]
 
 
 def large(*rules: Json) -> Document:
-    return parse({"currency": "USD", "rules": [one | {"id": f"rule-{at}"} for at, one in enumerate(rules)]})
+    return parse({"currency": "USD", "rules": [rule | {"id": f"rule-{at}"} for at, rule in enumerate(rules)]})
 
 
 def _every(award: Json, *values: str, kind: str = "sku", **fields: object) -> Json:
@@ -128,10 +128,10 @@ def test_the_largest_order_is_judged_by_the_largest_documents_in_bounded_time(na
     bought = PurchaseCompleted.model_construct(
         customer_id="ann", order_id="1", currency="USD", total="10000.00", lines=lines, channel=None, store_id=None
     )
-    one = orders.OrderCase(rules, bought, hour(0), 1, Standing("silver", "1.25"))
-    uses = dict.fromkeys(orders.use_keys(rules, bought, one.occurred_at))
-    judgement, found, _ = orders.judge_bought(one, {})
-    assert orders.judge_kept(one, None, found, frozenset()) == judgement
+    order = orders.OrderCase(rules, bought, hour(0), 1, Standing("silver", "1.25"))
+    uses = dict.fromkeys(orders.use_keys(rules, bought, order.occurred_at))
+    judgement, found, _ = orders.judge_bought(order, {})
+    assert orders.judge_kept(order, None, found, frozenset()) == judgement
     judged = time.process_time()
     assert len(uses) <= 100_000
     assert linted - began < MOST_SECONDS
@@ -143,7 +143,7 @@ def test_the_largest_order_is_judged_by_the_largest_documents_in_bounded_time(na
     multiplies=st.lists(st.booleans(), min_size=6, max_size=6),
 )
 @settings(max_examples=25, deadline=None)
-def test_lines_that_are_added_up_first_give_the_same(places: list[set[int]], multiplies: list[bool]):
+def test_merging_lines_first_gives_the_same(places: list[set[int]], multiplies: list[bool]):
     # Lines of 31 skus: 12,400 are added up first, 31 of the same money are not.
     written: list[Json] = []
     for at, (skus, is_multiplier) in enumerate(zip(places, multiplies, strict=False)):
@@ -163,7 +163,7 @@ def _with(rules: RuleSet, lines: tuple[Line, ...]) -> orders.OrderCase:
     return orders.OrderCase(rules, bought, hour(0), 1, Standing())
 
 
-def test_the_most_points_for_the_most_money_are_what_fits():
+def test_the_most_points_for_the_most_money_fit_an_account():
     rules = rulebook((SINCE_EVER, RuleSet.of(1, large(rule("?", per_amount("0.0001"))))))
     state = strangers("ann")
     tell(state, purchase("1", MOST), rules=rules)

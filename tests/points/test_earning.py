@@ -50,7 +50,7 @@ def test_an_order_is_due_whole_points_and_its_tiers_extra(kept: str, multiplier:
     assert judgement.due == {rule: points for rule, points in {"base": base, TIER: extra}.items() if points}
 
 
-def test_an_order_without_a_rate_is_due_nothing_and_says_so():
+def test_an_order_in_a_currency_without_a_rate_is_due_nothing():
     judgement = judged("100.00", "1.5", currency="EUR")
     assert judgement.due == {}
     [line] = judgement.rules
@@ -116,7 +116,7 @@ def test_without_tiers_the_multiplier_is_one():
 
 
 @pytest.mark.parametrize(
-    "start, told, expected",
+    "start, revision, expected",
     [
         (0, [(0, "gold")], [(0, "gold")]),
         (3, [(3, "member")], [(0, "silver"), (3, "member")]),
@@ -126,9 +126,9 @@ def test_without_tiers_the_multiplier_is_one():
     ],
 )
 def test_a_timeline_is_replaced_from_its_first_instant_on(
-    start: int, told: list[tuple[int, str]], expected: list[tuple[int, str]]
+    start: int, revision: list[tuple[int, str]], expected: list[tuple[int, str]]
 ):
-    entries = [TierEntry(hour(hours), tier, "1") for hours, tier in told]
+    entries = [TierEntry(hour(hours), tier, "1") for hours, tier in revision]
     timeline = revised(TIMELINE, entries, hour(start))
     assert [(entry.effective_at, entry.tier) for entry in timeline] == [(hour(hours), tier) for hours, tier in expected]
 
