@@ -1,4 +1,4 @@
-"""Checks of a database, all from one snapshot: each names the ids that it found wrong."""
+"""Checks of a database on one snapshot: each gives the ids of what is wrong."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ from typing import Any, Final, LiteralString, TypeVar
 from shared.postgres.pool import Connection, Pool
 
 MOST_SHOWN: Final = 20
-"""How many offenders a check names."""
+"""Number of ids that a check gives at most."""
 
 _AT_ONCE: Final = 500
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a check found: up to MOST_SHOWN ids that are wrong, none where all is well."""
+    """The result of a check: up to MOST_SHOWN ids of what is wrong; none if all is well."""
 
     name: str
     offenders: list[str]
@@ -25,7 +25,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A check that a statement makes: it selects offenders as `id`, at most $1 of them; `arguments` are $2 and on."""
+    """A check by a statement that selects ids of offenders as `id`, at most $1; `arguments` are $2 and so on."""
 
     name: str
     statement: LiteralString
@@ -39,21 +39,21 @@ SELECT set_config('statement_timeout', '0', true), set_config('idle_in_transacti
 
 @asynccontextmanager
 async def snapshot(pool: Pool) -> AsyncGenerator[Connection]:
-    """A connection that sees one state of the database throughout; its statements take as long as they need."""
+    """A connection in a read-only transaction on one snapshot, without a timeout for statements."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute(UNBOUNDED_SQL)
         yield connection
 
 
 async def ask(connection: Connection, queries: Iterable[Query]) -> AsyncIterator[Check]:
-    """What each of the statements finds, in their order."""
+    """The result of each query, in order."""
     for query in queries:
         rows = await connection.fetch(query.statement, MOST_SHOWN, *query.arguments)
         yield Check(query.name, [row["id"] for row in rows])
 
 
 async def judge(name: str, sample: Sequence[T], wrong: Callable[[Sequence[T]], Awaitable[Iterable[str]]]) -> Check:
-    """A check that judges a sample anew, a part at a time; `wrong` names the offenders of a part."""
+    """A check of a sample, a part at a time; `wrong` gives the ids of the offenders in a part."""
     offenders: list[str] = []
     for start in range(0, len(sample), _AT_ONCE):
         offenders += await wrong(sample[start : start + _AT_ONCE])

@@ -1,4 +1,4 @@
-"""Whether a failure is the server's or the work's: by its kind, and by whether other work succeeds meanwhile."""
+"""Tells failures of the database server from failures that the work itself causes."""
 
 import asyncio
 from typing import Any, Final, cast
@@ -17,7 +17,7 @@ SELECT sha512(number::text::bytea) AS content FROM generate_series(1, 10000) AS 
 
 
 async def is_well(pool: Pool) -> bool:
-    """Whether a small transaction succeeds soon that takes new space on the disk and writes to the log."""
+    """Whether a small transaction, which allocates disk space and writes WAL, succeeds within seconds."""
     try:
         async with asyncio.timeout(_SECONDS), pool.acquire() as connection, connection.transaction():
             await connection.execute(PROBE_SQL)
@@ -27,11 +27,10 @@ async def is_well(pool: Pool) -> bool:
 
 
 def kind_of(error: BaseException) -> str | None:
-    """The kind of a transient failure, which may be the fault of the work that failed; None where it cannot be.
+    """The kind of a transient failure that the work itself may have caused; None if it cannot have caused it.
 
-    A lost connection may be the work's fault (the kernel ended a server process that took all memory); a server
-    that shuts down, starts, has no connection left or became read-only in a failover is nobody's, and so is a
-    statement that somebody canceled by hand.
+    Work may cause a lost connection: the kernel ends a server process that took all memory. It does not cause a server
+    that shuts down, starts, has no connection left or became read-only in a failover, nor a statement canceled by hand.
     """
     if isinstance(error, asyncpg.QueryCanceledError) and "user request" in str(error):
         return None
@@ -48,5 +47,5 @@ def kind_of(error: BaseException) -> str | None:
 
 
 def waits_for_lock(error: BaseException) -> bool:
-    """Whether it failed since somebody else held a lock for long."""
+    """Whether the failure is a timeout for a lock that another transaction holds."""
     return isinstance(error, asyncpg.LockNotAvailableError)

@@ -14,12 +14,12 @@ _LOCK: Final = 0x57616661  # "Wafa"
 
 
 class MigrationChangedError(Exception):
-    """A migration that was applied reads differently now."""
+    """The text of an applied migration has changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """A file of SQL; its name orders it within its package."""
+    """A file of SQL; migrations of a package apply in the order of their names."""
 
     package: str
     name: str
@@ -35,7 +35,7 @@ def migrations_of(*packages: str) -> Iterator[Migration]:
     """The migrations in the `migrations` folders of the packages, in the order in which they apply."""
     for package in packages:
         folder = resources.files(package) / "migrations"
-        for file in sorted(folder.iterdir(), key=lambda one: one.name):
+        for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
             if file.name.endswith(".sql"):
                 yield Migration(package, file.name, file.read_text(encoding="utf-8"))
 
@@ -43,9 +43,8 @@ def migrations_of(*packages: str) -> Iterator[Migration]:
 async def migrate(url: str, *packages: str) -> list[str]:
     """Bring a database up to date with the platform's tables and those of the packages (`services.points`).
 
-    Returns the names of what was applied.
-
-    Safe to run from several processes at once: one does the work, the others wait for it.
+    Returns the names of the migrations that it applied. Several processes may run it at once: one applies the
+    migrations, the others wait.
 
     Raises:
         MigrationChangedError: an applied migration was edited.

@@ -1,4 +1,4 @@
-"""Connections: a pool with the codecs and limits that every statement here relies on."""
+"""Connection pools, with the codecs and settings that every statement relies on."""
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -12,7 +12,7 @@ Pool = asyncpg.Pool
 
 STATEMENT_TIMEOUT: Final = timedelta(seconds=30)
 IDLE_TIMEOUT: Final = timedelta(seconds=30)
-"""How long a transaction may do nothing before the server ends its session, and gives its locks back."""
+"""Time that a transaction may be idle before the server ends its session and releases its locks."""
 
 _JSON_ENCODER: Final = msgspec.json.Encoder()
 _JSON_DECODER: Final = msgspec.json.Decoder()
@@ -22,7 +22,7 @@ _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 async def open_pool(url: str, *, application: str, min_size: int = 1, max_size: int = 8) -> Pool:
     """A pool on the database at `url`; `application` names it in `pg_stat_activity`.
 
-    Instants come back in UTC; `json` columns take and give Python values.
+    Timestamps are read in UTC; `json` columns take and give Python values.
 
     Raises:
         OSError, asyncpg.PostgresError: the database does not answer, or refuses.
@@ -37,7 +37,7 @@ async def open_pool(url: str, *, application: str, min_size: int = 1, max_size: 
 
 
 def server_settings(application: str) -> dict[str, str]:
-    """Settings of a session: UTC, no JIT (it costs more than these statements take), a bound on each statement."""
+    """Settings of a session: UTC, timeouts, and no JIT, which would cost more than the statements themselves."""
     return {
         "application_name": application,
         "timezone": "UTC",
@@ -56,7 +56,7 @@ async def prepare(connection: Connection) -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", format="binary", encoder=_encode_jsonb, decoder=_decode_jsonb
     )
-    # asyncpg's own codec for instants costs twice as much (it goes through date arithmetic in Python).
+    # asyncpg's own codec for timestamps costs twice as much.
     await connection.set_type_codec(
         "timestamptz", schema="pg_catalog", format="tuple", encoder=_encode_instant, decoder=_decode_instant
     )
@@ -81,16 +81,16 @@ def _decode_instant(value: tuple[int]) -> datetime:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same work can succeed later as it is: after a lost connection, a deadlock, a timeout, a full disk."""
+    """Whether the same work can succeed on a retry: after a lost connection, a deadlock, a timeout, a full disk."""
     if isinstance(error, asyncpg.PostgresError):
         state = cast("str | None", cast("Any", error).sqlstate) or ""
-        # Classes: 08 connection, 40 rollback, 53 resources, 57 operator, 58 system; read-only after a failover;
-        # a transaction that was idle, or took, for too long; a lock that was not to be had.
+        # Classes: 08 connection, 40 rollback, 53 resources, 57 operator, 58 system. Codes: 25006 read-only (after a
+        # failover), 25P03 and 25P04 timeouts of transactions, 55P03 lock not available.
         return state[:2] in {"08", "40", "53", "57", "58"} or state in {"25006", "25P03", "25P04", "55P03"}
     if isinstance(error, asyncpg.InterfaceError):
-        # A connection that was lost says that it is closed, or back in its pool; a wrong argument is a bug.
+        # The message of a lost connection has "closed" or "released back"; a wrong argument is a bug.
         return not isinstance(error, ValueError) and any(word in str(error) for word in ("clos", "released back"))
     if isinstance(error, asyncpg.InternalClientError):
-        # The pool's own race: the connection was lost after its last answer and before it was given back.
+        # A race in the pool: the connection was lost between its last answer and its release.
         return "free connection holder" in str(error)
     return isinstance(error, (OSError, TimeoutError))

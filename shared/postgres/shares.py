@@ -1,7 +1,7 @@
-"""A pool of connections that no caller takes whole: the API's.
+"""The API's connection pool, which no caller can exhaust.
 
-Every caller has a share of the connections, writes leave some to reads, and nobody waits for long. Writes of one
-customer wait for each other anyway, for its row: more of them at once would only keep connections busy with waiting.
+Each caller gets a limited share of the connections, writes leave some connections to reads, and waiting is bounded.
+Writes about one customer wait for the lock of its account, so more of them at once would only occupy connections.
 """
 
 import asyncio
@@ -15,23 +15,23 @@ import asyncpg
 from shared.postgres.pool import Pool, prepare, server_settings
 
 WAIT_SECONDS: Final = 2.0
-"""How long a request waits for a connection before it is told to come again."""
+"""Seconds that a request waits for a connection before it is refused with `Retry-After`."""
 
 MOST_WRITES_OF_CUSTOMER: Final = 2
-"""One at work, and one that comes next."""
+"""Connections for writes about one customer: one that works, and the next one."""
 
 MOST_WAITING: Final = 100
-"""How many requests may wait for one share; what comes on top is told so at once."""
+"""Number of requests that may wait for one share; further ones are refused at once."""
 
 _MOST_WAITING_IN_ALL: Final = 1000
 
 
 class BusyError(TimeoutError):
-    """There is no connection for a caller: it has its share, or everybody waits."""
+    """No connection is free for a caller: its share is used up, or the pool is."""
 
 
 class Caller(NamedTuple):
-    """Who asks for a connection: the principal, the customer whose data it is about, and whether it writes."""
+    """The caller of a request: principal, the customer that the request is about, and whether it writes."""
 
     principal: str
     customer: str | None
@@ -40,12 +40,12 @@ class Caller(NamedTuple):
 
 
 CALLER: Final[ContextVar[Caller | None]] = ContextVar("caller", default=None)
-"""The caller of the request that is served; None for what the process does by itself."""
+"""The caller of the current request; None for the process's own work."""
 
 
 @dataclass(slots=True)
 class _Share:
-    """So many connections at once, in the order of arrival; `users` hold one, or wait."""
+    """A share of `free` places, given in the order of arrival; `users` have a place or wait for one."""
 
     free: int
     most_waiting: int
@@ -53,14 +53,14 @@ class _Share:
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque[asyncio.Future[None]])
 
     def take(self) -> bool:
-        """Take a place, if one is free and nobody waits for it."""
+        """Take a place; False if none is free or others wait."""
         if not self.free or self.waiting:
             return False
         self.free -= 1
         return True
 
     async def wait(self) -> None:
-        """Take a place when one is free.
+        """Wait for a place, and take it.
 
         Raises:
             BusyError: too many wait already.
@@ -74,12 +74,12 @@ class _Share:
         except BaseException:
             if turn.cancelled():
                 self.waiting.remove(turn)
-            else:  # it was given a place in the very moment in which it gave up
+            else:  # it got a place just when it gave up
                 self.leave()
             raise
 
     def leave(self) -> None:
-        """Give a place to who waits for the longest."""
+        """Give the place to the request that has waited longest."""
         while self.waiting:
             turn = self.waiting.popleft()
             if not turn.done():
@@ -90,13 +90,13 @@ class _Share:
 
 @dataclass(slots=True)
 class Shares:
-    """The shares of the callers in `size` connections."""
+    """The shares of all callers in a pool of `size` connections."""
 
     size: int
     _shares: dict[tuple[str, str], _Share] = field(default_factory=dict[tuple[str, str], _Share])
 
     def take(self, caller: Caller) -> list[tuple[str, str]] | None:
-        """Take a place in each share that the caller counts to, to be left; None where one is not free."""
+        """Take a place in each share of the caller; returns keys for `leave`, or None if a share has no free place."""
         taken: list[tuple[str, str]] = []
         for key, places in self._wanted(caller):
             share = self._share(key, places)
@@ -108,10 +108,10 @@ class Shares:
         return taken
 
     async def wait(self, caller: Caller) -> list[tuple[str, str]]:
-        """The same, when they are free.
+        """Wait for a place in each share of the caller, and take them; returns their keys for `leave`.
 
         Raises:
-            BusyError: see there.
+            BusyError: too many requests wait already.
         """
         taken: list[tuple[str, str]] = []
         try:
@@ -138,7 +138,7 @@ class Shares:
         return share
 
     def leave(self, taken: list[tuple[str, str]]) -> None:
-        """Give places back."""
+        """Give the places in shares back."""
         for key in reversed(taken):
             share = self._shares[key]
             share.leave()
@@ -150,7 +150,7 @@ class Shares:
             del self._shares[key]
 
     def _wanted(self, caller: Caller) -> list[tuple[tuple[str, str], int]]:
-        """The shares, in the order in which they are waited for: the narrow ones first."""
+        """The caller's shares with their sizes, in the order of waiting: smallest first."""
         found: list[tuple[tuple[str, str], int]] = []
         if caller.writes and caller.customer is not None:
             found.append((("customer", caller.customer), min(MOST_WRITES_OF_CUSTOMER, self._most_writes)))
@@ -162,7 +162,7 @@ class Shares:
 
     @property
     def _most_writes(self) -> int:
-        """A quarter of the connections, at least one, is for reads alone."""
+        """Number of connections for writes: a quarter, at least one, is left to reads."""
         return max(1, self.size - max(1, self.size // 4))
 
 
@@ -170,7 +170,7 @@ _WRITES: Final = ("writes", "")
 
 
 async def open_shared_pool(url: str, *, application: str, max_size: int) -> Pool:
-    """A pool as `open_pool` makes it, for an API.
+    """A pool for an API, with the settings of `open_pool`.
 
     Raises:
         OSError, asyncpg.PostgresError: the database does not answer, or refuses.
@@ -179,20 +179,20 @@ async def open_shared_pool(url: str, *, application: str, max_size: int) -> Pool
 
 
 class _Session(asyncpg.Connection):
-    """A session that is given back as it was taken: settings and locks of an API are its transactions'.
+    """A session without a reset on release: the API changes settings and takes locks only within transactions.
 
-    To reset it nevertheless would cost as much as a short statement.
+    A reset would cost as much as a short statement.
     """
 
     __slots__ = ()
 
     def get_reset_query(self) -> str:
-        """See asyncpg."""
+        """The statements that reset the session: none."""
         return ""
 
 
 class SharedPool(asyncpg.Pool):
-    """A pool that gives every caller its share."""
+    """A pool that limits every caller to its share."""
 
     def __init__(self, url: str, application: str, max_size: int) -> None:
         super().__init__(
@@ -215,7 +215,7 @@ class SharedPool(asyncpg.Pool):
         taken = [] if caller is None else self._shares.take(caller)
         bound = WAIT_SECONDS if taken is None or not self.get_idle_size() else None
         try:
-            if bound is None:  # nothing to wait for: a bound would cost more than all else here
+            if bound is None:  # nothing to wait for; a timeout would cost more than the rest of this method
                 connection = await super()._acquire(timeout)
             else:
                 async with asyncio.timeout(bound):
@@ -231,7 +231,7 @@ class SharedPool(asyncpg.Pool):
         return connection
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ANN401, ASYNC109 as in asyncpg
-        """Give a connection back; again it has no effect."""
+        """Release a connection; a second time has no effect."""
         try:
             await super().release(connection, timeout=timeout)
         finally:

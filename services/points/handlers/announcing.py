@@ -1,4 +1,4 @@
-"""What is written in the end, and told: the same for batches, requests and the daily pipeline."""
+"""Writes the changes of batches, requests and the daily pipeline, and puts their events into the outbox."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from shared.turns import map_in_turns
 
 
 async def save_and_announce(connection: Connection, state: State, changes: Changes) -> None:
-    """Write the changes, and put the events that tell of them into the outbox."""
+    """Write the changes, and put their events into the outbox."""
     # The events are made while the database writes.
     events = asyncio.create_task(map_in_turns(publications.of_transaction, changes.announced))
     await saving.save(connection, state, changes)
@@ -24,14 +24,14 @@ async def save_and_announce(connection: Connection, state: State, changes: Chang
 async def write_command(
     connection: Connection, state: State, changes: Changes, redemption: Redemption | None = None
 ) -> bool:
-    """The same for a request, which is mostly one transaction; `redemption` is what it is for.
+    """Write the changes of a request, mostly one transaction, with its redemption if it makes one.
 
-    False: nothing was written, since the redemption's reference is used.
+    False: nothing is written, since the redemption's reference is used.
     """
     if commands.is_plain(state, changes):
         (account,) = state.accounts.values()
-        told = publications.of_transaction(changes.announced[0]) if changes.announced else None
-        return await commands.write(connection, account, changes, told, redemption)
+        event = publications.of_transaction(changes.announced[0]) if changes.announced else None
+        return await commands.write(connection, account, changes, event, redemption)
     if redemption is not None and not await redemptions.insert(connection, redemption):
         return False
     await save_and_announce(connection, state, changes)
@@ -39,6 +39,6 @@ async def write_command(
 
 
 def new_ids() -> Iterator[UUID]:
-    """As many new ids as are needed."""
+    """New ids without end."""
     while True:
         yield new_id()

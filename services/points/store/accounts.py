@@ -1,4 +1,4 @@
-"""Account rows: locked in sorted order, then balances set in one statement."""
+"""Rows of accounts: locked in sorted order, then updated by one statement."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -10,7 +10,7 @@ from services.points.rules.ledger.transactions import Transaction
 from shared.postgres.ids import joined
 from shared.postgres.pool import Connection, Pool
 
-# Of one, by a statement that is planned once: one with an array would be planned for each array.
+# For one account, without an array: PostgreSQL plans it once, but would plan a statement with an array each time.
 LOCK_ONE_SQL = """
 SELECT customer_id, available, pending, held, debt, earned, redeemed, sequence, orders, recorded_at, due_at
 FROM account WHERE customer_id = $1 FOR UPDATE
@@ -40,15 +40,15 @@ ON CONFLICT (customer_id) DO NOTHING
 
 
 async def lock(connection: Connection, customers: Collection[str]) -> dict[str, Account]:
-    """The accounts of customers, opened where there was none, locked until the transaction ends."""
+    """Lock the accounts of customers until the transaction ends; a missing account is created."""
     wanted = sorted(set(customers))
     if len(wanted) == 1 and (account := await _lock_one(connection, wanted[0])) is not None:
         return {account.customer_id: account}
     names = joined(wanted)
     rows: list[Any] = []
     if wanted:
-        # Of several, those that are missing are opened ahead of all locks: whoever held some, and then waited for
-        # one that somebody else had just opened, would wait out of order, and could deadlock.
+        # Missing accounts are created before any lock is taken: a transaction that held locks and then waited for an
+        # account that another one has just created would wait out of order, and could deadlock.
         await connection.execute(OPEN_SQL, names)
         rows = await connection.fetch(LOCK_SQL, names)
     return {row["customer_id"]: Account(*row) for row in rows}
@@ -61,7 +61,7 @@ FROM account WHERE customer_id = $1
 
 
 async def find(connection: Connection | Pool, customer: str) -> Account | None:
-    """A customer's account as it was last written."""
+    """The stored account of a customer."""
     row = await connection.fetchrow(FIND_SQL, customer)
     return None if row is None else Account(*row)
 
@@ -73,13 +73,13 @@ FROM account WHERE customer_id = ANY($1::text[])
 
 
 async def read(connection: Connection, customers: Collection[str]) -> dict[str, Account]:
-    """The accounts of customers as they were last written."""
+    """The stored accounts of customers."""
     rows = await connection.fetch(READ_SQL, list(customers))
     return {row["customer_id"]: Account(*row) for row in rows}
 
 
 def unknown(customer: str) -> Account:
-    """The account of a customer of whom nothing is known."""
+    """The account of a customer without any transaction."""
     return Account(customer, 0, 0, 0, 0, 0, 0, 0, 0, datetime(1, 1, 1, tzinfo=UTC))
 
 
@@ -94,7 +94,7 @@ FOR UPDATE SKIP LOCKED
 
 
 async def lock_due(connection: Connection, now: datetime, limit: int, without: Collection[str]) -> list[str]:
-    """Customers for whom something is due, locked; those that somebody else has at the moment are left out."""
+    """Lock customers with matured points or holds; those that another transaction has locked are skipped."""
     return [row["customer_id"] for row in await connection.fetch(DUE_SQL, now, limit, list(without))]
 
 
@@ -111,7 +111,7 @@ WHERE account.customer_id = new.customer_id
 
 
 async def update(connection: Connection, accounts: Collection[Account]) -> None:
-    """Set the balances of locked accounts."""
+    """Write locked accounts."""
     if accounts:
         customers, *columns = zip(*accounts, strict=True)
         await connection.execute(UPDATE_SQL, joined(customers), *columns)
@@ -125,7 +125,7 @@ ON CONFLICT (kind, shard) DO UPDATE SET balance = program_account.balance + excl
 
 
 async def add_to_program(connection: Connection, transactions: Iterable[Transaction]) -> None:
-    """Add what transactions moved to the program's side, in this session's shard: two at once rarely meet there."""
+    """Add postings to the program's accounts, in the shard of this session; sessions rarely share one."""
     flows: Counter[str] = Counter()
     for transaction in transactions:
         for posting in transaction.postings:
@@ -149,5 +149,5 @@ ORDER BY place, kind
 
 
 async def trial_balance(connection: Connection) -> dict[str, int]:
-    """The sum of every kind of account in points; all of them add up to 0 (a customer's debt is negative)."""
+    """Points by kind of account; they add up to 0 (debt counts as negative)."""
     return {row["kind"]: int(row["balance"]) for row in await connection.fetch(TRIAL_BALANCE_SQL)}

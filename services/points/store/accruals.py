@@ -1,4 +1,4 @@
-"""What earned points besides orders, by its origin."""
+"""Accruals: what earned points besides orders."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -19,7 +19,7 @@ async def accruals_by_key(connection: Connection, keys: Collection[Key]) -> dict
 
 
 def accruals_by_row(rows: Iterable[Any]) -> dict[Key, Accrual]:
-    """Accruals as they are stored."""
+    """Accruals of their rows, by customer and origin."""
     return {
         (row["customer_id"], row["origin"]): Accrual(
             origin=row["origin"],

@@ -1,4 +1,4 @@
-"""Corrections by hand: who made them, and why. The statement tells the customer less."""
+"""Adjustments by hand, with their author and note, which the customer's statement does not show."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,7 +9,7 @@ from shared.postgres.pool import Connection, Pool
 
 
 class Made(NamedTuple):
-    """A correction; as its row."""
+    """An adjustment, with the columns of its row."""
 
     customer_id: str
     transaction_id: UUID
@@ -27,7 +27,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7)
 
 
 async def insert(connection: Connection, made: Made) -> None:
-    """Keep a correction."""
+    """Store an adjustment."""
     await connection.execute(INSERT_SQL, *made)
 
 
@@ -38,7 +38,7 @@ FROM adjustment WHERE customer_id = $1 AND transaction_id = $2
 
 
 async def find(connection: Connection, customer_id: str, transaction_id: UUID) -> Made | None:
-    """The correction that a transaction is, if it is one."""
+    """The adjustment of a transaction, or None."""
     row = await connection.fetchrow(FIND_SQL, customer_id, transaction_id)
     return None if row is None else Made(*row)
 
@@ -51,5 +51,5 @@ ORDER BY transaction_id DESC LIMIT $3
 
 
 async def page(pool: Pool, customer_id: str, before: UUID | None, limit: int) -> Sequence[Made]:
-    """A customer's corrections, newest first."""
+    """A customer's adjustments, newest first."""
     return [Made(*row) for row in await pool.fetch(PAGE_SQL, customer_id, before, limit)]

@@ -1,4 +1,4 @@
-"""The books checked against each other: each statement finds offenders, and there should be none."""
+"""Checks of the books: each statement selects the ids of what is wrong, none in a sound database."""
 
 from datetime import datetime
 from typing import Final
@@ -123,7 +123,7 @@ LIMIT $1
 
 
 async def sample_transactions(connection: Connection, count: int) -> list[UUID]:
-    """The ids of about `count` transactions, all of them where there are fewer."""
+    """The ids of about `count` transactions, all of them if there are fewer."""
     return [row["id"] for row in await connection.fetch(SAMPLE_TRANSACTIONS_SQL, count)]
 
 
@@ -135,7 +135,7 @@ LIMIT $1
 
 
 async def sample_orders(connection: Connection, count: int) -> list[tuple[str, str]]:
-    """The keys of about `count` orders, all of them where there are fewer."""
+    """The keys of about `count` orders, all of them if there are fewer."""
     return [(row["customer_id"], row["order_id"]) for row in await connection.fetch(SAMPLE_ORDERS_SQL, count)]
 
 
@@ -147,11 +147,11 @@ LIMIT $1
 
 
 async def sample_accruals(connection: Connection, count: int) -> list[tuple[str, str]]:
-    """The keys of about `count` occasions beside orders, all of them where there are fewer."""
+    """The keys of about `count` accruals, all of them if there are fewer."""
     return [(row["customer_id"], row["origin"]) for row in await connection.fetch(SAMPLE_ACCRUALS_SQL, count)]
 
 
 async def measure_imbalance(pool: Pool, _now: datetime) -> None:
-    """The job that sums up the ledger: anything but 0 is an alarm."""
+    """The job that adds up the ledger and sets its metric: the sum has to be 0."""
     async with pool.acquire() as connection:
         telemetry.LEDGER_IMBALANCE.set(sum((await accounts.trial_balance(connection)).values()))

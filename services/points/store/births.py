@@ -1,4 +1,4 @@
-"""Dates of birth of customers, and whose birthday it is."""
+"""Dates of birth of customers."""
 
 from collections.abc import Collection, Iterable
 from datetime import date
@@ -12,7 +12,7 @@ SELECT customer_id, born, told_at, registered_at, erased_at FROM birth WHERE cus
 
 
 async def load(connection: Connection, customers: Collection[str]) -> dict[str, Birth]:
-    """What is known of the births of customers."""
+    """The stored dates of birth, with the times of registration and erasure, by customer."""
     rows = await connection.fetch(LOAD_SQL, list(customers))
     return {row["customer_id"]: Birth(*tuple(row)[1:]) for row in rows}
 
@@ -27,7 +27,7 @@ SET born = excluded.born, told_at = excluded.told_at, registered_at = excluded.r
 
 
 async def save(connection: Connection, births: Iterable[tuple[str, Birth]]) -> None:
-    """Keep what was told last."""
+    """Insert or replace dates of birth."""
     rows = [(customer, *birth) for customer, birth in births]
     await connection.execute(SAVE_SQL, *map(list, zip(*rows, strict=True)))
 
@@ -42,7 +42,7 @@ LIMIT $3
 
 
 async def born_on(connection: Connection, days: Collection[tuple[int, int]], after: str, limit: int) -> dict[str, date]:
-    """Customers born on one of the (month, day), in the order of their ids, from after one on."""
+    """Customers born on one of the days (month, day), sorted by id, with ids greater than `after`."""
     numbers = [month * 100 + day for month, day in days]
     rows = await connection.fetch(BORN_ON_SQL, numbers, after, limit)
     return {row["customer_id"]: row["born"] for row in rows}

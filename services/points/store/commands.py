@@ -1,8 +1,8 @@
-"""Writing what one command changed: all of it in one statement, where a batch has one for each table.
+"""Writes the changes of a command in one statement, where a batch has one for each table.
 
-A command writes a row to each of seven tables. As statements of their own they would cost more than all else that it
-does: each has a round trip, and the executor to be started. Its values are no arrays: with an array PostgreSQL plans
-a statement again and again, and asyncpg looks at every element four times.
+A command writes one row to each of seven tables. A statement for each would cost more than the rest of the command:
+a round trip and a start of the executor. The arguments are no arrays: PostgreSQL plans a statement with an array again
+and again, and asyncpg inspects every element four times.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ _NO_FLOW: Final = (None,) * 2
 
 
 def is_plain(state: State, changes: Changes) -> bool:
-    """Whether a command made one transaction with lots that were there, and no more: nearly all of them do."""
+    """Whether a command made one transaction with stored lots and changed nothing else, as nearly all commands do."""
     return len(changes.transactions) == 1 == len(state.accounts) and not (
         changes.lots_made
         or changes.orders_made
@@ -85,10 +85,10 @@ RETURNING true
 async def write(
     connection: Connection, account: Account, changes: Changes, publication: Publication | None, kept: Redemption | None
 ) -> bool:
-    """Write the transaction of a plain command, the account and lots after it, and what tells of it.
+    """Write the transaction of a plain command with the account and lots after it, and put its event into the outbox.
 
-    A redemption is kept with it: where its reference is used, nothing is written, and False returned. What a command
-    rarely has more than one of follows in statements of their own.
+    False: nothing is written, since the reference of the redemption (`kept`) is used. If there are several postings,
+    lots or flows, statements of their own write these.
     """
     (transaction,) = changes.transactions
     lots, flows = list(changes.lots_changed.values()), _flows(transaction)

@@ -28,12 +28,12 @@ def order_from_json(customer_id: str, order_id: str, body: dict[str, Any]) -> Pu
 
 
 def refund_lines_to_json(refund: Refund) -> list[tuple[str, int | str, str]]:
-    """A refund's lines."""
-    return [(one.line_id, one.quantity, one.amount) for one in refund.lines]
+    """The lines of a refund, as they are stored."""
+    return [(line.line_id, line.quantity, line.amount) for line in refund.lines]
 
 
 def refund_from_row(row: Any) -> Refund:  # noqa: ANN401 asyncpg's Record has no types
-    """A refund as it is stored."""
+    """The refund of a row."""
     return Refund(
         refund_id=row["refund_id"],
         time=row["occurred_at"],

@@ -1,4 +1,4 @@
-"""What is erased of the books of a customer: free text. Ids, points, money and times stay."""
+"""Erasure of a customer's free text. Ids, points, money and times are kept."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from shared.postgres.pool import Connection
 
 
 async def erase(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
-    """Erase what was written about customers in words; see `erasure.EraseOwn`. Dates of birth are the fold's."""
+    """Erase free text about customers; see `erasure.EraseOwn`. The fold erases dates of birth."""
     erased = await _erase_notes(connection, erasures, most)
     erased += await _erase_adjustments(connection, erasures, most)
     return erased + await _erase_coupons(connection, erasures, most)
@@ -31,7 +31,7 @@ RETURNING transaction.id
 
 
 async def _erase_notes(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
-    """The reason and the note of adjustments, which support wrote."""
+    """Erase the reasons and notes that support wrote, in the transactions of adjustments."""
     customers, _, _, recorded_at = erasure.columns(erasures)
     return len(await connection.fetch(ERASE_NOTES_SQL, customers, recorded_at, most))
 
@@ -52,12 +52,12 @@ RETURNING adjustment.transaction_id
 
 
 async def _erase_adjustments(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
-    """The same where they are kept for support: who made them, and when, stays."""
+    """Erase them in the adjustments too; author and time are kept."""
     customers, _, _, recorded_at = erasure.columns(erasures)
     return len(await connection.fetch(ERASE_ADJUSTMENTS_SQL, customers, recorded_at, most))
 
 
-# Orders that were kept by a version before 0006_erasure have them; no rule ever looked at them.
+# Orders stored before the migration 0006_erasure have coupon codes, which no rule ever used.
 ERASE_COUPONS_SQL = """
 WITH covered AS (
     SELECT customer_id, order_id
@@ -74,6 +74,6 @@ RETURNING purchase.order_id
 
 
 async def _erase_coupons(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
-    """Coupon codes of orders, which may be made for one person."""
+    """Erase the coupon codes of orders: a code may be made for one person."""
     customers, erased_at, _, _ = erasure.columns(erasures)
     return len(await connection.fetch(ERASE_COUPONS_SQL, customers, erased_at, most))

@@ -1,4 +1,4 @@
-"""Holds by their id and by the shop's reference."""
+"""Holds, by id and by the shop's reference."""
 
 from uuid import UUID
 

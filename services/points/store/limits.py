@@ -1,4 +1,4 @@
-"""Uses of limits: of customers under their lock, of the whole program under the lock of their own rows."""
+"""Usage counters of limits: those of a customer under the customer's lock, those of the program under row locks."""
 
 from collections.abc import Collection, Iterable
 
@@ -26,10 +26,10 @@ FROM limit_use JOIN unnest($1::text[], $2::text[], $3::text[]) AS wanted (owner,
 
 
 async def load(connection: Connection, keys: Collection[UseKey], *, lock: bool = True) -> dict[UseKey, Use]:
-    """What is used of limits.
+    """Usage counters by key.
 
-    Those of the program are locked, in sorted order and after every customer: whoever judges by them waits
-    until the others have committed, so that together they never give more. `lock=False` only looks.
+    Counters of the program are locked in sorted order, after all customers: transactions that use the same counter
+    run one after the other, so together they never exceed its limit. `lock=False` reads without locks.
     """
     found: dict[UseKey, Use] = {}
     shared = sorted(key for key in keys if key.owner == PROGRAM)
@@ -50,7 +50,7 @@ ON CONFLICT (owner, rule, span) DO UPDATE SET count = excluded.count, points = e
 
 
 async def save(connection: Connection, uses: Iterable[tuple[UseKey, Use]]) -> None:
-    """Keep what is used now."""
+    """Store usage counters."""
     rows = [(*key, *use) for key, use in uses]
     if rows:
         await connection.execute(SAVE_SQL, *map(list, zip(*rows, strict=True)))

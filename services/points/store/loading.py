@@ -1,4 +1,4 @@
-"""Loading what a batch needs to know of its customers: a few statements, whatever the batch holds."""
+"""Loads the state that a batch needs, by a few statements, whatever the batch holds."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -32,9 +32,9 @@ from shared.postgres.pool import Connection
 class Wanted:
     """What the events of a batch are about.
 
-    `changed` orders may have points taken back or become available, and so may those that new timelines of `retold`
-    customers judge otherwise. `waited_for` are orders and reviews that may be new. `moments` are instants at which
-    customers are judged.
+    Points of `changed` orders may be taken back or become available, and so may those of orders that the new timelines
+    of `retold` customers judge differently. `waited_for` are orders and reviews that may be new. `moments` are the
+    instants at which customers are judged.
     """
 
     customers: set[str] = field(default_factory=set)
@@ -43,7 +43,7 @@ class Wanted:
     refunds: dict[Key, list[Refund]] = field(default_factory=dict)
     retold: dict[str, list[Telling]] = field(default_factory=dict)
     tiers: dict[str, list[str]] = field(default_factory=dict)
-    """The tiers of all entries that are told, by customer."""
+    """By customer: the tiers of all entries in the events."""
     moments: Callable[[], Iterable[tuple[str, datetime]]] = tuple
     accruals: set[Key] = field(default_factory=set)
     payments: set[Key] = field(default_factory=set)
@@ -52,7 +52,7 @@ class Wanted:
 
 
 class _Spans:
-    """Of customers, the span of time of which their timeline is needed; found out where a timeline is long."""
+    """The span of time that a customer's timeline is needed for; computed only if a timeline is long."""
 
     def __init__(self, wanted: Wanted, state: State) -> None:
         self._wanted = wanted
@@ -74,7 +74,7 @@ class _Spans:
 
 
 async def load(connection: Connection, wanted: Wanted, now: datetime) -> State:
-    """Lock the customers and load what is known of what is wanted, and all that is due for them by now."""
+    """Lock the customers, and load the wanted state and all lots and holds that have matured by now."""
     found = await lock(connection, wanted.customers, now)
     due = sorted(name for name, account in found.items() if account.due_at is not None and account.due_at <= now)
     starts = {customer: min(told.start for told in tellings) for customer, tellings in wanted.retold.items()}
@@ -95,8 +95,8 @@ async def load(connection: Connection, wanted: Wanted, now: datetime) -> State:
         state.accruals.update(await accruals.accruals_by_key(connection, wanted.accruals))
     if wanted.retold or state.resettling:
         await rejudging.load(connection, state, wanted.retold)
-    for one in await waiting.take(connection, sorted(wanted.waited_for)):
-        state.waiting.setdefault((one.event.customer_id, one.about), []).append(one)
+    for waiter in await waiting.take(connection, sorted(wanted.waited_for)):
+        state.waiting.setdefault((waiter.event.customer_id, waiter.about), []).append(waiter)
     given_up = await _load_due(connection, state, due, now) if due else set[Key]()
     await _load_takeable(connection, state, _takeable(wanted, state, given_up), now)
     if state.orders:
@@ -105,7 +105,7 @@ async def load(connection: Connection, wanted: Wanted, now: datetime) -> State:
 
 
 async def lock(connection: Connection, customers: Collection[str], now: datetime) -> dict[str, Account]:
-    """Lock the accounts of customers; where very much is due for one, and plainly, it is applied."""
+    """Lock the accounts of customers; if very many lots of one have matured, apply them by the sweep's statement."""
     found = await accounts.lock(connection, customers)
     due = [name for name, account in found.items() if account.due_at is not None and account.due_at <= now]
     if due and (many := await lots.many_due(connection, due, now)):
@@ -115,7 +115,7 @@ async def lock(connection: Connection, customers: Collection[str], now: datetime
 
 
 async def load_due(connection: Connection, state: State, customers: Sequence[str], now: datetime) -> None:
-    """Load all that is due by now for customers, and the orders that it is about."""
+    """Load the lots and holds of customers that have matured by now, and the orders that these are about."""
     given_up = await _load_due(connection, state, customers, now)
     await _load_takeable(connection, state, _takeable(Wanted(), state, given_up), now)
     if state.orders:
@@ -123,7 +123,7 @@ async def load_due(connection: Connection, state: State, customers: Sequence[str
 
 
 async def _load_due(connection: Connection, state: State, customers: Sequence[str], now: datetime) -> set[Key]:
-    """Load what is due by now; returns the orders whose points are given up."""
+    """Load matured lots and holds; returns the keys of the orders whose points are given up."""
     state.next_due.update(await lots.next_due(connection, customers, now))
     found = await lots.due(connection, customers, now)
     holds = await lots.due_holds(connection, customers, now)
@@ -156,7 +156,7 @@ async def _payments(connection: Connection, payments: Collection[Key]) -> dict[K
 
 
 async def _load_takeable(connection: Connection, state: State, takeable: Mapping[Key, int], now: datetime) -> None:
-    """The lots of what may be taken back, and others of a customer where those do not suffice."""
+    """Load the lots of what may be taken back, and other lots of the customer if these do not suffice."""
     if not takeable:
         return
     left, wanted = dict(takeable), Counter[str]()
@@ -165,7 +165,7 @@ async def _load_takeable(connection: Connection, state: State, takeable: Mapping
         state.lots.setdefault(lot.customer_id, {})[lot.id] = lot
     for (customer, _), points in takeable.items():
         wanted[customer] += points
-    # Points are also taken from the lots of other origins that are taken back here: so the whole sum has to be there.
+    # Points may be taken from lots of another origin that is taken back here too: so the whole sum is needed.
     short = {customer: wanted[customer] for (customer, _), missing in left.items() if missing > 0}
     for customer, found in (await available.read(connection, short, now)).items():
         for lot in found:
@@ -173,7 +173,7 @@ async def _load_takeable(connection: Connection, state: State, takeable: Mapping
 
 
 def _takeable(wanted: Wanted, state: State, given_up: Collection[Key]) -> dict[Key, int]:
-    """By customer and origin of lots: the most points that this batch may take back from what was given before."""
+    """By customer and origin of lots: the most points that this batch may take back."""
     retold = {key for key in state.orders if key[0] in wanted.retold or key[0] in state.resettling}
     found = {
         (customer, PURCHASE.origin_of(order)): sum(state.orders[customer, order].given.values())

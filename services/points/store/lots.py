@@ -1,4 +1,4 @@
-"""Lots and holds: what a customer's points consist of, and of which ones they are reserved."""
+"""Lots, and the holds that reserve their points."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -18,7 +18,7 @@ WHERE remaining > 0 OR pending OR expired > 0
 
 
 async def of_origins(connection: Connection, keys: Sequence[tuple[str, str]]) -> list[Lot]:
-    """The lots that came from some origins of customers of which something is left, waits, or was lost to expiry."""
+    """The lots of customers' origins that have points left, wait for a delivery, or lost points to expiry."""
     rows = await connection.fetch(OF_ORIGINS_SQL, [key[0] for key in keys], [key[1] for key in keys])
     return [_lot(row) for row in rows]
 
@@ -38,7 +38,7 @@ WHERE customer_id = ANY($1::text[]) AND pending AND (remaining > 0 OR activates_
 
 
 async def due(connection: Connection, customers: Sequence[str], now: datetime) -> list[Lot]:
-    """The lots of customers that by now have to be activated, given up, or to expire."""
+    """The lots of customers that have matured by now: to be activated, to be given up, or to expire."""
     return [_lot(row) for row in await connection.fetch(DUE_SQL, customers, now)]
 
 
@@ -56,12 +56,12 @@ FROM unnest($1::text[]) AS wanted (customer_id)
 
 
 async def next_due(connection: Connection, customers: Sequence[str], now: datetime) -> dict[str, datetime | None]:
-    """By customer: the first instant after now at which something falls due, as it is stored."""
+    """By customer: the first instant after now at which a stored lot or hold matures."""
     return dict(map(tuple, await connection.fetch(NEXT_DUE_SQL, customers, now)))
 
 
 MANY: Final = 1000
-"""More lots than this that are due for one customer are applied by one statement, where they can be."""
+"""If more lots than this of one customer have matured, one statement applies them where it can."""
 
 MANY_DUE_SQL = """
 SELECT customer_id FROM unnest($1::text[]) AS wanted (customer_id)
@@ -76,7 +76,7 @@ WHERE (SELECT count(*) FROM (
 
 
 async def many_due(connection: Connection, customers: Sequence[str], now: datetime) -> list[str]:
-    """Those of the customers for whom more than `MANY` lots are due by now."""
+    """The customers with more than `MANY` lots that have matured by now."""
     return [row["customer_id"] for row in await connection.fetch(MANY_DUE_SQL, customers, now, MANY + 1)]
 
 
@@ -99,12 +99,12 @@ FROM hold WHERE customer_id = ANY($1::text[]) AND state = 'held' AND expires_at 
 
 
 async def due_holds(connection: Connection, customers: Sequence[str], now: datetime) -> list[Hold]:
-    """The holds of customers that have run out by now."""
+    """The open holds of customers that have expired by now."""
     return [hold_from_row(row) for row in await connection.fetch(DUE_HOLDS_SQL, customers, now)]
 
 
 def hold_from_row(row: Any) -> Hold:  # noqa: ANN401 asyncpg's Record has no types
-    """A hold as it is stored."""
+    """The hold of a row."""
     portions = tuple((UUID(lot), points) for lot, points in row["portions"])
     return Hold(*tuple(row))._replace(portions=portions)
 

@@ -1,4 +1,4 @@
-"""What customers were told of points that will end, and which days the daily pipeline has done."""
+"""Notices of points that will expire, and the days that the daily pipeline has done."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -8,14 +8,14 @@ from uuid import UUID
 from shared.postgres.pool import Connection
 
 DAYS: Final = (1, 7, 30)
-"""So many days before, customers are told."""
+"""Numbers of days before an expiry at which customers get a notice."""
 
 MOST: Final = 2000
-"""How many endings are looked at in one go."""
+"""Number of endings that one statement reads."""
 
 
 class Ending(NamedTuple):
-    """Points of a customer that end at an instant, within so many days; of a transaction that gave some of them."""
+    """Points of a customer that expire at one instant, within `days`; the transaction granted some of them."""
 
     customer_id: str
     expires_at: datetime
@@ -40,7 +40,7 @@ LIMIT $7
 async def endings(
     connection: Connection, now: datetime, ends: tuple[datetime, ...], after: tuple[str, datetime]
 ) -> list[Ending]:
-    """What ends within 1, 7 and 30 days (up to `ends`), by customer and instant, from one on."""
+    """Points that expire within 1, 7 and 30 days (until `ends`), by customer and instant, after the key `after`."""
     return [Ending(*row) for row in await connection.fetch(ENDINGS_SQL, now, *ends, *after, MOST)]
 
 
@@ -52,9 +52,9 @@ RETURNING customer_id, expires_at, days
 """
 
 
-async def keep(connection: Connection, told: Sequence[Ending]) -> set[tuple[str, datetime, int]]:
-    """Note who is told of what; returns what had not been told before."""
-    columns = [list(column) for column in zip(*(one[:3] for one in told), strict=True)]
+async def keep(connection: Connection, endings: Sequence[Ending]) -> set[tuple[str, datetime, int]]:
+    """Store notices; returns the keys (customer, instant, days) of those that are new."""
+    columns = [list(column) for column in zip(*(ending[:3] for ending in endings), strict=True)]
     rows = await connection.fetch(KEEP_SQL, *columns)
     return {(row["customer_id"], row["expires_at"], row["days"]) for row in rows}
 
@@ -65,7 +65,7 @@ SELECT step, day FROM day_done
 
 
 async def days_done(connection: Connection) -> dict[str, date]:
-    """The last day that each step has done."""
+    """By step of the pipeline: the last day that it has done."""
     return {row["step"]: row["day"] for row in await connection.fetch(DAYS_DONE_SQL)}
 
 

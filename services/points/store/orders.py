@@ -1,4 +1,4 @@
-"""Orders by their ids."""
+"""Orders, by customer and id."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -25,7 +25,7 @@ async def orders_by_key(connection: Connection, keys: Collection[Key]) -> dict[K
 
 
 def orders_by_row(rows: Iterable[Any]) -> dict[Key, Order]:
-    """Orders as they are stored."""
+    """Orders of their rows, by customer and id."""
     return {
         (row["customer_id"], row["order_id"]): Order(
             order_id=row["order_id"],

@@ -1,4 +1,4 @@
-"""Redemptions, and which lots they were paid from."""
+"""Redemptions, and the lots that paid for them."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from shared.postgres.pool import Connection, Pool
 
 
 class Redemption(NamedTuple):
-    """Points that were spent: for a reward, by a reference, or out of a hold; as its row."""
+    """Points spent for a reward, under a reference or from a hold, with the columns of its row."""
 
     id: UUID
     customer_id: str
@@ -21,7 +21,7 @@ class Redemption(NamedTuple):
     created_at: datetime
     cancelled_at: datetime | None
     took_stock: bool = False
-    """Whether it took its quantity from the stock of its reward; a cancellation gives just that back."""
+    """Whether it took its quantity from the reward's stock, which a cancellation then gives back."""
 
 
 INSERT_SQL = """
@@ -34,7 +34,7 @@ RETURNING true
 
 
 async def insert(connection: Connection, redemption: Redemption) -> bool:
-    """Keep a new redemption; False where the customer's reference is used."""
+    """Store a new redemption; False if the customer has used its reference."""
     return bool(await connection.fetchval(INSERT_SQL, *redemption))
 
 
@@ -71,9 +71,9 @@ WHERE customer_id = $1 AND reward_id = $2 AND cancelled_at IS NULL
 
 
 async def quantity_of(connection: Connection, customer: str, reward: str) -> int:
-    """How many of a reward a customer has had, less what was cancelled."""
-    found: Any = await connection.fetchval(QUANTITY_SQL, customer, reward)
-    return found
+    """Quantity of a reward that a customer has redeemed, without cancelled redemptions."""
+    quantity: Any = await connection.fetchval(QUANTITY_SQL, customer, reward)
+    return quantity
 
 
 PORTIONS_SQL = """
@@ -82,7 +82,7 @@ SELECT lot_id, points FROM every_posting WHERE transaction_id = $1 AND target = 
 
 
 async def portions(connection: Connection, transaction_id: UUID) -> list[tuple[UUID, int]]:
-    """The lots that a redemption's transaction was paid from, with the points of each."""
+    """The lots that paid for a redemption's transaction, with the points of each."""
     return [(row["lot_id"], row["points"]) for row in await connection.fetch(PORTIONS_SQL, transaction_id)]
 
 

@@ -1,4 +1,4 @@
-"""Refunds of orders: those that a batch needs to know, not all that there are."""
+"""Refunds of orders: a batch loads only those that it needs."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from shared.postgres.ids import joined
 from shared.postgres.pool import Connection
 
 Arrived = tuple[Key, tuple[int | None, Refund]]
-"""A refund with its order and the how many-th of it it is, None where that is not known."""
+"""A refund with the key of its order and its number within the order, None for refunds stored before numbers."""
 
 KNOWN_SQL = """
 SELECT found.*
@@ -28,33 +28,33 @@ CROSS JOIN LATERAL (
 
 
 async def load(connection: Connection, state: State, arriving: Mapping[Key, Sequence[Refund]]) -> None:
-    """Load what has to be known of the refunds of the orders in `state`, to which `arriving` are added."""
-    known = {key: refunds for key, refunds in arriving.items() if key in state.orders}
-    if known:
-        rows = await connection.fetch(KNOWN_SQL, *_names(known))
+    """Load what the fold needs of the refunds of the orders in `state`, to which `arriving` are added."""
+    wanted = {key: refunds for key, refunds in arriving.items() if key in state.orders}
+    if wanted:
+        rows = await connection.fetch(KNOWN_SQL, *_names(wanted))
         for row in rows:
             state.known_refunds.setdefault(_key(row), {})[row["refund_id"]] = refund_from_row(row)
     late: dict[Key, Place] = {}
-    for key, refunds in known.items():
+    for key, refunds in wanted.items():
         order = state.orders[key]
         bought, before = Purchase.of(order.bought), state.known_refunds.get(key, {})
-        # What does not fit is refused when its turn comes: the fold could not take it.
+        # A refund that does not fit its order is refused later: the fold cannot take it.
         new = [refund for refund in refunds if refund.refund_id not in before and misfit(bought, refund) is None]
         if new and order.refunded and needs_later(Fold.from_json(bought, order.refunded), new):
             late[key] = min(map(place_of, new))
     if late:
         state.later_refunds.update(await _later(connection, late))
     if unfolded := [key for key, order in state.orders.items() if order.refunded is None]:
-        found = await all_of(connection, unfolded)
-        state.later_refunds.update({key: Later({}, refunds) for key, refunds in found.items()})
+        by_order = await all_of(connection, unfolded)
+        state.later_refunds.update({key: Later({}, refunds) for key, refunds in by_order.items()})
 
 
 async def all_of(connection: Connection, orders: Collection[Key]) -> dict[Key, list[Refund]]:
     """All refunds of orders, by order."""
-    found: dict[Key, list[Refund]] = defaultdict(list)
+    by_order: dict[Key, list[Refund]] = defaultdict(list)
     for key, (_, refund) in await _all(connection, orders):
-        found[key].append(refund)
-    return found
+        by_order[key].append(refund)
+    return by_order
 
 
 ALL_SQL = """
@@ -66,7 +66,7 @@ ORDER BY number NULLS FIRST, occurred_at, refund_id COLLATE "C"
 
 
 async def _all(connection: Connection, orders: Collection[Key]) -> list[Arrived]:
-    """All refunds of orders, as they arrived."""
+    """All refunds of orders, in the order of arrival."""
     rows = await connection.fetch(ALL_SQL, *_joined(orders)) if orders else ()
     return [(_key(row), (row["number"], refund_from_row(row))) for row in rows]
 
@@ -87,12 +87,12 @@ CROSS JOIN LATERAL (
 
 
 async def _later(connection: Connection, late: Mapping[Key, Place]) -> dict[Key, Later]:
-    """The refunds of orders that count after the last checkpoint before a place."""
+    """By order: the fold of its last checkpoint before a place, and the refunds that count after that checkpoint."""
     rows = await connection.fetch(CHECKPOINTS_SQL, *_places(late))
     starts = {_key(row): row["checkpoint"]["fold"] for row in rows}
     refunds = await all_of(connection, [key for key in late if key not in starts])
-    for key, one in await _after(connection, starts):
-        refunds[key].append(one[1])
+    for key, (_, refund) in await _after(connection, starts):
+        refunds[key].append(refund)
     return {key: Later(starts.get(key, {}), refunds[key]) for key in late}
 
 
@@ -107,7 +107,7 @@ ORDER BY number NULLS FIRST, refund.occurred_at, refund.refund_id COLLATE "C"
 
 
 async def _after(connection: Connection, starts: Mapping[Key, Mapping[str, Any]]) -> list[Arrived]:
-    """The refunds of orders that count after a stored checkpoint, with their numbers, as they arrived."""
+    """The refunds of orders that count after a stored checkpoint, in the order of arrival."""
     if not starts:
         return []
     places = {key: Fold.place_of(start) for key, start in starts.items()}
@@ -131,34 +131,35 @@ CROSS JOIN LATERAL (
 async def as_known_then(
     connection: Connection, orders: Mapping[Key, Order], wanted: Mapping[Key, Collection[int]]
 ) -> dict[tuple[Key, int], Known]:
-    """What was known of orders when so many of their refunds were known: each is folded once, whatever is asked."""
+    """By order and number: what was known of the order once so many refunds had arrived. Each order is folded once."""
     keys = [key for key in wanted if key in orders]
     if not keys:
         return {}
     columns = [key[0] for key in keys], [key[1] for key in keys], [min(wanted[key]) for key in keys]
     starts = {_key(row): row["checkpoint"]["fold"] for row in await connection.fetch(REACHING_SQL, *columns)}
     arrived: dict[Key, list[tuple[int | None, Refund]]] = defaultdict(list)
-    for key, one in await _after(connection, starts):
-        arrived[key].append(one)
-    for key, one in await _all(connection, [key for key in keys if key not in starts]):
-        arrived[key].append(one)
-    found: dict[tuple[Key, int], Known] = {}
+    for key, numbered in await _after(connection, starts):
+        arrived[key].append(numbered)
+    for key, numbered in await _all(connection, [key for key in keys if key not in starts]):
+        arrived[key].append(numbered)
+    known_then: dict[tuple[Key, int], Known] = {}
     for key, refunds in arrived.items():
         last = max(wanted[key])
-        upto = [one for one in refunds if one[0] is None or one[0] <= last]
+        upto = [(number, refund) for number, refund in refunds if number is None or number <= last]
         for number, known in as_known(orders[key].bought, starts.get(key, {}), upto):
             if number is not None and number in wanted[key]:
-                found[key, number] = known
-    return found
+                known_then[key, number] = known
+    return known_then
 
 
 async def as_named(
     connection: Connection, orders: Mapping[Key, Order], wanted: Mapping[Key, Iterable[Sequence[str]]]
 ) -> dict[tuple[Key, tuple[str, ...]], Known]:
-    """What was known of orders by refunds that a transaction names, as they did before refunds were counted."""
+    """By order and refund ids: what was known of the order with these refunds (transactions name them before 0008)."""
     keys = [key for key in wanted if key in orders]
     refunds = {
-        key: {refund.refund_id: refund for refund in found} for key, found in (await all_of(connection, keys)).items()
+        key: {refund.refund_id: refund for refund in several}
+        for key, several in (await all_of(connection, keys)).items()
     }
     return {
         (key, tuple(names)): Known(keep(Purchase.of(orders[key].bought), [refunds[key][name] for name in names]), None)
@@ -168,10 +169,10 @@ async def as_named(
 
 
 async def insert(connection: Connection, refunds: Iterable[tuple[Key, Refund, int]]) -> None:
-    """Add refunds, each with its order and the how many-th of it it is."""
+    """Add refunds, each with the key of its order and its number within the order."""
     rows = [
-        (*key, one.refund_id, one.time, one.currency, one.amount, refund_lines_to_json(one), number)
-        for key, one, number in refunds
+        (*key, refund.refund_id, refund.time, refund.currency, refund.amount, refund_lines_to_json(refund), number)
+        for key, refund, number in refunds
     ]
     if rows:
         columns = ("customer_id", "order_id", "refund_id", "occurred_at", "currency", "amount", "lines", "number")
@@ -195,14 +196,14 @@ WHERE refund.customer_id = new.customer_id AND refund.order_id = new.order_id AN
 
 
 async def save_checkpoints(connection: Connection, state: State) -> None:
-    """Store what some refunds left, and forget what holds no more since others came before them."""
+    """Store new checkpoints, and remove those that became void because an earlier refund arrived late."""
     void = {key: refunds.void_after for key, refunds in state.refunds.items() if refunds.void_after is not None}
     if void:
         await connection.execute(FORGET_SQL, *_places(void))
     made = [
-        (*key, place[1], {"known": found.known, "fold": found.fold.to_json()})
+        (*key, place[1], {"known": checkpoint.known, "fold": checkpoint.fold.to_json()})
         for key, refunds in state.refunds.items()
-        for place, found in refunds.checkpoints.items()
+        for place, checkpoint in refunds.checkpoints.items()
     ]
     if made:
         await connection.execute(KEEP_SQL, *map(list, zip(*made, strict=True)))

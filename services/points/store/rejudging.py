@@ -1,4 +1,4 @@
-"""What timelines that were told anew judge otherwise: loaded up to a bound, and how far it was settled."""
+"""What changed timelines judge differently: loading it up to a limit, and the progress of settling it."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,21 +13,21 @@ from shared.postgres.ids import joined
 from shared.postgres.pool import Connection, Pool
 
 MOST: Final = 1000
-"""So many orders, and as many accruals, are settled again in a transaction for all customers together."""
+"""Number of orders, and of accruals, that one transaction settles again for all customers together."""
 
 _LEAST: Final = 100
-"""But for each customer at least so many."""
+"""The same for one customer, at least."""
 
 
 class Telling(NamedTuple):
-    """A timeline as an event tells it from an instant on."""
+    """The entries of a timeline from an instant on, as an event has them."""
 
     start: datetime
     entries: Sequence[TierEntry]
 
 
 class _Part(NamedTuple):
-    """Of a customer, what occurred within a span; with a multiplier, only what is judged otherwise."""
+    """Selects what occurred for a customer within a span; with a multiplier, only what is judged differently."""
 
     customer_id: str
     after: datetime
@@ -37,9 +37,9 @@ class _Part(NamedTuple):
 
 
 async def load(connection: Connection, state: State, tellings: Mapping[str, Sequence[Telling]]) -> None:
-    """Load what new timelines judge otherwise, and what older ones do and was not settled yet, in the order of time.
+    """Load what new timelines judge differently, and what is still unsettled of earlier ones, in the order of time.
 
-    Where that is more than one transaction settles, `state.unloaded` tells from when on it is not loaded.
+    If that is more than one transaction settles, `state.unloaded` has the instant from which it is not loaded.
     """
     parts = [part for customer, told in tellings.items() for part in _changed(customer, state.timelines, told)]
     for customer, left in state.resettling.items():
@@ -49,13 +49,14 @@ async def load(connection: Connection, state: State, tellings: Mapping[str, Sequ
     limit = max(_LEAST, MOST // len({part.customer_id for part in parts}))
     columns = [list(column) for column in zip(*parts, strict=True)]
     orders = _first(await _orders(connection, columns, limit + 1), limit, state.unloaded)
-    state.orders.update({key: one for key, one in orders_by_row(orders).items() if key not in state.orders})
+    state.orders.update({key: order for key, order in orders_by_row(orders).items() if key not in state.orders})
     accruals = _first(await _accruals(connection, columns, limit + 1), limit, state.unloaded)
-    state.accruals.update({key: one for key, one in accruals_by_row(accruals).items() if key not in state.accruals})
+    loaded = accruals_by_row(accruals)
+    state.accruals.update({key: accrual for key, accrual in loaded.items() if key not in state.accruals})
 
 
 def _changed(customer: str, timelines: Mapping[str, Sequence[TierEntry]], tellings: Iterable[Telling]) -> list[_Part]:
-    """What any of some tellings, one after the other, judges otherwise than the timeline before it."""
+    """The spans in which a telling, each applied after the one before, changes what the timeline judges."""
     spans: list[Span] = []
     timeline = timelines.get(customer, ())
     for telling in tellings:
@@ -66,7 +67,7 @@ def _changed(customer: str, timelines: Mapping[str, Sequence[TierEntry]], tellin
 
 
 def _unsettled(customer: str, timeline: Sequence[TierEntry], since: datetime) -> list[_Part]:
-    """From an instant on, what a timeline judges otherwise than it was judged."""
+    """Selects what occurred from an instant on and was judged by another standing than the timeline's."""
     starts = [since - timedelta.resolution, *(entry.effective_at for entry in timeline if entry.effective_at >= since)]
     ends = [*starts[1:], FOR_EVER]
     return [
@@ -76,18 +77,18 @@ def _unsettled(customer: str, timeline: Sequence[TierEntry], since: datetime) ->
 
 
 def _first(rows: Sequence[Any], limit: int, unloaded: dict[str, datetime]) -> list[Any]:
-    """The first rows of each customer by time; notes from when on there are more."""
+    """The first rows of each customer by time; notes in `unloaded` when the first row beyond the limit occurred."""
     of_customer: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         of_customer[row["customer_id"]].append(row)
-    found: list[Any] = []
+    first: list[Any] = []
     for customer, own in of_customer.items():
         own.sort(key=lambda row: row["occurred_at"])
-        found += own[:limit]
+        first += own[:limit]
         if len(own) > limit:
             rest: datetime = own[limit]["occurred_at"]
             unloaded[customer] = min(rest, unloaded.get(customer, rest))
-    return found
+    return first
 
 
 ORDERS_SQL = """
@@ -138,7 +139,7 @@ FROM resettling WHERE customer_id = ANY(string_to_array($1, chr(31)))
 
 
 async def left(connection: Connection, customers: Collection[str]) -> dict[str, Resettling]:
-    """How far the timelines of customers were settled, of those of whom not all is settled."""
+    """By customer with an unsettled timeline: how far it is settled."""
     rows = await connection.fetch(LEFT_SQL, joined(customers))
     return {row["customer_id"]: Resettling(*tuple(row)[1:]) for row in rows}
 
@@ -149,7 +150,7 @@ SELECT customer_id FROM resettling ORDER BY customer_id LIMIT $1
 
 
 async def next_customers(connection: Connection, limit: int) -> list[str]:
-    """Customers of whom not all is settled."""
+    """Customers with an unsettled timeline."""
     return [row["customer_id"] for row in await connection.fetch(NEXT_SQL, limit)]
 
 
@@ -159,7 +160,7 @@ SELECT count(*) FROM resettling
 
 
 async def count(pool: Pool) -> int:
-    """Number of customers with orders that are still to be settled by a new timeline."""
+    """Number of customers with an unsettled timeline."""
     customers: int = await pool.fetchval(COUNT_SQL)
     return customers
 
@@ -178,9 +179,9 @@ DELETE FROM resettling WHERE customer_id = ANY($1::text[])
 
 
 async def save(connection: Connection, resettling: Mapping[str, Resettling | None]) -> None:
-    """Keep how far timelines were settled."""
-    rest = [(customer, *found) for customer, found in resettling.items() if found is not None]
+    """Store how far timelines are settled; None: completely."""
+    rest = [(customer, *progress) for customer, progress in resettling.items() if progress is not None]
     if rest:
         await connection.execute(KEEP_SQL, *map(list, zip(*rest, strict=True)))
-    if done := [customer for customer, found in resettling.items() if found is None]:
+    if done := [customer for customer, progress in resettling.items() if progress is None]:
         await connection.execute(DONE_SQL, done)

@@ -26,7 +26,7 @@ FROM reward WHERE id = $1 FOR UPDATE
 
 
 async def lock(connection: Connection, reward_id: str) -> Reward | None:
-    """A reward by its id, locked until the transaction ends."""
+    """Lock a reward until the transaction ends."""
     row = await connection.fetchrow(LOCK_SQL, reward_id)
     return None if row is None else Reward(*row)
 
@@ -56,7 +56,7 @@ RETURNING id
 
 
 async def insert(connection: Connection, reward: Reward) -> bool:
-    """Add a reward; False where there is one with this id."""
+    """Add a reward; False if its id is used."""
     return await connection.fetchval(INSERT_SQL, *reward) is not None
 
 
@@ -70,7 +70,7 @@ RETURNING id, name, points, kind, stock, limit_per_customer, minimum_tier, start
 
 
 async def update(connection: Connection, reward: Reward) -> Reward:
-    """Write a locked reward anew."""
+    """Replace a locked reward; its revision goes up by 1."""
     row: Any = await connection.fetchrow(UPDATE_SQL, *reward[:9])
     return Reward(*row)
 
@@ -81,5 +81,5 @@ UPDATE reward SET stock = stock + $2 WHERE id = $1 AND stock IS NOT NULL
 
 
 async def move_stock(connection: Connection, reward_id: str, count: int) -> None:
-    """Give out (below 0) or take back; a reward without end has no stock to move."""
+    """Add `count` (below 0: subtract) to a reward's stock; an unlimited reward has none."""
     await connection.execute(MOVE_STOCK_SQL, reward_id, count)

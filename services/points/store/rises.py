@@ -1,4 +1,4 @@
-"""Rises of customers into tiers, and which awards an event about tiers may give or take back."""
+"""Rises of customers into tiers, and the awards that an event about tiers may give or take back."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -21,34 +21,34 @@ CROSS JOIN LATERAL (
 
 
 async def before(
-    connection: Connection, starts: Mapping[str, datetime], told: Mapping[str, Sequence[str]]
+    connection: Connection, starts: Mapping[str, datetime], tiers: Mapping[str, Sequence[str]]
 ) -> dict[str, dict[str, int]]:
-    """By customer and tier: the rises before the instant from which a customer's tiers are told.
+    """Number of rises by customer and tier, before the instant (`starts`) from which an event replaces the timeline.
 
-    `told` are the tiers of all entries that are told, by customer.
+    `tiers` are those of all entries in the events, by customer.
     """
-    rows = [(customer, tier, starts[customer]) for customer, tiers in told.items() for tier in set(tiers)]
-    found: dict[str, dict[str, int]] = {}
+    rows = [(customer, tier, starts[customer]) for customer, names in tiers.items() for tier in set(names)]
+    rises: dict[str, dict[str, int]] = {}
     for row in await connection.fetch(BEFORE_SQL, *map(list, zip(*rows, strict=True))) if rows else ():
-        found.setdefault(row["customer_id"], {})[row["tier"]] = row["rise"]
-    return found
+        rises.setdefault(row["customer_id"], {})[row["tier"]] = row["rise"]
+    return rises
 
 
 def awards(
     starts: Mapping[str, datetime],
-    told: Mapping[str, Sequence[str]],
+    tiers: Mapping[str, Sequence[str]],
     timelines: Mapping[str, Sequence[TierEntry]],
     rises: Mapping[str, Mapping[str, int]],
 ) -> Iterator[Key]:
     """The customer and the origin of every award that may be given or taken back.
 
-    These are those of the rises that the timeline has from the instant on, and as many of each tier that is told.
+    These are the awards of the rises in the timeline from the instant on, and as many for each tier in the events.
     """
     for customer, start in starts.items():
         had = rises_from(timelines.get(customer, ()), start)
         yield from ((customer, rise.origin) for rise in had)
-        tiers = told.get(customer, ())
-        for tier in set(tiers):
+        names = tiers.get(customer, ())
+        for tier in set(names):
             first = rises.get(customer, {}).get(tier, 0)
-            most = tiers.count(tier) + sum(rise.tier == tier for rise in had)
+            most = names.count(tier) + sum(rise.tier == tier for rise in had)
             yield from ((customer, Rise(tier, first + number).origin) for number in range(1, most + 1))

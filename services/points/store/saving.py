@@ -1,4 +1,4 @@
-"""Writing what a fold changed: COPY for what is new, one statement per table for what changed."""
+"""Writes the changes of a fold: new rows by COPY, changed rows by one statement per table."""
 
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
@@ -14,8 +14,8 @@ from shared.turns import map_in_turns
 
 
 async def save(connection: Connection, state: State, changes: Changes) -> None:
-    """Write the changes; `state` is what is known after them."""
-    # Orders are long: their rows are made while the database writes the ledger.
+    """Write the changes; `state` is the state after them."""
+    # Rows of orders take long to make: that happens while the database writes the ledger.
     orders = asyncio.create_task(map_in_turns(lambda key: _order_row(key, state), changes.orders_made))
     await save_ledger(connection, changes.transactions, changes.lots_made.values(), changes.lots_changed.values())
     await accounts.update(connection, [state.accounts[customer] for customer in changes.accounts])
@@ -40,7 +40,7 @@ async def save(connection: Connection, state: State, changes: Changes) -> None:
 async def _save_orders(
     connection: Connection, state: State, changes: Changes, made: Sequence[tuple[object, ...]]
 ) -> None:
-    # Of orders without refunds, nearly all, the column is left to its default.
+    # Nearly all orders have no refunds: their rows leave the last column to its default.
     for width in {len(row) for row in made}:
         rows = [row for row in made if len(row) == width]
         await connection.copy_records_to_table("purchase", records=rows, columns=_PURCHASE_COLUMNS[:width])
@@ -57,14 +57,14 @@ async def _save_orders(
 async def save_ledger(
     connection: Connection, transactions: Sequence[Transaction], made: Collection[Lot], changed: Collection[Lot]
 ) -> None:
-    """Write transactions with their postings, their lots, and the program's side."""
+    """Write transactions with their postings and lots, and the program's accounts."""
     await _insert_transactions(connection, transactions)
     await _insert_lots(connection, made)
     await save_parts(connection, transactions, changed)
 
 
 async def save_parts(connection: Connection, transactions: Sequence[Transaction], changed: Collection[Lot]) -> None:
-    """Write the postings of transactions, the lots that they changed, and the program's side."""
+    """Write the postings of transactions, the lots that they changed, and the program's accounts."""
     await _insert_postings(connection, transactions)
     if changed:
         await _update_lots(connection, changed)
@@ -76,27 +76,27 @@ async def _insert_transactions(connection: Connection, transactions: Sequence[Tr
         return
     rows = [
         (
-            one.id,
-            one.account.customer_id,
-            one.account.sequence,
-            one.kind,
-            one.points,
-            one.account.available,
-            one.account.pending,
-            one.account.held,
-            one.account.debt,
-            one.account.earned,
-            one.account.redeemed,
-            one.context.occurred_at,
-            one.account.recorded_at,
-            one.context.reason,
-            one.context.rules_version,
-            one.context.inputs,
-            one.context.receipt_digest,
-            one.activates_at,
-            one.expires_at,
+            transaction.id,
+            transaction.account.customer_id,
+            transaction.account.sequence,
+            transaction.kind,
+            transaction.points,
+            transaction.account.available,
+            transaction.account.pending,
+            transaction.account.held,
+            transaction.account.debt,
+            transaction.account.earned,
+            transaction.account.redeemed,
+            transaction.context.occurred_at,
+            transaction.account.recorded_at,
+            transaction.context.reason,
+            transaction.context.rules_version,
+            transaction.context.inputs,
+            transaction.context.receipt_digest,
+            transaction.activates_at,
+            transaction.expires_at,
         )
-        for one in transactions
+        for transaction in transactions
     ]
     await connection.copy_records_to_table("transaction", records=rows, columns=_TRANSACTION_COLUMNS)
 
@@ -125,7 +125,11 @@ _TRANSACTION_COLUMNS = (
 
 
 async def _insert_postings(connection: Connection, transactions: Iterable[Transaction]) -> None:
-    rows = [(one.id, number, *posting) for one in transactions for number, posting in enumerate(one.postings)]
+    rows = [
+        (transaction.id, number, *posting)
+        for transaction in transactions
+        for number, posting in enumerate(transaction.postings)
+    ]
     if rows:
         columns = ("transaction_id", "number", "source", "target", "points", "lot_id")
         await connection.copy_records_to_table("posting", records=rows, columns=columns)
@@ -150,10 +154,10 @@ WHERE lot.id = new.id
 async def _update_lots(connection: Connection, lots: Collection[Lot]) -> None:
     rows = [
         (
-            *(one.id, one.remaining, one.held, one.spent, one.reversed, one.expired),
-            *(one.pending, one.activates_at, one.expires_at),
+            *(lot.id, lot.remaining, lot.held, lot.spent, lot.reversed, lot.expired),
+            *(lot.pending, lot.activates_at, lot.expires_at),
         )
-        for one in lots
+        for lot in lots
     ]
     await connection.execute(UPDATE_LOTS_SQL, *map(list, zip(*rows, strict=True)))
 
@@ -233,10 +237,10 @@ SET given = excluded.given, tier = excluded.tier, found = excluded.found, withdr
 async def _upsert_accruals(connection: Connection, state: State, keys: Iterable[Key]) -> None:
     rows = [
         (
-            *(customer, one.origin, one.on, one.occurred_at, one.rules_version, one.facts, one.given, one.tier),
-            *(one.cuts, one.withdrawn),
+            *(customer, accrual.origin, accrual.on, accrual.occurred_at, accrual.rules_version, accrual.facts),
+            *(accrual.given, accrual.tier, accrual.cuts, accrual.withdrawn),
         )
-        for customer, one in ((key[0], state.accruals[key]) for key in keys)
+        for customer, accrual in ((key[0], state.accruals[key]) for key in keys)
     ]
     await connection.execute(UPSERT_ACCRUALS_SQL, *map(list, zip(*rows, strict=True)))
 

@@ -1,4 +1,4 @@
-"""Reading balances and statements: one row, or one page of an index, never the ledger."""
+"""Balances and statements: each read costs one row or one page of an index, never the whole ledger."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +19,7 @@ from shared.postgres.pool import Connection, Pool
 
 
 class Due(NamedTuple):
-    """Points that fall due at an instant."""
+    """Points that become available or expire at an instant."""
 
     points: int
     at: datetime
@@ -34,7 +34,7 @@ ORDER BY coalesce(activates_at, cancels_at)
 LIMIT 1
 """
 
-# Also of what is activated by then.
+# Includes points that become available by $2, though that is not written yet.
 NEXT_EXPIRY_SQL = """
 SELECT sum(remaining)::bigint, expires_at FROM (
     (SELECT sum(remaining) AS remaining, expires_at FROM lot
@@ -52,9 +52,9 @@ GROUP BY expires_at ORDER BY expires_at LIMIT 1
 async def next_dues(
     connection: Connection, customer: str, after: datetime, without: Collection[UUID] = ()
 ) -> tuple[Due | None, Due | None]:
-    """Which of a customer's points become available next after an instant, and which end next; not those of some lots.
+    """The customer's next points to become available after an instant, and the next to expire, without some lots.
 
-    What is activated by that instant, and was not written yet, ends too.
+    Points whose activation by that instant is not written yet count among those that expire.
     """
     activation = await connection.fetchrow(NEXT_ACTIVATION_SQL, customer, after, without)
     expiry = await connection.fetchrow(NEXT_EXPIRY_SQL, customer, after, without)
@@ -75,7 +75,7 @@ WHERE customer_id = $1 AND pending AND (remaining > 0 OR activates_at IS NULL)
 
 
 async def with_plain_dues(connection: Connection, account: Account, now: datetime) -> Account | None:
-    """An account after what is due by now: sums, where points only have to be activated and to expire; else None."""
+    """The account after all activations and expiries by now, as sums; None if more than these has to be applied."""
     if account.debt:
         return None
     row = await connection.fetchrow(PLAIN_DUES_SQL, account.customer_id, now)
@@ -99,14 +99,14 @@ LIMIT 1
 
 
 async def account_as_of(connection: Connection, customer: str, moment: datetime) -> Account:
-    """A customer's account as it was recorded by an instant (how many orders it had is not known)."""
+    """A customer's account after its last transaction recorded by an instant; `orders` is always 0."""
     row = await connection.fetchrow(AS_OF_SQL, customer, moment)
     return unknown(customer) if row is None else Account(*row)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a statement; `sequence` is its number within the customer."""
+    """A line of a statement; `sequence` numbers the lines of the customer."""
 
     id: UUID
     customer_id: str
@@ -123,7 +123,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which lines of a statement: of one kind, of one order, before a sequence."""
+    """Selects lines of a statement: by kind, by order, and before a sequence number."""
 
     kind: str | None = None
     order_id: str | None = None
@@ -175,7 +175,7 @@ async def page(pool: Pool, customer: str, wanted: Filter, limit: int) -> list[Li
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A transaction with all that its receipt is rebuilt from."""
+    """A transaction with the inputs of its receipt."""
 
     line: Line
     rules_version: int | None
@@ -198,7 +198,7 @@ async def entries(connection: Connection, ids: Sequence[UUID]) -> list[Entry]:
 
 @dataclass(frozen=True, slots=True)
 class PostingRow:
-    """A posting as it is shown."""
+    """A posting as the API shows it."""
 
     source: str
     target: str
@@ -212,57 +212,61 @@ SELECT source, target, points, lot_id FROM every_posting WHERE transaction_id = 
 
 
 async def postings(connection: Connection, transaction_id: UUID) -> list[PostingRow]:
-    """The postings of a transaction, in their order."""
+    """The postings of a transaction, in order."""
     return [PostingRow(*row) for row in await connection.fetch(POSTINGS_SQL, transaction_id)]
 
 
-async def bases(connection: Connection, found: Sequence[Entry], book: RuleBook) -> list[Basis]:
-    """What the receipts of transactions are rebuilt from, in the same order; `book` holds their versions."""
-    about_orders = {key for one in found if (key := _order(one))[1]}
-    known_orders = await orders.orders_by_key(connection, about_orders) if about_orders else {}
-    known = await _known(connection, known_orders, found)
-    origins = {(one.line.customer_id, origin) for one in found if (origin := _origin(one))}
-    known_accruals = await accruals.accruals_by_key(connection, origins) if origins else {}
+async def bases(connection: Connection, entries: Sequence[Entry], book: RuleBook) -> list[Basis]:
+    """The bases that the receipts of transactions are rebuilt from, in order; `book` holds their rules."""
+    order_keys = {key for entry in entries if (key := _order(entry))[1]}
+    orders_by_key = await orders.orders_by_key(connection, order_keys) if order_keys else {}
+    known = await _known_refunds(connection, orders_by_key, entries)
+    origins = {(entry.line.customer_id, origin) for entry in entries if (origin := _origin(entry))}
+    accruals_by_key = await accruals.accruals_by_key(connection, origins) if origins else {}
     return [
         Basis(
-            customer_id=one.line.customer_id,
-            reason=one.line.reason,
-            rules=None if one.rules_version is None else book.version(one.rules_version),
-            inputs=one.inputs,
-            order=known_orders.get(_order(one)),
-            known=known.get(one.line.id),
-            accrual=known_accruals.get((one.line.customer_id, _origin(one))),
+            customer_id=entry.line.customer_id,
+            reason=entry.line.reason,
+            rules=None if entry.rules_version is None else book.version(entry.rules_version),
+            inputs=entry.inputs,
+            order=orders_by_key.get(_order(entry)),
+            known=known.get(entry.line.id),
+            accrual=accruals_by_key.get((entry.line.customer_id, _origin(entry))),
         )
-        for one in found
+        for entry in entries
     ]
 
 
-async def _known(
-    connection: Connection, known_orders: Mapping[Key, Order], found: Sequence[Entry]
+async def _known_refunds(
+    connection: Connection, orders_by_key: Mapping[Key, Order], entries: Sequence[Entry]
 ) -> dict[UUID, Known]:
-    """By transaction: what was known of its order's refunds then, of which it tells the number (before: the names)."""
+    """By transaction: the refunds of its order that it was judged by.
+
+    Its inputs have their number, or their ids where a version before 0008_histories made it.
+    """
     counts: dict[Key, set[int]] = defaultdict(set)
     names: dict[Key, list[Sequence[str]]] = defaultdict(list)
-    for one in found:
-        told = one.inputs.get("refunds")
-        if isinstance(told, int):
-            counts[_order(one)].add(told)
-        elif told:
-            names[_order(one)].append(told)
-    counted = await refunds.as_known_then(connection, known_orders, counts)
-    named = await refunds.as_named(connection, known_orders, names)
+    for entry in entries:
+        noted = entry.inputs.get("refunds")
+        if isinstance(noted, int):
+            counts[_order(entry)].add(noted)
+        elif noted:
+            names[_order(entry)].append(noted)
+    counted = await refunds.as_known_then(connection, orders_by_key, counts)
+    named = await refunds.as_named(connection, orders_by_key, names)
     known: dict[UUID, Known] = {}
-    for one in found:
-        told = one.inputs.get("refunds")
-        if isinstance(told, int):
-            then = counted.get((_order(one), told))
+    for entry in entries:
+        noted = entry.inputs.get("refunds")
+        if isinstance(noted, int):
+            then = counted.get((_order(entry), noted))
         else:
-            then = named.get((_order(one), tuple(told or ())))
+            then = named.get((_order(entry), tuple(noted or ())))
             if then is not None:
-                of = one.inputs.get("refund")
-                then = then._replace(taken=next((step for step in then.kept.refunds if step.refund_id == of), None))
+                refund_id = entry.inputs.get("refund")
+                taken = next((step for step in then.kept.refunds if step.refund_id == refund_id), None)
+                then = then._replace(taken=taken)
         if then is not None:
-            known[one.line.id] = then
+            known[entry.line.id] = then
     return known
 
 
@@ -271,6 +275,6 @@ def _order(entry: Entry) -> Key:
 
 
 def _origin(entry: Entry) -> str:
-    """Of which accrual a transaction tells; before origins were noted, of a review."""
+    """The origin of a transaction's accrual; old transactions of reviews have no origin in their inputs."""
     review = entry.line.reason.get("review_id")
     return entry.inputs.get("origin") or (REVIEW.origin_of(review) if review else "")

@@ -1,4 +1,4 @@
-"""What falls due, set by set: lots that only have to be activated or to expire, for many customers at once."""
+"""The sweep: activates and expires the lots of many customers by one statement."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,16 +16,16 @@ from shared.turns import map_in_turns
 
 
 class Swept(NamedTuple):
-    """The points that were activated and that expired, and the customers who were left as they are."""
+    """The points that were activated and that expired, and the customers that the statement did not touch."""
 
     activated: int
     expired: int
     left: Sequence[str]
 
 
-# No CTE is joined with another: the planner cannot know how many rows they have, and would read one for each row of
-# the other. `found` has a row for each lot and hold that is due, or one without a kind; `made` one for each
-# transaction.
+# No CTE is joined with another: the planner does not know how many rows they have, and would read one of them for each
+# row of the other. `found` has a row for each lot and hold that has matured (or one without a kind), `made` one for
+# each transaction.
 SWEEP_SQL = """
 WITH found AS MATERIALIZED (
     SELECT account.customer_id, available, account.pending, account.held, debt, earned, redeemed, sequence,
@@ -47,7 +47,7 @@ WITH found AS MATERIALIZED (
         FROM lot
         WHERE lot.customer_id = account.customer_id AND remaining > 0 AND NOT lot.pending AND expires_at <= $2
         UNION ALL
-        -- What becomes available pays no debt, and is not over already; what waits for a delivery is given up.
+        -- Plain: what becomes available repays no debt and has not expired. What waits for a delivery is given up.
         SELECT id, transaction_id, origin, remaining, expires_at, activates_at, 'activated',
                activates_at IS NOT NULL AND debt = 0 AND (expires_at <= $2) IS NOT TRUE
         FROM lot
@@ -131,11 +131,11 @@ FROM made ORDER BY customer_id, sequence
 
 
 async def sweep(connection: Connection, customers: Sequence[str], now: datetime) -> Swept:
-    """Activate and expire, for locked customers of whom nothing else is due, just as rules/books/maturity.py does.
+    """Activate and expire the matured lots of locked customers, with the same result as rules/books/maturity.py.
 
-    A statement before has to have locked them: this one reads what was written until it began. Left are those of
-    whom a hold runs out or a delivery did not come, whose points pay a debt, or are over as soon as they are
-    activated.
+    An earlier statement has to lock the customers: this one reads what was committed before it began. It does not
+    touch customers with a hold that expires, a delivery that did not come, points that repay debt, or points that
+    expire when they are activated.
     """
     words = zip(*((about, *words) for about, words in REASONS.items()), strict=True)
     rows = await connection.fetch(SWEEP_SQL, customers, now, *map(list, words), digest_without_rules())

@@ -1,4 +1,4 @@
-"""The tiers of customers over time, as last told: as much of them as is asked for."""
+"""Timelines: the tiers of customers over time."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
@@ -10,11 +10,11 @@ from shared.postgres.ids import joined
 from shared.postgres.pool import Connection
 
 _MOST: Final = 16
-"""A timeline of up to so many entries, as nearly all are, is loaded whole."""
+"""Number of entries up to which a timeline is loaded as a whole; nearly all are shorter."""
 
 
 class Last(NamedTuple):
-    """The last entries of timelines, by customer, and the customers whose timeline is not settled to its end."""
+    """The last entries of timelines, by customer, and the customers whose timeline is not settled completely."""
 
     entries: dict[str, list[TierEntry]]
     unsettled: list[str]
@@ -33,7 +33,7 @@ SELECT customer_id, since, NULL, NULL, NULL FROM resettling WHERE customer_id = 
 
 
 async def last(connection: Connection, customers: Collection[str]) -> Last:
-    """The last entries of the timelines of customers: nearly always all of them."""
+    """The last entries of the timelines of customers: for most customers all entries."""
     entries: dict[str, list[TierEntry]] = defaultdict(list)
     unsettled: list[str] = []
     for customer, effective_at, tier, multiplier, rise in await connection.fetch(
@@ -47,17 +47,17 @@ async def last(connection: Connection, customers: Collection[str]) -> Last:
 
 
 async def whole(connection: Connection, found: Last, spans: Callable[[str], Span]) -> dict[str, tuple[TierEntry, ...]]:
-    """The timelines in order of time; of long ones what decides of a span of time."""
+    """The timelines in order of time; of a long one only the entries that apply within the customer's span."""
     entries = found.entries
-    if long := [customer for customer, known in entries.items() if len(known) > _MOST]:
+    if long := [customer for customer, several in entries.items() if len(several) > _MOST]:
         entries |= await _within(connection, {customer: spans(customer) for customer in long})
-    return {customer: tuple(sorted(known)) for customer, known in entries.items()}
+    return {customer: tuple(sorted(several)) for customer, several in entries.items()}
 
 
 async def load(
     connection: Connection, customers: Collection[str], spans: Callable[[str], Span]
 ) -> dict[str, tuple[TierEntry, ...]]:
-    """The timelines of customers, in order of time; of long ones what decides of a span of time."""
+    """The timelines of customers, in order of time; of a long one only the entries that apply within its span."""
     return await whole(connection, await last(connection, customers), spans)
 
 
@@ -73,12 +73,12 @@ JOIN tier_entry ON tier_entry.customer_id = wanted.customer_id
 
 
 async def _within(connection: Connection, spans: Mapping[str, Span]) -> dict[str, list[TierEntry]]:
-    """The entries of spans of time, and the last one before each."""
-    found: dict[str, list[TierEntry]] = {customer: [] for customer in spans}
+    """The entries within spans of time, and the last entry before each span."""
+    entries: dict[str, list[TierEntry]] = {customer: [] for customer in spans}
     columns = [list(spans), [span.after for span in spans.values()], [span.until for span in spans.values()]]
     for row in await connection.fetch(WITHIN_SQL, *columns):
-        found[row["customer_id"]].append(TierEntry(row["effective_at"], row["tier"], row["multiplier"], row["rise"]))
-    return found
+        entries[row["customer_id"]].append(TierEntry(row["effective_at"], row["tier"], row["multiplier"], row["rise"]))
+    return entries
 
 
 FORGET_SQL = """
@@ -89,7 +89,7 @@ WHERE tier_entry.customer_id = retold.customer_id AND effective_at >= retold.sta
 
 
 async def replace(connection: Connection, state: State, changes: Changes) -> None:
-    """Write timelines from where they were told anew."""
+    """Replace timelines from the instants at which an event changed them."""
     starts = changes.timelines
     await connection.execute(FORGET_SQL, list(starts), list(starts.values()))
     rows = [
