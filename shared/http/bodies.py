@@ -175,7 +175,7 @@ def _check(body: bytes) -> None:
         return  # not JSON: the route's own validation says so
     path = _unstorable(content)
     if path is not None:
-        message = "A string holds NUL or half of a surrogate pair."
+        message = "A string contains NUL or half of a surrogate pair."
         raise Problem(422, "invalid_request", f"{path}: {message}", (FieldError(pointer=path, message=message),))
 
 

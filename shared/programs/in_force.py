@@ -7,7 +7,7 @@ from typing import Any, Final
 from shared.postgres.pool import Connection
 from shared.programs.kind import Book, C, Kind, compiled
 
-_MOST_IN_BETWEEN: Final = 10
+_MAX_IN_BETWEEN: Final = 10
 
 IN_FORCE_BETWEEN_SQL = """
 SELECT version, effective_at, document::text AS document
@@ -28,10 +28,10 @@ async def _between(
     kind: Kind[Any, C],
     span: tuple[datetime, datetime],
     versions: Collection[int],
-    most: int | None,
+    limit: int | None,
 ) -> Book[C]:
-    """The versions in force at any instant of a span, and some others by number; at most `most`."""
-    rows = await connection.fetch(IN_FORCE_BETWEEN_SQL, kind.name, *span, list(versions), most)
+    """The versions in force at any instant of a span, and some others by number; at most `limit`."""
+    rows = await connection.fetch(IN_FORCE_BETWEEN_SQL, kind.name, *span, list(versions), limit)
     return _book(kind, rows)
 
 
@@ -69,10 +69,10 @@ async def book_at(
     connection: Connection, kind: Kind[Any, C], moments: Collection[datetime], versions: Collection[int] = ()
 ) -> Book[C]:
     """The versions of the one document of a kind that are in force at some instants, at least one."""
-    most = len(versions) + _MOST_IN_BETWEEN
-    found = await _between(connection, kind, (min(moments), max(moments)), versions, most)
+    limit = len(versions) + _MAX_IN_BETWEEN
+    found = await _between(connection, kind, (min(moments), max(moments)), versions, limit)
     # A backfill beside current events: of all versions that were in force in between, a few are needed.
-    return found if len(found) < most else await _at(connection, kind, set(moments), versions)
+    return found if len(found) < limit else await _at(connection, kind, set(moments), versions)
 
 
 async def version_at(connection: Connection, kind: Kind[Any, C], moment: datetime) -> C:

@@ -14,7 +14,7 @@ from shared.programs.faults import Fault
 ONLY: Final = ""
 """The id of the document of a kind that has just one."""
 
-_MOST_COMPILED: Final = 512
+_MAX_COMPILED: Final = 512
 
 
 class Key(NamedTuple):
@@ -69,7 +69,7 @@ def dump(document: BaseModel) -> dict[str, Any]:
     return document.model_dump(mode="json", by_alias=True)
 
 
-@lru_cache(maxsize=_MOST_COMPILED)
+@lru_cache(maxsize=_MAX_COMPILED)
 def compiled(kind: Kind[Any, C], version: int, text: str) -> C:
     """The version whose document is this JSON text: compiled once, since a published version never changes."""
     return kind.compile(version, kind.model.model_validate_json(text))

@@ -33,11 +33,11 @@ from shared.programs.views import (
     written_view,
 )
 
-_MOST: Final = 2**31 - 1
+_MAX_VERSION: Final = 2**31 - 1
 _READERS: Final = [Depends(require("read", "marketing"))]
 _WRITER: Final = Depends(require("marketing"))
 
-VersionNumber = Annotated[int, Path(ge=1, le=_MOST, description="Number of the version.")]
+VersionNumber = Annotated[int, Path(ge=1, le=_MAX_VERSION, description="Number of the version.")]
 DocumentId = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
 
 Named = Callable[..., Awaitable[Key]]
@@ -150,7 +150,7 @@ def _add_reading(router: APIRouter, versions: _Versions) -> None:
         """Drafts and published versions, newest first."""
         cursor = decode_cursor(after, tuple[int])
         # A cursor that somebody made up may lie outside the column's range.
-        before = min(max(cursor[0], 0), _MOST) if cursor else _MOST
+        before = min(max(cursor[0], 0), _MAX_VERSION) if cursor else _MAX_VERSION
         found = await store.page(pool, key, before, limit + 1)
         if not found and cursor is None:
             raise _not_found(f"There is no such {versions.noun}.")

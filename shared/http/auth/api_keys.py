@@ -47,7 +47,7 @@ class KeysFile(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _StoredKey:
     mac: hmac.HMAC
     """Keyed, without the secret: copying it costs a tenth of making a new one."""
     digest: bytes
@@ -59,22 +59,22 @@ class ApiKeys:
 
     def __init__(self, path: Path, pepper: str = "") -> None:
         self._pepper = pepper
-        self._file = WatchedFile[Mapping[str, _Known]](path, self._parse, {})
+        self._file = WatchedFile[Mapping[str, _StoredKey]](path, self._parse, {})
 
     def find(self, key: str) -> Principal | None:
         """The owner of a key; None if it is malformed, unknown or revoked, or its secret is wrong."""
         parts = _KEY.fullmatch(key)
         if parts is None:
             return None
-        known = self._file.content().get(parts[1])
-        if known is None:
+        stored = self._file.content().get(parts[1])
+        if stored is None:
             return None
-        mac = known.mac.copy()
+        mac = stored.mac.copy()
         mac.update(parts[2].encode())
-        return known.principal if hmac.compare_digest(mac.digest(), known.digest) else None
+        return stored.principal if hmac.compare_digest(mac.digest(), stored.digest) else None
 
-    def _parse(self, content: bytes) -> Mapping[str, _Known]:
-        known: dict[str, _Known] = {}
+    def _parse(self, content: bytes) -> Mapping[str, _StoredKey]:
+        keys: dict[str, _StoredKey] = {}
         for entry in KeysFile.model_validate_json(content).keys:
             if not KEY_SCOPES.issuperset(entry.scopes):
                 # Only this key: the others are valid.
@@ -82,8 +82,8 @@ class ApiKeys:
                 continue
             principal = Principal(Kind.KEY, entry.id, frozenset(entry.scopes))
             mac = hmac.new(_hmac_key(entry.salt, self._pepper), digestmod="sha256")
-            known[entry.id] = _Known(mac, bytes.fromhex(entry.hash), principal)
-        return known
+            keys[entry.id] = _StoredKey(mac, bytes.fromhex(entry.hash), principal)
+        return keys
 
 
 def issue(name: str, scopes: Sequence[Scope], now: datetime, pepper: str = "") -> tuple[str, KeyEntry]:

@@ -26,7 +26,7 @@ SMALLEST_RSA: Final = 2048
 """Minimum bits of an RSA key (RFC 7518, section 3.3)."""
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_MOST_KEYS: Final = 32
+_MAX_KEYS: Final = 32
 _LARGEST_SET: Final = 1_048_576
 _FETCH_SECONDS: Final = 5.0
 _FRESH_SECONDS: Final = 300.0
@@ -170,7 +170,7 @@ def parse_set(content: bytes | str) -> Sequence[VerificationKey]:
     if not isinstance(listed, list):
         raise ValueError("not a JSON Web Key Set")  # noqa: TRY004 (content, not a caller's mistake)
     found: list[VerificationKey] = []
-    for item in cast("list[Any]", listed)[:_MOST_KEYS]:
+    for item in cast("list[Any]", listed)[:_MAX_KEYS]:
         key = _parse_member(item)
         if key is not None:
             found.append(key)
