@@ -1,1 +1,1 @@
-"""How Wafa is run: topics, keys, and the stack of one machine."""
+"""Deployment: topics, keys, generated documentation, and the one-machine stack."""

@@ -1,6 +1,6 @@
 """Writes the generated parts of docs/operations.md: `python -m deploy.docs [--check]`.
 
-A part stands between `<!-- NAME -->` and `<!-- /NAME -->`; all around it is written by hand.
+A part is between `<!-- NAME -->` and `<!-- /NAME -->`; the rest of the page is written by hand.
 """
 
 import argparse
@@ -25,8 +25,8 @@ PAGE: Final = Path(__file__).parents[1] / "docs" / "operations.md"
 
 def settings_of(service: str) -> type[ServiceSettings]:
     """The Settings class of a service."""
-    found: type[ServiceSettings] = importlib.import_module(f"services.{service}.settings").Settings
-    return found
+    settings: type[ServiceSettings] = importlib.import_module(f"services.{service}.settings").Settings
+    return settings
 
 
 def variable(settings: type[ServiceSettings], name: str) -> str:
@@ -38,24 +38,24 @@ def variable(settings: type[ServiceSettings], name: str) -> str:
 
 
 def render(text: str) -> str:
-    """The page with its generated parts as the code has them.
+    """The page with its generated parts updated.
 
     Raises:
-        ValueError: a part has no place on the page.
+        ValueError: the page has no place for a part.
     """
     for name, part in {"settings": _settings(), "metrics": _metrics()}.items():
         place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text, count = place.subn(lambda found, part=part: f"{found[1]}{part}\n{found[2]}", text)
+        text, count = place.subn(lambda match, part=part: f"{match[1]}{part}\n{match[2]}", text)
         if count != 1:
             raise ValueError(f"{PAGE.name} has to have one part {name}, it has {count}")
     return text
 
 
 def _settings() -> str:
-    """A table of what all services read alike, and one of what each reads besides."""
+    """A table of the settings of all services, and one of the settings of single services."""
     shared = ServiceSettings.model_fields
     own = [(service, name) for service in SERVICES for name in settings_of(service).model_fields if name not in shared]
-    head = ("variable", "type", "default", "what it is")
+    head = ("variable", "type", "default", "meaning")
     return "\n".join(
         [
             "Every service (`<SERVICE>` is its name in capitals):\n",
@@ -71,7 +71,7 @@ def _located(own: Iterable[tuple[str, str]]) -> Iterable[tuple[type[ServiceSetti
 
 
 def _placeholder(name: str) -> str:
-    """The variable of a shared field, with `<SERVICE>` where it has the service's name."""
+    """The variable of a shared field, with `<SERVICE>` for the service's name."""
     return variable(settings_of(SERVICES[0]), name).replace(SERVICES[0].upper(), "<SERVICE>")
 
 
@@ -80,14 +80,14 @@ def _row(name: str, field: FieldInfo) -> tuple[str, ...]:
 
 
 def _type(field: FieldInfo) -> str:
-    limits = [_limit(one) for one in field.metadata]
+    limits = [_limit(limit) for limit in field.metadata]
     return ", ".join([_name(field.annotation), *filter(None, limits)])
 
 
 def _name(annotation: Any) -> str:  # noqa: ANN401 an annotation is any object
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{value}`" for value in get_args(annotation))
-    alternatives = [one for one in get_args(annotation) if one is not NoneType]
+    alternatives = [each for each in get_args(annotation) if each is not NoneType]
     if alternatives:
         return " or ".join(map(_name, alternatives))
     names = {str: "text", int: "integer", float: "number", bool: "`true` or `false`", Path: "path", SecretStr: "secret"}
@@ -120,11 +120,11 @@ def _metrics() -> str:
     def row(metric: Any) -> tuple[str, ...]:  # noqa: ANN401 the metrics' common class is private
         described = next(iter(metric.describe()))
         suffix = "_total" if described.type == "counter" else ""
-        # The library tells the names of labels nowhere else.
+        # The library has no public access to the names of labels.
         labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001
         return f"`{described.name}{suffix}`", described.type, labels, described.documentation
 
-    return _table(("metric", "type", "labels", "what it is"), map(row, METRICS))
+    return _table(("metric", "type", "labels", "meaning"), map(row, METRICS))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -133,16 +133,16 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; answers the exit code."""
+    """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m deploy.docs", description="Generated parts of operations.md.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when the page is not current")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is out of date")
     options = parser.parse_args(arguments)
     text = PAGE.read_text(encoding="utf-8")
     current = render(text)
     if text == current:
         return 0
     if options.check:
-        print(f"{PAGE.name} is not current: python -m deploy.docs", file=sys.stderr)
+        print(f"{PAGE.name} is out of date: run python -m deploy.docs", file=sys.stderr)
         return 1
     PAGE.write_text(current, encoding="utf-8")
     print(f"{PAGE.name} is current now")

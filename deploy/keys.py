@@ -121,12 +121,12 @@ def _revoke(path: Path, asked: argparse.Namespace) -> None:
 
 
 def _scopes(names: Sequence[str]) -> tuple[Scope, ...]:
-    known = {scope.value: scope for scope in KEY_SCOPES}
+    scopes_by_name = {scope.value: scope for scope in KEY_SCOPES}
     stripped = [name.strip() for name in names]
-    unknown = [name for name in stripped if name not in known]
+    unknown = [name for name in stripped if name not in scopes_by_name]
     if unknown or not stripped:
         raise KeysError(f"unknown scope {unknown[0]!r}" if unknown else "a key needs a scope")
-    return tuple(known[name] for name in stripped)
+    return tuple(scopes_by_name[name] for name in stripped)
 
 
 @contextmanager
@@ -176,9 +176,9 @@ def _write(path: Path, content: KeysFile) -> None:
 def _keep_owner(target: Path, draft: int) -> None:
     """Root may edit the file of a service's user, who must still be able to read it."""
     if target.exists():
-        found = target.stat()
-        if found.st_uid != os.geteuid():
-            os.fchown(draft, found.st_uid, found.st_gid)
+        status = target.stat()
+        if status.st_uid != os.geteuid():
+            os.fchown(draft, status.st_uid, status.st_gid)
 
 
 def _sync_folder(folder: Path) -> None:

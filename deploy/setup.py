@@ -1,7 +1,7 @@
-"""Makes the virtual environment `.venv` from the lock files: `python3 deploy/setup.py`.
+"""Creates the virtual environment `.venv` from the lock files: `python3 deploy/setup.py`.
 
 Runs before anything is installed, on whatever Python the machine has: standard library only. It does
-nothing when `.venv` was made from these very lock files.
+nothing if `.venv` was made from the same lock files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SAMPLE_DATA = LOCKED / "sample-data.txt"  # its own dependencies are not wanted
 
 
 def main() -> None:
-    """Install what the lock files name, unless that is done already."""
+    """Install the packages of the lock files, unless that is done already."""
     if sys.version_info < OLDEST:
         _become_newer()
     wanted = fingerprint([INSTALLER, EVERYTHING, SAMPLE_DATA])
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def fingerprint(files: list[Path]) -> str:
-    """What an environment is made of: the content of the lock files, and the Python they are installed for."""
+    """A digest of the lock files and the Python version, which together define the environment."""
     digest = hashlib.sha256(sysconfig.get_python_version().encode() + sysconfig.get_platform().encode())
     for file in files:
         digest.update(file.read_bytes())
@@ -53,11 +53,11 @@ def fingerprint(files: list[Path]) -> str:
 
 
 def _become_newer() -> None:
-    """Go on as a newer Python of this machine."""
+    """Continue with a newer Python of this machine, if there is one."""
     for name in NEWER:
-        found = shutil.which(name)
-        if found is not None:
-            os.execv(found, [found, *sys.argv])  # noqa: S606 - to go on as another program
+        path = shutil.which(name)
+        if path is not None:
+            os.execv(path, [path, *sys.argv])  # noqa: S606 - replaces this process
     sys.exit(f"Wafa needs Python 3.11 or newer; {sys.executable} is {sys.version_info[0]}.{sys.version_info[1]}")
 
 

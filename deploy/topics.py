@@ -1,4 +1,4 @@
-"""Makes Wafa's topics on a Kafka cluster: `python -m deploy.topics create --bootstrap HOST:PORT`."""
+"""Creates Wafa's topics on a Kafka cluster: `python -m deploy.topics create --bootstrap HOST:PORT`."""
 
 import argparse
 import asyncio
@@ -13,23 +13,22 @@ from shared.contracts import topics
 
 PARTITIONS = 4
 MOST_BYTES = 1024 * 1024
-"""Of a batch as it is sent, compressed or not; a worker reads no larger record (`record_fields.MOST_BYTES`)."""
+"""Maximum size of a batch as sent, compressed or not, and of a record (`record_fields.MOST_BYTES`)."""
 ALREADY_EXISTS = 36  # Kafka's error code
 INVALID_CONFIG = 40  # the same
 
 
 class TopicError(Exception):
-    """A topic could not be made. The message is one line for a person."""
+    """A topic could not be created. The message is one line for the user."""
 
 
 async def create(bootstrap: str, partitions: int = PARTITIONS, replication: int = 1) -> list[str]:
-    """Make the topics that are not there yet, and return their names.
+    """Create the missing topics, and return their names.
 
-    Where it knows these settings, the broker stamps records with the time of arrival, and takes no batch of more than
-    `MOST_BYTES`.
+    If the broker has these settings, it stamps records with the time of arrival and refuses batches over `MOST_BYTES`.
 
     Raises:
-        TopicError: the cluster refused, with its words.
+        TopicError: the cluster refused.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
@@ -50,17 +49,17 @@ async def create(bootstrap: str, partitions: int = PARTITIONS, replication: int 
 async def _create(
     admin: AIOKafkaAdminClient, names: Sequence[str], size: tuple[int, int], configs: dict[str, str]
 ) -> dict[str, tuple[int, str | None]]:
-    """Ask for topics of (partitions, replication factor); answers (error code, error text) by name."""
+    """Create topics of (partitions, replication factor); returns (error code, error text) by name."""
     wanted = [NewTopic(name, *size, topic_configs=configs) for name in names]
     response = await admin.create_topics(wanted)
     return {topic: (code, text) for topic, code, text in response.topic_errors}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; answers the exit code."""
+    """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m deploy.topics", description="Wafa's topics on a Kafka cluster.")
     commands = parser.add_subparsers(dest="command", required=True)
-    creator = commands.add_parser("create", help="make the topics that are not there yet")
+    creator = commands.add_parser("create", help="create the missing topics")
     default = os.environ.get("WAFA_KAFKA_BOOTSTRAP", "localhost:9092")
     creator.add_argument("--bootstrap", default=default, help="default: WAFA_KAFKA_BOOTSTRAP")
     creator.add_argument("--partitions", type=int, default=PARTITIONS)

@@ -1,4 +1,4 @@
-"""What a process tells about itself: JSON logs and the list of metrics."""
+"""Observability of a process: JSON logs and the list of metrics."""
 
 import logging
 import sys
@@ -18,73 +18,73 @@ _RECORDS: Final = (1, 2, 5, 10, 25, 50, 100, 200, 300, 400, 500)
 
 LAG: Final = Gauge(
     "wafa_lag_records",
-    "Records of a partition (topic, partition) that are in Kafka and not yet committed here.",
+    "Records of a partition (topic, partition) in Kafka whose effect is not committed yet.",
     ("topic", "partition"),
 )
 BATCH_SIZE: Final = Histogram(
-    "wafa_batch_records", "Records per batch that was committed, of all types and topics.", buckets=_RECORDS
+    "wafa_batch_records", "Records per committed batch, of all types and topics.", buckets=_RECORDS
 )
 HANDLER_SECONDS: Final = Histogram(
     "wafa_handler_seconds",
-    "Seconds that the transaction of a batch took, from its first statement to its commit.",
+    "Duration of a batch's transaction in seconds, from the first statement to the commit.",
     buckets=_FAST,
 )
 COMMIT_DELAY: Final = Histogram(
     "wafa_record_to_commit_seconds",
-    "Seconds from the Kafka timestamp of a batch's oldest record to the commit of its effect here, by topic.",
+    "Seconds from the Kafka timestamp of a batch's oldest record to the commit of its effect, by topic.",
     ("topic",),
     buckets=_SLOW,
 )
 RETRIES: Final = Counter(
     "wafa_retries_total",
-    "Times a batch was tried again after a passing failure (connection lost, deadlock, timeout), by its class.",
+    "Retries of batches after a transient failure (lost connection, deadlock, timeout), by its class.",
     ("failure",),
 )
 DEAD_LETTERS: Final = Counter(
-    "wafa_dead_letters_total", "Records that went to the dead letters, by topic and reason.", ("topic", "reason")
+    "wafa_dead_letters_total", "Records that became dead letters, by topic and reason.", ("topic", "reason")
 )
 EXPIRED: Final = Counter(
     "wafa_expired_records_total",
-    "Dead letters, and records that waited in vain, that were deleted at the end of their retention, by kind.",
+    "Dead letters and waiting records that were deleted at the end of their retention, by kind.",
     ("kind",),
 )
 SKIPPED: Final = Counter(
     "wafa_skipped_total",
-    "Events skipped since their type is unknown or of no interest here, by topic.",
+    "Events skipped because the service does not handle their type, by topic.",
     ("topic",),
 )
 DUPLICATES: Final = Counter(
     "wafa_duplicates_total",
-    "Events that came again and had no effect, by what told so: inbox (source and id), natural_key, "
-    "or repeat_differs (natural key again with other content).",
+    "Repeated events without effect, by how they were recognized: inbox (source and id), natural_key, or "
+    "repeat_differs (a natural key with different content).",
     ("kind",),
 )
-OUTBOX_ROWS: Final = Gauge("wafa_outbox_rows", "Rows in the outbox: events that are committed and not yet published.")
+OUTBOX_ROWS: Final = Gauge("wafa_outbox_rows", "Rows in the outbox: events that are committed and not published yet.")
 OUTBOX_AGE: Final = Gauge(
-    "wafa_outbox_age_seconds", "Age of the oldest row of the outbox, in seconds; 0 when it is empty."
+    "wafa_outbox_age_seconds", "Age of the oldest row of the outbox in seconds; 0 if it is empty."
 )
 RELAY_PUBLISHED: Final = Counter(
-    "wafa_relay_published_total", "Events that Kafka acknowledged to the relay, by topic.", ("topic",)
+    "wafa_relay_published_total", "Events published by the relay and acknowledged by Kafka, by topic.", ("topic",)
 )
 RELAY_FAILURES: Final = Counter(
-    "wafa_relay_failures_total", "Times the relay could not publish a batch and kept its rows for later."
+    "wafa_relay_failures_total", "Failed attempts of the relay to publish a batch; its rows are kept."
 )
 LEDGER_IMBALANCE: Final = Gauge(
-    "wafa_ledger_imbalance_points", "Sum of all accounts of the ledger in points: anything but 0 is an alarm."
+    "wafa_ledger_imbalance_points", "Sum of all accounts of the ledger in points; any value but 0 is an error."
 )
 HTTP_REQUESTS: Final = Counter(
-    "wafa_http_requests_total", "HTTP requests answered, by method, route and status.", ("method", "route", "status")
+    "wafa_http_requests_total", "HTTP requests, by method, route and status.", ("method", "route", "status")
 )
 HTTP_SECONDS: Final = Histogram(
     "wafa_http_request_seconds",
-    "Seconds from an HTTP request's headers to the end of its answer, by method and route.",
+    "Seconds from the headers of an HTTP request to the end of its response, by method and route.",
     ("method", "route"),
     buckets=_FAST,
 )
 
 HTTP_CUT: Final = Counter(
     "wafa_http_connections_cut_total",
-    "Connections that the server refused or ended, by reason: too_many_connections, evicted, head_too_large, "
+    "Connections that the server refused or closed, by reason: too_many_connections, evicted, head_too_large, "
     "head_timeout, body_timeout, slow_reader, malformed_request, too_many_pipelined.",
     ("reason",),
 )
@@ -114,8 +114,8 @@ METRICS: Final[tuple[MetricWrapperBase, ...]] = (
 def configure(service: str, level: str = "INFO") -> None:
     """Log JSON lines to stderr, those of the standard library's loggers too.
 
-    Each line carries `service`, `time` (UTC), `level`, `logger` where there is one, and what
-    is bound to the context, such as `request_id` and `correlation_id`.
+    Each line has `service`, `time` (UTC), `level`, `logger` if there is one, and the values bound to the context, such
+    as `request_id` and `correlation_id`.
 
     Raises:
         ValueError: `level` is not a level of the standard library.
@@ -154,21 +154,21 @@ def configure(service: str, level: str = "INFO") -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
-    disable_created_metrics()  # a time series per counter that nobody reads
+    disable_created_metrics()  # one more time series per counter, which nobody reads
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
 
 
 def trace(error: BaseException) -> dict[str, object]:
-    """What the log may tell of an error: its type and where it was raised, but not its message.
+    """The fields of an error for the log: its type and where it was raised, but not its message.
 
-    The message, and PostgreSQL's details, may quote personal data.
+    The message, and the details of PostgreSQL errors, may quote personal data.
     """
     frames = traceback.extract_tb(error.__traceback__)[-_MOST_FRAMES:]
-    found: dict[str, object] = {
+    fields: dict[str, object] = {
         "failure": type(error).__name__,
         "trace": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
     }
     named = {name: getattr(error, name, None) for name in ("sqlstate", "table_name", "column_name", "constraint_name")}
-    return found | {name: value for name, value in named.items() if value}
+    return fields | {name: value for name, value in named.items() if value}

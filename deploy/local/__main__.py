@@ -26,7 +26,7 @@ from shared.contracts.values import Id
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; answers the exit code. What goes wrong is one line on stderr."""
+    """Run a command and return the exit code. An error is one line on stderr."""
     parser = _parser()
     given, rest = parser.parse_known_args(arguments)
     if rest and given.command != "replay":
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _up(layout: Layout, given: argparse.Namespace) -> int:
     if state.running_pid(layout) is not None:
         url = environment.read(layout).get("WAFA_URL", "") if layout.env_file.exists() else ""
-        print(f"it already runs at {url} (data in {layout.root}); `python -m deploy.local down` stops it")
+        print(f"already running at {url} (data in {layout.root}); `python -m deploy.local down` stops it")
         return 0 if given.detach else 1
     wish = Wish(given.kafka, given.port, given.reload)
     process = up.supervisor(layout, wish, detached=given.detach)
@@ -56,7 +56,7 @@ def _in_background(layout: Layout, given: argparse.Namespace, process: subproces
     except BaseException:
         up.stop(process)
         raise
-    show.tell_ready(layout)
+    show.print_ready(layout)
     if not given.empty:
         return _publish(layout, show.extent(given.sample))
     return 0
@@ -67,23 +67,23 @@ def _in_foreground(layout: Layout, given: argparse.Namespace, process: subproces
     try:
         print("Starting PostgreSQL, Kafka and the services.", flush=True)
         up.wait_until_ready(layout, process)
-        show.tell_ready(layout)
+        show.print_ready(layout)
         if not given.empty:
             _join(layout)
             show.replay_sample(layout, given.sample, Console())
-        show.tell_what_to_try(layout)
+        show.print_what_to_try(layout)
         if given.reload:
             show.follow(layout, process)
         return abs(process.wait())  # 0 when `down` stopped it
     except KeyboardInterrupt:
-        print("\nStopping, after what was published is handled (Ctrl-C again: at once).", flush=True)
+        print("\nStopping when all published events are handled (Ctrl-C again: at once).", flush=True)
         return 0
     except StartError as error:
         print(f"deploy.local: {error}\nStopping.", file=sys.stderr, flush=True)
         return 1
     finally:
         up.stop(process)
-        show.tell_end(layout)
+        show.print_end(layout)
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:
@@ -98,7 +98,7 @@ def _publish(layout: Layout, options: Sequence[str]) -> int:
 
 
 def _join(layout: Layout) -> dict[str, str]:
-    """Take over the stack's environment, as a script does that sources its file; answers the whole of it."""
+    """Load the stack's env file into this process's environment, and return the environment."""
     os.environ.update(environment.read(layout))
     return dict(os.environ)
 
@@ -107,7 +107,7 @@ def _drain(layout: Layout, given: argparse.Namespace) -> int:
     try:
         rounds = asyncio.run(drain(_join(layout), given.timeout))
     except DrainTimeoutError as error:
-        print(f"deploy.local: not everything is handled after {given.timeout:g} s: {error}", file=sys.stderr)
+        print(f"deploy.local: not all events are handled after {given.timeout:g} s: {error}", file=sys.stderr)
         return 1
     print(f"everything is handled, and every outbox is empty ({rounds} rounds)")
     return 0
@@ -120,7 +120,7 @@ def _status(layout: Layout, given: argparse.Namespace) -> int:
 
 
 def _token(layout: Layout, given: argparse.Namespace) -> int:
-    environment.read(layout)  # says so where there has been no start
+    environment.read(layout)  # raises an error if the stack was never started
     if given.scopes is not None:
         print(credentials.api_key(layout, given.scopes.split(",")))
         return 0
@@ -157,21 +157,21 @@ def _parser() -> argparse.ArgumentParser:
     start = commands.add_parser("up", parents=[data, pieces], help="start it, replay the sample, stay until Ctrl-C")
     start.add_argument("--detach", action="store_true", help="start it in the background, return when it is ready")
     start.add_argument("--empty", action="store_true", help="without the sample")
-    start.add_argument(
-        "--sample", type=_extent, default="148", metavar="N|all", help="how many households are replayed"
+    start.add_argument("--sample", type=_extent, default="148", metavar="N|all", help="number of households to replay")
+    end = commands.add_parser("down", parents=[data], help="stop it when all published events are handled")
+    end.add_argument("--purge", action="store_true", help="delete its data too")
+    shown = commands.add_parser(
+        "status", parents=[data], help="show the processes and how many records each service has to handle"
     )
-    end = commands.add_parser("down", parents=[data], help="stop it, after what was published is handled")
-    end.add_argument("--purge", action="store_true", help="forget its data, too")
-    told = commands.add_parser("status", parents=[data], help="what runs, and how far it is behind")
-    told.add_argument("--json", action="store_true")
-    wait = commands.add_parser("drain", parents=[data], help="return when everything is handled and published")
+    shown.add_argument("--json", action="store_true")
+    wait = commands.add_parser("drain", parents=[data], help="wait until everything is handled and published")
     wait.add_argument("--timeout", type=float, default=300.0, metavar="S", help="seconds (default: 300)")
     lines = commands.add_parser("publish", parents=[data], help="publish the events of stdin, one JSON per line")
     lines.add_argument("topic", choices=publish.TOPICS, metavar="TOPIC", help=", ".join(publish.TOPICS))
     commands.add_parser("replay", parents=[data], add_help=False, help="publish the sample (replay --help)")
     who = commands.add_parser("token", parents=[data], help="print a customer's token, or a new API key")
     kind = who.add_mutually_exclusive_group(required=True)
-    kind.add_argument("--customer", metavar="ID", help="a JWT that reads this customer's data")
+    kind.add_argument("--customer", metavar="ID", help="a JWT for this customer")
     kind.add_argument("--scopes", metavar="A,B", help="an API key with these scopes")
     commands.add_parser("supervise", parents=[data, pieces])  # what `up` starts
     return parser

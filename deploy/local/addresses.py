@@ -29,7 +29,7 @@ DEFAULTS: Mapping[str, int] = {
 
 @dataclass(frozen=True)
 class Addresses:
-    """The ports of the last start by name, and every Kafka bootstrap that a start told scripts of as its own."""
+    """The ports of the last start by name, and every Kafka bootstrap of a broker that the stack has run."""
 
     ports: Mapping[str, int] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
@@ -39,7 +39,7 @@ _ADDRESSES: Final = TypeAdapter(Addresses)
 
 
 def read(layout: Layout) -> Addresses:
-    """What the last start chose; nothing before the first."""
+    """The choice of the last start; empty before the first."""
     try:
         return _ADDRESSES.validate_json(layout.addresses_file.read_bytes())
     except FileNotFoundError:
@@ -47,12 +47,12 @@ def read(layout: Layout) -> Addresses:
 
 
 def choose(layout: Layout, gateway: int | None) -> Addresses:
-    """Choose the ports of this start, and keep them for the next: scripts that know them go on working.
+    """Choose the ports of this start, and keep them for the next, so that scripts go on working.
 
-    A port that somebody else has taken is replaced by a free one, but `gateway`, where given, is a wish.
+    A port that is taken is replaced by a free one, except `gateway` if it is given.
 
     Raises:
-        StartError: somebody else has the port that was wished for.
+        StartError: the requested port is taken.
     """
     before = read(layout)
     if gateway is not None and not is_free(gateway):
@@ -70,10 +70,10 @@ def choose(layout: Layout, gateway: int | None) -> Addresses:
 
 
 def foreign_broker(layout: Layout, environment: Mapping[str, str]) -> str | None:
-    """The broker that the environment asks for, or None where it names none, or this stack's own.
+    """The broker that the environment names; None if it names none, or this stack's own.
 
-    A shell that sourced the stack's file still names the broker of a start before. Where somebody answers
-    there while this stack is down, it is not ours.
+    A shell that sourced the env file names the broker of an earlier start. If something answers there while this
+    stack is down, it is another broker.
     """
     bootstrap = environment.get("WAFA_KAFKA_BOOTSTRAP")
     if not bootstrap:

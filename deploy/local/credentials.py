@@ -1,4 +1,4 @@
-"""The secrets of one stack: made at its first start, kept with its data."""
+"""The secrets of a stack: created at its first start, stored with its data."""
 
 import secrets
 import time
@@ -29,15 +29,15 @@ _CREDENTIALS: Final = TypeAdapter(Credentials)
 
 
 def ensure(layout: Layout) -> Credentials:
-    """The secrets of this stack; new ones when there are none, or when the admin's key was revoked."""
+    """The secrets of this stack; new ones if there are none, or if the admin key was revoked."""
     try:
-        known = _CREDENTIALS.validate_json(layout.credentials_file.read_bytes())
+        stored = _CREDENTIALS.validate_json(layout.credentials_file.read_bytes())
     except FileNotFoundError:
-        known = None
-    if known is not None and known.admin_token.split("_")[1] in {entry.id for entry in list_keys(layout.api_keys)}:
-        return known
+        stored = None
+    if stored is not None and stored.admin_token.split("_")[1] in {entry.id for entry in list_keys(layout.api_keys)}:
+        return stored
     fresh = Credentials(
-        jwt_key=known.jwt_key if known else secrets.token_urlsafe(48),
+        jwt_key=stored.jwt_key if stored else secrets.token_urlsafe(48),
         admin_token=api_key(layout, sorted(KEY_SCOPES), "admin of the one-machine stack"),
     )
     write_private(layout.credentials_file, _CREDENTIALS.dump_json(fresh, indent=2).decode() + "\n")
@@ -45,7 +45,7 @@ def ensure(layout: Layout) -> Credentials:
 
 
 def customer_token(layout: Layout, customer_id: str) -> str:
-    """A JWT that reads one customer's data, good for thirty days."""
+    """A JWT of a customer, valid for thirty days."""
     now = int(time.time())
     claims = {"sub": customer_id, "scope": "customer", "iat": now, "exp": now + TOKEN_SECONDS}
     return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(ensure(layout).jwt_key))
@@ -55,6 +55,6 @@ def api_key(layout: Layout, scopes: Sequence[str], name: str = "made by `deploy.
     """A new API key with these scopes, valid from the services' next look at the file.
 
     Raises:
-        deploy.keys.KeysError: a scope that there is not.
+        deploy.keys.KeysError: a scope does not exist.
     """
     return create_key(layout.api_keys, scopes, name)

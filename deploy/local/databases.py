@@ -1,4 +1,4 @@
-"""The databases of the services on one PostgreSQL server."""
+"""Creates and migrates the databases of the services on a PostgreSQL server."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from shared.postgres.migrate import MigrationChangedError, migrate
 
 
 async def prepare(pieces: Pieces) -> None:
-    """Create the databases that are missing, and bring all of them up to date.
+    """Create the missing databases, and migrate all of them.
 
     Raises:
         StartError: the server does not answer or refuses, or a migration that was applied has changed.

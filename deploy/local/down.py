@@ -14,21 +14,21 @@ POLL_SECONDS = 0.05
 
 
 def down(layout: Layout, *, purge: bool) -> int:
-    """Stop the stack after what was published is handled; `purge` forgets its data, and waits for nothing.
+    """Stop the stack after all published events are handled; `purge` deletes its data and does not wait.
 
-    A server of one's own keeps its databases, and then also a purge waits.
+    With your own PostgreSQL server the databases are kept, so a purge waits too.
     """
     pid = state.running_pid(layout)
     if pid is None:
-        print("The stack does not run.")
+        print("The stack is not running.")
     else:
         at_once = purge and _has_own_postgres(layout)
         _stop(layout, pid, at_once=at_once)
         if not at_once:
-            show.tell_end(layout)
+            show.print_end(layout)
     if purge:
         layout.purge()
-        print("Its data is forgotten.")
+        print("Its data is deleted.")
     return 0
 
 
@@ -37,8 +37,8 @@ def _stop(layout: Layout, pid: int, *, at_once: bool) -> None:
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
     while state.running_pid(layout) == pid:
-        told = state.read(layout)
-        if at_once and told is not None and told.phase is Phase.STOPPING:
+        current = state.read(layout)
+        if at_once and current is not None and current.phase is Phase.STOPPING:
             os.kill(pid, signal.SIGTERM)  # the second one: do not wait until everything is handled
             at_once = False
         if time.monotonic() > deadline:
@@ -47,5 +47,5 @@ def _stop(layout: Layout, pid: int, *, at_once: bool) -> None:
 
 
 def _has_own_postgres(layout: Layout) -> bool:
-    told = state.read(layout)
-    return told is not None and any(member.name == "postgres" for member in told.members)
+    current = state.read(layout)
+    return current is not None and any(member.name == "postgres" for member in current.members)

@@ -1,10 +1,9 @@
-"""Waits until everything that was published is handled, and everything that followed from it too.
+"""Waits until all published events, and all events that follow from them, are handled.
 
-The log end that a broker tells cannot be relied on everywhere: the embedded one counts batches, not records.
-So a marker, an event of a type that nobody knows, is published to every partition that a service reads; when
-a service's stored position is behind the marker, it has handled what came before. Then the outboxes have to
-run empty, and mails that are due be sent. What was published meanwhile follows the markers, so the next round
-waits for it, until a round in which the new markers stand right behind the old ones: nothing came in between.
+The log end that a broker reports is not reliable everywhere: the embedded broker counts batches, not records. So a
+marker, an event of an unknown type, is published to every partition that a service reads. When a service's position is
+after the marker, it has handled everything before it. Then the outboxes must become empty and due work be done. Events
+published meanwhile follow the markers, so another round waits for them, until the new markers directly follow the old.
 """
 
 import asyncio
@@ -30,12 +29,12 @@ POLL_SECONDS: Final = 0.1
 
 
 class DrainTimeoutError(Exception):
-    """Something was not handled in time; the message says what."""
+    """Something was not handled in time; the message names it."""
 
 
 @dataclass(frozen=True)
 class Left:
-    """So many of something that a service has still to do."""
+    """Remaining work of a service."""
 
     service: str
     count: int
@@ -45,11 +44,11 @@ class Left:
         return f"{self.service} has {self.count:,} {self.what}"
 
 
-Told = Callable[[Sequence[Left]], None]
-"""Hears, while waiting, what is still to be done."""
+Report = Callable[[Sequence[Left]], None]
+"""Called with the remaining work while waiting."""
 
 
-async def drain(env: Mapping[str, str], seconds: float, told: Told = lambda _left: None) -> int:
+async def drain(env: Mapping[str, str], seconds: float, report: Report = lambda _left: None) -> int:
     """Wait until nothing is left to do; answers how many rounds it took.
 
     Raises:
@@ -59,20 +58,20 @@ async def drain(env: Mapping[str, str], seconds: float, told: Told = lambda _lef
     broker = broker_of(env)
     try:
         async with open_readers(broker) as readers:
-            return await drain_readers(broker, readers, seconds, told)
+            return await drain_readers(broker, readers, seconds, report)
     except (*UNREACHABLE, KafkaError) as error:
         raise StartError(f"the stack does not answer: {error or type(error).__name__}") from error
 
 
 async def drain_readers(
-    broker: Broker, readers: Sequence[Reader], seconds: float, told: Told = lambda _left: None
+    broker: Broker, readers: Sequence[Reader], seconds: float, report: Report = lambda _left: None
 ) -> int:
     """Wait until these services have nothing left to do; returns the number of rounds.
 
     Raises:
         DrainTimeoutError: something is still to be done after so many seconds.
     """
-    patience = _Patience(time.monotonic() + seconds, told)
+    patience = _Patience(time.monotonic() + seconds, report)
     producer = broker.producer()
     await producer.start()
     try:
@@ -140,12 +139,12 @@ def _missing(topic: str, markers: Mapping[Partition, int], positions: Mapping[Pa
 @dataclass(frozen=True)
 class _Patience:
     deadline: float
-    told: Told
+    report: Report
 
     async def until_none(self, ask: Callable[[], Awaitable[list[Left]]]) -> None:
         """Ask again and again until nothing is left."""
         while left := await ask():
             if time.monotonic() > self.deadline:
-                raise DrainTimeoutError("; ".join(str(one) for one in left))
-            self.told(left)
+                raise DrainTimeoutError("; ".join(str(backlog) for backlog in left))
+            self.report(left)
             await asyncio.sleep(POLL_SECONDS)

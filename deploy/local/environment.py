@@ -9,16 +9,16 @@ from deploy.local.program import StartError
 
 
 def write(layout: Layout, values: Mapping[str, str]) -> None:
-    """Replace the file. It holds secrets, so its mode is 600."""
+    """Replace the file. It contains secrets, so its mode is 600."""
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
     write_private(layout.env_file, "# How to reach the one-machine stack of Wafa: source it.\n" + "".join(lines))
 
 
 def read(layout: Layout) -> dict[str, str]:
-    """What the file holds.
+    """Read the file.
 
     Raises:
-        StartError: there is no file, as before the first `up`.
+        StartError: there is no file: the stack was never started.
     """
     try:
         return parse(layout.env_file)
@@ -27,6 +27,6 @@ def read(layout: Layout) -> dict[str, str]:
 
 
 def parse(file: Path) -> dict[str, str]:
-    """The variables of such a file, as a shell would set them."""
+    """Parse the variables as a shell would set them."""
     words = shlex.split(file.read_text(), comments=True)
     return dict(word.split("=", 1) for word in words if "=" in word)

@@ -1,6 +1,6 @@
-"""The four APIs behind one port: `python -m deploy.local.gateway PORT`.
+"""The APIs of all services on one port: `python -m deploy.local.gateway PORT`.
 
-Four apps side by side, as an ingress would route to them: a request goes to the app that has a route for it.
+The apps run side by side, routed as by an ingress: a request goes to the app that has a route for it.
 """
 
 import asyncio
@@ -30,10 +30,10 @@ from shared.process import garbage
 
 
 class Gateway:
-    """One ASGI app in front of several, by the name of their service.
+    """One ASGI app in front of the apps of several services.
 
-    Its own pages come first: `/`, `/docs`, `/openapi.json` and the probes, which speak for all of them. A path
-    that no app has goes to the first one, which answers the problem document.
+    Its own routes come first: `/`, `/docs`, `/openapi.json`, and the probes of all services together. An unknown path
+    goes to the first app, which answers with a problem document.
     """
 
     def __init__(self, apps: Mapping[str, FastAPI]) -> None:
@@ -54,7 +54,7 @@ class Gateway:
                 match route.matches(scope)[0]:
                     case Match.FULL:
                         return app
-                    case Match.PARTIAL:  # the path, with another method
+                    case Match.PARTIAL:  # the path with another method
                         partial = partial or app
                     case _:
                         pass
@@ -74,7 +74,7 @@ class Gateway:
             status = "ready" if all(answers) else "not_ready"
             return JSONResponse({"status": status, "services": services}, 200 if all(answers) else 503)
 
-        # `/livez` and `/metrics` are of the process: any app would answer the same
+        # `/livez` and `/metrics` are about the process, so they are the same for all apps.
         of_process = [route for route in probes(_always) if isinstance(route, Route) and route.path != "/readyz"]
         return [
             Route("/", pages.front(document)),
@@ -90,7 +90,7 @@ async def _always() -> bool:
 
 
 async def _is_ready(app: ASGIApp) -> bool:
-    """What the app's own `/readyz` says."""
+    """Whether the app's `/readyz` answers 200."""
     statuses: list[int] = []
 
     async def receive() -> Message:
@@ -122,7 +122,7 @@ def _get(path: str) -> dict[str, Any]:
 
 
 async def _serve(port: int) -> None:
-    """Build every service's API on a pool of its own, and serve them until told to stop."""
+    """Build every service's API with its own pool, and serve them until a signal."""
     async with AsyncExitStack() as pools:
         apps: dict[str, FastAPI] = {}
         for service in SERVICES:

@@ -1,8 +1,8 @@
-"""Becomes a program that cannot outlive whoever started it: `launch.py PARENT SIGNAL UID GID -- ARGV…`.
+"""Becomes a program that cannot outlive its parent: `launch.py PARENT SIGNAL UID GID -- ARGV…`.
 
-The kernel sends SIGNAL to the program when PARENT ends, also by `kill -9`. A start function in the child
-of a fork would do the same, but is unsafe beside threads; an own small program is not. Run by path with
-`-I -S`, so it imports the standard library only. Elsewhere than on Linux the program merely starts.
+The kernel sends SIGNAL to the program when PARENT ends, also by `kill -9`. A `preexec_fn` would do the same but is
+unsafe with threads. Run by path with `-I -S`, so that it imports the standard library only. Except on Linux the program
+merely starts.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""Where the stack keeps its files: everything under one data directory."""
+"""The files of a stack, all in one data directory."""
 
 import os
 import shutil
@@ -12,28 +12,28 @@ DEFAULT_DATA = REPOSITORY / ".local"
 
 @dataclass(frozen=True)
 class Layout:
-    """The files of one stack. Two stacks with different roots share nothing."""
+    """The files of a stack. Stacks with different roots share nothing."""
 
     root: Path
 
     @property
     def env_file(self) -> Path:
-        """What a script sources to reach the stack."""
+        """The file that scripts source to reach the stack."""
         return self.root / "wafa.env"
 
     @property
     def lock_file(self) -> Path:
-        """Held by the supervisor for as long as it lives."""
+        """Locked by the supervisor while it runs."""
         return self.root / "lock"
 
     @property
     def state_file(self) -> Path:
-        """What the supervisor last said of its members."""
+        """The state that the supervisor wrote last."""
         return self.root / "state.json"
 
     @property
     def addresses_file(self) -> Path:
-        """The ports that were chosen, and the addresses that were this stack's own."""
+        """The chosen ports, and the addresses of the stack's own brokers."""
         return self.root / "addresses.json"
 
     @property
@@ -62,7 +62,7 @@ class Layout:
         return self.root / "kafka" / "data"
 
     def purge(self) -> None:
-        """Forget everything that a stack knew. Fetched jars stay."""
+        """Delete all data of the stack. Downloaded jars stay."""
         for folder in (self.postgres, self.kafka, self.logs):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (
@@ -73,7 +73,7 @@ class Layout:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner reads (mode 600), in one step: a reader sees the old or the new one."""
+    """Write a file with mode 600 atomically: a reader sees the old or the new content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 600
     with os.fdopen(handle, "w") as file:

@@ -10,9 +10,9 @@ _SCHEMAS: Final = "#/components/schemas/"
 
 
 def merged(documents: Mapping[str, Document]) -> Document:
-    """The documents of several services as one. No two services share a path.
+    """Merge the documents of several services. No two services share a path.
 
-    Where two services give different schemas one name, the later one is renamed after its service.
+    If two services have different schemas with the same name, the later one gets its service's name as a prefix.
     """
     whole: Document = {
         "openapi": "3.1.0",
@@ -35,11 +35,11 @@ def merged(documents: Mapping[str, Document]) -> Document:
 
 
 def _with_own_names(service: str, original: Document, taken: Mapping[str, Any]) -> Document:
-    """A copy in which no schema has a name that another schema has taken."""
+    """A copy in which no schema has the name of a different schema in `taken`."""
     document = copy.deepcopy(original)
     schemas: dict[str, Any] = document.get("components", {}).get("schemas", {})
     renamed = {name for name, schema in schemas.items() if name in taken and taken[name] != schema}
-    # what refers to a renamed schema differs from its namesake too, from then on
+    # A schema that refers to a renamed schema now differs from its namesake too.
     while more := {
         name for name, schema in schemas.items() if name in taken and name not in renamed and _refers(schema, renamed)
     }:
@@ -51,7 +51,7 @@ def _with_own_names(service: str, original: Document, taken: Mapping[str, Any]) 
 
 
 def _refers(node: object, names: set[str]) -> bool:
-    """Whether a schema refers to one of these, by `$ref` or in the mapping of a discriminator."""
+    """Whether a schema refers to one of `names`, by `$ref` or in the mapping of a discriminator."""
     if isinstance(node, dict):
         return any(_refers(value, names) for value in node.values())
     if isinstance(node, list):

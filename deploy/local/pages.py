@@ -1,4 +1,4 @@
-"""What a person sees in a browser first: the front page with all routes."""
+"""The front page of the stack, which lists all routes."""
 
 import html
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 A_CUSTOMER: Final = "1371"
-"""A household of every sample, however small, to show something of."""
+"""A household of every sample, for the examples."""
 
 METHODS: Final = ("get", "post", "put", "patch", "delete")
 
@@ -25,7 +25,7 @@ _PAGE: Final = """\
 </style>
 <h1>Wafa</h1>
 <p>Points, tiers, referrals and messages. Try the routes at <a href="/docs">/docs</a>; the document is
-<a href="/openapi.json">/openapi.json</a>. Every route under /v1 wants a key or a token:</p>
+<a href="/openapi.json">/openapi.json</a>. Every route under /v1 needs a key or a token:</p>
 <pre>. .local/wafa.env
 curl -H "Authorization: Bearer $WAFA_ADMIN_TOKEN" "$WAFA_URL/v1/customers/{customer}/points"</pre>
 <table>{rows}</table>
@@ -34,7 +34,7 @@ curl -H "Authorization: Bearer $WAFA_ADMIN_TOKEN" "$WAFA_URL/v1/customers/{custo
 
 
 def front(document: Mapping[str, Any]) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint of the front page, which lists the routes of an OpenAPI document."""
+    """The endpoint of the front page: a list of the routes of an OpenAPI document."""
     rows = [
         f"<tr><td>{method.upper()}</td><td><code>{html.escape(path)}</code></td>"
         f"<td>{html.escape(operation.get('summary', ''))}</td></tr>"

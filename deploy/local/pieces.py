@@ -1,4 +1,4 @@
-"""The pieces of a stack: which broker and server it uses, and the settings that follow for everybody."""
+"""The parts of a stack: its broker and server, and the settings of the services."""
 
 import os
 import sys
@@ -27,7 +27,7 @@ GATEWAY_GRACE = 15.0
 
 
 class Kafka(StrEnum):
-    """A broker that the stack brings along."""
+    """A broker that the stack starts."""
 
     EMBEDDED = "embedded"
     APACHE = "apache"
@@ -35,7 +35,7 @@ class Kafka(StrEnum):
 
 @dataclass(frozen=True)
 class Pieces:
-    """What a start consists of. None: somebody else's broker or server is used."""
+    """The parts of a start. None: your own broker or server is used."""
 
     ports: Mapping[str, int]
     postgres: Postgres | None
@@ -45,7 +45,7 @@ class Pieces:
 
     @property
     def url(self) -> str:
-        """Where the APIs are."""
+        """The address of the APIs."""
         return f"http://{LOOPBACK}:{self.ports[GATEWAY]}"
 
     def database_url(self, service: str) -> str:
@@ -53,7 +53,7 @@ class Pieces:
         return urlunsplit(urlsplit(self.server_url)._replace(path=f"/wafa_{service}"))
 
     def describe(self) -> str:
-        """One line for a person."""
+        """A description in one line."""
         server = "embedded PostgreSQL" if self.postgres else "your PostgreSQL"
         if self.broker is None:
             return f"{server}, your Kafka at {self.bootstrap}"
@@ -62,10 +62,10 @@ class Pieces:
 
 
 def choose(layout: Layout, kafka: Kafka | None, port: int | None) -> Pieces:
-    """Choose ports, broker and server. What is asked for outranks the environment, and that the default.
+    """Choose ports, broker and server. Arguments take precedence over the environment, and that over defaults.
 
     Raises:
-        StartError: the wished-for port is taken, or the server cannot be prepared.
+        StartError: the requested port is taken, or the server cannot be prepared.
     """
     bootstrap = None if kafka is not None else addresses.foreign_broker(layout, os.environ)
     ports = addresses.choose(layout, port).ports
@@ -114,14 +114,14 @@ def mail(pieces: Pieces) -> Member:
 
 
 def gateway(pieces: Pieces, env: Mapping[str, str]) -> Member:
-    """The process that serves the four APIs."""
+    """The process that serves the APIs of all services."""
     port = pieces.ports[GATEWAY]
     program = _python("gateway", ("deploy.local.gateway", str(port)), env, GATEWAY_GRACE)
     return Member("gateway", lambda: program, lambda: _says_ok(port, "/readyz"))
 
 
 def worker(service: str, pieces: Pieces, env: Mapping[str, str]) -> Member:
-    """A service's worker; its probes have a port that scripts are not told, so that they can start another one."""
+    """A service's worker. Its probe port is not in the env file, so that a script can start another worker."""
     port = pieces.ports[service]
     own = {**env, f"WAFA_{service.upper()}_PROBE_PORT": str(port), f"WAFA_{service.upper()}_HOST": LOOPBACK}
     program = _python(f"{service}-worker", (f"services.{service}", "worker"), own, WORKER_GRACE)

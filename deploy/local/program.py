@@ -1,4 +1,4 @@
-"""A program of the stack: what is started, as whom, and how it is stopped."""
+"""A program of the stack: its command, user and environment, and how it is stopped."""
 
 import os
 import pwd
@@ -13,15 +13,15 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 
 
 class StartError(Exception):
-    """A program of the stack did not come up. The message is one line for a person."""
+    """A program of the stack did not start. The message is one line for the user."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """One process to run. `env` is added to the environment of the starter.
+    """A process to run. `env` is added to the environment of the parent.
 
-    `stop_signal` asks it to end, `grace` is how many seconds that may take before it is killed, and
-    `death_signal` is what the kernel sends it when its starter is gone.
+    `stop_signal` asks it to end; after `grace` seconds it is killed. The kernel sends it `death_signal` when its parent
+    ends.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Program:
     death_signal: signal.Signals = signal.SIGKILL
 
     def command(self) -> list[str]:
-        """The command line that starts it bound to the life of this process (of the calling thread, on Linux)."""
+        """The command line that binds its life to that of this process (on Linux: of the calling thread)."""
         uid, gid = -1, -1
         if self.user is not None:
             entry = pwd.getpwnam(self.user)
@@ -43,14 +43,14 @@ class Program:
         return [sys.executable, "-I", "-S", str(LAUNCHER), *numbers, "--", *self.argv]
 
     def environment(self) -> dict[str, str]:
-        """The whole environment that it gets."""
+        """The complete environment of the process."""
         return {**os.environ, **self.env}
 
 
 def start(program: Program, log: Path) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own; what it prints is appended to `log`.
+    """Start a program in its own session; its output is appended to `log`.
 
-    It ends with the thread that calls this, so call it from a thread that stays.
+    It ends with the calling thread, so call it from a thread that stays.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -66,7 +66,7 @@ def start(program: Program, log: Path) -> subprocess.Popen[bytes]:
 
 
 def stop(process: subprocess.Popen[bytes], program: Program) -> None:
-    """Ask a process to end, wait for its grace, and kill it if it is still there."""
+    """Stop a process by its signal; kill it after its grace period."""
     if process.poll() is None:
         process.send_signal(program.stop_signal)
     try:
@@ -77,7 +77,7 @@ def stop(process: subprocess.Popen[bytes], program: Program) -> None:
 
 
 def last_lines(log: Path, count: int = 5) -> str:
-    """The last lines of a log, for the message that says why a program did not come up."""
+    """The last lines of a log, for the message of a failed start."""
     if not log.exists():
         return ""
     return "\n".join(log.read_text(errors="replace").splitlines()[-count:])

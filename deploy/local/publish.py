@@ -1,4 +1,4 @@
-"""Publishes lines of JSON to a topic: `python -m deploy.local publish TOPIC`, without a Kafka client of one's own."""
+"""Publishes lines of JSON to a topic: `python -m deploy.local publish TOPIC`, without a Kafka client."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from shared.contracts.reasons import Malformed
 from shared.contracts.registry import TYPES
 
 TOPICS: Final = topics.SHOP
-"""What backends publish to; the other topics are Wafa's own."""
+"""The topics that backends publish to; Wafa publishes the others."""
 
 LONGEST_LINE: Final = 1_000_000
 """Bytes; Kafka's own limit of a record is a little higher."""
@@ -28,17 +28,17 @@ _IN_FLIGHT: Final = 500
 
 
 class RefusedError(Exception):
-    """A line is no event of the contract. The message says what is wrong, and where in the event."""
+    """A line is not an event of the contract. The message names the problem and its place in the event."""
 
 
 def publish(env: Mapping[str, str], topic: str, lines: IO[bytes]) -> int:
-    """Publish the events in the lines, in structured mode, keyed by customer; answers the exit code.
+    """Publish the events in the lines, in structured mode, keyed by customer; returns the exit code.
 
-    A line that is no event is not sent, and named on stderr; the others are sent. Publishing the same lines again is
-    safe: an event that is known by its source and id has no effect.
+    A line that is not an event is not sent but reported on stderr; the others are sent. Publishing the same lines again
+    is safe: a repeat of an event has no effect.
 
     Raises:
-        StartError: the broker does not answer, or did not take what it was sent.
+        StartError: the broker does not answer, or did not accept the events.
     """
     try:
         sent, refused = asyncio.run(_publish(env, topic, lines))
@@ -52,21 +52,21 @@ def check(topic: str, value: bytes, now: datetime) -> bytes:
     """The key of an event's record.
 
     Raises:
-        RefusedError: a service that reads the topic would refuse the event, or not know its type.
+        RefusedError: a service that reads the topic would refuse the event or skip its type.
     """
     key = _customer(value).encode("utf-8", "surrogatepass")
-    known = frozenset(name for name, type_ in TYPES.items() if type_.topic == topic)
+    names = frozenset(name for name, type_ in TYPES.items() if type_.topic == topic)
     try:
         event = decode(Record(topic, 0, 0, key, value, _HEADERS, now), frozenset(TYPES))
     except Malformed as error:
         raise RefusedError(str(error)) from error
     if event is None:
-        raise RefusedError(f"type: has to be one of {', '.join(sorted(known))}")
+        raise RefusedError(f"type: has to be one of {', '.join(sorted(names))}")
     return key
 
 
 async def _publish(env: Mapping[str, str], topic: str, lines: IO[bytes]) -> tuple[int, int]:
-    """Answers how many lines were acknowledged, and how many refused."""
+    """Returns the numbers of acknowledged and of refused lines."""
     sent = refused = 0
     producer = broker_of(env).producer()
     await producer.start()
@@ -96,7 +96,7 @@ async def _send(producer: AIOKafkaProducer, topic: str, line: bytes) -> "asyncio
 
 
 def _numbered(lines: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, each with its number; of one that is too long only the beginning."""
+    """The lines that are not blank, with their numbers; only the beginning of a line that is too long."""
     number = 0
     while line := lines.readline(LONGEST_LINE + 2):
         number += 1
@@ -108,9 +108,9 @@ def _numbered(lines: IO[bytes]) -> Iterator[tuple[int, bytes]]:
 
 
 def _customer(value: bytes) -> str:
-    """The customer id of an event; empty where there is none, which the contract then refuses by its own words."""
+    """The customer id of an event; empty if there is none, which the contract then refuses."""
     try:
-        found = json.loads(value)["data"]["customer_id"]
+        customer_id = json.loads(value)["data"]["customer_id"]
     except (ValueError, LookupError, TypeError, RecursionError):
         return ""
-    return found if isinstance(found, str) else ""
+    return customer_id if isinstance(customer_id, str) else ""

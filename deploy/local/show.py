@@ -1,4 +1,4 @@
-"""What a person sees when the stack comes up: where everything is, the replay, and what to try."""
+"""What the terminal shows when the stack starts: addresses, the replay, and what to try."""
 
 import asyncio
 import subprocess
@@ -22,21 +22,21 @@ CURLS = (
     'curl -s -H "Authorization: Bearer $WAFA_ADMIN_TOKEN" "$WAFA_URL/v1/points/trial-balance"',
 )
 POLL_SECONDS = 0.1
-DRAIN_SECONDS = 3600.0  # the whole year takes minutes; what hangs is shown meanwhile
+DRAIN_SECONDS = 3600.0  # the whole year takes minutes; remaining work is shown meanwhile
 
 
-def tell_ready(layout: Layout) -> None:
-    """Say that the stack is up, and where."""
+def print_ready(layout: Layout) -> None:
+    """Print that the stack is ready, and its address."""
     env = environment.read(layout)
-    told = state.read(layout)
-    print(f"Wafa runs at {env['WAFA_URL']} ({told.message if told else ''}).", flush=True)
+    current = state.read(layout)
+    print(f"Wafa runs at {env['WAFA_URL']} ({current.message if current else ''}).", flush=True)
 
 
 def replay_sample(layout: Layout, sample: str, console: Console) -> None:
-    """Replay so many households (or "all"), wait until it is handled, and print what came of it.
+    """Replay households (a number, or "all"), wait until all events are handled, and print the results.
 
     Raises:
-        StartError: the sample is not installed, or the stack does not answer or does not handle it.
+        StartError: the sample is not installed, or the stack does not answer or does not handle the events.
     """
     from deploy.sample.grocer import SampleMissingError  # noqa: PLC0415 - pyarrow is slow to import
     from deploy.sample.referral_codes import ReferralCodeError  # noqa: PLC0415 - see above
@@ -56,31 +56,31 @@ def replay_sample(layout: Layout, sample: str, console: Console) -> None:
 
 
 def _in_short(left: Sequence[Left]) -> str:
-    """What is left, in one short line."""
-    services = dict.fromkeys(one.service for one in left)
-    return f"Handling what was published: {sum(one.count for one in left):,} left ({', '.join(services)})"
+    """The remaining work in one line."""
+    services = dict.fromkeys(backlog.service for backlog in left)
+    return f"Handling what was published: {sum(backlog.count for backlog in left):,} left ({', '.join(services)})"
 
 
 def extent(sample: str) -> list[str]:
-    """The replay's options for so many households, or all."""
+    """The options of the replay for a number of households, or all."""
     return ["--baskets", "all"] if sample == "all" else ["--households", sample]
 
 
-def tell_end(layout: Layout) -> None:
-    """Say how the stack ended, and what was left undone. A start that failed has said so itself."""
-    told = state.read(layout)
-    if told is None or told.phase is Phase.FAILED:
+def print_end(layout: Layout) -> None:
+    """Print how the stack ended, and what was not handled. A failed start has been reported already."""
+    current = state.read(layout)
+    if current is None or current.phase is Phase.FAILED:
         return
-    if told.phase is not Phase.STOPPED:
-        print(f"The supervisor ended out of order; see {layout.logs}", file=sys.stderr)
-    elif told.message:
-        print(f"Stopped, but not everything was handled: {told.message}", file=sys.stderr)
+    if current.phase is not Phase.STOPPED:
+        print(f"The supervisor ended unexpectedly; see {layout.logs}", file=sys.stderr)
+    elif current.message:
+        print(f"Stopped, but not everything was handled: {current.message}", file=sys.stderr)
     else:
         print("Stopped.")
 
 
-def tell_what_to_try(layout: Layout) -> None:
-    """Say where to look, and give two commands that work as they are."""
+def print_what_to_try(layout: Layout) -> None:
+    """Print the addresses, and two commands that work as they are."""
     env = environment.read(layout)
     file = _shown(layout)
     lines = (
@@ -116,5 +116,5 @@ def _phases(layout: Layout) -> dict[str, tuple[Phase, str]]:
 
 
 def _shown(layout: Layout) -> str:
-    """The env file as one would type it."""
+    """The path of the env file, as short as possible."""
     return str(layout.env_file.relative_to(REPOSITORY) if layout.root == DEFAULT_DATA else layout.env_file)

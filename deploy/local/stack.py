@@ -1,4 +1,4 @@
-"""The supervisor's process: brings the stack up piece by piece, keeps it up, and takes it down in order."""
+"""The supervisor process: starts the stack step by step, keeps it running, and stops it in order."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ class Wish:
 
 
 def run(layout: Layout, wish: Wish) -> int:
-    """Be the supervisor of a data directory until SIGTERM or SIGINT; answers the exit code."""
+    """Run the supervisor of a data directory until SIGTERM or SIGINT; returns the exit code."""
     try:
         with state.locked(layout):
             return asyncio.run(_Stack(layout).run(wish))
@@ -51,31 +51,31 @@ def run(layout: Layout, wish: Wish) -> int:
 
 
 class _Stack:
-    """One life of the stack, told to others through the state file."""
+    """One run of the stack; its state file informs the commands."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._state = StackState(os.getpid(), Phase.STARTING)
         self._supervisor = Supervisor(layout.logs, self._members_changed)
-        self._told_to_stop = asyncio.Event()
-        self._told_again = asyncio.Event()
+        self._stop_asked = asyncio.Event()
+        self._asked_again = asyncio.Event()
 
     async def run(self, wish: Wish) -> int:
-        """From nothing to ready, and back to nothing when told to."""
+        """Start the stack, wait for a signal, and stop it."""
         self._tell(Phase.STARTING)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
         try:
-            await self._unless_told_to_stop(self._bring_up(wish))
+            await self._unless_stopped(self._bring_up(wish))
         except (StartError, KeysError, OSError) as error:
             await self._supervisor.stop()
             self._tell(Phase.FAILED, str(error))
             return 1
         left = ""
-        if not self._told_to_stop.is_set():
+        if not self._stop_asked.is_set():
             self._tell(Phase.READY, self._state.message)
             watching = asyncio.create_task(reload.watch(self._supervisor.restart)) if wish.reload else None
-            await self._told_to_stop.wait()
+            await self._stop_asked.wait()
             if watching is not None:
                 watching.cancel()
             self._tell(Phase.STOPPING)
@@ -86,7 +86,7 @@ class _Stack:
         return 0
 
     async def _bring_up(self, wish: Wish) -> None:
-        # a function that may wait for Maven and initdb, and starts no process that has to last
+        # In a thread: it may wait for Maven and initdb. It starts no process that has to outlive the thread.
         chosen = await asyncio.to_thread(pieces.choose, self._layout, wish.kafka, wish.port)
         env = pieces.settings(self._layout, chosen)
         environment.write(self._layout, env)
@@ -109,7 +109,7 @@ class _Stack:
             await self._supervisor.start([self._broker(chosen.broker)], READY_SECONDS)
 
     def _broker(self, broker: EmbeddedBroker | ApacheKafka) -> Member:
-        """The broker. An embedded one that died comes back empty: topics are made anew, workers join anew."""
+        """The broker. An embedded broker restarts empty: topics are created again, workers join again."""
 
         async def revived() -> None:
             await _make_topics(broker.bootstrap)
@@ -120,9 +120,9 @@ class _Stack:
         )
 
     async def _drain(self) -> str:
-        """Wait, for a bounded time, until what was published is handled. A second signal ends the wait.
+        """Wait for a limited time until all published events are handled. A second signal ends the wait.
 
-        Answers what was not handled, in words; nothing when all was.
+        Returns a description of what was not handled; empty if everything was.
         """
         command = [sys.executable, "-m", "deploy.local", "drain", "--data", str(self._layout.root)]
         process = await asyncio.create_subprocess_exec(
@@ -132,7 +132,7 @@ class _Stack:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-        again = asyncio.create_task(self._told_again.wait())
+        again = asyncio.create_task(self._asked_again.wait())
         done = asyncio.create_task(process.communicate())
         await asyncio.wait([again, done], return_when=asyncio.FIRST_COMPLETED)
         again.cancel()
@@ -140,16 +140,16 @@ class _Stack:
             with suppress(ProcessLookupError):
                 process.kill()
             await done
-            return "the wait for it was cut short"
+            return "the wait was cut short"
         _, words = done.result()
         return "" if process.returncode == 0 else words.decode(errors="replace").strip()
 
-    async def _unless_told_to_stop(self, work: Coroutine[None, None, None]) -> None:
-        """Do the work, but leave it when told to stop."""
+    async def _unless_stopped(self, work: Coroutine[None, None, None]) -> None:
+        """Do the work, but cancel it when a signal asks to stop."""
         task = asyncio.create_task(work)
-        told = asyncio.create_task(self._told_to_stop.wait())
-        await asyncio.wait([task, told], return_when=asyncio.FIRST_COMPLETED)
-        told.cancel()
+        stop = asyncio.create_task(self._stop_asked.wait())
+        await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
         if not task.done():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -157,12 +157,12 @@ class _Stack:
         await task
 
     def _on_signal(self) -> None:
-        (self._told_again if self._told_to_stop.is_set() else self._told_to_stop).set()
+        (self._asked_again if self._stop_asked.is_set() else self._stop_asked).set()
 
     def _members_changed(self, members: Sequence[MemberState]) -> None:
-        known = {(member.name, member.phase, member.message) for member in self._state.members}
+        before = {(member.name, member.phase, member.message) for member in self._state.members}
         for member in members:
-            if (member.name, member.phase, member.message) not in known:
+            if (member.name, member.phase, member.message) not in before:
                 _log(f"{member.name} {member.phase} {member.message}")
         self._state = StackState(self._state.pid, self._state.phase, self._state.message, members)
         state.write(self._layout, self._state)
@@ -174,7 +174,7 @@ class _Stack:
 
 
 def _log(words: str) -> None:
-    """One line to the supervisor's own log."""
+    """Write a line to the supervisor's log."""
     print(datetime.now(UTC).isoformat(timespec="milliseconds"), words, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What the supervisor says of itself in a file, for the commands that ask: `up`, `status`, `down`."""
+"""The state file, through which the supervisor informs the commands `up`, `status` and `down`."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from deploy.local.layout import Layout, write_private
 
 
 class Phase(StrEnum):
-    """Where a stack or one of its members stands."""
+    """The phase of a stack or of a member."""
 
     STARTING = "starting"
     READY = "ready"
@@ -26,7 +26,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class MemberState:
-    """One program of the stack: its process, how often it was started again, and what it said if it failed."""
+    """The state of a member: its process id, number of restarts, and the message of its last failure."""
 
     name: str
     phase: Phase
@@ -37,7 +37,7 @@ class MemberState:
 
 @dataclass(frozen=True)
 class StackState:
-    """The stack as its supervisor (process `pid`) last wrote it."""
+    """The state of the stack, as its supervisor (process `pid`) wrote it last."""
 
     pid: int
     phase: Phase
@@ -49,15 +49,15 @@ _STATE: Final = TypeAdapter(StackState)
 
 
 class AlreadyRunsError(Exception):
-    """Another supervisor holds the lock of this data directory."""
+    """Another supervisor has locked the data directory."""
 
 
 @contextmanager
 def locked(layout: Layout) -> Generator[None]:
-    """Hold the lock of a data directory. The kernel lets go of it however the holder ends.
+    """Lock a data directory. The kernel releases the lock however the process ends.
 
     Raises:
-        AlreadyRunsError: somebody else holds it.
+        AlreadyRunsError: another process has locked it.
     """
     layout.root.mkdir(parents=True, exist_ok=True)
     with layout.lock_file.open("a+") as file:
@@ -71,7 +71,7 @@ def locked(layout: Layout) -> Generator[None]:
 
 
 def running_pid(layout: Layout) -> int | None:
-    """The process id of the supervisor that holds this data directory, or None."""
+    """The process id of the supervisor of this data directory, or None."""
     try:
         with layout.lock_file.open("r+") as file:
             if _try_lock(file):
@@ -87,7 +87,7 @@ def write(layout: Layout, state: StackState) -> None:
 
 
 def read(layout: Layout) -> StackState | None:
-    """The state file, or None when there is none."""
+    """Read the state file; None if there is none."""
     try:
         return _STATE.validate_json(layout.state_file.read_bytes())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Says what of a stack runs, and how far each service is behind."""
+"""Shows the processes of a stack, and how many records each service has to handle."""
 
 import asyncio
 import dataclasses
@@ -30,7 +30,7 @@ READ: Final = "exact unless marked ≥: the log end was found by reading on from
 
 @dataclass(frozen=True)
 class Lag:
-    """How many records of a topic a service has not handled. Not `exact`: there may be more."""
+    """Number of records of a topic that a service has not handled. If not `exact`, there may be more."""
 
     service: str
     topic: str
@@ -40,7 +40,7 @@ class Lag:
 
 @dataclass(frozen=True)
 class Backlog:
-    """What is to be done: records to handle, and events to publish by service. `note` says what is exact."""
+    """The remaining work: records to handle, and events to publish by service. `note` says what is exact."""
 
     lag: Sequence[Lag]
     outbox: Mapping[str, int]
@@ -54,12 +54,12 @@ async def backlog(env: Mapping[str, str]) -> Backlog:
         StartError: the broker or a database does not answer.
     """
     broker = broker_of(env)
-    trusted = broker.idempotent  # a broker that has idempotent producers tells its log ends right, too
+    trusted = broker.idempotent  # a broker with idempotent producers also reports log ends correctly
     try:
         async with open_readers(broker) as readers:
             stored = {reader.service: await reader.positions() for reader in readers}
             places = await _places(broker.bootstrap, readers)
-            furthest = {place: max(one.get(place, 0) for one in stored.values()) for place in places}
+            furthest = {place: max(positions.get(place, 0) for positions in stored.values()) for place in places}
             ends, exact = await _ends(broker.bootstrap, furthest, trusted=trusted)
             lag = [
                 Lag(
@@ -78,7 +78,7 @@ async def backlog(env: Mapping[str, str]) -> Backlog:
 
 
 async def _places(bootstrap: str, readers: Sequence[Reader]) -> list[Partition]:
-    """Every partition that some service reads."""
+    """Every partition that a service reads."""
     topics = sorted({topic for reader in readers for topic in reader.topics})
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
@@ -86,67 +86,69 @@ async def _places(bootstrap: str, readers: Sequence[Reader]) -> list[Partition]:
         described: list[dict[str, Any]] = await admin.describe_topics(topics)
     finally:
         await admin.close()
-    return [(one["topic"], partition["partition"]) for one in described for partition in one["partitions"]]
+    return [(topic["topic"], partition["partition"]) for topic in described for partition in topic["partitions"]]
 
 
 async def _ends(bootstrap: str, starts: Mapping[Partition, int], *, trusted: bool) -> tuple[dict[Partition, int], bool]:
-    """The log ends, asked, or read from `starts` on; and whether they are the ends, or only as far as was read."""
+    """The log ends, as the broker reports them or read from `starts` on, and whether they are exact."""
     consumer = Consumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
     await consumer.start()
     try:
         places = {TopicPartition(*place): place for place in starts}
         if trusted:
-            told = await consumer.end_offsets(list(places))
-            return {places[one]: end for one, end in told.items()}, True
+            offsets = await consumer.end_offsets(list(places))
+            return {places[partition]: end for partition, end in offsets.items()}, True
         consumer.assign(list(places))
-        for one, place in places.items():
-            consumer.seek(one, starts[place])
+        for partition, place in places.items():
+            consumer.seek(partition, starts[place])
         ends = dict(starts)
         deadline = time.monotonic() + READ_SECONDS
         while time.monotonic() < deadline:
             batches = await consumer.getmany(timeout_ms=QUIET_MS)
             if not batches:
                 return ends, True
-            ends |= {places[one]: end_of(records[-1]) for one, records in batches.items()}
+            ends |= {places[partition]: end_of(records[-1]) for partition, records in batches.items()}
         return ends, False
     finally:
         await consumer.stop()
 
 
 def status(layout: Layout, *, as_json: bool) -> int:
-    """Print what runs; answers 0 when the stack is ready, 3 when it is not (as `systemctl status` does)."""
+    """Print the state; returns 0 if the stack is ready, otherwise 3 (as `systemctl status` does)."""
     running = state.running_pid(layout) is not None
-    told = state.read(layout) if running else None
-    ready = told is not None and told.phase is state.Phase.READY
+    current = state.read(layout) if running else None
+    ready = current is not None and current.phase is state.Phase.READY
     env = environment.read(layout) if ready else {}
     left = asyncio.run(backlog(env)) if ready else None
     if as_json:
-        print(json.dumps(_document(told, env, left), indent=2))
-    elif told is None:
-        print("The stack does not run.")
+        print(json.dumps(_document(current, env, left), indent=2))
+    elif current is None:
+        print("The stack is not running.")
     else:
-        _show(told, env, left)
+        _show(current, env, left)
     return 0 if ready else 3
 
 
-def _document(told: StackState | None, env: Mapping[str, str], left: Backlog | None) -> dict[str, Any]:
+def _document(current: StackState | None, env: Mapping[str, str], left: Backlog | None) -> dict[str, Any]:
     return {
-        "running": told is not None,
-        "phase": told.phase if told else "stopped",
-        "pid": told.pid if told else None,
+        "running": current is not None,
+        "phase": current.phase if current else "stopped",
+        "pid": current.pid if current else None,
         "url": env.get("WAFA_URL"),
         "mail_url": env.get("WAFA_MAIL_URL"),
         "kafka_bootstrap": env.get("WAFA_KAFKA_BOOTSTRAP"),
-        "processes": [dataclasses.asdict(member) for member in told.members] if told else [],
+        "processes": [dataclasses.asdict(member) for member in current.members] if current else [],
         **(dataclasses.asdict(left) if left else {"lag": [], "outbox": {}, "note": ""}),
     }
 
 
-def _show(told: StackState, env: Mapping[str, str], left: Backlog | None) -> None:
+def _show(current: StackState, env: Mapping[str, str], left: Backlog | None) -> None:
     console = Console()
-    console.print(f"{told.phase}: process {told.pid}, {env.get('WAFA_URL', '')} {told.message}", highlight=False)
+    console.print(
+        f"{current.phase}: process {current.pid}, {env.get('WAFA_URL', '')} {current.message}", highlight=False
+    )
     table = Table("program", "phase", "process", "restarts", "", box=None)
-    for member in told.members:
+    for member in current.members:
         table.add_row(member.name, member.phase, str(member.pid or ""), str(member.restarts), member.message)
     console.print(table)
     if left is None:

@@ -1,4 +1,4 @@
-"""Keeps programs running: starts them in order, starts again what dies, stops them in reverse order."""
+"""Keeps programs running: starts them in order, restarts those that end, stops them in reverse order."""
 
 import asyncio
 import contextlib
@@ -13,23 +13,23 @@ from typing import BinaryIO
 from deploy.local.program import Program, StartError, last_lines
 from deploy.local.state import MemberState, Phase
 
-NEEDS_A_PERSON = 78  # a program that ends so would end so again: it says what a person must decide
-GIVEN_UP = 5  # ends before it was ever ready: then starting the stack has failed
+NEEDS_A_PERSON = 78  # a restart would end the same way: the log says what a person has to decide
+GIVEN_UP = 5  # ends before a member was ever ready; then starting the stack has failed
 POLL_SECONDS = 0.05
-NOT_TOLD = frozenset({"event", "exception", "level", "logger", "service", "time"})  # of a log line
+HIDDEN = frozenset({"event", "exception", "level", "logger", "service", "time"})  # of a log line
 LARGEST_LOG = 20 * 2**20  # bytes; a larger log is set aside when its program starts
 
 
 @dataclass(frozen=True)
 class Backoff:
-    """Seconds before the next start: doubled with each failure in a row, forgotten after a healthy run."""
+    """Seconds before the next start: doubled with each failure in a row, reset after a healthy run."""
 
     first: float = 0.5
     most: float = 30.0
     healthy: float = 30.0
 
     def delay(self, failures: int) -> float:
-        """The pause after this many failures in a row (1 or more)."""
+        """The pause after a number of failures in a row (1 or more)."""
         return min(self.most, self.first * 2.0 ** min(failures - 1, 30))
 
 
@@ -37,8 +37,8 @@ class Backoff:
 class Member:
     """One program to keep running.
 
-    `program` is asked anew at each start. `is_ready` may block for a moment. `revived` runs when the
-    member is ready again after it had died.
+    `program` is called at each start. `is_ready` may block for a moment. `revived` runs when the member is ready again
+    after a restart.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Member:
 
 
 class Supervisor:
-    """Runs members, stage by stage. `changed` hears of every change of state."""
+    """Runs members, stage by stage. `changed` is called with every change of state."""
 
     def __init__(
         self, logs: Path, changed: Callable[[Sequence[MemberState]], None], backoff: Backoff | None = None
@@ -64,7 +64,7 @@ class Supervisor:
         Raises:
             StartError: a member failed for good, or was not ready within `seconds`.
         """
-        stage = [_Keeper(member, self._logs / f"{member.name}.log", self._tell, self._backoff) for member in members]
+        stage = [_Keeper(member, self._logs / f"{member.name}.log", self._report, self._backoff) for member in members]
         self._stages.append(stage)
         for keeper in stage:
             keeper.task = asyncio.create_task(keeper.keep(), name=keeper.member.name)
@@ -94,19 +94,19 @@ class Supervisor:
     def _keepers(self) -> list["_Keeper"]:
         return [keeper for stage in self._stages for keeper in stage]
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self._changed([keeper.state for keeper in self._keepers()])
 
 
 class _Keeper:
-    """One member's life."""
+    """Runs one member."""
 
-    def __init__(self, member: Member, log: Path, tell: Callable[[], None], backoff: Backoff) -> None:
+    def __init__(self, member: Member, log: Path, report: Callable[[], None], backoff: Backoff) -> None:
         self.member = member
         self.state = MemberState(member.name, Phase.STARTING)
         self.task: asyncio.Task[None] | None = None
         self._log = log
-        self._tell = tell
+        self._report = report
         self._backoff = backoff
         self._program = member.program()
         self._process: Process | None = None
@@ -114,7 +114,7 @@ class _Keeper:
         self._restart_asked = asyncio.Event()
 
     async def keep(self) -> None:
-        """Start the program, and again whenever it ends, until `stop` or until a person must decide."""
+        """Start the program, and restart it whenever it ends, until `stop` or until a person has to decide."""
         failures = 0
         while not self._stopping:
             self._restart_asked.clear()
@@ -147,13 +147,13 @@ class _Keeper:
             self.task = asyncio.create_task(self.keep(), name=self.member.name)
 
     def ask_to_end(self) -> None:
-        """Send the program its stop signal, if it runs."""
+        """Send the program its stop signal if it is running."""
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(self._program.stop_signal)
 
     async def stop(self) -> None:
-        """End the program: by its signal, after its grace by force."""
+        """Stop the program by its signal; kill it after its grace period."""
         self._stopping = True
         self._become(replace(self.state, phase=Phase.STOPPING))
         self.ask_to_end()
@@ -165,12 +165,12 @@ class _Keeper:
                 process.kill()
                 await process.wait()
         if self.task is not None:
-            self.task.cancel()  # it may be in a pause between two starts
+            self.task.cancel()  # it may be waiting between two starts
             await asyncio.gather(self.task, return_exceptions=True)
         self._become(replace(self.state, phase=Phase.STOPPED, pid=None))
 
     async def _run_once(self) -> int:
-        """Start the program, watch it until it is ready, and wait for its end; answers its exit code."""
+        """Start the program, watch until it is ready, and wait for its end; returns the exit code."""
         self._program = self.member.program()
         process = await _spawn(self._program, self._log)
         self._process = process
@@ -182,21 +182,21 @@ class _Keeper:
             watch.cancel()
 
     async def _watch(self) -> None:
-        """Say that the program is ready, once it is; what a revival needs is done before."""
-        while not await asyncio.to_thread(self.member.is_ready):  # noqa: ASYNC110 - it can only be asked
+        """Report the program as ready once it is; after a restart `revived` runs first."""
+        while not await asyncio.to_thread(self.member.is_ready):  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(POLL_SECONDS)
         if self.state.restarts > 0 and self.member.revived is not None:
             try:
                 await self.member.revived()
             except StartError as error:
                 self._become(replace(self.state, message=str(error)))
-                self.ask_to_end()  # and so it is tried again
+                self.ask_to_end()  # so that it is started again
                 return
         self._become(replace(self.state, phase=Phase.READY, message=""))
 
     def _become(self, state: MemberState) -> None:
         self.state = state
-        self._tell()
+        self._report()
 
 
 async def _spawn(program: Program, log: Path) -> Process:
@@ -213,7 +213,7 @@ async def _spawn(program: Program, log: Path) -> Process:
 
 
 def _open(log: Path) -> BinaryIO:
-    """A log to append to; one that grew too large is set aside first."""
+    """Open a log for appending; a log that is too large is moved aside first."""
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > LARGEST_LOG:
         log.replace(log.with_suffix(".old.log"))
@@ -221,12 +221,12 @@ def _open(log: Path) -> BinaryIO:
 
 
 def last_words(log: Path) -> str:
-    """What a program said last, in one line: of a JSON log line its message, and what goes with it."""
+    """The last line of a program's log; of a JSON line the event and its fields."""
     line = last_lines(log, 1)
     try:
         document = json.loads(line)
         event = document["event"]
     except (ValueError, TypeError, KeyError):
         return line
-    words = [str(event), *(f"{name}={value}" for name, value in document.items() if name not in NOT_TOLD)]
+    words = [str(event), *(f"{name}={value}" for name, value in document.items() if name not in HIDDEN)]
     return " ".join(" ".join(words).split())

@@ -1,4 +1,4 @@
-"""Starts the stack and waits for it: in the background, or in the foreground until Ctrl-C."""
+"""Starts the supervisor, in the background or in the foreground, and waits until the stack is ready."""
 
 import subprocess
 import sys
@@ -11,13 +11,13 @@ from deploy.local.program import Program, StartError
 from deploy.local.stack import DRAIN_SECONDS, Wish
 from deploy.local.state import Phase
 
-READY_SECONDS: Final = 1200.0  # the first start with `--kafka apache` fetches it; a hanging piece is told much sooner
+READY_SECONDS: Final = 1200.0  # the first start with `--kafka apache` downloads it; a hanging member is reported sooner
 STOP_SECONDS: Final = DRAIN_SECONDS + 120.0
 POLL_SECONDS: Final = 0.1
 
 
 def supervisor(layout: Layout, wish: Wish, *, detached: bool) -> subprocess.Popen[bytes]:
-    """Start the supervisor's process. Detached it stays when this process ends; else it ends too, in order."""
+    """Start the supervisor. Detached, it outlives this process; otherwise it stops in order when this process ends."""
     argv = [sys.executable, "-m", "deploy.local", "supervise", "--data", str(layout.root)]
     if wish.kafka is not None:
         argv += ["--kafka", wish.kafka]
@@ -40,16 +40,16 @@ def wait_until_ready(layout: Layout, process: subprocess.Popen[bytes]) -> None:
     """Wait until the stack is ready.
 
     Raises:
-        StartError: it is not going to be; the message says why.
+        StartError: the start failed; the message says why.
     """
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
-        told = state.read(layout)
-        if told is not None and told.pid == process.pid:
-            if told.phase is Phase.READY:
+        current = state.read(layout)
+        if current is not None and current.pid == process.pid:
+            if current.phase is Phase.READY:
                 return
-            if told.phase is Phase.FAILED:
-                raise StartError(told.message)
+            if current.phase is Phase.FAILED:
+                raise StartError(current.message)
         if process.poll() is not None:
             raise StartError(f"the supervisor ended:\n{program.last_lines(layout.logs / 'supervisor.log')}")
         time.sleep(POLL_SECONDS)
@@ -57,7 +57,7 @@ def wait_until_ready(layout: Layout, process: subprocess.Popen[bytes]) -> None:
 
 
 def stop(process: subprocess.Popen[bytes]) -> int:
-    """Ask the supervisor to end, and wait for it; Ctrl-C while waiting leaves out what is not handled yet."""
+    """Stop the supervisor and wait for it; Ctrl-C meanwhile stops without waiting for unhandled events."""
     while True:
         if process.poll() is None:
             process.terminate()

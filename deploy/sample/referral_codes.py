@@ -9,7 +9,7 @@ SECONDS = 30.0
 
 
 class ReferralCodeError(Exception):
-    """The API did not give a code. The message is one line for a person."""
+    """The API did not give a code. The message is one line for the user."""
 
 
 def fetch(url: str, token: str, customers: Iterable[int]) -> dict[int, str]:

@@ -140,7 +140,7 @@ async def replay(wanted: Options, env: Mapping[str, str], console: Console, drai
 
 
 def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
-    """Replay as the command line says; answers the exit code."""
+    """Replay as the command line says; returns the exit code."""
     console = Console(stderr=False)
     try:
         summary = asyncio.run(replay(options(argv), env, console))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 
 class SettingMissingError(Exception):
-    """The environment does not say where the system is. The message is one line for a person."""
+    """The environment does not say where the system is. The message is one line for the user."""
 
 
 def setting(env: Mapping[str, str], name: str) -> str:

@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 over Kafka: both modes in, structured mode out."""
+"""CloudEvents 1.0 on Kafka: decodes both modes, encodes structured mode."""
 
 import json
 import re
@@ -20,14 +20,14 @@ from shared.contracts.topics import PURCHASES
 from shared.contracts.values import Id, format_instant, parse_instant
 
 MOST_AHEAD: Final = timedelta(hours=24)
-"""How far an event's time may lie ahead of its record's Kafka timestamp."""
+"""How far the time of an event may be ahead of the Kafka timestamp of its record."""
 
 STRUCTURED: Final = b"application/cloudevents+json"
 
 _SPEC: Final = "1.0"
 _CONTENT_TYPE: Final = b"content-type"
 _ATTRIBUTE: Final = b"ce_"
-"""How the name of a header begins that holds an attribute, in binary mode."""
+"""Prefix of the headers that contain attributes in binary mode."""
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
 _URI_REFERENCE: Final = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2}){1,128}")
 _DECODER: Final = msgspec.json.Decoder()
@@ -35,20 +35,20 @@ _ID: Final = TypeAdapter(Id)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ABSENT: Final = object()
 _LARGE: Final = 4096
-"""Bytes from which on a value goes to the parser whose time is in proportion to them, whatever they are.
+"""Size in bytes from which a value goes to the parser with linear run time.
 
-The fast one takes 10 µs for a number such as 1e300, and a value has room for 150,000 of them.
+The fast parser takes 10 µs for a number such as 1e300, and a value has room for 150,000 of them.
 """
 _TOPICS: Final = {event.name: event.topic for event in TYPES.values() if event.is_published}
 _LATEST: Final = 253_402_128_000_000  # 9999-12-30 in milliseconds: MOST_AHEAD later is still a date
 
 
 Headers = tuple[tuple[bytes, bytes | None], ...]
-"""Names and contents of a record's headers, in their order; a name is bytes, since a producer may write any."""
+"""Names and contents of the headers of a record, in order; names are bytes, since a producer can write any."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """A raw Kafka record; `timestamp` is Kafka's (of the append where the broker sets it)."""
+    """A raw Kafka record; `timestamp` is Kafka's (the time of the append if the broker sets it)."""
 
     topic: str
     partition: int
@@ -60,7 +60,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """An event of the contract, valid in itself; `time` is in UTC, `record` is what it came as."""
+    """A valid event of the contract; `time` is in UTC, `record` is the record that it was read from."""
 
     id: str
     source: str
@@ -75,7 +75,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class Cause(msgspec.Struct, frozen=True, gc=False):
-    """What made an event happen: its root, its direct cause and its trace."""
+    """The cause of an event: its root, its direct cause and its trace."""
 
     correlation_id: str
     causation_id: str
@@ -83,17 +83,17 @@ class Cause(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, event: Event) -> Self:
-        """An event that this event caused."""
+        """The cause of events that this event triggers."""
         return cls(event.correlation_id, event.id, event.traceparent)
 
     @classmethod
     def of_request(cls, request_id: str, traceparent: str | None = None) -> Self:
-        """An event that an API call caused: the call is its root."""
+        """The cause of events that an API call triggers; the call is their root."""
         return cls(request_id, request_id, traceparent)
 
 
 class Publication(msgspec.Struct, frozen=True, gc=False):
-    """A structured-mode record to be published, with the id of the event in it."""
+    """A record in structured mode to be published, and the id of its event."""
 
     event_id: str
     topic: str
@@ -108,7 +108,7 @@ class PlainData(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Structured(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """An event in structured mode, to be written: a struct is made and encoded sooner than a dictionary."""
+    """An event in structured mode, to be encoded: faster to create and encode than a dictionary."""
 
     specversion: str
     id: str
@@ -128,8 +128,8 @@ def publication(
 ) -> Publication:
     """The event as a structured CloudEvent with a new UUIDv7, keyed by its customer.
 
-    `time` is the business time of the root cause; `source` is `/wafa/<service>`. `data` may be plain,
-    as the type's model has it and without nulls: nothing checks it here.
+    `time` is the business time of the root cause; `source` is `/wafa/<service>`. `data` may be a dictionary with the
+    fields of the type's model and without nulls; it is not validated.
 
     Raises:
         KeyError: the contract has no such type, or nobody publishes it yet.
@@ -160,48 +160,48 @@ def publication(
 
 
 def decode(record: Record, wanted: frozenset[str]) -> Event | None:
-    """The event in a record, or None when its type is unknown or not among the `wanted` ones.
+    """Decode the event of a record; None if its type is unknown or not `wanted`.
 
     Raises:
-        Malformed: the record is not an event as the contract has it; tells the reason.
+        Malformed: the record is not an event of the contract; has the reason.
     """
     if quick.PURCHASE in wanted and (event := decode_purchase(record)) is not None:
         return event
     attributes, data = _open(record)
     type_ = _text(attributes, "type")
-    known = TYPES.get(type_)
-    if known is None or type_ not in wanted:
+    event_type = TYPES.get(type_)
+    if event_type is None or type_ not in wanted:
         return None
     try:
-        return _event(record, known, attributes, data)
+        return _event(record, event_type, attributes, data)
     except Malformed as error:
         error.type = type_
         raise
 
 
-def _event(record: Record, known: EventType, attributes: Mapping[str, Any], data: object) -> Event:
-    if known.topic != record.topic:
-        raise Malformed(Reason.BAD_FIELD, f"type: {known.name} travels on {known.topic}")
+def _event(record: Record, event_type: EventType, attributes: Mapping[str, Any], data: object) -> Event:
+    if event_type.topic != record.topic:
+        raise Malformed(Reason.BAD_FIELD, f"type: {event_type.name} travels on {event_type.topic}")
     if data is _ABSENT:
         raise Malformed(Reason.MISSING_FIELD, "data: is required")
     named = identity(attributes)
-    return _made(record, known, attributes, named, _validate(known.model, data))
+    return _made(record, event_type, attributes, named, _validate(event_type.model, data))
 
 
 def decode_purchase(record: Record) -> Event | None:
-    """The event in a record that is a well-formed purchase in structured mode; None for whatever else.
+    """Decode a well-formed purchase in structured mode; None for everything else.
 
     Raises:
         Malformed: see `decode`.
     """
     if record.value is None or record.topic != PURCHASES or not is_structured(record.headers):
         return None
-    found = quick.look(record.value)
-    if found is None:
+    purchase = quick.look(record.value)
+    if purchase is None:
         return None
-    attributes = msgspec.structs.asdict(found.envelope)
+    attributes = msgspec.structs.asdict(purchase.envelope)
     try:
-        payload = quick.to_model(found)
+        payload = quick.to_model(purchase)
         return _made(record, TYPES[quick.PURCHASE], attributes, identity(attributes), payload)
     except Malformed as error:
         error.type = quick.PURCHASE
@@ -209,13 +209,13 @@ def decode_purchase(record: Record) -> Event | None:
 
 
 def is_structured(headers: Headers) -> bool:
-    """Whether a record's headers say that its value is the whole event."""
+    """Whether the headers of a record say that it is in structured mode."""
     return (dict(headers).get(_CONTENT_TYPE) or b"").startswith(STRUCTURED)
 
 
 def _made(
     record: Record,
-    known: EventType,
+    event_type: EventType,
     attributes: Mapping[str, Any],
     named: tuple[str, str, datetime],
     payload: EventData,
@@ -227,7 +227,7 @@ def _made(
     return Event(
         id=id_,
         source=source,
-        type=known.name,
+        type=event_type.name,
         time=time,
         customer_id=payload.customer_id,
         data=payload,
@@ -239,7 +239,7 @@ def _made(
 
 
 def _open(record: Record) -> tuple[Mapping[str, Any], Any]:
-    """The attributes of a record and its data (or `_ABSENT`), whichever mode it is in."""
+    """The attributes and the data (or `_ABSENT`) of a record in either mode."""
     headers = dict(record.headers)
     content_type = (headers.get(_CONTENT_TYPE) or b"").lower()
     value = _parse(record.value)
@@ -271,9 +271,9 @@ def _parse(value: bytes | None) -> object:
 
 
 def _parse_leniently(value: bytes, error: str | None = None) -> object:
-    # JSON's grammar allows an escaped lone surrogate and a number beyond all floats, the fast
-    # parser does not: such a record is JSON with a bad field. What nobody here can read (a number
-    # of over 4,300 digits, a nesting of about 1,000 levels) is not JSON.
+    # JSON's grammar allows escaped lone surrogates and numbers beyond all floats, the fast parser does not: such a
+    # record is JSON with a bad field. What no parser here reads (a number of over 4,300 digits, a nesting of about
+    # 1,000 levels) counts as not JSON.
     try:
         return json.loads(value.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as refused:
@@ -302,7 +302,7 @@ def identity(attributes: Mapping[str, Any]) -> tuple[str, str, datetime]:
     """The id, source and time of an event.
 
     Raises:
-        Malformed: one of them is missing, or not as the contract has it.
+        Malformed: one of them is missing or invalid.
     """
     id_, source, time = _text(attributes, "id"), _text(attributes, "source"), _text(attributes, "time")
     if _NAME.fullmatch(id_) is None:
@@ -315,30 +315,30 @@ def identity(attributes: Mapping[str, Any]) -> tuple[str, str, datetime]:
         raise Malformed(Reason.BAD_FIELD, f"time: {error}") from None
 
 
-@lru_cache(maxsize=1024)  # there are few senders
+@lru_cache(maxsize=1024)  # there are few sources
 def _is_uri_reference(source: str) -> bool:
     return _URI_REFERENCE.fullmatch(source) is not None
 
 
 def _validate(model: type[EventData], data: object) -> EventData:
     try:
-        # `model_validate` without its checks of arguments.
+        # `model_validate` without checking its arguments.
         return cast("EventData", model.__pydantic_validator__.validate_python(data, by_alias=True, by_name=False))
     except ValidationError as error:
         raise _malformed(error) from None
 
 
 def _malformed(error: ValidationError) -> Malformed:
-    """The first thing that is wrong, with its path; what is missing outranks what is ill-typed."""
-    found = error.errors(include_url=False, include_input=False, include_context=False)
-    first = next((item for item in found if item["type"] == "missing"), found[0])
+    """The first error with its path; a missing field takes precedence over an invalid one."""
+    errors = error.errors(include_url=False, include_input=False, include_context=False)
+    first = next((item for item in errors if item["type"] == "missing"), errors[0])
     kind = first["type"]
     reason = Reason.BAD_FIELD
     if kind == "missing":
         reason = Reason.MISSING_FIELD
     elif kind == str(Reason.LINES_DO_NOT_ADD_UP):
         reason = Reason.LINES_DO_NOT_ADD_UP
-    # The steps `constrained-…` are pydantic's names for the branches of a union, not the sender's.
+    # The steps `constrained-…` are pydantic's names for the branches of a union.
     path = ".".join(str(step) for step in ("data", *first["loc"]) if not str(step).startswith("constrained-"))
     return Malformed(reason, f"{path}: {first['msg'].removeprefix('Value error, ')}")
 
@@ -351,7 +351,7 @@ def _check_key(record: Record, customer_id: str, subject: object) -> None:
 
 
 def extension(attributes: Mapping[str, Any], name: str) -> str | None:
-    """An optional extension; one that no string column could keep is as if it were absent."""
+    """An optional extension; None if it is absent or cannot be stored in a text column."""
     value = attributes.get(name)
     return value if isinstance(value, str) and _NAME.fullmatch(value) else None
 
@@ -367,8 +367,8 @@ def check_id(value: str) -> bool:
 
 @lru_cache(maxsize=1024)  # records of a batch share timestamps
 def from_milliseconds(timestamp: int) -> datetime:
-    """Kafka's timestamp (milliseconds since 1970; below 0 where it has none) as an instant.
+    """Convert a Kafka timestamp (milliseconds since 1970; below 0 if there is none) to an instant.
 
-    A producer may have set any 64 bits: what is no date counts as the first or the last one.
+    A producer can set any 64 bits: values out of range become the first or the last instant.
     """
     return _EPOCH + timedelta(milliseconds=min(max(timestamp, 0), _LATEST))

@@ -1,4 +1,4 @@
-"""Writes the documents of the contract: `python -m shared.contracts.generate [--check]`."""
+"""Writes the generated documents of the contract: `python -m shared.contracts.generate [--check]`."""
 
 import argparse
 import json
@@ -16,16 +16,16 @@ SCHEMAS: Final = Path("shared/contracts/schemas")
 
 
 def documents() -> dict[Path, str]:
-    """Every document by its path from the root; the same contract gives the same text."""
-    found = {SCHEMAS / f"{event.name}.json": schemas.of_data(event) for event in TYPES.values()}
-    found[SCHEMAS / "cloudevent.json"] = schemas.of_envelope()
-    found[SCHEMAS / "asyncapi.json"] = asyncapi.document()
-    texts = {path: json.dumps(content, ensure_ascii=False, indent=2) + "\n" for path, content in found.items()}
+    """Every document by its path from the root; deterministic."""
+    contents = {SCHEMAS / f"{event.name}.json": schemas.of_data(event) for event in TYPES.values()}
+    contents[SCHEMAS / "cloudevent.json"] = schemas.of_envelope()
+    contents[SCHEMAS / "asyncapi.json"] = asyncapi.document()
+    texts = {path: json.dumps(content, ensure_ascii=False, indent=2) + "\n" for path, content in contents.items()}
     return texts | {Path("docs/events.md"): page()}
 
 
 def stale(root: Path = ROOT) -> list[Path]:
-    """The documents that are not as the contract has them: changed, missing, or left over."""
+    """The documents that are out of date: changed, missing, or left over."""
     wanted = documents()
     changed = [path for path, text in wanted.items() if _read(root / path) != text]
     left_over = [path.relative_to(root) for path in sorted((root / SCHEMAS).glob("*.json"))]
@@ -33,7 +33,7 @@ def stale(root: Path = ROOT) -> list[Path]:
 
 
 def write(root: Path = ROOT) -> list[Path]:
-    """Bring the documents up to date; returns the paths that changed."""
+    """Write the documents; returns the paths that changed."""
     wanted = documents()
     changed = stale(root)
     for path in changed:
@@ -50,9 +50,9 @@ def _read(path: Path) -> str | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; answers the exit code."""
+    """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m shared.contracts.generate", description="Contract documents.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when a document is not current")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a document is out of date")
     check: bool = parser.parse_args(arguments).check
     changed = stale() if check else write()
     for path in changed:

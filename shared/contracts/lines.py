@@ -1,6 +1,6 @@
-"""The lines of an order as they are kept: packed, and made into lines only where somebody asks for one.
+"""The lines of an order in their stored form, unpacked only on access.
 
-A basket has many lines, and most of what is decided about it never looks at one.
+A basket has many lines, and most decisions about it need none of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ _AMOUNT: Final = itemgetter(LINE.index("line_id"), LINE.index("amount"))
 
 
 class PackedLines(Sequence[Line]):
-    """The lines of an order as JSON (an array of arrays), made into lines when somebody asks for one."""
+    """The lines of an order as JSON (an array of arrays), unpacked on first access."""
 
     __slots__ = ("_lines", "json")
 
@@ -59,7 +59,7 @@ class PackedLines(Sequence[Line]):
 
 
 def pack_lines(lines: Sequence[Line]) -> bytes:
-    """The lines as `PackedLines` has them."""
+    """Encode lines in the form of `PackedLines`."""
     return lines.json if isinstance(lines, PackedLines) else msgspec.json.encode(list(map(_LINE, lines)))
 
 

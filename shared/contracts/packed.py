@@ -1,4 +1,4 @@
-"""A purchase as plain values: to be handed from process to process without making its lines."""
+"""A purchase as plain values, to pass it between processes without unpacking its lines."""
 
 from datetime import datetime
 from typing import Any
@@ -21,16 +21,16 @@ Flat = tuple[Any, ...]
 
 
 def flatten(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> Flat | None:
-    """The event in a record that is a well-formed purchase in structured mode, as values that `marshal` takes.
+    """Decode a well-formed purchase in structured mode into values for `marshal`.
 
-    None for whatever else, malformed purchases included: `decode` says what is wrong with them.
+    None for everything else, including malformed purchases: `decode` reports what is wrong.
     """
     if value is None or topic != PURCHASES or not is_structured(headers):
         return None
-    found = look(value)
-    if found is None:
+    decoded = look(value)
+    if decoded is None:
         return None
-    envelope, rows = found
+    envelope, rows = decoded
     attributes = msgspec.structs.asdict(envelope)
     customer = envelope.data.customer_id
     if key != customer.encode() or envelope.subject not in (None, customer):
@@ -53,7 +53,7 @@ def flatten(topic: str, key: bytes | None, value: bytes | None, headers: Headers
 
 
 def restore(flat: Flat, record: Record) -> Event | None:
-    """The event again, with `PackedLines`; None where its time is too far ahead of its record's."""
+    """Restore the event, with `PackedLines`; None if its time is too far ahead of its record's."""
     id_, source, time, correlation_id, causation_id, traceparent = flat[:6]
     moment = datetime.fromisoformat(time)
     if moment - record.timestamp > MOST_AHEAD:

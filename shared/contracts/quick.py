@@ -1,7 +1,7 @@
-"""The common case, quickly: a well-formed purchase in structured mode, at half the cost of the models.
+"""Fast decoding of the common case: a well-formed purchase in structured mode, at half the cost of the models.
 
-Only what the models would take as it is comes through here, and it comes out the same; for everything else
-`look` answers None, and the models decide, and say what is wrong. A property holds the two against each other.
+It accepts only what the models accept, with the same result. For everything else `look` returns None, and the models
+decide and report errors. A property checks that both agree.
 """
 
 import re
@@ -22,7 +22,7 @@ _MOST_COUPONS: Final = 100
 _MOST_COUNT: Final = 10**12
 
 
-# None of these can be a part of a cycle, so the garbage collector need not look at them.
+# None of these can be part of a cycle, so the garbage collector does not track them.
 class _Line(msgspec.Struct, gc=False):
     line_id: str
     sku: str
@@ -32,7 +32,7 @@ class _Line(msgspec.Struct, gc=False):
 
 
 class Purchase(msgspec.Struct, gc=False):
-    """The data of a purchase, as it is written."""
+    """The data of a purchase, as it is encoded."""
 
     customer_id: str
     order_id: str
@@ -60,18 +60,18 @@ class Envelope(msgspec.Struct, gc=False):
 
 
 Row = tuple[str, str, int | str, str, str | None]
-"""The fields of a line, in their order."""
+"""The fields of a line, in order."""
 
 
-class Found(NamedTuple):
-    """A well-formed purchase, before any model is made of it."""
+class Decoded(NamedTuple):
+    """A well-formed purchase that is not a model yet."""
 
     envelope: Envelope
     rows: list[Row]
 
 
-# One expression over many strings, each ended by NUL (which none of them may hold): a match for each string by
-# itself costs four times as much. It takes less than the models do, never more.
+# One expression over many strings, each terminated by NUL (which none of them may contain): matching each string alone
+# costs four times as much. It accepts less than the models, never more.
 _IDS: Final = re.compile(r"(?:[^./\x00-\x1f\x7f-\x9f][^/\x00-\x1f\x7f-\x9f]{0,127}\x00)+")
 _AMOUNTS: Final = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{1,4})?\x00)+")
 _IN_CENTS: Final = re.compile(r"(?:[0-9]{1,12}\.[0-9]{2}\x00)+")
@@ -84,30 +84,30 @@ _NO_LINES: Final = ((), (), (), (), ())
 _ENVELOPES: Final = msgspec.json.Decoder(Envelope)
 
 
-def look(value: bytes) -> Found | None:
-    """The purchase in a structured-mode record, or None where the models have to look at it."""
+def look(value: bytes) -> Decoded | None:
+    """Decode the purchase in a structured-mode value; None if the models have to decide."""
     try:
         envelope = _ENVELOPES.decode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     if envelope.type != PURCHASE or envelope.specversion != "1.0":
         return None
-    found = envelope.data
-    rows = cast("list[Row]", list(map(msgspec.structs.astuple, found.lines or ())))
+    purchase = envelope.data
+    rows = cast("list[Row]", list(map(msgspec.structs.astuple, purchase.lines or ())))
     line_ids, skus, quantities, amounts, categories = zip(*rows, strict=True) if rows else _NO_LINES
     fits = (
-        _ids_fit((found.customer_id, found.order_id, *line_ids, *skus))
-        and _CURRENCY.fullmatch(found.currency) is not None
-        and _amounts_fit(found.total, amounts)
+        _ids_fit((purchase.customer_id, purchase.order_id, *line_ids, *skus))
+        and _CURRENCY.fullmatch(purchase.currency) is not None
+        and _amounts_fit(purchase.total, amounts)
         and len(set(line_ids)) == len(line_ids) <= _MOST_LINES
         and _quantities_fit(quantities)
-        and _texts_fit(found, categories)
+        and _texts_fit(purchase, categories)
     )
-    return Found(envelope, rows) if fits else None
+    return Decoded(envelope, rows) if fits else None
 
 
 def _ids_fit(ids: tuple[str, ...]) -> bool:
-    # Letters, digits and hyphens, as nearly every id is made of, are told by one look each (of bytes: by a table).
+    # Nearly all ids consist of letters, digits and hyphens, which a table lookup per byte recognizes.
     if "".join(ids).replace("-", "").encode().isalnum():
         return all(ids) and max(map(len, ids)) <= _LONGEST_ID
     text = "\x00".join(ids) + "\x00"
@@ -115,9 +115,9 @@ def _ids_fit(ids: tuple[str, ...]) -> bool:
 
 
 def _amounts_fit(total: str, amounts: tuple[str, ...]) -> bool:
-    """Whether all are money, and the amounts, where there are any, add up to the total."""
+    """Whether all are money, and the amounts, if there are any, add up to the total."""
     text = "\x00".join(amounts) + f"\x00{total}\x00" if amounts else f"{total}\x00"
-    if text.count("\x00") != len(amounts) + 1:  # one that holds NUL would count as two
+    if text.count("\x00") != len(amounts) + 1:  # an amount with NUL would count as two
         return False
     if not amounts or _IN_CENTS.fullmatch(text) is None:
         return _AMOUNTS.fullmatch(text) is not None and (not amounts or sum(map(Decimal, amounts)) == Decimal(total))
@@ -126,7 +126,7 @@ def _amounts_fit(total: str, amounts: tuple[str, ...]) -> bool:
 
 
 def _quantities_fit(quantities: tuple[int | str, ...]) -> bool:
-    for quantity in quantities:  # a loop: a generator within `all` costs twice as much
+    for quantity in quantities:  # a loop: `all` with a generator costs twice as much
         if isinstance(quantity, int):
             if not 0 <= quantity < _MOST_COUNT:
                 return False
@@ -135,24 +135,24 @@ def _quantities_fit(quantities: tuple[int | str, ...]) -> bool:
     return True
 
 
-def _texts_fit(found: Purchase, categories: tuple[str | None, ...]) -> bool:
-    texts = f"{found.channel}{found.store_id}" + "".join(filter(None, categories))
-    if found.coupon_codes:
-        if len(found.coupon_codes) > _MOST_COUPONS:
+def _texts_fit(purchase: Purchase, categories: tuple[str | None, ...]) -> bool:
+    texts = f"{purchase.channel}{purchase.store_id}" + "".join(filter(None, categories))
+    if purchase.coupon_codes:
+        if len(purchase.coupon_codes) > _MOST_COUPONS:
             return False
-        texts += "".join(found.coupon_codes)
+        texts += "".join(purchase.coupon_codes)
     return "\x00" not in texts and len(texts) <= _MOST_TEXT
 
 
-def to_model(found: Found) -> PurchaseCompleted:
-    """The model of what `look` found, with `PackedLines`."""
+def to_model(purchase: Decoded) -> PurchaseCompleted:
+    """The model of a purchase that `look` decoded, with `PackedLines`."""
     values = to_fields(found)
-    values["lines"] = PackedLines(msgspec.json.encode(found.rows)) if found.rows else ()
+    values["lines"] = PackedLines(msgspec.json.encode(purchase.rows)) if purchase.rows else ()
     return made(values)
 
 
-def to_fields(found: Found) -> dict[str, Any]:
-    """The fields of the model of what `look` found, with the lines as they were read."""
-    values = msgspec.structs.asdict(found.envelope.data)
+def to_fields(purchase: Decoded) -> dict[str, Any]:
+    """The fields of the model of a purchase that `look` decoded, with the lines as they were read."""
+    values = msgspec.structs.asdict(purchase.envelope.data)
     values["coupon_codes"] = values["coupon_codes"] or ()
     return values

@@ -1,4 +1,4 @@
-"""The Kafka topics: what backends publish to, and what Wafa publishes to."""
+"""The Kafka topics: `shop.*` for backends, `loyalty.*` for Wafa."""
 
 from typing import Final
 

@@ -82,7 +82,7 @@ def test_one_life_of_a_stack(stack: Stack):
     assert stack.available(customer) == 12
 
     again = stack.up()
-    assert (again.returncode, "already runs" in again.stdout) == (0, True)
+    assert (again.returncode, "already running" in again.stdout) == (0, True)
 
     status = stack.status()
     assert status["phase"] == "ready"

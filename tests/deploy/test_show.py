@@ -26,14 +26,14 @@ def test_the_end_says_what_was_left_undone(
     layout: Layout, capsys: pytest.CaptureFixture[str], phase: Phase, message: str, told: tuple[str, str]
 ):
     state.write(layout, StackState(1, phase, message))
-    show.tell_end(layout)
+    show.print_end(layout)
     assert capsys.readouterr() == told
 
 
 def test_a_supervisor_that_was_killed_is_no_orderly_end(layout: Layout, capsys: pytest.CaptureFixture[str]):
     state.write(layout, StackState(1, Phase.READY))
-    show.tell_end(layout)
-    assert "out of order" in capsys.readouterr().err
+    show.print_end(layout)
+    assert "unexpectedly" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -1,18 +1,17 @@
-"""Which changes of a schema break somebody who relies on an older one.
+"""Finds incompatible changes of schemas.
 
-The rule:
+The rules:
 
-- No type, topic or field goes away or is renamed.
-- What was allowed to be sent stays allowed: whatever the old schema accepts, the new one accepts
-  too. Backends that publish as before go on, and what is in the log already can be read again.
-- What Wafa publishes stays as its readers know it: whatever the new schema allows, the old one
-  allowed too. So a published type can only gain optional fields; a value added to an enum breaks
-  readers as much as one removed.
+- No type, topic or field is removed or renamed.
+- The new schema accepts everything that the old one accepted. So backends can publish as before, and records in the
+  log can be read again.
+- For events that Wafa publishes, the old schema accepts everything that the new one allows. So a published type can
+  only gain optional fields; a value added to an enum breaks readers as much as a removed one.
 
-A change that has to break makes a new type (`….v2`) beside the old one.
+An incompatible change makes a new type (`….v2`) beside the old one.
 
-Schemas are compared by structure, over the keywords that pydantic writes. A change of a keyword
-that cannot be compared counts as a break.
+Schemas are compared structurally by the keywords that pydantic writes. A changed keyword that cannot be compared counts
+as incompatible.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,18 +28,18 @@ _AT_MOST: Final = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxIte
 
 
 def breaks(old: Schema, new: Schema, *, published: bool) -> list[str]:
-    """What breaks between two schemas of one type, a line each; `published` by Wafa, or only read by it."""
+    """The incompatible changes between two schemas of a type, a line each; `published` by Wafa or only read."""
     before, after = _Side(old, old), _Side(new, new)
-    found = list(_removed(before, after, "data"))
-    found += [f"no longer accepted: {line}" for line in _refused(wide=after, narrow=before, path="data")]
+    lines = list(_removed(before, after, "data"))
+    lines += [f"no longer accepted: {line}" for line in _refused(wide=after, narrow=before, path="data")]
     if published:
-        found += [f"readers do not expect: {line}" for line in _refused(wide=before, narrow=after, path="data")]
-    return found
+        lines += [f"readers do not expect: {line}" for line in _refused(wide=before, narrow=after, path="data")]
+    return lines
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """A schema with the document that its references point into."""
+    """A schema and the document that its references point into."""
 
     schema: Schema
     document: Schema
@@ -54,8 +53,8 @@ class _Side:
         return _Side({**self.document["$defs"][name], **schema}, self.document)
 
     def branches(self) -> "list[_Side]":
-        """The alternatives, each with what stands beside them; a schema without any is its own only one."""
-        beside = {keyword: found for keyword, found in self.schema.items() if keyword != "anyOf"}
+        """The alternatives, merged with the keywords beside them; the schema itself if there are none."""
+        beside = {keyword: value for keyword, value in self.schema.items() if keyword != "anyOf"}
         return [self.at({**beside, **branch}) for branch in self.schema.get("anyOf", ())] or [self]
 
     @property
@@ -68,7 +67,7 @@ class _Side:
 
 
 def _removed(old: _Side, new: _Side, path: str) -> Iterator[str]:
-    """Fields that are gone, at any depth."""
+    """Removed fields, at any depth."""
     for branch in old.branches():
         peers = [peer for peer in new.branches() if peer.schema.get("type") == branch.schema.get("type")]
         for peer in peers[:1]:
@@ -82,11 +81,11 @@ def _removed(old: _Side, new: _Side, path: str) -> Iterator[str]:
 
 
 def _refused(wide: _Side, narrow: _Side, path: str) -> Iterator[str]:
-    """Why some value of `narrow` is none of `wide`; empty when all of them are."""
+    """Why a value of `narrow` is not a value of `wide`; empty if all are."""
     for branch in narrow.branches():
         attempts = [list(_refused_branch(wide_branch, branch, path)) for wide_branch in wide.branches()]
         if all(attempts):
-            # The branch that comes closest explains best.
+            # The closest branch gives the best explanation.
             yield from min(attempts, key=len)
 
 
@@ -104,10 +103,10 @@ def _is_same(wide: _Side, narrow: _Side, keyword: str, path: str) -> Iterator[st
 def _bounds(wide: _Side, narrow: _Side, keyword: str, path: str) -> Iterator[str]:
     if keyword not in wide.schema:
         return
-    limit, found = wide.schema[keyword], narrow.schema.get(keyword)
-    fits = found is not None and (found >= limit if keyword in _AT_LEAST else found <= limit)
+    limit, bound = wide.schema[keyword], narrow.schema.get(keyword)
+    fits = bound is not None and (bound >= limit if keyword in _AT_LEAST else bound <= limit)
     if not fits:
-        yield f"{path}: {keyword} {found!r} goes beyond {limit!r}"
+        yield f"{path}: {keyword} {bound!r} goes beyond {limit!r}"
 
 
 def _values(wide: _Side, narrow: _Side, keyword: str, path: str) -> Iterator[str]:
@@ -115,14 +114,14 @@ def _values(wide: _Side, narrow: _Side, keyword: str, path: str) -> Iterator[str
     allowed = _listed(wide)
     if allowed is None:
         return
-    found = _listed(narrow)
-    more = ["any value"] if found is None else [repr(value) for value in found if value not in allowed]
+    values = _listed(narrow)
+    more = ["any value"] if values is None else [repr(value) for value in values if value not in allowed]
     if more:
         yield f"{path}: {', '.join(more)} is not among the values {allowed}"
 
 
 def _listed(side: _Side) -> list[Any] | None:
-    """The values of an enum, or the one of a const."""
+    """The values of an enum, or the value of a const."""
     if "const" in side.schema:
         return [side.schema["const"]]
     return side.schema.get("enum")
@@ -136,7 +135,7 @@ def _required(wide: _Side, narrow: _Side, keyword: str, path: str) -> Iterator[s
 
 def _properties(wide: _Side, narrow: _Side, keyword: str, path: str) -> Iterator[str]:
     del keyword
-    # A field that only one side names is none of this: what is not named is ignored by its reader.
+    # A field that only one side names is compatible: readers ignore unknown fields.
     for name in narrow.properties.keys() & wide.properties.keys():
         yield from _refused(wide.at(wide.properties[name]), narrow.at(narrow.properties[name]), f"{path}.{name}")
 
