@@ -39,7 +39,7 @@ def flatten(topic: str, key: bytes | None, value: bytes | None, headers: Headers
         id_, source, time = identity(attributes)
     except Malformed:
         return None
-    values = to_fields(found)
+    values = to_fields(decoded)
     values["lines"] = msgspec.json.encode(rows)
     return (
         id_,

@@ -146,7 +146,7 @@ def _texts_fit(purchase: Purchase, categories: tuple[str | None, ...]) -> bool:
 
 def to_model(purchase: Decoded) -> PurchaseCompleted:
     """The model of a purchase that `look` decoded, with `PackedLines`."""
-    values = to_fields(found)
+    values = to_fields(purchase)
     values["lines"] = PackedLines(msgspec.json.encode(purchase.rows)) if purchase.rows else ()
     return made(values)
 
