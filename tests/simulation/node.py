@@ -21,8 +21,8 @@ from tests.simulation.consumer import Consumer
 from tests.simulation.faults import Poison
 from tests.simulation.producer import Producer
 
-_LEAST_SECONDS: Final = 5.0
-"""Between two runs of a timer: more frequent ones would take much of the time that a seed takes."""
+_LEAST_SECONDS: Final = 15.0
+"""Minimum interval of timers: frequent jobs would take much of the time of a seed."""
 
 
 @dataclass(frozen=True)

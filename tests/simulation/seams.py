@@ -44,13 +44,13 @@ def seams(world: "World") -> Iterator[None]:
     try:
         with (
             patch.object(uuid_utils, "uuid7", uuid7),
-            # The server's own clock must not end what waits, however long this process is held up.
+            # Timeouts of the real server must not end statements when this process is slow.
             patch.object(pool, "STATEMENT_TIMEOUT", timedelta(0)),
             patch.object(culprits, "_MILLISECONDS", 0),
             patch.object(asyncpg.Connection, "_introspect_types", _types_of(world.watches)),
-            # Looks at nothing are what would take most of the time.
+            # Idle polls would take most of the time.
             patch.object(relay, "_IDLE", world.chance.choice((0.1, 1.0))),
-            patch.object(inflow, "_POLL_MS", 1000),
+            patch.object(inflow, "_POLL_MS", 1250),
         ):
             yield
     finally:
