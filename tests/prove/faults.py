@@ -101,7 +101,7 @@ async def kill_api(scene: Scene) -> Strike:
     code = await asyncio.to_thread(process.wait)
     if code != -signal.SIGKILL or on_their_way == 0:
         return Strike("api", None)
-    return Strike("api", f"{on_their_way} writes on their way", await scene.api_answers(at))
+    return Strike("api", f"{on_their_way} writes in flight", await scene.api_answers(at))
 
 
 BACKENDS_SQL: Final = """
@@ -172,7 +172,7 @@ async def reset_at_commit(scene: Scene, process: str) -> Strike:
         recovery = await scene.api_answers(asyncio.get_running_loop().time())
     else:
         recovery = await scene.progress.gone_on([service], time.monotonic())
-    return Strike(application, "committed, answer kept back", recovery)
+    return Strike(application, "committed, answer held back", recovery)
 
 
 async def restart_server(scene: Scene) -> Strike:

@@ -125,7 +125,7 @@ class Nemesis:
         at = round(asyncio.get_running_loop().time() - self._began, 1)
         self.struck.append(Struck(fault, at, strike))
         effect = "without effect" if strike.seen is None else strike.seen
-        recovery = "" if strike.recovery is None else f", went on after {strike.recovery:.1f} s"
+        recovery = "" if strike.recovery is None else f", recovered after {strike.recovery:.1f} s"
         self.say(f"{fault}: {strike.victim}, {effect}{recovery}")
         return strike.seen is not None
 

@@ -17,12 +17,12 @@ from tests.prove.run import Outcome
 from tests.prove.selftest import Caught
 
 GROUPS: Final = {
-    1: "every accepted event and acknowledged write is applied once, none is missing",
+    1: "every accepted event and acknowledged write is applied once",
     2: "`verify` of all four services",
     3: "balances, tiers, referrals = a replay of the log",
-    4: "what was committed to an outbox reached Kafka, in order",
-    5: "dead letters = the malformed and refused ones; one message per event and channel",
-    6: "nobody was needed",
+    4: "every committed outbox row reached Kafka, in order",
+    5: "dead letters = malformed and refused records; one message per event and channel",
+    6: "the services recovered without a person",
 }
 KILLS: Final = frozenset({Fault.KILL_WORKER, Fault.KILL_API})
 _OF_THREE: Final = 3
@@ -32,13 +32,15 @@ _OF_THREE: Final = 3
 def bound(outcome: Outcome) -> str:
     """The upper bound of the failure rate that a run supports, in words."""
     if outcome.violated:
-        return f"violated with seed {outcome.seed}: there is no bound"
+        return f"an invariant is violated with seed {outcome.seed}: there is no bound"
     seen = [fault.fault for fault in outcome.struck if fault.counts]
     kills = sum(1 for fault in seen if fault in KILLS)
     if not seen:
-        return "no fault took effect: this run says nothing about faults"
-    words = f"in {len(seen)} faults of all kinds: at most {_most(len(seen)):.1%} per fault"
-    return f"0 failures in {kills} kills: at most {_most(kills):.1%} per kill at 95 %; {words}" if kills else words
+        return "no fault took effect: this run proves nothing about faults"
+    words = f"0 failures in {len(seen)} faults of all kinds: the 95 % upper bound is {_most(len(seen)):.1%} per fault"
+    return (
+        f"0 failures in {kills} kills: the 95 % upper bound is {_most(kills):.1%} per kill; {words}" if kills else words
+    )
 
 
 def _most(count: int) -> float:
@@ -94,7 +96,7 @@ def show(plan: Plan, outcome: Outcome, caught: Sequence[Caught]) -> None:
 
 
 def _faults(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table("fault", "planned", "observed", "went on after (median)", "worst", box=None, title="Faults")
+    table = Table("fault", "planned", "observed", "recovery (median)", "worst", box=None, title="Faults")
     for row in rows:
         times = ["-" if row[name] is None else f"{row[name]:.1f} s" for name in ("recovery_median", "recovery_worst")]
         table.add_row(str(row["fault"]), str(row["planned"]), str(row["observed"]), *times)
@@ -102,7 +104,7 @@ def _faults(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _checks(checks: Sequence[Check]) -> Table:
-    table = Table("", "invariant", "looked at", "wrong", box=None, title="Invariants")
+    table = Table("", "invariant", "checked", "wrong", box=None, title="Invariants")
     for group, words in GROUPS.items():
         own = [check for check in checks if check.group == group]
         if own:

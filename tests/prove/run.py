@@ -147,19 +147,19 @@ class _Load:
         return self.told.customers[:count]
 
     async def _quiet(self) -> None:
-        say("everything is published; waiting until it is handled")
+        say("everything is published; draining")
         began = time.monotonic()
         try:
             await quiet.settle(self.stage, self.plan.quiet_seconds, self.stage.cast.services)
         except DrainTimeoutError as error:
-            self.outcome.checks.append(check(6, "everything is handled in the end", 1, [error]))
+            self.outcome.checks.append(check(6, "everything is drained in the end", 1, [error]))
         else:
-            self.outcome.checks.append(check(6, "everything is handled in the end", 1, []))
+            self.outcome.checks.append(check(6, "everything is drained in the end", 1, []))
         # Jobs go on by the clock (mails are due again after a while): nobody writes any more while it is read.
         codes = await self.stage.fleet.end_workers()
         disorderly = [f"{name} ended with {code}" for name, code in codes.items() if code != 0]
-        self.outcome.checks.append(check(6, "workers end in order when told to", len(codes), disorderly))
-        self.outcome.figures["seconds until quiet"] = round(time.monotonic() - began, 1)
+        self.outcome.checks.append(check(6, "workers end in order on SIGTERM", len(codes), disorderly))
+        self.outcome.figures["seconds to drain"] = round(time.monotonic() - began, 1)
 
 
 async def _end(task: asyncio.Task[None]) -> None:
@@ -170,7 +170,7 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 
 async def _judge(stage: Stage, client: httpx.AsyncClient, told: History, load: _Load) -> list[Check]:
-    say("quiet; reading the log, the ledger and the balances")
+    say("drained; reading the log, the ledger and the balances")
     verifying = asyncio.create_task(verified.checks(stage.direct_env(), stage.cast.services))
     read = await log.read(stage.broker.bootstrap)
     customers = sorted({event.customer_id for item in read.all() if (event := item.event) is not None})
@@ -195,7 +195,7 @@ def _figures(evidence: Evidence, load: _Load) -> dict[str, int | float]:
     writes = load.writer.writes
     return {
         "records published": load.publisher.published,
-        "records sent anew by the publisher": load.publisher.repeated,
+        "records sent again by the publisher": load.publisher.repeated,
         "records in the log": sum(1 for _ in evidence.log.all()),
         "records published again by relays": published.repeats(evidence),
         "ledger lines": sum(map(len, evidence.found.points.statements.values())),

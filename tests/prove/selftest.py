@@ -15,7 +15,7 @@ from tests.prove.publishing import Pace
 from tests.prove.stage import Cast, Ground
 from tests.prove.writes import Kind
 
-CONTROL: Final = "none (the product as it is)"
+CONTROL: Final = "none (control)"
 _SIZE: Final = Size(2_500, 60, malformed=0.3)
 _PACE: Final = Pace(rate=600.0, burst=300, burst_every=600)
 

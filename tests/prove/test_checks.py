@@ -42,8 +42,8 @@ def test_the_rehearsal_is_about_something(rehearsed: tuple[History, Evidence]):
     _, evidence = rehearsed
     looked_at = {check.name: check.looked_at for check in checks(*rehearsed)}
     assert {name for name, count in looked_at.items() if not count} <= {
-        "acknowledged API writes = writes in the ledger",
-        "the reward's stock and its limit per customer",
+        "acknowledged API writes = API writes in the ledger",
+        "the reward's stock and limit per customer hold",
     }
     assert len({referral[3] for referral in evidence.found.referrals}) > 1
     assert sum(map(len, evidence.found.timelines.values())) > 2
@@ -156,23 +156,26 @@ def unanswered(evidence: Evidence) -> Evidence:
 @pytest.mark.parametrize(
     "change, name",
     [
-        (lambda item: without_records(item, topics.REVIEWS), "what the broker acknowledged is in the log"),
-        (without_inbox_row, "tiers: events taken = accepted events of the log"),
-        (with_inbox_row, "points: events taken = accepted events of the log"),
-        (unwritten, "acknowledged API writes = writes in the ledger"),
-        (unanswered, "acknowledged API writes = writes in the ledger"),
-        (without_line, "statements line by line = the replay"),
+        (lambda item: without_records(item, topics.REVIEWS), "acknowledged records are in the log"),
+        (without_inbox_row, "tiers: inbox = accepted events of the log"),
+        (with_inbox_row, "points: inbox = accepted events of the log"),
+        (unwritten, "acknowledged API writes = API writes in the ledger"),
+        (unanswered, "acknowledged API writes = API writes in the ledger"),
+        (without_line, "statements = the replay, line by line"),
         (richer, "balances (read over HTTP) = the replay"),
         (demoted, "tiers = the replay"),
-        (demoted, "points knows the tiers that tiers has"),
+        (demoted, "points' timelines = tiers' timelines"),
         (another_state, "referrals = a replay"),
         (over_the_limit, f"limit of the program: {earning.LAUNCH}"),
-        (oversold, "the reward's stock and its limit per customer"),
-        (greedy, "the reward's stock and its limit per customer"),
-        (lambda item: without_records(item, topics.POINTS), "points: the outbox reached Kafka"),
-        (lambda item: without_records(item, topics.POINTS), "points: every movement has its event"),
-        (uncommitted, "tiers: Kafka has nothing that was not committed"),
-        (swapped, "points: first occurrences in order per customer"),
+        (oversold, "the reward's stock and limit per customer hold"),
+        (greedy, "the reward's stock and limit per customer hold"),
+        (lambda item: without_records(item, topics.POINTS), "points: the outbox is on Kafka"),
+        (
+            lambda item: without_records(item, topics.POINTS),
+            "points: every change of a balance has its event",
+        ),
+        (uncommitted, "tiers: Kafka has only committed events"),
+        (swapped, "points: first occurrences are in order per customer"),
         (one_letter_more, "points: dead letters = malformed and refused records"),
         (one_letter_less, "tiers: dead letters = malformed and refused records"),
         (told_twice, "messages: one per event and channel"),
@@ -195,4 +198,4 @@ def test_what_was_not_meant_to_be_malformed_is_seen(rehearsed: tuple[History, Ev
     told, evidence = rehearsed
     meant = tuple(replace(item, flaw=None) for item in told.items)
     [wrong] = [check for check in refused.checks(evidence, consult(evidence), meant) if check.found]
-    assert wrong.name == "malformed records of the log = those that were meant to be"
+    assert wrong.name == "malformed records of the log = those of the history"

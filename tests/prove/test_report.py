@@ -33,15 +33,15 @@ def outcome(*faults: Struck, wrong: bool = False) -> Outcome:
 def test_the_bound_is_the_rule_of_three():
     kills = struck(Fault.KILL_WORKER, 20) + struck(Fault.KILL_API, 5)
     words = report.bound(outcome(*kills, *struck(Fault.RESET, 35)))
-    assert "0 failures in 25 kills: at most 12.0% per kill at 95 %" in words
-    assert "in 60 faults of all kinds: at most 5.0%" in words
+    assert "0 failures in 25 kills: the 95 % upper bound is 12.0% per kill" in words
+    assert "in 60 faults of all kinds: the 95 % upper bound is 5.0%" in words
 
 
 def test_there_is_no_bound_where_something_was_wrong_or_nothing_was_done():
     assert "no bound" in report.bound(outcome(*struck(Fault.KILL_WORKER, 20), wrong=True))
-    assert "nothing about faults" in report.bound(outcome())
+    assert "proves nothing about faults" in report.bound(outcome())
     without_effect = Strike("points-1", None)
-    assert "nothing about faults" in report.bound(outcome(*struck(Fault.KILL_WORKER, 9, without_effect)))
+    assert "proves nothing about faults" in report.bound(outcome(*struck(Fault.KILL_WORKER, 9, without_effect)))
 
 
 def test_a_violation_and_a_bug_that_nothing_found_fail_the_report(tmp_path: Path):
@@ -75,13 +75,13 @@ def test_what_needs_a_person_is_seen(tmp_path: Path):
     fleet.ends = [("points-1", -9), ("points-1", 70), ("guest", 0)]
     assert wrong(fleet, struck(Fault.RESET, 1)) == set()
     fleet.ends.append(("tiers-1", 78))
-    assert wrong(fleet, struck(Fault.RESET, 1)) == {"no process needed a person"}
+    assert wrong(fleet, struck(Fault.RESET, 1)) == {"no process ended for a person to decide"}
 
 
 def test_a_fault_without_effect_or_without_an_end_is_seen(tmp_path: Path):
     fleet = Fleet({}, tmp_path)
     assert wrong(fleet, struck(Fault.RESET, 1, Strike("a", None))) == {"every planned fault took effect"}
-    assert wrong(fleet, struck(Fault.RESET, 1, Strike("a", "seen"))) == {"work went on after every fault"}
+    assert wrong(fleet, struck(Fault.RESET, 1, Strike("a", "seen"))) == {"the services recovered from every fault"}
     assert wrong(fleet, struck(Fault.RESET, 1), ["deadlock"]) == {"no transaction deadlocked"}
 
 

@@ -15,13 +15,13 @@ def checks(evidence: Evidence, oracle: Oracle, items: Sequence[Item]) -> Iterato
     """The checks of this group."""
     there = {item.number for item in evidence.log.all()}
     lost = [f"item {item.number} ({item.told.id})" for item in items if item.number not in there]
-    yield check(1, "what the broker acknowledged is in the log", len(items), lost)
+    yield check(1, "acknowledged records are in the log", len(items), lost)
     for service in evidence.services:
         wanted, found = oracle.taken[service], evidence.found.inboxes[service]
         named = _named(evidence, service, wanted ^ found)
         wrong = [f"missing {named.get(name, name)}" for name in wanted - found]
         wrong += [f"unknown {named.get(name, name)}" for name in found - wanted]
-        yield check(1, f"{service}: events taken = accepted events of the log", len(wanted), wrong)
+        yield check(1, f"{service}: inbox = accepted events of the log", len(wanted), wrong)
     yield _writes(evidence, oracle)
 
 
@@ -50,4 +50,4 @@ def _writes(evidence: Evidence, oracle: Oracle) -> Check:
     wrong = [f"{key} is in no statement" for key in oracle.unwritten]
     wrong += [f"{write.key} was never answered" for write in evidence.writes if write.status == 0]
     wrong += [f"{item} is not there" for item in told - there] + [f"{item}: nobody was told" for item in there - told]
-    return check(1, "acknowledged API writes = writes in the ledger", len(evidence.writes), wrong)
+    return check(1, "acknowledged API writes = API writes in the ledger", len(evidence.writes), wrong)

@@ -17,10 +17,15 @@ def checks(evidence: Evidence) -> Iterator[Check]:
         rows = evidence.found.outboxes[service]
         topic = TOPICS[service]
         records = [item.record for item in evidence.log.by_topic.get(topic, ()) if _is_ours(item.record)]
-        yield check(4, f"{service}: the outbox reached Kafka", len(rows), _missing(rows, records))
-        yield check(4, f"{service}: Kafka has nothing that was not committed", len(records), _unknown(rows, records))
-        yield check(4, f"{service}: first occurrences in order per customer", len(rows), _disorder(rows, records))
-    yield check(4, "points: every movement has its event", len(evidence.found.points.statements), _untold(evidence))
+        yield check(4, f"{service}: the outbox is on Kafka", len(rows), _missing(rows, records))
+        yield check(4, f"{service}: Kafka has only committed events", len(records), _unknown(rows, records))
+        yield check(4, f"{service}: first occurrences are in order per customer", len(rows), _disorder(rows, records))
+    yield check(
+        4,
+        "points: every change of a balance has its event",
+        len(evidence.found.points.statements),
+        _untold(evidence),
+    )
 
 
 TOPICS = {

@@ -19,6 +19,6 @@ def checks(planned: Mapping[Fault, int], struck: Sequence[Struck], stage: Stage)
         for fault in struck
         if fault.counts and fault.strike.recovery is None
     ]
-    yield check(6, "work went on after every fault", sum(counts.values()), stuck)
-    yield check(6, "no process needed a person", len(stage.fleet.ends), stage.fleet.wants_a_person())
+    yield check(6, "the services recovered from every fault", sum(counts.values()), stuck)
+    yield check(6, "no process ended for a person to decide", len(stage.fleet.ends), stage.fleet.wants_a_person())
     yield check(6, "no transaction deadlocked", 1, stage.deadlocks())

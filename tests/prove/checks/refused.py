@@ -17,7 +17,7 @@ Letter = tuple[tuple[str, int, int], str]
 def checks(evidence: Evidence, oracle: Oracle, items: Sequence[Item]) -> Iterator[Check]:
     """The checks of this group."""
     meant = [item for item in items if item.role is Role.MALFORMED]
-    yield check(5, "malformed records of the log = those that were meant to be", len(meant), _misread(evidence, items))
+    yield check(5, "malformed records of the log = those of the history", len(meant), _misread(evidence, items))
     for service in evidence.services:
         due, found = Counter(_due(evidence, oracle, service)), Counter(_found(evidence, service))
         wrong = [f"missing {item}" for item in due - found] + [f"unknown {item}" for item in found - due]

@@ -12,11 +12,11 @@ def checks(evidence: Evidence, oracle: Oracle) -> Iterator[Check]:
     """The checks of this group."""
     wrong = [f"{customer}: {point.wrong}" for customer, point in oracle.points.items() if point.wrong]
     lines = sum(len(statement) for statement in evidence.found.points.statements.values())
-    yield check(3, "statements line by line = the replay", lines, wrong)
+    yield check(3, "statements = the replay, line by line", lines, wrong)
     yield check(3, "balances (read over HTTP) = the replay", len(oracle.points), _balances(evidence, oracle))
     if "tiers" in evidence.services:
         yield check(3, "tiers = the replay", len(oracle.tiers), _tiers(evidence, oracle))
-        yield check(3, "points knows the tiers that tiers has", len(oracle.tiers), _known_tiers(evidence))
+        yield check(3, "points' timelines = tiers' timelines", len(oracle.tiers), _known_tiers(evidence))
     if "referrals" in evidence.services:
         yield check(3, "referrals = a replay", len(evidence.found.referrals), _referrals(evidence, oracle))
     for rule in earning.OF_THE_PROGRAM:
@@ -26,7 +26,7 @@ def checks(evidence: Evidence, oracle: Oracle) -> Iterator[Check]:
         reward for reward in evidence.found.points.rewards if reward[0] + reward[1] != stock or reward[2] > most
     ]
     redeemed = sum(reward[1] for reward in evidence.found.points.rewards)
-    yield check(3, "the reward's stock and its limit per customer", redeemed, wrong_rewards)
+    yield check(3, "the reward's stock and limit per customer hold", redeemed, wrong_rewards)
 
 
 def _balances(evidence: Evidence, oracle: Oracle) -> Iterator[str]:

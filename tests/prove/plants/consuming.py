@@ -16,8 +16,8 @@ from shared.messaging.positions import Group
 from tests.prove.plan import Fault
 from tests.prove.plants.plant import Plant, die_here
 
-TAKEN: Final = "points: events taken = accepted events of the log"
-LINES: Final = "statements line by line = the replay"
+TAKEN: Final = "points: inbox = accepted events of the log"
+LINES: Final = "statements = the replay, line by line"
 LETTERS: Final = "points: dead letters = malformed and refused records"
 
 

@@ -12,9 +12,9 @@ from shared.messaging.delivery import Delivery
 from shared.messaging.relay import _HEADERS
 from tests.prove.plants.plant import Plant, die_here
 
-REACHED: Final = "points: the outbox reached Kafka"
-TOLD: Final = "points: every movement has its event"
-ORDER: Final = "points: first occurrences in order per customer"
+REACHED: Final = "points: the outbox is on Kafka"
+TOLD: Final = "points: every change of a balance has its event"
+ORDER: Final = "points: first occurrences are in order per customer"
 
 _AFTER_SQL: Final = "SELECT id, topic, key, value FROM outbox WHERE id > $1 ORDER BY id LIMIT 2000"
 _CLEAN_SQL: Final = "DELETE FROM outbox WHERE id <= $1"
