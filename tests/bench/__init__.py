@@ -1,1 +1,1 @@
-"""The figures of the README, measured: `make bench`. See README.md beside this file for what they mean."""
+"""`make bench` measures the figures of the README; README.md beside this file explains them."""

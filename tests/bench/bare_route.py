@@ -1,4 +1,4 @@
-"""The other side of the reads: a FastAPI route that runs `SELECT 1` on the same pool, and nothing else."""
+"""The reference of the API: a FastAPI route that only runs `SELECT 1` on the same kind of pool."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The peers, each on the topic and the tables of the worker: how fast, and how many times slower."""
+"""The peers on the worker's topic and tables: their rates, and the worker's speed relative to them."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,11 +13,11 @@ from tests.bench.rounds import Results, Side
 from tests.support.fleet import Member, running
 
 ONE_BY_ONE: Final = 1_000
-"""Events of a peer with a transaction for each: it is slow."""
+"""Number of events for a peer with a transaction per event, which is slow."""
 BATCHES: Final = 8_000
 
 _FEWEST: Final = 1_500
-"""Three batches."""
+"""Minimum number of events for the peer with batches: three batches."""
 
 _TEXTBOOK: Final = "textbook Faust agent"
 _FASTSTREAM: Final = "FastStream"
@@ -27,12 +27,12 @@ TRANSACTIONS_SQL = "SELECT coalesce(sum(sequence), 0)::bigint FROM account"
 
 
 def textbook(plan: Plan) -> Side:
-    """The agent as Faust's documentation shows it."""
+    """The side of the Faust agent, as Faust's documentation shows it."""
     return _side(plan, _TEXTBOOK, "textbook")
 
 
 def sides(plan: Plan) -> list[Side]:
-    """The other peers."""
+    """The sides of the other peers."""
     return [_side(plan, _FASTSTREAM, "stream_app"), _side(plan, _BATCHES, "batches")]
 
 

@@ -12,7 +12,7 @@ PARTS = ("limit", "ours", "peers", "mixed", "relay")
 
 
 async def measure(plan: Plan, parts: Iterable[str]) -> list[Figure]:
-    """The parts asked for; one worker on purchases and its SQL are in each run, since all else is held to them."""
+    """The sides of the selected parts; one worker on purchases and its SQL are always there, as the reference."""
     asked = set(parts)
     if plan.bed.embedded and "relay" in asked:
         plan.say("the embedded broker does not tell where topics end: the relay is not measured")

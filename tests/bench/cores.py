@@ -1,4 +1,4 @@
-"""What a core more is worth: pure Python on every core at once, beside one alone.
+"""The value of another core: pure Python on all cores at once and on one alone.
 
 Cores of a virtual machine may be the threads of one real core: two busy ones then make little more than one, and
 each process needs more CPU time for the same work while the others run.
@@ -15,7 +15,7 @@ _WARM_UP_SECONDS: Final = 0.2
 
 
 def spin(seconds: float) -> float:
-    """Objects made and forgotten, over and over, for so long; returns how many a second."""
+    """Create and drop objects for `seconds`; returns the number per second."""
     count, begun = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - begun) < seconds:
         count += len({number: (number, str(number)) for number in range(1000)})
@@ -23,7 +23,7 @@ def spin(seconds: float) -> float:
 
 
 async def compare(seconds: float) -> tuple[float, float]:
-    """What one process makes a second alone, and what as many as there are cores make together."""
+    """Objects per second of one process, and of a process per core together."""
     cores, loop = os.cpu_count() or 1, asyncio.get_running_loop()
     with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
 

@@ -1,4 +1,4 @@
-"""Who used the processors: seconds on CPU of each process, between two moments.
+"""CPU use of each process between two moments.
 
 What a process used stands in `/proc/PID/task/*/schedstat` (nanoseconds on a CPU, of each of its threads). What a
 process did that ended before the second moment is not seen; the processes measured here stay.
@@ -19,13 +19,13 @@ from tests.bench.testbed import Testbed
 
 POSTGRES: Final = "PostgreSQL"
 BESIDES: Final = "its writers"
-"""PostgreSQL's processes that serve no client: the writers of WAL and of pages, input and output, vacuum."""
+"""PostgreSQL's processes without a client: writers of WAL and pages, I/O workers, vacuum."""
 KAFKA: Final = "Kafka"
 DECODER: Final = "decoder"
 OTHERS: Final = "others"
 
 _FULL: Final = 0.9
-"""A share of the machine's cores, or of one, from which on it is what holds the rest up."""
+"""Share of the machine's cores, or of one core, above which it is the bottleneck."""
 
 BACKENDS_SQL = """
 SELECT pid, backend_type IN ('client backend', 'parallel worker') AS serves
@@ -36,7 +36,7 @@ WHERE application_name <> 'wafa-bench'
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What some events cost: `cores` that each group kept busy, `busiest` its busiest process, and the machine's."""
+    """CPU use of events: busy `cores` by group, the `busiest` process of each, and the machine."""
 
     events: int
     elapsed: float
@@ -49,7 +49,7 @@ class Usage:
         return {name: cores * self.elapsed / self.events * 1e6 for name, cores in self.cores.items()}
 
     def bottleneck(self) -> str:
-        """What is full: all cores of the machine, one process, or neither, which is waiting."""
+        """The bottleneck: all cores, one core, or waiting."""
         count = psutil.cpu_count() or 1
         name, share = max(self.busiest.items(), key=lambda item: item[1])
         if self.machine >= _FULL * count:
@@ -59,7 +59,7 @@ class Usage:
         return f"waits: {self.machine:.1f} of {count} cores busy ({self._told()})"
 
     def _told(self) -> str:
-        """The three that use most; what is not accounted for is the benchmark's client, and whoever else is there."""
+        """The three largest users; the remainder is the benchmark's client and other processes."""
         shares = {**self.cores, OTHERS: self.machine - sum(self.cores.values())}
         largest = sorted(shares.items(), key=lambda item: -item[1])[:3]
         return ", ".join(f"{name} {share:.1f}" for name, share in largest)
@@ -67,7 +67,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Seconds on CPU by group and process, and of the whole machine, at a moment."""
+    """CPU seconds by group and process, and of the machine, at a moment."""
 
     moment: float
     seconds: Mapping[str, Mapping[int, float]]
@@ -76,14 +76,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """Reads what groups of processes used: those that are named, the decoders they started, PostgreSQL and Kafka."""
+    """Reads the CPU of groups of processes: the given ones, their decoders, PostgreSQL and Kafka."""
 
     bed: Testbed
     pool: Pool
     groups: Mapping[str, Iterable[int]]
 
     async def read(self) -> Reading:
-        """What has been used until now."""
+        """The CPU use so far."""
         groups = {name: list(pids) for name, pids in self.groups.items()}
         children = [child for pids in groups.values() for child in _children(pids)]
         if children:
@@ -97,7 +97,7 @@ class Meter:
 
 
 def between(first: Reading, last: Reading, events: int) -> Usage:
-    """What was used between two readings, for so many events."""
+    """The CPU use of events between two readings."""
     elapsed = last.moment - first.moment
     shares = {
         name: [(seconds - first.seconds.get(name, {}).get(pid, 0.0)) / elapsed for pid, seconds in found.items()]

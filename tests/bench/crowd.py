@@ -1,4 +1,4 @@
-"""150 writers of one customer at once, and what a read of another customer waits meanwhile, in one API process."""
+"""150 concurrent writers of one customer, and reads of another customer meanwhile, in one API process."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ SELECT (SELECT count(*) FROM redemption WHERE customer_id = $1) AS redemptions,
 
 @dataclass(slots=True)
 class Crowd:
-    """What was answered: statuses of the writes, writes done, and seconds that each read of the other took."""
+    """The results: statuses of writes, number of done writes, and seconds of each read."""
 
     port: int
     token: str
@@ -48,11 +48,11 @@ class Crowd:
 
     @property
     def p99(self) -> float:
-        """Seconds that 99 % of the reads took at most."""
+        """The 99th percentile of the reads' time in seconds."""
         return sorted(self.waited)[max(0, math.ceil(len(self.waited) * 0.99) - 1)]
 
     async def gather(self) -> None:
-        """All writers and the reader at once; every write that was begun is repeated until it is done."""
+        """Run all writers and the reader; every write is repeated until it is done."""
         self._ends = time.monotonic() + self.seconds
         async with asyncio.timeout(self.seconds + _ENDS_WITHIN), asyncio.TaskGroup() as group:
             group.create_task(self._read())
@@ -96,7 +96,7 @@ class Crowd:
 
 
 async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> tuple[int, float]:
-    """The status of an answer, and the seconds after which to come again."""
+    """The status of an answer, and its Retry-After in seconds."""
     writer.write(request)
     head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
     fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
@@ -105,7 +105,7 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reque
 
 
 async def prepare(port: int, token: str) -> None:
-    """Both customers have points."""
+    """Grant points to both customers."""
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
         for customer in (HOT, BYSTANDER):
@@ -116,7 +116,7 @@ async def prepare(port: int, token: str) -> None:
 
 
 async def measure(plan: Plan) -> list[Figure]:
-    """A read's p99 beside 150 writers of another customer; each write is done once, or told to come again."""
+    """A read's p99 during 150 writers of another customer; each write is done once or answered 503."""
     keys = plan.bed.folder / "crowd-keys.json"
     token = create_key(keys, ["read", "redeem", "support"], "crowd")
     waits: list[float] = []

@@ -1,4 +1,4 @@
-"""The worker's rates: a full topic is drained, by one worker or two, of purchases alone or of a mixture."""
+"""The worker's rates: one or two workers drain a full topic of purchases or of a mixture."""
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -31,7 +31,7 @@ RESIGN_SQL = "SELECT pg_advisory_unlock($1)"
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """So many events, drained by so many workers of a service."""
+    """A drain: number of events, number of workers, and their service."""
 
     events: int
     workers: int = 1
@@ -39,12 +39,12 @@ class Drain:
 
 
 def count(plan: Plan) -> int:
-    """How many events a topic is filled with."""
+    """Number of events of a topic."""
     return plan.events(EVENTS, _FEWEST)
 
 
 def side(plan: Plan, takes: list[Take]) -> Side:
-    """One worker on purchases, between the SQL alone."""
+    """The side of one worker on purchases, between two measurements of the SQL alone."""
     events = count(plan)
 
     async def one() -> Mapping[str, Measured]:
@@ -57,7 +57,7 @@ def side(plan: Plan, takes: list[Take]) -> Side:
 
 
 def more_sides(plan: Plan) -> list[Side]:
-    """Two workers."""
+    """The side of two workers."""
     events = count(plan)
 
     async def two() -> Mapping[str, Measured]:
@@ -67,7 +67,7 @@ def more_sides(plan: Plan) -> list[Side]:
 
 
 def mixed_sides(plan: Plan) -> list[Side]:
-    """One worker on other streams."""
+    """The sides of one worker on other streams."""
     events = count(plan)
 
     async def mixed(name: str) -> Mapping[str, Measured]:
@@ -111,7 +111,7 @@ async def drain(bed: Testbed, wanted: Drain) -> Measured:
 
 
 async def drain_into(bed: Testbed, database: tuple[str, Pool], wanted: Drain) -> Measured:
-    """Start workers on a database, let them begin at one moment, and wait until they have handled everything."""
+    """Start workers on a database at the same moment, and wait until they have handled everything."""
     url, pool = database
     async with AsyncExitStack() as stack:
         # Another relay leads, as where several workers run: outbox rows are committed and stay.
@@ -129,7 +129,7 @@ async def drain_into(bed: Testbed, database: tuple[str, Pool], wanted: Drain) ->
 
 
 async def handled(bed: Testbed, pool: Pool) -> int:
-    """How many records of the topics a worker is through."""
+    """Number of handled records."""
     rows = await pool.fetch(POSITIONS_SQL)
     ends = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
     return sum(end - bed.begins[tp] for tp, end in ends.items() if tp in bed.begins)

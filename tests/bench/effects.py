@@ -1,4 +1,4 @@
-"""Did what was measured do its work? Asked of the database afterwards, never while the clock runs."""
+"""Checks the effects of a measurement in the database, after its end."""
 
 from shared.postgres.pool import Pool
 from tests.bench.rounds import WrongEffectError
@@ -13,7 +13,7 @@ SELECT (SELECT count(*) FROM inbox) AS inbox, (SELECT count(*) FROM purchase) AS
 
 
 async def check(pool: Pool, total: int, *, relayed: bool = False) -> None:
-    """Every one of `total` events left its mark, and every transaction that moved points its outbox row.
+    """Check that each of `total` events had its effect, and each change of a balance its outbox row.
 
     Raises:
         WrongEffectError: not so.
@@ -26,7 +26,7 @@ async def check(pool: Pool, total: int, *, relayed: bool = False) -> None:
 
 
 async def check_peer(pool: Pool, least: int) -> int:
-    """A peer stopped somewhere past `least` purchases, each of which made all of its rows; returns how many.
+    """Check that each purchase of a peer has all its rows; returns the number, which is at least `least`.
 
     Raises:
         WrongEffectError: not so.
@@ -51,7 +51,7 @@ SELECT (SELECT count(*) FROM transaction) + (SELECT count(*) FROM posting) + (SE
 
 
 async def check_copied(pool: Pool, rows: int) -> None:
-    """So many rows stand in the tables that are copied into.
+    """Check the number of rows in the tables that are copied into.
 
     Raises:
         WrongEffectError: not so.

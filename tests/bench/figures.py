@@ -1,4 +1,4 @@
-"""A figure: what was measured several times, held against its target."""
+"""A figure: samples of a measurement, with a target."""
 
 import json
 from collections import defaultdict
@@ -14,12 +14,12 @@ from rich.table import Table
 from tests.bench.cpu import Usage
 
 _WIDTH: Final = 210
-"""Columns of the table where it is not a terminal's."""
+"""Width of the table where there is no terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One measurement: a rate (per second), and what was used meanwhile where that was measured."""
+    """A measurement: a rate per second, and the CPU use if it was measured."""
 
     rate: float
     usage: Usage | None = None
@@ -27,7 +27,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Samples of one number. `at_least` and `at_most` are its target; without either it is shown only."""
+    """Samples of a number. `at_least` or `at_most` is its target; without one it is only shown."""
 
     name: str
     samples: Sequence[float]
@@ -39,7 +39,7 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """The number that counts."""
+        """The median of the samples."""
         return median(self.samples)
 
     @property
@@ -51,7 +51,7 @@ class Figure:
 
     @property
     def target(self) -> str:
-        """The target as it is shown."""
+        """The target for the table."""
         if self.at_least is not None and self.at_most is not None:
             return f"{self.at_least:g} to {self.at_most:g}"
         if self.at_least is not None:
@@ -60,7 +60,7 @@ class Figure:
 
     @property
     def cpu(self) -> Mapping[str, float]:
-        """Microseconds on CPU per event by process: medians of the rounds."""
+        """CPU microseconds per event by process: medians of the rounds."""
         found: dict[str, list[float]] = defaultdict(list)
         for usage in self.usages:
             for name, microseconds in usage.per_event().items():
@@ -69,12 +69,12 @@ class Figure:
 
     @property
     def bottleneck(self) -> str:
-        """What held it up, in the round in the middle."""
+        """The bottleneck of the median round."""
         ordered = sorted(self.usages, key=lambda usage: usage.events / usage.elapsed)
         return ordered[len(ordered) // 2].bottleneck() if ordered else ""
 
     def to_json(self) -> dict[str, Any]:
-        """Everything about it, as it is written to a file."""
+        """All data, for the JSON file."""
         return {
             "name": self.name,
             "unit": self.unit,
@@ -92,7 +92,7 @@ class Figure:
 
 
 def ratio(name: str, ours: Sequence[Measured], theirs: Sequence[Measured], at_least: float | None = None) -> Figure:
-    """The ratio of two rates, each pair of which was measured in one round."""
+    """The ratios of two rates, pairwise per round."""
     return Figure(name, [item.rate / other.rate for item, other in zip(ours, theirs, strict=True)], "×", at_least)
 
 
@@ -129,5 +129,5 @@ def write(figures: Iterable[Figure], path: Path) -> None:
 
 
 def shown(number: float) -> str:
-    """A number as the table has it."""
+    """A number, formatted for the table."""
     return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.2f}"

@@ -1,4 +1,4 @@
-"""Does it slow down as the database grows? The same purchases into databases that hold ever more already."""
+"""The rate of a worker on databases of different sizes."""
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -34,7 +34,7 @@ SELECT (SELECT coalesce(sum(sequence), 0) FROM account)::bigint AS transactions,
 
 @dataclass(frozen=True, slots=True)
 class _Database:
-    """A database with so many transactions before the first round."""
+    """A database, with its number of transactions before the first round."""
 
     transactions: int
     url: str
@@ -42,7 +42,7 @@ class _Database:
 
 
 async def measure(plan: Plan) -> list[Figure]:
-    """In each round the next purchases go into every database, and into one that is empty but for its customers."""
+    """In each round, the next purchases go into every database, and into one with only customers."""
     async with AsyncExitStack() as stack:
         loaded, empty = await _databases(plan, stack)
         found: dict[str, list[Measured]] = {}
@@ -53,7 +53,7 @@ async def measure(plan: Plan) -> list[Figure]:
 
 
 async def _databases(plan: Plan, stack: AsyncExitStack) -> tuple[list[_Database], list[_Database]]:
-    """Those that hold something, and an empty one for each round.
+    """The filled databases, and an empty one for each round.
 
     All of them are made before the first round: to make a database is a checkpoint.
     """
@@ -87,7 +87,7 @@ def _name(database: _Database) -> str:
 
 
 async def _into(plan: Plan, count: int, into: _Database) -> Mapping[str, Measured]:
-    """Drain the topic into a database, and see what it added."""
+    """Drain the topic into a database, and measure what it added."""
     pool = into.pool
     stored, wal, before = await _sizes(pool)
     measured = await draining.drain_into(plan.bed, (into.url, pool), Drain(count))

@@ -1,4 +1,4 @@
-"""A client that keeps connections busy: each sends its next request when it has its answer."""
+"""A client that keeps connections busy: each sends its next request after the answer."""
 
 import asyncio
 import math
@@ -21,12 +21,12 @@ _HEAD: Final = re.compile(rb"HTTP/1\.1 (\d{3}) .*?\r\ncontent-length: (\d+)\r\n"
 
 
 class BadAnswerError(Exception):
-    """An answer that is none, or not the one that was expected."""
+    """An answer is malformed or unexpected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Requests, as bytes, without end, and the status that each is to be answered with."""
+    """Endless requests as bytes, and their expected status."""
 
     requests: Iterator[bytes]
     status: int = 200
@@ -34,7 +34,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """How many requests were answered in all, at what rate, and how long 99 % of them took at most (seconds)."""
+    """Number of answers, their rate, and the 99th percentile of their time in seconds."""
 
     count: int
     measured: Measured

@@ -1,4 +1,4 @@
-"""Workers join their groups before the first record is read: what is measured begins for all at one moment."""
+"""Lets workers join their groups before the first record is read, so that all start at one moment."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,14 +18,14 @@ BAR_SQL = "LOCK TABLE position IN ACCESS EXCLUSIVE MODE"
 
 @asynccontextmanager
 async def barred(pool: Pool) -> AsyncIterator[None]:
-    """Meanwhile nobody learns where to read: workers join their group and share its partitions first."""
+    """Block the reading of positions in this context: workers join their group first."""
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(BAR_SQL)
         yield
 
 
 async def joined(bed: Testbed, service: str, members: int = 1) -> None:
-    """Wait until a service's group has so many members, and has dealt out its partitions."""
+    """Wait until a service's group has `count` members with assigned partitions."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bed.bootstrap)
     await admin.start()
 
@@ -39,7 +39,7 @@ async def joined(bed: Testbed, service: str, members: int = 1) -> None:
 
 
 async def _members(admin: AIOKafkaAdminClient, group: str) -> int:
-    """How many share the partitions; none while these are dealt out."""
+    """Number of members with partitions; 0 during a rebalance."""
     try:
         (answer,) = await admin.describe_consumer_groups([group])
     except GroupCoordinatorNotAvailableError:  # a broker that has just started

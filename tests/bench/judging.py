@@ -26,7 +26,7 @@ from shared.programs.kind import compiled
 
 ORDERS: Final = 1_000_000
 MOST_SECONDS: Final = 60.0
-"""For so many orders, as the issue demands it; of fewer in proportion."""
+"""Number of orders of the target; for fewer it scales."""
 
 _CHUNK: Final = 20_000
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 
 def main() -> None:
-    """Judge, print the seconds, and exit with 1 where they are too many."""
+    """Judge, print the seconds, and exit with 1 above the target."""
     orders = int(sys.argv[1]) if len(sys.argv) > 1 else ORDERS
     seconds, points = measure(orders)
     Console().print(
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def measure(orders: int) -> tuple[float, int]:
-    """Seconds that judging takes, and the points that all orders are due."""
+    """The seconds of judging, and the points of all orders."""
     random = Random(4)
     rules = _rules()
     seconds = 0.0
@@ -90,7 +90,7 @@ def _money(cents: int) -> str:
 
 
 def _rules() -> RuleSet:
-    """The rules as they are published: compiled from their JSON."""
+    """The rules, compiled from their JSON."""
     document = {
         "currency": "USD",
         "rates": {"SAR": "0.2667"},

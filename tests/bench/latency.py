@@ -34,14 +34,14 @@ LOADS: Final = (50, 70)
 """Percent of the throughput."""
 PERCENTILES: Final = (50, 99, 99.9)
 MOST: Final = 250.0
-"""Milliseconds that 99 % may take at the first of the loads."""
+"""Maximum p99 in milliseconds at the first load."""
 
 _WARM_UP: Final = 0.15
-"""The part of an open load that is not counted."""
+"""Share of an open load that is a warm-up."""
 _BEGUN: Final = 0.1
-"""The part of the purchases from which on a drain is counted."""
+"""Share of the purchases that is the warm-up of a drain."""
 _TICK: Final = 0.02
-"""Seconds from one request of the sender to the next, which count: it shares two cores with all the others."""
+"""Seconds between two requests of the sender, which shares two cores with all others."""
 _DRIFT: Final = 0.01
 
 MESSAGES_SQL = """
@@ -86,7 +86,7 @@ class _System:
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """What an open load came to: latencies in milliseconds, ascending, to the ledger and to the message."""
+    """The results of an open load: sorted latencies in milliseconds, to the ledger and to the message."""
 
     rate: float
     late: float
@@ -96,7 +96,7 @@ class _Load:
 
 
 async def measure(plan: Plan) -> list[Figure]:
-    """In each round a new system drains a full topic, and is then loaded at parts of that rate."""
+    """In each round a new system drains a full topic, and then gets loads relative to that rate."""
     throughput: list[float] = []
     usages: list[Usage] = []
     loads: dict[int, list[_Load]] = {percent: [] for percent in LOADS}
@@ -122,7 +122,7 @@ async def measure(plan: Plan) -> list[Figure]:
 
 
 async def _drain(plan: Plan, system: _System, count: int) -> Measured:
-    """Messages per second, from when some service is through a tenth of the purchases until all have their message.
+    """Messages per second, from a tenth of the purchases (of the fastest service) to the last message.
 
     Not from the first tenth of the messages: until these come the others have done most of their work, and what was
     left would be the rate of notifications alone.
@@ -164,7 +164,7 @@ def _percentile(ascending: Sequence[float], percent: float) -> float:
 
 @asynccontextmanager
 async def _system(plan: Plan) -> AsyncIterator[_System]:
-    """All services, which begin to read at one moment."""
+    """All services, started at the same moment."""
     async with AsyncExitStack() as stack:
         pools: dict[str, Pool] = {}
         processes: dict[str, Member] = {}
@@ -179,7 +179,7 @@ async def _system(plan: Plan) -> AsyncIterator[_System]:
 
 
 def _earns(event: CloudEvent) -> bool:
-    """A purchase of less than 1.00 earns nothing, and nobody is told."""
+    """Whether a purchase earns points: from 1.00 on."""
     return int(float(event.data["total"])) > 0
 
 
@@ -213,14 +213,14 @@ async def _load(plan: Plan, system: _System, start: int, rate: float) -> _Load:
 
 
 def _waited(due: Mapping[str, float], rows: Sequence[Any]) -> list[float]:
-    """Milliseconds from when each was due until it was committed, ascending."""
+    """Sorted milliseconds from the due time of each purchase to its commit."""
     if len(rows) != len(due):
         raise WrongEffectError(f"of {len(due)} purchases {len(rows)} came")
     return sorted((row["at"] - due[row["correlation_id"]]) * 1000 for row in rows)
 
 
 async def _send(plan: Plan, events: Sequence[CloudEvent], rate: float) -> tuple[list[float], float]:
-    """Send each event when it is due; the instants they were due, and the most seconds that one was sent late."""
+    """Send each event when it is due; returns the due times, and the maximum delay in seconds."""
     async with connect(plan.bed.bootstrap, idempotent=not plan.bed.embedded) as publisher:
         acknowledgements: list[asyncio.Future[object]] = []
         wall, begun = time.time(), time.perf_counter()
@@ -239,7 +239,7 @@ async def _send(plan: Plan, events: Sequence[CloudEvent], rate: float) -> tuple[
 
 
 async def _is_quiet(system: _System) -> bool:
-    """Whether nothing goes on: tiers and referrals may have more to do when all messages are there."""
+    """Whether all services are idle; tiers and referrals may still work after the last message."""
     before = [await pool.fetchrow(PROGRESS_SQL) for pool in system.pools.values()]
     await asyncio.sleep(1.0)
     after = [await pool.fetchrow(PROGRESS_SQL) for pool in system.pools.values()]
@@ -247,7 +247,7 @@ async def _is_quiet(system: _System) -> bool:
 
 
 async def _check(system: _System) -> None:
-    """No service refused anything."""
+    """Check that no service refused anything."""
     dead = {name: await pool.fetchval(DEAD_SQL) for name, pool in system.pools.items()}
     if any(dead.values()):
         raise WrongEffectError(f"dead letters: {dead}")

@@ -1,4 +1,4 @@
-"""The limits that nothing here can beat: the SQL from memory, COPY, the disk, and the round trip."""
+"""Upper limits of this machine: the SQL from memory, COPY, the disk and round trips."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ async def sql(plan: Plan, takes: list[Take], connections: int) -> Measured:
 
 
 def sides(plan: Plan, takes: list[Take]) -> list[Side]:
-    """What is measured beside the SQL on one connection, which goes with the worker."""
+    """The limits besides the SQL on one connection, which is measured with the worker."""
 
     async def two() -> Mapping[str, Measured]:
         return {"SQL on 2": await sql(plan, takes, 2)}
@@ -64,7 +64,7 @@ def figures(found: Results) -> list[Figure]:
 
 
 def round_trips(found: Results) -> list[Figure]:
-    """The rows of the table that stand beside the peers and explain them."""
+    """The rows of the table that explain the peers."""
     return [
         rate("bare round trip: SELECT 1", found["SELECT 1"], "/s", "1 connection, one after the other"),
         rate("bare transaction: begin, insert a row, commit", found["transaction"], "/s", "3 round trips, 1 fsync"),
@@ -80,7 +80,7 @@ async def _copy(plan: Plan, takes: list[Take]) -> Mapping[str, Measured]:
 
 
 async def _small(plan: Plan) -> Mapping[str, Measured]:
-    """The disk, and the shortest things that a client can ask of the database."""
+    """The disk, and the shortest statements of a client."""
     synced = await asyncio.to_thread(_sync, str(plan.bed.postgres.data_dir / "fsync.probe"), plan.seconds(SECONDS))
     alone, together = await cores.compare(plan.seconds(SECONDS))
     async with plan.bed.database() as (_, pool), pool.acquire() as connection:
@@ -99,7 +99,7 @@ async def _small(plan: Plan) -> Mapping[str, Measured]:
 
 
 def _sync(path: str, seconds: float) -> float:
-    """Pages a second that are written one by one, each of them durable before the next."""
+    """Pages per second, written one by one and each made durable before the next."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         page = os.urandom(_PAGE)
@@ -132,7 +132,7 @@ async def _repeat(once: Callable[[], Awaitable[None]], seconds: float) -> float:
 
 
 async def _count(once: Callable[[], Awaitable[None]], seconds: float) -> tuple[int, float]:
-    """How often something is done one after the other, and in how many seconds."""
+    """Number of sequential repetitions, and their seconds."""
     count, begun = 0, time.perf_counter()
     while time.perf_counter() - begun < seconds:
         await once()

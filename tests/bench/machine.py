@@ -9,7 +9,7 @@ _BUSY_PERCENT: Final = 15.0
 
 
 def load_of_others() -> str | None:
-    """Why the figures would not be worth reporting, or None where the machine is quiet."""
+    """Why the machine is too busy to measure, or None."""
     percent = psutil.cpu_percent(interval=_LOOK_SECONDS)
     if percent <= _BUSY_PERCENT:
         return None

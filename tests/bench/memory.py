@@ -1,4 +1,4 @@
-"""Does a worker's memory grow with what it has handled?"""
+"""The growth of a worker's memory with the number of handled events."""
 
 from functools import partial
 from typing import Final

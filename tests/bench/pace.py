@@ -1,4 +1,4 @@
-"""How fast something goes on: watched from the outside, by what it has committed."""
+"""Measures progress from the outside, by what is committed."""
 
 import asyncio
 import time
@@ -12,19 +12,19 @@ from tests.bench.figures import Measured
 
 _LOOK_SECONDS: Final = 0.025
 _WARM_UP: Final = 0.1
-"""The part of the events that is not counted: plans are made, caches filled, joins settled."""
+"""Share of the events that is a warm-up: plans, caches and group joins."""
 
 Handled = Callable[[], Awaitable[int]]
-"""How many events are handled by now."""
+"""Returns the number of handled events."""
 
 
 class StalledError(Exception):
-    """Nothing went on for too long."""
+    """There was no progress for too long."""
 
 
 @dataclass(slots=True)
 class Pace:
-    """The rate from the end of the warm-up to the last event of `total`, and what was used meanwhile."""
+    """Measures rate and CPU from the end of the warm-up to the last event of `total`."""
 
     total: int
     meter: Meter | None = None
@@ -33,7 +33,7 @@ class Pace:
     _readings: list[Reading] = field(default_factory=list[Reading])
 
     async def note(self, handled: int) -> bool:
-        """So many are handled now; True when all are."""
+        """Note the number of handled events; returns whether all are."""
         if handled != self._last[1]:
             self._last = (time.perf_counter(), handled)
             if self._begun is None and handled >= self.total * _WARM_UP:
@@ -49,7 +49,7 @@ class Pace:
 
     @property
     def measured(self) -> Measured:
-        """Events per second, and what was used for them."""
+        """Events per second, and their CPU."""
         assert self._begun is not None, "the warm-up is over"
         (begun, before), (ended, after) = self._begun, self._last
         if ended == begun:

@@ -1,4 +1,4 @@
-"""What a run of the benchmark is given: where, of what, how often, and how much of it."""
+"""The parameters of a run of the benchmark."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _LEAST: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`rounds` of each ratio, `size` a fraction of the full numbers of events, `say` tells how far it is."""
+    """`rounds` per ratio, `size` as a fraction of the full numbers of events; `say` prints progress."""
 
     bed: Testbed
     year: Sample
@@ -21,9 +21,9 @@ class Plan:
     say: Callable[[str], None]
 
     def events(self, full: int, least: int = _LEAST) -> int:
-        """How many events, where a full run has `full`."""
+        """Number of events, where a full run has `full`."""
         return max(least, round(full * self.size))
 
     def seconds(self, full: float) -> float:
-        """How long, where a full run takes `full` seconds."""
+        """Duration in seconds, where a full run takes `full`."""
         return max(1.0, full * min(1.0, self.size * 4))

@@ -73,12 +73,12 @@ PROGRAM_SQL = "INSERT INTO program_account (kind, shard, balance) VALUES ('issue
 
 
 def customer(chance: Random) -> str:
-    """A customer at random, the busy ones more often: as in the database."""
+    """A random customer, with the distribution of the database."""
     return f"c-{1 + int(CUSTOMERS * chance.random() ** 2)}"
 
 
 async def fill(pool: Pool, transactions: int) -> None:
-    """Rows of so many purchases, and an account for each customer."""
+    """Insert the rows of `count` purchases, and an account for each customer."""
     if transactions:
         await _run(pool, MADE_SQL.format(customers=CUSTOMERS, transactions=transactions))
         await _run(pool, PROGRAM_SQL, transactions)
@@ -93,14 +93,14 @@ async def fill(pool: Pool, transactions: int) -> None:
 
 
 async def hurry(bed: Testbed) -> None:
-    """While rows are made, nothing needs to survive a crash."""
+    """Turn off durability while rows are inserted."""
     await bed.execute(
         "ALTER SYSTEM SET full_page_writes = off", "ALTER SYSTEM SET max_wal_size = '20GB'", "SELECT pg_reload_conf()"
     )
 
 
 async def hurry_no_more(bed: Testbed) -> None:
-    """As before, with everything written to its place."""
+    """Turn durability on again, after a checkpoint."""
     await bed.execute(
         "ALTER SYSTEM RESET full_page_writes",
         "ALTER SYSTEM RESET max_wal_size",

@@ -1,4 +1,4 @@
-"""The relay's rates: following a worker that fills the outbox, and draining an outbox that is full."""
+"""The relay's rates: following a worker that fills the outbox, and draining a full outbox."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager

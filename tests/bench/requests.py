@@ -1,4 +1,4 @@
-"""What the API is asked, as bytes on the wire: reads, quotes and redemptions without end."""
+"""Endless requests to the API, as bytes: reads, quotes and redemptions."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,19 +8,19 @@ from uuid import uuid4
 
 
 def reads(paths: Sequence[str], token: str) -> Iterator[bytes]:
-    """GETs of the paths, over and over."""
+    """GET requests of the paths, in a cycle."""
     return cycle(
         [f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n\r\n".encode() for path in paths]
     )
 
 
 def quotes(carts: Sequence[Mapping[str, Any]], token: str) -> Iterator[bytes]:
-    """Quotes of the carts, over and over."""
+    """Quotes of the carts, in a cycle."""
     return cycle([_post("/v1/points/quotes", token, cart) for cart in carts])
 
 
 def redemptions(customers: Sequence[str], token: str) -> Iterator[bytes]:
-    """A point of each customer in turn, over and over, each under a reference and a key of its own."""
+    """Redemptions of a point by each customer in turn, each with its own reference and key."""
     run = uuid4().hex
     for number, customer in zip(count(), cycle(customers), strict=False):
         name = f"bench-{run}-{number}"

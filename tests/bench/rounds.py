@@ -1,4 +1,4 @@
-"""Rounds: every side once in each, in an order that turns around from round to round."""
+"""Rounds: every side once in each, in an order that alternates."""
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -11,26 +11,26 @@ from tests.bench.figures import Measured
 from tests.bench.plan import Plan
 
 Results = Mapping[str, Sequence[Measured]]
-"""What was measured in the rounds, by name."""
+"""Measurements of all rounds, by name."""
 
 Reels = Mapping[str, Callable[[], Iterable[CloudEvent]]]
-"""What topics are filled with, by name."""
+"""Contents of topics, by name."""
 
 
 class WrongEffectError(Exception):
-    """What was measured did not do its work."""
+    """A measured side did not have its effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Something to measure on topics that hold `reel`; one measurement may give several rates, by name."""
+    """A measurement on topics with the contents `reel`; it returns one or more rates by name."""
 
     reel: str
     measure: Callable[[], Awaitable[Mapping[str, Measured]]]
 
 
 def between(side: Side, other: Side) -> Side:
-    """One side right between two measurements of another, whose mean counts: the machine's speed drifts."""
+    """A side between two measurements of another, whose mean counts, because the machine's speed drifts."""
 
     async def three() -> Mapping[str, Measured]:
         before, measured, after = await other.measure(), await side.measure(), await other.measure()
@@ -41,7 +41,7 @@ def between(side: Side, other: Side) -> Side:
 
 
 async def play(plan: Plan, sides: Sequence[Side], reels: Reels, rounds: int | None = None) -> Results:
-    """Measure all sides so many times (as often as the plan says, unless told)."""
+    """Measure all sides in `rounds` rounds (default: those of the plan)."""
     found: dict[str, list[Measured]] = defaultdict(list)
     count = plan.rounds if rounds is None else rounds
     for number in range(count):

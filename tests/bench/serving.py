@@ -1,4 +1,4 @@
-"""The API's rates: balances, quotes and redemptions, against a bare route that runs `SELECT 1` on the same pool."""
+"""The API's rates for balances, quotes and redemptions, relative to a route that runs `SELECT 1`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ AVAILABLE_SQL = "SELECT customer_id, available FROM account"
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """Both servers, what is known of the database behind them, and who asks."""
+    """Both servers, their database, and the callers."""
 
     plan: Plan
     pool: Pool
@@ -55,7 +55,7 @@ class _Served:
 
 
 async def measure(plan: Plan) -> list[Figure]:
-    """All kinds of requests in every round, each alone with the client, in an order that turns around."""
+    """Measure each kind of request alone in every round, in an alternating order."""
     bed, events = plan.bed, plan.events(EVENTS)
     await bed.fill(stream.purchases(plan.year, events))
     keys = bed.folder / "keys.json"
@@ -99,7 +99,7 @@ def _figures(found: Results) -> list[Figure]:
 
 
 async def _prepare(served: _Served) -> None:
-    """The customer who is hot gets enough points, and answers are what the database says."""
+    """Grant the hot customer enough points, and check the answers against the database."""
     headers = {"Authorization": f"Bearer {served.token}", "Idempotency-Key": "bench-grant"}
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.points[0]}", headers=headers) as client:
         grant = {"points": _GRANT, "reason": "to be redeemed"}
@@ -147,5 +147,5 @@ def _wanted(served: _Served, kind: str) -> Wanted:
 
 
 def _carts(plan: Plan) -> list[dict[str, Any]]:
-    """Baskets of somebody new."""
+    """Carts of a new customer."""
     return [{name: basket.purchase[name] for name in fields.STORED} for basket in islice(plan.year.baskets(), _CARTS)]

@@ -1,4 +1,4 @@
-"""The SQL alone: every statement of a worker's transactions, recorded once and played from memory.
+"""Records the statements of a worker's transactions once, and plays them from memory.
 
 What is left out is all that a worker does besides: reading Kafka, decoding, deciding, and making rows.
 What stays is the same statements with the same arguments in the same transactions, and asyncpg.
@@ -35,7 +35,7 @@ _BATCH: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of a method of a connection: a statement with its arguments."""
+    """A call of a connection's method: a statement with its arguments."""
 
     method: str
     arguments: tuple[Any, ...]
@@ -44,7 +44,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """A transaction: its calls, how many events it handles, and the numbers of their partitions."""
+    """A transaction: its calls, the number of its events, and their partition numbers."""
 
     calls: list[Call]
     events: int
@@ -52,7 +52,7 @@ class Take:
 
 
 class _Reel:
-    """Takes to be played in their order, at once where they have no partition in common."""
+    """Transactions to play in order, concurrently where they share no partition."""
 
     def __init__(self, takes: Sequence[Take]) -> None:
         self._left = list(takes)
@@ -60,7 +60,7 @@ class _Reel:
         self._freed = asyncio.Event()
 
     async def next(self) -> Take | None:
-        """The first one that need not wait any more for one before it; None at the end."""
+        """The next transaction that does not have to wait for an earlier one; None at the end."""
         while self._left:
             blocked = set(self._playing)
             for index, take in enumerate(self._left):
@@ -73,13 +73,13 @@ class _Reel:
         return None
 
     def played(self, take: Take) -> None:
-        """What has waited for it need not any more."""
+        """Release the transactions that waited for it."""
         self._playing -= take.numbers
         self._freed.set()
 
 
 class _Recorder:
-    """A connection that notes every call before it makes it."""
+    """A connection that records every call."""
 
     def __init__(self, connection: Connection, calls: list[Call]) -> None:
         self._connection = connection
@@ -109,7 +109,7 @@ class _RecordingPool:
 
 
 async def record(bed: Testbed, pool: Pool, total: int) -> list[Take]:
-    """Handle a topic of `total` events with the worker's own parts, noting what they ask of the database."""
+    """Handle a topic of `total` events with the worker's own parts, and record their statements."""
     settings = Settings(
         kafka_bootstrap=bed.bootstrap, kafka_idempotence=not bed.embedded, kafka_session_timeout_ms=6000
     )
@@ -137,18 +137,18 @@ async def record(bed: Testbed, pool: Pool, total: int) -> list[Take]:
 
 
 def copies(takes: Sequence[Take]) -> list[Take]:
-    """Of each transaction only what it copies into the append-only tables."""
+    """Each transaction reduced to its COPY into append-only tables."""
     kept = [[call for call in take.calls if call.method == "copy_records_to_table"] for take in takes]
     return [Take(calls, take.events, take.numbers) for calls, take in zip(kept, takes, strict=True)]
 
 
 def rows(takes: Sequence[Take]) -> int:
-    """How many rows are copied."""
+    """Number of copied rows."""
     return sum(len(call.options["records"]) for take in takes for call in take.calls if "records" in call.options)
 
 
 async def play(bed: Testbed, url: str, pool: Pool, takes: Sequence[Take], connections: int = 1) -> Measured:
-    """Make all the calls again, on a fresh database; returns events per second."""
+    """Play the tape on a fresh database; returns events per second."""
     meter = Meter(bed, pool, {"asyncpg": [os.getpid()]})
     pace = Pace(sum(take.events for take in takes), meter)
     reel = _Reel(takes)
@@ -172,7 +172,7 @@ async def play(bed: Testbed, url: str, pool: Pool, takes: Sequence[Take], connec
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """As in the worker: what stays is not walked over by the garbage collector."""
+    """Configure the garbage collector as in the worker."""
     gc.collect()
     gc.freeze()
     threshold = gc.get_threshold()

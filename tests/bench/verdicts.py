@@ -8,7 +8,7 @@ from tests.bench.plan import Plan
 
 
 async def measure(plan: Plan) -> list[Figure]:
-    """Seconds of one core that it takes to judge a million orders against 20 rules, once."""
+    """Seconds of one core for judging a million orders against 20 rules, measured once."""
     orders = plan.events(judging.ORDERS)
     plan.say(f"judging {orders:,} orders")
     seconds, _ = await asyncio.to_thread(judging.measure, orders)

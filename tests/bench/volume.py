@@ -1,4 +1,4 @@
-"""A million of each: transactions that are verified, and lots that fall due on one day, of few customers or of many."""
+"""A million transactions to verify, and a million lots due on one day, of few or of many customers."""
 
 import time
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ from tests.bench.rounds import WrongEffectError
 
 TRANSACTIONS: Final = 1_000_000
 _SPREADS: Final = (10, 1)
-"""How many orders each customer has: the sweep makes a transaction for each customer, so the second is the harder."""
+"""Orders per customer; fewer are harder, since the sweep makes a transaction per customer."""
 _ENDS: Final = datetime(2026, 3, 1, tzinfo=UTC)
 _LATER: Final = datetime(2026, 4, 1, tzinfo=UTC)
 
@@ -91,7 +91,7 @@ VACUUM (ANALYZE) lot, account;
 
 
 async def measure(plan: Plan) -> list[Figure]:
-    """Seconds to verify a million transactions, and to expire or activate the million lots that they made."""
+    """Seconds to verify a million transactions, and to expire or activate their million lots."""
     found: list[Figure] = []
     for orders_each in _SPREADS:
         found += await _measure(plan, orders_each)
@@ -141,7 +141,7 @@ async def _activate(plan: Plan) -> Figure:
 
 @asynccontextmanager
 async def unbounded(pool: Pool) -> AsyncIterator[Connection]:
-    """A connection for statements that take long, and as much memory as they want."""
+    """A connection without a statement timeout, and with much memory."""
     async with pool.acquire() as connection:
         await connection.execute("SET statement_timeout = 0; SET work_mem = '512MB'")
         try:
@@ -158,7 +158,7 @@ async def _fill(pool: Pool, customers: int, orders_each: int) -> None:
 
 
 async def digest(pool: Pool) -> bytes:
-    """The digest of the receipt of such an order."""
+    """The digest of the receipt of an order."""
     async with pool.acquire() as connection:
         in_force = await rules.in_force(connection, _ENDS)
     bought = PurchaseCompleted(customer_id="customer-1", order_id="1", currency="USD", total="10.00")

@@ -1,1 +1,1 @@
-"""What a user would write or pick instead: the same rows in the same tables, by other means."""
+"""Alternatives that a user could choose: the same rows in the same tables."""

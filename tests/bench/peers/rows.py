@@ -1,4 +1,4 @@
-"""The rows that a purchase comes to: the same for every peer, and the same tables as the points worker's.
+"""The rows of a purchase, the same for every peer, in the tables of the points worker.
 
 Inbox, account, transaction, posting, lot, purchase, program account and outbox; `json` for columns, Python's own.
 """
@@ -66,7 +66,7 @@ async def prepare(connection: asyncpg.Connection) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Bought:
-    """A purchase, as a peer has read it."""
+    """A purchase that a peer has read."""
 
     id: str
     source: str
@@ -79,7 +79,7 @@ class Bought:
 
     @property
     def digest(self) -> UUID:
-        """Its name in the inbox."""
+        """Its digest in the inbox."""
         name = f"{self.customer}\0{self.source}\0{self.id}"
         return UUID(bytes=blake2b(name.encode(), digest_size=16).digest())
 
@@ -96,7 +96,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The arguments of each statement; what is about points is None where there are none."""
+    """The arguments of each statement; those about points are None without points."""
 
     transaction: Row
     purchase: Row
@@ -109,7 +109,7 @@ class Rows:
 
 
 def rows_of(bought: Bought, before: Standing) -> Rows:
-    """What a purchase comes to: a point for each whole unit of its total."""
+    """The rows of a purchase, which earns a point for each whole unit of its total."""
     points, occurred_at, now = int(float(bought.total)), datetime.fromisoformat(bought.time), datetime.now(UTC)
     transaction_id, lot_id = uuid7(), uuid7()
     after = Standing(before.available + points, before.earned + points, before.sequence + 1, before.orders + 1)
@@ -137,7 +137,7 @@ def rows_of(bought: Bought, before: Standing) -> Rows:
 
 
 async def apply(connection: Any, bought: Bought) -> None:
-    """Apply one purchase, once, a statement after the other, in a transaction that it is given."""
+    """Apply a purchase once, statement by statement, in the given transaction."""
     if not await connection.fetchval(CLAIM_SQL, bought.digest):
         return
     await connection.execute(OPEN_SQL, bought.customer)
