@@ -1,4 +1,4 @@
-"""Play seeds: `python -m tests.simulation --seeds 1000`, or one of them again: `--seed 17`."""
+"""Play seeds: `python -m tests.simulation --seeds 1000`, or one again: `--seed 17`."""
 
 import argparse
 import sys
@@ -14,43 +14,43 @@ from tests.simulation.databases import databases
 from tests.simulation.seeds import play, words
 from tests.support import postgres
 
-_TOLD_EVERY: Final = 100
+_PROGRESS_EVERY: Final = 100
 
 
 def main() -> int:
     """Play the given seeds; returns 1 at the first that violates an invariant."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", default="1000", help="how many, or from which to which: 200-400")
-    parser.add_argument("--seed", type=int, help="only this one, with the last part of its trace")
-    parser.add_argument("--server", help="the URL of a PostgreSQL server to make databases on; else one is started")
+    parser.add_argument("--seeds", default="1000", help="number of seeds, or a range: 200-400 (default 1000)")
+    parser.add_argument("--seed", type=int, help="play one seed, and print the end of its trace")
+    parser.add_argument("--server", help="URL of a PostgreSQL server for the databases (default: a new one)")
     given = parser.parse_args()
     with _server(given.server) as url:
         if given.seed is not None:
-            return _play(url, [given.seed], in_words=True)
+            return _play(url, [given.seed], verbose=True)
         first, _, last = given.seeds.rpartition("-")
         return _play(url, range(int(first or 0), int(last) + (1 if first else 0)))
 
 
-def _play(url: str, seeds: Sequence[int], *, in_words: bool = False) -> int:
+def _play(url: str, seeds: Sequence[int], *, verbose: bool = False) -> int:
     counts: Counter[str] = Counter()
     began = time.monotonic()
     with databases(url) as made:
         for number, seed in enumerate(seeds, start=1):
             outcome = play(seed, made)
             counts += outcome.counts
-            if outcome.violations or in_words:
-                _tell(words(outcome))
+            if outcome.violations or verbose:
+                _print(words(outcome))
             if outcome.violations:
                 return 1
-            if number % _TOLD_EVERY == 0:
-                _tell(f"{number} seeds in {time.monotonic() - began:.0f} s: no promise is broken")
+            if number % _PROGRESS_EVERY == 0:
+                _print(f"{number} seeds in {time.monotonic() - began:.0f} s: no invariant is violated")
     for what, count in sorted(counts.items()):
-        _tell(f"{count:8} {what}")
-    _tell(f"{len(seeds)} seeds in {time.monotonic() - began:.0f} s: no promise is broken")
+        _print(f"{count:8} {what}")
+    _print(f"{len(seeds)} seeds in {time.monotonic() - began:.0f} s: no invariant is violated")
     return 0
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)  # noqa: T201 a command line prints
 
 

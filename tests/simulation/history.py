@@ -19,12 +19,12 @@ _BROKEN: Final = (
     b"[]",
     b'{"specversion": "1.0", "id": "x", "source": "/shop", "type": "shop.purchase.completed.v1"}',
     b'{"specversion": "1.0", "id": "y", "source": "/shop", "type": "shop.purchase.refunded.v1", "data": {}}',
-    # No business of ours, but no dead letter either.
+    # An unknown type: skipped, but no dead letter.
     b'{"specversion": "1.0", "id": "z", "source": "/shop", "type": "shop.unknown.v1", "data": {}}',
 )
 
 
-# Names that are not UTF-8, or seem to be another's when they are taken as text: they change nothing of an event.
+# Header names that are not UTF-8, or look like others as text: they have no effect on the event.
 _ODD_HEADERS: Final = (
     (b"caf\xe9", b"\xff"),
     (b"ce_\x00type", b"shop.purchase.refunded.v1"),
@@ -35,7 +35,7 @@ _ODD_HEADERS: Final = (
 
 
 @dataclass(frozen=True)
-class Told:
+class Sent:
     """A record to publish, with its event; None for a malformed one."""
 
     topic: str
@@ -47,7 +47,7 @@ class Told:
     """More than 0 for an unreadable record: the number of its offsets."""
 
 
-def history(chance: Random, size: int) -> list[Told]:
+def history(chance: Random, size: int) -> list[Sent]:
     """Draw at least `size` records."""
     customers = CUSTOMERS[: chance.randint(3, len(CUSTOMERS))]
     events: list[Event] = []
@@ -63,35 +63,35 @@ def history(chance: Random, size: int) -> list[Told]:
             case _:
                 other = chance.choice([item for item in customers if item != customer])
                 events += _referral(chance, f"f{number}", (customer, other))
-    told = [_told(chance, item) for item in _repeated(chance, _late(chance, events))]
+    sent = [_sent(chance, item) for item in _repeated(chance, _late(chance, events))]
     for _ in range(chance.randint(0, 6)):
-        told.insert(chance.randint(0, len(told)), _broken(chance))
+        sent.insert(chance.randint(0, len(sent)), _broken(chance))
     for _ in range(chance.choice((0, 0, 1, 4))):
-        told.insert(chance.randint(0, len(told)), _unreadable(chance))
-    return told
+        sent.insert(chance.randint(0, len(sent)), _unreadable(chance))
+    return sent
 
 
 def _order(chance: Random, order_id: str, customer: str) -> list[Event]:
     currency, total = chance.choice(_CURRENCIES), chance.choice(_AMOUNTS)
-    found = [shop.purchase(order_id, total, _time(chance), customer_id=customer, currency=currency)]
+    events = [shop.purchase(order_id, total, _time(chance), customer_id=customer, currency=currency)]
     for number in range(chance.choice((0, 0, 1, 2))):
         of = currency if chance.random() < 0.9 else "CHF"
         amount = chance.choice((*_AMOUNTS, total, total))
         at = _time(chance)
-        found.append(shop.refund(order_id, f"r{number}", amount, at, customer_id=customer, currency=of))
+        events.append(shop.refund(order_id, f"r{number}", amount, at, customer_id=customer, currency=of))
     if chance.random() < 0.1:
         again: dict[str, Any] = {"customer_id": customer, "source": "/shop/other"}
-        found.append(shop.purchase(order_id, chance.choice(_AMOUNTS), _time(chance), **again))
-    return found
+        events.append(shop.purchase(order_id, chance.choice(_AMOUNTS), _time(chance), **again))
+    return events
 
 
 def _reviews(chance: Random, review_id: str, customer: str) -> list[Event]:
     sku = f"s{chance.randint(0, 2)}"
     verified = chance.random() < 0.8
-    found = [shop.review(review_id, sku, _time(chance), customer_id=customer, verified=verified)]
+    events = [shop.review(review_id, sku, _time(chance), customer_id=customer, verified=verified)]
     if chance.random() < 0.3:
-        found.append(shop.withdrawal(review_id, _time(chance), customer_id=customer))
-    return found
+        events.append(shop.withdrawal(review_id, _time(chance), customer_id=customer))
+    return events
 
 
 def _referral(chance: Random, referral_id: str, sides: tuple[str, str]) -> list[Event]:
@@ -107,8 +107,8 @@ def _late(chance: Random, events: Sequence[Event]) -> list[Event]:
     """Move some of the events to other places."""
     arrival = list(events)
     for _ in range(len(arrival) // 4):
-        one = arrival.pop(chance.randrange(len(arrival)))
-        arrival.insert(chance.randint(0, len(arrival)), one)
+        event = arrival.pop(chance.randrange(len(arrival)))
+        arrival.insert(chance.randint(0, len(arrival)), event)
     return arrival
 
 
@@ -117,21 +117,22 @@ def _repeated(chance: Random, events: Sequence[Event]) -> list[Event]:
     arrival = list(events)
     for _ in range(max(2, len(events) // 10)):
         place = chance.randrange(len(arrival))
-        one = arrival[place]
-        arrival.insert(chance.randint(place, len(arrival)), shop.again(one) if chance.random() < 0.3 else one)
+        event = arrival[place]
+        repeat = shop.again(event) if chance.random() < 0.3 else event
+        arrival.insert(chance.randint(place, len(arrival)), repeat)
     return arrival
 
 
-def _told(chance: Random, event: Event) -> Told:
+def _sent(chance: Random, event: Event) -> Sent:
     record = event.record
     odd = chance.sample(_ODD_HEADERS, chance.choice((0, 0, 0, 1, 3)))
-    return Told(record.topic, record.key, record.value, (*record.headers, *odd), event)
+    return Sent(record.topic, record.key, record.value, (*record.headers, *odd), event)
 
 
-def _broken(chance: Random) -> Told:
-    return Told("shop.purchases", chance.choice(CUSTOMERS).encode(), chance.choice(_BROKEN), (), None)
+def _broken(chance: Random) -> Sent:
+    return Sent("shop.purchases", chance.choice(CUSTOMERS).encode(), chance.choice(_BROKEN), (), None)
 
 
-def _unreadable(chance: Random) -> Told:
+def _unreadable(chance: Random) -> Sent:
     customer = chance.choice(CUSTOMERS).encode()
-    return Told("shop.purchases", customer, b"\x00\xff raw", (), None, width=chance.choice((1, 1, 3)))
+    return Sent("shop.purchases", customer, b"\x00\xff raw", (), None, width=chance.choice((1, 1, 3)))

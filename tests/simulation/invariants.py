@@ -25,10 +25,10 @@ def violations(world: World) -> Iterator[str]:
         models[service.name] = log.model
         watch = world.watches[service.name]
         for check in (_effects, _letters, _positions):
-            yield from (f"{service.name}: {item}" for item in check(log, watch))
-        yield from (f"{service.name}: {event}" for event in _published(world, watch))
-    yield from (f"points: {point}" for point in _points(models["points"], world.watches["points"]))
-    yield from (f"tiers: {tier}" for tier in _tiers(models["tiers"], world.watches["tiers"]))
+            yield from (f"{service.name}: {violation}" for violation in check(log, watch))
+        yield from (f"{service.name}: {violation}" for violation in _published(world, watch))
+    yield from (f"points: {violation}" for violation in _points(models["points"], world.watches["points"]))
+    yield from (f"tiers: {violation}" for violation in _tiers(models["tiers"], world.watches["tiers"]))
 
 
 class _Read:
@@ -48,12 +48,12 @@ class _Read:
         self.first: dict[Any, Event] = {}
         for event in self.events:
             self.first.setdefault(digest(event), event)
-        told: set[Any] = set()
+        applied: set[Any] = set()
         for event in self.events:
-            if digest(event) not in told:
+            if digest(event) not in applied:
                 self.model.apply(event)
-            # What is refused takes up no name: the same record again is judged, and refused, again.
-            told = (told | {digest(event)}) - {digest(item) for item in self.model.refused}
+            # The inbox does not hold refused events: a repeat is judged, and refused, again.
+            applied = (applied | {digest(event)}) - {digest(item) for item in self.model.refused}
         self.refused = {digest(item) for item in self.model.refused}
 
     def _read(self, kept: Kept, wanted: frozenset[str]) -> None:
@@ -154,14 +154,14 @@ def _points(model: Model, watch: Watch) -> Iterator[str]:
         nets[row["customer_id"]] += row["points"]
         if row["available_after"] - row["debt_after"] != nets[row["customer_id"]]:
             yield f"the statement of {row['customer_id']} does not add up at {row['sequence']}"
-    told: dict[str, list[str]] = defaultdict(list)
+    published: dict[str, list[str]] = defaultdict(list)
     for row in watch.rows("SELECT value FROM announced ORDER BY id"):
         data = json.loads(row["value"])["data"]
-        told[data["customer_id"]].append(data["transaction_id"])
+        published[data["customer_id"]].append(data["transaction_id"])
     for customer in accounts:
         made = [str(row["id"]) for row in rows if row["customer_id"] == customer and row["points"]]
-        if told[customer] != made:
-            yield f"{customer}: transactions {made}, told {told[customer]}"
+        if published[customer] != made:
+            yield f"{customer}: transactions {made}, published {published[customer]}"
 
 
 def _tiers(model: Model, watch: Watch) -> Iterator[str]:

@@ -34,7 +34,7 @@ def play(seed: int, databases: Databases) -> Outcome:
         error.add_note(f"seed {seed}, after:\n" + "\n".join(world.trace.last))
         raise
     if world.server.counts[DEADLOCK]:
-        world.violations.append("two transactions wait for each other")
+        world.violations.append("two transactions deadlocked")
     counts = world.server.counts + world.strikes
     trace = world.trace
     return Outcome(seed, trace.digest, trace.steps, world.loop.time(), world.violations, list(trace.last), counts)

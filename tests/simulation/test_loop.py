@@ -39,7 +39,7 @@ def test_the_order_is_drawn_from_the_seed():
     assert len({order(seed) for seed in range(20)}) > 10
 
 
-def test_the_clock_moves_when_nothing_can_go_on():
+def test_the_clock_moves_when_no_task_can_run():
     async def spin() -> float:
         for _ in range(100):
             await asyncio.sleep(0)
@@ -53,7 +53,7 @@ def test_the_clock_moves_when_nothing_can_go_on():
     assert played(1, both()).time() == 86_400
 
 
-def test_a_process_that_is_stopped_does_later_what_was_due():
+def test_a_stopped_process_runs_its_timers_after_it_resumes():
     done: list[float] = []
     process = Process("stopped")
 
@@ -77,6 +77,6 @@ def test_a_process_that_is_stopped_does_later_what_was_due():
     assert done == [1.0, 10.0, 11.0]
 
 
-def test_what_waits_for_nothing_is_told():
+def test_a_task_that_waits_for_nothing_raises():
     with pytest.raises(DeadlockError):
         played(1, asyncio.Event().wait())

@@ -1,11 +1,4 @@
-"""Planted bugs in the delivery: each violates an invariant within the first 100 seeds.
-
-Planted: the position is committed before the effect; a position moves wherever it was; what was handled before is
-handled again; the outbox is read by `id > last`; the relay commits before the acknowledgements; it goes on after a
-failed one; an account is read without its lock; a position is sought while another lane reads; who makes a batch
-fail is never looked for; a culprit's neighbors are refused with it; a culprit's events are refused, and forgotten; the
-position moves into what cannot be read; what cannot be read is dropped.
-"""
+"""Planted bugs in the delivery: each violates an invariant within the first 100 seeds."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -124,25 +117,25 @@ class Nothing:
 
 Plant = tuple[Any, str, Any]
 PLANTS: dict[str, list[Plant]] = {
-    "the position is committed first": [(Delivery, "_transact", position_first)],
-    "a position moves wherever it was": [
+    "the position is committed before the effect": [(Delivery, "_transact", position_first)],
+    "a position moves without compare-and-set": [
         (positions, "ADVANCE_SQL", positions.ADVANCE_SQL.replace("AND next_offset = span.start_offset", "")),
         (positions, "BEGIN_SQL", ANYWHERE_SQL),
     ],
-    "what was handled is handled again": [(inbox, "claim", everything_is_new)],
+    "handled events are handled again": [(inbox, "claim", everything_is_new)],
     "the outbox is read after the last id": [(relay, "publish_chunk", after_the_last)],
     "the relay commits before the acknowledgements": [(relay, "publish_chunk", commit_first)],
-    "a failed acknowledgement is passed over": [(relay, "publish_chunk", failures_are_passed_over)],
+    "failed acknowledgements are ignored": [(relay, "publish_chunk", failures_are_passed_over)],
     "an account is read without its lock": [
         (accounts, "LOCK_SQL", accounts.LOCK_SQL.replace("FOR UPDATE", "")),
         (accounts, "LOCK_ONE_SQL", accounts.LOCK_ONE_SQL.replace("FOR UPDATE", "")),
     ],
-    "who makes a batch fail is never looked for": [(Search, "find", nobody)],
+    "culprits are never searched": [(Search, "find", nobody)],
     "the neighbors of a culprit are refused with it": [(Search, "find", everybody)],
-    "what the handler fails on is forgotten": [(dead_letters, "write", without_letters)],
+    "refusals of the handler are lost": [(dead_letters, "write", without_letters)],
     "a position is sought while another lane reads": [(Inflow, "__init__", lanes_read_at_once)],
-    "the position moves into what cannot be read": [(inflow, "end_of", behind_the_first)],
-    "what cannot be read is dropped": [(inflow, "Unreadable", Nothing)],
+    "the position moves into unreadable records": [(inflow, "end_of", behind_the_first)],
+    "unreadable records are dropped": [(inflow, "Unreadable", Nothing)],
 }
 
 

@@ -22,20 +22,20 @@ def passed(seed: int, made: Databases) -> Outcome:
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
-def test_no_promise_is_broken(made: Databases, first: int):
+def test_no_invariant_is_violated(made: Databases, first: int):
     counts: Counter[str] = Counter()
     for seed in range(first, first + AT_ONCE):
         counts += passed(seed, made).counts
-    assert len(counts) >= 8, "much goes wrong"
+    assert len(counts) >= 8, "many kinds of faults happen"
 
 
 @pytest.mark.parametrize("seed", [3, 50])
-def test_a_seed_is_played_alike_again(made: Databases, seed: int):
+def test_a_seed_replays_with_the_same_trace(made: Databases, seed: int):
     first, again = passed(seed, made), passed(seed, made)
     assert (again.digest, again.steps, again.seconds) == (first.digest, first.steps, first.seconds)
 
 
-def test_a_seed_is_played_alike_by_another_process(made: Databases, postgres_url: str):
+def test_a_seed_replays_with_the_same_trace_in_another_process(made: Databases, postgres_url: str):
     command = [sys.executable, "-m", "tests.simulation", "--server", postgres_url, "--seed", "7"]
     done = subprocess.run(
         command, env=os.environ | {"PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True, timeout=60

@@ -11,7 +11,7 @@ from typing import Any, Final
 from tests.simulation.broker import Broker
 from tests.simulation.databases import Databases
 from tests.simulation.faults import Faults, Poison
-from tests.simulation.history import Told, history
+from tests.simulation.history import Sent, history
 from tests.simulation.loop import DeadlockError, Loop, Process, running
 from tests.simulation.node import Address, Node, Service, StartFailedError, poisoned
 from tests.simulation.seams import seams
@@ -51,14 +51,14 @@ class World:
         self.faults = Faults(Random(f"{seed} faults"))
         self.poison = Poison.draw(Random(f"{seed} poison"))
         self.broker = Broker(self.loop, Random(f"{seed} broker"), self.chance.choice((1, 2, 2, 3)))
-        # A relay in a hurry, and batches too small for all that is there, bring more transactions between others.
+        # A relay without delay and small batches cause more concurrent transactions.
         pace = Random(f"{seed} pace")
         self.linger_ms, self.batch_size = pace.choice((0, 50)), pace.choice((3, 20))
         self.broker.fails, self.broker.gaps = self.faults.of_request, self.faults.mixture.gaps
         self.server = Server(self.loop, databases.watches["points"], databases.sessions)
         self.server.fault, self.server.crash = self.faults.of_statement, self.crash
         self.slots = [Slot(service, number) for service in self.services for number in range(WORKERS)]
-        self.told: list[Told] = []
+        self.sent: list[Sent] = []
         self.strikes: Counter[str] = Counter([f"poison {self.poison.kind}"] if self.poison is not None else [])
         self._dead: list[Process] = []
         self._is_closing = self._is_over = False
@@ -72,7 +72,7 @@ class World:
             try:
                 self.loop.run_until_complete(self._play())
             except DeadlockError:
-                self.violations.append("nothing can go on, and no timer will change that")
+                self.violations.append("no task can continue, and there is no timer")
             finally:
                 self._bury()
                 self.loop.close()
@@ -81,7 +81,7 @@ class World:
         watching = asyncio.create_task(self.broker.watch_members(), name="members")
         for slot in self.slots:
             self.start(slot)
-        await self._tell()
+        await self._publish()
         await asyncio.sleep(self.chance.uniform(0.0, _CALM_SECONDS))
         self.become_calm()
         if await self._drained():
@@ -92,13 +92,13 @@ class World:
         await asyncio.sleep(1.0)
         watching.cancel()
 
-    async def _tell(self) -> None:
+    async def _publish(self) -> None:
         """Publish the history."""
-        self.told = history(self.chance, self.chance.randint(25, 50))
-        for item in self.told:
+        self.sent = history(self.chance, self.chance.randint(25, 50))
+        for record in self.sent:
             if self.chance.random() < 0.25:
                 await asyncio.sleep(self.chance.choice((0.0, 0.02, 0.1, 0.4)))
-            self.broker.append(item.topic, item.key, item.value, item.headers, item.width)
+            self.broker.append(record.topic, record.key, record.value, record.headers, record.width)
 
     def become_calm(self) -> None:
         """Stop all faults."""
@@ -114,7 +114,7 @@ class World:
         while (left := self.left()) and self.loop.time() < deadline:  # noqa: ASYNC110 it can only be asked
             await asyncio.sleep(_LOOK_SECONDS)
         if left:
-            self.violations.append(f"not all was handled within {_DRAIN_SECONDS:.0f} seconds: {left}")
+            self.violations.append(f"not drained within {_DRAIN_SECONDS:.0f} seconds: {left}")
         return not left
 
     def left(self) -> list[str]:
@@ -127,7 +127,7 @@ class World:
                 if place.topic in service.spec.topics and log.handled != stored.get(place):
                     found.append(f"{service.name} is at {stored.get(place)} of {log.handled} in {place}")
             if waiting := watch.value("SELECT count(*) FROM outbox"):
-                found.append(f"{waiting} rows of {service.name} are not published")
+                found.append(f"{waiting} rows of {service.name} are unpublished")
             found += [
                 f"{service.name} has {count} {work.name}"
                 for work in service.spec.due_work
