@@ -49,7 +49,7 @@ async def test_every_reason_of_the_closed_list_comes_through_kafka(stack: Stack,
     assert await stack.value("points", BALANCE_SQL, customer) == 30
 
 
-async def test_a_dead_letter_is_listed_and_shown_as_it_came(stack: Stack, shop: Shop):
+async def test_a_dead_letter_is_listed_and_shown_as_received(stack: Stack, shop: Shop):
     customer = name("customer")
     shop.send("shop.purchases", customer, b"\xff\xfe\x00", [("x-odd", b"\xff"), *STRUCTURED])
     await stack.drain()
@@ -61,7 +61,7 @@ async def test_a_dead_letter_is_listed_and_shown_as_it_came(stack: Stack, shop: 
     assert (shown["topic"], shown["reason"], shown["type"]) == ("shop.purchases", "not_json", None)
 
 
-async def test_what_a_handler_fails_on_is_replayed_when_it_is_mended(stack: Stack, shop: Shop):
+async def test_a_failed_event_is_replayed_after_the_cause_is_fixed(stack: Stack, shop: Shop):
     customer, poison = name("customer"), name("order")
     await stack.fetch("points", f"ALTER TABLE purchase ADD CONSTRAINT broken CHECK (order_id <> '{poison}') NOT VALID")
     for order in (name("order"), poison, name("order")):

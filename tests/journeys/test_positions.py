@@ -40,7 +40,7 @@ async def test_a_position_beyond_the_log_stops_the_worker_until_it_is_set(stack:
     assert await stack.value("points", BALANCE_SQL, customer) == 10
 
 
-async def test_records_that_are_gone_stop_the_worker_until_it_is_set(stack: Stack, shop: Shop):
+async def test_deleted_records_stop_the_worker_until_the_position_is_set(stack: Stack, shop: Shop):
     await stack.drain()
     (worker,) = [worker for worker in stack.workers if worker.service == "tiers" and worker.runs]
     assert worker.terminate() == 0

@@ -66,7 +66,7 @@ async def test_a_tier_is_reached_and_pays_from_the_next_order_on(stack: Stack, s
     assert ("tier_reached",) in await stack.fetch("notifications", INBOX_SQL, customer)
 
 
-async def test_an_order_that_was_judged_before_its_tier_was_known_is_settled_again(stack: Stack, shop: Shop):
+async def test_an_order_judged_before_its_tier_arrived_is_settled_again(stack: Stack, shop: Shop):
     customer = name("customer")
     shop.purchase(customer, name("order"), "100.00", time="2026-03-02T12:00:00Z")
     await stack.drain()
@@ -75,7 +75,7 @@ async def test_an_order_that_was_judged_before_its_tier_was_known_is_settled_aga
     assert await stack.value("points", BALANCE_SQL, customer) == 600 + 125
 
 
-async def test_an_id_that_comes_again_has_no_effect(stack: Stack, shop: Shop):
+async def test_a_repeated_id_has_no_effect(stack: Stack, shop: Shop):
     customer, order, id_ = name("customer"), name("order"), name("event")
     for binary in (False, True, False):
         shop.purchase(customer, order, "10.00", id=id_, binary=binary)
@@ -86,7 +86,7 @@ async def test_an_id_that_comes_again_has_no_effect(stack: Stack, shop: Shop):
     assert len(await published(stack, "loyalty.points", customer)) == 1
 
 
-async def test_an_order_that_comes_again_under_another_id_has_no_effect(stack: Stack, shop: Shop):
+async def test_a_repeated_order_under_another_id_has_no_effect(stack: Stack, shop: Shop):
     customer, order = name("customer"), name("order")
     for _ in range(2):
         shop.purchase(customer, order, "10.00")

@@ -176,7 +176,7 @@ async def check_service(stack: Stack, service: str, found: list[Found], ends: Co
     return Counter(letters=len(expected.letters), effects=len(expected.events) - len(within), skipped=expected.skipped)
 
 
-async def test_any_records_among_ordinary_events(kafka: ApacheKafka, durable: Postgres, folder: Path):
+async def test_records_of_any_bytes_do_not_stop_workers(kafka: ApacheKafka, durable: Postgres, folder: Path):
     began = time.monotonic()
     await _create_with_timestamps_of_producers(kafka.bootstrap, topics.ACTIVITIES)
     stack = await Stack.make(kafka, durable.url(), folder)

@@ -120,7 +120,7 @@ async def supervised(fleet: Fleet):
         await asyncio.gather(keeping, return_exceptions=True)
 
 
-async def test_the_books_are_those_of_a_quiet_run(
+async def test_the_results_equal_those_of_a_quiet_run(
     kafka: ApacheKafka, durable: Postgres, postgres_url: str, folder: Path, stream: Stream
 ):
     assert len(stream.events) == EVENTS

@@ -70,7 +70,7 @@ async def test_it_finds_the_same_as_here(apart: Told):
     assert len(malformed) == 4 * 50
 
 
-async def test_two_at_once_get_what_is_theirs(apart: Told):
+async def test_concurrent_reads_get_their_own_answers(apart: Told):
     batches = [[record(purchase(f"e{number}-{index}"), index) for index in range(350)] for number in range(4)]
     for number, (events, _) in enumerate(await asyncio.gather(*map(apart.read, batches))):
         assert [event.id for event in events] == [f"e{number}-{index}" for index in range(350)]
@@ -88,14 +88,14 @@ async def test_a_batch_of_other_types_needs_no_process():
     assert apart._process is None
 
 
-async def test_a_process_that_was_killed_is_told_of(apart: Told):
+async def test_a_killed_process_is_an_error(apart: Told):
     await apart.read(many())
     process_of(apart).kill()
     with pytest.raises(DecoderGoneError):
         await apart.read(many())
 
 
-async def test_who_is_cancelled_while_it_starts_leaves_no_half_answer(apart: Told, monkeypatch: pytest.MonkeyPatch):
+async def test_a_start_that_is_canceled_leaves_no_partial_answer(apart: Told, monkeypatch: pytest.MonkeyPatch):
     started: list[asyncio.subprocess.Process] = []
     start = asyncio.create_subprocess_exec
 
@@ -114,7 +114,7 @@ async def test_who_is_cancelled_while_it_starts_leaves_no_half_answer(apart: Tol
     await asyncio.wait_for(started[0].wait(), 5)
 
 
-async def test_where_no_processor_is_idle_the_worker_decodes_by_itself(apart: Told, monkeypatch: pytest.MonkeyPatch):
+async def test_without_an_idle_processor_the_worker_decodes(apart: Told, monkeypatch: pytest.MonkeyPatch):
     await apart.read(many())
     process = process_of(apart)
     apart.patience = 0.05
@@ -145,7 +145,7 @@ async def test_after_a_late_answer_it_has_a_respite(apart: Told):
     assert not apart.went_the_way
 
 
-def test_its_respites_grow_while_answers_are_late():
+def test_pauses_grow_while_answers_are_late():
     apart = Apart(EVERY_TYPE)
     respites: list[float] = []
     for now in (100.0, 102.0, 107.0, 116.0, 133.0, 165.0):
@@ -155,13 +155,13 @@ def test_its_respites_grow_while_answers_are_late():
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="a policy of Linux")
-async def test_it_takes_a_processor_from_nobody(apart: Told):
+async def test_the_decoder_runs_at_idle_priority(apart: Told):
     await apart.read(many())
     assert os.sched_getscheduler(process_of(apart).pid) == os.SCHED_IDLE
     assert os.sched_getscheduler(0) != os.SCHED_IDLE
 
 
-async def test_what_is_asked_when_it_is_closed_is_given_up(apart: Told):
+async def test_a_request_in_flight_is_canceled_by_close(apart: Told):
     await apart.read(many())
     process = process_of(apart)
     process.suspend()
@@ -171,7 +171,7 @@ async def test_what_is_asked_when_it_is_closed_is_given_up(apart: Told):
     await wait_until(lambda: not process.is_running())
 
 
-async def test_ctrl_c_in_the_terminal_leaves_it_to_the_worker_to_end_it(apart: Told):
+async def test_ctrl_c_does_not_end_the_decoder(apart: Told):
     await apart.read(many())
     process = process_of(apart)
     process.send_signal(signal.SIGINT)
@@ -207,7 +207,7 @@ async def test_it_ends_with_a_worker_that_was_killed():
         await asyncio.sleep(0.02)
 
 
-async def test_what_it_read_has_the_records_as_they_came(apart: Told):
+async def test_decoded_events_have_their_original_records(apart: Told):
     records = [record(purchase(f"e{number}"), number) for number in range(320)]
     events, _ = await apart.read(records)
     assert [event.record for event in events] == records

@@ -20,7 +20,7 @@ MOST = 1 << 20
 
 
 @given(content=st.binary(max_size=3_000), times=st.sampled_from([1, 50]), number=st.sampled_from(CODECS))
-def test_what_producers_compress_comes_out(content: bytes, times: int, number: int):
+def test_compressed_content_is_restored(content: bytes, times: int, number: int):
     content *= times
     assert expand(number, COMPRESS[number](content), MOST) == (content, True)
     assert expand(number, AIOKAFKA[number](content), MOST) == (content, True)
@@ -28,17 +28,17 @@ def test_what_producers_compress_comes_out(content: bytes, times: int, number: i
 
 @pytest.mark.parametrize("number", CODECS)
 @pytest.mark.parametrize("size", [0, 1, MOST - 1, MOST])
-def test_up_to_the_bound_it_is_all(number: int, size: int):
+def test_content_up_to_the_bound_is_complete(number: int, size: int):
     assert expand(number, COMPRESS[number](bytes(size)), MOST) == (bytes(size), True)
 
 
 @pytest.mark.parametrize("number", [GZIP, LZ4, ZSTD])
-def test_beyond_the_bound_the_first_bytes_come_out(number: int):
+def test_beyond_the_bound_the_first_bytes_are_returned(number: int):
     content = bytes(range(256)) * (MOST // 100)
     assert expand(number, COMPRESS[number](content), MOST) == (content[:MOST], False)
 
 
-def test_of_snappy_whole_blocks_come_out():
+def test_snappy_is_cut_to_complete_blocks():
     content = bytes(range(256)) * (MOST // 100)
     found, is_all = expand(SNAPPY, AIOKAFKA[SNAPPY](content), MOST)
     assert (found, is_all) == (content[: MOST // 32_768 * 32_768], False)
@@ -46,7 +46,7 @@ def test_of_snappy_whole_blocks_come_out():
 
 
 @pytest.mark.parametrize("number", [GZIP, ZSTD])
-def test_gigabytes_take_no_more_than_the_bound(number: int):
+def test_gigabytes_are_decompressed_up_to_the_bound(number: int):
     """A gigabyte in a few kilobytes: this process does not grow by a tenth of it."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, 31) if number == GZIP else cramjam.zstd.Compressor()
     parts = [compressor.compress(bytes(1 << 20)) for _ in range(1_000)]
@@ -73,19 +73,19 @@ def test_other_bytes_are_corrupt_or_bounded(number: int, data: st.DataObject):
 
 
 @pytest.mark.parametrize("number", CODECS)
-def test_what_ends_in_its_middle_is_corrupt(number: int):
+def test_truncated_content_is_corrupt(number: int):
     whole = COMPRESS[number](bytes(range(256)) * 9)
     with pytest.raises(CorruptError):
         expand(number, whole[:-3], MOST)
 
 
 @pytest.mark.parametrize("number", [0, 5, 6, 7])
-def test_other_codecs_are_not_known(number: int):
+def test_other_codecs_are_unknown(number: int):
     with pytest.raises(CorruptError, match=f"unknown codec {number}"):
         expand(number, b"", MOST)
 
 
-def test_what_follows_a_gzip_file_is_another_or_ignored():
+def test_a_gzip_member_is_followed_by_another_or_ignored_bytes():
     """As Java's reader does, so that a broker accepts it."""
     whole = gzip.compress(b"one")
     assert expand(GZIP, whole + gzip.compress(b"two"), MOST) == (b"onetwo", True)

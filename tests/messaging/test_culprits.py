@@ -49,7 +49,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_the_culprits_events_become_dead_letters_and_the_others_go_on(desk: Desk, kind: str):
+async def test_only_the_culprits_events_become_dead_letters(desk: Desk, kind: str):
     desk.handler.breaks = fail_for("bad", by=KINDS[kind])
     await desk.deliver(mixed(100))
     refused = [offset for offset in range(100) if offset % 10 == 3]
@@ -60,7 +60,7 @@ async def test_the_culprits_events_become_dead_letters_and_the_others_go_on(desk
     assert error.startswith(f"{type(KINDS[kind]()).__name__}: {KINDS[kind]()} (this customer's events failed 3 times")
 
 
-async def test_what_was_refused_can_be_replayed(desk: Desk):
+async def test_dead_letters_can_be_replayed(desk: Desk):
     desk.handler.breaks = fail_for("bad", by=KINDS["out of memory"])
     await desk.deliver(mixed(20))
     desk.handler.breaks = lambda _: None
@@ -94,7 +94,7 @@ async def test_a_slow_statement_costs_its_neighbors_little(desk: Desk):
     assert len(await desk.effects()) == 450
 
 
-async def test_a_known_suspect_does_not_hold_up_the_next_batch(desk: Desk):
+async def test_a_suspect_does_not_delay_the_next_batch(desk: Desk):
     desk.handler.breaks = fail_for("bad", by=KINDS["statement timeout"])
     await desk.deliver(mixed(20))
     desk.handler.calls.clear()
@@ -115,7 +115,7 @@ async def test_a_suspect_who_recovered_is_applied_with_the_others(desk: Desk):
     assert [len(call) for call in desk.handler.calls] == [20], "nobody is rehearsed any more"
 
 
-async def test_nobody_is_refused_while_the_database_is_not_well(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+async def test_nobody_is_refused_while_the_database_is_unhealthy(desk: Desk, monkeypatch: pytest.MonkeyPatch):
     asked = 0
 
     async def is_well(_: Pool) -> bool:
@@ -145,7 +145,7 @@ async def test_nobody_is_refused_while_the_database_is_not_well(desk: Desk, monk
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_a_lost_server_is_no_fault_of_the_batch(desk: Desk, error: Exception):
+async def test_a_lost_server_makes_no_culprit(desk: Desk, error: Exception):
     left = [error] * 8
     desk.handler.breaks = lambda item: left.pop() if left and item.customer_id == "bad" else None
     await desk.deliver(mixed(20))
@@ -154,7 +154,7 @@ async def test_a_lost_server_is_no_fault_of_the_batch(desk: Desk, error: Excepti
     assert await desk.letters() == []
 
 
-async def test_where_all_fail_it_is_nobodys_fault(desk: Desk):
+async def test_if_all_customers_fail_none_is_a_culprit(desk: Desk):
     left = [KINDS["statement timeout"]] * 30
     desk.handler.breaks = lambda _: left.pop()() if left else None
     await desk.deliver(mixed(60))
@@ -181,7 +181,7 @@ class Locking(Handler):
         return await super().__call__(connection, events, now)
 
 
-async def test_who_waits_for_a_lock_alone_is_no_culprit(desk: Desk):
+async def test_a_customer_that_waits_for_a_lock_is_no_culprit(desk: Desk):
     await desk.pool.execute("CREATE TABLE held (id int); INSERT INTO held VALUES (1)")
     desk.delivery.handle = Locking()
     async with desk.pool.acquire() as holder, holder.transaction():
@@ -195,7 +195,7 @@ async def test_who_waits_for_a_lock_alone_is_no_culprit(desk: Desk):
     assert await desk.letters() == []
 
 
-async def test_what_is_too_much_together_is_applied_in_parts(desk: Desk):
+async def test_a_batch_that_is_too_large_is_applied_in_parts(desk: Desk):
     class Small(Handler):
         async def __call__(self, connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
             if len(events) > 30:
@@ -209,7 +209,7 @@ async def test_what_is_too_much_together_is_applied_in_parts(desk: Desk):
     assert await desk.position() == 91
 
 
-async def test_a_batch_that_gets_stale_meanwhile_is_given_up(desk: Desk):
+async def test_a_search_ends_when_the_batch_becomes_stale(desk: Desk):
     desk.handler.breaks = fail_for("bad", by=KINDS["out of memory"])
     one = await batch(mixed(20))
     assert not await asyncio.wait_for(desk.delivery.deliver(one, lambda _: len(desk.handler.calls) > 4), 30)
@@ -217,7 +217,7 @@ async def test_a_batch_that_gets_stale_meanwhile_is_given_up(desk: Desk):
     assert (await desk.position(), await desk.letters()) == (None, [])
 
 
-async def test_what_raises_slowly_is_found_by_customer_not_by_halves(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+async def test_slow_failures_are_searched_by_customer_not_by_bisecting(desk: Desk, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(delivering, "HANDLER_SECONDS", 1.0)
 
     class Slow(Handler):
@@ -260,7 +260,7 @@ async def test_a_fold_that_takes_too_long_is_interrupted_and_its_customer_refuse
     assert "FoldTooLongError: the handler computed for" in await desk.pool.fetchval("SELECT error FROM dead_letter")
 
 
-async def test_what_no_handler_computes_is_not_interrupted(interrupted: None):
+async def test_computations_outside_of_handlers_are_not_interrupted(interrupted: None):
     pulse = Pulse()
     with interrupting(pulse):
         await asyncio.sleep(0.2)

@@ -20,7 +20,7 @@ async def only(pool: Pool) -> DeadLetter:
     return letter
 
 
-async def test_a_record_is_kept_to_the_last_byte(platform_pool: Pool):
+async def test_a_record_is_stored_completely(platform_pool: Pool):
     odd = Record(
         topic="shop.purchases",
         partition=3,
@@ -53,13 +53,13 @@ async def test_a_record_without_key_and_value_is_kept(platform_pool: Pool):
     assert (await only(platform_pool)).record == bare
 
 
-async def test_what_an_error_says_is_kept_up_to_a_length(platform_pool: Pool):
+async def test_errors_are_stored_up_to_a_length(platform_pool: Pool):
     async with platform_pool.acquire() as connection:
         await dead_letters.write(connection, [malformation(record(b"{"), "\x00" * 3_000)])
     assert (await only(platform_pool)).error == "\\0" * 2_000 + "…"
 
 
-async def test_a_list_leaves_out_what_is_large(platform_pool: Pool):
+async def test_a_list_has_no_values_and_headers(platform_pool: Pool):
     large = structs.replace(record(b"{" * 1_000_000), key=b"k" * 2_000)
     async with platform_pool.acquire() as connection:
         await dead_letters.write(connection, [malformation(large)])
@@ -79,7 +79,7 @@ async def test_pages_go_from_the_newest_on(platform_pool: Pool):
     assert [item.record.offset for item in (*first, *second, *last)] == [4, 3, 2, 1, 0]
 
 
-async def test_what_somebody_else_replays_is_left_out(platform_pool: Pool):
+async def test_letters_locked_by_another_replay_are_skipped(platform_pool: Pool):
     async with platform_pool.acquire() as one, platform_pool.acquire() as other:
         await dead_letters.write(one, [malformation(record(b"{", offset)) for offset in range(2)])
         ids = await dead_letters.ids_of(one, Filter("not_json"))
@@ -88,7 +88,7 @@ async def test_what_somebody_else_replays_is_left_out(platform_pool: Pool):
             assert [letter.id for letter in await dead_letters.claim(other, ids)] == ids[1:]
 
 
-async def test_replaying_has_the_effect_that_was_missing(desk: Desk):
+async def test_a_replay_applies_the_event(desk: Desk):
     desk.handler.breaks = lambda _: ValueError("not yet")
     await desk.deliver([purchase("a")])
     desk.handler.breaks = lambda _: None

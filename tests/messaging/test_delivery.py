@@ -27,7 +27,7 @@ async def test_a_batch_moves_the_position_with_its_effects(desk: Desk):
     assert await desk.inbox() == 4
 
 
-async def test_a_batch_that_begins_elsewhere_rolls_everything_back(desk: Desk):
+async def test_a_batch_with_another_start_is_rolled_back(desk: Desk):
     await desk.deliver(many(3))
     for start in (None, 2, 4):  # the first record again, an overlap, a gap
         with pytest.raises(PositionMovedError):
@@ -57,7 +57,7 @@ async def test_two_workers_with_the_same_records_apply_them_once(desk: Desk):
     assert len(await desk.effects()) == 50
 
 
-async def test_an_id_that_comes_again_has_no_effect(desk: Desk):
+async def test_a_repeated_id_has_no_effect(desk: Desk):
     await desk.deliver([purchase("a"), purchase("b"), purchase("a", order="other")])
     await desk.deliver([purchase("b"), purchase("c")], start=3)
     assert await desk.effects() == ["a", "b", "c"]
@@ -79,7 +79,7 @@ async def test_a_refused_event_is_a_dead_letter_without_a_trace_in_the_inbox(des
     assert await desk.inbox() == 2
 
 
-async def test_a_repeat_of_a_refused_event_has_its_effect(desk: Desk):
+async def test_a_repeat_of_a_refused_event_is_applied(desk: Desk):
     desk.handler.refuses = lambda event: event.data.order_id == "bad"
     await desk.deliver([purchase("a", order="bad"), purchase("a"), purchase("a"), purchase("b")])
     assert await desk.effects() == ["b", "a"]
@@ -121,7 +121,7 @@ async def test_an_error_of_the_database_is_bisected_too(desk: Desk):
     assert len(await desk.letters()) == 10
 
 
-async def test_over_100_customers_in_a_row_stop_the_worker_and_nothing_is_applied(desk: Desk):
+async def test_failures_for_over_100_customers_in_a_row_stop_the_worker(desk: Desk):
     desk.handler.breaks = lambda event: RuntimeError("broken") if event.id.startswith("e") else None
     with pytest.raises(HandlerBrokenError, match="more than 100 customers in a row"):
         await desk.deliver([purchase("good"), *many(MOST_REFUSED_IN_A_ROW + 1, customers=MOST_REFUSED_IN_A_ROW + 1)])
@@ -168,7 +168,7 @@ async def test_one_customer_with_500_poisonous_events_stops_nobody(desk: Desk):
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_a_transient_failure_is_tried_again_in_place(desk: Desk, quick: None, error: Exception):
+async def test_a_transient_failure_is_retried_in_place(desk: Desk, quick: None, error: Exception):
     left = [error, error]
     desk.handler.breaks = lambda _: left.pop() if left else None
     await desk.deliver(many(5))
@@ -178,7 +178,7 @@ async def test_a_transient_failure_is_tried_again_in_place(desk: Desk, quick: No
     assert await desk.letters() == []
 
 
-async def test_a_transient_failure_within_the_bisecting_is_no_refusal(desk: Desk, quick: None):
+async def test_a_transient_failure_while_bisecting_is_no_refusal(desk: Desk, quick: None):
     left: list[Exception] = [asyncpg.DeadlockDetectedError("deadlock")]
 
     def breaks(event: Event):
@@ -210,7 +210,7 @@ async def test_a_terminated_session_is_replaced(desk: Desk, quick: None):
     assert await desk.position() == 5
 
 
-async def test_a_statement_that_times_out_is_tried_again(desk: Desk, quick: None):
+async def test_a_statement_timeout_is_retried(desk: Desk, quick: None):
     slow = [True]
 
     class Slow(Handler):
@@ -250,7 +250,7 @@ async def test_a_deadlock_of_two_batches_ends_with_both_applied(desk: Desk, quic
     assert await desk.pool.fetch("SELECT hits FROM hot") == [(2,), (2,)]
 
 
-async def test_it_is_unhealthy_while_it_tries_again_and_healthy_after(desk: Desk, quick: None):
+async def test_it_is_unhealthy_during_retries(desk: Desk, quick: None):
     seen: list[bool] = []
     left: list[Exception] = [OSError("gone"), OSError("gone")]
 
@@ -264,7 +264,7 @@ async def test_it_is_unhealthy_while_it_tries_again_and_healthy_after(desk: Desk
     assert desk.delivery.healthy
 
 
-async def test_it_is_healthy_again_when_somebody_else_applied_the_batch_meanwhile(desk: Desk):
+async def test_it_is_healthy_again_after_another_worker_applied_the_batch(desk: Desk):
     same = await batch([purchase("a")])
     meanwhile: list[asyncio.Task[bool]] = []
 
@@ -287,7 +287,7 @@ async def test_a_stale_batch_is_dropped(desk: Desk):
     assert (await desk.effects(), await desk.position()) == ([], None)
 
 
-async def test_a_batch_that_gets_stale_while_it_is_tried_again_is_dropped(desk: Desk, quick: None):
+async def test_a_batch_that_becomes_stale_during_retries_is_dropped(desk: Desk, quick: None):
     desk.handler.breaks = lambda _: OSError("gone")
     one = await batch([purchase("a")])
     assert not await desk.delivery.deliver(one, lambda _: len(desk.handler.calls) == 3)
@@ -302,7 +302,7 @@ async def test_a_batch_without_events_of_interest_moves_the_position(desk: Desk)
     assert (await desk.position(), await desk.effects(), desk.handler.calls) == (3, [], [])
 
 
-async def test_what_is_no_failure_of_a_handler_leaves_the_loop(desk: Desk):
+async def test_other_failures_leave_the_delivery(desk: Desk):
     await desk.pool.execute("DROP TABLE inbox")
     with pytest.raises(asyncpg.UndefinedTableError):
         await desk.deliver([purchase("a")])

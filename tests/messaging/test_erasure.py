@@ -111,7 +111,7 @@ async def test_a_dead_letter_loses_its_content_whichever_comes_first(
     assert (SECRET in dump or SECRET.encode().hex() in dump) is is_kept
 
 
-async def test_what_is_malformed_goes_by_when_it_was_published(platform_pool: Pool):
+async def test_malformed_records_are_erased_by_their_kafka_timestamp(platform_pool: Pool):
     """Of a record without a time: what was there goes, and what arrives later but was published before."""
     await write(platform_pool, broken(5))
     await erase(platform_pool, erased(published=1))
@@ -146,7 +146,7 @@ def facts(one: Waiting) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("erasure_first", [False, True])
-async def test_a_refund_that_waits_still_counts_but_holds_nothing_else(platform_pool: Pool, erasure_first: bool):
+async def test_a_waiting_refund_is_reduced_and_still_counts(platform_pool: Pool, erasure_first: bool):
     waits = [refund(1), refund(2, "omar"), refund(3, hours=1)]
 
     async def keep():
@@ -202,7 +202,7 @@ async def test_a_transaction_erases_a_bounded_part_and_the_job_the_rest(
     assert set(parts[1:]) == {2}
 
 
-async def test_what_was_written_at_the_same_time_goes_when_the_job_looks_again(platform_pool: Pool):
+async def test_concurrent_writes_are_erased_by_the_jobs_second_look(platform_pool: Pool):
     """Its transaction did not see the erasure, and the erasure did not see it."""
     look_at = "SELECT look_at FROM erasure"
     async with platform_pool.acquire() as connection, connection.transaction():
@@ -243,7 +243,7 @@ async def test_two_workers_finish_each_erasure_together(platform_pool: Pool):
     assert not any(await kept(platform_pool))
 
 
-async def test_any_number_of_erasures_is_a_handful_of_statements(platform_pool: Pool):
+async def test_the_number_of_statements_does_not_grow_with_erasures(platform_pool: Pool):
     async def count(customers: Sequence[str]) -> int:
         statements: list[object] = []
         async with platform_pool.acquire() as connection, connection.transaction():
@@ -298,7 +298,7 @@ async def test_dead_letters_expire_in_bounded_parts(platform_pool: Pool, monkeyp
     assert expired("dead_letter") == before + 5
 
 
-async def test_what_waited_in_vain_is_named_in_the_log(
+async def test_expired_waiting_events_are_logged(
     platform_pool: Pool, monkeypatch: pytest.MonkeyPatch, logged: list[dict[str, Any]]
 ):
     monkeypatch.setattr(waiting, "_AT_ONCE", 2)

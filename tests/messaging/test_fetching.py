@@ -127,9 +127,7 @@ async def test_records_of_aborted_transactions_and_the_marks_of_their_ends_are_s
     "fields, error",
     [({"crc": 1}, "its checksum is wrong"), ({"magic": 1}, "format has the number 1"), ({"codec": 6}, "unknown codec")],
 )
-async def test_a_batch_that_cannot_be_read_is_one_thing_and_what_surrounds_it_is_read(
-    fields: dict[str, Any], error: str
-):
+async def test_an_unreadable_batch_is_one_item_and_others_are_read(fields: dict[str, Any], error: str):
     log = Log()
     log.add([record(b"k", b"before")])
     log.add([record(b"k", b"x")] * 3, **fields)
@@ -145,7 +143,7 @@ async def test_a_batch_that_cannot_be_read_is_one_thing_and_what_surrounds_it_is
     assert again == (0 if "codec" in fields else fetching._FETCHES - 1), "what may heal is fetched again before"
 
 
-async def test_a_batch_that_was_damaged_on_its_way_is_read_in_the_end():
+async def test_a_batch_damaged_in_transfer_is_read_by_a_later_fetch():
     log = Log()
     log.add([record(b"k", b"a")])
     damaged = bytearray(log(0))
@@ -155,7 +153,7 @@ async def test_a_batch_that_was_damaged_on_its_way_is_read_in_the_end():
         assert seen(await pull(fetcher, 1)) == [b"a"]
 
 
-async def test_the_last_batch_with_a_wrong_checksum_ends_where_it_says_if_that_can_be():
+async def test_the_last_faulty_batch_ends_at_its_own_last_offset_if_plausible():
     log = Log()
     log.add([record(b"k", b"x")] * 3, crc=1)
     async with fetching_from(log) as (fetcher, _):
@@ -167,7 +165,7 @@ async def test_the_last_batch_with_a_wrong_checksum_ends_where_it_says_if_that_c
         assert [end_of(item) for item in await pull(fetcher, 3)] == [1, 2, 3], "else it is passed one by one"
 
 
-async def test_bytes_that_are_no_batch_are_passed_one_offset_at_a_time():
+async def test_bytes_that_are_no_batch_are_skipped_offset_by_offset():
     good = Batch(base_offset=2).of([record(b"k", b"good")])
 
     def answer(offset: int) -> bytes:
@@ -182,7 +180,7 @@ async def test_bytes_that_are_no_batch_are_passed_one_offset_at_a_time():
     assert seen([last]) == [b"good"]
 
 
-async def test_one_call_returns_no_more_bytes_than_it_may(monkeypatch: pytest.MonkeyPatch):
+async def test_a_call_returns_a_bounded_number_of_bytes(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(fetching, "MOST_PULLED", 10_000)
     log = Log()
     for number in range(3):
@@ -200,7 +198,7 @@ async def test_one_call_returns_no_more_bytes_than_it_may(monkeypatch: pytest.Mo
     assert max(counts) <= 3
 
 
-async def test_batches_that_swell_are_decompressed_few_at_a_time(monkeypatch: pytest.MonkeyPatch):
+async def test_a_call_decompresses_few_expanding_batches(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(record_batches, "MOST_EXPANDED", 1 << 20)
     monkeypatch.setattr(fetching, "MOST_PULLED", 1 << 18)
     log = Log()
@@ -216,7 +214,7 @@ async def test_batches_that_swell_are_decompressed_few_at_a_time(monkeypatch: py
     assert [end_of(item) for item in found] == list(range(1, 11))
 
 
-async def test_single_records_can_be_asked_for():
+async def test_single_letters_can_be_replayed():
     log = Log()
     log.add([record(b"k", b"a"), record(b"k", b"b")])
     async with fetching_from(log) as (fetcher, _):

@@ -7,7 +7,7 @@ from shared.postgres.pool import Pool
 from tests.messaging.log import NOW, event, purchase
 
 
-async def test_it_claims_new_events_in_their_order(platform_pool: Pool):
+async def test_new_events_are_claimed_in_order(platform_pool: Pool):
     events = [event(purchase(item)) for item in "dacb"]
     async with platform_pool.acquire() as connection:
         first = await inbox.claim(connection, events[:2])
@@ -25,7 +25,7 @@ async def test_repeats_within_one_claim_are_told_apart(platform_pool: Pool):
     assert (found.fresh, found.repeats, found.applied) == ([a], [again], 2)
 
 
-async def test_customer_source_and_id_name_an_event(platform_pool: Pool):
+async def test_customer_source_and_id_identify_an_event(platform_pool: Pool):
     one = purchase("a", "c1")
     events = [event(one), event(purchase("a", "c2")), event(one | {"source": "/other"}), event(one | {"id": "b"})]
     assert len({inbox.digest(each) for each in events}) == 4
@@ -40,7 +40,7 @@ async def test_a_released_event_can_be_claimed_again(platform_pool: Pool):
         assert (await inbox.claim(connection, [one])).fresh == [one]
 
 
-async def test_names_are_forgotten_after_90_days(platform_pool: Pool):
+async def test_digests_are_deleted_after_90_days(platform_pool: Pool):
     async with platform_pool.acquire() as connection:
         await inbox.claim(connection, [event(purchase(item)) for item in "abc"])
     for digest, days in zip(await platform_pool.fetch("SELECT digest FROM inbox"), (89, 90, 91), strict=True):

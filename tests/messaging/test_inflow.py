@@ -131,7 +131,7 @@ async def test_it_begins_at_the_stored_position_or_the_earliest_record(reading: 
     assert reading.inflow.is_assigned
 
 
-async def test_what_is_read_before_the_position_was_sought_is_dropped(reading: Reading):
+async def test_records_read_before_the_seek_are_dropped(reading: Reading):
     """The client reads a new assignment from the group's commit a moment before it tells of the assignment."""
     consumer = reading.consumer
     async with reading.joined():
@@ -155,7 +155,7 @@ async def test_what_is_read_before_the_position_was_sought_is_dropped(reading: R
         await wait_until(lambda: len(reading.offered) == 1)
 
 
-async def test_a_rebalance_makes_stale_what_was_offered(reading: Reading):
+async def test_a_rebalance_makes_offered_batches_stale(reading: Reading):
     async with reading.joined():
         reading.consumer.answers.append(lambda: fetched(ZERO, 0))
         await wait_until(lambda: len(reading.offered) == 1)
@@ -175,7 +175,7 @@ async def test_a_revocation_waits_for_the_transaction_in_flight(reading: Reading
         await asyncio.wait_for(revoking, 1)
 
 
-async def test_what_one_lane_has_in_hand_is_closed_to_the_others_on_every_topic(reading: Reading):
+async def test_a_lanes_partition_numbers_are_closed_to_other_lanes_on_every_topic(reading: Reading):
     taken: list[tuple[int, int]] = []
     may_apply = asyncio.Event()
 
@@ -205,13 +205,13 @@ async def test_what_one_lane_has_in_hand_is_closed_to_the_others_on_every_topic(
     await asyncio.wait_for(task, 5)
 
 
-async def test_a_lane_reads_on_where_it_has_batches_in_hand(reading: Reading):
+async def test_a_lane_may_read_partitions_that_it_holds(reading: Reading):
     async with reading.joined():
         reading.consumer.answers += [lambda: fetched(ZERO, 0), lambda: fetched(ZERO, 1)]
         await wait_until(lambda: len(reading.offered) == 2)
 
 
-async def test_a_rewind_opens_what_was_in_hand(reading: Reading):
+async def test_a_rewind_frees_all_partitions(reading: Reading):
     """Nobody applies what is stale, so nobody gives it back."""
     held = asyncio.Event()
 
@@ -255,7 +255,7 @@ class Slow(Consumer):
         self.at[place] = offset
 
 
-async def test_what_a_lane_was_asking_for_while_another_sought_is_not_passed_over(reading: Reading):
+async def test_a_fetch_during_another_lanes_seek_loses_no_records(reading: Reading):
     """Its answer comes from the position that was sought meanwhile: dropped as stale, it would be lost for ever."""
     consumer = reading.inflow._consumer = Slow()
     task = asyncio.create_task(reading.inflow.run([TOPIC], reading.take, reading.take))
@@ -273,7 +273,7 @@ async def test_what_a_lane_was_asking_for_while_another_sought_is_not_passed_ove
         assert len(item.events) == span.end - (span.start or 0), "a batch holds every record of its span"
 
 
-async def test_positions_are_read_when_no_batch_is_being_applied(reading: Reading, platform_pool: Pool):
+async def test_positions_are_read_while_no_batch_is_applied(reading: Reading, platform_pool: Pool):
     """A transaction in flight moves the position of its partition when it commits."""
     async with reading.joined():
         await wait_until(lambda: len(reading.consumer.sought) == 2)
@@ -289,7 +289,7 @@ async def test_positions_are_read_when_no_batch_is_being_applied(reading: Readin
     assert (ZERO, 9) in reading.consumer.sought
 
 
-async def test_what_breaks_one_lane_ends_all(reading: Reading):
+async def test_a_failed_lane_ends_all(reading: Reading):
     task = asyncio.create_task(reading.inflow.run([TOPIC], reading.take, reading.take))
     await wait_until(lambda: reading.consumer.listener is not None)
     await reading.consumer.join()
@@ -299,7 +299,7 @@ async def test_what_breaks_one_lane_ends_all(reading: Reading):
         await asyncio.wait_for(task, 5)
 
 
-async def test_a_position_before_the_log_needs_a_person(reading: Reading, platform_pool: Pool):
+async def test_a_position_before_the_log_needs_a_decision(reading: Reading, platform_pool: Pool):
     await store(platform_pool, ONE, 7)
     reading.consumer.beginnings = {ONE: 8}
     async with reading.joined() as running:
@@ -307,7 +307,7 @@ async def test_a_position_before_the_log_needs_a_person(reading: Reading, platfo
             await asyncio.wait_for(running, 5)
 
 
-async def test_a_position_beyond_the_log_needs_a_person(reading: Reading):
+async def test_a_position_beyond_the_log_needs_a_decision(reading: Reading):
     async with reading.joined() as running:
         await wait_until(lambda: len(reading.consumer.sought) == 2)
         reading.consumer.answers.append(lambda: OffsetOutOfRangeError({ZERO: 12}))
@@ -315,7 +315,7 @@ async def test_a_position_beyond_the_log_needs_a_person(reading: Reading):
             await asyncio.wait_for(running, 5)
 
 
-async def test_where_the_group_last_committed_does_not_matter(reading: Reading):
+async def test_offsets_in_kafka_are_ignored(reading: Reading):
     reading.consumer.answers += [lambda: OffsetOutOfRangeError({ZERO: 12}), lambda: NoOffsetForPartitionError(ZERO)]
     task = asyncio.create_task(reading.run())
     await wait_until(lambda: not reading.consumer.answers)
@@ -326,7 +326,7 @@ async def test_where_the_group_last_committed_does_not_matter(reading: Reading):
     await asyncio.wait_for(task, 5)
 
 
-async def test_another_cluster_makes_it_end(reading: Reading, monkeypatch: pytest.MonkeyPatch):
+async def test_another_cluster_ends_the_worker(reading: Reading, monkeypatch: pytest.MonkeyPatch):
     async def another(_: Broker) -> str:
         return "cluster-2"
 
@@ -336,7 +336,7 @@ async def test_another_cluster_makes_it_end(reading: Reading, monkeypatch: pytes
             await asyncio.wait_for(running, 5)
 
 
-async def test_a_passing_failure_is_tried_again_and_another_one_is_not(reading: Reading):
+async def test_transient_failures_are_retried_and_others_are_not(reading: Reading):
     async with reading.joined() as running:
         await wait_until(lambda: len(reading.consumer.sought) == 2)
         reading.consumer.answers += [KafkaConnectionError, lambda: fetched(ZERO, 0)]

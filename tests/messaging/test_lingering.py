@@ -26,7 +26,7 @@ def test_the_broker_is_asked_to_wait_as_the_setting_says(monkeypatch: pytest.Mon
     assert asked["fetch_min_bytes"] > 1, "or it would answer with the first record"
 
 
-def test_what_relays_published_in_portions_is_read_as_soon_as_it_is_there(monkeypatch: pytest.MonkeyPatch):
+def test_notifications_read_without_a_batching_delay(monkeypatch: pytest.MonkeyPatch):
     asked = _asked(NotificationsSettings(), monkeypatch)
     assert asked["fetch_min_bytes"] == 1
     assert asked["fetch_max_wait_ms"] > 0, "or it would be asked without a pause"

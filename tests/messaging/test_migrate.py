@@ -39,7 +39,7 @@ async def fetch(url: str, query: str):
         await connection.close()
 
 
-async def test_they_apply_in_order_and_once(url: str, package: Path):
+async def test_migrations_apply_in_order_and_once(url: str, package: Path):
     assert await migrate(url, "extra") == ["extra/0001_one.sql", "extra/0002_two.sql"]
     assert await migrate(url, "extra") == []
     (package / "0003_three.sql").write_text("CREATE TABLE three ();")
@@ -59,7 +59,7 @@ async def test_a_migration_that_was_changed_is_refused(url: str, package: Path):
         await migrate(url, "extra")
 
 
-async def test_one_that_fails_leaves_nothing_of_itself(url: str, package: Path):
+async def test_a_failed_migration_leaves_nothing(url: str, package: Path):
     (package / "0002_two.sql").write_text("CREATE TABLE two (); SELECT 1 / 0;")
     with pytest.raises(asyncpg.DivisionByZeroError):
         await migrate(url, "extra")

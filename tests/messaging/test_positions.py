@@ -9,14 +9,14 @@ from shared.postgres.pool import Pool
 from tests.messaging.log import GROUP
 
 
-async def test_they_begin_and_advance(platform_pool: Pool):
+async def test_positions_begin_and_advance(platform_pool: Pool):
     async with platform_pool.acquire() as connection:
         await positions.advance(connection, GROUP, {("t", 0): Span(None, 5), ("t", 1): Span(None, 7)})
         await positions.advance(connection, GROUP, {("t", 1): Span(7, 9), ("u", 0): Span(None, 1)})
     assert await positions.load(platform_pool, GROUP) == {("t", 0): 5, ("t", 1): 9, ("u", 0): 1}
 
 
-async def test_another_cluster_or_group_has_its_own(platform_pool: Pool):
+async def test_positions_belong_to_cluster_and_group(platform_pool: Pool):
     others = Group("cluster-2", GROUP.name), Group(GROUP.cluster_id, "wafa-other")
     async with platform_pool.acquire() as connection:
         await positions.advance(connection, GROUP, {("t", 0): Span(None, 5)})
@@ -27,7 +27,7 @@ async def test_another_cluster_or_group_has_its_own(platform_pool: Pool):
 
 
 @pytest.mark.parametrize("span", [Span(None, 9), Span(4, 9), Span(6, 9)])
-async def test_a_start_that_is_not_the_stored_end_is_refused(platform_pool: Pool, span: Span):
+async def test_a_start_other_than_the_stored_position_is_refused(platform_pool: Pool, span: Span):
     async with platform_pool.acquire() as connection:
         await positions.advance(connection, GROUP, {("t", 0): Span(None, 5)})
         with pytest.raises(PositionMovedError):
@@ -41,7 +41,7 @@ async def test_a_position_that_was_never_stored_cannot_be_advanced(platform_pool
             await positions.advance(connection, GROUP, {("t", 0): Span(0, 5)})
 
 
-async def test_an_operator_sets_them(platform_pool: Pool):
+async def test_positions_can_be_set(platform_pool: Pool):
     async with platform_pool.acquire() as connection:
         await positions.put(connection, GROUP, ("t", 0), 12)
         await positions.put(connection, GROUP, ("t", 0), 3)

@@ -53,7 +53,7 @@ _SENT = st.lists(st.builds(Sent, _BYTES, _BYTES, _HEADERS, st.integers(-(2**62),
 
 
 @given(sent=_SENT, codec=CODECS, base=st.integers(0, 2**60), stamped=st.booleans(), skipped=st.integers(0, 12))
-def test_what_was_written_is_read(sent: list[Sent], codec: int, base: int, stamped: bool, skipped: int):
+def test_written_records_are_read(sent: list[Sent], codec: int, base: int, stamped: bool, skipped: int):
     attributes = raw.LOG_APPEND_TIME if stamped else 0
     made = Batch(base_offset=base, codec=codec, attributes=attributes, first_timestamp=7, max_timestamp=9)
     found = found_in(made.of([item.encoded(number) for number, item in enumerate(sent)]), base + skipped)
@@ -92,7 +92,7 @@ def test_offsets_are_counted_as_the_broker_does_whatever_the_records_say(deltas:
     assert values(found_in(made, 52)) == [b"v2"]
 
 
-def test_a_compacted_batch_has_holes():
+def test_a_compacted_batch_has_gaps():
     made = Batch(base_offset=10, last_delta=9, count=2).of([record(b"k", b"a", delta=3), record(b"k", b"b", delta=7)])
     assert [(item.offset, item.value) for item in found_in(made) if isinstance(item, Record)] == [
         (13, b"a"),
@@ -102,7 +102,7 @@ def test_a_compacted_batch_has_holes():
 
 
 @pytest.mark.parametrize("delta", [3, 2, 10, -1])
-def test_a_compacted_batch_out_of_order_is_left(delta: int):
+def test_a_compacted_batch_out_of_order_is_unreadable(delta: int):
     made = Batch(last_delta=9, count=2).of([record(b"k", b"a", delta=3), record(b"k", b"b", delta=delta)])
     first, last = found_in(made)
     assert isinstance(first, Record)
@@ -136,7 +136,7 @@ BROKEN: dict[str, bytes] = {
 
 @pytest.mark.parametrize("codec", [raw.NONE, raw.ZSTD])
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_stands_beside_a_broken_record_is_read(name: str, codec: int):
+def test_records_beside_a_broken_one_are_read(name: str, codec: int):
     found = found_in(Batch(base_offset=5, codec=codec).of([GOOD, BROKEN[name], GOOD, BROKEN[name], GOOD]))
     assert values(found) == [b"good", None, b"good", None, b"good"]
     broken = found[1]
@@ -146,7 +146,7 @@ def test_what_stands_beside_a_broken_record_is_read(name: str, codec: int):
     assert broken.error.startswith("the record cannot be read: ")
 
 
-def test_where_the_next_record_begins_nobody_may_know():
+def test_the_start_of_the_next_record_may_be_unknown():
     """Then the rest of the batch is one thing that cannot be read, with the bytes of the batch."""
     made = Batch(base_offset=5).of([GOOD, varint(-3) + b"\xff" * 12, GOOD, GOOD])
     first, rest = found_in(made)
@@ -178,7 +178,7 @@ def test_more_bytes_than_records():
 
 
 @pytest.mark.parametrize("codec", [raw.GZIP, raw.SNAPPY, raw.LZ4, raw.ZSTD, 5, 7])
-def test_what_is_not_compressed_as_it_says_is_one_thing(codec: int):
+def test_wrongly_compressed_content_is_one_unreadable_item(codec: int):
     made = Batch(base_offset=5, codec=codec).around(b"\x00garbage" * 5, 3)
     (rest,) = found_in(made)
     assert isinstance(rest, Unreadable)
@@ -187,7 +187,7 @@ def test_what_is_not_compressed_as_it_says_is_one_thing(codec: int):
 
 
 @pytest.mark.parametrize("codec", [raw.GZIP, raw.LZ4, raw.ZSTD])
-def test_a_batch_that_swells_is_read_up_to_the_bound(monkeypatch: pytest.MonkeyPatch, codec: int):
+def test_an_expanding_batch_is_read_up_to_the_bound(monkeypatch: pytest.MonkeyPatch, codec: int):
     monkeypatch.setattr(record_batches, "MOST_EXPANDED", 1 << 20)
     records = [record(b"k", b"\0" * 100_000, delta=number) for number in range(40)]
     *readable, rest = found_in(Batch(codec=codec).of(records))
@@ -215,7 +215,7 @@ def test_a_batch_of_very_many_records_is_read_up_to_a_bound(monkeypatch: pytest.
         (Batch(count=-2), "it says that it has fewer than no records"),
     ],
 )
-def test_faults_of_whole_batches(batch: Batch, fault: str):
+def test_batches_with_faulty_headers_are_unreadable(batch: Batch, fault: str):
     found = next_batch(batch.of([GOOD]), 0)
     assert found is not None
     assert found.fault() == fault
@@ -233,7 +233,7 @@ def test_faults_of_whole_batches(batch: Batch, fault: str):
         Batch(length=20).of([GOOD]),
     ],
 )
-def test_what_is_no_whole_batch(content: bytes):
+def test_incomplete_batches_are_none(content: bytes):
     assert next_batch(content, 0) is None
 
 
@@ -248,7 +248,7 @@ def test_the_end_of_a_transaction(key: bytes | None, is_one: bool):
 
 
 @given(sent=_SENT, codec=CODECS, lies=st.lists(st.sampled_from([0, 0, 0, 1, -1, 64, 900, 2**30]), min_size=12))
-def test_records_whose_lengths_are_wrong_leave_the_others_alone(sent: list[Sent], codec: int, lies: list[int]):
+def test_records_with_wrong_lengths_do_not_affect_others(sent: list[Sent], codec: int, lies: list[int]):
     """A broker takes any lengths in a compressed batch, and follows the fields."""
     records: list[bytes] = []
     for number, (entry, lie) in enumerate(zip(sent, lies, strict=False)):

@@ -134,7 +134,7 @@ async def test_a_leader_that_loses_its_session_loses_its_claim(platform_pool: Po
     assert producer.stops == 2
 
 
-async def test_a_broker_that_fails_is_tried_again_until_it_answers(platform_pool: Pool):
+async def test_a_failing_broker_is_retried_until_it_answers(platform_pool: Pool):
     producer = Producer(broken=[b"a", b"a"])
     seen: list[bool] = []
     relay = Relay(platform_pool, lambda: seen.append(relay.healthy) or producer)
@@ -146,7 +146,7 @@ async def test_a_broker_that_fails_is_tried_again_until_it_answers(platform_pool
     assert await left(platform_pool) == []
 
 
-async def test_what_is_published_again_after_a_crash_is_the_same_event(platform_pool: Pool):
+async def test_a_republished_event_is_the_same_event(platform_pool: Pool):
     """The id of an event is in its value, which is made once, in the transaction of its effect."""
     await announce(platform_pool, "a", "b")
     crashed, next_one = Producer(), Producer()
@@ -176,7 +176,7 @@ async def test_the_outbox_is_measured(platform_pool: Pool):
 
 
 @pytest.mark.parametrize(("linger", "waits"), [(0.0, False), (30.0, True)])
-async def test_few_rows_wait_for_more_before_the_next_claim(platform_pool: Pool, linger: float, waits: bool):
+async def test_a_claim_of_few_rows_is_followed_by_a_delay(platform_pool: Pool, linger: float, waits: bool):
     producer = Producer()
     relay = Relay(platform_pool, lambda: producer, linger)
     await announce(platform_pool, "a")

@@ -12,7 +12,7 @@ def refund(number: int, time: str, customer: str = "c1", order: str = "o1") -> W
     return Waiting(f"order/{order}", f"refund/r{number}", event)
 
 
-async def test_what_waits_comes_back_whole_and_only_once(platform_pool: Pool):
+async def test_waiting_events_are_taken_completely_and_once(platform_pool: Pool):
     kept = [refund(2, "2027-01-02T00:00:00Z"), refund(1, "2027-01-03T00:00:00Z"), refund(0, "2027-01-02T00:00:00Z")]
     async with platform_pool.acquire() as connection:
         await waiting.keep(connection, kept)
@@ -20,7 +20,7 @@ async def test_what_waits_comes_back_whole_and_only_once(platform_pool: Pool):
         assert await waiting.take(connection, [("c1", "order/o1")]) == []
 
 
-async def test_a_header_whose_name_has_a_nul_stays_another(platform_pool: Pool):
+async def test_a_header_name_with_nul_stays_distinct(platform_pool: Pool):
     """As text it would lose the NUL, and hide the header whose name it then has."""
     event = envelope(REFUND, subject="c1", data=data(REFUND, customer_id="c1", order_id="o1", refund_id="r1"))
     odd = [(b"ce_\x00type", b"x"), (b"ce_type\x00", b"x"), (b"\x80\xff", b"x"), (b"", None), (b"ce_id", b"again")]
@@ -30,7 +30,7 @@ async def test_a_header_whose_name_has_a_nul_stays_another(platform_pool: Pool):
         assert await waiting.take(connection, [("c1", "order/o1")]) == [kept]
 
 
-async def test_only_what_waits_for_it_is_taken(platform_pool: Pool):
+async def test_only_events_for_the_given_pair_are_taken(platform_pool: Pool):
     kept = [
         refund(1, "2027-01-01T00:00:00Z"),
         refund(2, "2027-01-01T00:00:00Z", order="o2"),
@@ -44,7 +44,7 @@ async def test_only_what_waits_for_it_is_taken(platform_pool: Pool):
         assert await waiting.take(connection, [("c1", "order/o1")]) == [kept[0]]
 
 
-async def test_two_with_one_natural_id_both_wait(platform_pool: Pool):
+async def test_two_events_with_one_natural_id_both_wait(platform_pool: Pool):
     kept = [refund(1, "2027-01-01T00:00:00Z"), refund(1, "2027-01-01T00:00:00Z")]
     async with platform_pool.acquire() as connection:
         await waiting.keep(connection, [])

@@ -35,7 +35,7 @@ def lines(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_the_list_is_one_object_a_line_newest_first(command: Command, database_url: str):
+def test_the_list_prints_an_object_per_line_newest_first(command: Command, database_url: str):
     write(database_url, *(record(b"\xff{", offset) for offset in range(3)))
     found = lines(command("dead-letters", "list", "--json").out)
     assert [item["offset"] for item in found] == [2, 1, 0]
@@ -63,7 +63,7 @@ def test_more_than_a_page_is_listed(command: Command, database_url: str):
     assert len(lines(command("dead-letters", "list", "--json", "--limit", "700").out)) == 700
 
 
-def test_one_is_shown_whole(command: Command, database_url: str):
+def test_a_letter_is_shown_completely(command: Command, database_url: str):
     one = Record("shop.purchases", 1, 2, b"\xffk", b"\xfe", ((b"h", b"\xff"), (b"none", None)), log.ARRIVED)
     write(database_url, one)
     (listed,) = lines(command("dead-letters", "list", "--json").out)
@@ -76,7 +76,7 @@ def test_one_is_shown_whole(command: Command, database_url: str):
     assert json.loads(command("dead-letters", "show", str(listed["id"])).out) == shown
 
 
-def test_names_of_headers_are_shown_as_they_came(command: Command, database_url: str):
+def test_header_names_are_shown_as_received(command: Command, database_url: str):
     headers = ((b"ce_\x00type", b"a"), (b"caf\xe9", b"b"), (b"twice", b"1"), (b"twice", None), ("اسم".encode(), b"c"))
     write(database_url, Record("shop.purchases", 1, 2, None, b"{", headers, log.ARRIVED))
     (listed,) = lines(command("dead-letters", "list", "--json").out)
@@ -89,7 +89,7 @@ def test_names_of_headers_are_shown_as_they_came(command: Command, database_url:
     }
 
 
-def test_one_that_is_not_there(command: Command, database_url: str):
+def test_an_unknown_letter_fails(command: Command, database_url: str):
     said = command("dead-letters", "show", "99")
     assert (said.code, said.out, said.err) == (1, "", "there is no dead letter 99\n")
 
@@ -121,7 +121,7 @@ def test_a_replay_has_its_full_effect(command: Command, database_url: str):
     on(database_url, look)
 
 
-def test_what_is_refused_again_is_a_new_dead_letter(command: Command, database_url: str):
+def test_a_record_refused_again_is_a_new_dead_letter(command: Command, database_url: str):
     write(database_url, record(b"{"), record(purchase("a", total="1e3")))
     before = lines(command("dead-letters", "list", "--json").out)
     said = command("dead-letters", "replay", *(str(item["id"]) for item in before))
@@ -131,12 +131,12 @@ def test_what_is_refused_again_is_a_new_dead_letter(command: Command, database_u
     assert not {item["id"] for item in before} & {item["id"] for item in after}
 
 
-def test_ids_that_are_not_there_are_told(command: Command, database_url: str):
+def test_unknown_ids_are_reported(command: Command, database_url: str):
     said = command("dead-letters", "replay", "98", "99")
     assert (said.code, said.out) == (1, "0 handled, 0 refused again, 2 not found\n")
 
 
-def test_a_time_that_was_too_far_ahead_may_be_good_by_now(command: Command, database_url: str):
+def test_a_time_that_was_too_far_in_the_future_may_be_valid_now(command: Command, database_url: str):
     early = datetime.now(UTC) - timedelta(days=40)
     one = purchase("a") | {"time": (early + timedelta(days=30)).isoformat()}
     headers = in_bytes([log.STRUCTURED])

@@ -24,7 +24,7 @@ NOBODY = "postgresql://nobody@127.0.0.1:1/nothing"
         (("dead-letters", "replay", "1", "--reason", "not_json"), "either ids, or --reason"),
     ],
 )
-def test_bad_input_is_one_line(command: Command, database_url: str, arguments: tuple[str, ...], words: str):
+def test_invalid_input_prints_one_line(command: Command, database_url: str, arguments: tuple[str, ...], words: str):
     said = command(*arguments)
     assert said.code == door.EXIT_USAGE
     assert words in said.err
@@ -41,7 +41,7 @@ def test_bad_input_is_one_line(command: Command, database_url: str, arguments: t
         ("WAFA_DATABASE_URL_POINTS", "nonsense", "DSN"),
     ],
 )
-def test_a_bad_setting_is_one_line_with_its_name(
+def test_an_invalid_setting_prints_one_line_with_its_name(
     command: Command, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
 ):
     monkeypatch.setenv("WAFA_DATABASE_URL_POINTS", NOBODY)

@@ -3,7 +3,7 @@ import gc
 from shared.process import garbage
 
 
-def test_what_is_there_is_not_looked_at_again():
+def test_existing_objects_are_not_collected():
     before = gc.get_threshold()
     try:
         garbage.spare()

@@ -5,7 +5,7 @@ import json
 from tests.process.conftest import Command
 
 
-def test_they_are_set_and_listed(command: Command, database_url: str):
+def test_positions_are_set_and_listed(command: Command, database_url: str):
     assert command("positions", "list").out == ""
     said = command("positions", "set", "shop.purchases", "2", "41")
     assert (said.code, said.out) == (0, "shop.purchases 2: wafa-points goes on at 41\n")

@@ -54,21 +54,19 @@ async def test_an_idle_loop_is_alive_and_ready(port: int, beating: None):
     assert await asyncio.to_thread(statuses, port) == {"/livez": 200, "/readyz": 200, "/metrics": 200}
 
 
-async def test_probes_answer_while_the_loop_stands_still(port: int, beating: None):
+async def test_probes_answer_while_the_loop_is_blocked(port: int, beating: None):
     assert await ask_while_stuck(port, 2.0) == {"/livez": 200, "/readyz": 503, "/metrics": 200}
     assert (await asyncio.to_thread(statuses, port))["/readyz"] == 200
 
 
-async def test_a_loop_that_stands_still_for_too_long_is_not_alive(
-    port: int, beating: None, monkeypatch: pytest.MonkeyPatch
-):
+async def test_a_loop_blocked_for_too_long_is_not_alive(port: int, beating: None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pulse, "ALIVE_SECONDS", 0.4)
     assert (await ask_while_stuck(port, 2.0))["/livez"] == 503
     await asyncio.sleep(0.3)
     assert (await asyncio.to_thread(statuses, port))["/livez"] == 200
 
 
-async def test_an_address_in_use_is_told_to_the_loop(ended: list[BaseException]):
+async def test_an_address_in_use_is_reported_to_the_loop(ended: list[BaseException]):
     async def yes() -> bool:
         return True
 

@@ -17,7 +17,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-def test_the_defaults_need_nothing():
+def test_the_defaults_need_no_environment():
     settings = PointsSettings()
     assert (settings.kafka_bootstrap, settings.kafka_idempotence) == ("localhost:9092", True)
     assert (settings.host, settings.batch_size, settings.database_url) == ("127.0.0.1", 500, "")
@@ -42,7 +42,7 @@ def test_a_services_own_names_have_its_prefix(monkeypatch: pytest.MonkeyPatch):
     assert (tiers.port, tiers.probe_port, tiers.host) == (8000, 9000, "127.0.0.1")
 
 
-def test_each_service_has_its_database(monkeypatch: pytest.MonkeyPatch):
+def test_each_service_has_its_database_url(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WAFA_DATABASE_URL_POINTS", "postgresql://one")
     monkeypatch.setenv("WAFA_DATABASE_URL_TIERS", "postgresql://two")
     assert (PointsSettings().database_url, TiersSettings().database_url) == ("postgresql://one", "postgresql://two")
@@ -64,7 +64,7 @@ def test_a_bad_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, valu
         PointsSettings()
 
 
-def test_they_are_frozen():
+def test_settings_are_frozen():
     with pytest.raises(ValidationError):
         PointsSettings().port = 1
 
@@ -74,7 +74,7 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch):
     assert "s3cret" not in repr(PointsSettings())
 
 
-def test_a_new_service_only_names_itself(monkeypatch: pytest.MonkeyPatch):
+def test_a_new_service_only_needs_a_name(monkeypatch: pytest.MonkeyPatch):
     class Settings(ServiceSettings):
         model_config = SettingsConfigDict(env_prefix="WAFA_COUPONS_")
         service = "coupons"

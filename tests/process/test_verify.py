@@ -36,7 +36,7 @@ SERVICES: dict[str, tuple[Door[Any], int, str, str]] = {
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_it_says_a_line_for_each_check_and_names_what_is_wrong(
+def test_each_check_prints_a_line_with_its_offenders(
     service: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     opened, count, statement, line = SERVICES[service]
@@ -63,7 +63,7 @@ async def _execute(url: str, statement: str) -> None:
 
 
 @pytest.mark.parametrize("sample", ["-1", "many"])
-def test_a_sample_is_a_number_of_things(sample: str, capsys: pytest.CaptureFixture[str]):
+def test_a_sample_is_a_number(sample: str, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as ended:
         TIERS.open(["verify", "--sample", sample])
     assert ended.value.code == door.EXIT_USAGE

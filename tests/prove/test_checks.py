@@ -38,7 +38,7 @@ def test_the_services_agree_with_the_replay(rehearsed: tuple[History, Evidence])
     assert {check.name: check.offenders for check in checks(*rehearsed) if check.found} == {}
 
 
-def test_the_rehearsal_is_about_something(rehearsed: tuple[History, Evidence]):
+def test_the_rehearsal_has_data_of_every_kind(rehearsed: tuple[History, Evidence]):
     _, evidence = rehearsed
     looked_at = {check.name: check.looked_at for check in checks(*rehearsed)}
     assert {name for name, count in looked_at.items() if not count} <= {
@@ -187,14 +187,14 @@ def test_a_check_fails(rehearsed: tuple[History, Evidence], change: Change, name
     assert name in {check.name for check in checks(told, change(evidence)) if check.found}
 
 
-def test_an_event_that_is_missing_is_named(rehearsed: tuple[History, Evidence]):
+def test_a_missing_event_is_named(rehearsed: tuple[History, Evidence]):
     told, evidence = rehearsed
     changed = without_inbox_row(evidence)
     [wrong] = [check for check in applied.checks(changed, consult(changed), told.items) if check.found]
     assert "shop.purchases/0@" in wrong.offenders[0]
 
 
-def test_what_was_not_meant_to_be_malformed_is_seen(rehearsed: tuple[History, Evidence]):
+def test_an_unexpected_malformed_record_is_a_violation(rehearsed: tuple[History, Evidence]):
     told, evidence = rehearsed
     meant = tuple(replace(item, flaw=None) for item in told.items)
     [wrong] = [check for check in refused.checks(evidence, consult(evidence), meant) if check.found]

@@ -39,7 +39,7 @@ def test_the_same_seed_is_the_same_history(made: History):
     assert history.make(4, SIZE).items != made.items
 
 
-def test_it_is_as_long_as_it_was_asked_to_be(made: History):
+def test_the_history_has_the_requested_size(made: History):
     assert len(made.items) == SIZE.records
     assert [item.number for item in made.items] == list(range(SIZE.records))
     assert len({item.told.customer for item in made.items}) == SIZE.customers
@@ -59,13 +59,13 @@ def test_every_type_of_a_shop_is_there(made: History):
     assert {item.told.type for item in made.items if item.role is Role.EVENT} == shops
 
 
-def test_what_is_no_flaw_is_an_event(made: History):
+def test_items_without_a_flaw_are_events(made: History):
     for item in made.items:
         if item.flaw is None:
             assert decode(record(item), frozenset(TYPES)) is not None
 
 
-def test_displaced_events_come_after_a_later_one_of_their_customer(made: History):
+def test_displaced_events_follow_a_later_event_of_their_customer(made: History):
     latest: defaultdict[str, float] = defaultdict(float)
     for item in made.items:
         if item.role is Role.EVENT:
@@ -79,7 +79,7 @@ def test_late_events_are_days_old(made: History):
     assert all(item.told.at < item.number / SIZE.rate - 86_400 * 0.9 for item in late)
 
 
-def test_duplicates_and_repeats_come_after_what_they_repeat(made: History):
+def test_duplicates_and_repeats_follow_the_original(made: History):
     first = {item.told.id: item for item in made.items if item.role is Role.EVENT}
     for item in made.of_role(Role.DUPLICATE):
         assert first[item.told.id].number < item.number
@@ -94,7 +94,7 @@ def test_duplicates_and_repeats_come_after_what_they_repeat(made: History):
         )
 
 
-def test_every_flaw_is_on_every_topic_that_it_can_be_on():
+def test_every_flaw_is_on_every_possible_topic():
     size = Size(2_000, 100, malformed=0.2)
     spoilt = history.make(5, size).of_role(Role.MALFORMED)
     general = {name for name, flaw in FLAWS.items() if flaw.only is None}

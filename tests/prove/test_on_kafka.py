@@ -35,7 +35,7 @@ async def ground() -> AsyncIterator[Ground]:
             yield made
 
 
-async def test_a_small_run_has_nothing_to_complain_of(ground: Ground):
+async def test_a_correct_run_passes_all_checks(ground: Ground):
     outcome = await run.run(5, SMALL, ground, Cast({"points": 2, "tiers": 1}))
     assert {item.name: item.offenders for item in outcome.violated} == {}
     assert sum(1 for fault in outcome.struck if fault.counts) == len(SMALL.faults)

@@ -36,7 +36,7 @@ def test_messages_are_found_however_the_stream_is_cut():
         assert found[-1].end == len(sent)
 
 
-def test_a_commit_is_seen_as_query_and_prepared_and_nothing_else_is():
+def test_only_commits_are_recognized_simple_and_prepared():
     def asks(kind: bytes, body: bytes) -> bool:
         [one] = Parser().feed(message(kind, body))
         return wire.is_commit(one)
@@ -47,7 +47,7 @@ def test_a_commit_is_seen_as_query_and_prepared_and_nothing_else_is():
     assert not asks(b"Q", b"COMMIT PREPARED 'x'\0")
 
 
-def test_an_answer_tells_of_commits_and_of_open_transactions():
+def test_answers_show_commits_and_open_transactions():
     def answered(kind: bytes, body: bytes) -> wire.Message:
         [one] = Parser().feed(message(kind, body))
         return one
@@ -74,7 +74,7 @@ async def connect(url: str, proxy: Proxy, application: str = "wafa-test") -> asy
     return await asyncpg.connect(through, server_settings=server_settings(application))
 
 
-async def test_it_passes_on_and_knows_who_does_what(proxy: Proxy, postgres_url: str):
+async def test_the_proxy_forwards_and_tracks_applications(proxy: Proxy, postgres_url: str):
     connection = await connect(postgres_url, proxy)
     [link] = proxy.find(lambda item: item.application == "wafa-test")
     assert not link.in_transaction
@@ -87,7 +87,7 @@ async def test_it_passes_on_and_knows_who_does_what(proxy: Proxy, postgres_url: 
     assert proxy.find(lambda _: True) == []
 
 
-async def test_a_commit_whose_answer_is_kept_back_is_done(proxy: Proxy, postgres_url: str):
+async def test_a_commit_is_done_though_its_answer_is_held_back(proxy: Proxy, postgres_url: str):
     connection = await connect(postgres_url, proxy)
     await connection.execute("CREATE TABLE told (number int)")
     [link] = proxy.find(lambda item: item.application == "wafa-test")

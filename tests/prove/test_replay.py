@@ -58,7 +58,7 @@ BOUGHT = entry(1, EARNED, BUY, kind="purchase", order_id="o")
 REFUNDED = entry(2, REVERSED, BACK, kind="refund", order_id="o", refund_id="r")
 
 
-def test_lines_that_follow_from_the_log_are_right():
+def test_lines_that_follow_from_the_log_pass():
     found = replayed({topics.PURCHASES: [BUY, BACK]}, BOUGHT, REFUNDED)
     assert found.wrong is None
     assert found.lines == [EARNED, REVERSED]
@@ -83,26 +83,26 @@ def test_of_a_customer_with_many_orders_the_sums_of_each_order_are_compared():
     assert "'o0': (0, 10)" in str(replayed(queues, *lines[1:], *parted).wrong)
 
 
-def test_what_comes_twice_makes_one_line():
+def test_a_repeated_event_makes_one_line():
     log = [BUY, shop.redelivered(BUY), shop.again(BUY), BACK, shop.redelivered(BACK), shop.again(BACK)]
     assert replayed({topics.PURCHASES: log}, BOUGHT, REFUNDED).wrong is None
 
 
-def test_a_line_that_is_missing_is_seen():
+def test_a_missing_line_is_a_difference():
     assert "missing" in str(replayed({topics.PURCHASES: [BUY, BACK]}, BOUGHT).wrong)
 
 
-def test_a_line_that_nothing_caused_is_seen():
+def test_a_line_without_a_cause_is_a_difference():
     twice = entry(2, line("earned", 100, 200, earned=200), BUY, kind="purchase", order_id="o")
     assert "follows from nothing" in str(replayed({topics.PURCHASES: [BUY]}, BOUGHT, twice).wrong)
 
 
-def test_a_line_with_other_points_is_seen():
+def test_a_line_with_other_points_is_a_difference():
     wrong = replace(BOUGHT, line=EARNED._replace(points=101, available=101, earned=101))
     assert "should be" in str(replayed({topics.PURCHASES: [BUY]}, wrong).wrong)
 
 
-def test_the_statement_tells_whether_a_write_came_before_a_refund():
+def test_the_statement_orders_writes_and_refunds():
     spent = write(Kind.REDEEM, {"points": 100}, {"id": "x", "points": 100})
     reason = {"kind": "redemption", "redemption_id": "x"}
     before = entry(2, line("redeemed", -100, 0, earned=100, redeemed=100), None, **reason)
@@ -112,7 +112,7 @@ def test_the_statement_tells_whether_a_write_came_before_a_refund():
     assert (found.wrong, found.account.debt, acts.missing()) == (None, 30, [])
 
 
-def test_a_write_that_nobody_was_told_of_is_seen():
+def test_a_write_without_an_answer_is_a_difference():
     reason = {"kind": "adjustment", "note": "n"}
     given = entry(1, Line("adjusted", 5, 5, 0, 0, 0, 0, 0), None, **reason)
     assert replayed({}, given, acts=Acts.of([write(Kind.ADJUST, {"points": 5, "reason": "n"})])).wrong is None
@@ -121,7 +121,7 @@ def test_a_write_that_nobody_was_told_of_is_seen():
     assert "nobody was told" in str(replayed({}, given, acts=Acts.of([refused])).wrong)
 
 
-def test_a_write_that_was_done_twice_is_seen():
+def test_a_duplicate_write_is_a_difference():
     acts = Acts.of([write(Kind.ADJUST, {"points": 5, "reason": "n"})])
     lines = [Line("adjusted", 5, 5 * number, 0, 0, 0, 0, 0) for number in (1, 2)]
     entries = [entry(number, item, None, kind="adjustment", note="n") for number, item in enumerate(lines, 1)]
@@ -134,7 +134,7 @@ def test_an_acknowledged_write_without_a_line_is_missing():
     assert acts.missing() == ["key-adjust"]
 
 
-def test_a_hold_is_captured_in_part_or_runs_out():
+def test_a_hold_is_captured_in_part_or_expires():
     hold, second = "0" * 31 + "1", "0" * 31 + "2"
     ends = shop.hour(50).isoformat()
     asked = [
@@ -174,7 +174,7 @@ def test_an_order_is_judged_at_the_tier_that_its_line_names():
     assert "missing" in str(replayed(queues, BOUGHT).wrong)
 
 
-def test_what_a_shared_limit_left_is_taken_as_it_was():
+def test_cuts_of_shared_limits_are_taken_from_the_database():
     shared = {"count": 1, "per": "ever", "scope": "program"}
     award = {"kind": "fixed", "points": 5}
     rules = rulebook((shop.hour(-1000), ruleset({"id": "first", "on": "purchase", "award": award, "limits": [shared]})))
@@ -183,7 +183,7 @@ def test_what_a_shared_limit_left_is_taken_as_it_was():
         assert Replay(given).run(LATER).account.available == points
 
 
-def test_refused_events_leave_no_trace_and_are_refused_again():
+def test_refused_events_are_not_in_the_inbox_and_are_refused_again():
     strange = shop.refund("o", "r", "30.00", currency="CHF")
     queues = {topics.PURCHASES: [strange, shop.redelivered(strange), BUY, shop.redelivered(strange)]}
     found = replayed(queues, BOUGHT)
@@ -220,7 +220,7 @@ def test_tiers_do_not_depend_on_the_order_of_arrival():
 TERMS = {"currency": "USD", "minimum": "20.00", "within_hours": 720, "advocate_points": 500, "friend_points": 200}
 
 
-def test_referrals_may_be_judged_before_or_after_what_they_depend_on():
+def test_referrals_allow_either_order_of_their_topics():
     code = "23456789"
     terms = Terms([Program(1, shop.hour(-9999), ProgramDocument.model_validate(TERMS))], {code: "ann"})
     joined = shop.event("shop.referral.signed_up.v1", shop.NOON, ReferralSignedUp(customer_id="bob", code=code))
@@ -284,7 +284,7 @@ def replace_code(event: Event) -> Event:
     return structs.replace(event, data=ReferralSignedUp(customer_id="bob", code="22222222"))
 
 
-def test_a_customer_is_told_once_unless_erased_since():
+def test_a_customer_has_one_message_unless_erased_since():
     hello = shop.event("shop.customer.registered.v1", shop.NOON, CustomerRegistered(customer_id="ann"))
     erased = shop.event("shop.customer.erased.v1", shop.hour(1), CustomerErased(customer_id="ann"))
     tier = shop.tier([(shop.hour(2), "2")])

@@ -37,14 +37,14 @@ def test_the_bound_is_the_rule_of_three():
     assert "in 60 faults of all kinds: the 95 % upper bound is 5.0%" in words
 
 
-def test_there_is_no_bound_where_something_was_wrong_or_nothing_was_done():
+def test_there_is_no_bound_after_a_violation_or_without_faults():
     assert "no bound" in report.bound(outcome(*struck(Fault.KILL_WORKER, 20), wrong=True))
     assert "proves nothing about faults" in report.bound(outcome())
     without_effect = Strike("points-1", None)
     assert "proves nothing about faults" in report.bound(outcome(*struck(Fault.KILL_WORKER, 9, without_effect)))
 
 
-def test_a_violation_and_a_bug_that_nothing_found_fail_the_report(tmp_path: Path):
+def test_a_violation_or_an_uncaught_bug_fails_the_report(tmp_path: Path):
     assert report.document(CALM, outcome(), [])["passed"]
     assert not report.document(CALM, outcome(wrong=True), [])["passed"]
     found = Caught("bug", 1.0, ("balances",), ("balances", "tiers"))
@@ -56,7 +56,7 @@ def test_a_violation_and_a_bug_that_nothing_found_fail_the_report(tmp_path: Path
     assert (written["seed"], written["checks"][0]["offenders"]) == (7, ["ann"])
 
 
-def test_a_fault_is_told_as_planned_observed_and_recovered():
+def test_a_fault_is_reported_as_planned_observed_and_recovered():
     plan = Plan(CALM.size, faults={Fault.RESET: 2})
     strikes = [Strike("a", "seen", 1.0), Strike("b", "seen", 4.0), Strike("c", None)]
     faults = [Struck(Fault.RESET, 1.0, strike) for strike in strikes]
@@ -70,7 +70,7 @@ def wrong(fleet: Fleet, faults: list[Struck], deadlocks: list[str] | None = None
     return {item.name for item in recovered.checks({Fault.RESET: 1}, faults, stage) if item.found}
 
 
-def test_what_needs_a_person_is_seen(tmp_path: Path):
+def test_a_process_that_needs_a_person_is_a_violation(tmp_path: Path):
     fleet = Fleet({}, tmp_path)
     fleet.ends = [("points-1", -9), ("points-1", 70), ("guest", 0)]
     assert wrong(fleet, struck(Fault.RESET, 1)) == set()
@@ -78,7 +78,7 @@ def test_what_needs_a_person_is_seen(tmp_path: Path):
     assert wrong(fleet, struck(Fault.RESET, 1)) == {"no process ended for a person to decide"}
 
 
-def test_a_fault_without_effect_or_without_an_end_is_seen(tmp_path: Path):
+def test_a_fault_without_effect_or_recovery_is_a_violation(tmp_path: Path):
     fleet = Fleet({}, tmp_path)
     assert wrong(fleet, struck(Fault.RESET, 1, Strike("a", None))) == {"every planned fault took effect"}
     assert wrong(fleet, struck(Fault.RESET, 1, Strike("a", "seen"))) == {"the services recovered from every fault"}

@@ -12,7 +12,7 @@ def test_the_history_is_a_little_ahead_of_the_faults_and_not_over_before_the_las
     assert not keeps_up(struck, 1)
 
 
-def test_without_faults_to_come_nothing_waits():
+def test_without_planned_faults_nothing_waits():
     assert keeps_up(1, 1)
     assert keeps_up(0, 0.08)
     assert not keeps_up(0, 0.09)

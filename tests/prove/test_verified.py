@@ -22,13 +22,13 @@ def env(url: str) -> Mapping[str, str]:
     return {**os.environ, "WAFA_DATABASE_URL_POINTS": url}
 
 
-async def test_good_books_pass(env: Mapping[str, str]):
+async def test_correct_books_pass(env: Mapping[str, str]):
     [one] = await verified.checks(env, ["points"])
     assert one.looked_at > 1
     assert one.offenders == ()
 
 
-async def test_what_is_wrong_is_told(env: Mapping[str, str], url: str):
+async def test_differences_are_reported(env: Mapping[str, str], url: str):
     pool: Pool
     async with await open_pool(url, application="tests") as pool:
         await pool.execute(BROKEN_SQL)
@@ -36,7 +36,7 @@ async def test_what_is_wrong_is_told(env: Mapping[str, str], url: str):
     assert any("layla" in line for line in one.offenders)
 
 
-async def test_a_verify_that_does_not_run_is_no_pass(env: Mapping[str, str]):
+async def test_a_verify_that_does_not_run_fails_the_check(env: Mapping[str, str]):
     [one] = await verified.checks(
         {**env, "WAFA_DATABASE_URL_POINTS": "postgresql://nobody@127.0.0.1:1/none"}, ["points"]
     )
