@@ -97,13 +97,13 @@ class Delivery:
             else:
                 return True
             if failures.are_suspicious and await health.is_well(self.pool):
-                found = await search.find([event for event in batch.events if event.customer_id not in culprits])
-                _log.warning("culprits_searched", events=len(batch.events), found=len(found))
-                if not found and failures.searched and (halves := batch.halves()):
+                newly_found = await search.find([event for event in batch.events if event.customer_id not in culprits])
+                _log.warning("culprits_searched", events=len(batch.events), found=len(newly_found))
+                if not newly_found and failures.searched and (halves := batch.halves()):
                     # No customer fails alone: the batch as a whole is too large.
                     return await self._deliver(halves[0], is_stale) and await self._deliver(halves[1], is_stale)
-                culprits |= found
-                failures.start_over(found)
+                culprits |= newly_found
+                failures.start_over(newly_found)
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 jitter, no secret
             pause = min(pause * 2, _LONGEST_PAUSE)
         return False
@@ -162,10 +162,10 @@ class _Failures:
             for kind, count in self._counts.items()
         )
 
-    def start_over(self, found: Culprits) -> None:
+    def start_over(self, culprits: Culprits) -> None:
         """Start again without the culprits that were found; there may be more."""
         self.searched = True
-        self._enough = 1 if found else _SAME_FAILURES
+        self._enough = 1 if culprits else _SAME_FAILURES
         self._counts.clear()
         self._seconds.clear()
 

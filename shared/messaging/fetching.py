@@ -19,7 +19,7 @@ from msgspec import structs
 
 from shared.contracts.envelope import Record, from_milliseconds
 from shared.messaging import record_batches
-from shared.messaging.record_batches import MOST_KEPT, Batch, Found, Place, Unreadable, next_batch
+from shared.messaging.record_batches import MOST_KEPT, Batch, Fetched, Place, Unreadable, next_batch
 
 MOST_PULLED: Final = 8 * 1024 * 1024
 """Approximate maximum bytes of records that a call of `getmany` returns; the rest is fetched again."""
@@ -32,9 +32,9 @@ _CHEAPER: Final = 8
 """Cost of a returned byte in decompressed bytes."""
 
 
-def end_of(found: Found) -> int:
+def end_of(fetched: Fetched) -> int:
     """The offset after a record, or after unreadable records."""
-    return found.end if isinstance(found, Unreadable) else found.offset + 1
+    return fetched.end if isinstance(fetched, Unreadable) else fetched.offset + 1
 
 
 def _with(function: Callable[..., Any], **names: object) -> FunctionType:
@@ -108,26 +108,26 @@ class _Reader:
         self._aborting: set[int] = set()
         self._found = self._read()
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[Fetched]:
         return self._found
 
-    def __next__(self) -> Found:
+    def __next__(self) -> Fetched:
         return next(self._found)
 
-    def _read(self) -> Iterator[Found]:
+    def _read(self) -> Iterator[Fetched]:
         """Yield the records from the position on, and advance it, until the allowance is used up."""
         for batch in self._batches():
             if isinstance(batch, Unreadable):
                 self.next_fetch_offset = batch.end
                 yield batch
                 continue
-            held = record_batches.contents(batch)
-            if held.data is not batch.data:
-                self._allowance.left -= len(held.data) // _CHEAPER
-            for found, size in record_batches.read(batch, held, self._place, self.next_fetch_offset):
-                self.next_fetch_offset = found.end if isinstance(found, Unreadable) else found.offset + 1
+            contents = record_batches.contents(batch)
+            if contents.data is not batch.data:
+                self._allowance.left -= len(contents.data) // _CHEAPER
+            for record, size in record_batches.read(batch, contents, self._place, self.next_fetch_offset):
+                self.next_fetch_offset = record.end if isinstance(record, Unreadable) else record.offset + 1
                 self._allowance.left -= size + _OVERHEAD
-                yield found
+                yield record
                 if self._allowance.left <= 0:  # checked again by the next call
                     return
             self.next_fetch_offset = max(self.next_fetch_offset, batch.end)
@@ -207,7 +207,7 @@ class Consumer(AIOKafkaConsumer):
 
     async def getmany(  # pyright: ignore[reportIncompatibleMethodOverride] other record types
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
-    ) -> dict[TopicPartition, list[Found]]:
+    ) -> dict[TopicPartition, list[Fetched]]:
         """As aiokafka's `getmany`, but no more than about `MOST_PULLED` bytes."""
-        found: Any = await super().getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records)
-        return found
+        fetched: Any = await super().getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records)
+        return fetched

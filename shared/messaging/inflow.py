@@ -33,7 +33,7 @@ from shared.messaging.batch import Batch, Decoder, Malformation, Offer, Partitio
 from shared.messaging.fetching import end_of
 from shared.messaging.kafka import Broker
 from shared.messaging.positions import Group
-from shared.messaging.record_batches import Found, Unreadable
+from shared.messaging.record_batches import Fetched, Unreadable
 from shared.postgres.pool import Pool, is_transient
 
 _POLL_MS: Final = 200
@@ -162,7 +162,7 @@ class Inflow(ConsumerRebalanceListener):
         unread = [_malformation(record) for record in records if isinstance(record, Unreadable)]
         return Batch(spans, events, malformed + unread, generation)
 
-    async def _fetch(self, lane: int) -> dict[Partition, list[Found]]:
+    async def _fetch(self, lane: int) -> dict[Partition, list[Fetched]]:
         """Fetch records of the partitions that no other lane holds."""
         assigned = self._consumer.assignment()
         mine = [tp for tp in assigned if self._claims.allow(lane, tp.partition)]

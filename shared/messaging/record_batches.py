@@ -50,7 +50,8 @@ class Unreadable(msgspec.Struct, frozen=True, gc=False):
     end: int
 
 
-Found = Record | Unreadable
+Fetched = Record | Unreadable
+"""A record of a fetch, readable or not."""
 
 
 class Place(NamedTuple):
@@ -152,19 +153,19 @@ def contents(batch: Batch) -> Contents:
 
 def is_abort(batch: Batch) -> bool:
     """Whether a control batch aborts its transaction."""
-    for found, _ in read(batch, contents(batch), Place("", 0), batch.base_offset):
-        return isinstance(found, Record) and found.key is not None and found.key[2:4] == _ABORT
+    for record, _ in read(batch, contents(batch), Place("", 0), batch.base_offset):
+        return isinstance(record, Record) and record.key is not None and record.key[2:4] == _ABORT
     return False
 
 
-def read(batch: Batch, held: Contents, place: Place, position: int) -> Iterator[tuple[Found, int]]:
+def read(batch: Batch, content: Contents, place: Place, position: int) -> Iterator[tuple[Fetched, int]]:
     """Yield the records of a faultless batch from the offset `position` on, in order, with their sizes.
 
     A record's offset follows from its number in the batch, as the broker counts, whatever the record says; only in a
     compacted batch the record's own field is used.
     """
     topic, partition = place
-    data, at, stop, shortage = held
+    data, at, stop, shortage = content
     is_dense, is_stamped = batch.is_dense, bool(batch.attributes & _APPEND_TIME)
     offset, timestamp = batch.base_offset - 1, batch.timestamp
     try:

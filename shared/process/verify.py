@@ -37,8 +37,8 @@ def command(verify: Verify[S], judged: str, *, sample: int = 10_000) -> Command[
         ) as pool:
             async for check in _all(verify(settings, pool, arguments.sample), pool):
                 failed |= bool(check.offenders)
-                found = f"FAILED: {', '.join(check.offenders)}" if check.offenders else "ok"
-                print(f"{check.name}: {found}", flush=True)  # noqa: T201 a command line prints
+                result = f"FAILED: {', '.join(check.offenders)}" if check.offenders else "ok"
+                print(f"{check.name}: {result}", flush=True)  # noqa: T201 a command line prints
         return int(failed)
 
     return Command("verify", "check the database in one pass", add_arguments, run)

@@ -21,7 +21,7 @@ from shared.contracts.envelope import Event, decode
 from shared.contracts.reasons import Malformed
 from shared.messaging.fetching import Consumer
 from shared.messaging.inbox import digest
-from shared.messaging.record_batches import Found, Unreadable
+from shared.messaging.record_batches import Fetched, Unreadable
 from tests.kafka import odd_records
 from tests.kafka.odd_records import Content
 from tests.support.fleet import Member
@@ -110,11 +110,11 @@ async def publish(bootstrap: str) -> Written:
     return written
 
 
-async def read_back(bootstrap: str, ends: Counter[TopicPartition]) -> list[Found]:
+async def read_back(bootstrap: str, ends: Counter[TopicPartition]) -> list[Fetched]:
     """All published records, as workers see them."""
     consumer = Consumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
     await consumer.start()
-    found: list[Found] = []
+    found: list[Fetched] = []
     try:
         consumer.assign(list(ends))
         for place in ends:
@@ -135,7 +135,7 @@ class Expected:
     events: list[Event] = field(default_factory=list[Event])
     skipped: int = 0
 
-    def add(self, found: Found, wanted: frozenset[str]) -> None:
+    def add(self, found: Fetched, wanted: frozenset[str]) -> None:
         one = found.record if isinstance(found, Unreadable) else found
         place = (one.topic, one.partition, one.offset)
         if isinstance(found, Unreadable):
@@ -150,7 +150,9 @@ class Expected:
             self.events += [event] if event is not None else []
 
 
-async def check_service(stack: Stack, service: str, found: list[Found], ends: Counter[TopicPartition]) -> Counter[str]:
+async def check_service(
+    stack: Stack, service: str, found: list[Fetched], ends: Counter[TopicPartition]
+) -> Counter[str]:
     """Check that every record had an effect, became a dead letter, or was skipped and counted; returns the counts."""
     settings = importlib.import_module(f"services.{service}.settings").Settings()
     spec = importlib.import_module(f"services.{service}.worker").spec(settings)

@@ -14,7 +14,7 @@ from aiokafka.consumer.subscription_state import SubscriptionState
 from shared.contracts.envelope import Record
 from shared.messaging import fetching, record_batches
 from shared.messaging.fetching import _Fetcher, _with, end_of
-from shared.messaging.record_batches import Found, Unreadable
+from shared.messaging.record_batches import Fetched, Unreadable
 from tests.support import raw_kafka as raw
 from tests.support.raw_kafka import Batch, record
 
@@ -73,8 +73,8 @@ async def fetching_from(
         await fetcher.close()
 
 
-async def pull(fetcher: _Fetcher, count: int, at_once: int = 500) -> list[Found]:
-    found: list[Found] = []
+async def pull(fetcher: _Fetcher, count: int, at_once: int = 500) -> list[Fetched]:
+    found: list[Fetched] = []
     async with asyncio.timeout(10):
         while len(found) < count:
             for several in (await fetcher.fetched_records([PLACE], 0.05, max_records=at_once)).values():
@@ -83,7 +83,7 @@ async def pull(fetcher: _Fetcher, count: int, at_once: int = 500) -> list[Found]
     return found
 
 
-def seen(found: list[Found]) -> list[bytes | None]:
+def seen(found: list[Fetched]) -> list[bytes | None]:
     return [item.value if isinstance(item, Record) else None for item in found]
 
 

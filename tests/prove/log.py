@@ -13,7 +13,7 @@ from shared.contracts.envelope import Event, Record, decode
 from shared.contracts.reasons import Malformed, Reason
 from shared.contracts.registry import TYPES
 from shared.messaging.fetching import Consumer
-from shared.messaging.record_batches import Found, Unreadable
+from shared.messaging.record_batches import Fetched, Unreadable
 from tests.prove.items import MARK
 
 _EVERY: Final = frozenset(TYPES)
@@ -80,7 +80,7 @@ async def read(bootstrap: str) -> Log:
         starts, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
         for place in places:
             consumer.seek(place, starts[place])
-        found: list[Found] = []
+        found: list[Fetched] = []
         while [place for place in places if await consumer.position(place) < ends[place]]:
             for records in (await consumer.getmany(timeout_ms=1000, max_records=20_000)).values():
                 found += records
@@ -89,7 +89,7 @@ async def read(bootstrap: str) -> Log:
     return arranged(found)
 
 
-def arranged(found: Iterable[Found]) -> Log:
+def arranged(found: Iterable[Fetched]) -> Log:
     """The log of records in any order."""
     by_topic: defaultdict[str, list[Read]] = defaultdict(list)
     for item in sorted(map(_read, found), key=lambda item: item.place):
@@ -97,7 +97,7 @@ def arranged(found: Iterable[Found]) -> Log:
     return Log(by_topic)
 
 
-def _read(found: Found) -> Read:
+def _read(found: Fetched) -> Read:
     if isinstance(found, Unreadable):
         return Read(found.record, None, Reason.NOT_A_CLOUDEVENT, None, is_unreadable=True)
     record = found

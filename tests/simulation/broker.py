@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
 from shared.contracts.envelope import Headers, Record, from_milliseconds
-from shared.messaging.record_batches import Found, Unreadable
+from shared.messaging.record_batches import Fetched, Unreadable
 from tests.simulation.loop import Loop, running
 
 CLUSTER: Final = "simulated"
@@ -43,7 +43,7 @@ class Kept(NamedTuple):
         """The offset after it."""
         return self.offset + max(1, self.width)
 
-    def found(self) -> Found:
+    def found(self) -> Fetched:
         """The record as the client returns it."""
         record = Record(*self[:6], from_milliseconds(self.timestamp))
         return Unreadable(record, "simulated: it cannot be read", self.end) if self.width else record

@@ -15,7 +15,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
-from shared.messaging.record_batches import Found
+from shared.messaging.record_batches import Fetched
 from tests.simulation.broker import SESSION_SECONDS, Broker, Group, Member
 from tests.simulation.loop import running
 
@@ -68,7 +68,7 @@ class Consumer:
 
     async def getmany(
         self, *wanted: TopicPartition, timeout_ms: int, max_records: int
-    ) -> dict[TopicPartition, list[Found]]:
+    ) -> dict[TopicPartition, list[Fetched]]:
         deadline = self._broker.loop.time() + timeout_ms / 1000
         while True:
             if self._closed:
@@ -82,9 +82,9 @@ class Consumer:
                 return found
             await self._broker.arrival(left)
 
-    def _take(self, wanted: Sequence[TopicPartition], most: int) -> dict[TopicPartition, list[Found]]:
+    def _take(self, wanted: Sequence[TopicPartition], most: int) -> dict[TopicPartition, list[Fetched]]:
         """Some records of the given partitions, or of any where none is given."""
-        found: dict[TopicPartition, list[Found]] = {}
+        found: dict[TopicPartition, list[Fetched]] = {}
         chance = self._broker.chance
         places = sorted(place for place in self._places if not wanted or place in wanted)
         for place in chance.sample(places, len(places)):
