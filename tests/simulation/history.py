@@ -118,8 +118,7 @@ def _repeated(chance: Random, events: Sequence[Event]) -> list[Event]:
     for _ in range(max(2, len(events) // 10)):
         place = chance.randrange(len(arrival))
         event = arrival[place]
-        repeat = shop.again(event) if chance.random() < 0.3 else event
-        arrival.insert(chance.randint(place, len(arrival)), repeat)
+        arrival.insert(chance.randint(place, len(arrival)), shop.again(event) if chance.random() < 0.3 else event)
     return arrival
 
 
