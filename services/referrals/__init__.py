@@ -1,1 +1,1 @@
-"""Owns referrals: who brought whom, and what both get for it."""
+"""Owns referrals: which advocate brought which friend, and the points that both get for it."""

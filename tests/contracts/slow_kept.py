@@ -25,7 +25,7 @@ def slowly(bought: Purchase, refunds: Iterable[Refund]) -> Left:
     gone_lines: set[str] = set()
     gone = False
     taken: dict[str, Fraction] = {}
-    for refund in sorted(refunds, key=lambda one: (one.time, one.refund_id)):
+    for refund in sorted(refunds, key=lambda refund: (refund.time, refund.refund_id)):
         before = sum(lines.values(), Fraction(0)) if lines else rest
         if refund.lines and lines:
             for named in refund.lines:

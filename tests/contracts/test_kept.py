@@ -49,7 +49,7 @@ def test_purchases_and_refunds_are_what_the_events_say():
     kept = keep(Purchase.of(bought), [Refund.of(back, DAY)])
     assert kept.total == Fraction("104.95")
     assert amounts(kept) == {"1": Fraction("24.95"), "2": 80, "3": 0}
-    assert [(one.refund_id, one.asked, one.taken) for one in kept.refunds] == [
+    assert [(refund.refund_id, refund.asked, refund.taken) for refund in kept.refunds] == [
         ("RF-2026-311", Fraction("24.95"), Fraction("24.95"))
     ]
 
@@ -208,7 +208,7 @@ def test_sentences_of_the_contract(
 
 def test_what_was_asked_and_what_was_taken_is_told_of_each_refund():
     kept = keep(TWO, [by_lines("r", ("a", "2", "70.00")), refund("s", "50.00", after=1), refund("t", "1.00", after=2)])
-    assert [(one.refund_id, one.asked, one.taken) for one in kept.refunds] == [
+    assert [(refund.refund_id, refund.asked, refund.taken) for refund in kept.refunds] == [
         ("r", 70, 60),
         ("s", 50, 40),
         ("t", 1, 0),
@@ -221,7 +221,7 @@ def test_refunds_count_in_the_order_of_time_and_then_of_id():
     assert amounts(first_by_line) == {"b": 20}
     later = Refund("r", by_line.time + timedelta(microseconds=1), "USD", by_line.amount, by_line.lines)
     assert amounts(keep(TWO, [later, by_fraction])) == {"b": 32}
-    assert [one.taken for one in keep(TWO, [later, by_fraction]).refunds] == [20, 48]
+    assert [refund.taken for refund in keep(TWO, [later, by_fraction]).refunds] == [20, 48]
 
 
 @pytest.mark.parametrize(

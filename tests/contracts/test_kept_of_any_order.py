@@ -46,7 +46,7 @@ def refunded_orders(draw: st.DrawFn) -> tuple[Purchase, list[Refund]]:
 def test_what_is_kept_and_what_was_taken_is_what_was_bought(case: tuple[Purchase, list[Refund]]):
     bought, refunds = case
     kept = keep(bought, refunds)
-    assert kept.total + sum(one.taken for one in kept.refunds) == Fraction(bought.total)
+    assert kept.total + sum(refund.taken for refund in kept.refunds) == Fraction(bought.total)
 
 
 @given(refunded_orders())
@@ -57,7 +57,7 @@ def test_nothing_is_kept_below_0_or_above_what_was_bought_and_nothing_more_taken
     kept = keep(bought, refunds)
     assert 0 <= kept.total <= Fraction(bought.total)
     assert all(0 <= amount <= Fraction(one.line.amount) for one, amount in zip(kept.lines, kept.amounts, strict=True))
-    assert all(0 <= one.taken <= one.asked for one in kept.refunds)
+    assert all(0 <= refund.taken <= refund.asked for refund in kept.refunds)
     if bought.lines:
         assert sum(kept.amounts, Fraction(0)) == kept.total
         assert kept.gone == (not kept.lines)
@@ -92,7 +92,7 @@ def test_the_order_of_arrival_does_not_matter(case: tuple[Purchase, list[Refund]
 @given(refunded_orders())
 def test_a_refund_never_raises_what_is_kept(case: tuple[Purchase, list[Refund]]):
     bought, refunds = case
-    in_order = sorted(refunds, key=lambda one: (one.time, one.refund_id))
+    in_order = sorted(refunds, key=lambda refund: (refund.time, refund.refund_id))
     steps = [keep(bought, in_order[:count]) for count in range(len(refunds) + 1)]
     for before, after in itertools.pairwise(steps):
         assert amounts(after).keys() <= amounts(before).keys()

@@ -50,16 +50,16 @@ class Arrivals:
         before = [one for one, _ in self.checkpoints.values() if one.place < arrived.place]
         start = Fold(self.bought)
         if before:
-            at = max(before, key=lambda one: one.place)
+            at = max(before, key=lambda refund: refund.place)
             start = Fold.from_json(self.bought, msgspec.json.decode(self.checkpoints[at.refund_id][1]))
-        later = [one for one in self.known if start.last is None or one.place > start.last]
+        later = [refund for refund in self.known if start.last is None or refund.place > start.last]
         self.refolded += len(later)
         history = History(start, later)
         history.note(arrived)
         fold = history.fold()
         self._forget_after(arrived)
         for checkpoint in history.checkpoints():
-            self._keep(next(one for one in (*later, arrived) if one.place == checkpoint.last), checkpoint)
+            self._keep(next(refund for refund in (*later, arrived) if refund.place == checkpoint.last), checkpoint)
         return fold
 
     def _forget_after(self, arrived: Refund) -> None:
@@ -80,7 +80,7 @@ def test_keep_is_what_a_slow_model_gives(case: Case):
     bought, refunds = case
     kept, slow = keep(bought, refunds), slowly(bought, refunds)
     assert (kept.total, amounts(kept), kept.gone) == (slow.total, slow.lines, slow.gone)
-    assert {one.refund_id: one.taken for one in kept.refunds} == slow.taken
+    assert {refund.refund_id: refund.taken for refund in kept.refunds} == slow.taken
 
 
 @given(refunded_orders(), st.data())

@@ -168,6 +168,14 @@ def test_a_delivery(delivered_at: datetime | None, is_ordered: bool, verdict: Ve
     assert admit_delivery(purchase(), delivered_at, is_ordered=is_ordered) is verdict
 
 
+def test_every_field_of_a_purchase_counts_but_its_natural_key_and_its_coupon_codes():
+    # A field that joins the contract has to be looked at here, and in `content_of_purchase`.
+    counted = {"currency", "total", "lines", "channel", "store_id"}
+    assert PurchaseCompleted.model_fields.keys() - counted == {"customer_id", "order_id", "coupon_codes"}
+    counted = {"currency", "amount", "lines"}
+    assert PurchaseRefunded.model_fields.keys() - counted == {"customer_id", "order_id", "refund_id"}
+
+
 def test_digests_stay_as_they_were_stored():
     # Services compare these with what they stored years ago.
     assert content_of_purchase(purchase().data, NOON) == Content(NOON, "25.00", PURCHASE_DIGEST)
@@ -220,18 +228,18 @@ def admitted_slowly(events: Sequence[Event]) -> Outcome:
     for event in events:
         if isinstance(event.data, PurchaseCompleted):
             log.append(event)
-            if not any(natural_key(one) == key_of(event) for one in log[:-1]):
-                early = [one for one in events[: events.index(event)] if isinstance(one.data, PurchaseRefunded)]
-                early = [one for one in early if key_of(one) == key_of(event)]
-                log += sorted(early, key=lambda one: (one.time, refund_of(one).refund_id))
-        elif any(isinstance(one.data, PurchaseCompleted) and key_of(one) == key_of(event) for one in log):
+            if not any(natural_key(other) == key_of(event) for other in log[:-1]):
+                early = [other for other in events[: events.index(event)] if isinstance(other.data, PurchaseRefunded)]
+                early = [other for other in early if key_of(other) == key_of(event)]
+                log += sorted(early, key=time_and_id)
+        elif any(isinstance(other.data, PurchaseCompleted) and key_of(other) == key_of(event) for other in log):
             log.append(event)
     new: list[Event] = []
     refused: list[tuple[Event, Reason]] = []
     repeats = differing = 0
     for event in log:
-        same_key = [one for one in new if natural_key(one) == natural_key(event)]
-        order = next((one for one in new if natural_key(one) == key_of(event)), event)
+        same_key = [other for other in new if natural_key(other) == natural_key(event)]
+        order = next((other for other in new if natural_key(other) == key_of(event)), event)
         reason = misfit_slowly(order, event)
         if same_key and isinstance(event.data, PurchaseCompleted) and same_key[0].source != event.source:
             refused.append((event, Reason.ORDER_CONFLICT))
@@ -242,8 +250,12 @@ def admitted_slowly(events: Sequence[Event]) -> Outcome:
             refused.append((event, reason))
         else:
             new.append(event)
-    waiting = [event for event in events if not any(event is one for one in log)]
+    waiting = [event for event in events if not any(event is other for other in log)]
     return Outcome(new, repeats, differing, refused, waiting)
+
+
+def time_and_id(event: Event) -> tuple[datetime, str]:
+    return event.time, refund_of(event).refund_id
 
 
 def natural_key(event: Event) -> tuple[str, ...]:
@@ -312,9 +324,10 @@ def test_the_register_admits_as_the_slow_model_does_however_the_log_is_cut(event
             if isinstance(event.data, PurchaseCompleted):
                 new = register.purchase(event) or []
             else:
-                new = [one] if (one := register.refund(event)) else []
+                admitted = register.refund(event)
+                new = [] if admitted is None else [admitted]
             refunds.setdefault(key, []).extend(new)
-            contents |= {(*key, one.refund_id): content_of_refund(one) for one in new}
+            contents |= {(*key, refund.refund_id): content_of_refund(refund) for refund in new}
         # From here on, orders are as a service stores them: reduced, with a digest.
         orders = {
             key: Order(*(one.order_id, one.source, one.time, one.purchase), None, None, one.content.digest)
@@ -325,7 +338,7 @@ def test_the_register_admits_as_the_slow_model_does_however_the_log_is_cut(event
         for left in register.waiting():
             assert left.about == f"order/{key_of(left.event)[1]}"
             waiting.setdefault(key_of(left.event), []).append(left.event)
-            waiting[key_of(left.event)].sort(key=lambda one: (one.time, refund_of(one).refund_id))
+            waiting[key_of(left.event)].sort(key=time_and_id)
     bought = [event for event in expected.new if isinstance(event.data, PurchaseCompleted)]
     assert orders.keys() == {key_of(event) for event in bought}
     assert all(orders[key_of(event)].content == Order.of(event).content for event in bought)
@@ -333,7 +346,7 @@ def test_the_register_admits_as_the_slow_model_does_however_the_log_is_cut(event
         assert found == [refund_of(event) for event in expected.new if natural_key(event)[:-1] == key]
     assert (repeats, differing) == (expected.repeats, expected.differing)
     assert sorted(map(repr, refused)) == sorted(map(repr, expected.refused))
-    assert {id(event) for events in waiting.values() for event in events} == {id(one) for one in expected.waiting}
+    assert {id(event) for events in waiting.values() for event in events} == {id(event) for event in expected.waiting}
 
 
 _RETURNS = st.lists(st.tuples(st.integers(-1, 3), st.sampled_from(("0.00", "1.00", "7.50", "30.00"))), max_size=5)
@@ -345,11 +358,11 @@ def test_what_is_kept_over_time_is_what_the_slow_fold_keeps(returns: list[tuple[
     times = [NOON + timedelta(hours=hours) for hours, _ in returns]
     refunds = tuple(Refund(f"r{number}", time, "USD", returns[number][1]) for number, time in enumerate(times))
     order = Order("o", "/shop", NOON, Purchase("USD", "25.00", lines), refunds)
-    in_order = sorted(refunds, key=lambda one: (one.time, one.refund_id))
+    in_order = sorted(refunds, key=lambda refund: (refund.time, refund.refund_id))
     kept = [slowly(order.purchase, in_order[: number + 1]).total for number in range(len(in_order))]
     assert list(order.kept_over_time()) == [
         (max(NOON, one.time), left) for one, left in zip(in_order, kept, strict=True)
     ]
     assert order.fold().total == (kept[-1] if kept else Fraction(Decimal("25.00")))
     assert order.taken() == slowly(order.purchase, refunds).taken
-    assert list(order.taken()) == [one.refund_id for one in in_order]
+    assert list(order.taken()) == [refund.refund_id for refund in in_order]

@@ -8,7 +8,7 @@ from shared.postgres.pool import Connection
 _SPACE: Final = 0x72656672  # "refr": two-part advisory locks of this service
 
 # Advisory locks, not row locks: an unknown customer can be locked, and nothing is written for customers without a
-# referral, who are the most. Locks are taken in the order of their hashes, so that two batches wait for each other
+# referral, which most are. Locks are taken in the order of their hashes, so that two batches wait for each other
 # instead of deadlocking; customers with the same hash share a lock.
 LOCK_SQL = """
 WITH touched AS (

@@ -62,13 +62,13 @@ async def _admit(connection: Connection, events: Sequence[Event]) -> Admission:
             refunds.add((*key_of(event), event.data.refund_id))
         else:
             purchases.add(key_of(event))
-    known = await orders.load_named(connection, purchases.union(refund[:2] for refund in refunds))
-    named = [refund for refund in refunds if refund[:2] in known]
+    recorded = await orders.load_named(connection, purchases.union(refund[:2] for refund in refunds))
+    named = [refund for refund in refunds if refund[:2] in recorded]
     early: defaultdict[OrderKey, list[Event]] = defaultdict(list)
-    new = [(customer_id, about_order(order_id)) for customer_id, order_id in purchases - known.keys()]
+    new = [(customer_id, about_order(order_id)) for customer_id, order_id in purchases - recorded.keys()]
     for refund in await waiting.take(connection, new):
         early[key_of(refund.event)].append(refund.event)
-    stored = Stored(known, await load_contents(connection, named), early)
+    stored = Stored(recorded, await load_contents(connection, named), early)
     admission = admit(events, stored)
     while admission.unread:
         stored = await _read_refunds(connection, stored, admission.unread)
