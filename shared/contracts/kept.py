@@ -21,7 +21,6 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final, Literal, Self
 
-from shared.contracts.reasons import Reason
 from shared.contracts.refunds import (
     Kept,
     KeptLine,
@@ -45,18 +44,6 @@ def keep(purchase: Purchase, refunds: Iterable[Refund]) -> Kept:
     fold = Fold(purchase)
     taken = [fold.add(refund) for refund in sorted(refunds, key=place_of)]
     return fold.kept(taken)
-
-
-def misfit(purchase: Purchase, refund: Refund) -> tuple[Reason, str] | None:
-    """The reason why a refund cannot be one of this order; None if it can."""
-    if refund.currency != purchase.currency:
-        return Reason.CURRENCY_MISMATCH, f"currency: the order is in {purchase.currency}, not in {refund.currency}"
-    if refund.lines and purchase.lines:
-        line_ids = {line.line_id for line in purchase.lines}
-        for line in refund.lines:
-            if line.line_id not in line_ids:
-                return Reason.UNKNOWN_LINE, f"lines: the order has no line {line.line_id}"
-    return None
 
 
 Kind = Literal["lines", "share"]

@@ -22,11 +22,11 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 import msgspec
 
 from shared.contracts.envelope import Event
-from shared.contracts.kept import Fold, misfit
+from shared.contracts.kept import Fold
 from shared.contracts.lines import pack_lines
 from shared.contracts.outcomes import Refusal
 from shared.contracts.reasons import Reason
-from shared.contracts.refunds import Purchase, Refund, place_of
+from shared.contracts.refunds import Purchase, Refund, misfit, place_of
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded
 
 OrderKey = tuple[str, str]

@@ -6,6 +6,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Self
 
+from shared.contracts.reasons import Reason
 from shared.contracts.shop import Line, PurchaseCompleted, PurchaseRefunded, RefundLine
 
 
@@ -61,6 +62,18 @@ def place_to_json(place: Place) -> tuple[str, str]:
 def place_from_json(stored: Sequence[str]) -> Place:
     """The place that was stored in JSON."""
     return datetime.fromisoformat(stored[0]), stored[1]
+
+
+def misfit(purchase: Purchase, refund: Refund) -> tuple[Reason, str] | None:
+    """The reason why a refund cannot be one of this order; None if it can."""
+    if refund.currency != purchase.currency:
+        return Reason.CURRENCY_MISMATCH, f"currency: the order is in {purchase.currency}, not in {refund.currency}"
+    if refund.lines and purchase.lines:
+        line_ids = {line.line_id for line in purchase.lines}
+        for line in refund.lines:
+            if line.line_id not in line_ids:
+                return Reason.UNKNOWN_LINE, f"lines: the order has no line {line.line_id}"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

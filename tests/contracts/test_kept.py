@@ -6,8 +6,9 @@ from fractions import Fraction
 
 import pytest
 
-from shared.contracts.kept import Kept, Purchase, Refund, keep, misfit
+from shared.contracts.kept import keep
 from shared.contracts.reasons import Reason
+from shared.contracts.refunds import Kept, Purchase, Refund, misfit
 from shared.contracts.shop import Line, PurchaseCompleted, PurchaseRefunded, RefundLine
 from tests.contracts.records import PURCHASE, REFUND, data
 

@@ -8,7 +8,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contracts.kept import Purchase, Refund, keep
+from shared.contracts.kept import keep
+from shared.contracts.refunds import Purchase, Refund
 from shared.contracts.shop import Line, RefundLine
 from tests.contracts.test_kept import DAY, amounts, refund
 

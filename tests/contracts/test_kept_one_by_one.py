@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.contracts.history import History
-from shared.contracts.kept import CHECKPOINT_EVERY, Fold, Kept, Purchase, Refund, keep
+from shared.contracts.kept import CHECKPOINT_EVERY, Fold, keep
+from shared.contracts.refunds import Kept, Purchase, Refund
 from shared.contracts.remains import LONGEST_SCALE
 from shared.contracts.shop import RefundLine
 from tests.contracts.slow_kept import slowly

@@ -20,7 +20,8 @@ from services.points.rules.ledger import receipts
 from services.points.rules.program.compiled_rule import TIER
 from services.points.rules.program.judgement import AS_AT_FIRST, NO_RATE, TOO_MANY, Judgement
 from services.points.rules.program.requested import EXCLUDED
-from shared.contracts.kept import Purchase, Refund, keep
+from shared.contracts.kept import keep
+from shared.contracts.refunds import Purchase, Refund
 from shared.contracts.shop import RefundLine
 from tests.points.judging import awarded, case, judged, lines
 from tests.points.known import moved, rulebook, ruleset, strangers, tell

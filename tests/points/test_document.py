@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from services.points.rules.program.checking import parse
 from services.points.rules.program.document import Document
 from services.points.rules.program.earning_rules import EARNING_RULES
-from shared.contracts.kept import units
+from shared.contracts.values import units
 from shared.http.problems import _pointer
 from shared.programs.faults import DocumentError
 from shared.programs.kind import compiled, dump

@@ -14,7 +14,7 @@ from services.points.rules.books.tiers import Standing, TierEntry, revised, stan
 from services.points.rules.program.compiled_rule import TIER
 from services.points.rules.program.judgement import NO_RATE
 from services.points.rules.program.limits import words
-from shared.contracts.kept import Kept
+from shared.contracts.refunds import Kept
 from tests.points.judging import case, judged, judged_review
 from tests.points.known import ruleset
 from tests.points.shop import hour

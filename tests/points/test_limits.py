@@ -27,7 +27,8 @@ from services.points.rules.program.judgement import NO_USE, RuleLine
 from services.points.rules.program.limits import Cut, Use, UseKey, read_cuts, words
 from services.points.rules.program.requested import USED_UP
 from services.points.rules.program.ruleset import RuleSet
-from shared.contracts.kept import Purchase, Refund, keep
+from shared.contracts.kept import keep
+from shared.contracts.refunds import Purchase, Refund
 from shared.contracts.shop import RefundLine
 from shared.contracts.values import parse_instant
 from tests.points.judging import case, lines

@@ -12,7 +12,8 @@ from services.points.rules.books import orders
 from services.points.rules.books.orders import OrderCase
 from services.points.rules.books.tiers import Standing
 from services.points.rules.program.ruleset import RuleSet
-from shared.contracts.kept import Purchase, Refund, keep
+from shared.contracts.kept import keep
+from shared.contracts.refunds import Purchase, Refund
 from shared.contracts.shop import RefundLine
 from tests.points.judging import case, lines
 from tests.points.known import rulebook, ruleset, strangers, tell

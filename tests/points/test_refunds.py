@@ -12,8 +12,9 @@ from services.points.handlers.events import handle
 from services.points.rules.books import refunds as rules
 from services.points.rules.books.refunds import Later, Refunds, needs_later
 from shared.contracts.envelope import Event
-from shared.contracts.kept import CHECKPOINT_EVERY, Fold, Purchase, Refund, keep
+from shared.contracts.kept import CHECKPOINT_EVERY, Fold, keep
 from shared.contracts.reasons import Reason
+from shared.contracts.refunds import Purchase, Refund
 from shared.contracts.shop import PurchaseCompleted
 from shared.postgres.pool import Pool
 from tests.contracts.test_kept_of_any_order import refunded_orders

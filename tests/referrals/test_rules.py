@@ -16,10 +16,11 @@ from services.referrals.rules.program import Program, ProgramDocument, program_a
 from services.referrals.rules.referral import Ground, Referral, State, fell_below
 from services.referrals.store.purchases import amounts
 from shared.contracts.envelope import Event
-from shared.contracts.kept import Fold, Purchase, Refund, keep
+from shared.contracts.kept import Fold, keep
 from shared.contracts.lines import line_amounts
 from shared.contracts.orders import Order
 from shared.contracts.reasons import Reason
+from shared.contracts.refunds import Purchase, Refund
 from shared.postgres.orders import purchase_of, refund_lines_of
 from tests.referrals.shop import START, at, bought, refunded, signed_up
 

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from shared.contracts.envelope import Event
-from shared.contracts.kept import Purchase, Refund, keep
+from shared.contracts.kept import keep
+from shared.contracts.refunds import Purchase, Refund
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded
 
 NOTHING = Fraction(0)

@@ -19,8 +19,8 @@ from services.tiers.rules.spend import changes_of
 from services.tiers.rules.timeline import judge
 from services.tiers.rules.window import Window
 from shared.contracts.envelope import Event
-from shared.contracts.kept import Refund
 from shared.contracts.orders import Order, key_of
+from shared.contracts.refunds import Refund
 from shared.contracts.shop import PurchaseRefunded
 from shared.postgres.pool import Pool
 from tests.tiers import oracle

@@ -15,8 +15,9 @@ from services.tiers.rules import refunding
 from services.tiers.rules.refunding import Refunding
 from services.tiers.rules.spend import SpendChange, bought, changes_of
 from services.tiers.rules.unread import QueriedRefunds, RefundQuery, UnreadRefundsError
-from shared.contracts.kept import Purchase, Refund, keep, place_of
+from shared.contracts.kept import keep
 from shared.contracts.orders import Order
+from shared.contracts.refunds import Purchase, Refund, place_of
 from shared.contracts.shop import Line, RefundLine
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -13,8 +13,8 @@ from services.tiers.rules.spend import changes_of, kept_of
 from services.tiers.rules.timeline import Entry, Timeline, difference, tier_at
 from services.tiers.rules.window import Window, first_day, start_of
 from services.tiers.store.fractions import from_columns, to_columns
-from shared.contracts.kept import Refund
 from shared.contracts.orders import Order
+from shared.contracts.refunds import Refund
 from tests.tiers.shop import day, purchase, refund
 
 DOCUMENT = {

@@ -19,9 +19,9 @@ from services.points.store.loading import Wanted
 from services.points.store.rejudging import Telling
 from shared import telemetry
 from shared.contracts.envelope import Event
-from shared.contracts.kept import Refund
 from shared.contracts.loyalty import ReferralChanged, TierChanged
 from shared.contracts.outcomes import Refusal
+from shared.contracts.refunds import Refund
 from shared.contracts.shop import (
     CustomerErased,
     CustomerProfile,

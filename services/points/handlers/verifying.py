@@ -18,7 +18,8 @@ from services.points.rules.program.ruleset import RuleBook
 from services.points.store import accounts, auditing, lots, orders, refunds, rejudging, rules, statement, timelines
 from services.points.store import accruals as accruals_
 from services.points.store.statement import Entry
-from shared.contracts.kept import Purchase, keep
+from shared.contracts.kept import keep
+from shared.contracts.refunds import Purchase
 from shared.postgres import checks
 from shared.postgres.checks import MOST_SHOWN, Check
 from shared.postgres.pool import Connection, Pool

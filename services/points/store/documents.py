@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from shared.contracts import fields
-from shared.contracts.kept import Refund
 from shared.contracts.lines import pack_lines
+from shared.contracts.refunds import Refund
 from shared.contracts.shop import Line, PurchaseCompleted, RefundLine
 
 

@@ -23,7 +23,7 @@ from services.points.store import (
     timelines,
 )
 from services.points.store.rejudging import Telling
-from shared.contracts.kept import Refund
+from shared.contracts.refunds import Refund
 from shared.messaging import waiting
 from shared.postgres.pool import Connection
 

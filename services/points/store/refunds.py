@@ -7,7 +7,8 @@ from typing import Any
 from services.points.rules.books.refunds import Known, Later, as_known, needs_later
 from services.points.rules.books.state import Key, Order, State
 from services.points.store.documents import refund_from_row, refund_lines_to_json
-from shared.contracts.kept import Fold, Place, Purchase, Refund, keep, misfit, place_of
+from shared.contracts.kept import Fold, keep
+from shared.contracts.refunds import Place, Purchase, Refund, misfit, place_of
 from shared.postgres.ids import joined
 from shared.postgres.pool import Connection
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.contracts.kept import Place, Refund
+from shared.contracts.refunds import Place, Refund
 
 Pool = str | None
 """What refunds take money from: a line, by its id, or all the money of an order (None)."""

@@ -10,7 +10,8 @@ from services.points.rules.books.tiers import Standing
 from services.points.rules.program.judgement import RuleLine
 from services.points.rules.program.ruleset import RuleSet
 from services.points.rules.program.values import On
-from shared.contracts.kept import Purchase, Refund, keep
+from shared.contracts.kept import keep
+from shared.contracts.refunds import Purchase, Refund
 from shared.contracts.shop import RefundLine
 from tests.points.judging import case
 from tests.points.known import ruleset

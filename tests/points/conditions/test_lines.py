@@ -6,7 +6,7 @@ the wrong condition named.
 
 import pytest
 
-from shared.contracts.kept import Refund
+from shared.contracts.refunds import Refund
 from tests.points.conditions.matching import Example, only, refund, why, why_kept, why_not
 from tests.points.judging import lines
 from tests.points.written import Json, is_in

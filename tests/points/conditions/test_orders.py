@@ -7,7 +7,7 @@ counted from 0.
 import pytest
 
 from services.points.rules.program.judgement import NO_RATE
-from shared.contracts.kept import Refund
+from shared.contracts.refunds import Refund
 from tests.points.conditions.matching import Example, only, refund, why, why_kept
 from tests.points.judging import lines
 from tests.points.known import SINCE_EVER, moved, rulebook, strangers, tell

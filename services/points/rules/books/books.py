@@ -21,8 +21,8 @@ from services.points.rules.program.earning import TIER_PROMOTION
 from services.points.rules.program.limits import Use, UseKey
 from services.points.rules.program.ruleset import RuleBook
 from shared.contracts.envelope import Cause, Event
-from shared.contracts.kept import Refund, Taken
 from shared.contracts.outcomes import Refusal, Waiting
+from shared.contracts.refunds import Refund, Taken
 
 PUBLISHED: Final = frozenset({"earned", "activated", "reversed", "redeemed", "restored", "expired", "adjusted"})
 """The kinds of transactions that are published; a hold moves points within its customer."""

@@ -36,10 +36,10 @@ from services.points.rules.ledger.transactions import TransactionContext
 from services.points.rules.program.birthdays import birthday_at, origins_near
 from services.points.rules.program.earning import PURCHASE, REVIEW
 from shared.contracts.envelope import Cause, Event
-from shared.contracts.kept import Purchase, Refund
 from shared.contracts.loyalty import ReferralChanged, TierChanged
 from shared.contracts.orders import Verdict, admit_delivery, admit_purchase, admit_refund, content_of_refund
 from shared.contracts.outcomes import Refusal
+from shared.contracts.refunds import Purchase, Refund
 from shared.contracts.shop import (
     ActivityPerformed,
     CustomerErased,

@@ -28,8 +28,9 @@ from services.points.rules.program.judgement import (
 from services.points.rules.program.limits import Cut, Use, UseKey
 from services.points.rules.program.requested import USED_UP, Requests, request
 from services.points.rules.program.ruleset import RuleSet
-from shared.contracts.kept import UNITS, Kept, Taken, units
+from shared.contracts.refunds import Kept, Taken
 from shared.contracts.shop import PurchaseCompleted
+from shared.contracts.values import UNITS, units
 
 
 class OrderCase(msgspec.Struct, frozen=True, gc=False):

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from shared.contracts.history import History
-from shared.contracts.kept import Fold, Kept, Place, Purchase, Refund, Taken, place_of
+from shared.contracts.kept import Fold
+from shared.contracts.refunds import Kept, Place, Purchase, Refund, Taken, place_of
 from shared.contracts.shop import PurchaseCompleted
 
 

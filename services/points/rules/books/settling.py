@@ -16,7 +16,7 @@ from services.points.rules.ledger import postings, receipts
 from services.points.rules.program.compiled_rule import TIER, is_extra
 from services.points.rules.program.earning import PURCHASE
 from services.points.rules.program.ruleset import RuleBook
-from shared.contracts.kept import Kept, Taken
+from shared.contracts.refunds import Kept, Taken
 
 
 def case_of(order: Order, rules: RuleBook, standing: Standing) -> OrderCase:

@@ -21,9 +21,9 @@ from services.points.rules.program.judgement import LimitCuts
 from services.points.rules.program.limits import Use, UseKey
 from services.points.rules.program.values import On
 from shared.contracts.envelope import Cause
-from shared.contracts.kept import Kept, Refund
 from shared.contracts.orders import Content, content_of_purchase
 from shared.contracts.outcomes import Refusal, Waiting
+from shared.contracts.refunds import Kept, Refund
 from shared.contracts.shop import PurchaseCompleted
 
 Key = tuple[str, str]

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from services.points.rules.program.judgement import ENGINE, Judgement, RuleLine
-from shared.contracts.kept import Taken
+from shared.contracts.refunds import Taken
 
 Receipt = dict[str, Any]
 
