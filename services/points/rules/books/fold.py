@@ -34,23 +34,20 @@ from services.points.rules.books.trigger import Trigger
 from services.points.rules.ledger import receipts
 from services.points.rules.ledger.transactions import TransactionContext
 from services.points.rules.program.birthdays import birthday_at, origins_near
-from services.points.rules.program.earning import PURCHASE, REVIEW
+from services.points.rules.program.earning import BY_EVENT, PURCHASE, REVIEW
 from shared.contracts.envelope import Cause, Event
 from shared.contracts.loyalty import ReferralChanged, TierChanged
 from shared.contracts.orders import Verdict, admit_delivery, admit_purchase, admit_refund, content_of_refund
 from shared.contracts.outcomes import Refusal
 from shared.contracts.refunds import Purchase, Refund
 from shared.contracts.shop import (
-    ActivityPerformed,
     CustomerErased,
     CustomerProfile,
     CustomerRegistered,
     PurchaseCompleted,
     PurchaseDelivered,
     PurchaseRefunded,
-    ReviewPublished,
     ReviewWithdrawn,
-    SurveyAnswered,
 )
 
 
@@ -100,8 +97,6 @@ class _Fold:
                 self._refund(event, data)
             case PurchaseDelivered() as data:
                 self._deliver(event, data)
-            case ReviewPublished() | ActivityPerformed() | SurveyAnswered():
-                self._accrue(event)
             case ReviewWithdrawn() as data:
                 self._withdraw(event, data)
             case TierChanged() as data:
@@ -113,6 +108,8 @@ class _Fold:
                 accruing.accrue(self.books, event)
             case CustomerProfile() | CustomerErased():
                 self._learn_birth(event)
+            case _ if event.type in BY_EVENT:
+                self._accrue(event)
             case _:
                 raise TypeError(f"the points service has no rule for {event.type}")
 

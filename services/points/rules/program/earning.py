@@ -150,7 +150,9 @@ EARNERS: Final[Mapping[On, Earner]] = {
 }
 
 _BY_PREFIX: Final = {earner.prefix: earner for earner in EARNERS.values()}
-_BY_EVENT: Final = {name: earner for earner in EARNERS.values() if earner.facts for name in earner.events}
+BY_EVENT: Final = {name: earner for earner in EARNERS.values() if earner.facts for name in earner.events}
+"""By event type: the kind that an event reports by itself."""
+"""The kinds that an event reports by itself, by event type."""
 
 
 def topics() -> dict[str, frozenset[str]]:
@@ -172,7 +174,7 @@ class Accruing(NamedTuple):
 
 def accruing(event: Event) -> Accruing | None:
     """What an event reports that earns points by itself; None for orders, tiers, and events that take back."""
-    earner = _BY_EVENT.get(event.type)
+    earner = BY_EVENT.get(event.type)
     if earner is None or earner.facts is None:
         return None
     id_ = "" if earner.id_field is None else getattr(event.data, earner.id_field)
