@@ -1,7 +1,7 @@
-"""The daily pipeline: what falls due by itself is swept up, customers are told what will end, birthdays are kept.
+"""The daily pipeline: applies what has matured, sends notices of points that will expire, awards birthdays.
 
-Every step is safe to run twice, and on two workers at once. In order: release holds, activate, give up what was
-not delivered, expire (customer by customer, see rules/books/maturity.py), tell what will expire, birthdays.
+Every step may run twice, and on several workers at once. In order: release holds, activate, give up what was not
+delivered, expire (these four customer by customer, see rules/books/maturity.py), notices, birthdays.
 """
 
 import asyncio
@@ -34,19 +34,19 @@ from shared.postgres.pool import Connection, Pool, is_transient
 _log = structlog.stdlib.get_logger(__name__)
 
 _CUSTOMERS: Final = 1000
-"""How many customers one transaction sweeps."""
+"""Number of customers that one transaction sweeps."""
 _AT_ONCE: Final = 2
-"""How many transactions sweep at the same time."""
+"""Number of transactions that sweep at the same time."""
 _MOST_DAYS_LATE: Final = 7
 
 LEFT: Final = "customers left as they are"
 
 Counts = Counter[str]
-"""What a run did, by words."""
+"""What a run did: numbers by name."""
 
 
 async def sweep_up(pool: Pool, now: datetime) -> None:
-    """The job: sweep what is due, and do what is done once a day when a new day of the program has begun."""
+    """The job: sweep, and run the daily steps once a new day has begun in the program's time zone."""
     await sweep(pool, now)
     async with pool.acquire() as connection:
         today = dates.day_of(now, (await rules.in_force(connection, now)).zone)
@@ -66,13 +66,13 @@ async def run(pool: Pool, now: datetime) -> Counts:
 
 
 async def sweep(pool: Pool, now: datetime) -> Counts:
-    """Apply everything that has fallen due by now; a customer with whom that fails is logged and left as it is."""
+    """Apply everything that has matured by now; a customer for whom this fails is logged and not changed."""
     counts: Counts = Counter()
     broken: set[str] = set()
 
     async def work() -> None:
-        while (found := await _sweep_some(pool, now, broken)) is not None:
-            counts.update(found)
+        while (swept := await _sweep_some(pool, now, broken)) is not None:
+            counts.update(swept)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(_AT_ONCE):
@@ -85,25 +85,25 @@ async def _sweep_some(pool: Pool, now: datetime, broken: set[str]) -> Counts | N
         due = await accounts.lock_due(connection, now, _CUSTOMERS, broken)
         if not due:
             return None
-        # Whoever has very many is swept alone, after the others: a transaction stays bounded.
+        # A customer with very many lots is swept alone, after the others, which bounds the transaction.
         if many := set(await lots.many_due(connection, due, now)):
             due = [customer for customer in due if customer not in many] or sorted(many)[:1]
         counts, left = await _apply_plainly(connection, due, now)
         if left:
-            known = await accounts.read(connection, left)
-            counts += await _apply(connection, list(known.values()), now, broken)
+            rest = await accounts.read(connection, left)
+            counts += await _apply(connection, list(rest.values()), now, broken)
         return counts
 
 
 async def _apply_plainly(connection: Connection, due: Sequence[str], now: datetime) -> tuple[Counts, Sequence[str]]:
-    """Apply what is plainly due for locked customers, all at once; returns for whom it was not, or could not be."""
+    """Apply what one statement can apply to locked customers; returns the customers that need the slow path."""
     try:
         async with connection.transaction():
             swept = await sweeping.sweep(connection, due, now)
     except Exception as error:
         if is_transient(error):
             raise
-        # One customer's books are enough: who it is shows where they are swept by rules/books/maturity.py.
+        # One customer's broken books suffice; the slow path finds out whose.
         _log.warning("sweep_at_once_refused", **telemetry.trace(error))
         return Counter(), due
     moved = {"points activated": swept.activated, "points expired": swept.expired}
@@ -113,7 +113,7 @@ async def _apply_plainly(connection: Connection, due: Sequence[str], now: dateti
 
 
 async def _apply(connection: Connection, due: Sequence[Account], now: datetime, broken: set[str]) -> Counts:
-    """Apply what is due for locked accounts; where that fails, in halves, until the culprit stands alone."""
+    """Apply what has matured for locked accounts; after a failure in halves, until the broken account is found."""
     try:
         async with connection.transaction():
             return await _apply_together(connection, due, now)
@@ -143,8 +143,8 @@ async def _apply_together(connection: Connection, due: Sequence[Account], now: d
 
 
 async def tell_endings(pool: Pool, now: datetime) -> int:
-    """Tell customers what will expire within 30, 7 and 1 days, each once; returns how many were told."""
-    told = 0
+    """Send notices of what will expire within 30, 7 and 1 days, each once; returns the number of notices."""
+    notified = 0
     after = ("", datetime.min.replace(tzinfo=now.tzinfo))
     async with pool.acquire() as connection:
         zone = (await rules.in_force(connection, now)).zone
@@ -152,26 +152,27 @@ async def tell_endings(pool: Pool, now: datetime) -> int:
         ends = tuple(dates.midnight(dates.after(today, days), zone) for days in notices.DAYS)
         while True:
             async with connection.transaction():
-                found = await notices.endings(connection, now, ends, after)
-                if found:
-                    told += await _tell(connection, found, now)
-            if len(found) < notices.MOST:
+                endings = await notices.endings(connection, now, ends, after)
+                if endings:
+                    notified += await _tell(connection, endings, now)
+            if len(endings) < notices.MOST:
                 break
-            after = (found[-1].customer_id, found[-1].expires_at)
+            after = (endings[-1].customer_id, endings[-1].expires_at)
         await notices.done(connection, "expiring", today)
-    return told
+    return notified
 
 
-async def _tell(connection: Connection, found: Sequence[Ending], now: datetime) -> int:
-    known = await accounts.lock(connection, {one.customer_id for one in found})
-    new = await notices.keep(connection, found)
-    told = [one for one in found if (one.customer_id, one.expires_at, one.days) in new]
-    await outbox.announce(connection, [publications.of_ending(one, known[one.customer_id], now) for one in told])
-    return len(told)
+async def _tell(connection: Connection, endings: Sequence[Ending], now: datetime) -> int:
+    locked = await accounts.lock(connection, {ending.customer_id for ending in endings})
+    new = await notices.keep(connection, endings)
+    wanted = [ending for ending in endings if (ending.customer_id, ending.expires_at, ending.days) in new]
+    events = [publications.of_ending(ending, locked[ending.customer_id], now) for ending in wanted]
+    await outbox.announce(connection, events)
+    return len(wanted)
 
 
 async def keep_birthdays(pool: Pool, now: datetime) -> int:
-    """Award the birthdays of the days that were not done yet, at most a week late; returns how many were."""
+    """Award the birthdays of all days not done yet, at most a week late; returns the number of awards."""
     kept = 0
     async with pool.acquire() as connection:
         in_force = await rules.in_force(connection, now)
