@@ -83,14 +83,14 @@ async def test_very_many_that_are_due_are_applied_by_one_statement_before_a_writ
     due = Balances(50 if pending else 0)
     assert await balances(points_pool, now=ENDS) == due
     loaded: list[int] = []
-    load = lots.due
+    load = lots.matured
 
     async def counted(*arguments: object) -> list[object]:
         found = await load(*arguments)
         loaded.append(len(found))
         return found
 
-    monkeypatch.setattr(lots, "due", counted)
+    monkeypatch.setattr(lots, "matured", counted)
     await deliver(points_pool, purchase("1", "10.00"), now=ENDS)
     assert sum(loaded) == 0
     assert (await balances(points_pool, now=ENDS)).available == due.available + 10

@@ -48,7 +48,7 @@ async def outcome(pool: Pool, now: datetime, way: Way) -> tuple[Sequence[str], d
         transaction = connection.transaction()
         await transaction.start()
         try:
-            left = await way(connection, await accounts.lock_due(connection, now, books.MANY, ()), now)
+            left = await way(connection, await accounts.lock_matured(connection, now, books.MANY, ()), now)
             return sorted(left), await rows(connection)
         finally:
             await transaction.rollback()

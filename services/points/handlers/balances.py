@@ -55,7 +55,7 @@ async def _with_dues(connection: Connection, account: Account, now: datetime) ->
     if plain is not None:
         return Balance(plain, *await statement.next_dues(connection, customer, now))
     state = State(accounts={customer: account})
-    await loading.load_due(connection, state, [customer], now)
+    await loading.load_matured(connection, state, [customer], now)
     versions = state.rules_versions
     book = await rules.book(connection, now, now, versions) if versions else RuleBook(())
     books = Books(state, book, now, new_ids())

@@ -135,6 +135,6 @@ async def _load(connection: Connection, call: Call) -> OpenBooks:
     due_at = state.accounts[call.customer_id].due_at
     book = RuleBook(())
     if due_at is not None and due_at <= call.now:
-        await loading.load_due(connection, state, [call.customer_id], call.now)
+        await loading.load_matured(connection, state, [call.customer_id], call.now)
         book = await rules.book(connection, call.now, call.now, state.rules_versions)
     return OpenBooks(connection, call, Books(state, book, call.now, new_ids()))

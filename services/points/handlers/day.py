@@ -82,11 +82,11 @@ async def sweep(pool: Pool, now: datetime) -> Counts:
 
 async def _sweep_some(pool: Pool, now: datetime, broken: set[str]) -> Counts | None:
     async with pool.acquire() as connection, connection.transaction():
-        due = await accounts.lock_due(connection, now, _CUSTOMERS, broken)
+        due = await accounts.lock_matured(connection, now, _CUSTOMERS, broken)
         if not due:
             return None
         # A customer with very many lots is swept alone, after the others, which bounds the transaction.
-        if many := set(await lots.many_due(connection, due, now)):
+        if many := set(await lots.customers_with_many_matured(connection, due, now)):
             due = [customer for customer in due if customer not in many] or sorted(many)[:1]
         counts, left = await _apply_plainly(connection, due, now)
         if left:
@@ -132,7 +132,7 @@ async def _apply(connection: Connection, due: Sequence[Account], now: datetime, 
 async def _apply_together(connection: Connection, due: Sequence[Account], now: datetime) -> Counts:
     state = State(accounts={account.customer_id: account for account in due})
     customers = list(state.accounts)
-    await loading.load_due(connection, state, customers, now)
+    await loading.load_matured(connection, state, customers, now)
     book = await rules.book(connection, now, now, state.rules_versions)
     async with open_batch(connection, state, book, now) as books:
         apply_due(books, customers)

@@ -83,7 +83,7 @@ def unknown(customer: str) -> Account:
     return Account(customer, 0, 0, 0, 0, 0, 0, 0, 0, datetime(1, 1, 1, tzinfo=UTC))
 
 
-DUE_SQL = """
+MATURED_SQL = """
 SELECT customer_id
 FROM account
 WHERE due_at <= $1 AND customer_id <> ALL ($3::text[])
@@ -93,9 +93,9 @@ FOR UPDATE SKIP LOCKED
 """
 
 
-async def lock_due(connection: Connection, now: datetime, limit: int, without: Collection[str]) -> list[str]:
+async def lock_matured(connection: Connection, now: datetime, limit: int, without: Collection[str]) -> list[str]:
     """Lock customers with matured points or holds; those that another transaction has locked are skipped."""
-    return [row["customer_id"] for row in await connection.fetch(DUE_SQL, now, limit, list(without))]
+    return [row["customer_id"] for row in await connection.fetch(MATURED_SQL, now, limit, list(without))]
 
 
 UPDATE_SQL = """

@@ -64,7 +64,10 @@ class _Spans:
             self._moments = defaultdict(list)
             for name, moment in self._wanted.moments():
                 self._moments[name].append(moment)
-        moments = [*self._moments.get(customer, ()), *(told.start for told in self._wanted.retold.get(customer, ()))]
+        moments = [
+            *self._moments.get(customer, ()),
+            *(telling.start for telling in self._wanted.retold.get(customer, ())),
+        ]
         left = self._state.resettling.get(customer)
         if left is not None:
             moments.append(left.since)
@@ -77,7 +80,7 @@ async def load(connection: Connection, wanted: Wanted, now: datetime) -> State:
     """Lock the customers, and load the wanted state and all lots and holds that have matured by now."""
     found = await lock(connection, wanted.customers, now)
     due = sorted(name for name, account in found.items() if account.due_at is not None and account.due_at <= now)
-    starts = {customer: min(told.start for told in tellings) for customer, tellings in wanted.retold.items()}
+    starts = {customer: min(telling.start for telling in tellings) for customer, tellings in wanted.retold.items()}
     state = State(
         accounts=found,
         orders=await orders.orders_by_key(connection, wanted.orders) if wanted.orders else {},
@@ -97,7 +100,7 @@ async def load(connection: Connection, wanted: Wanted, now: datetime) -> State:
         await rejudging.load(connection, state, wanted.retold)
     for waiter in await waiting.take(connection, sorted(wanted.waited_for)):
         state.waiting.setdefault((waiter.event.customer_id, waiter.about), []).append(waiter)
-    given_up = await _load_due(connection, state, due, now) if due else set[Key]()
+    given_up = await _load_matured(connection, state, due, now) if due else set[Key]()
     await _load_takeable(connection, state, _takeable(wanted, state, given_up), now)
     if state.orders:
         await refunds.load(connection, state, wanted.refunds)
@@ -108,25 +111,25 @@ async def lock(connection: Connection, customers: Collection[str], now: datetime
     """Lock the accounts of customers; if very many lots of one have matured, apply them by the sweep's statement."""
     found = await accounts.lock(connection, customers)
     due = [name for name, account in found.items() if account.due_at is not None and account.due_at <= now]
-    if due and (many := await lots.many_due(connection, due, now)):
+    if due and (many := await lots.customers_with_many_matured(connection, due, now)):
         await sweeping.sweep(connection, many, now)
         found |= await accounts.read(connection, many)
     return found
 
 
-async def load_due(connection: Connection, state: State, customers: Sequence[str], now: datetime) -> None:
+async def load_matured(connection: Connection, state: State, customers: Sequence[str], now: datetime) -> None:
     """Load the lots and holds of customers that have matured by now, and the orders that these are about."""
-    given_up = await _load_due(connection, state, customers, now)
+    given_up = await _load_matured(connection, state, customers, now)
     await _load_takeable(connection, state, _takeable(Wanted(), state, given_up), now)
     if state.orders:
         await refunds.load(connection, state, {})
 
 
-async def _load_due(connection: Connection, state: State, customers: Sequence[str], now: datetime) -> set[Key]:
+async def _load_matured(connection: Connection, state: State, customers: Sequence[str], now: datetime) -> set[Key]:
     """Load matured lots and holds; returns the keys of the orders whose points are given up."""
-    state.next_due.update(await lots.next_due(connection, customers, now))
-    found = await lots.due(connection, customers, now)
-    holds = await lots.due_holds(connection, customers, now)
+    state.next_due.update(await lots.next_maturity(connection, customers, now))
+    found = await lots.matured(connection, customers, now)
+    holds = await lots.matured_holds(connection, customers, now)
     for hold in holds:
         state.holds.setdefault(hold.customer_id, {})[hold.id] = hold
     if holds:

@@ -23,7 +23,7 @@ async def of_origins(connection: Connection, keys: Sequence[tuple[str, str]]) ->
     return [_lot(row) for row in rows]
 
 
-DUE_SQL = """
+MATURED_SQL = """
 SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, held, spent, reversed, expired, pending,
        occurred_at, activates_at, cancels_at, expires_at
 FROM lot
@@ -37,12 +37,12 @@ WHERE customer_id = ANY($1::text[]) AND pending AND (remaining > 0 OR activates_
 """
 
 
-async def due(connection: Connection, customers: Sequence[str], now: datetime) -> list[Lot]:
+async def matured(connection: Connection, customers: Sequence[str], now: datetime) -> list[Lot]:
     """The lots of customers that have matured by now: to be activated, to be given up, or to expire."""
-    return [_lot(row) for row in await connection.fetch(DUE_SQL, customers, now)]
+    return [_lot(row) for row in await connection.fetch(MATURED_SQL, customers, now)]
 
 
-NEXT_DUE_SQL = """
+NEXT_MATURITY_SQL = """
 SELECT customer_id, least(
     (SELECT min(expires_at) FROM lot
      WHERE lot.customer_id = wanted.customer_id AND remaining > 0 AND NOT pending AND expires_at > $2),
@@ -55,15 +55,15 @@ FROM unnest($1::text[]) AS wanted (customer_id)
 """
 
 
-async def next_due(connection: Connection, customers: Sequence[str], now: datetime) -> dict[str, datetime | None]:
+async def next_maturity(connection: Connection, customers: Sequence[str], now: datetime) -> dict[str, datetime | None]:
     """By customer: the first instant after now at which a stored lot or hold matures."""
-    return dict(map(tuple, await connection.fetch(NEXT_DUE_SQL, customers, now)))
+    return dict(map(tuple, await connection.fetch(NEXT_MATURITY_SQL, customers, now)))
 
 
 MANY: Final = 1000
 """If more lots than this of one customer have matured, one statement applies them where it can."""
 
-MANY_DUE_SQL = """
+MANY_MATURED_SQL = """
 SELECT customer_id FROM unnest($1::text[]) AS wanted (customer_id)
 WHERE (SELECT count(*) FROM (
     SELECT FROM lot WHERE lot.customer_id = wanted.customer_id AND remaining > 0 AND NOT pending AND expires_at <= $2
@@ -75,9 +75,9 @@ WHERE (SELECT count(*) FROM (
 """
 
 
-async def many_due(connection: Connection, customers: Sequence[str], now: datetime) -> list[str]:
+async def customers_with_many_matured(connection: Connection, customers: Sequence[str], now: datetime) -> list[str]:
     """The customers with more than `MANY` lots that have matured by now."""
-    return [row["customer_id"] for row in await connection.fetch(MANY_DUE_SQL, customers, now, MANY + 1)]
+    return [row["customer_id"] for row in await connection.fetch(MANY_MATURED_SQL, customers, now, MANY + 1)]
 
 
 BY_ID_SQL = """
@@ -92,15 +92,15 @@ async def by_id(connection: Connection, ids: Collection[UUID]) -> list[Lot]:
     return [_lot(row) for row in await connection.fetch(BY_ID_SQL, ids)]
 
 
-DUE_HOLDS_SQL = """
+MATURED_HOLDS_SQL = """
 SELECT id, customer_id, reference, points, portions, state, expires_at, created_at, captured, redemption_id
 FROM hold WHERE customer_id = ANY($1::text[]) AND state = 'held' AND expires_at <= $2
 """
 
 
-async def due_holds(connection: Connection, customers: Sequence[str], now: datetime) -> list[Hold]:
+async def matured_holds(connection: Connection, customers: Sequence[str], now: datetime) -> list[Hold]:
     """The open holds of customers that have expired by now."""
-    return [hold_from_row(row) for row in await connection.fetch(DUE_HOLDS_SQL, customers, now)]
+    return [hold_from_row(row) for row in await connection.fetch(MATURED_HOLDS_SQL, customers, now)]
 
 
 def hold_from_row(row: Any) -> Hold:  # noqa: ANN401 asyncpg's Record has no types

@@ -41,7 +41,7 @@ async def load(connection: Connection, state: State, tellings: Mapping[str, Sequ
 
     If that is more than one transaction settles, `state.unloaded` has the instant from which it is not loaded.
     """
-    parts = [part for customer, told in tellings.items() for part in _changed(customer, state.timelines, told)]
+    parts = [part for customer, several in tellings.items() for part in _changed(customer, state.timelines, several)]
     for customer, left in state.resettling.items():
         parts += _unsettled(customer, state.timelines.get(customer, ()), left.since)
     if not parts:
