@@ -7,7 +7,7 @@ the write is not done twice.
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -16,10 +16,9 @@ from starlette.responses import Response
 
 from shared.http.auth.principal import Principal
 from shared.http.problems import FieldError, Problem
+from shared.postgres import answers
+from shared.postgres.answers import KEPT_FOR, Answer, StoredMeanwhileError
 from shared.postgres.pool import Connection, Pool
-
-KEPT_FOR: Final = timedelta(days=7)
-"""How long a key and its response are kept."""
 
 LONGEST_KEY: Final = 255
 
@@ -31,11 +30,13 @@ Run = Callable[[Connection], Awaitable[tuple[int, object]]]
 """The effect, within the given transaction; returns the status (2xx) and the JSON body of the response."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Attempt:
     principal: str
     key: str
     fingerprint: bytes
+    answer: Answer | None = None
+    """The response, once it is known."""
 
 
 async def idempotent(request: Request, pool: Pool, principal: Principal, required: bool, run: Run) -> Response:  # noqa: FBT001 (of five, one is a flag)
@@ -53,21 +54,41 @@ async def idempotent(request: Request, pool: Pool, principal: Principal, require
             status, body = await run(conn)
         return _answer(status, to_json(body))
     attempt = _Attempt(principal.name, key, _fingerprint(request, await request.body()))
+    request.state.attempt = attempt
     try:
         async with pool.acquire() as conn, conn.transaction():
             stored = await _claim(conn, attempt)
             if stored is not None:
                 return stored
             status, body = await run(conn)
-            content = to_json(body)
-            await _store(conn, attempt, _customer(request), status, content)
-        return _answer(status, content)
-    except (Problem, _StoredMeanwhileError):
+            answer = attempt.answer
+            if answer is None or not answer.is_stored:
+                answer = _answered(request, attempt, status, body)
+                await answers.store(conn, answer)
+        return _answer(answer.status, answer.body.encode())
+    except (Problem, StoredMeanwhileError):
         # The same request may have ended just when this one claimed the key.
         stored = await _find(pool, attempt)
         if stored is None:
             raise
         return stored
+
+
+def answer_of(request: Request, status: int, body: object) -> Answer | None:
+    """The response of a running write, for a statement that stores it together with the effect; None without a key.
+
+    If that statement does not store it, `idempotent` stores what the write returns.
+    """
+    attempt: _Attempt | None = getattr(request.state, "attempt", None)
+    if attempt is None:
+        return None
+    attempt.answer = _answered(request, attempt, status, body)
+    return attempt.answer
+
+
+def _answered(request: Request, attempt: _Attempt, status: int, body: object) -> Answer:
+    content = to_json(body).decode()
+    return Answer(attempt.principal, attempt.key, attempt.fingerprint, _customer(request), status, content)
 
 
 def concerns(request: Request, customer_id: str) -> None:
@@ -103,10 +124,6 @@ async def forget(pool: Pool, now: datetime) -> None:
     await pool.execute(FORGET_SQL, now - KEPT_FOR)
 
 
-class _StoredMeanwhileError(Exception):
-    """Another request stored the response after this one had looked for it."""
-
-
 CLAIM_SQL = """
 SELECT pg_try_advisory_xact_lock($1) AS locked, fingerprint, status, body::text AS body
 FROM (VALUES (true)) AS always (present)
@@ -117,7 +134,7 @@ LEFT JOIN idempotency_key ON principal = $2 AND key = $3 AND created_at >= now()
 async def _claim(conn: Connection, attempt: _Attempt) -> Response | None:
     """Lock the key and look for its response, in one statement.
 
-    What the previous holder commits at that moment is seen later, by `_store` or `_find`.
+    What the previous holder commits at that moment is seen later, by `answers.store` or `_find`.
     """
     name = f"idempotency_key\x00{attempt.principal}\x00{attempt.key}"
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
@@ -152,31 +169,6 @@ def _stored(row: Any, attempt: _Attempt) -> Response:  # noqa: ANN401 asyncpg's 
     answer = _answer(row["status"], row["body"].encode())
     answer.headers["Idempotency-Replayed"] = "true"
     return answer
-
-
-STORE_SQL = """
-INSERT INTO idempotency_key (principal, key, fingerprint, customer_id, status, body)
-VALUES ($1, $2, $3, $4, $5, $6::text::json)
-ON CONFLICT (principal, key) DO UPDATE SET
-    fingerprint = excluded.fingerprint,
-    customer_id = excluded.customer_id,
-    status = excluded.status,
-    body = excluded.body,
-    created_at = excluded.created_at
-WHERE idempotency_key.created_at < now() - $7::interval
-RETURNING true
-"""
-
-
-async def _store(conn: Connection, attempt: _Attempt, customer: str | None, status: int, content: bytes) -> None:
-    """Store the response with its effect; replaces an expired one only.
-
-    Raises:
-        _StoredMeanwhileError: a response is stored already; the effect must be rolled back.
-    """
-    who = (attempt.principal, attempt.key, attempt.fingerprint, customer)
-    if not await conn.fetchval(STORE_SQL, *who, status, content.decode(), KEPT_FOR):
-        raise _StoredMeanwhileError
 
 
 def key_of(request: Request, *, required: bool) -> str | None:

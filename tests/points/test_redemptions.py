@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from shared.contracts.values import format_instant
+from shared.http import idempotency
+from shared.postgres import answers
 from shared.postgres.pool import Pool
 from tests.points.asking import BASE, TEA, at, done, enact, lots, of, post, refusal, stock
 from tests.points.books import Balances, balances, check_books, deliver, published, transactions
@@ -202,6 +204,48 @@ async def test_a_redemption_needs_an_idempotency_key_and_counts_once(
     assert refusal(await post(client, path, shop, body | {"quantity": 4}, name="many"))[0] == 409
     await deliver(points_pool, purchase("2", "20.00"))
     assert (await post(client, path, shop, body | {"quantity": 4}, name="many")).status_code == 201
+
+
+async def test_a_response_is_stored_by_the_statement_of_its_effect(
+    client: httpx.AsyncClient, points_pool: Pool, shop: Headers, monkeypatch: pytest.MonkeyPatch
+):
+    await deliver(points_pool, purchase("1", "100.00"))
+    monkeypatch.delattr(answers, "store")
+    path, body = of("ann", "redemptions"), {"points": 10, "reference": "r"}
+    first = await post(client, path, shop, body, name="k")
+    again = await post(client, path, shop, body, name="k")
+    assert (first.status_code, again.content, again.headers["Idempotency-Replayed"]) == (201, first.content, "true")
+    assert (await balances(points_pool)).available == 90
+
+
+async def test_a_response_that_was_stored_meanwhile_undoes_the_redemption(
+    client: httpx.AsyncClient, points_pool: Pool, shop: Headers, marketing: Headers, monkeypatch: pytest.MonkeyPatch
+):
+    await deliver(points_pool, purchase("1", "100.00"))
+    await done(client, "/v1/rewards", marketing, TEA | {"stock": 5})
+    path, body = of("ann", "redemptions"), {"reward_id": "tea"}
+    first = await post(client, path, shop, body, name="k")
+    before = await balances(points_pool)
+
+    async def too_early(*_: object) -> None:
+        """The statement began before the first request had ended, and got the lock after it."""
+
+    monkeypatch.setattr(idempotency, "_claim", too_early)
+    again = await post(client, path, shop, body, name="k")
+    assert (again.status_code, again.content, again.headers["Idempotency-Replayed"]) == (201, first.content, "true")
+    assert await balances(points_pool) == before
+    await check_books(points_pool)
+
+
+async def test_an_expired_key_redeems_again(client: httpx.AsyncClient, points_pool: Pool, shop: Headers):
+    await deliver(points_pool, purchase("1", "100.00"))
+    path = of("ann", "redemptions")
+    await post(client, path, shop, {"points": 10, "reference": "first"}, name="k")
+    await points_pool.execute("UPDATE idempotency_key SET created_at = now() - $1::interval", timedelta(days=8))
+    second = await post(client, path, shop, {"points": 20, "reference": "second"}, name="k")
+    again = await post(client, path, shop, {"points": 20, "reference": "second"}, name="k")
+    assert (second.status_code, again.content, again.headers["Idempotency-Replayed"]) == (201, second.content, "true")
+    assert (await balances(points_pool)).available == 70
 
 
 async def test_who_may_redeem_and_cancel(client: httpx.AsyncClient, points_pool: Pool, key: Key):

@@ -17,9 +17,10 @@ from shared.contracts.values import Id
 from shared.http.auth import CustomerId, Principal, customer_or, require
 from shared.http.bodies import BOUNDED
 from shared.http.fields import OMITTED_IF_NONE
-from shared.http.idempotency import concerns, documented, idempotent
+from shared.http.idempotency import answer_of, concerns, documented, idempotent
 from shared.http.problems import Problem
 from shared.http.request import request_id
+from shared.postgres.answers import Answer
 from shared.postgres.pool import Connection, Pool
 
 Points = Annotated[int, Field(strict=True, ge=1, lt=10**12)]
@@ -107,7 +108,10 @@ def routes(pool: Pool) -> APIRouter:
         """
 
         async def run(connection: Connection) -> tuple[int, object]:
-            call = Call(customer_id, request_id(request), datetime.now(UTC))
+            def answer(redemption: Redemption) -> Answer | None:
+                return answer_of(request, 201, _view(redemption))
+
+            call = Call(customer_id, request_id(request), datetime.now(UTC), answer)
             return 201, _view(await _redeem(connection, call, sent))
 
         return await idempotent(request, pool, principal, True, run)

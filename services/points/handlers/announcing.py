@@ -6,7 +6,7 @@ from uuid import UUID
 
 from services.points.rules.books.state import Changes, State
 from services.points.store import commands, publications, redemptions, saving
-from services.points.store.redemptions import Redemption
+from services.points.store.commands import Beside
 from shared.messaging import outbox
 from shared.postgres.ids import new_id
 from shared.postgres.pool import Connection
@@ -21,18 +21,16 @@ async def save_and_announce(connection: Connection, state: State, changes: Chang
     await outbox.announce(connection, await events)
 
 
-async def write_command(
-    connection: Connection, state: State, changes: Changes, redemption: Redemption | None = None
-) -> bool:
-    """Write the changes of a request, mostly one transaction, with its redemption if it makes one.
+async def write_command(connection: Connection, state: State, changes: Changes, beside: Beside) -> bool:
+    """Write the changes of a request, mostly one transaction, and what is written beside them.
 
-    False: nothing is written, since the redemption's reference is used.
+    False: nothing is written, since the redemption's reference is used. `beside.answer` says whether it is stored.
     """
     if commands.is_plain(state, changes):
         (account,) = state.accounts.values()
         event = publications.of_transaction(changes.announced[0]) if changes.announced else None
-        return await commands.write(connection, account, changes, event, redemption)
-    if redemption is not None and not await redemptions.insert(connection, redemption):
+        return await commands.write(connection, account, changes, event, beside)
+    if beside.redemption is not None and not await redemptions.insert(connection, beside.redemption):
         return False
     await save_and_announce(connection, state, changes)
     return True

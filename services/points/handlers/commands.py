@@ -1,6 +1,6 @@
 """Opening the books for a request: they are locked and due points applied; closing writes and announces."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,8 +17,10 @@ from services.points.rules.ledger.transactions import Entry, TransactionContext
 from services.points.rules.program.earning import Origin
 from services.points.rules.program.ruleset import RuleBook
 from services.points.store import available, loading, lots, rules
+from services.points.store.commands import Beside
 from services.points.store.redemptions import Redemption
 from shared.contracts.envelope import Cause
+from shared.postgres.answers import Answer
 from shared.postgres.pool import Connection
 
 
@@ -37,6 +39,8 @@ class Call:
     customer_id: str
     request_id: str
     now: datetime
+    answer: Callable[[Redemption], Answer | None] = lambda _: None
+    """The response to a redemption that the request makes, which mostly is stored by the same statement."""
 
     @property
     def cause(self) -> Cause:
@@ -115,7 +119,8 @@ async def open_books(connection: Connection, call: Call, to_spend: int | None = 
     yield opened
     apply_due(books, [call.customer_id])
     if books.changes.accounts:
-        opened.is_written = await write_command(connection, books.state, books.changes, opened.redemption)
+        beside = Beside(opened.redemption, opened.redemption and call.answer(opened.redemption))
+        opened.is_written = await write_command(connection, books.state, books.changes, beside)
 
 
 async def _load_to_spend(connection: Connection, call: Call, points: int) -> OpenBooks | None:

@@ -6,7 +6,7 @@ and again, and asyncpg inspects every element four times.
 """
 
 from collections import Counter
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.points.rules.books.state import Changes, State
 from services.points.rules.ledger.accounts import PROGRAM, Account
@@ -15,6 +15,7 @@ from services.points.rules.ledger.transactions import Transaction
 from services.points.store import saving
 from services.points.store.redemptions import Redemption
 from shared.contracts.envelope import Publication
+from shared.postgres.answers import Answer
 from shared.postgres.pool import Connection
 
 _NO_PUBLICATION: Final = (None,) * 3
@@ -22,6 +23,14 @@ _NO_REDEMPTION: Final = (None,) * len(Redemption._fields)
 _NO_POSTING: Final = (None,) * 4
 _NO_LOT: Final = (None,) * 9
 _NO_FLOW: Final = (None,) * 2
+_NO_ANSWER: Final = (None,) * 6
+
+
+class Beside(NamedTuple):
+    """What is written together with the books: the redemption that moved the points, and the request's response."""
+
+    redemption: Redemption | None = None
+    answer: Answer | None = None
 
 
 def is_plain(state: State, changes: Changes) -> bool:
@@ -73,38 +82,49 @@ WITH redeemed AS (
     INSERT INTO program_account (kind, shard, balance)
     SELECT $49, pg_backend_pid() % 16, $50 FROM free WHERE $49::text IS NOT NULL
     ON CONFLICT (kind, shard) DO UPDATE SET balance = program_account.balance + excluded.balance
+), answered AS (
+    INSERT INTO idempotency_key (principal, key, fingerprint, customer_id, status, body)
+    SELECT $51, $52, $53, $54, $55, $56::text::json FROM free WHERE $51::text IS NOT NULL
+    ON CONFLICT (principal, key) DO NOTHING
+    RETURNING true
 )
 UPDATE account
 SET available = $3, pending = $4, held = $5, debt = $6, earned = $7, redeemed = $9, sequence = $8, orders = $21,
     recorded_at = $10, due_at = $11
 FROM free WHERE customer_id = $2
-RETURNING true
+RETURNING EXISTS (SELECT FROM answered)
 """
 
 
 async def write(
-    connection: Connection, account: Account, changes: Changes, publication: Publication | None, kept: Redemption | None
+    connection: Connection, account: Account, changes: Changes, publication: Publication | None, beside: Beside
 ) -> bool:
     """Write the transaction of a plain command with the account and lots after it, and put its event into the outbox.
 
-    False: nothing is written, since the reference of the redemption (`kept`) is used. If there are several postings,
-    lots or flows, statements of their own write these.
+    False: nothing is written, since the reference of the redemption is used. If there are several postings, lots or
+    flows, statements of their own write these. The response is stored only where its key has none, not even an expired
+    one.
     """
     (transaction,) = changes.transactions
     lots, flows = list(changes.lots_changed.values()), _flows(transaction)
     is_single = len(transaction.postings) == 1 == len(lots) and len(flows) < 2
-    is_written = await connection.fetchval(
+    is_answered = await connection.fetchval(
         WRITE_SQL,
         *_line(transaction, account),
         *((publication.topic, publication.key, publication.value) if publication else _NO_PUBLICATION),
-        *(kept or _NO_REDEMPTION),
+        *(beside.redemption or _NO_REDEMPTION),
         *(transaction.postings[0] if is_single else _NO_POSTING),
         *(_spent(lots[0]) if is_single else _NO_LOT),
         *(flows[0] if is_single and flows else _NO_FLOW),
+        *(beside.answer.row if beside.answer else _NO_ANSWER),
     )
-    if is_written and not is_single:
+    if is_answered is None:
+        return False
+    if beside.answer is not None:
+        beside.answer.is_stored = is_answered
+    if not is_single:
         await saving.save_parts(connection, changes.transactions, lots)
-    return bool(is_written)
+    return True
 
 
 def _line(transaction: Transaction, account: Account) -> tuple[object, ...]:

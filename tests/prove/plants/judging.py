@@ -9,8 +9,8 @@ from services.points.rules.ledger.accounts import Account
 from services.points.store import accounts
 from shared.contracts.envelope import Event
 from shared.contracts.outcomes import Refusal
-from shared.http import idempotency
 from shared.messaging.application import Application
+from shared.postgres import answers
 from tests.prove.plan import Fault
 from tests.prove.plants.consuming import LINES
 from tests.prove.plants.plant import Plant
@@ -61,7 +61,7 @@ def no_idempotency() -> None:
     async def forgetful(*_arguments: object) -> None:
         return
 
-    idempotency._store = forgetful
+    answers.store = forgetful
 
 
 PLANTS: Final = (
