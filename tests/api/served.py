@@ -28,7 +28,7 @@ from shared.programs.kind import Key
 from tests.notifications import world
 from tests.points import books
 from tests.points import shop as points_shop
-from tests.points.known import DEFAULT
+from tests.points.states import DEFAULT
 from tests.referrals.conftest import ADA, apply_to, give_codes
 from tests.referrals.shop import bought, signed_up
 from tests.support import postgres

@@ -14,7 +14,7 @@ from services.points.rules.program.checking import parse
 from shared.postgres.pool import Pool
 from shared.programs.kind import dump
 from tests.points.conftest import Headers
-from tests.points.known import DEFAULT
+from tests.points.states import DEFAULT
 from tests.support.documents import put_into_force
 
 SINCE_EVER = datetime(1, 1, 1, tzinfo=UTC)

@@ -12,8 +12,8 @@ from services.points.rules.program.judgement import Judgement
 from services.points.rules.program.limits import Use, UseKey
 from services.points.rules.program.ruleset import RuleSet
 from shared.contracts.shop import PurchaseCompleted
-from tests.points.known import ruleset
 from tests.points.shop import NOON
+from tests.points.states import ruleset
 
 
 def case(

@@ -25,9 +25,9 @@ from shared.contracts.shop import Line, PurchaseCompleted
 from shared.postgres.pool import Pool
 from shared.programs.kind import dump
 from tests.points import books
-from tests.points.known import SINCE_EVER, numbered, rulebook, strangers, tell
 from tests.points.oracles.absurd import MOST, documents, events, rulesets
 from tests.points.shop import hour, purchase
+from tests.points.states import SINCE_EVER, apply, new_customers, numbered, rulebook
 from tests.points.written import Json, fixed, is_in, limit, per_amount, rule, times
 from tests.support.documents import put_into_force
 
@@ -42,10 +42,10 @@ MOST_SECONDS = 5.0
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_no_event_fails_under_any_document(rules: RuleSet, history: list[Event]):
     book = rulebook((SINCE_EVER, rules))
-    state = strangers("ann", "bob")
+    state = new_customers("ann", "bob")
     state.next_due.update(ann=None, bob=None)
     for item in history:
-        changes = tell(state, item, rules=book, now=NOW)
+        changes = apply(state, item, rules=book, now=NOW)
         for transaction in changes.transactions:
             assert abs(transaction.points) <= 10**15 + 200 * 10**9
             assert all(0 < posting.points <= LARGEST for posting in transaction.postings)
@@ -165,6 +165,6 @@ def _with(rules: RuleSet, lines: tuple[Line, ...]) -> orders.OrderCase:
 
 def test_the_most_points_for_the_most_money_fit_an_account():
     rules = rulebook((SINCE_EVER, RuleSet.of(1, large(rule("?", per_amount("0.0001"))))))
-    state = strangers("ann")
-    tell(state, purchase("1", MOST), rules=rules)
+    state = new_customers("ann")
+    apply(state, purchase("1", MOST), rules=rules)
     assert state.accounts["ann"].available == 10**15

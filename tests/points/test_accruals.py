@@ -14,8 +14,8 @@ from services.points.rules.program.ruleset import RuleBook
 from shared.contracts.envelope import Event
 from shared.contracts.loyalty import TimelineEntry
 from shared.contracts.shop import ActivityPerformed, CustomerRegistered, SurveyAnswered
-from tests.points.known import SINCE_EVER, moved, rulebook, ruleset, strangers, tell
 from tests.points.shop import again, event, hour, referral, review, tier, withdrawal
+from tests.points.states import SINCE_EVER, apply, moved, new_customers, rulebook, ruleset
 
 
 def rule(on: str, points: int, *when: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -44,11 +44,11 @@ RULES = rulebook(
 
 @pytest.fixture
 def ann() -> State:
-    return strangers("ann", "bob")
+    return new_customers("ann", "bob")
 
 
 def booked(state: State, *events: Event, rules: RuleBook = RULES) -> list[tuple[str, int]]:
-    return moved(tell(state, *events, rules=rules))
+    return moved(apply(state, *events, rules=rules))
 
 
 def registered(source: str = "/shop/web") -> Event:
@@ -66,7 +66,7 @@ def answer(answer_id: str, survey: Any, score: int) -> Event:
 
 
 def test_a_registration_is_awarded_once_whichever_shop_reports_it(ann: State):
-    changes = tell(ann, registered(), registered("/shop/app"), rules=RULES)
+    changes = apply(ann, registered(), registered("/shop/app"), rules=RULES)
     assert (moved(changes), changes.repeats) == ([("earned", 100)], 1)
     assert changes.transactions[0].context.reason == {"kind": "registration"}
 
@@ -82,13 +82,13 @@ def test_an_activity_is_judged_once_by_its_name_and_its_limit(ann: State):
 
 def test_a_survey_is_judged_by_its_kind_and_score(ann: State):
     answers = (answer("1", "nps", 9), answer("2", "nps", 8), answer("3", "csat", 5))
-    changes = tell(ann, *answers, rules=RULES)
+    changes = apply(ann, *answers, rules=RULES)
     assert moved(changes) == [("earned", 10), ("earned", 0), ("earned", 0)]
     assert changes.transactions[0].context.reason == {"kind": "survey", "answer_id": "1"}
 
 
 def test_a_rule_on_referrals_pays_the_advocate_on_top_and_a_void_takes_everything_back(ann: State):
-    changes = tell(ann, referral("approved", "f"), rules=RULES)
+    changes = apply(ann, referral("approved", "f"), rules=RULES)
     assert [(transaction.account.customer_id, transaction.points) for transaction in changes.transactions] == [
         ("ann", 500),
         ("bob", 200),
@@ -118,7 +118,7 @@ def test_a_promotion_is_judged_at_the_new_tier_once_for_each_rise(ann: State):
 
 
 def test_what_a_promotion_earns_or_loses_qualifies_for_no_tier(ann: State):
-    changes = tell(ann, tier([(hour(1), "2")]), tier([(hour(1), "1")], verb="corrected"), rules=RULES)
+    changes = apply(ann, tier([(hour(1), "2")]), tier([(hour(1), "1")], verb="corrected"), rules=RULES)
     shown = [
         (announced.transaction.kind, announced.qualifying, announced.transaction.context.reason)
         for announced in changes.announced
@@ -204,4 +204,4 @@ def test_where_no_rule_is_about_an_event_there_is_no_transaction_and_the_accrual
         booked(ann, registered(), activity("1"), review("1", "s"), referral("approved", "f", (0, 0)), rules=nothing)
         == []
     )
-    assert tell(ann, again(activity("1")), rules=nothing).repeats == 1
+    assert apply(ann, again(activity("1")), rules=nothing).repeats == 1

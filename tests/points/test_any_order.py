@@ -16,9 +16,9 @@ from shared.postgres.pool import Pool
 from tests.points import books
 from tests.points.asking import enact
 from tests.points.books import Balances
-from tests.points.known import DEFAULT
 from tests.points.oracles.histories import CUSTOMERS, adjustments, arrivals, facts, histories
 from tests.points.oracles.model import Model
+from tests.points.states import DEFAULT
 from tests.points.written import fixed, rule
 
 _BOUNDED = settings(

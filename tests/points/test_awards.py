@@ -24,8 +24,8 @@ from shared.contracts.kept import keep
 from shared.contracts.refunds import Purchase, Refund
 from shared.contracts.shop import RefundLine
 from tests.points.judging import awarded, case, judged, lines
-from tests.points.known import moved, rulebook, ruleset, strangers, tell
 from tests.points.shop import NOON, event, hour, refund
+from tests.points.states import apply, moved, new_customers, rulebook, ruleset
 from tests.points.written import Json, at_least, fixed, is_in, limit, on_delivery, per_amount, rule, times
 
 BASE = rule("base", per_amount())
@@ -285,15 +285,15 @@ def test_without_a_rate_no_rule_matches_and_each_says_so():
 def test_the_worked_example_of_the_issue():
     gifts = (rule(f"gift-{sku}", fixed(15), is_in("sku", sku)) for sku in ("A", "B"))
     rules = rulebook((datetime(1, 1, 1, tzinfo=UTC), ruleset(BASE, *gifts)))
-    ann = strangers("ann")
+    ann = new_customers("ann")
     basket = lines(("A", "x", "10.00"), ("B", "x", "10.00"), ("C", "x", "20.00"))
     bought = case("40.00", lines=basket).bought
-    made = tell(ann, event("shop.purchase.completed.v1", NOON, bought), rules=rules)
+    made = apply(ann, event("shop.purchase.completed.v1", NOON, bought), rules=rules)
     assert moved(made) == [("earned", 70)]
-    assert moved(tell(ann, refund("1", "c", "20.00", hour(1), lines=[("3", "20.00")]), rules=rules)) == [
+    assert moved(apply(ann, refund("1", "c", "20.00", hour(1), lines=[("3", "20.00")]), rules=rules)) == [
         ("reversed", -20)
     ]
-    assert moved(tell(ann, refund("1", "a", "10.00", hour(2), lines=[("1", "10.00")]), rules=rules)) == [
+    assert moved(apply(ann, refund("1", "a", "10.00", hour(2), lines=[("1", "10.00")]), rules=rules)) == [
         ("reversed", -25)
     ]
     assert ann.accounts["ann"].available == 25

@@ -7,7 +7,7 @@ import pytest
 
 from services.points.store.accounts import FIND_SQL
 from services.points.store.orders import ORDERS_SQL
-from services.points.store.refunds import KNOWN_SQL
+from services.points.store.refunds import REPEATED_SQL
 from shared.postgres.pool import Pool
 
 FILL_SQL = "INSERT INTO account (customer_id) SELECT number::text FROM generate_series(1, 5000) AS number"
@@ -51,7 +51,7 @@ async def test_refunds_and_orders_are_found_by_their_keys_however_many_their_cus
     if analyzed:
         await points_pool.execute("ANALYZE refund, purchase")
     for statement, arguments, index in (
-        (KNOWN_SQL, ("hot", "1", "7"), "refund_pkey"),
+        (REPEATED_SQL, ("hot", "1", "7"), "refund_pkey"),
         (ORDERS_SQL, ("hot", "8"), "purchase_pkey"),
     ):
         [explained] = await points_pool.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *arguments)

@@ -66,7 +66,7 @@ async def test_what_ends_is_told_thirty_seven_and_one_day_before_once_each(point
     told: list[int] = []
     for days in range(40, 0, -1):
         now = ends - timedelta(days=days, hours=-9)
-        counts = [await day.tell_endings(points_pool, now) for _ in range(2)]
+        counts = [await day.announce_endings(points_pool, now) for _ in range(2)]
         if sum(counts):
             told.append(days)
     # The third order ends two days later.
@@ -81,7 +81,7 @@ async def test_points_that_are_given_late_are_told_of_by_the_nearest_notice_only
     await enact(points_pool, BASE, time_zone="Asia/Riyadh")
     now = at("2027-02-27T09:00")
     await deliver(points_pool, purchase("1", "100.00"), now=now)
-    assert [await day.tell_endings(points_pool, now + timedelta(days=days)) for days in range(3)] == [1, 0, 1]
+    assert [await day.announce_endings(points_pool, now + timedelta(days=days)) for days in range(3)] == [1, 0, 1]
 
 
 async def test_two_workers_at_once_tell_and_award_once(points_pool: Pool):
@@ -219,7 +219,7 @@ async def test_the_command_runs_it_as_of_an_instant(postgres_url: str, capsys: p
         before = Namespace(at=parse_instant("2027-03-01T23:59:59+03:00"))
         assert await __main__._day(before, settings) == 0
         assert (await balances(pool, now=hour(2))).available == 100
-        assert "endings told: 1" in capsys.readouterr().out.splitlines()
+        assert "endings announced: 1" in capsys.readouterr().out.splitlines()
         assert await __main__._day(Namespace(at=parse_instant("2027-03-02T00:00:00+03:00")), settings) == 0
         assert "points expired: 100" in capsys.readouterr().out.splitlines()
         assert (await balances(pool, now=hour(2))).available == 0

@@ -19,7 +19,7 @@ from shared.http.problems import _pointer
 from shared.programs.faults import DocumentError
 from shared.programs.kind import compiled, dump
 from tests.points.judging import awarded
-from tests.points.known import DEFAULT
+from tests.points.states import DEFAULT
 from tests.points.written import (
     Json,
     after_days,

@@ -16,8 +16,8 @@ from services.points.rules.program.judgement import NO_RATE
 from services.points.rules.program.limits import words
 from shared.contracts.refunds import Kept
 from tests.points.judging import case, judged, judged_review
-from tests.points.known import ruleset
 from tests.points.shop import hour
+from tests.points.states import ruleset
 
 SKU_LIMIT = words(ruleset().on("review")[0].limits[0])
 

@@ -16,8 +16,8 @@ from tests.points.asking import BASE, at, done, of, pointers, post, refusal
 from tests.points.books import balances, check_books, deliver
 from tests.points.conftest import Headers, Key, customer, get
 from tests.points.drafting import COFFEE, DOUBLE, RULES, publish, put
-from tests.points.known import DEFAULT
 from tests.points.shop import NOON, hour, purchase, refund
+from tests.points.states import DEFAULT
 
 
 async def test_a_document_is_stored_as_a_draft(client: httpx.AsyncClient, marketing: Headers, reader: Headers):

@@ -17,8 +17,8 @@ from services.points.rules.ledger import postings
 from services.points.rules.ledger.accounts import Account
 from services.points.rules.ledger.lots import Grant, Lot, Portion
 from services.points.rules.ledger.transactions import Entry
-from tests.points.known import NOW, account, context, lot, numbered
 from tests.points.shop import hour
+from tests.points.states import NOW, account, context, lot, numbered
 
 
 def flows(entry: Entry) -> list[tuple[str, str, int, int | None]]:

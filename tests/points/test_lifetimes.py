@@ -21,9 +21,9 @@ from services.points.rules.program.ruleset import RuleBook
 from shared.contracts.envelope import Event
 from shared.contracts.shop import PurchaseDelivered
 from shared.contracts.values import format_instant, parse_instant
-from tests.points import known
-from tests.points.known import SINCE_EVER, moved, rulebook, ruleset, strangers
+from tests.points import states
 from tests.points.shop import event, purchase, refund, review, tier, withdrawal
+from tests.points.states import SINCE_EVER, moved, new_customers, rulebook, ruleset
 from tests.points.written import (
     Json,
     after_days,
@@ -53,13 +53,13 @@ def lived(activate: Json, expire: Json = NEVER, zone: str = "Asia/Riyadh") -> Ru
 
 @pytest.fixture
 def ann() -> State:
-    state = strangers("ann")
+    state = new_customers("ann")
     state.next_due["ann"] = None
     return state
 
 
-def tell(state: State, rules: RuleBook, *events: Event, now: str = NOW) -> Sequence[tuple[str, int]]:
-    return moved(known.tell(state, *events, rules=rules, now=parse_instant(now)))
+def apply(state: State, rules: RuleBook, *events: Event, now: str = NOW) -> Sequence[tuple[str, int]]:
+    return moved(states.apply(state, *events, rules=rules, now=parse_instant(now)))
 
 
 def bought(at: str, total: str = "100.00") -> Event:
@@ -131,7 +131,7 @@ def test_points_are_pending_available_or_expired_by_now(
     expected: tuple[str, str | None, str | None],
 ):
     state, activates, expires = expected
-    made = tell(ann, lived(*life), happened(at))
+    made = apply(ann, lived(*life), happened(at))
     assert made == [("earned", 50), ("expired", -50)][: 2 if state == "expired" else 1]
     assert dates_of(ann) == [Dates(state == "pending", activates, None, expires)]
     assert balances(ann) == (50 * (state == "available"), 50 * (state == "pending"), 0)
@@ -149,23 +149,23 @@ def test_points_are_pending_available_or_expired_by_now(
 )
 def test_points_activate_and_expire_to_the_instant(ann: State, now: str, kinds: list[str]):
     rules = lived(after_days(14), after_days(0))
-    tell(ann, rules, bought("2026-05-31T12:00:00Z"), review("1", "s", parse_instant("2026-05-31T13:00:00Z")))
-    made = known.tell(ann, rules=rules, now=parse_instant(now)).transactions
+    apply(ann, rules, bought("2026-05-31T12:00:00Z"), review("1", "s", parse_instant("2026-05-31T13:00:00Z")))
+    made = states.apply(ann, rules=rules, now=parse_instant(now)).transactions
     assert sorted({transaction.kind for transaction in made}) == kinds
     instants = {"activated": "2026-06-13T21:00:00Z", "expired": "2026-06-14T21:00:00Z"}
     assert all(format_instant(transaction.context.occurred_at) == instants[transaction.kind] for transaction in made)
     assert balances(ann) == ((0, 150, 0) if not kinds else (0, 0, 0) if "expired" in kinds else (150, 0, 0))
-    assert tell(ann, rules, now=now) == []
+    assert apply(ann, rules, now=now) == []
 
 
 def test_a_backfill_takes_nothing_of_what_is_newer(ann: State):
     rules = lived(AT_ONCE, after_months(1))
-    tell(ann, rules, bought("2026-05-31T12:00:00Z"))
+    apply(ann, rules, bought("2026-05-31T12:00:00Z"))
     old = purchase("2", "30.00", parse_instant("2026-01-01T12:00:00Z"))
-    assert tell(ann, rules, old) == [("earned", 30), ("expired", -30)]
+    assert apply(ann, rules, old) == [("earned", 30), ("expired", -30)]
     assert balances(ann) == (100, 0, 0)
     # What a refund takes back was lost already.
-    assert tell(ann, rules, refund("2", "r", "30.00", parse_instant(NOW))) == []
+    assert apply(ann, rules, refund("2", "r", "30.00", parse_instant(NOW))) == []
     assert balances(ann) == (100, 0, 0)
 
 
@@ -173,21 +173,21 @@ def test_what_expired_is_not_taken_back_with_a_withdrawn_review(ann: State):
     rules = lived(AT_ONCE, after_days(30))
     old, older = (review(name, "s", parse_instant("2026-01-01T12:00:00Z")) for name in "12")
     # Told together or apart, they were over before.
-    assert tell(ann, rules, old, withdrawal("1", parse_instant(NOW))) == [("earned", 50), ("expired", -50)]
-    assert tell(ann, rules, older) == [("earned", 50), ("expired", -50)]
-    assert tell(ann, rules, withdrawal("2", parse_instant(NOW))) == []
+    assert apply(ann, rules, old, withdrawal("1", parse_instant(NOW))) == [("earned", 50), ("expired", -50)]
+    assert apply(ann, rules, older) == [("earned", 50), ("expired", -50)]
+    assert apply(ann, rules, withdrawal("2", parse_instant(NOW))) == []
     assert balances(ann) == (0, 0, 0)
 
 
 def test_pending_points_are_taken_back_as_they_are(ann: State):
     rules = lived(after_days(14))
-    tell(ann, rules, bought("2026-05-31T12:00:00Z"), review("1", "s", parse_instant("2026-05-31T12:00:00Z")))
-    assert tell(ann, rules, refund("1", "r", "40.00", parse_instant(NOW)), withdrawal("1", parse_instant(NOW))) == [
+    apply(ann, rules, bought("2026-05-31T12:00:00Z"), review("1", "s", parse_instant("2026-05-31T12:00:00Z")))
+    assert apply(ann, rules, refund("1", "r", "40.00", parse_instant(NOW)), withdrawal("1", parse_instant(NOW))) == [
         ("reversed", -40),
         ("reversed", -50),
     ]
     assert balances(ann) == (0, 60, 0)
-    assert tell(ann, rules, now="2026-07-01T00:00:00Z") == [("activated", 60)]
+    assert apply(ann, rules, now="2026-07-01T00:00:00Z") == [("activated", 60)]
 
 
 def test_the_tiers_extra_lives_as_the_first_rule_per_amount(ann: State):
@@ -201,7 +201,7 @@ def test_the_tiers_extra_lives_as_the_first_rule_per_amount(ann: State):
             ),
         )
     )
-    tell(
+    apply(
         ann,
         rules,
         tier([(parse_instant("2026-01-01T00:00:00Z"), "1.5")]),
@@ -224,14 +224,14 @@ GIVEN_UP = "2026-05-29T21:00:00Z"
 
 def test_points_wait_for_a_delivery(ann: State):
     rules = lived(on_delivery(), after_months(1))
-    assert tell(ann, rules, bought(BOUGHT)) == [("earned", 100)]
+    assert apply(ann, rules, bought(BOUGHT)) == [("earned", 100)]
     assert dates_of(ann) == [Dates(pending=True, activates=None, cancels=None, expires=None)]
     assert balances(ann) == (0, 100, 0)
-    assert tell(ann, rules, delivered("2026-05-22T12:00:00Z")) == [("activated", 100)]
+    assert apply(ann, rules, delivered("2026-05-22T12:00:00Z")) == [("activated", 100)]
     # Counted from the delivery.
     assert dates_of(ann) == [Dates(False, "2026-05-22T12:00:00Z", None, "2026-06-22T21:00:00Z")]
     assert balances(ann) == (100, 0, 0)
-    assert tell(ann, rules, delivered("2026-05-22T12:00:00Z")) == []
+    assert apply(ann, rules, delivered("2026-05-22T12:00:00Z")) == []
 
 
 @pytest.mark.parametrize("at", [BOUGHT, "2026-05-20T11:00:00Z", "2026-01-01T00:00:00Z"])
@@ -239,10 +239,10 @@ def test_points_wait_for_a_delivery(ann: State):
 def test_what_is_delivered_before_it_is_bought_counts_from_the_purchase(ann: State, at: str, together: bool):
     rules = lived(on_delivery(10), after_months(1))
     if together:
-        assert tell(ann, rules, delivered(at), bought(BOUGHT)) == [("earned", 100), ("activated", 100)]
+        assert apply(ann, rules, delivered(at), bought(BOUGHT)) == [("earned", 100), ("activated", 100)]
     else:
-        assert tell(ann, rules, delivered(at)) == []
-        assert tell(ann, rules, bought(BOUGHT)) == [("earned", 100), ("activated", 100)]
+        assert apply(ann, rules, delivered(at)) == []
+        assert apply(ann, rules, bought(BOUGHT)) == [("earned", 100), ("activated", 100)]
     [found] = dates_of(ann)
     assert (found.pending, found.activates, found.expires) == (False, BOUGHT, "2026-06-20T21:00:00Z")
     assert balances(ann) == (100, 0, 0)
@@ -251,10 +251,10 @@ def test_what_is_delivered_before_it_is_bought_counts_from_the_purchase(ann: Sta
 def test_without_a_delivery_points_are_given_up(ann: State):
     rules = lived(on_delivery(10))
     before = "2026-05-29T20:59:59.999999Z"
-    assert tell(ann, rules, bought(BOUGHT), now=before) == [("earned", 100)]
+    assert apply(ann, rules, bought(BOUGHT), now=before) == [("earned", 100)]
     assert dates_of(ann) == [Dates(pending=True, activates=None, cancels=GIVEN_UP, expires=None)]
-    assert tell(ann, rules, now=before) == []
-    assert tell(ann, rules, now=GIVEN_UP) == [("reversed", -100)]
+    assert apply(ann, rules, now=before) == []
+    assert apply(ann, rules, now=GIVEN_UP) == [("reversed", -100)]
     assert balances(ann) == (0, 0, 0)
     order = ann.orders["ann", "1"]
     case = case_of(order, rules, NEWCOMER)
@@ -262,11 +262,11 @@ def test_without_a_delivery_points_are_given_up(ann: State):
     assert (line.why, line.matched, line.requested, line.awarded) == (NOT_DELIVERED, False, 100, 0)
     assert list(due_for(order, None, (), rules, parse_instant(GIVEN_UP))) == [{}, {}]
     assert list(due_for(order, None, (), rules, parse_instant(before))) == [{"base": 100}] * 2
-    assert tell(ann, rules, now="2027-01-01T00:00:00Z") == []
+    assert apply(ann, rules, now="2027-01-01T00:00:00Z") == []
 
 
 def test_a_backfill_that_was_never_delivered_is_given_up_at_once(ann: State):
-    assert tell(ann, lived(on_delivery(10)), bought(BOUGHT)) == [("earned", 100), ("reversed", -100)]
+    assert apply(ann, lived(on_delivery(10)), bought(BOUGHT)) == [("earned", 100), ("reversed", -100)]
     assert balances(ann) == (0, 0, 0)
 
 
@@ -281,51 +281,51 @@ def test_a_backfill_that_was_never_delivered_is_given_up_at_once(ann: State):
 )
 def test_what_was_delivered_in_time_comes_back_when_that_becomes_known_late(ann: State, at: str, back: bool):
     rules = lived(on_delivery(10))
-    tell(ann, rules, bought(BOUGHT))
-    assert tell(ann, rules, delivered(at)) == ([("earned", 100)] if back else [])
+    apply(ann, rules, bought(BOUGHT))
+    assert apply(ann, rules, delivered(at)) == ([("earned", 100)] if back else [])
     assert balances(ann) == (100 if back else 0, 0, 0)
     assert next(due_for(ann.orders["ann", "1"], None, (), rules, parse_instant(NOW))) == ({"base": 100} if back else {})
-    assert tell(ann, rules, delivered(at), now="2027-01-01T00:00:00Z") == []
+    assert apply(ann, rules, delivered(at), now="2027-01-01T00:00:00Z") == []
 
 
 @pytest.mark.parametrize(
     "at, points", [("2026-05-29T20:59:59Z", [100, -100, 100]), (GIVEN_UP, [100, -100]), (BOUGHT, [100, -100, 100])]
 )
 def test_a_backfill_with_its_delivery_comes_to_what_it_would_have_come_to(ann: State, at: str, points: list[int]):
-    made = tell(ann, lived(on_delivery(10)), bought(BOUGHT), delivered(at))
+    made = apply(ann, lived(on_delivery(10)), bought(BOUGHT), delivered(at))
     assert [each for _, each in made] == points
     assert balances(ann) == (sum(points), 0, 0)
 
 
 def test_what_is_due_now_is_due(ann: State):
     day_before = "2026-05-31T12:00:00Z"
-    assert tell(ann, lived(after_days(1), zone="UTC"), bought(day_before)) == [("earned", 100)]
+    assert apply(ann, lived(after_days(1), zone="UTC"), bought(day_before)) == [("earned", 100)]
     assert dates_of(ann) == [Dates(pending=False, activates=None, cancels=None, expires=None)]
-    bob = strangers("ann")
+    bob = new_customers("ann")
     bob.next_due["ann"] = None
-    assert tell(bob, lived(AT_ONCE, after_days(0), "UTC"), bought(day_before)) == [("earned", 100), ("expired", -100)]
-    late = strangers("ann")
+    assert apply(bob, lived(AT_ONCE, after_days(0), "UTC"), bought(day_before)) == [("earned", 100), ("expired", -100)]
+    late = new_customers("ann")
     late.next_due["ann"] = None
-    assert tell(late, lived(on_delivery(1), zone="UTC"), bought(day_before)) == [("earned", 100), ("reversed", -100)]
+    assert apply(late, lived(on_delivery(1), zone="UTC"), bought(day_before)) == [("earned", 100), ("reversed", -100)]
 
 
 def test_points_of_a_late_delivery_event_may_be_over(ann: State):
     rules = lived(on_delivery(10), after_days(3))
-    tell(ann, rules, bought(BOUGHT))
-    assert tell(ann, rules, delivered("2026-05-22T12:00:00Z")) == [("earned", 100), ("expired", -100)]
+    apply(ann, rules, bought(BOUGHT))
+    assert apply(ann, rules, delivered("2026-05-22T12:00:00Z")) == [("earned", 100), ("expired", -100)]
     assert balances(ann) == (0, 0, 0)
 
 
 def test_refunds_around_a_delivery(ann: State):
     rules = lived(on_delivery(10))
     early = "2026-05-21T00:00:00Z"
-    tell(ann, rules, bought(BOUGHT), refund("1", "a", "30.00", parse_instant(early)), now=early)
+    apply(ann, rules, bought(BOUGHT), refund("1", "a", "30.00", parse_instant(early)), now=early)
     assert balances(ann) == (0, 70, 0)
-    assert tell(ann, rules, now=NOW) == [("reversed", -70)]
+    assert apply(ann, rules, now=NOW) == [("reversed", -70)]
     # While it is given up there is nothing to take; what comes back is due on what is kept by then.
-    assert tell(ann, rules, refund("1", "b", "20.00", parse_instant(NOW))) == []
-    assert tell(ann, rules, delivered("2026-05-22T12:00:00Z")) == [("earned", 50)]
-    assert tell(ann, rules, refund("1", "c", "50.00", parse_instant(NOW))) == [("reversed", -50)]
+    assert apply(ann, rules, refund("1", "b", "20.00", parse_instant(NOW))) == []
+    assert apply(ann, rules, delivered("2026-05-22T12:00:00Z")) == [("earned", 50)]
+    assert apply(ann, rules, refund("1", "c", "50.00", parse_instant(NOW))) == [("reversed", -50)]
     assert balances(ann) == (0, 0, 0)
 
 
@@ -334,8 +334,8 @@ def test_only_the_rules_that_wait_are_given_up(ann: State):
     slow = rule("slow", fixed(20), activate=on_delivery(10))
     slower = rule("slower", fixed(7), activate=on_delivery(11))
     rules = rulebook((SINCE_EVER, ruleset(base, slow, slower, time_zone="Asia/Riyadh")))
-    assert tell(ann, rules, bought(BOUGHT), now=BOUGHT) == [("earned", 127)]
+    assert apply(ann, rules, bought(BOUGHT), now=BOUGHT) == [("earned", 127)]
     assert balances(ann) == (100, 27, 0)
-    assert tell(ann, rules, now=GIVEN_UP) == [("reversed", -20)]
-    assert tell(ann, rules, delivered("2026-05-30T12:00:00Z"), now="2026-05-30T13:00:00Z") == [("activated", 7)]
+    assert apply(ann, rules, now=GIVEN_UP) == [("reversed", -20)]
+    assert apply(ann, rules, delivered("2026-05-30T12:00:00Z"), now="2026-05-30T13:00:00Z") == [("activated", 7)]
     assert balances(ann) == (107, 0, 0)

@@ -32,8 +32,8 @@ from shared.contracts.refunds import Purchase, Refund
 from shared.contracts.shop import RefundLine
 from shared.contracts.values import parse_instant
 from tests.points.judging import case, lines
-from tests.points.known import SINCE_EVER, moved, rulebook, ruleset, strangers, tell
 from tests.points.shop import NOON, hour, purchase, refund, review, tier, withdrawal
+from tests.points.states import SINCE_EVER, apply, moved, new_customers, rulebook, ruleset
 from tests.points.written import Json, at_least, fixed, is_in, limit, per_amount, rule, times
 
 
@@ -252,12 +252,12 @@ def test_multipliers_and_the_tiers_extra_go_by_the_points_before_limits():
 
 @pytest.fixture
 def ann() -> State:
-    return strangers("ann", "bob")
+    return new_customers("ann", "bob")
 
 
 def folded(state: State, rules: RuleSet, *events: Any) -> Sequence[tuple[str, int]]:
     """The kind and points of each transaction that the events make."""
-    return moved(tell(state, *events, rules=rulebook((SINCE_EVER, rules))))
+    return moved(apply(state, *events, rules=rulebook((SINCE_EVER, rules))))
 
 
 def test_refunds_never_return_the_use_of_a_limit(ann: State):
@@ -265,7 +265,7 @@ def test_refunds_never_return_the_use_of_a_limit(ann: State):
     assert folded(ann, rules, purchase("1", "60.00"), refund("1", "r", "60.00")) == [("earned", 60), ("reversed", -60)]
     assert folded(ann, rules, purchase("2", "50.00")) == [("earned", 0)]
     by_points = limited(limit("month", points=100), award=per_amount())
-    bob = strangers("ann")
+    bob = new_customers("ann")
     folded(bob, by_points, purchase("1", "60.00"), refund("1", "r", "30.00"))
     assert folded(bob, by_points, purchase("2", "60.00")) == [("earned", 40)]
     # What the limit cut goes first: 60 were requested and 40 awarded; now 45 are requested.
@@ -279,7 +279,7 @@ def test_a_limit_belongs_to_its_rule_across_versions(ann: State):
     second = ruleset(rule("base", per_amount(), limits=[limit(points=80)]), other, version=2)
     rules = rulebook((SINCE_EVER, first), (hour(5), second))
     purchases = [purchase("1", "60.00", hour(1)), purchase("2", "60.00", hour(6)), purchase("3", "9.00", hour(2))]
-    assert [points for _, points in moved(tell(ann, *purchases, rules=rules))] == [50, 30 + 7, 0]
+    assert [points for _, points in moved(apply(ann, *purchases, rules=rules))] == [50, 30 + 7, 0]
 
 
 def test_a_withdrawn_review_frees_its_own_use(ann: State):

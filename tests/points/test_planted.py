@@ -252,8 +252,8 @@ PLANTS: dict[str, tuple[Scenario, list[Plant]]] = {
         [
             (
                 statement,
-                "PLAIN_DUES_SQL",
-                statement.PLAIN_DUES_SQL.replace("(SELECT sum(remaining)", "(SELECT sum(granted)"),
+                "PLAINLY_MATURED_SQL",
+                statement.PLAINLY_MATURED_SQL.replace("(SELECT sum(remaining)", "(SELECT sum(granted)"),
             )
         ],
     ),

@@ -13,16 +13,16 @@ from hypothesis import given
 
 from services.points.rules.books import orders, rebuilding
 from services.points.rules.books.rebuilding import Basis
-from services.points.rules.books.refunds import Known, as_known
+from services.points.rules.books.refunds import RefundState, refund_states
 from services.points.rules.books.state import Order, State
 from services.points.rules.books.tiers import Standing
 from services.points.rules.ledger import receipts
 from services.points.rules.ledger.transactions import Transaction
 from shared.contracts.envelope import Event
 from tests.points.judging import case, judged, judged_review, lines
-from tests.points.known import rulebook, ruleset, strangers, tell
 from tests.points.oracles.histories import CUSTOMERS, facts
 from tests.points.shop import hour, purchase, refund, review, tier, withdrawal
+from tests.points.states import apply, new_customers, rulebook, ruleset
 from tests.points.written import is_in, on_delivery, per_amount, rule
 
 
@@ -80,17 +80,17 @@ def test_a_digest_is_over_the_very_text_of_the_receipt():
     assert receipts.digest(receipt | {"engine": 4}) != receipts.digest(receipt)
 
 
-def known_then(state: State, transaction: Transaction) -> Known | None:
-    """What was known of the order's refunds when a transaction was made."""
+def refunds_then(state: State, transaction: Transaction) -> RefundState | None:
+    """The state of the order's refunds when a transaction was made."""
     key = transaction.account.customer_id, transaction.context.reason.get("order_id", "")
     if (count := transaction.context.inputs.get("refunds")) is None:
         return None
-    arrived = enumerate(state.refunds_of(key).known.values(), 1)
-    return dict(as_known(state.orders[key].bought, {}, arrived))[count]
+    arrived = enumerate(state.refunds_of(key).by_id.values(), 1)
+    return dict(refund_states(state.orders[key].bought, {}, arrived))[count]
 
 
 def basis_of(state: State, transaction: Transaction) -> Basis:
-    """What the store finds for a transaction, out of all that is known by now."""
+    """The basis that the store reads for a transaction, from the state by now."""
     reason, customer = transaction.context.reason, transaction.account.customer_id
     order = state.orders.get((customer, reason.get("order_id", "")))
     inputs, version = transaction.context.inputs, transaction.context.rules_version
@@ -100,23 +100,23 @@ def basis_of(state: State, transaction: Transaction) -> Basis:
         rules=None if version is None else rulebook().version(version),
         inputs=inputs,
         order=order,
-        known=known_then(state, transaction),
+        refunds=refunds_then(state, transaction),
         accrual=state.accruals.get((customer, inputs.get("origin", ""))),
     )
 
 
 @given(events=facts())
 def test_every_receipt_rebuilds_to_its_digest_whatever_came_later(events: Sequence[Event]):
-    state = strangers(*CUSTOMERS)
-    made = [transaction for event in events for transaction in tell(state, event).transactions]
+    state = new_customers(*CUSTOMERS)
+    made = [transaction for event in events for transaction in apply(state, event).transactions]
     for transaction in made:
         rebuilt = rebuilding.rebuild(basis_of(state, transaction))
         assert receipts.digest(rebuilt) == transaction.context.receipt_digest
 
 
 def receipts_after(*events: Event) -> list[receipts.Receipt]:
-    state = strangers("ann")
-    made = tell(state, *events).transactions
+    state = new_customers("ann")
+    made = apply(state, *events).transactions
     return [rebuilding.rebuild(basis_of(state, transaction)) for transaction in made]
 
 
@@ -150,8 +150,8 @@ def test_a_withdrawn_review_has_a_receipt_without_rules():
 @pytest.mark.parametrize("kind", ["purchase", "review"])
 def test_what_is_not_stored_any_more_cannot_be_rebuilt(kind: str):
     events: dict[str, Any] = {"purchase": purchase("1", "1.00"), "review": review("v", "s")}
-    state = strangers("ann")
-    [transaction] = tell(state, events[kind]).transactions
+    state = new_customers("ann")
+    [transaction] = apply(state, events[kind]).transactions
     gone = replace(basis_of(state, transaction), order=None, accrual=None)
     with pytest.raises(LookupError):
         rebuilding.rebuild(gone)
@@ -184,8 +184,8 @@ def first_engine(receipt: receipts.Receipt, *lines: dict[str, Any]) -> bytes:
     ids=["bought", "refunded", "not verified"],
 )
 def test_a_receipt_of_the_first_engine_is_proved_in_its_words(events: Sequence[Event], line: dict[str, Any]):
-    state = strangers("ann")
-    basis = basis_of(state, tell(state, *events).transactions[-1])
+    state = new_customers("ann")
+    basis = basis_of(state, apply(state, *events).transactions[-1])
     now = rebuilding.rebuild(basis)
     then, proved = rebuilding.prove(basis, first_engine(now, line))
     assert (proved, then["engine"], then["rules"]) == (True, 1, [line])

@@ -16,8 +16,8 @@ from shared.contracts.kept import keep
 from shared.contracts.refunds import Purchase, Refund
 from shared.contracts.shop import RefundLine
 from tests.points.judging import case, lines
-from tests.points.known import rulebook, ruleset, strangers, tell
 from tests.points.shop import NOON, event, hour, refund
+from tests.points.states import apply, new_customers, rulebook, ruleset
 from tests.points.written import at_least, fixed, is_in, limit, per_amount, rule, times
 
 COFFEE = is_in("category", "coffee")
@@ -83,9 +83,9 @@ def test_partial_refunds_by_lines_equal_one_full_one(rules: RuleSet, basket: _Ba
     ]
     once = refund("1", "r", _money(sum(cents for _, cents in whole)), lines=[(a, _money(b)) for a, b in whole])
     book = rulebook((datetime(1, 1, 1, tzinfo=UTC), rules))
-    partly, fully = strangers("ann"), strangers("ann")
-    tell(partly, bought, *refunds, rules=book)
-    tell(fully, bought, once, rules=book)
+    partly, fully = new_customers("ann"), new_customers("ann")
+    apply(partly, bought, *refunds, rules=book)
+    apply(fully, bought, once, rules=book)
     assert partly.orders["ann", "1"].given == fully.orders["ann", "1"].given
     assert partly.accounts["ann"].available == fully.accounts["ann"].available
     assert partly.accounts["ann"].debt == 0

@@ -10,8 +10,8 @@ from shared.postgres.pool import open_pool
 from shared.programs import store
 from shared.programs.kind import Key
 from shared.programs.store import SINCE_EVER, Version
-from tests.points.known import DEFAULT
 from tests.points.shop import hour
+from tests.points.states import DEFAULT
 from tests.support.postgres import make_database
 
 REVIEWS_SQL = """

@@ -6,8 +6,8 @@ from shared.postgres.pool import Pool
 from tests.points import books
 from tests.points.asking import enact
 from tests.points.books import deliver
-from tests.points.known import DEFAULT
 from tests.points.shop import hour, purchase, refund, review, tier
+from tests.points.states import DEFAULT
 
 BROKEN = {
     "UPDATE program_account SET balance = balance + 1 WHERE kind = 'issued'": {

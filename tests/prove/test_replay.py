@@ -19,7 +19,7 @@ from shared.contracts import topics
 from shared.contracts.envelope import Event
 from shared.contracts.shop import CustomerErased, CustomerRegistered, ReferralSignedUp
 from tests.points import shop
-from tests.points.known import rulebook, ruleset
+from tests.points.states import rulebook, ruleset
 from tests.prove.replay import messages, referrals, tiers
 from tests.prove.replay.acts import Acts
 from tests.prove.replay.points import Given, Replay, Replayed

@@ -93,5 +93,5 @@ def routes(pool: Pool) -> APIRouter:
     return router
 
 
-def _due(due: balances.Due | None) -> Due | None:
+def _due(due: balances.Maturity | None) -> Due | None:
     return None if due is None else Due(points=due.points, at=due.at)

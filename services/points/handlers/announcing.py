@@ -24,7 +24,8 @@ async def save_and_announce(connection: Connection, state: State, changes: Chang
 async def write_command(connection: Connection, state: State, changes: Changes, beside: Beside) -> bool:
     """Write the changes of a request, mostly one transaction, and what is written beside them.
 
-    False: nothing is written, since the redemption's reference is used. `beside.answer` says whether it is stored.
+    False: nothing is written, since the redemption's reference is used. `beside.answer.is_stored` has
+    whether the response is stored.
     """
     if commands.is_plain(state, changes):
         (account,) = state.accounts.values()

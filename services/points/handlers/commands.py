@@ -93,16 +93,16 @@ class OpenBooks:
             raise InsufficientPointsError(points - self.account.available)
         # What was applied before may have taken points from lots that the store still has whole.
         moved = sum(abs(transaction.points) for transaction in books.changes.transactions)
-        found = await available.read(self.connection, {customer: points + moved}, self.call.now)
-        books.know_lots(found[customer])
+        spendable = await available.read(self.connection, {customer: points + moved}, self.call.now)
+        books.add_lots(spendable[customer])
         return list(books.lots_of(customer).values())
 
-    async def know_lots(self, lot_ids: list[UUID]) -> dict[UUID, Lot]:
-        """The customer's lots, with those that have these ids loaded."""
-        known = self.books.lots_of(self.call.customer_id)
-        if missing := [lot_id for lot_id in lot_ids if lot_id not in known]:
-            self.books.know_lots(await lots.by_id(self.connection, missing))
-        return known
+    async def load_lots(self, lot_ids: list[UUID]) -> dict[UUID, Lot]:
+        """Load the lots with these ids; returns the customer's lots."""
+        loaded = self.books.lots_of(self.call.customer_id)
+        if missing := [lot_id for lot_id in lot_ids if lot_id not in loaded]:
+            self.books.add_lots(await lots.by_id(self.connection, missing))
+        return loaded
 
 
 @asynccontextmanager
@@ -124,14 +124,14 @@ async def open_books(connection: Connection, call: Call, to_spend: int | None = 
 
 
 async def _load_to_spend(connection: Connection, call: Call, points: int) -> OpenBooks | None:
-    """The books and the lots that so many points are taken from; None where one round trip cannot tell them."""
+    """The books and the lots that so many points are taken from; None where one round trip cannot read them."""
     locked = await available.lock_and_read(connection, call.customer_id, points, call.now)
     if locked is None or locked.lots is None:
         return None
     if locked.account.due_at is not None and locked.account.due_at <= call.now:
         return None
     books = Books(State(accounts={call.customer_id: locked.account}), RuleBook(()), call.now, new_ids())
-    books.know_lots(locked.lots)
+    books.add_lots(locked.lots)
     return OpenBooks(connection, call, books, locked.lots)
 
 

@@ -52,7 +52,7 @@ async def sweep_up(pool: Pool, now: datetime) -> None:
         today = dates.day_of(now, (await rules.in_force(connection, now)).zone)
         done = await notices.days_done(connection)
     if done.get("expiring", date.min) < today:
-        await tell_endings(pool, now)
+        await announce_endings(pool, now)
     if done.get("birthdays", date.min) < today:
         await keep_birthdays(pool, now)
 
@@ -60,7 +60,7 @@ async def sweep_up(pool: Pool, now: datetime) -> None:
 async def run(pool: Pool, now: datetime) -> Counts:
     """The whole pipeline as of an instant."""
     counts = await sweep(pool, now)
-    counts["endings told"] = await tell_endings(pool, now)
+    counts["endings announced"] = await announce_endings(pool, now)
     counts["birthdays"] = await keep_birthdays(pool, now)
     return counts
 
@@ -103,7 +103,7 @@ async def _apply_plainly(connection: Connection, due: Sequence[str], now: dateti
     except Exception as error:
         if is_transient(error):
             raise
-        # One customer's broken books suffice; the slow path finds out whose.
+        # The broken books of a single customer fail the statement; the slow path isolates that customer.
         _log.warning("sweep_at_once_refused", **telemetry.trace(error))
         return Counter(), due
     moved = {"points activated": swept.activated, "points expired": swept.expired}
@@ -113,7 +113,7 @@ async def _apply_plainly(connection: Connection, due: Sequence[str], now: dateti
 
 
 async def _apply(connection: Connection, due: Sequence[Account], now: datetime, broken: set[str]) -> Counts:
-    """Apply what has matured for locked accounts; after a failure in halves, until the broken account is found."""
+    """Apply what has matured for locked accounts; after a failure in halves, until the broken account is isolated."""
     try:
         async with connection.transaction():
             return await _apply_together(connection, due, now)
@@ -142,7 +142,7 @@ async def _apply_together(connection: Connection, due: Sequence[Account], now: d
     return counts
 
 
-async def tell_endings(pool: Pool, now: datetime) -> int:
+async def announce_endings(pool: Pool, now: datetime) -> int:
     """Send notices of what will expire within 30, 7 and 1 days, each once; returns the number of notices."""
     notified = 0
     after = ("", datetime.min.replace(tzinfo=now.tzinfo))
@@ -154,7 +154,7 @@ async def tell_endings(pool: Pool, now: datetime) -> int:
             async with connection.transaction():
                 endings = await notices.endings(connection, now, ends, after)
                 if endings:
-                    notified += await _tell(connection, endings, now)
+                    notified += await _announce(connection, endings, now)
             if len(endings) < notices.MOST:
                 break
             after = (endings[-1].customer_id, endings[-1].expires_at)
@@ -162,7 +162,7 @@ async def tell_endings(pool: Pool, now: datetime) -> int:
     return notified
 
 
-async def _tell(connection: Connection, endings: Sequence[Ending], now: datetime) -> int:
+async def _announce(connection: Connection, endings: Sequence[Ending], now: datetime) -> int:
     locked = await accounts.lock(connection, {ending.customer_id for ending in endings})
     new = await notices.keep(connection, endings)
     wanted = [ending for ending in endings if (ending.customer_id, ending.expires_at, ending.days) in new]
@@ -217,7 +217,7 @@ async def _award(connection: Connection, customers: Sequence[str], birthday: Bir
     keys = {key for case in cases for key in accruals.use_keys(case)}
     async with open_batch(connection, state, book, now) as books:
         if keys:
-            books.know_uses(await limits.load(connection, keys))
+            books.add_uses(await limits.load(connection, keys))
         apply_due(books, customers)
         new = [customer for customer in customers if (customer, origin) not in state.accruals]
         for customer in new:

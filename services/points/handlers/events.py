@@ -16,7 +16,7 @@ from services.points.rules.program.limits import UseKey
 from services.points.rules.program.ruleset import RuleBook
 from services.points.store import erasing, limits, loading, rules
 from services.points.store.loading import Wanted
-from services.points.store.rejudging import Telling
+from services.points.store.rejudging import Revision
 from shared import telemetry
 from shared.contracts.envelope import Event
 from shared.contracts.loyalty import ReferralChanged, TierChanged
@@ -49,7 +49,7 @@ async def handle(connection: Connection, events: Sequence[Event], now: datetime)
     book = await _rules(connection, state, events, [now, now - _TWO_DAYS] if born else [])
     async with open_batch(connection, state, book, now) as books:
         if keys := {*_uses(events, state, book), *_uses_of_birthdays(born, book, now)}:
-            books.know_uses(await limits.load(connection, keys))
+            books.add_uses(await limits.load(connection, keys))
         changes = fold(books, events)
     await erasure.apply(connection, events, erasing.erase, now)
     telemetry.DUPLICATES.labels("natural_key").inc(changes.repeats)
@@ -145,7 +145,7 @@ def _want_besides(wanted: Wanted, event: Event) -> None:
         case ReviewWithdrawn(review_id=review_id):
             wanted.accruals.add((customer, REVIEW.origin_of(review_id)))
         case TierChanged(effective_at=effective_at, timeline=timeline) as data:
-            wanted.retold.setdefault(customer, []).append(Telling(effective_at, entries_of(data)))
+            wanted.revisions.setdefault(customer, []).append(Revision(effective_at, entries_of(data)))
             wanted.tiers.setdefault(customer, []).extend(entry.tier for entry in timeline)
         case ReferralChanged(friend_id=friend, referral_id=referral_id):
             wanted.customers.add(friend)

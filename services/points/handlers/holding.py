@@ -16,7 +16,7 @@ from shared.postgres.pool import Connection
 
 
 class NotOpenError(Exception):
-    """The hold is not open: `state` tells whether it was captured, was released, or ran out."""
+    """The hold is not open: `state` is captured, released or expired."""
 
     def __init__(self, state: str) -> None:
         super().__init__(f"the hold is {state}")
@@ -118,5 +118,5 @@ async def _find(opened: OpenBooks, hold_id: UUID) -> Hold:
     hold = opened.books.changes.holds.get(hold_id) or await holds.find(opened.connection, hold_id)
     if hold is None or hold.customer_id != opened.call.customer_id:
         raise NotFoundError
-    await opened.know_lots([lot_id for lot_id, _ in hold.portions])
+    await opened.load_lots([lot_id for lot_id, _ in hold.portions])
     return hold

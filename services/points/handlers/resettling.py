@@ -1,4 +1,4 @@
-"""The job that goes on with timelines that change more than one transaction settles."""
+"""The job that settles the rest of timelines that change more than one transaction settles."""
 
 from datetime import datetime
 from typing import Final

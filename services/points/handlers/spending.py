@@ -121,7 +121,7 @@ async def redeem_for_reference(connection: Connection, call: Call, wanted: ForRe
         return first
     if opened.is_written:
         return redemption
-    # The reference is looked up only where it is not new: under the customer's lock nobody else can use it meanwhile.
+    # The reference is looked up only where it is not new: the customer's lock keeps others from using it meanwhile.
     first = await _redeemed(connection, call, wanted)
     assert first is not None, "nothing was written only because of it"
     return first
@@ -160,9 +160,9 @@ def _redemption(opened: OpenBooks, points: int, reference: str | None = None) ->
 
 async def _spend(opened: OpenBooks, redemption: Redemption) -> Redemption:
     """Take the points of a redemption, which is written with the books."""
-    found = await opened.spendable(redemption.points)
+    lots = await opened.spendable(redemption.points)
     context = opened.call.context("redemption", redemption.id, _reason("redemption", redemption))
-    entry = postings.redeem(opened.account, redemption.points, found, context, opened.books.ids)
+    entry = postings.redeem(opened.account, redemption.points, lots, context, opened.books.ids)
     opened.redemption = redemption._replace(transaction_id=opened.record(entry))
     return opened.redemption
 
@@ -185,9 +185,9 @@ async def cancel(connection: Connection, redemption_id: UUID, call: Call) -> Red
         if redemption.cancelled_at is not None:
             return redemption
         spent = await redemptions.portions(connection, redemption.transaction_id)
-        known = await opened.know_lots([lot_id for lot_id, _ in spent])
+        lots = await opened.load_lots([lot_id for lot_id, _ in spent])
         fresh = await _fresh_date(connection, call.now)
-        portions = [Portion(_with_date(known[lot_id], call.now, fresh), points) for lot_id, points in spent]
+        portions = [Portion(_with_date(lots[lot_id], call.now, fresh), points) for lot_id, points in spent]
         context = call.context("redemption", redemption.id, _reason("cancellation", redemption))
         opened.record(postings.restore(opened.account, portions, context, opened.books.ids))
     if redemption.took_stock and redemption.reward_id is not None and redemption.quantity is not None:

@@ -1,4 +1,4 @@
-"""The lots that points are taken from: of several customers, or of one together with the lock of its account."""
+"""The lots that points are taken from: of several customers, or of a single one with the lock of its account."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ _FIRST_PAGE: Final = 64
 """Number of lots read at first, then four times as many, and so on."""
 
 READ_SQL = """
-SELECT found.* FROM unnest($1::text[]) AS wanted (customer_id) CROSS JOIN LATERAL (
+SELECT page.* FROM unnest($1::text[]) AS wanted (customer_id) CROSS JOIN LATERAL (
     (SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, held, spent, reversed, expired, pending,
             occurred_at, activates_at, cancels_at, expires_at
      FROM lot
@@ -24,7 +24,7 @@ SELECT found.* FROM unnest($1::text[]) AS wanted (customer_id) CROSS JOIN LATERA
      FROM lot
      WHERE lot.customer_id = wanted.customer_id AND remaining > 0 AND NOT pending AND expires_at IS NULL
      ORDER BY expires_at, occurred_at, id LIMIT $3)
-) AS found
+) AS page
 """
 
 
@@ -34,7 +34,7 @@ async def read(connection: Connection, wanted: Mapping[str, int], now: datetime)
     All available lots of a customer who holds fewer points. Lots that are due by now are left out: they expire before
     anything is taken.
     """
-    found: dict[str, list[Lot]] = {}
+    by_customer: dict[str, list[Lot]] = {}
     left, limit = dict(wanted), _FIRST_PAGE
     while left:
         of_customer: dict[str, list[Lot]] = {customer: [] for customer in left}
@@ -43,10 +43,10 @@ async def read(connection: Connection, wanted: Mapping[str, int], now: datetime)
         for customer, lots in of_customer.items():
             first = sorted(lots, key=spending_order)[:limit]
             if len(lots) < limit or sum(lot.remaining for lot in first) >= left[customer]:
-                found[customer] = first
+                by_customer[customer] = first
                 del left[customer]
         limit *= 4
-    return found
+    return by_customer
 
 
 class LockedAccount(NamedTuple):

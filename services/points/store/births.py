@@ -42,7 +42,7 @@ LIMIT $3
 
 
 async def born_on(connection: Connection, days: Collection[tuple[int, int]], after: str, limit: int) -> dict[str, date]:
-    """Customers born on one of the days (month, day), sorted by id, with ids greater than `after`."""
+    """Customers born on any of the days (month, day), sorted by id, with ids greater than `after`."""
     numbers = [month * 100 + day for month, day in days]
     rows = await connection.fetch(BORN_ON_SQL, numbers, after, limit)
     return {row["customer_id"]: row["born"] for row in rows}

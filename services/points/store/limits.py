@@ -31,15 +31,15 @@ async def load(connection: Connection, keys: Collection[UseKey], *, lock: bool =
     Counters of the program are locked in sorted order, after all customers: transactions that use the same counter
     run one after the other, so together they never exceed its limit. `lock=False` reads without locks.
     """
-    found: dict[UseKey, Use] = {}
+    uses: dict[UseKey, Use] = {}
     shared = sorted(key for key in keys if key.owner == PROGRAM)
     if shared and lock:
         await connection.execute(OPEN_SQL, *_columns(shared))
-        found |= _by_key(await connection.fetch(LOCK_SQL, *_columns(shared)))
-    rest = [key for key in keys if key not in found]
+        uses |= _by_key(await connection.fetch(LOCK_SQL, *_columns(shared)))
+    rest = [key for key in keys if key not in uses]
     if rest:
-        found |= _by_key(await connection.fetch(LOAD_SQL, *_columns(rest)))
-    return found
+        uses |= _by_key(await connection.fetch(LOAD_SQL, *_columns(rest)))
+    return uses
 
 
 SAVE_SQL = """

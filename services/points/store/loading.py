@@ -22,7 +22,7 @@ from services.points.store import (
     sweeping,
     timelines,
 )
-from services.points.store.rejudging import Telling
+from services.points.store.rejudging import Revision
 from shared.contracts.refunds import Refund
 from shared.messaging import waiting
 from shared.postgres.pool import Connection
@@ -32,16 +32,16 @@ from shared.postgres.pool import Connection
 class Wanted:
     """What the events of a batch are about.
 
-    Points of `changed` orders may be taken back or become available, and so may those of orders that the new timelines
-    of `retold` customers judge differently. `waited_for` are orders and reviews that may be new. `moments` are the
-    instants at which customers are judged.
+    Points of `changed` orders may be taken back or become available, and so may those of orders that the
+    `revisions` of timelines, by customer, judge differently. `waited_for` are orders and reviews that may be new.
+    `moments` are the instants at which customers are judged.
     """
 
     customers: set[str] = field(default_factory=set)
     orders: set[Key] = field(default_factory=set)
     changed: set[Key] = field(default_factory=set)
     refunds: dict[Key, list[Refund]] = field(default_factory=dict)
-    retold: dict[str, list[Telling]] = field(default_factory=dict)
+    revisions: dict[str, list[Revision]] = field(default_factory=dict)
     tiers: dict[str, list[str]] = field(default_factory=dict)
     """By customer: the tiers of all entries in the events."""
     moments: Callable[[], Iterable[tuple[str, datetime]]] = tuple
@@ -66,23 +66,25 @@ class _Spans:
                 self._moments[name].append(moment)
         moments = [
             *self._moments.get(customer, ()),
-            *(telling.start for telling in self._wanted.retold.get(customer, ())),
+            *(revision.start for revision in self._wanted.revisions.get(customer, ())),
         ]
         left = self._state.resettling.get(customer)
         if left is not None:
             moments.append(left.since)
-        if left is not None or customer in self._wanted.retold:
+        if left is not None or customer in self._wanted.revisions:
             moments.append(FOR_EVER)
         return Span(min(moments, default=FOR_EVER), max(moments, default=FOR_EVER))
 
 
 async def load(connection: Connection, wanted: Wanted, now: datetime) -> State:
     """Lock the customers, and load the wanted state and all lots and holds that have matured by now."""
-    found = await lock(connection, wanted.customers, now)
-    due = sorted(name for name, account in found.items() if account.due_at is not None and account.due_at <= now)
-    starts = {customer: min(telling.start for telling in tellings) for customer, tellings in wanted.retold.items()}
+    locked = await lock(connection, wanted.customers, now)
+    due = sorted(name for name, account in locked.items() if account.due_at is not None and account.due_at <= now)
+    starts = {
+        customer: min(revision.start for revision in revisions) for customer, revisions in wanted.revisions.items()
+    }
     state = State(
-        accounts=found,
+        accounts=locked,
         orders=await orders.orders_by_key(connection, wanted.orders) if wanted.orders else {},
         rises=await rises.before(connection, starts, wanted.tiers) if wanted.tiers else {},
         payments=await _payments(connection, wanted.payments) if wanted.payments else {},
@@ -96,8 +98,8 @@ async def load(connection: Connection, wanted: Wanted, now: datetime) -> State:
     wanted.accruals.update(rises.awards(starts, wanted.tiers, state.timelines, state.rises))
     if wanted.accruals:
         state.accruals.update(await accruals.accruals_by_key(connection, wanted.accruals))
-    if wanted.retold or state.resettling:
-        await rejudging.load(connection, state, wanted.retold)
+    if wanted.revisions or state.resettling:
+        await rejudging.load(connection, state, wanted.revisions)
     for waiter in await waiting.take(connection, sorted(wanted.waited_for)):
         state.waiting.setdefault((waiter.event.customer_id, waiter.about), []).append(waiter)
     given_up = await _load_matured(connection, state, due, now) if due else set[Key]()
@@ -108,13 +110,13 @@ async def load(connection: Connection, wanted: Wanted, now: datetime) -> State:
 
 
 async def lock(connection: Connection, customers: Collection[str], now: datetime) -> dict[str, Account]:
-    """Lock the accounts of customers; if very many lots of one have matured, apply them by the sweep's statement."""
-    found = await accounts.lock(connection, customers)
-    due = [name for name, account in found.items() if account.due_at is not None and account.due_at <= now]
+    """Lock the accounts of customers; a customer's very many matured lots are applied by the sweep's statement."""
+    locked = await accounts.lock(connection, customers)
+    due = [name for name, account in locked.items() if account.due_at is not None and account.due_at <= now]
     if due and (many := await lots.customers_with_many_matured(connection, due, now)):
         await sweeping.sweep(connection, many, now)
-        found |= await accounts.read(connection, many)
-    return found
+        locked |= await accounts.read(connection, many)
+    return locked
 
 
 async def load_matured(connection: Connection, state: State, customers: Sequence[str], now: datetime) -> None:
@@ -128,17 +130,17 @@ async def load_matured(connection: Connection, state: State, customers: Sequence
 async def _load_matured(connection: Connection, state: State, customers: Sequence[str], now: datetime) -> set[Key]:
     """Load matured lots and holds; returns the keys of the orders whose points are given up."""
     state.next_due.update(await lots.next_maturity(connection, customers, now))
-    found = await lots.matured(connection, customers, now)
+    matured = await lots.matured(connection, customers, now)
     holds = await lots.matured_holds(connection, customers, now)
     for hold in holds:
         state.holds.setdefault(hold.customer_id, {})[hold.id] = hold
     if holds:
-        found += await lots.by_id(connection, [lot_id for hold in holds for lot_id, _ in hold.portions])
-    for lot in found:
+        matured += await lots.by_id(connection, [lot_id for hold in holds for lot_id, _ in hold.portions])
+    for lot in matured:
         state.lots.setdefault(lot.customer_id, {})[lot.id] = lot
     given_up = {
         (lot.customer_id, Origin.parse(lot.origin).id)
-        for lot in found
+        for lot in matured
         if lot.pending and lot.activates_at is None and Origin.parse(lot.origin).kind == PURCHASE.prefix
     }
     if missing := given_up - state.orders.keys():
@@ -170,26 +172,26 @@ async def _load_takeable(connection: Connection, state: State, takeable: Mapping
         wanted[customer] += points
     # Points may be taken from lots of another origin that is taken back here too: so the whole sum is needed.
     short = {customer: wanted[customer] for (customer, _), missing in left.items() if missing > 0}
-    for customer, found in (await available.read(connection, short, now)).items():
-        for lot in found:
+    for customer, spendable in (await available.read(connection, short, now)).items():
+        for lot in spendable:
             state.lots.setdefault(customer, {}).setdefault(lot.id, lot)
 
 
 def _takeable(wanted: Wanted, state: State, given_up: Collection[Key]) -> dict[Key, int]:
     """By customer and origin of lots: the most points that this batch may take back."""
-    retold = {key for key in state.orders if key[0] in wanted.retold or key[0] in state.resettling}
-    found = {
+    rejudged = {key for key in state.orders if key[0] in wanted.revisions or key[0] in state.resettling}
+    takeable = {
         (customer, PURCHASE.origin_of(order)): sum(state.orders[customer, order].given.values())
-        for customer, order in {*wanted.changed, *retold, *given_up} & state.orders.keys()
+        for customer, order in {*wanted.changed, *rejudged, *given_up} & state.orders.keys()
     }
     for key, accrual in state.accruals.items():
         if not accrual.withdrawn:
-            found[key] = sum(accrual.given.values())
-    for (customer, referral), known in state.payments.items():
-        if not known.voided:
+            takeable[key] = sum(accrual.given.values())
+    for (customer, referral), payment in state.payments.items():
+        if not payment.voided:
             key = (customer, REFERRAL.origin_of(referral))
-            found[key] = found.get(key, 0) + known.points
-    return {origin: points for origin, points in found.items() if points}
+            takeable[key] = takeable.get(key, 0) + payment.points
+    return {origin: points for origin, points in takeable.items() if points}
 
 
 def _columns(keys: Collection[Key]) -> tuple[list[str], list[str]]:

@@ -71,7 +71,7 @@ WHERE (SELECT count(*) FROM (
     SELECT FROM lot WHERE lot.customer_id = wanted.customer_id AND pending AND (remaining > 0 OR activates_at IS NULL)
                       AND coalesce(activates_at, cancels_at) <= $2
     LIMIT $3
-) AS found) = $3
+) AS matured) = $3
 """
 
 

@@ -27,7 +27,7 @@ class Balance(msgspec.Struct, frozen=True, gc=False):
 class PointsMoved(PlainData, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """The data of an event, with the fields of `shared.contracts.loyalty.PointsMoved` in their order.
 
-    Every event needs one, and the contract's model would double the cost of it. Instants are texts of the contract.
+    Every event has such data, whose cost the contract's model would double. Instants are texts of the contract.
     """
 
     transaction_id: str

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from services.points.rules.books.refunds import Known, Later, as_known, needs_later
+from services.points.rules.books.refunds import Later, RefundState, needs_later, refund_states
 from services.points.rules.books.state import Key, Order, State
 from services.points.store.documents import refund_from_row, refund_lines_to_json
 from shared.contracts.kept import Fold, keep
@@ -15,8 +15,8 @@ from shared.postgres.pool import Connection
 Arrived = tuple[Key, tuple[int | None, Refund]]
 """A refund with the key of its order and its number within the order, None for refunds stored before numbers."""
 
-KNOWN_SQL = """
-SELECT found.*
+REPEATED_SQL = """
+SELECT stored.*
 FROM unnest(string_to_array($1, chr(31)), string_to_array($2, chr(31)), string_to_array($3, chr(31)))
      AS wanted (customer_id, order_id, refund_id)
 CROSS JOIN LATERAL (
@@ -24,7 +24,7 @@ CROSS JOIN LATERAL (
     WHERE refund.customer_id = wanted.customer_id AND refund.order_id = wanted.order_id
       AND refund.refund_id = wanted.refund_id
     LIMIT 1
-) AS found
+) AS stored
 """
 
 
@@ -32,13 +32,13 @@ async def load(connection: Connection, state: State, arriving: Mapping[Key, Sequ
     """Load what the fold needs of the refunds of the orders in `state`, to which `arriving` are added."""
     wanted = {key: refunds for key, refunds in arriving.items() if key in state.orders}
     if wanted:
-        rows = await connection.fetch(KNOWN_SQL, *_names(wanted))
+        rows = await connection.fetch(REPEATED_SQL, *_names(wanted))
         for row in rows:
-            state.known_refunds.setdefault(_key(row), {})[row["refund_id"]] = refund_from_row(row)
+            state.repeated_refunds.setdefault(_key(row), {})[row["refund_id"]] = refund_from_row(row)
     late: dict[Key, Place] = {}
     for key, refunds in wanted.items():
         order = state.orders[key]
-        bought, before = Purchase.of(order.bought), state.known_refunds.get(key, {})
+        bought, before = Purchase.of(order.bought), state.repeated_refunds.get(key, {})
         # A refund that does not fit its order is refused later: the fold cannot take it.
         new = [refund for refund in refunds if refund.refund_id not in before and misfit(bought, refund) is None]
         if new and order.refunded and needs_later(Fold.from_json(bought, order.refunded), new):
@@ -83,7 +83,7 @@ CROSS JOIN LATERAL (
       AND checkpoint IS NOT NULL
     ORDER BY refund.occurred_at DESC, refund.refund_id COLLATE "C" DESC
     LIMIT 1
-) AS found
+) AS last
 """
 
 
@@ -125,14 +125,14 @@ CROSS JOIN LATERAL (
       AND checkpoint IS NOT NULL AND (checkpoint->>'known')::bigint < wanted.number
     ORDER BY refund.occurred_at DESC, refund.refund_id COLLATE "C" DESC
     LIMIT 1
-) AS found
+) AS last
 """
 
 
-async def as_known_then(
+async def states_at_counts(
     connection: Connection, orders: Mapping[Key, Order], wanted: Mapping[Key, Collection[int]]
-) -> dict[tuple[Key, int], Known]:
-    """By order and number: what was known of the order once so many refunds had arrived. Each order is folded once."""
+) -> dict[tuple[Key, int], RefundState]:
+    """By order and number: the state after so many refunds had arrived. Each order is folded once."""
     keys = [key for key in wanted if key in orders]
     if not keys:
         return {}
@@ -143,29 +143,29 @@ async def as_known_then(
         arrived[key].append(numbered)
     for key, numbered in await _all(connection, [key for key in keys if key not in starts]):
         arrived[key].append(numbered)
-    known_then: dict[tuple[Key, int], Known] = {}
+    states: dict[tuple[Key, int], RefundState] = {}
     for key, refunds in arrived.items():
         last = max(wanted[key])
         upto = [(number, refund) for number, refund in refunds if number is None or number <= last]
-        for number, known in as_known(orders[key].bought, starts.get(key, {}), upto):
+        for number, state in refund_states(orders[key].bought, starts.get(key, {}), upto):
             if number is not None and number in wanted[key]:
-                known_then[key, number] = known
-    return known_then
+                states[key, number] = state
+    return states
 
 
-async def as_named(
+async def states_of_ids(
     connection: Connection, orders: Mapping[Key, Order], wanted: Mapping[Key, Iterable[Sequence[str]]]
-) -> dict[tuple[Key, tuple[str, ...]], Known]:
-    """By order and refund ids: what was known of the order with these refunds (transactions name them before 0008)."""
+) -> dict[tuple[Key, tuple[str, ...]], RefundState]:
+    """By order and refund ids: the state with these refunds (transactions before 0008 name the ids)."""
     keys = [key for key in wanted if key in orders]
     refunds = {
         key: {refund.refund_id: refund for refund in several}
         for key, several in (await all_of(connection, keys)).items()
     }
     return {
-        (key, tuple(names)): Known(keep(Purchase.of(orders[key].bought), [refunds[key][name] for name in names]), None)
+        (key, tuple(ids)): RefundState(keep(Purchase.of(orders[key].bought), [refunds[key][id_] for id_ in ids]), None)
         for key in keys
-        for names in wanted[key]
+        for ids in wanted[key]
     }
 
 
@@ -202,7 +202,7 @@ async def save_checkpoints(connection: Connection, state: State) -> None:
     if void:
         await connection.execute(FORGET_SQL, *_places(void))
     made = [
-        (*key, place[1], {"known": checkpoint.known, "fold": checkpoint.fold.to_json()})
+        (*key, place[1], {"known": checkpoint.arrived, "fold": checkpoint.fold.to_json()})
         for key, refunds in state.refunds.items()
         for place, checkpoint in refunds.checkpoints.items()
     ]

@@ -16,11 +16,11 @@ MOST: Final = 1000
 """Number of orders, and of accruals, that one transaction settles again for all customers together."""
 
 _LEAST: Final = 100
-"""The same for one customer, at least."""
+"""The least number of them for one customer."""
 
 
-class Telling(NamedTuple):
-    """The entries of a timeline from an instant on, as an event has them."""
+class Revision(NamedTuple):
+    """The entries that an event puts into a timeline from an instant on."""
 
     start: datetime
     entries: Sequence[TierEntry]
@@ -36,12 +36,12 @@ class _Part(NamedTuple):
     multiplier: str | None = None
 
 
-async def load(connection: Connection, state: State, tellings: Mapping[str, Sequence[Telling]]) -> None:
+async def load(connection: Connection, state: State, revisions: Mapping[str, Sequence[Revision]]) -> None:
     """Load what new timelines judge differently, and what is still unsettled of earlier ones, in the order of time.
 
     If that is more than one transaction settles, `state.unloaded` has the instant from which it is not loaded.
     """
-    parts = [part for customer, several in tellings.items() for part in _changed(customer, state.timelines, several)]
+    parts = [part for customer, several in revisions.items() for part in _changed(customer, state.timelines, several)]
     for customer, left in state.resettling.items():
         parts += _unsettled(customer, state.timelines.get(customer, ()), left.since)
     if not parts:
@@ -55,12 +55,12 @@ async def load(connection: Connection, state: State, tellings: Mapping[str, Sequ
     state.accruals.update({key: accrual for key, accrual in loaded.items() if key not in state.accruals})
 
 
-def _changed(customer: str, timelines: Mapping[str, Sequence[TierEntry]], tellings: Iterable[Telling]) -> list[_Part]:
-    """The spans in which a telling, each applied after the one before, changes what the timeline judges."""
+def _changed(customer: str, timelines: Mapping[str, Sequence[TierEntry]], revisions: Iterable[Revision]) -> list[_Part]:
+    """The spans in which revisions, applied in order, change what the timeline judges."""
     spans: list[Span] = []
     timeline = timelines.get(customer, ())
-    for telling in tellings:
-        after = revised(timeline, telling.entries, telling.start)
+    for revision in revisions:
+        after = revised(timeline, revision.entries, revision.start)
         spans += changed(timeline, after)
         timeline = after
     return [_Part(customer, *span) for span in united(spans)]
@@ -92,7 +92,7 @@ def _first(rows: Sequence[Any], limit: int, unloaded: dict[str, datetime]) -> li
 
 
 ORDERS_SQL = """
-SELECT found.*
+SELECT affected.*
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[])
      AS part (customer_id, after, until, tier, multiplier)
 CROSS JOIN LATERAL (
@@ -104,7 +104,7 @@ CROSS JOIN LATERAL (
            OR (purchase.tier, purchase.multiplier) IS DISTINCT FROM (part.tier, part.multiplier))
     ORDER BY occurred_at
     LIMIT $6
-) AS found
+) AS affected
 """
 
 
@@ -113,7 +113,7 @@ async def _orders(connection: Connection, parts: Sequence[Sequence[Any]], limit:
 
 
 ACCRUALS_SQL = """
-SELECT found.*
+SELECT affected.*
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[])
      AS part (customer_id, after, until, tier, multiplier)
 CROSS JOIN LATERAL (
@@ -124,7 +124,7 @@ CROSS JOIN LATERAL (
       AND (part.multiplier IS NULL OR accrual.tier IS DISTINCT FROM part.tier)
     ORDER BY occurred_at
     LIMIT $6
-) AS found
+) AS affected
 """
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.points.rules.books.rebuilding import Basis
-from services.points.rules.books.refunds import Known
+from services.points.rules.books.refunds import RefundState
 from services.points.rules.books.state import Key, Order
 from services.points.rules.ledger.accounts import Account
 from services.points.rules.program.earning import REVIEW
@@ -18,7 +18,7 @@ from services.points.store.accounts import unknown
 from shared.postgres.pool import Connection, Pool
 
 
-class Due(NamedTuple):
+class Maturity(NamedTuple):
     """Points that become available or expire at an instant."""
 
     points: int
@@ -49,19 +49,19 @@ GROUP BY expires_at ORDER BY expires_at LIMIT 1
 """
 
 
-async def next_dues(
+async def next_maturities(
     connection: Connection, customer: str, after: datetime, without: Collection[UUID] = ()
-) -> tuple[Due | None, Due | None]:
+) -> tuple[Maturity | None, Maturity | None]:
     """The customer's next points to become available after an instant, and the next to expire, without some lots.
 
     Points whose activation by that instant is not written yet count among those that expire.
     """
     activation = await connection.fetchrow(NEXT_ACTIVATION_SQL, customer, after, without)
     expiry = await connection.fetchrow(NEXT_EXPIRY_SQL, customer, after, without)
-    return Due(*activation) if activation else None, Due(*expiry) if expiry else None
+    return Maturity(*activation) if activation else None, Maturity(*expiry) if expiry else None
 
 
-PLAIN_DUES_SQL = """
+PLAINLY_MATURED_SQL = """
 SELECT coalesce((SELECT sum(remaining) FROM lot
                  WHERE customer_id = $1 AND remaining > 0 AND NOT pending AND expires_at <= $2), 0)::bigint AS expired,
        coalesce(sum(remaining), 0)::bigint AS activated,
@@ -74,11 +74,11 @@ WHERE customer_id = $1 AND pending AND (remaining > 0 OR activates_at IS NULL)
 """
 
 
-async def with_plain_dues(connection: Connection, account: Account, now: datetime) -> Account | None:
+async def with_plainly_matured(connection: Connection, account: Account, now: datetime) -> Account | None:
     """The account after all activations and expiries by now, as sums; None if more than these has to be applied."""
     if account.debt:
         return None
-    row = await connection.fetchrow(PLAIN_DUES_SQL, account.customer_id, now)
+    row = await connection.fetchrow(PLAINLY_MATURED_SQL, account.customer_id, now)
     assert row is not None, "an aggregate has a row"
     if not row["plain"]:
         return None
@@ -157,7 +157,7 @@ SELECT * FROM (
        AND customer_id = $1 AND sequence < $2 AND ($3::text IS NULL OR kind = $3)
      ORDER BY sequence DESC
      LIMIT $4)
-) AS found
+) AS lines
 ORDER BY sequence DESC
 LIMIT $4
 """
@@ -220,7 +220,7 @@ async def bases(connection: Connection, entries: Sequence[Entry], book: RuleBook
     """The bases that the receipts of transactions are rebuilt from, in order; `book` holds their rules."""
     order_keys = {key for entry in entries if (key := _order(entry))[1]}
     orders_by_key = await orders.orders_by_key(connection, order_keys) if order_keys else {}
-    known = await _known_refunds(connection, orders_by_key, entries)
+    states = await _refund_states(connection, orders_by_key, entries)
     origins = {(entry.line.customer_id, origin) for entry in entries if (origin := _origin(entry))}
     accruals_by_key = await accruals.accruals_by_key(connection, origins) if origins else {}
     return [
@@ -230,44 +230,44 @@ async def bases(connection: Connection, entries: Sequence[Entry], book: RuleBook
             rules=None if entry.rules_version is None else book.version(entry.rules_version),
             inputs=entry.inputs,
             order=orders_by_key.get(_order(entry)),
-            known=known.get(entry.line.id),
+            refunds=states.get(entry.line.id),
             accrual=accruals_by_key.get((entry.line.customer_id, _origin(entry))),
         )
         for entry in entries
     ]
 
 
-async def _known_refunds(
+async def _refund_states(
     connection: Connection, orders_by_key: Mapping[Key, Order], entries: Sequence[Entry]
-) -> dict[UUID, Known]:
-    """By transaction: the refunds of its order that it was judged by.
+) -> dict[UUID, RefundState]:
+    """By transaction: the state of the refunds that it was judged by.
 
     Its inputs have their number, or their ids where a version before 0008_histories made it.
     """
     counts: dict[Key, set[int]] = defaultdict(set)
     names: dict[Key, list[Sequence[str]]] = defaultdict(list)
     for entry in entries:
-        noted = entry.inputs.get("refunds")
-        if isinstance(noted, int):
-            counts[_order(entry)].add(noted)
-        elif noted:
-            names[_order(entry)].append(noted)
-    counted = await refunds.as_known_then(connection, orders_by_key, counts)
-    named = await refunds.as_named(connection, orders_by_key, names)
-    known: dict[UUID, Known] = {}
+        refund_input = entry.inputs.get("refunds")
+        if isinstance(refund_input, int):
+            counts[_order(entry)].add(refund_input)
+        elif refund_input:
+            names[_order(entry)].append(refund_input)
+    counted = await refunds.states_at_counts(connection, orders_by_key, counts)
+    named = await refunds.states_of_ids(connection, orders_by_key, names)
+    states: dict[UUID, RefundState] = {}
     for entry in entries:
-        noted = entry.inputs.get("refunds")
-        if isinstance(noted, int):
-            then = counted.get((_order(entry), noted))
+        refund_input = entry.inputs.get("refunds")
+        if isinstance(refund_input, int):
+            state = counted.get((_order(entry), refund_input))
         else:
-            then = named.get((_order(entry), tuple(noted or ())))
-            if then is not None:
+            state = named.get((_order(entry), tuple(refund_input or ())))
+            if state is not None:
                 refund_id = entry.inputs.get("refund")
-                taken = next((step for step in then.kept.refunds if step.refund_id == refund_id), None)
-                then = then._replace(taken=taken)
-        if then is not None:
-            known[entry.line.id] = then
-    return known
+                taken = next((step for step in state.kept.refunds if step.refund_id == refund_id), None)
+                state = state._replace(taken=taken)
+        if state is not None:
+            states[entry.line.id] = state
+    return states
 
 
 def _order(entry: Entry) -> Key:

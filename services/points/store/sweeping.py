@@ -24,10 +24,10 @@ class Swept(NamedTuple):
 
 
 # No CTE is joined with another: the planner does not know how many rows they have, and would read one of them for each
-# row of the other. `found` has a row for each lot and hold that has matured (or one without a kind), `made` one for
+# row of the other. `matured` has a row for each lot and hold that has matured (or one without a kind), `made` one for
 # each transaction.
 SWEEP_SQL = """
-WITH found AS MATERIALIZED (
+WITH matured AS MATERIALIZED (
     SELECT account.customer_id, available, account.pending, account.held, debt, earned, redeemed, sequence,
            recorded_at, part.id, transaction_id, origin, remaining, part.expires_at, at, part.kind,
            bool_and(plain) OVER of_customer AS all_plain,
@@ -63,11 +63,11 @@ WITH found AS MATERIALIZED (
            CASE WHEN kind = 'activated' THEN origin END AS origin,
            coalesce(sum(remaining) FILTER (WHERE kind IS NOT NULL), 0)::bigint AS points,
            min(expires_at) FILTER (WHERE kind = 'activated') AS expires_at,
-           array_agg(id ORDER BY found.origin COLLATE "C", id) AS lots,
-           array_agg(remaining ORDER BY found.origin COLLATE "C", id) AS parts,
-           array_agg(expires_at ORDER BY found.origin COLLATE "C", id) FILTER (WHERE kind = 'activated') AS ends,
-           (array_agg(transaction_id ORDER BY found.origin COLLATE "C", id))[1] AS cause
-    FROM found
+           array_agg(id ORDER BY matured.origin COLLATE "C", id) AS lots,
+           array_agg(remaining ORDER BY matured.origin COLLATE "C", id) AS parts,
+           array_agg(expires_at ORDER BY matured.origin COLLATE "C", id) FILTER (WHERE kind = 'activated') AS ends,
+           (array_agg(transaction_id ORDER BY matured.origin COLLATE "C", id))[1] AS cause
+    FROM matured
     WHERE all_plain IS NOT FALSE
     GROUP BY customer_id, at, kind, CASE WHEN kind = 'activated' THEN origin END,
              available, pending, held, debt, earned, redeemed, sequence, recorded_at, next_at
@@ -93,8 +93,8 @@ WITH found AS MATERIALIZED (
     SET pending = false,
         remaining = CASE kind WHEN 'activated' THEN lot.remaining ELSE 0 END,
         expired = expired + CASE kind WHEN 'activated' THEN 0 ELSE lot.remaining END
-    FROM found
-    WHERE lot.id = found.id AND all_plain AND kind IS NOT NULL
+    FROM matured
+    WHERE lot.id = matured.id AND all_plain AND kind IS NOT NULL
 ), transactions AS (
     INSERT INTO transaction (id, customer_id, sequence, kind, points, available_after, pending_after, held_after,
                              debt_after, earned_after, redeemed_after, occurred_at, recorded_at, reason, inputs,

@@ -21,12 +21,12 @@ class Last(NamedTuple):
 
 
 LAST_SQL = """
-SELECT found.* FROM unnest(string_to_array($1, chr(31))) AS wanted (customer_id) CROSS JOIN LATERAL (
+SELECT latest.* FROM unnest(string_to_array($1, chr(31))) AS wanted (customer_id) CROSS JOIN LATERAL (
     SELECT customer_id, effective_at, tier, multiplier, rise FROM tier_entry
     WHERE tier_entry.customer_id = wanted.customer_id
     ORDER BY effective_at DESC
     LIMIT $2
-) AS found
+) AS latest
 UNION ALL
 SELECT customer_id, since, NULL, NULL, NULL FROM resettling WHERE customer_id = ANY(string_to_array($1, chr(31)))
 """
@@ -46,9 +46,9 @@ async def last(connection: Connection, customers: Collection[str]) -> Last:
     return Last(entries, unsettled)
 
 
-async def whole(connection: Connection, found: Last, spans: Callable[[str], Span]) -> dict[str, tuple[TierEntry, ...]]:
+async def whole(connection: Connection, latest: Last, spans: Callable[[str], Span]) -> dict[str, tuple[TierEntry, ...]]:
     """The timelines in order of time; of a long one only the entries that apply within the customer's span."""
-    entries = found.entries
+    entries = latest.entries
     if long := [customer for customer, several in entries.items() if len(several) > _MOST]:
         entries |= await _within(connection, {customer: spans(customer) for customer in long})
     return {customer: tuple(sorted(several)) for customer, several in entries.items()}
@@ -83,8 +83,8 @@ async def _within(connection: Connection, spans: Mapping[str, Span]) -> dict[str
 
 FORGET_SQL = """
 DELETE FROM tier_entry
-USING unnest($1::text[], $2::timestamptz[]) AS retold (customer_id, start)
-WHERE tier_entry.customer_id = retold.customer_id AND effective_at >= retold.start
+USING unnest($1::text[], $2::timestamptz[]) AS revised (customer_id, start)
+WHERE tier_entry.customer_id = revised.customer_id AND effective_at >= revised.start
 """
 
 

@@ -14,8 +14,8 @@ from shared.contracts.kept import keep
 from shared.contracts.refunds import Purchase, Refund
 from shared.contracts.shop import RefundLine
 from tests.points.judging import case
-from tests.points.known import ruleset
 from tests.points.shop import NOON
+from tests.points.states import ruleset
 from tests.points.written import Json, fixed, rule
 
 

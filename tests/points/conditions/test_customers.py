@@ -8,8 +8,8 @@ import pytest
 
 from services.points.rules.books.tiers import Standing
 from tests.points.conditions.matching import Example, only, why, why_not
-from tests.points.known import SINCE_EVER, moved, rulebook, strangers, tell
 from tests.points.shop import hour, purchase, tier
+from tests.points.states import SINCE_EVER, apply, moved, new_customers, rulebook
 from tests.points.written import is_in
 
 GOLD = is_in("tier", "gold")
@@ -46,14 +46,14 @@ def test_the_lowest_tier_is_the_first_of_the_document():
 @pytest.mark.parametrize("hours, points", [(-1, 0), (0, 0), (0.001, 10), (5, 10), (5.001, 0)])
 def test_a_tier_is_the_one_before_the_order(hours: float, points: int):
     rules = rulebook((SINCE_EVER, only(is_in("tier", "x1.25"))))
-    ann = strangers("ann")
-    tell(ann, tier([(hour(0), "1.25"), (hour(5), "1.5")]), rules=rules)
-    assert moved(tell(ann, purchase("1", "100.00", hour(hours)), rules=rules)) == [("earned", points)]
+    ann = new_customers("ann")
+    apply(ann, tier([(hour(0), "1.25"), (hour(5), "1.5")]), rules=rules)
+    assert moved(apply(ann, purchase("1", "100.00", hour(hours)), rules=rules)) == [("earned", points)]
 
 
 def test_at_a_promotion_the_tier_is_the_new_one():
     rules = rulebook((SINCE_EVER, only(is_in("tier", "x2"), on="tier_promotion")))
-    ann = strangers("ann")
-    assert moved(tell(ann, tier([(hour(0), "1.25")]), rules=rules)) == [("earned", 0)]
-    assert moved(tell(ann, tier([(hour(5), "2")]), rules=rules)) == [("earned", 10)]
-    assert moved(tell(ann, tier([(hour(9), "2")], verb="demoted"), rules=rules)) == []
+    ann = new_customers("ann")
+    assert moved(apply(ann, tier([(hour(0), "1.25")]), rules=rules)) == [("earned", 0)]
+    assert moved(apply(ann, tier([(hour(5), "2")]), rules=rules)) == [("earned", 10)]
+    assert moved(apply(ann, tier([(hour(9), "2")], verb="demoted"), rules=rules)) == []

@@ -10,8 +10,8 @@ from services.points.rules.program.judgement import NO_RATE
 from shared.contracts.refunds import Refund
 from tests.points.conditions.matching import Example, only, refund, why, why_kept
 from tests.points.judging import lines
-from tests.points.known import SINCE_EVER, moved, rulebook, strangers, tell
 from tests.points.shop import hour, purchase
+from tests.points.states import SINCE_EVER, apply, moved, new_customers, rulebook
 from tests.points.written import Json, at_least, is_in
 
 FIRST: Json = {"kind": "first_purchase"}
@@ -96,11 +96,11 @@ def test_the_position_decides_on_the_first_and_every_nth_order(ordinal: int, fir
 
 def test_the_position_counts_free_and_foreign_orders_and_never_changes():
     rules = rulebook((SINCE_EVER, only(THIRD)))
-    ann = strangers("ann")
+    ann = new_customers("ann")
     # In the order of arrival: the third order that arrives is the third, whenever it occurred.
     bought = (purchase("1", "0.00", hour(9)), purchase("2", "5.00", hour(8), currency="XXX"), purchase("3", "1.00"))
-    assert [points for _, points in moved(tell(ann, *bought, rules=rules))] == [0, 0, 10]
-    assert moved(tell(ann, purchase("4", "1.00"), purchase("1", "0.00", hour(9)), rules=rules)) == [("earned", 0)]
+    assert [points for _, points in moved(apply(ann, *bought, rules=rules))] == [0, 0, 10]
+    assert moved(apply(ann, purchase("4", "1.00"), purchase("1", "0.00", hour(9)), rules=rules)) == [("earned", 0)]
     assert [order.ordinal for order in ann.orders.values()] == [1, 2, 3, 4]
 
 

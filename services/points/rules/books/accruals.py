@@ -82,7 +82,7 @@ def judge_again(case: AccrualCase, cuts: LimitCuts) -> Judgement:
 
 
 def due_for(accrual: Accrual, customer: str, rules: RuleSet, timeline: Sequence[TierEntry]) -> Mapping[str, int] | None:
-    """What an accrual is due by everything that is known about it: the ledger has to have given exactly this.
+    """What an accrual is due by everything recorded about it: the ledger has to have given exactly this.
 
     None for a promotion that an earlier release gave for an instant that the timeline has no more: it stays.
     """

@@ -26,7 +26,7 @@ class Birth(NamedTuple):
 
 
 def learn(birth: Birth | None, event: Event) -> Birth | None:
-    """The date of birth after an event of `shop.customers`; None: nothing is known."""
+    """The date of birth after an event of `shop.customers`; None: no event has had one."""
     match event.data:
         case CustomerErased():
             return _erase(birth, event.time)
@@ -46,13 +46,13 @@ def _erase(birth: Birth | None, time: datetime) -> Birth:
 
 def _learn(birth: Birth | None, data: CustomerProfile, time: datetime) -> Birth | None:
     registers = isinstance(data, CustomerRegistered)
-    tells = data.tells("birth_date")
+    has_birth_date = data.tells("birth_date")
     if birth is None:
-        return Birth(data.birth_date, time, time if registers else None) if tells else None
+        return Birth(data.birth_date, time, time if registers else None) if has_birth_date else None
     if birth.erased_at is not None and time <= birth.erased_at:
         return birth
     if birth.is_erased and not registers:
         return birth
     if registers:
         birth = birth._replace(registered_at=max(birth.registered_at or time, time))
-    return birth._replace(born=data.birth_date, told_at=time) if tells and time > birth.told_at else birth
+    return birth._replace(born=data.birth_date, told_at=time) if has_birth_date and time > birth.told_at else birth

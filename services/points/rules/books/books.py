@@ -31,7 +31,7 @@ MOST_OF_AN_ACCOUNT: Final = 4 * 10**18
 """The most points that rules bring an account to; what is given by hand on top still fits a bigint."""
 
 _PLENTY: Final = 2 * 10**15
-"""More room than any one event needs."""
+"""More room than any single event needs."""
 
 
 @dataclass(slots=True)
@@ -85,14 +85,14 @@ class Books:
 
     # Adding what is loaded later.
 
-    def know_lots(self, lots: Iterable[Lot]) -> None:
+    def add_lots(self, lots: Iterable[Lot]) -> None:
         """Add lots that were loaded; those that are there already stay as they are."""
         for lot in lots:
             self.lots_of(lot.customer_id).setdefault(lot.id, lot)
             if lot.customer_id in self._by_origin:
                 self._by_origin[lot.customer_id].setdefault(lot.origin, {})[lot.id] = None
 
-    def know_uses(self, uses: Mapping[UseKey, Use]) -> None:
+    def add_uses(self, uses: Mapping[UseKey, Use]) -> None:
         """Add uses of limits that were loaded."""
         self.state.uses.update(uses)
 
@@ -143,7 +143,7 @@ class Books:
         return transaction.id
 
     def keep_lots(self, lots: Iterable[Lot]) -> None:
-        """Keep lots as they are now; one that this batch made stays one to be inserted."""
+        """Keep lots as they are now; a lot that this batch made is still inserted."""
         changes = self.changes
         for lot in lots:
             self.lots_of(lot.customer_id)[lot.id] = lot
@@ -167,7 +167,7 @@ class Books:
         self.changes.orders_made[key] = None
 
     def keep_order(self, key: Key, order: Order) -> None:
-        """Keep an order as it is now; one that this batch made stays one to be inserted."""
+        """Keep an order as it is now; an order that this batch made is still inserted."""
         self.state.orders[key] = order
         if key not in self.changes.orders_made:
             self.changes.orders_changed[key] = None
@@ -185,7 +185,7 @@ class Books:
         sequence = self.state.accounts[key[0]].sequence
         self.changes.order_transactions.append((*key, sequence, transaction_id))
 
-    # What else is known of customers.
+    # Other state of customers.
 
     def keep_accrual(self, key: Key, accrual: Accrual) -> None:
         """Keep an accrual as it is now."""
@@ -218,7 +218,7 @@ class Books:
         """Keep what is left to settle by a customer's timeline; None: nothing."""
         self.changes.resettling[customer] = rest
 
-    # What becomes of events.
+    # Outcomes of events.
 
     def refuse(self, refusal: Refusal) -> None:
         """Refuse an event."""

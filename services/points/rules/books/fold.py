@@ -1,6 +1,6 @@
 """The fold: events of all types in log order, applied to the books of their customers.
 
-No case is special: every event changes what is known, and the ledger posts the difference between what is due and
+No case is special: every event changes the state, and the ledger posts the difference between what is due and
 what was given.
 """
 
@@ -171,7 +171,7 @@ class _Fold:
             books.let_wait(event, PURCHASE.origin_of(data.order_id), f"refund/{data.refund_id}")
             return
         refund = Refund.of(data, event.time)
-        first = books.state.refunds_of(key).known.get(data.refund_id)
+        first = books.state.refunds_of(key).by_id.get(data.refund_id)
         recorded = None if first is None else content_of_refund(first)
         if self._has_effect(admit_refund(event, refund, Purchase.of(order.bought), recorded)):
             taken = books.add_refund(key, refund)
@@ -225,7 +225,7 @@ class _Fold:
             self.books.let_wait(event, REVIEW.origin_of(data.review_id), f"withdrawal/{data.review_id}")
 
     def _learn_birth(self, event: Event) -> None:
-        """Keep the date of birth after an event; a customer who becomes known on the birthday is awarded it."""
+        """Keep the date of birth after an event; a birth date that arrives on the birthday is awarded."""
         books, customer = self.books, event.customer_id
         before = books.state.births.get(customer)
         birth = births.learn(before, event)

@@ -1,4 +1,4 @@
-"""What an order is due, as a pure function of everything that is known about it."""
+"""What an order is due, as a pure function of everything recorded about it."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -154,7 +154,7 @@ def use_keys(rules: RuleSet, bought: PurchaseCompleted, occurred_at: datetime) -
 def inputs_of(
     standing: Standing, refunds: int = 0, refund: Taken | None = None, undelivered: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """What a receipt is rebuilt from, beside the stored order: `refunds` is the number of refunds known then."""
+    """What a receipt is rebuilt from, beside the stored order; `refunds` is the number that had arrived by then."""
     inputs: dict[str, Any] = {"multiplier": standing.multiplier}
     if standing.tier is not None:
         inputs["tier"] = standing.tier

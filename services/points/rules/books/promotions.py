@@ -1,6 +1,6 @@
-"""Awards of promotions, settled against the timeline: one for each rise that it has, none for a rise that it lost.
+"""Awards of promotions, settled against the timeline: one award for each rise in it, none for a rise that it lost.
 
-A rise is judged by the rules in force at the instant at which it was first known, also when its instant moves later.
+A rise is judged by the rules in force at its first recorded instant, also when its instant moves later.
 An award that is taken back frees its use of limits; one that comes back uses them again, as far as they are free then.
 """
 

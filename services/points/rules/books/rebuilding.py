@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.points.rules.books import accruals, orders
-from services.points.rules.books.refunds import Known
+from services.points.rules.books.refunds import RefundState
 from services.points.rules.books.state import Accrual, Order
 from services.points.rules.books.tiers import Standing
 from services.points.rules.ledger import receipts
@@ -19,7 +19,7 @@ from services.points.rules.program.ruleset import RuleSet
 class Basis:
     """What a transaction's receipt is rebuilt from: its inputs, and its order or accrual.
 
-    `rules` is the version that decided it; `known` is what was known of the order's refunds at that time.
+    `rules` is the version that decided it; `refunds` is the state of the order's refunds at that time.
     """
 
     customer_id: str
@@ -27,7 +27,7 @@ class Basis:
     rules: RuleSet | None
     inputs: Mapping[str, Any]
     order: Order | None
-    known: Known | None
+    refunds: RefundState | None
     accrual: Accrual | None
 
 
@@ -88,7 +88,7 @@ def _rebuild_order(basis: Basis, rules: RuleSet, engine: int) -> Receipt:
         raise LookupError("its order is not stored")
     standing = Standing(inputs.get("tier"), inputs["multiplier"])
     case = orders.OrderCase(rules, order.bought, order.occurred_at, order.ordinal, standing)
-    kept = None if basis.known is None else basis.known.kept
+    kept = None if basis.refunds is None else basis.refunds.kept
     judgement = orders.judge_kept(case, kept, order.cuts, frozenset(inputs.get("undelivered", ())), engine)
-    refund = None if basis.known is None or "refund" not in inputs else basis.known.taken
+    refund = None if basis.refunds is None or "refund" not in inputs else basis.refunds.taken
     return receipts.of_order(rules.version, judgement, refund) | {"engine": engine}

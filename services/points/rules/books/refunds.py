@@ -1,4 +1,4 @@
-"""The refunds of an order, added one at a time in any order of arrival, and what is kept of the order after them."""
+"""The refunds of an order, added one by one in any order of arrival, and what is kept of the order after them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -17,22 +17,22 @@ class Later(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """The fold of a refund and of all that count before it, and the number of refunds known at that time."""
+    """The fold of a refund and of all that count before it, and the number of refunds that had arrived by then."""
 
-    known: int
+    arrived: int
     fold: Fold
 
 
 class Refunds:
     """The refunds of an order, brought up to date by each that arrives.
 
-    `known` has by id those that were loaded, and all that arrived since.
+    `by_id` has those that were loaded, and all that arrived since.
     """
 
-    def __init__(self, fold: Fold, history: Callable[[], History], known: Mapping[str, Refund]) -> None:
+    def __init__(self, fold: Fold, history: Callable[[], History], loaded: Mapping[str, Refund]) -> None:
         """`fold` has all refunds; `history` makes the stored ones that a late refund may fall among."""
         self.fold = fold
-        self.known: Final = dict(known)
+        self.by_id: Final = dict(loaded)
         self._make_history: Final = history
         self._history: History | None = None
         self._added: list[Refund] = []
@@ -46,7 +46,7 @@ class Refunds:
         cls,
         bought: PurchaseCompleted,
         stored: Mapping[str, Any] | None = None,
-        known: Mapping[str, Refund] | None = None,
+        loaded: Mapping[str, Refund] | None = None,
         later: Later | None = None,
     ) -> "Refunds":
         """The refunds of an order.
@@ -59,7 +59,7 @@ class Refunds:
         fold = Fold.from_json(purchase, stored or {})
         if stored is None and later is not None:
             fold = History(fold, refunds).fold()
-        return cls(fold, lambda: History(Fold.from_json(purchase, start), refunds), known or {})
+        return cls(fold, lambda: History(Fold.from_json(purchase, start), refunds), loaded or {})
 
     @property
     def kept(self) -> Kept | None:
@@ -75,7 +75,7 @@ class Refunds:
         fold, place = self.fold, refund.place
         is_latest = fold.last is None or place > fold.last
         is_settled = is_latest or fold.is_final
-        self.known[refund.refund_id] = refund
+        self.by_id[refund.refund_id] = refund
         if self._history is not None:
             self._history.note(refund)
         else:
@@ -98,7 +98,7 @@ class Refunds:
         """The history with every refund that was added.
 
         Raises:
-            ValueError: one of them counts before its start, so later refunds were needed and not loaded.
+            ValueError: a refund counts before the start of the history, so later refunds were needed and not loaded.
         """
         if self._history is None:
             self._history = self._make_history()
@@ -133,21 +133,21 @@ def needs_later(fold: Fold, arriving: Iterable[Refund]) -> bool:
     return False
 
 
-class Known(NamedTuple):
-    """What was kept of an order after some of its refunds had arrived, and what the last one of these took."""
+class RefundState(NamedTuple):
+    """What was kept of an order after some of its refunds had arrived, and what the last of these took."""
 
     kept: Kept
     taken: Taken | None
 
 
-def as_known(
+def refund_states(
     bought: PurchaseCompleted, checkpoint: Mapping[str, Any], arrived: Iterable[tuple[int | None, Refund]]
-) -> Iterable[tuple[int | None, Known]]:
-    """By the number of each refund after a checkpoint, in the order of arrival: what was known of the order then.
+) -> Iterable[tuple[int | None, RefundState]]:
+    """Yields the number of each refund after a checkpoint, in the order of arrival, with the state after it.
 
     Refunds without a number arrived before all others.
     """
     refunds = Refunds.of(bought, checkpoint)
     for number, refund in arrived:
         taken = refunds.add(refund)
-        yield number, Known(refunds.fold.kept(), taken)
+        yield number, RefundState(refunds.fold.kept(), taken)

@@ -97,9 +97,9 @@ def close_waiting_lots(books: Books, key: Key) -> None:
 def due_for(
     order: Order, kept: Kept | None, timeline: Sequence[TierEntry], rules: RuleBook, at: datetime
 ) -> Iterator[Mapping[str, int]]:
-    """What an order is due by everything that is known about it at an instant: the ledger has to have given this.
+    """What an order is due by everything recorded about it at an instant: the ledger has to have given this.
 
-    Second, what it was due by version 2 of the engine, for an order that was last settled by that one.
+    Second, what it was due by version 2 of the engine, for an order that was last settled by that version.
     """
     case = case_of(order, rules, standing_before(timeline, order.occurred_at))
     given_up = orders.undelivered(case, order.delivered_at, at)

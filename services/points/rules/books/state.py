@@ -53,7 +53,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def content(self) -> Content:
-        """The content of the purchase event, to tell its repeats from orders that differ."""
+        """The content of the purchase event, to distinguish its repeats from orders that differ."""
         return content_of_purchase(self.bought, self.occurred_at)
 
 
@@ -122,7 +122,7 @@ class State:
     orders: dict[Key, Order] = field(default_factory=dict)
     refunds: dict[Key, Refunds] = field(default_factory=dict)
     """By order; made on demand (see `refunds_of`)."""
-    known_refunds: dict[Key, dict[str, Refund]] = field(default_factory=dict)
+    repeated_refunds: dict[Key, dict[str, Refund]] = field(default_factory=dict)
     """By order and refund id: the stored refunds that this batch repeats."""
     later_refunds: dict[Key, Later] = field(default_factory=dict)
     """Of orders for which a refund arrives late: the refunds that count after it."""
@@ -153,8 +153,8 @@ class State:
         refunds = self.refunds.get(key)
         if refunds is None:
             order = self.orders[key]
-            known, later = self.known_refunds.get(key), self.later_refunds.get(key)
-            refunds = self.refunds[key] = Refunds.of(order.bought, order.refunded, known, later)
+            repeated, later = self.repeated_refunds.get(key), self.later_refunds.get(key)
+            refunds = self.refunds[key] = Refunds.of(order.bought, order.refunded, repeated, later)
         return refunds
 
     def kept_of(self, key: Key) -> Kept | None:

@@ -53,7 +53,7 @@ def changed(old: Sequence[TierEntry], new: Sequence[TierEntry]) -> list[Span]:
     for start, end in pairwise([*starts, FOR_EVER]):
         if _standing_after(old, start) != _standing_after(new, start):
             if spans and spans[-1].until == start:
-                start = spans.pop().after  # noqa: PLW2901 one span with the one before
+                start = spans.pop().after  # noqa: PLW2901 joined with the span before
             spans.append(Span(start, end))
     return spans
 

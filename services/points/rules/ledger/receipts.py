@@ -1,4 +1,4 @@
-"""Receipts: what a transaction says about its decision, and the digest that proves it."""
+"""Receipts: how a transaction was decided, and the digest that proves it."""
 
 from collections.abc import Iterable
 from decimal import Decimal

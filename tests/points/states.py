@@ -53,13 +53,13 @@ def account(available: int = 0, *, pending: int = 0, debt: int = 0) -> Account:
     return Account("ann", available, pending, 0, debt, earned, 0, 0, 0, datetime(1, 1, 1, tzinfo=UTC))
 
 
-def strangers(*customers: str) -> State:
+def new_customers(*customers: str) -> State:
     """The state of new customers."""
     accounts = {name: Account(name, 0, 0, 0, 0, 0, 0, 0, 0, datetime(1, 1, 1, tzinfo=UTC)) for name in customers}
     return State(accounts)
 
 
-def tell(state: State, *events: Event, rules: RuleBook | None = None, now: datetime = NOW) -> Changes:
+def apply(state: State, *events: Event, rules: RuleBook | None = None, now: datetime = NOW) -> Changes:
     """Fold events into the state, which is brought up to date; returns what would be written."""
     return fold(Books(state, rules or rulebook(), now, _IDS), events)
 
