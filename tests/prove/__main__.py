@@ -1,7 +1,7 @@
-"""`make prove`: `python -m tests.prove [run] [selftest]` (both unless told); exits with 1 on any violation.
+"""`make prove`: `python -m tests.prove [run] [selftest]` (default: both); exits with 1 on any violation.
 
-`PROVE_SEED` chooses the seed (a random one unless told; it is printed), `PROVE` the plan (full, soak: 45 minutes,
-quick, calm), `PROVE_JSON` the file of the report (.local/prove.json unless told).
+`PROVE_SEED` is the seed (default: a random one, which is printed), `PROVE` the plan (full, soak: 45 minutes, quick,
+calm; default: full), `PROVE_JSON` the file of the report (default: .local/prove.json).
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _DEFAULT_REPORT: Final = DEFAULT_DATA / "prove.json"
 
 
 async def _prove(seed: int, chosen: Plan, parts: Collection[str]) -> tuple[Outcome | None, list[Caught]]:
-    # PostgreSQL may run as another user, who has to get at its files.
+    # PostgreSQL may run as another user, who needs access to its files.
     with tempfile.TemporaryDirectory(prefix="wafa-prove-", ignore_cleanup_errors=True) as folder:
         async with grounded(Path(folder)) as ground:
             outcome = await run.run(seed, chosen, ground) if "run" in parts else None
@@ -44,10 +44,10 @@ def main(arguments: Sequence[str]) -> int:
     if outcome is None:
         report.show_caught(caught)
         return 0 if all(item.right for item in caught) else 1
-    told = report.document(chosen, outcome, caught)
-    report.write(Path(os.environ.get("PROVE_JSON") or _DEFAULT_REPORT), told)
+    results = report.document(chosen, outcome, caught)
+    report.write(Path(os.environ.get("PROVE_JSON") or _DEFAULT_REPORT), results)
     report.show(chosen, outcome, caught)
-    return 0 if told["passed"] else 1
+    return 0 if results["passed"] else 1
 
 
 if __name__ == "__main__":

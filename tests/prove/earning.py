@@ -1,6 +1,6 @@
-"""The earning rules and the reward of a run, as marketing sends them: all that a replay can be exact about.
+"""The earning rules and the reward of a run, as marketing sends them: all rules that a replay can compute exactly.
 
-Not among them: birthdays (which depend on the day of the run).
+Birthdays are left out, since they depend on the day of the run.
 """
 
 from typing import Any, Final

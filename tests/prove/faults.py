@@ -28,9 +28,9 @@ _LULL: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """What a fault did: to what, what was seen of it (None: nothing, it does not count), seconds until work went on.
+    """The result of a fault: its victim, its observed effect, and the seconds until processing resumed.
 
-    `recovery` is None where that took too long.
+    `seen` is None where no effect was observed: the fault does not count. `recovery` is None where it took too long.
     """
 
     victim: str
@@ -50,7 +50,7 @@ async def kill_worker(scene: Scene, member: Member) -> Strike:
     if code != -signal.SIGKILL or (link is None and left == 0):
         return Strike(member.name, None)
     recovery = await scene.progress.gone_on([member.service], struck_at)
-    await scene.said(member, since, ASSIGNED, _STARTS)
+    await scene.logged(member, since, ASSIGNED, _STARTS)
     return Strike(member.name, "in a transaction" if link is not None else f"{left} records to handle", recovery)
 
 
@@ -63,7 +63,7 @@ async def stop_worker(scene: Scene, member: Member) -> Strike:
         await asyncio.sleep(_PAST_SESSION)
     finally:
         member.signal(signal.SIGCONT)
-    seen = await scene.said(member, since, FOUND_OUT, 30.0)
+    seen = await scene.logged(member, since, FOUND_OUT, 30.0)
     if seen is None:
         return Strike(member.name, None)
     where = "in a transaction; " if link is not None else ""
@@ -73,7 +73,7 @@ async def stop_worker(scene: Scene, member: Member) -> Strike:
 async def rebalance(scene: Scene, service: str, name: str) -> Strike:
     """Let a worker join under load, work and leave."""
     guest = scene.stage.fleet.add_worker(service, name)
-    joined = await scene.said(guest, 0, ASSIGNED, _STARTS)
+    joined = await scene.logged(guest, 0, ASSIGNED, _STARTS)
     if joined is None:
         await scene.stage.fleet.end(guest)
         return Strike(name, None)
@@ -83,7 +83,7 @@ async def rebalance(scene: Scene, service: str, name: str) -> Strike:
     without = await scene.progress.gone_on([service], struck_at)
     if code != 0:
         return Strike(name, None)
-    # Of the two, leaving is what is timed: a join begins somewhere while its process starts.
+    # Only leaving is timed: the start of a join is not observable, since its process is still starting.
     recovery = None if with_guest is None else without
     return Strike(name, f"{joined}, left with 0", recovery)
 
@@ -114,7 +114,7 @@ IS_THERE_SQL: Final = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $
 
 
 async def _busy(pool: Pool) -> Any:
-    """The first active session that is seen; None if none is for a while."""
+    """An active session of a worker; None if there is none for a while."""
     for _ in range(_LOOKS):
         if (row := await pool.fetchrow(BACKENDS_SQL)) is not None:
             return row

@@ -1,4 +1,4 @@
-"""What the services hold after a run: read by statements of its own, and through the HTTP API."""
+"""The services' state after a run, read by SQL of its own and through the HTTP API."""
 
 import asyncio
 from collections import defaultdict
@@ -34,7 +34,7 @@ CUTS_SQL: Final = """
 SELECT customer_id, 'order/' || order_id AS origin, found FROM purchase WHERE found::text <> '{}'
 UNION ALL SELECT customer_id, origin, found FROM accrual WHERE found::text <> '{}'
 """
-# What still stands in the outbox is no secret: whoever starts a worker publishes it.
+# Rows that are still in the outbox count as published: the next worker publishes them.
 OUTBOX_SQL: Final = """
 SELECT id, topic, key, value FROM proof_outbox WHERE id NOT IN (SELECT id FROM outbox) ORDER BY id
 """
@@ -88,7 +88,7 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """The ledger: statements by customer, what limits of the program left by customer and origin, and their uses."""
+    """The ledger: statements by customer, cuts by limits of the program by customer and origin, and uses of limits."""
 
     statements: Mapping[str, Sequence[Entry]]
     cuts: Mapping[str, Mapping[str, Mapping[str, Cut]]]
@@ -102,7 +102,7 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Everything that is checked, from databases that nobody writes to any more."""
+    """The state to check, from databases after the last write."""
 
     points: Points
     timelines: Timelines
@@ -116,7 +116,7 @@ class Findings:
 
 
 async def read(pools: Mapping[str, Pool], versions: Iterable[Mapping[str, Any]]) -> Findings:
-    """Read it; `versions` are the earning rules as the API tells them."""
+    """Read the state; `versions` are the earning rules from the API."""
     outboxes = {service: [Published(*row) for row in await pools[service].fetch(OUTBOX_SQL)] for service in SERVICES}
     rows = await pools["tiers"].fetch(TIER_PROGRAM_SQL)
     programs = await pools["referrals"].fetch(REFERRAL_PROGRAMS_SQL)
@@ -144,8 +144,8 @@ async def _points(pool: Pool, versions: Iterable[Mapping[str, Any]], outbox: Seq
     statements: defaultdict[str, list[Entry]] = defaultdict(list)
     for row in await pool.fetch(STATEMENT_SQL):
         id_, customer, sequence, *numbers = tuple(row)[:11]
-        told = (row["reason"], row["inputs"], row["occurred_at"], row["recorded_at"])
-        statements[customer].append(Entry(id_, sequence, Line(*numbers), *told, causes.get(id_)))
+        details = (row["reason"], row["inputs"], row["occurred_at"], row["recorded_at"])
+        statements[customer].append(Entry(id_, sequence, Line(*numbers), *details, causes.get(id_)))
     cuts: defaultdict[str, dict[str, Mapping[str, Cut]]] = defaultdict(dict)
     for row in await pool.fetch(CUTS_SQL):
         cuts[row["customer_id"]][row["origin"]] = {rule: Cut(*cut) for rule, cut in row["found"].items()}
@@ -157,13 +157,13 @@ async def _points(pool: Pool, versions: Iterable[Mapping[str, Any]], outbox: Seq
 
 
 def _causes(outbox: Sequence[Published]) -> dict[str, str]:
-    """By transaction: what its event says that it was caused by."""
-    found: dict[str, str] = {}
+    """The causation id of each transaction's event, by transaction."""
+    causes: dict[str, str] = {}
     for item in outbox:
         event = from_json(item.value)
         if not event["type"].endswith(".expiring.v1"):
-            found[event["data"]["transaction_id"]] = event["causationid"]
-    return found
+            causes[event["data"]["transaction_id"]] = event["causationid"]
+    return causes
 
 
 def _book(versions: Iterable[Mapping[str, Any]]) -> RuleBook:
@@ -180,28 +180,28 @@ def _book(versions: Iterable[Mapping[str, Any]]) -> RuleBook:
 
 
 def _timelines(rows: Iterable[Any]) -> Timelines:
-    found: defaultdict[str, list[tuple[datetime, str]]] = defaultdict(list)
+    timelines: defaultdict[str, list[tuple[datetime, str]]] = defaultdict(list)
     for row in rows:
-        found[row["customer_id"]].append((row["effective_at"], row["tier"]))
-    return found
+        timelines[row["customer_id"]].append((row["effective_at"], row["tier"]))
+    return timelines
 
 
 async def balances(client: httpx.AsyncClient, customers: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Every customer's balance as the API tells it."""
-    found: dict[str, dict[str, Any]] = {}
+    """Every customer's balance from the API."""
+    by_customer: dict[str, dict[str, Any]] = {}
     left = iter(customers)
 
     async def ask() -> None:
         for customer in left:
             answer = await client.get(f"/v1/customers/{quote(customer, safe='')}/points", timeout=30.0)
-            found[customer] = answer.raise_for_status().json()
+            by_customer[customer] = answer.raise_for_status().json()
 
     await asyncio.gather(*(ask() for _ in range(_AT_ONCE)))
-    return found
+    return by_customer
 
 
 async def earning_rules(client: httpx.AsyncClient) -> list[dict[str, Any]]:
     """The versions of the earning rules."""
     answer = await client.get("/v1/earning-rules")
-    found: list[dict[str, Any]] = answer.raise_for_status().json()["data"]
-    return found
+    versions: list[dict[str, Any]] = answer.raise_for_status().json()["data"]
+    return versions

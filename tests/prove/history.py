@@ -1,7 +1,7 @@
 """A random history from a seed: the same seed, the same history.
 
-What depends on nothing but the seed is everything except the instant at which a run begins: times are told
-relative to it, so periods of limits (days, months) are those of the day of the run.
+Everything depends only on the seed, except the instant at which a run begins. Times are relative to it, so the periods
+of limits (days, months) are those of the day of the run.
 """
 
 from collections import defaultdict
@@ -11,7 +11,7 @@ from itertools import pairwise
 from random import Random
 from typing import Final
 
-from tests.prove.items import Item, Role, Told, Turn
+from tests.prove.items import Item, Role, ShopEvent, Turn
 from tests.prove.lives import TILL, WEB, Life
 from tests.prove.malformed import FLAWS
 
@@ -78,8 +78,8 @@ def make(seed: int, size: Size) -> History:
     twice, repeats, spoilt, unfit = (
         round(size.records * share) for share in (DUPLICATES, REPEATS, size.malformed, UNFIT)
     )
-    told = _tell(random, size, customers, advocates, size.records - twice - repeats - spoilt - unfit)
-    placed = _place(random, told)
+    drawn = _draw(random, size, customers, advocates, size.records - twice - repeats - spoilt - unfit)
+    placed = _place(random, drawn)
     events = [item for _, item in placed]
     first = list(placed)
     placed += _again(random, first, twice, Role.DUPLICATE)
@@ -92,39 +92,39 @@ def make(seed: int, size: Size) -> History:
 
 
 def _name(number: int) -> str:
-    """A customer's id; every hundredth has another script and characters that URLs escape."""
+    """A customer's id; every hundredth has non-Latin letters and characters that URLs escape."""
     return f"زبون {number} %?#+é" if number % 100 == 50 else f"c{number}"
 
 
-def _tell(
+def _draw(
     random: Random, size: Size, customers: Sequence[str], advocates: tuple[str, ...], count: int
-) -> list[tuple[Told, Turn]]:
-    """Events in order, some with a time days ago."""
+) -> list[tuple[ShopEvent, Turn]]:
+    """Draw events in order, some with a time days ago."""
     lives = {name: Life(name, random, advocates) for name in customers}
-    told: list[tuple[Told, Turn]] = []
+    events: list[tuple[ShopEvent, Turn]] = []
     for number in range(count):
-        # Everybody appears; later on some are there more often than others.
+        # Every customer appears; after that, some appear more often than others.
         fresh = number < 3 * size.customers and number % 3 == 0
         name = customers[number // 3] if fresh else customers[int(size.customers * random.random() ** 1.5)]
         topic, type_, source, data = lives[name].next()
         at, turn = number / size.rate, Turn.IN_ORDER
         if random.random() < LATE and not type_.endswith("erased.v1"):
             at, turn = at - random.uniform(1.0, 9.0) * _DAY, Turn.LATE
-        told.append((Told(topic, type_, f"e{number}", source, round(at, 3), data), turn))
-    return told
+        events.append((ShopEvent(topic, type_, f"e{number}", source, round(at, 3), data), turn))
+    return events
 
 
-def _place(random: Random, told: Sequence[tuple[Told, Turn]]) -> list[_Placed]:
+def _place(random: Random, drawn: Sequence[tuple[ShopEvent, Turn]]) -> list[_Placed]:
     """The events in place, some displaced behind the next event of their customer."""
     places: defaultdict[str, list[int]] = defaultdict(list)
-    for place, (item, _) in enumerate(told):
+    for place, (item, _) in enumerate(drawn):
         places[item.customer].append(place)
     following = {place: after for own in places.values() for place, after in pairwise(own)}
     fixed: set[int] = set()
     placed: list[_Placed] = []
-    for place, (item, turn) in enumerate(told):
+    for place, (item, turn) in enumerate(drawn):
         after = following.get(place)
-        is_able = after is not None and place not in fixed and {turn, told[after][1]} == {Turn.IN_ORDER}
+        is_able = after is not None and place not in fixed and {turn, drawn[after][1]} == {Turn.IN_ORDER}
         if after is not None and is_able and random.random() < _OF_ABLE:
             fixed.add(after)  # it has to stay before this one
             placed.append((after + 0.5, Item(place, item, turn=Turn.DISPLACED)))
@@ -135,14 +135,14 @@ def _place(random: Random, told: Sequence[tuple[Told, Turn]]) -> list[_Placed]:
 
 def _again(random: Random, first: Sequence[_Placed], count: int, role: Role) -> list[_Placed]:
     """Repeats of events, unchanged or under another id."""
-    able = [item for item in first if role is Role.DUPLICATE or item[1].told.type in NATURAL]
-    found: list[_Placed] = []
+    able = [item for item in first if role is Role.DUPLICATE or item[1].event.type in NATURAL]
+    repeats: list[_Placed] = []
     for number in range(count):
         origin, item = random.choice(able)
-        told = item.told if role is Role.DUPLICATE else replace(item.told, id=f"{item.told.id}-again-{number}")
+        event = item.event if role is Role.DUPLICATE else replace(item.event, id=f"{item.event.id}-again-{number}")
         place = origin + min(1.0 + random.expovariate(1 / 200), _FAR)
-        found.append((place, replace(item, told=told, role=role)))
-    return found
+        repeats.append((place, replace(item, event=event, role=role)))
+    return repeats
 
 
 def _spoilt(random: Random, events: Sequence[Item], count: int) -> list[_Placed]:
@@ -150,44 +150,44 @@ def _spoilt(random: Random, events: Sequence[Item], count: int) -> list[_Placed]
     able: dict[tuple[str, str], list[Item]] = defaultdict(list)
     for item in events:
         for name, flaw in FLAWS.items():
-            if flaw.only in {None, item.told.type} and len(able[item.told.topic, name]) < 500:
-                able[item.told.topic, name].append(item)
+            if flaw.only in {None, item.event.type} and len(able[item.event.topic, name]) < 500:
+                able[item.event.topic, name].append(item)
     kinds = sorted(able)
     random.shuffle(kinds)
-    found: list[_Placed] = []
+    placed: list[_Placed] = []
     for number in range(count):
         kind = kinds[number % len(kinds)]
-        told = replace(random.choice(able[kind]).told, id=f"spoilt-{number}")
+        event = replace(random.choice(able[kind]).event, id=f"spoilt-{number}")
         place = random.uniform(0, len(events))
-        found.append((place, Item(0, told, Role.MALFORMED, flaw=kind[1])))
-    return found
+        placed.append((place, Item(0, event, Role.MALFORMED, flaw=kind[1])))
+    return placed
 
 
 def _unfit(random: Random, events: Sequence[Item], count: int) -> list[_Placed]:
     """Events that rules may refuse, in any order of arrival."""
-    bought = [item for item in events if item.told.type == "shop.purchase.completed.v1"]
-    joined = [item for item in events if item.told.type == "shop.referral.signed_up.v1"]
-    found: list[_Placed] = []
+    bought = [item for item in events if item.event.type == "shop.purchase.completed.v1"]
+    joined = [item for item in events if item.event.type == "shop.referral.signed_up.v1"]
+    placed: list[_Placed] = []
     for number in range(count):
         kind = number % 4
         item = random.choice(joined if kind == 3 and joined else bought)
-        told = replace(item.told, id=f"unfit-{number}")
+        event = replace(item.event, id=f"unfit-{number}")
         if kind == 3 and joined:
-            told = replace(told, data=dict(told.data) | {"code": "22222222"})
+            event = replace(event, data=dict(event.data) | {"code": "22222222"})
         elif kind == 0:
-            told = replace(told, source=TILL if told.source == WEB else WEB)
+            event = replace(event, source=TILL if event.source == WEB else WEB)
         else:
-            told = _strange_refund(told, kind, number)
-        found.append((item.number + random.uniform(-300.0, 3000.0), Item(0, told, Role.UNFIT)))
-    return found
+            event = _strange_refund(event, kind, number)
+        placed.append((item.number + random.uniform(-300.0, 3000.0), Item(0, event, Role.UNFIT)))
+    return placed
 
 
-def _strange_refund(told: Told, kind: int, number: int) -> Told:
+def _strange_refund(event: ShopEvent, kind: int, number: int) -> ShopEvent:
     """A refund in another currency, or of an unknown line."""
-    data = {name: told.data[name] for name in ("customer_id", "order_id", "currency")}
+    data = {name: event.data[name] for name in ("customer_id", "order_id", "currency")}
     data |= {"refund_id": f"strange{number}", "amount": "1.00"}
     if kind == 1:
         data["currency"] = "CHF"
     else:
         data["lines"] = [{"line_id": "no such line", "quantity": 1, "amount": "1.00"}]
-    return replace(told, type="shop.purchase.refunded.v1", data=data)
+    return replace(event, type="shop.purchase.refunded.v1", data=data)

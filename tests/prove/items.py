@@ -1,4 +1,4 @@
-"""Published records, with what they are meant to be."""
+"""Published records with their intended role."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Turn(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ShopEvent:
     """An event of a shop; `at` is in seconds since the start of the run, and may be negative."""
 
     topic: str
@@ -64,27 +64,27 @@ class Item:
     """The `number`th record to publish; `flaw` names the fault of a malformed one."""
 
     number: int
-    told: Told
+    event: ShopEvent
     role: Role = Role.EVENT
     turn: Turn = Turn.IN_ORDER
     flaw: str | None = None
 
     def record(self, begin: datetime) -> tuple[bytes | None, bytes | None, Headers]:
         """Key, value and headers, for a run that begins at an instant."""
-        told = self.told
-        event = {
+        event = self.event
+        envelope = {
             "specversion": "1.0",
-            "id": told.id,
-            "source": told.source,
-            "type": told.type,
-            "time": (begin + timedelta(seconds=told.at)).isoformat().replace("+00:00", "Z"),
-            "subject": told.customer,
-            "data": told.data,
+            "id": event.id,
+            "source": event.source,
+            "type": event.type,
+            "time": (begin + timedelta(seconds=event.at)).isoformat().replace("+00:00", "Z"),
+            "subject": event.customer,
+            "data": event.data,
         }
-        key: bytes | None = told.customer.encode()
+        key: bytes | None = event.customer.encode()
         value: bytes | None
         if self.flaw is None:
-            value = to_json(event)
+            value = to_json(envelope)
         else:
-            key, value = malformed.FLAWS[self.flaw].spoil(key, event)
+            key, value = malformed.FLAWS[self.flaw].spoil(key, envelope)
         return key, value, (STRUCTURED, (MARK, str(self.number).encode()))

@@ -1,4 +1,4 @@
-"""Draws the events of customers, each from what its customer did before."""
+"""Draws the events of customers, each consistent with the customer's earlier events."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -48,8 +48,8 @@ class Log:
 
     def all(self) -> Iterator[Read]:
         """Every record."""
-        for found in self.by_topic.values():
-            yield from found
+        for records in self.by_topic.values():
+            yield from records
 
     def events(self, topic: str) -> list[Event]:
         """The events of a topic."""
@@ -58,10 +58,10 @@ class Log:
     def of_customers(self, topic: str) -> Mapping[str, list[Event]]:
         """The events of a topic by customer, each in the order of the log."""
         if topic not in self._by_customer:
-            found: defaultdict[str, list[Event]] = defaultdict(list)
+            by_customer: defaultdict[str, list[Event]] = defaultdict(list)
             for event in self.events(topic):
-                found[event.customer_id].append(event)
-            self._by_customer[topic] = found
+                by_customer[event.customer_id].append(event)
+            self._by_customer[topic] = by_customer
         return self._by_customer[topic]
 
 
@@ -80,27 +80,27 @@ async def read(bootstrap: str) -> Log:
         starts, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
         for place in places:
             consumer.seek(place, starts[place])
-        found: list[Fetched] = []
+        fetched: list[Fetched] = []
         while [place for place in places if await consumer.position(place) < ends[place]]:
             for records in (await consumer.getmany(timeout_ms=1000, max_records=20_000)).values():
-                found += records
+                fetched += records
     finally:
         await consumer.stop()
-    return arranged(found)
+    return arranged(fetched)
 
 
-def arranged(found: Iterable[Fetched]) -> Log:
+def arranged(fetched: Iterable[Fetched]) -> Log:
     """The log of records in any order."""
     by_topic: defaultdict[str, list[Read]] = defaultdict(list)
-    for item in sorted(map(_read, found), key=lambda item: item.place):
+    for item in sorted(map(_read, fetched), key=lambda item: item.place):
         by_topic[item.record.topic].append(item)
     return Log(by_topic)
 
 
-def _read(found: Fetched) -> Read:
-    if isinstance(found, Unreadable):
-        return Read(found.record, None, Reason.NOT_A_CLOUDEVENT, None, is_unreadable=True)
-    record = found
+def _read(fetched: Fetched) -> Read:
+    if isinstance(fetched, Unreadable):
+        return Read(fetched.record, None, Reason.NOT_A_CLOUDEVENT, None, is_unreadable=True)
+    record = fetched
     if record.topic in _UNREAD:
         return Read(record, None, None, None)
     mark = dict(record.headers).get(MARK.encode())

@@ -1,4 +1,4 @@
-"""Records that are no events of the contract: each way to spoil one, with the reason that it has to get."""
+"""Ways to make a record malformed, each with the expected reason of its dead letter."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Spoil = Callable[[bytes | None, dict[str, Any]], Spoilt]
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """A way to spoil an event, and the reason of its dead letter; `only` is the one type that it is for."""
+    """A way to spoil an event, and the reason of its dead letter; `only` is the only type that it applies to."""
 
     spoil: Spoil
     reason: Reason

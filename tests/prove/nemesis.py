@@ -71,7 +71,7 @@ class Nemesis:
     async def run(self) -> None:
         """Inject all planned faults."""
         self._began = asyncio.get_running_loop().time()
-        await asyncio.sleep(3.0)  # until there is work
+        await asyncio.sleep(3.0)  # until there are records to handle
         on_points, on_others = self._of_workers()
         sessions = [
             item

@@ -1,6 +1,6 @@
-"""What comes from outside and is no crash: records that nobody can read, one customer's flood, hostile callers.
+"""Faults caused by outsiders, without a crash: unreadable records, one customer's flood, hostile callers.
 
-Each strikes once, like the faults beside it: `seen` says what it did, `recovery` is None where others suffered.
+Each is injected once, like the other faults. `recovery` is None where other customers or callers were affected.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ def _broken_batches() -> Iterator[bytes]:
 async def hot_customer(scene: Scene) -> Strike:
     """Publish 1,000 orders of one customer, newest first, and 1,500 refunds of one order.
 
-    Meanwhile customers of the same partition buy, and must not wait for it.
+    Meanwhile other customers of the same partition buy, and must not wait for these events.
     """
     name = f"hot-{scene.random.getrandbits(40):x}"
     async with connected(scene.stage.broker.bootstrap) as producer:
@@ -129,8 +129,8 @@ async def _publish(
         )
         for number, (type_, at, data) in enumerate(events)
     ]
-    for told in await asyncio.gather(*sent):
-        scene.progress.note((told.topic, told.partition), told.offset + 1)
+    for metadata in await asyncio.gather(*sent):
+        scene.progress.note((metadata.topic, metadata.partition), metadata.offset + 1)
 
 
 def _beside(customer: str, number: int) -> str:

@@ -68,7 +68,7 @@ SOAK: Final = Plan(
     Size(360_000, 10_000, rate=120.0),
     pace=Pace(rate=120.0),
     faults={fault: 9 * count for fault, count in _FAULTS.items()},
-    pause=1.5,  # so that they last as long as the history
+    pause=1.5,  # so that the faults last as long as the history
     quiet_seconds=900.0,
 )
 """About 45 minutes, more on a slow machine."""
@@ -88,7 +88,7 @@ PLANS: Final = {"full": FULL, "soak": SOAK, "quick": QUICK, "calm": CALM}
 
 
 def chosen() -> Plan:
-    """The plan that the environment names (`PROVE=soak`); the full one unless told.
+    """The plan that the environment names (`PROVE=soak`); by default the full one.
 
     Raises:
         KeyError: there is no such plan.

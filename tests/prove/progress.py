@@ -27,8 +27,8 @@ Places = dict[Partition, int]
 def spec(service: str) -> WorkerSpec:
     """The specification of a service's worker."""
     settings = importlib.import_module(f"services.{service}.settings").Settings()
-    found: WorkerSpec = importlib.import_module(f"services.{service}.worker").spec(settings)
-    return found
+    worker_spec: WorkerSpec = importlib.import_module(f"services.{service}.worker").spec(settings)
+    return worker_spec
 
 
 @dataclass(slots=True)
@@ -51,17 +51,17 @@ class Progress:
         return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
     async def left(self, service: str) -> int:
-        """Number of shops' records that a service has still to handle."""
+        """Number of shops' records that a service has not handled yet."""
         handled = await self.handled(service) or {}
         topics = spec(service).topics
-        known = dict(self.acknowledged)
-        return sum(max(0, end - handled.get(place, 0)) for place, end in known.items() if place[0] in topics)
+        ends = dict(self.acknowledged)
+        return sum(max(0, end - handled.get(place, 0)) for place, end in ends.items() if place[0] in topics)
 
     async def gone_on(self, services: Iterable[str], struck_at: float) -> float | None:
-        """Seconds from a fault until its services went on; None when that takes too long.
+        """Seconds from a fault until the services resumed; None when that takes too long.
 
-        They went on when they have handled all that was published up to half a second from now: so partitions count
-        that were idle at the instant of the fault.
+        A service has resumed when it has handled all records published up to half a second from now. So partitions
+        that were idle at the instant of the fault count too.
         """
         await asyncio.sleep(_SOME_MORE)
         ends, waiting = dict(self.acknowledged), set(services)

@@ -77,9 +77,9 @@ class Proxy:
         return [link for link in self.links if link.is_open and wanted(link)]
 
     def cut_at_commit(self, link: Link, *, only_batches: bool = False) -> asyncio.Future[None]:
-        """Reset a connection when its next COMMIT is done and not answered yet; the future tells that it was.
+        """Reset a connection after its next COMMIT and before the answer; the future is done when it was reset.
 
-        With `only_batches` it has to be that of a transaction that moves a position.
+        With `only_batches` only the COMMIT of a transaction that moves a position counts.
         """
         link.only_batches = only_batches
         link.doomed = asyncio.get_running_loop().create_future()
@@ -88,7 +88,7 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         try:
             from_server, server = await asyncio.open_connection(LOOPBACK, self._server_port)
-        except OSError:  # the server is down: so is the proxy, for this client
+        except OSError:  # the server is down, so the client is disconnected too
             client.close()
             return
         self.opened += 1
@@ -153,7 +153,7 @@ def _to_client(link: Link, data: bytes) -> bool:
 
 
 def _is_due(link: Link) -> bool:
-    """Reset a connection whose COMMIT is awaited; returns whether it was one."""
+    """Reset the connection if its COMMIT was awaited; returns whether it was."""
     if link.doomed is None or link.doomed.done() or (link.only_batches and not link.moves_position):
         return False
     link.reset()

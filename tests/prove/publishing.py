@@ -64,7 +64,7 @@ class Publisher:
 
     async def _send(self, item: Item) -> None:
         key, value, headers = item.record(self.begin)
-        sent = await self.producer.send(item.told.topic, value, key=key, headers=list(headers))
+        sent = await self.producer.send(item.event.topic, value, key=key, headers=list(headers))
         self._in_flight.append((item, sent))
 
     async def _settle(self, most: int) -> None:
@@ -72,13 +72,13 @@ class Publisher:
         while self._in_flight and (len(self._in_flight) > most or self._in_flight[0][1].done()):
             item, sent = self._in_flight.popleft()
             try:
-                told = await sent
+                metadata = await sent
             except KafkaError:
                 self.repeated += 1
                 await self._send(item)
             else:
-                place = (told.topic, told.partition)
-                self.acknowledged[place] = max(self.acknowledged.get(place, 0), told.offset + 1)
+                place = (metadata.topic, metadata.partition)
+                self.acknowledged[place] = max(self.acknowledged.get(place, 0), metadata.offset + 1)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Waiting until everything that was published is handled, and everything that follows from it too."""
+"""Waits until all published records and everything that follows from them are handled."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ async def settle(stage: Stage, seconds: float, services: Sequence[str] = SERVICE
     """Wait until services have nothing left to do; returns the number of rounds of markers.
 
     Raises:
-        DrainTimeoutError: something is left after so many seconds.
+        DrainTimeoutError: something is left after `seconds`.
     """
     broker = broker_of(stage.env)
     cluster = await broker.cluster_id()

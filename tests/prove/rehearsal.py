@@ -35,7 +35,7 @@ VERSIONS_SQL: Final = "SELECT version, 'published' AS status, document, effectiv
 
 async def rehearse(url: str, seed: int, size: history.Size) -> tuple[History, Evidence]:
     """Handle a history on new databases, and gather the evidence for the checks."""
-    told = history.make(seed, size)
+    shop_history = history.make(seed, size)
     begin = datetime.now(UTC)
     async with AsyncExitStack() as databases:
         pools = {service: await databases.enter_async_context(postgres.database(url, service)) for service in SERVICES}
@@ -44,26 +44,26 @@ async def rehearse(url: str, seed: int, size: history.Size) -> tuple[History, Ev
         await publish(pools["points"], DOCUMENT, begin - timedelta(hours=1))
         await pools["referrals"].executemany(
             "INSERT INTO referral_code VALUES ($1, $2, now())",
-            [(advocate, code_of(advocate)) for advocate in told.advocates],
+            [(advocate, code_of(advocate)) for advocate in shop_history.advocates],
         )
-        records = _published(told, begin)
+        records = _published(shop_history, begin)
         for service in SERVICES:
             await _handle(pools[service], service, log.arranged(iter(records)))
             records += await _announced(pools[service])
         read = log.arranged(iter(records))
-        return told, await _evidence(pools, told, read)
+        return shop_history, await _evidence(pools, shop_history, read)
 
 
-def _published(told: History, begin: datetime) -> list[Record]:
+def _published(shop_history: History, begin: datetime) -> list[Record]:
     """The records of a history, in one partition."""
     offsets: defaultdict[str, int] = defaultdict(int)
-    found: list[Record] = []
-    for item in told.items:
-        topic = item.told.topic
+    records: list[Record] = []
+    for item in shop_history.items:
+        topic = item.event.topic
         key, value, headers = item.record(begin)
-        found.append(Record(topic, 0, offsets[topic], key, value, in_bytes(headers), datetime.now(UTC)))
+        records.append(Record(topic, 0, offsets[topic], key, value, in_bytes(headers), datetime.now(UTC)))
         offsets[topic] += 1
-    return found
+    return records
 
 
 async def _handle(pool: Pool, service: str, read: Log) -> None:
@@ -94,20 +94,24 @@ async def _announced(pool: Pool) -> list[Record]:
     return [Record(row["topic"], 0, row["id"], row["key"], row["value"], headers, datetime.now(UTC)) for row in rows]
 
 
-async def _evidence(pools: Mapping[str, Pool], told: History, read: Log) -> Evidence:
+async def _evidence(pools: Mapping[str, Pool], shop_history: History, read: Log) -> Evidence:
     customers = sorted({item.event.customer_id for item in read.all() if item.event is not None})
-    known = {customer: await _balance(pools["points"], customer) for customer in customers}
+    balance_of = {customer: await _balance(pools["points"], customer) for customer in customers}
     versions = [
         dict(row) | {"effective_at": format_instant(row["effective_at"])}
         for row in await pools["points"].fetch(VERSIONS_SQL)
     ]
-    found = await findings.read(pools, versions)
-    return Evidence(SERVICES, read, [], found, known, customers, told.advocates)
+    stored = await findings.read(pools, versions)
+    return Evidence(SERVICES, read, [], stored, balance_of, customers, shop_history.advocates)
 
 
 async def _balance(pool: Pool, customer: str) -> dict[str, Any]:
     now = datetime.now(UTC)
     account = (await balances.balance(pool, customer, now)).account
     names = ("available", "pending", "held", "debt")
-    told = {name: getattr(account, name) for name in names}
-    return told | {"lifetime_earned": account.earned, "lifetime_redeemed": account.redeemed, "as_of": now.isoformat()}
+    balance = {name: getattr(account, name) for name in names}
+    return balance | {
+        "lifetime_earned": account.earned,
+        "lifetime_redeemed": account.redeemed,
+        "as_of": now.isoformat(),
+    }

@@ -49,8 +49,8 @@ def _most(count: int) -> float:
 
 def seconds(struck: Sequence[Struck]) -> tuple[float, float] | None:
     """Median and maximum recovery time in seconds; None without any."""
-    known = [fault.strike.recovery for fault in struck if fault.counts and fault.strike.recovery is not None]
-    return (median(known), max(known)) if known else None
+    times = [fault.strike.recovery for fault in struck if fault.counts and fault.strike.recovery is not None]
+    return (median(times), max(times)) if times else None
 
 
 def document(plan: Plan, outcome: Outcome, caught: Sequence[Caught]) -> dict[str, Any]:
@@ -74,8 +74,8 @@ def _fault(fault: Fault, count: int, struck: Sequence[Struck]) -> dict[str, Any]
     own = [item for item in struck if item.fault is fault]
     times = seconds(own)
     observed = sum(1 for item in own if item.counts)
-    told = {"fault": fault, "planned": count, "observed": observed, "tried": len(own)}
-    return told | {"recovery_median": times and round(times[0], 2), "recovery_worst": times and round(times[1], 2)}
+    counts = {"fault": fault, "planned": count, "observed": observed, "tried": len(own)}
+    return counts | {"recovery_median": times and round(times[0], 2), "recovery_worst": times and round(times[1], 2)}
 
 
 def show(plan: Plan, outcome: Outcome, caught: Sequence[Caught]) -> None:
@@ -85,7 +85,7 @@ def show(plan: Plan, outcome: Outcome, caught: Sequence[Caught]) -> None:
         console.print(_faults(document(plan, outcome, caught)["faults"]))
     console.print(_checks(outcome.checks))
     for item in outcome.violated:
-        console.print(f"[red]{item.name}[/red]: {item.found} wrong, seed {outcome.seed}:", highlight=False)
+        console.print(f"[red]{item.name}[/red]: {item.count} wrong, seed {outcome.seed}:", highlight=False)
         for offender in item.offenders:
             console.print(f"  {offender}", highlight=False, markup=False)
     if caught:
@@ -110,7 +110,7 @@ def _checks(checks: Sequence[Check]) -> Table:
         if own:
             table.add_row(str(group), f"[bold]{words}[/bold]", "", "")
         for item in own:
-            table.add_row("", item.name, f"{item.looked_at:,}", str(item.found) if item.found else "0")
+            table.add_row("", item.name, f"{item.looked_at:,}", str(item.count) if item.count else "0")
     return table
 
 
@@ -123,7 +123,7 @@ def show_caught(caught: Sequence[Caught]) -> None:
     Console().print(table)
 
 
-def write(path: Path, told: Mapping[str, Any]) -> None:
+def write(path: Path, report: Mapping[str, Any]) -> None:
     """Write the JSON report."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(to_json(told, indent=2) + b"\n")
+    path.write_bytes(to_json(report, indent=2) + b"\n")

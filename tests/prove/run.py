@@ -48,7 +48,7 @@ class Outcome:
     @property
     def violated(self) -> list[Check]:
         """The checks with offenders."""
-        return [item for item in self.checks if item.found]
+        return [item for item in self.checks if item.count]
 
 
 def say(words: str) -> None:
@@ -60,24 +60,24 @@ async def run(seed: int, plan: Plan, ground: Ground, cast: Cast | None = None) -
     """Run a plan on the history of a seed."""
     started = time.monotonic()
     say(f"seed {seed}: making {plan.size.records:,} records of {plan.size.customers:,} customers")
-    told = await asyncio.to_thread(history.make, seed, plan.size)
+    shop_history = await asyncio.to_thread(history.make, seed, plan.size)
     async with staged(ground, cast or Cast()) as stage:
         headers = {"Authorization": f"Bearer {stage.token}"}
         async with httpx.AsyncClient(base_url=stage.api_url, headers=headers) as client:
-            await _prepare(stage, client, told)
+            await _prepare(stage, client, shop_history)
             outcome = Outcome(seed, datetime.now(UTC))
-            load = _Load(stage, client, told, plan, outcome)
+            load = _Load(stage, client, shop_history, plan, outcome)
             await load.run()
-            outcome.checks += await _judge(stage, client, told, load)
+            outcome.checks += await _judge(stage, client, shop_history, load)
     outcome.seconds = time.monotonic() - started
     return outcome
 
 
-async def _prepare(stage: Stage, client: httpx.AsyncClient, told: History) -> None:
+async def _prepare(stage: Stage, client: httpx.AsyncClient, shop_history: History) -> None:
     """Create the advocates' codes (the same in every run), the earning rules and the reward."""
     os.environ.update(stage.direct_env())
     await stage.pools["referrals"].executemany(
-        _CODES_SQL, [(advocate, code_of(advocate)) for advocate in told.advocates]
+        _CODES_SQL, [(advocate, code_of(advocate)) for advocate in shop_history.advocates]
     )
     draft = (await client.post("/v1/earning-rules", json=DOCUMENT)).raise_for_status().json()
     (await client.post(f"/v1/earning-rules/{draft['version']}/publish")).raise_for_status()
@@ -95,7 +95,7 @@ class _Load:
 
     stage: Stage
     client: httpx.AsyncClient
-    told: History
+    shop_history: History
     plan: Plan
     outcome: Outcome
     poisoned: frozenset[tuple[str, int, int]] = frozenset()
@@ -107,7 +107,7 @@ class _Load:
         keeping = asyncio.create_task(self.stage.fleet.keep())
         try:
             async with connected(self.stage.broker.bootstrap) as producer:
-                self.publisher = Publisher(producer, self.told.items, self.outcome.began, self.plan.pace)
+                self.publisher = Publisher(producer, self.shop_history.items, self.outcome.began, self.plan.pace)
                 await self._publish(keeping)
             await self._quiet()
         finally:
@@ -115,9 +115,9 @@ class _Load:
 
     async def _publish(self, keeping: asyncio.Task[None]) -> None:
         """Publish, write and inject faults until all three are done."""
-        self.writer = Writer(self.client, Random(self.told.seed), self._customers, self.plan.mix)
+        self.writer = Writer(self.client, Random(self.shop_history.seed), self._customers, self.plan.mix)
         progress = Progress(self.stage.pools, self.publisher.acknowledged)
-        nemesis = Nemesis(self.stage, progress, self.writer, Random(self.told.seed + 1), self.plan, say)
+        nemesis = Nemesis(self.stage, progress, self.writer, Random(self.shop_history.seed + 1), self.plan, say)
         stopped = asyncio.Event()
         writing = asyncio.create_task(self.writer.run(self.plan.writes, stopped))
         striking = asyncio.create_task(nemesis.run())
@@ -126,8 +126,8 @@ class _Load:
             """Whether the faults have kept up with the history."""
             for task in (keeping, writing, striking):
                 if task.done():
-                    task.result()  # what broke there ends the run
-            return keeps_up(nemesis.share_done, count / len(self.told.items))
+                    task.result()  # a failed task ends the run
+            return keeps_up(nemesis.share_done, count / len(self.shop_history.items))
 
         try:
             await self.publisher.run(may_go_on)
@@ -135,7 +135,7 @@ class _Load:
             self.outcome.struck = nemesis.struck
             self.poisoned = frozenset(nemesis.poisoned)
             stopped.set()
-            with suppress(TimeoutError):  # what is never answered then is found by a check
+            with suppress(TimeoutError):  # a check reports writes without an answer
                 await asyncio.wait_for(writing, self.plan.quiet_seconds)
         finally:
             await _end(striking)
@@ -143,8 +143,8 @@ class _Load:
 
     def _customers(self) -> Sequence[str]:
         """Customers with events that were published a while ago."""
-        count = min(len(self.told.customers), self.publisher.published // 4)
-        return self.told.customers[:count]
+        count = min(len(self.shop_history.customers), self.publisher.published // 4)
+        return self.shop_history.customers[:count]
 
     async def _quiet(self) -> None:
         say("everything is published; draining")
@@ -155,7 +155,7 @@ class _Load:
             self.outcome.checks.append(check(6, "everything is drained in the end", 1, [error]))
         else:
             self.outcome.checks.append(check(6, "everything is drained in the end", 1, []))
-        # Jobs go on by the clock (mails are due again after a while): nobody writes any more while it is read.
+        # Jobs run by the clock (mails are retried after a while), so the workers end before the state is read.
         codes = await self.stage.fleet.end_workers()
         disorderly = [f"{name} ended with {code}" for name, code in codes.items() if code != 0]
         self.outcome.checks.append(check(6, "workers end in order on SIGTERM", len(codes), disorderly))
@@ -169,23 +169,30 @@ async def _end(task: asyncio.Task[None]) -> None:
         await task
 
 
-async def _judge(stage: Stage, client: httpx.AsyncClient, told: History, load: _Load) -> list[Check]:
+async def _judge(stage: Stage, client: httpx.AsyncClient, shop_history: History, load: _Load) -> list[Check]:
     say("drained; reading the log, the ledger and the balances")
     verifying = asyncio.create_task(verified.checks(stage.direct_env(), stage.cast.services))
     read = await log.read(stage.broker.bootstrap)
     customers = sorted({event.customer_id for item in read.all() if (event := item.event) is not None})
     balances = await findings.balances(client, customers)
-    found = await findings.read(stage.pools, await findings.earning_rules(client))
+    stored = await findings.read(stage.pools, await findings.earning_rules(client))
     evidence = Evidence(
-        stage.cast.services, read, load.writer.writes, found, balances, customers, told.advocates, load.poisoned
+        stage.cast.services,
+        read,
+        load.writer.writes,
+        stored,
+        balances,
+        customers,
+        shop_history.advocates,
+        load.poisoned,
     )
     say("replaying")
     oracle = await asyncio.to_thread(consult, evidence)
     say("checking")
-    checks = [*applied.checks(evidence, oracle, told.items)]
+    checks = [*applied.checks(evidence, oracle, shop_history.items)]
     checks += await verifying
     checks += [*replayed.checks(evidence, oracle), *published.checks(evidence)]
-    checks += refused.checks(evidence, oracle, told.items)
+    checks += refused.checks(evidence, oracle, shop_history.items)
     checks += recovered.checks(load.plan.faults, load.outcome.struck, stage)
     load.outcome.figures |= _figures(evidence, load)
     return checks
@@ -198,7 +205,7 @@ def _figures(evidence: Evidence, load: _Load) -> dict[str, int | float]:
         "records sent again by the publisher": load.publisher.repeated,
         "records in the log": sum(1 for _ in evidence.log.all()),
         "records published again by relays": published.repeats(evidence),
-        "ledger lines": sum(map(len, evidence.found.points.statements.values())),
+        "ledger lines": sum(map(len, evidence.findings.points.statements.values())),
         "API writes": len(writes),
         "API writes acknowledged": sum(1 for write in writes if write.done),
         "API writes whose first answer was lost": sum(1 for write in writes if write.replayed),

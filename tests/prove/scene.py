@@ -1,4 +1,4 @@
-"""Where faults strike: the stage, and what is looked at to see whether one took effect and is over."""
+"""The context of faults: the stage, and observations of whether a fault took effect and is over."""
 
 import asyncio
 import time
@@ -18,31 +18,31 @@ from tests.prove.writes import Writer
 from tests.support.fleet import Member
 
 _CLOSELY: Final = 0.002
-"""Transactions are short: this often it is looked whether one is open."""
+"""Polling interval in seconds for open transactions, which are short."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a fault needs to know."""
+    """The context of a fault."""
 
     stage: Stage
     progress: Progress
     writer: Writer
     random: Random
     poisoned: set[tuple[str, int, int]] = field(default_factory=set[tuple[str, int, int]])
-    """Topic, partition and offset of what was written so that nobody can read it."""
+    """Topic, partition and offset of records that are unreadable on purpose."""
 
     def links_of(self, member: Member) -> Callable[[Link], bool]:
-        """Which connections are a process's own."""
+        """A predicate for the connections of a process."""
         try:
-            made = psutil.Process(member.pid).net_connections(kind="tcp")
+            connections = psutil.Process(member.pid).net_connections(kind="tcp")
         except psutil.Error:
-            made = []
-        ports = {item.laddr.port for item in made if item.raddr and item.raddr.port == self.stage.proxy.port}
+            connections = []
+        ports = {item.laddr.port for item in connections if item.raddr and item.raddr.port == self.stage.proxy.port}
         return lambda link: link.client_port in ports
 
     async def catch_in_transaction(self, wanted: Callable[[Link], bool], seconds: float = 3.0) -> Link | None:
-        """The first of some connections that has a transaction open; None when none has for so long."""
+        """A matching connection with an open transaction; None if there is none within `seconds`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for link in self.stage.proxy.find(wanted):
@@ -52,7 +52,7 @@ class Scene:
         return None
 
     async def catch_writing(self, seconds: float = 3.0) -> int:
-        """How many writes are on their way, at the first instant that any is; 0 when none is for so long."""
+        """Wait for unanswered writes; returns their number, or 0 if there are none within `seconds`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if count := self.writer.on_their_way:
@@ -60,18 +60,18 @@ class Scene:
             await asyncio.sleep(_CLOSELY)
         return 0
 
-    async def said(self, member: Member, since: int, words: frozenset[str], seconds: float) -> str | None:
-        """The first of some words that a process logs after a position; None when it does not in time."""
+    async def logged(self, member: Member, since: int, words: frozenset[str], seconds: float) -> str | None:
+        """The first of some log events of a process after a position in its log; None if there is none in time."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for line in member.lines(since):
                 if line.get("event") in words:
-                    return _told(line)
+                    return _described(line)
             await asyncio.sleep(LOOK)
         return None
 
     async def api_answers(self, since: float) -> float | None:
-        """Seconds from an instant of the loop's clock until a write is answered; None when it takes too long."""
+        """Seconds from an instant of the loop's clock until a write is answered; None if that takes too long."""
         while self.writer.last_answer <= since:
             if asyncio.get_running_loop().time() - since > MOST_SECONDS:
                 return None
@@ -79,13 +79,13 @@ class Scene:
         return self.writer.last_answer - since
 
 
-def _told(line: dict[str, Any]) -> str:
+def _described(line: dict[str, Any]) -> str:
     return f"{line['event']} {line['count']}" if "count" in line else str(line["event"])
 
 
 @dataclass(slots=True)
 class Gate:
-    """Lets many in, or one alone: the servers are not struck while something else has yet to recover."""
+    """A shared or exclusive lock: servers fail only while nothing else has yet to recover."""
 
     _inside: int = 0
     _is_closed: bool = False
@@ -93,7 +93,7 @@ class Gate:
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
-        """Be one of many."""
+        """Hold the lock shared."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._is_closed)
             self._inside += 1
@@ -106,7 +106,7 @@ class Gate:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """Be the only one."""
+        """Hold the lock exclusively."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._is_closed)
             self._is_closed = True

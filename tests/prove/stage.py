@@ -29,8 +29,8 @@ from tests.support.fleet import Fleet, Member, environment, listening, planted
 
 _READY_SECONDS: Final = 90.0
 
-# Rows leave the outbox when they are published. A copy of each, made in the transaction that made the row,
-# is how it is known afterwards what was committed.
+# Rows leave the outbox when they are published. A trigger copies each row in the transaction that inserts it, so the
+# copies show afterwards what was committed.
 KEEP_OUTBOX_SQL: Final = """
 CREATE TABLE proof_outbox (id bigint PRIMARY KEY, topic text NOT NULL, key bytea NOT NULL, value bytea NOT NULL);
 CREATE FUNCTION proof_keep() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -124,7 +124,7 @@ def database_url(server_url: str, service: str) -> str:
 
 @asynccontextmanager
 async def grounded(folder: Path) -> AsyncIterator[Ground]:
-    """Kafka and PostgreSQL, which end with the context."""
+    """Run Kafka and PostgreSQL until the end of the context."""
     ground = Ground(folder, ApacheKafka(folder / "kafka"), Postgres(folder / "postgres", port=free_port()))
     try:
         await asyncio.gather(asyncio.to_thread(ground.broker.start), asyncio.to_thread(ground.server.start))
@@ -136,7 +136,7 @@ async def grounded(folder: Path) -> AsyncIterator[Ground]:
 
 @asynccontextmanager
 async def staged(ground: Ground, cast: Cast) -> AsyncIterator[Stage]:
-    """Empty topics and databases, and running processes that are ready, which end with the context."""
+    """Run processes on empty topics and databases until the end of the context; they are ready."""
     proxy = Proxy(free_port(), ground.server.port)
     pools: dict[str, Pool] = {}
     folder = Path(tempfile.mkdtemp(prefix="stage-", dir=ground.folder))
@@ -220,7 +220,7 @@ async def _until_ready(fleet: Fleet, api: Member) -> None:
     """Wait until the APIs answer and every worker is ready.
 
     Raises:
-        AssertionError: that takes too long.
+        AssertionError: they are not ready in time.
     """
     await listening(api)
     await fleet.ready(*fleet.workers, seconds=_READY_SECONDS)

@@ -1,4 +1,4 @@
-"""Every check passes on the real services, and fails when one thing is wrong."""
+"""Every check passes on the real services, and fails after one wrong change."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -26,38 +26,38 @@ def rehearsed(postgres_url: str) -> tuple[History, Evidence]:
     return asyncio.run(rehearse(postgres_url, 21, Size(320, 8, malformed=0.05)))
 
 
-def checks(told: History, evidence: Evidence) -> Iterator[Check]:
+def checks(shop_history: History, evidence: Evidence) -> Iterator[Check]:
     oracle = consult(evidence)
-    yield from applied.checks(evidence, oracle, told.items)
+    yield from applied.checks(evidence, oracle, shop_history.items)
     yield from replayed.checks(evidence, oracle)
     yield from published.checks(evidence)
-    yield from refused.checks(evidence, oracle, told.items)
+    yield from refused.checks(evidence, oracle, shop_history.items)
 
 
 def test_the_services_agree_with_the_replay(rehearsed: tuple[History, Evidence]):
-    assert {check.name: check.offenders for check in checks(*rehearsed) if check.found} == {}
+    assert {check.name: check.offenders for check in checks(*rehearsed) if check.count} == {}
 
 
 def test_the_rehearsal_has_data_of_every_kind(rehearsed: tuple[History, Evidence]):
     _, evidence = rehearsed
-    looked_at = {check.name: check.looked_at for check in checks(*rehearsed)}
-    assert {name for name, count in looked_at.items() if not count} <= {
+    checked = {check.name: check.checked for check in checks(*rehearsed)}
+    assert {name for name, count in checked.items() if not count} <= {
         "acknowledged API writes = API writes in the ledger",
         "the reward's stock and limit per customer hold",
     }
-    assert len({referral[3] for referral in evidence.found.referrals}) > 1
-    assert sum(map(len, evidence.found.timelines.values())) > 2
+    assert len({referral[3] for referral in evidence.findings.referrals}) > 1
+    assert sum(map(len, evidence.findings.timelines.values())) > 2
 
 
 Change = Callable[[Evidence], Evidence]
 
 
-def found(evidence: Evidence, **parts: Any) -> Evidence:
-    return replace(evidence, found=replace(evidence.found, **parts))
+def with_findings(evidence: Evidence, **parts: Any) -> Evidence:
+    return replace(evidence, findings=replace(evidence.findings, **parts))
 
 
 def points(evidence: Evidence, **parts: Any) -> Evidence:
-    return found(evidence, points=replace(evidence.found.points, **parts))
+    return with_findings(evidence, points=replace(evidence.findings.points, **parts))
 
 
 def without_records(evidence: Evidence, topic: str, count: int = 1) -> Evidence:
@@ -77,42 +77,42 @@ def swapped(evidence: Evidence) -> Evidence:
 
 
 def without_inbox_row(evidence: Evidence) -> Evidence:
-    inboxes = dict(evidence.found.inboxes)
-    return found(evidence, inboxes=inboxes | {"tiers": frozenset(sorted(inboxes["tiers"])[1:])})
+    inboxes = dict(evidence.findings.inboxes)
+    return with_findings(evidence, inboxes=inboxes | {"tiers": frozenset(sorted(inboxes["tiers"])[1:])})
 
 
 def with_inbox_row(evidence: Evidence) -> Evidence:
-    return found(
-        evidence, inboxes=dict(evidence.found.inboxes) | {"points": evidence.found.inboxes["points"] | {uuid4()}}
+    return with_findings(
+        evidence, inboxes=dict(evidence.findings.inboxes) | {"points": evidence.findings.inboxes["points"] | {uuid4()}}
     )
 
 
 def without_line(evidence: Evidence) -> Evidence:
-    statements = dict(evidence.found.points.statements)
+    statements = dict(evidence.findings.points.statements)
     customer = max(statements, key=lambda statement: len(statements[statement]))
     return points(evidence, statements=statements | {customer: statements[customer][:-1]})
 
 
 def richer(evidence: Evidence) -> Evidence:
-    known = {customer: dict(balance) for customer, balance in evidence.balances.items()}
-    known[evidence.customers[0]]["available"] += 1
-    return replace(evidence, balances=known)
+    balances = {customer: dict(balance) for customer, balance in evidence.balances.items()}
+    balances[evidence.customers[0]]["available"] += 1
+    return replace(evidence, balances=balances)
 
 
 def demoted(evidence: Evidence) -> Evidence:
-    timelines = dict(evidence.found.timelines)
+    timelines = dict(evidence.findings.timelines)
     customer = next(iter(timelines))
-    return found(evidence, timelines=timelines | {customer: timelines[customer][:-1]})
+    return with_findings(evidence, timelines=timelines | {customer: timelines[customer][:-1]})
 
 
 def another_state(evidence: Evidence) -> Evidence:
-    first, *rest = evidence.found.referrals
-    return found(evidence, referrals=[(*first[:3], "flagged", *first[4:]), *rest])
+    first, *rest = evidence.findings.referrals
+    return with_findings(evidence, referrals=[(*first[:3], "flagged", *first[4:]), *rest])
 
 
 def over_the_limit(evidence: Evidence) -> Evidence:
-    count, given = evidence.found.points.uses[earning.LAUNCH]
-    return points(evidence, uses=dict(evidence.found.points.uses) | {earning.LAUNCH: (count + 1, given)})
+    count, given = evidence.findings.points.uses[earning.LAUNCH]
+    return points(evidence, uses=dict(evidence.findings.points.uses) | {earning.LAUNCH: (count + 1, given)})
 
 
 def oversold(evidence: Evidence) -> Evidence:
@@ -123,25 +123,29 @@ def greedy(evidence: Evidence) -> Evidence:
     return points(evidence, rewards=[(97, 3, earning.REWARD["limit_per_customer"] + 1)])
 
 
-def told_twice(evidence: Evidence) -> Evidence:
-    return found(evidence, messages=[*evidence.found.messages, evidence.found.messages[0]])
+def duplicate_message(evidence: Evidence) -> Evidence:
+    return with_findings(evidence, messages=[*evidence.findings.messages, evidence.findings.messages[0]])
 
 
-def untold(evidence: Evidence) -> Evidence:
-    return found(evidence, messages=evidence.found.messages[1:])
+def missing_message(evidence: Evidence) -> Evidence:
+    return with_findings(evidence, messages=evidence.findings.messages[1:])
 
 
 def one_letter_more(evidence: Evidence) -> Evidence:
     letter = Dead(("shop.purchases", 0, 0), "handler_refused", "broken")
-    return found(evidence, dead=dict(evidence.found.dead) | {"points": [*evidence.found.dead["points"], letter]})
+    return with_findings(
+        evidence, dead=dict(evidence.findings.dead) | {"points": [*evidence.findings.dead["points"], letter]}
+    )
 
 
 def one_letter_less(evidence: Evidence) -> Evidence:
-    return found(evidence, dead=dict(evidence.found.dead) | {"tiers": evidence.found.dead["tiers"][1:]})
+    return with_findings(evidence, dead=dict(evidence.findings.dead) | {"tiers": evidence.findings.dead["tiers"][1:]})
 
 
 def uncommitted(evidence: Evidence) -> Evidence:
-    return found(evidence, outboxes=dict(evidence.found.outboxes) | {"tiers": evidence.found.outboxes["tiers"][1:]})
+    return with_findings(
+        evidence, outboxes=dict(evidence.findings.outboxes) | {"tiers": evidence.findings.outboxes["tiers"][1:]}
+    )
 
 
 def unwritten(evidence: Evidence) -> Evidence:
@@ -178,24 +182,24 @@ def unanswered(evidence: Evidence) -> Evidence:
         (swapped, "points: first occurrences are in order per customer"),
         (one_letter_more, "points: dead letters = malformed and refused records"),
         (one_letter_less, "tiers: dead letters = malformed and refused records"),
-        (told_twice, "messages: one per event and channel"),
-        (untold, "messages: one per event and channel"),
+        (duplicate_message, "messages: one per event and channel"),
+        (missing_message, "messages: one per event and channel"),
     ],
 )
 def test_a_check_fails(rehearsed: tuple[History, Evidence], change: Change, name: str):
-    told, evidence = rehearsed
-    assert name in {check.name for check in checks(told, change(evidence)) if check.found}
+    shop_history, evidence = rehearsed
+    assert name in {check.name for check in checks(shop_history, change(evidence)) if check.count}
 
 
 def test_a_missing_event_is_named(rehearsed: tuple[History, Evidence]):
-    told, evidence = rehearsed
+    shop_history, evidence = rehearsed
     changed = without_inbox_row(evidence)
-    [wrong] = [check for check in applied.checks(changed, consult(changed), told.items) if check.found]
-    assert "shop.purchases/0@" in wrong.offenders[0]
+    [failed] = [check for check in applied.checks(changed, consult(changed), shop_history.items) if check.count]
+    assert "shop.purchases/0@" in failed.offenders[0]
 
 
 def test_an_unexpected_malformed_record_is_a_violation(rehearsed: tuple[History, Evidence]):
-    told, evidence = rehearsed
-    meant = tuple(replace(item, flaw=None) for item in told.items)
-    [wrong] = [check for check in refused.checks(evidence, consult(evidence), meant) if check.found]
-    assert wrong.name == "malformed records of the log = those of the history"
+    shop_history, evidence = rehearsed
+    meant = tuple(replace(item, flaw=None) for item in shop_history.items)
+    [failed] = [check for check in refused.checks(evidence, consult(evidence), meant) if check.count]
+    assert failed.name == "malformed records of the log = those of the history"

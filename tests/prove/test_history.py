@@ -20,77 +20,77 @@ SIZE = Size(5_000, 250)
 
 
 @pytest.fixture(scope="module")
-def made() -> History:
+def drawn() -> History:
     return history.make(3, SIZE)
 
 
-def share(made: History, role: Role) -> float:
-    return len(made.of_role(role)) / len(made.items)
+def share(drawn: History, role: Role) -> float:
+    return len(drawn.of_role(role)) / len(drawn.items)
 
 
 def record(item: Item) -> Record:
     key, value, headers = item.record(BEGIN)
-    return Record(item.told.topic, 0, item.number, key, value, in_bytes(headers), BEGIN)
+    return Record(item.event.topic, 0, item.number, key, value, in_bytes(headers), BEGIN)
 
 
-def test_the_same_seed_is_the_same_history(made: History):
+def test_the_same_seed_is_the_same_history(drawn: History):
     again = history.make(3, SIZE)
-    assert [item.record(BEGIN) for item in made.items] == [item.record(BEGIN) for item in again.items]
-    assert history.make(4, SIZE).items != made.items
+    assert [item.record(BEGIN) for item in drawn.items] == [item.record(BEGIN) for item in again.items]
+    assert history.make(4, SIZE).items != drawn.items
 
 
-def test_the_history_has_the_requested_size(made: History):
-    assert len(made.items) == SIZE.records
-    assert [item.number for item in made.items] == list(range(SIZE.records))
-    assert len({item.told.customer for item in made.items}) == SIZE.customers
+def test_the_history_has_the_requested_size(drawn: History):
+    assert len(drawn.items) == SIZE.records
+    assert [item.number for item in drawn.items] == list(range(SIZE.records))
+    assert len({item.event.customer for item in drawn.items}) == SIZE.customers
 
 
-def test_the_shares_are_those_promised(made: History):
-    assert share(made, Role.DUPLICATE) == pytest.approx(0.02, rel=0.01)
-    assert share(made, Role.REPEAT) == pytest.approx(0.01, rel=0.01)
-    assert share(made, Role.MALFORMED) == pytest.approx(0.002, rel=0.01)
-    turns = Counter(item.turn for item in made.items)
-    assert turns[Turn.DISPLACED] / len(made.items) == pytest.approx(0.03, rel=0.15)
-    assert turns[Turn.LATE] / len(made.items) == pytest.approx(0.01, rel=0.3)
+def test_the_shares_are_those_promised(drawn: History):
+    assert share(drawn, Role.DUPLICATE) == pytest.approx(0.02, rel=0.01)
+    assert share(drawn, Role.REPEAT) == pytest.approx(0.01, rel=0.01)
+    assert share(drawn, Role.MALFORMED) == pytest.approx(0.002, rel=0.01)
+    turns = Counter(item.turn for item in drawn.items)
+    assert turns[Turn.DISPLACED] / len(drawn.items) == pytest.approx(0.03, rel=0.15)
+    assert turns[Turn.LATE] / len(drawn.items) == pytest.approx(0.01, rel=0.3)
 
 
-def test_every_type_of_a_shop_is_there(made: History):
-    shops = {name for name, known in TYPES.items() if known.topic in topics.SHOP}
-    assert {item.told.type for item in made.items if item.role is Role.EVENT} == shops
+def test_every_shop_event_type_occurs(drawn: History):
+    shops = {name for name, event_type in TYPES.items() if event_type.topic in topics.SHOP}
+    assert {item.event.type for item in drawn.items if item.role is Role.EVENT} == shops
 
 
-def test_items_without_a_flaw_are_events(made: History):
-    for item in made.items:
+def test_items_without_a_flaw_are_events(drawn: History):
+    for item in drawn.items:
         if item.flaw is None:
             assert decode(record(item), frozenset(TYPES)) is not None
 
 
-def test_displaced_events_follow_a_later_event_of_their_customer(made: History):
+def test_displaced_events_follow_a_later_event_of_their_customer(drawn: History):
     latest: defaultdict[str, float] = defaultdict(float)
-    for item in made.items:
+    for item in drawn.items:
         if item.role is Role.EVENT:
             if item.turn is Turn.DISPLACED:
-                assert item.told.at < latest[item.told.customer]
-            latest[item.told.customer] = max(latest[item.told.customer], item.told.at)
+                assert item.event.at < latest[item.event.customer]
+            latest[item.event.customer] = max(latest[item.event.customer], item.event.at)
 
 
-def test_late_events_are_days_old(made: History):
-    late = [item for item in made.items if item.turn is Turn.LATE and item.role is Role.EVENT]
-    assert all(item.told.at < item.number / SIZE.rate - 86_400 * 0.9 for item in late)
+def test_late_events_are_days_old(drawn: History):
+    late = [item for item in drawn.items if item.turn is Turn.LATE and item.role is Role.EVENT]
+    assert all(item.event.at < item.number / SIZE.rate - 86_400 * 0.9 for item in late)
 
 
-def test_duplicates_and_repeats_follow_the_original(made: History):
-    first = {item.told.id: item for item in made.items if item.role is Role.EVENT}
-    for item in made.of_role(Role.DUPLICATE):
-        assert first[item.told.id].number < item.number
-        assert first[item.told.id].told == item.told
-    for item in made.of_role(Role.REPEAT):
-        origin = first[item.told.id.partition("-")[0]]
+def test_duplicates_and_repeats_follow_the_original(drawn: History):
+    first = {item.event.id: item for item in drawn.items if item.role is Role.EVENT}
+    for item in drawn.of_role(Role.DUPLICATE):
+        assert first[item.event.id].number < item.number
+        assert first[item.event.id].event == item.event
+    for item in drawn.of_role(Role.REPEAT):
+        origin = first[item.event.id.partition("-")[0]]
         assert origin.number < item.number
-        assert (origin.told.data, origin.told.source, origin.told.at) == (
-            item.told.data,
-            item.told.source,
-            item.told.at,
+        assert (origin.event.data, origin.event.source, origin.event.at) == (
+            item.event.data,
+            item.event.source,
+            item.event.at,
         )
 
 
@@ -98,9 +98,9 @@ def test_every_flaw_is_on_every_possible_topic():
     size = Size(2_000, 100, malformed=0.2)
     spoilt = history.make(5, size).of_role(Role.MALFORMED)
     general = {name for name, flaw in FLAWS.items() if flaw.only is None}
-    found = {(item.told.topic, item.flaw) for item in spoilt}
-    assert {(topic, name) for topic in topics.SHOP for name in general} <= found
-    assert {flaw for _, flaw in found} == set(FLAWS)
+    pairs = {(item.event.topic, item.flaw) for item in spoilt}
+    assert {(topic, name) for topic in topics.SHOP for name in general} <= pairs
+    assert {flaw for _, flaw in pairs} == set(FLAWS)
 
 
 def test_a_flaw_gets_its_reason():

@@ -31,8 +31,8 @@ SMALL = Plan(
 @pytest.fixture
 async def ground() -> AsyncIterator[Ground]:
     with TemporaryDirectory(prefix="wafa-prove-", ignore_cleanup_errors=True) as folder:
-        async with grounded(Path(folder)) as made:
-            yield made
+        async with grounded(Path(folder)) as started:
+            yield started
 
 
 async def test_a_correct_run_passes_all_checks(ground: Ground):

@@ -23,17 +23,17 @@ def startup(code: int, words: bytes = b"") -> bytes:
     return (len(body) + 4).to_bytes(4) + body
 
 
-def test_messages_are_found_however_the_stream_is_cut():
+def test_messages_are_parsed_wherever_the_stream_is_split():
     settings = b"user\0x\0application_name\0wafa-points-worker\0\0"
     sent = startup(80877103) + startup(196608, settings) + message(b"Q", b"BEGIN;\0")
     sent += message(b"d", b"x" * 100_000) + message(b"Q", b"COMMIT;\0")
     for size in (1, 7, 5000, len(sent)):
         parser = Parser(starts=True)
-        found = [item for at in range(0, len(sent), size) for item in parser.feed(sent[at : at + size])]
-        assert [item.type for item in found] == [b"", b"", b"Q", b"d", b"Q"]
-        assert wire.application(found[1]) == "wafa-points-worker"
-        assert [wire.is_commit(item) for item in found] == [False, False, False, False, True]
-        assert found[-1].end == len(sent)
+        messages = [item for at in range(0, len(sent), size) for item in parser.feed(sent[at : at + size])]
+        assert [item.type for item in messages] == [b"", b"", b"Q", b"d", b"Q"]
+        assert wire.application(messages[1]) == "wafa-points-worker"
+        assert [wire.is_commit(item) for item in messages] == [False, False, False, False, True]
+        assert messages[-1].end == len(sent)
 
 
 def test_only_commits_are_recognized_simple_and_prepared():
@@ -61,10 +61,10 @@ def test_answers_show_commits_and_open_transactions():
 
 @pytest.fixture
 async def proxy(postgres_url: str) -> AsyncIterator[Proxy]:
-    made = Proxy(free_port(), urlsplit(postgres_url).port or 0)
-    await made.start()
-    yield made
-    await made.stop()
+    started = Proxy(free_port(), urlsplit(postgres_url).port or 0)
+    await started.start()
+    yield started
+    await started.stop()
 
 
 async def connect(url: str, proxy: Proxy, application: str = "wafa-test") -> asyncpg.Connection:
@@ -89,24 +89,24 @@ async def test_the_proxy_forwards_and_tracks_applications(proxy: Proxy, postgres
 
 async def test_a_commit_is_done_though_its_answer_is_held_back(proxy: Proxy, postgres_url: str):
     connection = await connect(postgres_url, proxy)
-    await connection.execute("CREATE TABLE told (number int)")
+    await connection.execute("CREATE TABLE paid (number int)")
     [link] = proxy.find(lambda item: item.application == "wafa-test")
     cut = proxy.cut_at_commit(link)
     transaction = connection.transaction()
     await transaction.start()
-    await connection.execute("INSERT INTO told VALUES (1)")
+    await connection.execute("INSERT INTO paid VALUES (1)")
     assert not cut.done(), "only the COMMIT's answer is kept back"
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)) as caught:
         await transaction.commit()
     assert is_transient(caught.value)
     assert cut.done()
     other = await connect(postgres_url, proxy)
-    assert await other.fetchval("SELECT count(*) FROM told") == 1
-    await other.execute("DROP TABLE told")
+    assert await other.fetchval("SELECT count(*) FROM paid") == 1
+    await other.execute("DROP TABLE paid")
     await other.close()
 
 
-async def test_the_commit_of_a_batch_can_be_told_from_others(proxy: Proxy, postgres_url: str):
+async def test_the_commit_of_a_batch_is_distinguished_from_others(proxy: Proxy, postgres_url: str):
     other = await asyncpg.connect(postgres_url)
     await other.execute("CREATE TABLE position (number int); INSERT INTO position VALUES (0)")
     connection = await connect(postgres_url, proxy)

@@ -1,4 +1,4 @@
-"""The oracle on small cases: it makes the lines that the words of the design ask for, and sees what is wrong."""
+"""The oracle on small cases: it computes the lines that the design requires, and reports differences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -59,13 +59,13 @@ REFUNDED = entry(2, REVERSED, BACK, kind="refund", order_id="o", refund_id="r")
 
 
 def test_lines_that_follow_from_the_log_pass():
-    found = replayed({topics.PURCHASES: [BUY, BACK]}, BOUGHT, REFUNDED)
-    assert found.wrong is None
-    assert found.lines == [EARNED, REVERSED]
-    assert (found.account.available, found.account.earned) == (70, 70)
+    result = replayed({topics.PURCHASES: [BUY, BACK]}, BOUGHT, REFUNDED)
+    assert result.wrong is None
+    assert result.lines == [EARNED, REVERSED]
+    assert (result.account.available, result.account.earned) == (70, 70)
 
 
-def test_of_a_customer_with_many_orders_the_sums_of_each_order_are_compared():
+def test_for_a_customer_with_many_orders_the_sums_of_each_order_are_compared():
     bought = [shop.purchase(f"o{number}", "10.00") for number in range(101)]
     back = shop.refund("o7", "r", "4.00", shop.hour(1))
     reasons = [{"kind": "purchase", "order_id": f"o{number}"} for number in range(101)]
@@ -108,17 +108,17 @@ def test_the_statement_orders_writes_and_refunds():
     before = entry(2, line("redeemed", -100, 0, earned=100, redeemed=100), None, **reason)
     owed = entry(3, line("reversed", -30, 0, debt=30, earned=70, redeemed=100), BACK, **REFUNDED.reason)
     acts = Acts.of([spent])
-    found = replayed({topics.PURCHASES: [BUY, BACK]}, BOUGHT, before, owed, acts=acts)
-    assert (found.wrong, found.account.debt, acts.missing()) == (None, 30, [])
+    result = replayed({topics.PURCHASES: [BUY, BACK]}, BOUGHT, before, owed, acts=acts)
+    assert (result.wrong, result.account.debt, acts.missing()) == (None, 30, [])
 
 
 def test_a_write_without_an_answer_is_a_difference():
     reason = {"kind": "adjustment", "note": "n"}
     given = entry(1, Line("adjusted", 5, 5, 0, 0, 0, 0, 0), None, **reason)
     assert replayed({}, given, acts=Acts.of([write(Kind.ADJUST, {"points": 5, "reason": "n"})])).wrong is None
-    assert "nobody was told" in str(replayed({}, given).wrong)
+    assert "not acknowledged" in str(replayed({}, given).wrong)
     refused = write(Kind.ADJUST, {"points": 5, "reason": "n"}, status=409)
-    assert "nobody was told" in str(replayed({}, given, acts=Acts.of([refused])).wrong)
+    assert "not acknowledged" in str(replayed({}, given, acts=Acts.of([refused])).wrong)
 
 
 def test_a_duplicate_write_is_a_difference():
@@ -158,9 +158,9 @@ def test_a_hold_is_captured_in_part_or_expires():
     assert acts.missing() == []
 
 
-def replace_key(one: Write, key: str) -> Write:
-    one.key = key
-    return one
+def replace_key(request: Write, key: str) -> Write:
+    request.key = key
+    return request
 
 
 def test_an_order_is_judged_at_the_tier_that_its_line_names():
@@ -186,11 +186,11 @@ def test_cuts_of_shared_limits_are_taken_from_the_database():
 def test_refused_events_are_not_in_the_inbox_and_are_refused_again():
     strange = shop.refund("o", "r", "30.00", currency="CHF")
     queues = {topics.PURCHASES: [strange, shop.redelivered(strange), BUY, shop.redelivered(strange)]}
-    found = replayed(queues, BOUGHT)
-    assert found.wrong is None
-    # The first one waits, and its duplicate is one; refused with its order, its next duplicate is refused again.
-    assert len(found.refused) == 2
-    assert len(found.taken.names) == 1
+    result = replayed(queues, BOUGHT)
+    assert result.wrong is None
+    # The first refund waits and its duplicate has no effect; once it is refused, its next duplicate is refused too.
+    assert len(result.refused) == 2
+    assert len(result.taken.names) == 1
 
 
 def program() -> TierProgram:
@@ -213,8 +213,8 @@ def test_tiers_do_not_depend_on_the_order_of_arrival():
     expected = timeline_of(events)
     assert expected
     for arrival in (events, events[::-1], [*events[2:], *events[:2], shop.again(events[0])]):
-        found = tiers.replay(program(), arrival)
-        assert [(item.effective_at, item.tier) for item in found.timeline] == expected
+        result = tiers.replay(program(), arrival)
+        assert [(item.effective_at, item.tier) for item in result.timeline] == expected
 
 
 TERMS = {"currency": "USD", "minimum": "20.00", "within_hours": 720, "advocate_points": 500, "friend_points": 200}
@@ -228,13 +228,13 @@ def test_referrals_allow_either_order_of_their_topics():
     late = shop.purchase("2", "25.00", shop.hour(1), customer_id="bob")
 
     def states(*purchases: Event) -> set[object]:
-        found = referrals.replay(terms, purchases, [joined])
-        return {item[3] for outcome in found.outcomes for item in outcome}
+        result = referrals.replay(terms, purchases, [joined])
+        return {item[3] for outcome in result.outcomes for item in outcome}
 
     assert states() == {"signed_up"}
     assert states(late) == {"approved"}
     assert states(early) == {"rejected"}
-    # Approved before the older order became known it stays so; else that order rejects it.
+    # A referral approved before the older order was recorded stays approved; otherwise that order rejects it.
     assert states(late, early) == {"approved", "rejected"}
     place = (joined.record.topic, joined.record.partition, joined.record.offset)
     too_late = referrals.replay(replace(terms, too_late=frozenset({place})), (), [joined])
@@ -274,7 +274,7 @@ def test_the_outcomes_of_referrals_are_those_of_every_interleaving(
         for place, event in reversed(list(zip(places, joined, strict=True))):
             merged.insert(place, event)
         steps = fold(merged, Stored(terms.programs, terms.advocates)).steps
-        return frozenset(map(referrals.told, {step.referral.referral_id: step.referral for step in steps}.values()))
+        return frozenset(map(referrals.compared, {step.referral.referral_id: step.referral for step in steps}.values()))
 
     every = combinations_with_replacement(range(len(bought) + 1), len(joined))
     assert referrals.outcomes(terms, bought, joined) == {played(places) for places in every}
@@ -284,7 +284,7 @@ def replace_code(event: Event) -> Event:
     return structs.replace(event, data=ReferralSignedUp(customer_id="bob", code="22222222"))
 
 
-def test_a_customer_has_one_message_unless_erased_since():
+def test_a_customer_has_one_message_unless_erased_later():
     hello = shop.event("shop.customer.registered.v1", shop.NOON, CustomerRegistered(customer_id="ann"))
     erased = shop.event("shop.customer.erased.v1", shop.hour(1), CustomerErased(customer_id="ann"))
     tier = shop.tier([(shop.hour(2), "2")])
@@ -293,5 +293,5 @@ def test_a_customer_has_one_message_unless_erased_since():
     for arrival in ([hello, erased, tier], [erased, tier, hello]):
         assert messages.replay(arrival)[0] == set()
     back = shop.event("shop.customer.registered.v1", shop.hour(1.5), CustomerRegistered(customer_id="ann"))
-    told, _ = messages.replay([hello, erased, back, tier])
-    assert {item[2] for item in told} == {"welcome", "tier_reached"}
+    after_erasure, _ = messages.replay([hello, erased, back, tier])
+    assert {item[2] for item in after_erasure} == {"welcome", "tier_reached"}

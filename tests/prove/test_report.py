@@ -1,4 +1,4 @@
-"""The report claims no more than the run has seen."""
+"""The report claims no more than the run observed."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +25,9 @@ def struck(fault: Fault, count: int, strike: Strike = SEEN) -> list[Struck]:
 
 
 def outcome(*faults: Struck, wrong: bool = False) -> Outcome:
-    made = Outcome(7, datetime(2026, 6, 1, tzinfo=UTC), struck=list(faults))
-    made.checks.append(check(3, "balances", 10, ["ann"] if wrong else []))
-    return made
+    result = Outcome(7, datetime(2026, 6, 1, tzinfo=UTC), struck=list(faults))
+    result.checks.append(check(3, "balances", 10, ["ann"] if wrong else []))
+    return result
 
 
 def test_the_bound_is_the_rule_of_three():
@@ -47,11 +47,11 @@ def test_there_is_no_bound_after_a_violation_or_without_faults():
 def test_a_violation_or_an_uncaught_bug_fails_the_report(tmp_path: Path):
     assert report.document(CALM, outcome(), [])["passed"]
     assert not report.document(CALM, outcome(wrong=True), [])["passed"]
-    found = Caught("bug", 1.0, ("balances",), ("balances", "tiers"))
-    assert report.document(CALM, outcome(), [found])["passed"]
+    count = Caught("bug", 1.0, ("balances",), ("balances", "tiers"))
+    assert report.document(CALM, outcome(), [count])["passed"]
     for missed in (Caught("bug", 1.0, ("balances",), ("tiers",)), Caught("none", 1.0, (), ("tiers",))):
         assert not report.document(CALM, outcome(), [missed])["passed"]
-    report.write(tmp_path / "new" / "prove.json", report.document(CALM, outcome(wrong=True), [found]))
+    report.write(tmp_path / "new" / "prove.json", report.document(CALM, outcome(wrong=True), [count]))
     written = from_json((tmp_path / "new" / "prove.json").read_bytes())
     assert (written["seed"], written["checks"][0]["offenders"]) == (7, ["ann"])
 
@@ -67,7 +67,7 @@ def test_a_fault_is_reported_as_planned_observed_and_recovered():
 
 def wrong(fleet: Fleet, faults: list[Struck], deadlocks: list[str] | None = None) -> set[str]:
     stage: Any = SimpleNamespace(fleet=fleet, deadlocks=lambda: deadlocks or [])
-    return {item.name for item in recovered.checks({Fault.RESET: 1}, faults, stage) if item.found}
+    return {item.name for item in recovered.checks({Fault.RESET: 1}, faults, stage) if item.count}
 
 
 def test_a_process_that_needs_a_person_is_a_violation(tmp_path: Path):
@@ -86,5 +86,5 @@ def test_a_fault_without_effect_or_recovery_is_a_violation(tmp_path: Path):
 
 
 def test_a_check_names_the_first_offenders_and_counts_all():
-    found = check(1, "much", 100, range(50))
-    assert (len(found.offenders), found.found) == (MOST_SHOWN, 50)
+    result = check(1, "much", 100, range(50))
+    assert (len(result.offenders), result.count) == (MOST_SHOWN, 50)

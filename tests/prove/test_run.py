@@ -7,7 +7,7 @@ from tests.prove.run import keeps_up
 
 
 @given(struck=st.floats(0, 1, exclude_max=True))
-def test_the_history_is_a_little_ahead_of_the_faults_and_not_over_before_the_last(struck: float):
+def test_the_history_is_slightly_ahead_of_the_faults_and_ends_after_the_last(struck: float):
     assert keeps_up(struck, struck)
     assert not keeps_up(struck, 1)
 

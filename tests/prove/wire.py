@@ -13,7 +13,7 @@ _NEGOTIATION: Final = frozenset({80877103, 80877104})
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message: its type (b"" of a startup message), the beginning of its body, and where it ends in the stream."""
+    """A message: its type (b"" for a startup message), the beginning of its body, and its end in the stream."""
 
     type: bytes
     body: bytes
@@ -22,7 +22,7 @@ class Message:
 
 @dataclass(slots=True)
 class Parser:
-    """Splits a stream into messages; `starts` is whether it begins with a startup message, as a client's does."""
+    """Splits a stream into messages; `starts` means that it begins with a startup message, as a client's does."""
 
     starts: bool = False
     _position: int = field(default=0, init=False)
@@ -31,7 +31,7 @@ class Parser:
     _skip: int = field(default=0, init=False)
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """The messages that these bytes complete (long ones when their beginning is there)."""
+        """The messages that these bytes complete; a long message counts once its beginning has arrived."""
         skipped = min(self._skip, len(data))
         self._skip -= skipped
         self._position += skipped
@@ -78,14 +78,14 @@ def runs(message: Message) -> bytes | None:
 
 
 def is_commit(message: Message) -> bool:
-    """Whether a client's message asks for COMMIT, as a simple query or as one that is prepared."""
+    """Whether a client's message requests COMMIT, as a simple query or as a prepared statement."""
     prepared = prepares(message)
     text = message.body.partition(b"\0")[0] if message.type == b"Q" else prepared[1] if prepared else b""
     return text.strip(b" ;\n").upper() == b"COMMIT"
 
 
 def is_committed(message: Message) -> bool:
-    """Whether a server's message says that a COMMIT is done (of an aborted transaction it would say ROLLBACK)."""
+    """Whether a server's message confirms a COMMIT (for an aborted transaction it would be ROLLBACK)."""
     return message.type == b"C" and message.body.partition(b"\0")[0] == b"COMMIT"
 
 

@@ -70,8 +70,8 @@ class Writer:
     async def run(self, rate: float, stopped: asyncio.Event) -> None:
         """Send `rate` writes a second until stopped; then wait until all are answered."""
         while not stopped.is_set():
-            if len(self._tasks) < _AT_ONCE and (known := self.customers()):
-                self._go(self._begin(known[int(len(known) * self.random.random())]))
+            if len(self._tasks) < _AT_ONCE and (customers := self.customers()):
+                self._go(self._begin(customers[int(len(customers) * self.random.random())]))
             await asyncio.sleep(1 / rate)
         while self._tasks:
             await asyncio.wait(list(self._tasks))
@@ -108,25 +108,25 @@ class Writer:
             case _:
                 path, seconds = f"{home}/holds", draw.choice((2, 5, 3600))
                 body = {"points": draw.randint(1, 50), "reference": f"proof-{number}", "expires_in_seconds": seconds}
-        made = await self._send(Write(f"proof-{number}", kind, customer, path, body))
-        if made.done:
-            await self._go_on(made)
+        write = await self._send(Write(f"proof-{number}", kind, customer, path, body))
+        if write.done:
+            await self._go_on(write)
 
-    async def _go_on(self, made: Write) -> None:
+    async def _go_on(self, write: Write) -> None:
         """Follow up: a hold is captured, released or expires; a redemption may be canceled."""
         draw = self.random.random()
         await asyncio.sleep(self.random.uniform(0.2, 4.0))
-        if made.kind is Kind.HOLD and draw < 0.45:
-            part = self.random.choice((None, max(1, made.body["points"] // 2)))
+        if write.kind is Kind.HOLD and draw < 0.45:
+            part = self.random.choice((None, max(1, write.body["points"] // 2)))
             body = {} if part is None else {"points": part}
-            await self._follow(made, Kind.CAPTURE, f"/v1/holds/{made.answer['id']}/capture", body)
-        elif made.kind is Kind.HOLD and draw < 0.75:
-            await self._follow(made, Kind.RELEASE, f"/v1/holds/{made.answer['id']}/release", {})
-        elif made.kind in {Kind.REDEEM, Kind.REWARD} and draw < 0.3:
-            await self._follow(made, Kind.CANCEL, f"/v1/redemptions/{made.answer['id']}/cancel", {})
+            await self._follow(write, Kind.CAPTURE, f"/v1/holds/{write.answer['id']}/capture", body)
+        elif write.kind is Kind.HOLD and draw < 0.75:
+            await self._follow(write, Kind.RELEASE, f"/v1/holds/{write.answer['id']}/release", {})
+        elif write.kind in {Kind.REDEEM, Kind.REWARD} and draw < 0.3:
+            await self._follow(write, Kind.CANCEL, f"/v1/redemptions/{write.answer['id']}/cancel", {})
 
-    async def _follow(self, made: Write, kind: Kind, path: str, body: dict[str, Any]) -> None:
-        await self._send(Write(f"{made.key}-{kind}", kind, made.customer, path, body))
+    async def _follow(self, write: Write, kind: Kind, path: str, body: dict[str, Any]) -> None:
+        await self._send(Write(f"{write.key}-{kind}", kind, write.customer, path, body))
 
     async def _send(self, write: Write) -> Write:
         """Send a write until it gets a final answer."""

@@ -14,13 +14,13 @@ from tests.prove.writes import Kind
 def checks(evidence: Evidence, oracle: Oracle, items: Sequence[Item]) -> Iterator[Check]:
     """The checks of this group."""
     there = {item.number for item in evidence.log.all()}
-    lost = [f"item {item.number} ({item.told.id})" for item in items if item.number not in there]
+    lost = [f"item {item.number} ({item.event.id})" for item in items if item.number not in there]
     yield check(1, "acknowledged records are in the log", len(items), lost)
     for service in evidence.services:
-        wanted, found = oracle.taken[service], evidence.found.inboxes[service]
-        named = _named(evidence, service, wanted ^ found)
-        wrong = [f"missing {named.get(name, name)}" for name in wanted - found]
-        wrong += [f"unknown {named.get(name, name)}" for name in found - wanted]
+        wanted, inbox = oracle.taken[service], evidence.findings.inboxes[service]
+        named = _named(evidence, service, wanted ^ inbox)
+        wrong = [f"missing {named.get(name, name)}" for name in wanted - inbox]
+        wrong += [f"unknown {named.get(name, name)}" for name in inbox - wanted]
         yield check(1, f"{service}: inbox = accepted events of the log", len(wanted), wrong)
     yield _writes(evidence, oracle)
 
@@ -37,17 +37,18 @@ def _named(evidence: Evidence, service: str, wanted: Collection[UUID]) -> dict[U
 
 
 def _writes(evidence: Evidence, oracle: Oracle) -> Check:
-    """Both ways: what was acknowledged stands in a statement, what stands in the tables was acknowledged.
+    """Every acknowledged write is in a statement, and every write in the tables was acknowledged.
 
-    (What stands in a statement was acknowledged, too: the replay knows no other writes.)
+    The replay applies acknowledged writes only, so every write in a statement was acknowledged too.
     """
-    told = {
+    acknowledged = {
         f"{'hold' if write.kind is Kind.HOLD else 'redemption'} {write.answer['id']}"
         for write in evidence.writes
         if write.done and write.kind in {Kind.HOLD, Kind.REDEEM, Kind.REWARD}
     }
-    there = evidence.found.points.written
+    recorded = evidence.findings.points.written
     wrong = [f"{key} is in no statement" for key in oracle.unwritten]
     wrong += [f"{write.key} was never answered" for write in evidence.writes if write.status == 0]
-    wrong += [f"{item} is not there" for item in told - there] + [f"{item}: nobody was told" for item in there - told]
+    wrong += [f"{item} is not in the ledger" for item in acknowledged - recorded]
+    wrong += [f"{item} was not acknowledged" for item in recorded - acknowledged]
     return check(1, "acknowledged API writes = API writes in the ledger", len(evidence.writes), wrong)

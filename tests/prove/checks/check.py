@@ -10,17 +10,17 @@ MOST_SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check: its group, its name, the number of checked items, and the offenders."""
+    """A check: its group, its name, the number of checked items, and the first offenders."""
 
     group: int
     name: str
-    looked_at: int
+    checked: int
     offenders: tuple[str, ...]
-    found: int
+    count: int
     """Total number of offenders."""
 
 
-def check(group: int, name: str, looked_at: int, offenders: Iterable[object]) -> Check:
-    """A check with the first of its offenders."""
+def check(group: int, name: str, checked: int, offenders: Iterable[object]) -> Check:
+    """Create a check from all its offenders; it keeps the first ones."""
     every = [str(offender) for offender in offenders]
-    return Check(group, name, looked_at, tuple(every[:MOST_SHOWN]), len(every))
+    return Check(group, name, checked, tuple(every[:MOST_SHOWN]), len(every))

@@ -38,7 +38,7 @@ class Evidence:
     services: Sequence[str]
     log: Log
     writes: Sequence[Write]
-    found: Findings
+    findings: Findings
     balances: Mapping[str, Mapping[str, Any]]
     customers: Sequence[str]
     advocates: Sequence[str]
@@ -68,7 +68,7 @@ class Oracle:
 def consult(evidence: Evidence) -> Oracle:
     """Replay everything."""
     oracle = Oracle()
-    customers = sorted({*evidence.customers, *_known(evidence)})
+    customers = sorted({*evidence.customers, *_customers_of(evidence)})
     _points(oracle, evidence, customers)
     if {"tiers", "referrals"} & set(evidence.services):
         _tiers_and_referrals(oracle, evidence, customers)
@@ -79,13 +79,13 @@ def consult(evidence: Evidence) -> Oracle:
 
 def _messages(oracle: Oracle, evidence: Evidence) -> None:
     wanted = progress.spec("notifications")
-    told = [event for topic in wanted.topics for event in evidence.log.events(topic) if event.type in wanted.wanted]
-    oracle.messages, seen = messages.replay(told)
+    events = [event for topic in wanted.topics for event in evidence.log.events(topic) if event.type in wanted.wanted]
+    oracle.messages, seen = messages.replay(events)
     oracle.note("notifications", seen, ())
 
 
-def _known(evidence: Evidence) -> set[str]:
-    """All customers in the log."""
+def _customers_of(evidence: Evidence) -> set[str]:
+    """The customers of all events in the log."""
     return {event.customer_id for topic in topics.SHOP for event in evidence.log.events(topic)}
 
 
@@ -95,14 +95,14 @@ def _points(oracle: Oracle, evidence: Evidence, customers: Sequence[str]) -> Non
     for write in evidence.writes:
         writes[write.customer].append(write)
     referred = _of_friends(evidence.log.events(topics.LOYALTY_REFERRALS))
-    found = evidence.found.points
+    stored = evidence.findings.points
     for customer in customers:
         own = {topic: evidence.log.of_customers(topic).get(customer, []) for topic in wanted.topics}
         own |= {f"referred by {advocate}": events for advocate, events in referred.get(customer, {}).items()}
         queues = {topic: [event for event in events if event.type in wanted.wanted] for topic, events in own.items()}
         acts = Acts.of(writes[customer])
-        entries = found.statements.get(customer, ())
-        replay = Replay(Given(customer, queues, entries, acts, found.rules, found.cuts.get(customer, {})))
+        entries = stored.statements.get(customer, ())
+        replay = Replay(Given(customer, queues, entries, acts, stored.rules, stored.cuts.get(customer, {})))
         replayed = replay.run(datetime.fromisoformat(evidence.balances[customer]["as_of"]))
         oracle.points[customer] = replayed
         oracle.note("points", replayed.taken, _own(replayed.refused, customer))
@@ -115,23 +115,23 @@ def _own(refused: Sequence[Refusal], customer: str) -> list[Refusal]:
 
 def _of_friends(events: Sequence[Event]) -> Mapping[str, Mapping[str, list[Event]]]:
     """Referral events by friend and advocate; each advocate's events are ordered among themselves."""
-    found: defaultdict[str, defaultdict[str, list[Event]]] = defaultdict(lambda: defaultdict(list))
+    by_friend: defaultdict[str, defaultdict[str, list[Event]]] = defaultdict(lambda: defaultdict(list))
     for event in events:
         data: Any = event.data
         if data.friend_id != event.customer_id:
-            found[data.friend_id][event.customer_id].append(event)
-    return found
+            by_friend[data.friend_id][event.customer_id].append(event)
+    return by_friend
 
 
 def _tiers_and_referrals(oracle: Oracle, evidence: Evidence, customers: Sequence[str]) -> None:
     codes = {code_of(advocate): advocate for advocate in evidence.advocates}
     erasures = _erasures(evidence)
-    terms = Terms(evidence.found.referral_programs, codes, _too_late(evidence, codes, erasures))
+    terms = Terms(evidence.findings.referral_programs, codes, _too_late(evidence, codes, erasures))
     purchases = evidence.log.of_customers(topics.PURCHASES)
     sign_ups = evidence.log.of_customers(topics.REFERRALS)
     for customer in customers:
         orders = [event for event in purchases.get(customer, ()) if event.type in _ORDERS]
-        tier = tiers.replay(evidence.found.tier_program, orders)
+        tier = tiers.replay(evidence.findings.tier_program, orders)
         referral = referrals.replay(terms, orders, sign_ups.get(customer, ()))
         oracle.tiers[customer], oracle.referrals[customer] = tier, referral
         oracle.note("tiers", tier.taken, tier.refused)
@@ -143,19 +143,19 @@ def _tiers_and_referrals(oracle: Oracle, evidence: Evidence, customers: Sequence
 
 def _erasures(evidence: Evidence) -> Mapping[str, Sequence[Event]]:
     """The erasures of the log, by customer."""
-    found: defaultdict[str, list[Event]] = defaultdict(list)
+    by_customer: defaultdict[str, list[Event]] = defaultdict(list)
     for event in evidence.log.events(topics.CUSTOMERS):
         if isinstance(event.data, CustomerErased):
-            found[event.customer_id].append(event)
-    return found
+            by_customer[event.customer_id].append(event)
+    return by_customer
 
 
 def _too_late(evidence: Evidence, codes: Mapping[str, str], erased: Collection[str]) -> frozenset[Place]:
     """Sign-ups with the code of an erased advocate that were refused: the log has no order of the two."""
-    refused = {item.place for item in evidence.found.dead["referrals"] if item.reason == Reason.UNKNOWN_CODE}
-    found: set[Place] = set()
+    refused = {item.place for item in evidence.findings.dead["referrals"] if item.reason == Reason.UNKNOWN_CODE}
+    late: set[Place] = set()
     for event in evidence.log.events(topics.REFERRALS):
         place = (event.record.topic, event.record.partition, event.record.offset)
         if isinstance(event.data, ReferralSignedUp) and codes.get(event.data.code) in erased and place in refused:
-            found.add(place)
-    return frozenset(found)
+            late.add(place)
+    return frozenset(late)

@@ -14,7 +14,7 @@ from tests.prove.log import Log
 def checks(evidence: Evidence) -> Iterator[Check]:
     """The checks of this group."""
     for service in evidence.services:
-        rows = evidence.found.outboxes[service]
+        rows = evidence.findings.outboxes[service]
         topic = TOPICS[service]
         records = [item.record for item in evidence.log.by_topic.get(topic, ()) if _is_ours(item.record)]
         yield check(4, f"{service}: the outbox is on Kafka", len(rows), _missing(rows, records))
@@ -23,8 +23,8 @@ def checks(evidence: Evidence) -> Iterator[Check]:
     yield check(
         4,
         "points: every change of a balance has its event",
-        len(evidence.found.points.statements),
-        _untold(evidence),
+        len(evidence.findings.points.statements),
+        _without_event(evidence),
     )
 
 
@@ -34,16 +34,16 @@ TOPICS = {
     "referrals": "loyalty.referrals",
     "notifications": "loyalty.messages",
 }
-_UNTOLD_KINDS = frozenset({"held", "released"})
+_KINDS_WITHOUT_EVENT = frozenset({"held", "released"})
 
 
 def repeats(evidence: Evidence) -> int:
     """Number of records that relays published more than once."""
-    found = 0
+    count = 0
     for topic in TOPICS.values():
         values = [item.record.value for item in evidence.log.by_topic.get(topic, ()) if _is_ours(item.record)]
-        found += len(values) - len(set(values))
-    return found
+        count += len(values) - len(set(values))
+    return count
 
 
 def _is_ours(record: Record) -> bool:
@@ -56,8 +56,8 @@ def _missing(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[s
 
 
 def _unknown(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[str]:
-    known = {row.value for row in rows}
-    return (f"{record.topic}/{record.partition}@{record.offset}" for record in records if record.value not in known)
+    committed = {row.value for row in rows}
+    return (f"{record.topic}/{record.partition}@{record.offset}" for record in records if record.value not in committed)
 
 
 def _disorder(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[str]:
@@ -73,18 +73,18 @@ def _disorder(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[
         last[record.key] = max(numbers[record.value], last.get(record.key, 0))
 
 
-def _untold(evidence: Evidence) -> Iterator[str]:
+def _without_event(evidence: Evidence) -> Iterator[str]:
     """Transactions without their event on Kafka, and transactions with two."""
-    told: dict[str, set[str]] = {}
-    for our in _ours(evidence.log):
-        event = from_json(our.value or b"")
+    event_ids: dict[str, set[str]] = {}
+    for record in _ours(evidence.log):
+        event = from_json(record.value or b"")
         if not event["type"].endswith(".expiring.v1"):
-            told.setdefault(event["data"]["transaction_id"], set()).add(event["id"])
-    for entries in evidence.found.points.statements.values():
+            event_ids.setdefault(event["data"]["transaction_id"], set()).add(event["id"])
+    for entries in evidence.findings.points.statements.values():
         for entry in entries:
-            wanted = int(entry.line.points != 0 and entry.line.kind not in _UNTOLD_KINDS)
-            if len(told.get(entry.id, ())) != wanted:
-                yield f"transaction {entry.id} has {len(told.get(entry.id, ()))} events, should have {wanted}"
+            wanted = int(entry.line.points != 0 and entry.line.kind not in _KINDS_WITHOUT_EVENT)
+            if len(event_ids.get(entry.id, ())) != wanted:
+                yield f"transaction {entry.id} has {len(event_ids.get(entry.id, ()))} events, should have {wanted}"
 
 
 def _ours(log: Log) -> Iterator[Record]:

@@ -19,15 +19,15 @@ def checks(evidence: Evidence, oracle: Oracle, items: Sequence[Item]) -> Iterato
     meant = [item for item in items if item.role is Role.MALFORMED]
     yield check(5, "malformed records of the log = those of the history", len(meant), _misread(evidence, items))
     for service in evidence.services:
-        due, found = Counter(_due(evidence, oracle, service)), Counter(_found(evidence, service))
-        wrong = [f"missing {item}" for item in due - found] + [f"unknown {item}" for item in found - due]
+        due, letters = Counter(_due(evidence, oracle, service)), Counter(_letters(evidence, service))
+        wrong = [f"missing {item}" for item in due - letters] + [f"unknown {item}" for item in letters - due]
         yield check(5, f"{service}: dead letters = malformed and refused records", due.total(), wrong)
     if "notifications" in evidence.services:
         yield _messages(evidence, oracle)
 
 
 def _messages(evidence: Evidence, oracle: Oracle) -> Check:
-    there = Counter(message[:4] for message in evidence.found.messages)
+    there = Counter(message[:4] for message in evidence.findings.messages)
     wrong = [f"missing {message}" for message in oracle.messages - there.keys()]
     wrong += [f"unknown {item}" for item in there.keys() - oracle.messages]
     wrong += [f"{count} times {item}" for item, count in there.items() if count > 1]
@@ -63,5 +63,5 @@ def _due(evidence: Evidence, oracle: Oracle, service: str) -> Iterator[Letter]:
         yield (record.topic, record.partition, record.offset), str(refusal.reason)
 
 
-def _found(evidence: Evidence, service: str) -> Iterator[Letter]:
-    return ((item.place, item.reason) for item in evidence.found.dead[service])
+def _letters(evidence: Evidence, service: str) -> Iterator[Letter]:
+    return ((item.place, item.reason) for item in evidence.findings.dead[service])

@@ -11,49 +11,49 @@ from tests.prove.checks.oracle import Evidence, Oracle
 def checks(evidence: Evidence, oracle: Oracle) -> Iterator[Check]:
     """The checks of this group."""
     wrong = [f"{customer}: {point.wrong}" for customer, point in oracle.points.items() if point.wrong]
-    lines = sum(len(statement) for statement in evidence.found.points.statements.values())
+    lines = sum(len(statement) for statement in evidence.findings.points.statements.values())
     yield check(3, "statements = the replay, line by line", lines, wrong)
     yield check(3, "balances (read over HTTP) = the replay", len(oracle.points), _balances(evidence, oracle))
     if "tiers" in evidence.services:
         yield check(3, "tiers = the replay", len(oracle.tiers), _tiers(evidence, oracle))
-        yield check(3, "points' timelines = tiers' timelines", len(oracle.tiers), _known_tiers(evidence))
+        yield check(3, "points' timelines = tiers' timelines", len(oracle.tiers), _timelines(evidence))
     if "referrals" in evidence.services:
-        yield check(3, "referrals = a replay", len(evidence.found.referrals), _referrals(evidence, oracle))
+        yield check(3, "referrals = a replay", len(evidence.findings.referrals), _referrals(evidence, oracle))
     for rule in earning.OF_THE_PROGRAM:
         yield _limit(evidence, rule)
     stock, most = earning.REWARD["stock"], earning.REWARD["limit_per_customer"]
     wrong_rewards = [
-        reward for reward in evidence.found.points.rewards if reward[0] + reward[1] != stock or reward[2] > most
+        reward for reward in evidence.findings.points.rewards if reward[0] + reward[1] != stock or reward[2] > most
     ]
-    redeemed = sum(reward[1] for reward in evidence.found.points.rewards)
+    redeemed = sum(reward[1] for reward in evidence.findings.points.rewards)
     yield check(3, "the reward's stock and limit per customer hold", redeemed, wrong_rewards)
 
 
 def _balances(evidence: Evidence, oracle: Oracle) -> Iterator[str]:
     names = ("available", "pending", "held", "debt", "lifetime_earned", "lifetime_redeemed")
     for customer, replayed in oracle.points.items():
-        one = replayed.account
-        due = (one.available, one.pending, one.held, one.debt, one.earned, one.redeemed)
-        told = tuple(evidence.balances[customer][name] for name in names)
-        if told != due:
-            yield f"{customer} has {told}, should have {due}"
+        account = replayed.account
+        due = (account.available, account.pending, account.held, account.debt, account.earned, account.redeemed)
+        answered = tuple(evidence.balances[customer][name] for name in names)
+        if answered != due:
+            yield f"{customer} has {answered}, should have {due}"
 
 
 def _tiers(evidence: Evidence, oracle: Oracle) -> Iterator[str]:
     for customer, replayed in oracle.tiers.items():
         due = [(entry.effective_at, entry.tier) for entry in replayed.timeline]
-        there = list(evidence.found.timelines.get(customer, ()))
+        there = list(evidence.findings.timelines.get(customer, ()))
         if there != due:
             yield f"{customer} has {there}, should have {due}"
 
 
-def _known_tiers(evidence: Evidence) -> Iterator[str]:
-    """Drop a first entry of points' timeline that only continues a tier."""
-    for customer in {*evidence.found.timelines, *evidence.found.points.tiers}:
-        known = _changes(evidence.found.points.tiers.get(customer, ()), evidence.found.tier_program.first.id)
-        there = list(evidence.found.timelines.get(customer, ()))
-        if known != there:
-            yield f"{customer}: points knows {known}, tiers has {there}"
+def _timelines(evidence: Evidence) -> Iterator[str]:
+    """Compare points' timelines with those of tiers; a first entry that changes no tier does not count."""
+    for customer in {*evidence.findings.timelines, *evidence.findings.points.tiers}:
+        in_points = _changes(evidence.findings.points.tiers.get(customer, ()), evidence.findings.tier_program.first.id)
+        in_tiers = list(evidence.findings.timelines.get(customer, ()))
+        if in_points != in_tiers:
+            yield f"{customer}: points has {in_points}, tiers has {in_tiers}"
 
 
 def _changes(timeline: "list[tuple[object, str]] | object", first: str) -> list[tuple[object, str]]:
@@ -66,7 +66,7 @@ def _changes(timeline: "list[tuple[object, str]] | object", first: str) -> list[
 
 def _referrals(evidence: Evidence, oracle: Oracle) -> Iterator[str]:
     there: defaultdict[str, set[tuple[object, ...]]] = defaultdict(set)
-    for referral in evidence.found.referrals:
+    for referral in evidence.findings.referrals:
         there[referral[2]].add(referral)
     for friend in {*there, *oracle.referrals}:
         possible = oracle.referrals[friend].outcomes if friend in oracle.referrals else frozenset({frozenset()})
@@ -75,9 +75,12 @@ def _referrals(evidence: Evidence, oracle: Oracle) -> Iterator[str]:
 
 
 def _limit(evidence: Evidence, rule: str) -> Check:
-    """Awards were given in full until the limit was used up, and none after that."""
+    """Check that awards were given in full until the limit was used up, and none after that."""
     cuts = [
-        found[rule] for origins in evidence.found.points.cuts.values() for found in origins.values() if rule in found
+        by_rule[rule]
+        for origins in evidence.findings.points.cuts.values()
+        for by_rule in origins.values()
+        if rule in by_rule
     ]
     limit = earning.OF_THE_PROGRAM[rule]
     given = Counter(times=sum(1 for cut in cuts if cut.awarded), points=sum(cut.awarded for cut in cuts))
@@ -87,7 +90,7 @@ def _limit(evidence: Evidence, rule: str) -> Check:
         wrong.append(f"{given['times']} awards, {asked} asked for, {limit['count']} allowed")
     if "points" in limit and given["points"] != min(limit["points"], 10 * asked):
         wrong.append(f"{given['points']} points, {10 * asked} asked for, {limit['points']} allowed")
-    counted = evidence.found.points.uses.get(rule, (0, 0))
+    counted = evidence.findings.points.uses.get(rule, (0, 0))
     if counted != (given["times"], given["points"]):
         wrong.append(f"{counted} counted, {given['times']} awards of {given['points']} points given")
     return check(3, f"limit of the program: {rule}", asked, wrong)

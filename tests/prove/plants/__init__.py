@@ -1,7 +1,7 @@
 """Bugs that are planted in started processes, each with the name of a check that has to find it.
 
-A bug shows when something goes wrong at its weak moment. Where no fault of the nemesis hits that moment surely, the
-plant ends its own process right there, a few times: what a `kill -9` does that comes at the worst instant.
+A bug shows only when a failure hits its critical moment. Where no fault of the nemesis reliably hits that moment, the
+plant kills its own process there, a few times, as a `kill -9` at the worst instant would.
 """
 
 from typing import Final

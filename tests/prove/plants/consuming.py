@@ -22,7 +22,7 @@ LETTERS: Final = "points: dead letters = malformed and refused records"
 
 
 def position_first() -> None:
-    """The position is committed in a transaction of its own, before the effects."""
+    """Commit the position in its own transaction, before the effects."""
     transact, advance = Delivery._transact, positions.advance
 
     async def early(self: Delivery, batch: Batch, **how: Any) -> None:
@@ -37,7 +37,7 @@ def position_first() -> None:
 
 
 def ack_at_fetch() -> None:
-    """The position moves when a batch is fetched, as with a client's automatic commits; it may not be applied yet."""
+    """Move the position when a batch is fetched, before it is applied, as a client's automatic commits do."""
     advance, deliver = positions.advance, Delivery.deliver
 
     async def early(self: Delivery, batch: Batch, is_stale: Any) -> bool:
@@ -62,7 +62,7 @@ ON CONFLICT (cluster_id, consumer_group, topic, partition) DO UPDATE SET next_of
 
 
 def no_compare_and_set() -> None:
-    """The position is set to the batch's end, wherever it was."""
+    """Set the position to the batch's end, whatever it was before."""
 
     async def set_(connection: Any, group: Group, spans: Mapping[Partition, Span]) -> None:
         for (topic, number), span in sorted(spans.items()):
@@ -72,7 +72,7 @@ def no_compare_and_set() -> None:
 
 
 def no_dedupe() -> None:
-    """Neither an event's id nor the natural key of what is no order is remembered."""
+    """Remember neither event ids nor natural keys, except those of orders."""
     claim = inbox.claim
 
     async def forgetful(connection: Any, events: Any) -> Claimed:

@@ -19,7 +19,7 @@ _EVERY: Final = 5
 
 
 def swallow() -> None:
-    """An error of the handler is logged and forgotten. It fails now and then, as when a connection is lost."""
+    """Swallow the handler's errors; it fails periodically, as when a connection is lost."""
     count = 0
 
     async def handle(self: Application, connection: Any, events: list[Event]) -> list[Refusal]:
@@ -27,7 +27,7 @@ def swallow() -> None:
         count += 1
         try:
             if count % _EVERY == 0:
-                raise TimeoutError("once in a while")  # noqa: TRY301 - the very thing that is swallowed
+                raise TimeoutError("periodic failure")  # noqa: TRY301 - the error to swallow
             return await self.handle(connection, events, self.now)
         except Exception:  # noqa: BLE001 - the bug
             return []
@@ -39,24 +39,24 @@ _ONE_SQL: Final = accounts.LOCK_SQL
 
 
 def unsorted_locks() -> None:
-    """Customers are locked one by one, as they come."""
+    """Lock customers one by one, in random order."""
 
     async def lock(connection: Any, customers: Collection[str]) -> dict[str, Account]:
         wanted = list(customers)
         random.shuffle(wanted)
-        found: dict[str, Account] = {}
+        locked: dict[str, Account] = {}
         for item in wanted:
             await connection.execute(accounts.OPEN_SQL, item)
             [row] = await connection.fetch(_ONE_SQL, item)
-            found[item] = Account(*row)
+            locked[item] = Account(*row)
             await asyncio.sleep(0)
-        return found
+        return locked
 
     accounts.lock = lock
 
 
 def no_idempotency() -> None:
-    """The answer of a write is not stored with its effect: a write that is sent again is done again."""
+    """Do not store the answer of a write with its effect, so a retried write has its effect again."""
 
     async def forgetful(*_arguments: object) -> None:
         return

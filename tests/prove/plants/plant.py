@@ -1,4 +1,4 @@
-"""A planted bug, and how it dies at its weak moment."""
+"""A planted bug, and the kill of its process at the critical moment."""
 
 import os
 import signal
@@ -10,14 +10,14 @@ from typing import Final
 from tests.prove.plan import Fault
 
 FOLDER: Final = "PROVE_PLANT_FOLDER"
-"""The environment's name of the folder where processes note how often they died."""
+"""Name of the environment variable with the folder where processes count their kills."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """A bug: what it is called, what plants it, which checks have to find it, and which faults provoke it.
+    """A bug: its name, the function that plants it, the checks that have to find it, and the faults that provoke it.
 
-    `of_api` plants it in the APIs too; `workers` is how many there are.
+    `of_api` plants it in the APIs too; `workers` is the number of workers.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Plant:
 
 
 def die_here(moment: str, times: int = 2, skipped: int = 3) -> None:
-    """End this process as `kill -9` does: the first `times` that this moment comes, after it was let pass a bit."""
+    """Kill this process (`kill -9`) when it reaches a moment: `times` times in all, after `skipped` passes."""
     folder = Path(os.environ[FOLDER])
     passed = _counts.get(moment, 0) + 1
     _counts[moment] = passed

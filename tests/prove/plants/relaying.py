@@ -21,7 +21,7 @@ _CLEAN_SQL: Final = "DELETE FROM outbox WHERE id <= $1"
 
 
 def after_the_last() -> None:
-    """The relay polls `id > last` and cleans up behind itself; ids commit out of order. (Some commits take a while.)"""
+    """Poll `id > last` and delete published rows; ids commit out of order, since some commits are slow."""
     last = 0
     announce = outbox.announce
 
@@ -44,7 +44,7 @@ def after_the_last() -> None:
 
 
 def forgotten_first() -> None:
-    """The relay commits that rows are published before Kafka has them."""
+    """Delete rows from the outbox before Kafka has them."""
 
     async def publish(connection: Any, producer: Any, limit: int = 2000) -> int:
         async with connection.transaction():
@@ -58,7 +58,7 @@ def forgotten_first() -> None:
 
 
 def backwards() -> None:
-    """The relay publishes a chunk in no order."""
+    """Publish each chunk in descending order."""
 
     async def publish(connection: Any, producer: Any, limit: int = 2000) -> int:
         async with connection.transaction():
@@ -70,32 +70,32 @@ def backwards() -> None:
 
 
 def without_outbox() -> None:
-    """What is to be told is published by the handler's process after the commit, from memory."""
-    told: list[Publication] = []
+    """Publish events from memory after the commit, without an outbox."""
+    remembered: list[Publication] = []
     transact = Delivery._transact
 
     async def remember(_connection: Any, publications: Sequence[Publication]) -> None:
-        told.extend(publications)
+        remembered.extend(publications)
 
     async def publish(self: Delivery, batch: Batch, **how: Any) -> None:
         await transact(self, batch, **how)
-        if told:
+        if remembered:
             die_here("without outbox")
-        await _publish(told)
+        await _publish(remembered)
 
     outbox.announce = remember
     Delivery._transact = publish
 
 
-async def _publish(told: list[Publication]) -> None:
-    """Publish what was remembered, with a producer that is made at the first call."""
-    global _producer  # noqa: PLW0603 - of a planted process there is one
+async def _publish(remembered: list[Publication]) -> None:
+    """Publish the remembered events, with a producer that the first call creates."""
+    global _producer  # noqa: PLW0603 - one per planted process
     if _producer is None:
-        from services.points.settings import Settings  # noqa: PLC0415 - only a process of points has its settings
+        from services.points.settings import Settings  # noqa: PLC0415 - only processes of points have these settings
 
         _producer = Settings().broker().producer()
         await _producer.start()
-    sent, told[:] = list(told), []
+    sent, remembered[:] = list(remembered), []
     acknowledgements = [await _producer.send(item.topic, item.value, key=item.key, headers=_HEADERS) for item in sent]
     await asyncio.gather(*acknowledgements)
 

@@ -63,40 +63,40 @@ class Acts:
                 self.redemptions[write.answer["id"]] = write
 
     def adjust(self, books: Books, customer: str, note: str) -> None:
-        """A correction by hand, by its note or its transaction.
+        """Apply a correction by hand, found by its note or its transaction.
 
         Raises:
-            LookupError: nobody asked for it, or it was applied before (so do the others).
+            LookupError: it was not acknowledged, or it was applied before; the other methods raise it too.
         """
         write = self._take(self.adjustments.get(note), f"adjustment {note!r}")
         account, lots = books.state.accounts[customer], list(books.lots_of(customer).values())
         _book(books, postings.adjust(account, write.body["points"], lots, _why(books), books.ids))
 
     def redeem(self, books: Books, customer: str, redemption: str) -> None:
-        """A redemption."""
+        """Apply a redemption."""
         write = self._take(self.redemptions.get(redemption), f"redemption {redemption}")
         account, lots = books.state.accounts[customer], books.lots_of(customer).values()
-        made = postings.redeem(account, write.answer["points"], lots, _why(books), books.ids)
+        update = postings.redeem(account, write.answer["points"], lots, _why(books), books.ids)
         self._spent[redemption] = [
-            (posting.lot_id, posting.points) for posting in made.transaction.postings if posting.lot_id
+            (posting.lot_id, posting.points) for posting in update.transaction.postings if posting.lot_id
         ]
-        _book(books, made)
+        _book(books, update)
 
     def cancel(self, books: Books, customer: str, redemption: str) -> None:
-        """A cancellation; no lot of a run is old enough to need a new expiry."""
+        """Apply a cancellation; no lot of a run is old enough to need a new expiry."""
         self._take(self.cancellations.get(redemption), f"cancellation of {redemption}")
         lots = books.lots_of(customer)
         portions = _portions(lots, self._spent[redemption])
         _book(books, postings.restore(books.state.accounts[customer], portions, _why(books), books.ids))
 
     def hold(self, books: Books, customer: str, hold_id: str) -> None:
-        """A hold."""
+        """Apply a hold."""
         write = self._take(self.holds.get(hold_id), f"hold {hold_id}")
         account, lots = books.state.accounts[customer], books.lots_of(customer).values()
-        made = postings.hold(account, write.answer["points"], lots, _why(books), books.ids)
-        books.record(made, _NOBODY)
+        update = postings.hold(account, write.answer["points"], lots, _why(books), books.ids)
+        books.record(update, _NOBODY)
         ends = datetime.fromisoformat(write.answer["expires_at"])
-        portions = tuple((posting.lot_id, posting.points) for posting in made.transaction.postings if posting.lot_id)
+        portions = tuple((posting.lot_id, posting.points) for posting in update.transaction.postings if posting.lot_id)
         points, begins = write.answer["points"], books.now
         hold = Hold(UUID(hold_id), customer, write.answer["reference"], points, portions, maturity.OPEN, ends, begins)
         books.keep_hold(hold)
@@ -104,7 +104,7 @@ class Acts:
         apply_due(books, [customer])
 
     def capture(self, books: Books, customer: str, hold_id: str) -> None:
-        """A capture, in whole or in part; the rest is released."""
+        """Apply a capture, in whole or in part; the rest is released."""
         write = self._take(self.captures.get(hold_id), f"capture of {hold_id}")
         hold = self._open(books, customer, hold_id)
         wanted: int = write.answer["captured"]
@@ -125,7 +125,7 @@ class Acts:
         apply_due(books, [customer])
 
     def release(self, books: Books, customer: str, hold_id: str) -> None:
-        """A release."""
+        """Apply a release."""
         self._take(self.releases.get(hold_id), f"release of {hold_id}")
         _release(books, self._open(books, customer, hold_id), "released")
         apply_due(books, [customer])
@@ -147,7 +147,7 @@ class Acts:
 
     def _take(self, write: Write | None, what: str) -> Write:
         if write is None:
-            raise LookupError(f"{what}: nobody was told that it was done")
+            raise LookupError(f"{what}: not acknowledged")
         if write.key in self.applied:
             raise LookupError(f"{what}: applied twice ({write.key})")
         self.applied.add(write.key)

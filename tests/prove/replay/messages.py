@@ -1,4 +1,4 @@
-"""Replays messages: those that each customer has to have, one per channel."""
+"""Replays messages: the expected messages of each customer, one per channel."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -14,12 +14,13 @@ Message = tuple[str, str, str, str]
 
 
 def replay(events: Iterable[Event]) -> tuple[set[Message], Seen]:
-    """The messages that there have to be, whenever an erasure comes.
+    """The expected messages, whatever the position of erasures in the log.
 
-    It takes those about what happened up to it; and all, where the customer does not register after it.
+    An erasure removes the messages about events up to its time, and all of them if the customer does not register
+    after it.
     """
     seen = Seen()
-    told: dict[Message, datetime] = {}
+    latest: dict[Message, datetime] = {}
     erased: defaultdict[str, list[datetime]] = defaultdict(list)
     registered: defaultdict[str, list[datetime]] = defaultdict(list)
     for event in seen.new_ones(events):
@@ -30,11 +31,11 @@ def replay(events: Iterable[Event]) -> tuple[set[Message], Seen]:
         for notice in notices(event):
             for channel in Channel:
                 message = (notice.customer_id, str(channel), str(notice.trigger), notice.occasion)
-                told[message] = max(told.get(message, notice.occurred_at), notice.occurred_at)
+                latest[message] = max(latest.get(message, notice.occurred_at), notice.occurred_at)
     last = {customer: max(times) for customer, times in erased.items()}
     gone = {customer for customer, at in last.items() if not any(time > at for time in registered[customer])}
     return {
         message
-        for message, at in told.items()
+        for message, at in latest.items()
         if message[0] not in gone and (message[0] not in last or at > last[message[0]])
     }, seen

@@ -33,7 +33,7 @@ _SINCE: Final = datetime(1, 1, 1, tzinfo=UTC)
 _SETTLED_AT_ONCE: Final = 100
 """The orders of one customer that a transaction settles at least, after its timeline changed."""
 
-# A line that was not published (an award of 0) names what it is about in its reason.
+# The reason of a line that was not published (an award of 0) has the id of its subject.
 _NAMED: Final = tuple((earner.id_field or "", *earner.events) for earner in (PURCHASE, REVIEW, ACTIVITY, SURVEY))
 
 
@@ -82,7 +82,7 @@ class Replay:
         self._seen = Seen()
 
     def run(self, as_of: datetime) -> Replayed:
-        """Replay everything, and let time pass to an instant."""
+        """Replay everything, and apply what is due up to an instant."""
         orders = sum(
             isinstance(event.data, PurchaseCompleted) for event in self._given.queues.get(topics.PURCHASES, ())
         )
@@ -185,12 +185,12 @@ class Replay:
                 return
 
     def _let_tiers_come(self, event: Event, entry: Entry) -> None:
-        """Apply tier events until the order is judged at the tier that it was judged at."""
+        """Apply tier events until the customer has the tier at which the order was judged."""
         if "multiplier" not in entry.inputs:
             return
-        told = Standing(entry.inputs.get("tier"), entry.inputs["multiplier"])
+        recorded = Standing(entry.inputs.get("tier"), entry.inputs["multiplier"])
         tiers = self._queues.get(topics.TIERS, deque())
-        while tiers and self._standing(event) != told:
+        while tiers and self._standing(event) != recorded:
             self._apply(tiers.popleft())
 
     def _standing(self, event: Event) -> Standing:
@@ -217,7 +217,7 @@ class Replay:
         self._note(books)
 
     def _hand_over_cuts(self, event: Event) -> None:
-        """Set the uses of shared limits so that they cut as recorded."""
+        """Set the uses of shared limits so that they make the recorded cuts."""
         rules = self._given.rules.in_force(event.time)
         if isinstance(event.data, PurchaseCompleted):
             on, origin = PURCHASE.on, PURCHASE.origin_of(event.data.order_id)
@@ -225,22 +225,26 @@ class Replay:
             on, origin = reported.on, reported.origin
         else:
             return
-        found = self._given.cuts.get(origin, {})
+        cuts = self._given.cuts.get(origin, {})
         for rule in rules.on(on):
-            for key, use in shared_uses(rule, found.get(rule.id)):
+            for key, use in shared_uses(rule, cuts.get(rule.id)):
                 self._state.uses[key] = use
 
     def _books(self) -> Books:
         return Books(self._state, self._given.rules, self._now, self._ids)
 
     def _note(self, books: Books) -> None:
-        made = [made for made in books.changes.transactions if made.account.customer_id == self._customer]
-        self._lines += map(Line.of, made)
-        self._points.update(_by_subject((transaction.context.reason, transaction.points) for transaction in made))
+        own = [
+            transaction
+            for transaction in books.changes.transactions
+            if transaction.account.customer_id == self._customer
+        ]
+        self._lines += map(Line.of, own)
+        self._points.update(_by_subject((transaction.context.reason, transaction.points) for transaction in own))
 
 
 def _by_subject(lines: Iterable[tuple[Mapping[str, str], int]]) -> Counter[str]:
-    """Points by the order that lines are about, or by the whole reason of lines that are about none."""
+    """Points by the lines' order, or by the whole reason for lines without an order."""
     points = Counter[str]()
     for reason, moved in lines:
         points[reason.get("order_id") or str(sorted(reason.items()))] += moved
@@ -248,7 +252,7 @@ def _by_subject(lines: Iterable[tuple[Mapping[str, str], int]]) -> Counter[str]:
 
 
 def shared_uses(rule: CompiledRule, cut: Cut | None) -> Iterator[tuple[UseKey, Use]]:
-    """The use of each limit that the whole program shares for ever, as it makes this cut of an award (None: none)."""
+    """The use of each limit that the whole program shares for ever, such that it makes this cut of an award."""
     for limit in rule.limits:
         if limit.scope != "program":
             continue

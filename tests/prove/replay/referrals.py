@@ -22,9 +22,9 @@ Place = tuple[str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The versions of the program, and whose the codes are.
+    """The versions of the program, and the advocates by code.
 
-    `too_late` are the sign-ups, by their places in the log, that were refused after their advocate was erased.
+    `too_late` are the places in the log of sign-ups that were refused after their advocate was erased.
     """
 
     programs: Sequence[Program]
@@ -41,7 +41,7 @@ class Replayed:
     taken: Seen
 
 
-def told(referral: Referral) -> tuple[object, ...]:
+def compared(referral: Referral) -> tuple[object, ...]:
     """The compared fields of a referral."""
     return (
         str(referral.referral_id),
@@ -63,17 +63,17 @@ def replay(terms: Terms, purchases: Sequence[Event], sign_ups: Sequence[Event]) 
     for event in seen.new_ones(sign_ups):
         place = (event.record.topic, event.record.partition, event.record.offset)
         advocates = {} if place in terms.too_late else terms.advocates
-        found = fold([event], Stored(terms.programs, advocates)).refused
-        refused += found
-        seen.forget(item.event for item in found)
-        joined += [] if found else [event]
+        refusals = fold([event], Stored(terms.programs, advocates)).refused
+        refused += refusals
+        seen.forget(item.event for item in refusals)
+        joined += [] if refusals else [event]
     if not joined:
         return Replayed(frozenset({frozenset()}), refused, seen)
     return Replayed(outcomes(terms, orders, joined), refused, seen)
 
 
 def _admitted(seen: Seen, events: Sequence[Event]) -> tuple[list[Event], list[Refusal]]:
-    """What counts of purchases and refunds: of an order the first, and no refund that does not fit."""
+    """Purchases and refunds that have an effect: the first purchase of each order, and refunds that fit."""
     by_order: defaultdict[str, list[Event]] = defaultdict(list)
     first: dict[str, Event] = {}
     refused: list[Refusal] = []
@@ -81,20 +81,20 @@ def _admitted(seen: Seen, events: Sequence[Event]) -> tuple[list[Event], list[Re
         data = event.data
         assert isinstance(data, (PurchaseCompleted, PurchaseRefunded))
         if isinstance(data, PurchaseCompleted):
-            known = first.setdefault(data.order_id, event)
-            if known is not event:
-                if known.source != event.source:
+            original = first.setdefault(data.order_id, event)
+            if original is not event:
+                if original.source != event.source:
                     refused.append(Refusal(event, Reason.ORDER_CONFLICT, ""))
                     seen.forget([event])
                 continue
-        of_one = by_order[data.order_id]
-        of_one.append(event)
-        found = fold(of_one, Stored()).refused
-        refused += found
-        misfits = {id(item.event) for item in found}
-        by_order[data.order_id] = [item for item in of_one if id(item) not in misfits]
-        seen.forget(item.event for item in found)
-    admitted = {id(item) for of_one in by_order.values() for item in of_one}
+        of_order = by_order[data.order_id]
+        of_order.append(event)
+        refusals = fold(of_order, Stored()).refused
+        refused += refusals
+        misfits = {id(item.event) for item in refusals}
+        by_order[data.order_id] = [item for item in of_order if id(item) not in misfits]
+        seen.forget(item.event for item in refusals)
+    admitted = {id(item) for of_order in by_order.values() for item in of_order}
     return [event for event in events if id(event) in admitted], refused
 
 
@@ -104,7 +104,7 @@ Standing = frozenset[Referral]
 
 @dataclass(frozen=True, slots=True)
 class _Orders:
-    """What is recorded of a friend's orders, whenever the sign-ups came."""
+    """The recorded orders of a friend, which do not depend on the sign-ups."""
 
     recorded: dict[OrderKey, Order] = field(default_factory=dict[OrderKey, Order])
     refunds: dict[RefundKey, Content] = field(default_factory=dict[RefundKey, Content])
@@ -127,7 +127,7 @@ class _Orders:
             self.refunds[(*of_order, refund.refund_id)] = content_of_refund(refund)
 
     def stored(self, event: Event, **referrals: Any) -> Stored:
-        """What a service would have loaded for an event, with what is stored of referrals."""
+        """The state that a service would load for an event, with the state of referrals."""
         about = event.data
         key = (event.customer_id, getattr(about, "order_id", ""))
         return Stored(orders=self.recorded, refunds=self.refunds, waiting={key: self.waiting.get(key, [])}, **referrals)
@@ -136,28 +136,28 @@ class _Orders:
 def outcomes(terms: Terms, orders: Sequence[Event], joined: Sequence[Event]) -> frozenset[Outcome]:
     """The outcomes of all interleavings of purchases and refunds with sign-ups.
 
-    There are too many to play each. But when so many of both are handled, the orders are known alike whichever way
-    led there, and referrals stand in one of a few ways: these are followed.
+    There are too many to play each. But once a given number of both is handled, every interleaving has recorded the
+    same orders, and the referrals have one of a few states: these are followed.
     """
-    known = _Orders()
+    recorded = _Orders()
     after: list[set[Standing]] = [{frozenset()}, *(set[Standing]() for _ in joined)]
     """By the number of handled sign-ups."""
     for event in (None, *orders):
         if event is not None:
-            after = [{_step(terms, standing, event, known) for standing in ways} for ways in after]
-            known.take(event)
+            after = [{_step(terms, standing, event, recorded) for standing in ways} for ways in after]
+            recorded.take(event)
         for number, sign_up in enumerate(joined):
-            after[number + 1] |= {_step(terms, standing, sign_up, known) for standing in after[number]}
-    return frozenset(frozenset(map(told, standing)) for standing in after[-1])
+            after[number + 1] |= {_step(terms, standing, sign_up, recorded) for standing in after[number]}
+    return frozenset(frozenset(map(compared, standing)) for standing in after[-1])
 
 
-def _step(terms: Terms, standing: Standing, event: Event, known: _Orders) -> Standing:
+def _step(terms: Terms, standing: Standing, event: Event, orders: _Orders) -> Standing:
     friend = event.customer_id
-    # Without what a service keeps of refunds between two batches: here all refunds of an order are known.
+    # Without the fold that a service stores between batches: here all refunds of an order are given.
     upright = [replace(item, kept=None) for item in standing if item.state is not State.REJECTED]
-    found = fold(
+    outcome = fold(
         [event],
-        known.stored(
+        orders.stored(
             event,
             programs=terms.programs,
             advocates=terms.advocates,
@@ -167,5 +167,5 @@ def _step(terms: Terms, standing: Standing, event: Event, known: _Orders) -> Sta
         ),
     )
     last = {item.referral_id: item for item in standing}
-    last.update((step.referral.referral_id, step.referral) for step in found.steps)
+    last.update((step.referral.referral_id, step.referral) for step in outcome.steps)
     return frozenset(last.values())

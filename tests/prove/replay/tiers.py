@@ -18,7 +18,7 @@ from tests.prove.replay.dedupe import Seen
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A customer's timeline, and what was refused."""
+    """A customer's timeline and refused events."""
 
     timeline: Timeline
     refused: Sequence[Refusal]
@@ -27,21 +27,21 @@ class Replayed:
 
 def replay(program: Program, events: Sequence[Event]) -> Replayed:
     """Replay a customer's purchases and refunds in the order of their log."""
-    known: dict[OrderKey, Order] = {}
+    recorded: dict[OrderKey, Order] = {}
     refunds: dict[RefundKey, Content] = {}
     early: defaultdict[OrderKey, list[Event]] = defaultdict(list)
     refused: list[Refusal] = []
     seen = Seen()
     for event in seen.new_ones(events):
         key = key_of(event)
-        orders = {key: known[key]} if key in known else {}
-        found = admit([event], Stored(orders, refunds, {key: early.pop(key, [])}))
-        early[key] = sorted((item.event for item in found.waiting), key=lambda item: (item.time, item.data.refund_id))
-        for step in found.steps:
-            known[key] = replace(step.order, refunds=(*(step.order.refunds or ()), *step.refunds))
+        orders = {key: recorded[key]} if key in recorded else {}
+        outcome = admit([event], Stored(orders, refunds, {key: early.pop(key, [])}))
+        early[key] = sorted((item.event for item in outcome.waiting), key=lambda item: (item.time, item.data.refund_id))
+        for step in outcome.steps:
+            recorded[key] = replace(step.order, refunds=(*(step.order.refunds or ()), *step.refunds))
             refunds |= {(*key, refund.refund_id): content_of_refund(refund) for refund in step.refunds}
-        refused += found.refusals
-        seen.forget(refusal.event for refusal in found.refusals)
-    counted = [order for order in known.values() if order.purchase.currency == program.currency]
+        refused += outcome.refusals
+        seen.forget(refusal.event for refusal in outcome.refusals)
+    counted = [order for order in recorded.values() if order.purchase.currency == program.currency]
     spend_changes = chain.from_iterable(changes_of(order) for order in counted)
     return Replayed(judge(program, Window(), (), list(spend_changes)), refused, seen)
