@@ -1,4 +1,4 @@
-"""Work of the processor in turns with what waits for the network, on one event loop."""
+"""Divides long computations, so that other tasks of the event loop run in between."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -12,14 +12,13 @@ B = TypeVar("B")
 
 
 async def map_in_turns(function: Callable[[A], B], items: Iterable[A]) -> list[B]:
-    """`function` of every item, a few at a time: in between, an answer that came is taken up.
+    """Apply `function` to every item, a few at a time; in between, other tasks can process answers of the database.
 
-    While the database works on a statement, the processor is free; while a long list is made in one
-    go, the database's answer waits. Smaller steps than these cost more than they win.
+    A long computation without breaks would delay them. Steps smaller than these cost more than they save.
     """
-    made: list[B] = []
+    results: list[B] = []
     left = iter(items)
     while some := tuple(islice(left, _AT_ONCE)):
         await asyncio.sleep(0)
-        made.extend(map(function, some))
-    return made
+        results.extend(map(function, some))
+    return results

@@ -1,1 +1,1 @@
-"""The published language: events, topics, dead-letter reasons, and what is kept of an order."""
+"""The published language: events, topics, dead-letter reasons, and the fold of an order's refunds."""

@@ -185,7 +185,7 @@ def _event(record: Record, event_type: EventType, attributes: Mapping[str, Any],
     if data is _ABSENT:
         raise Malformed(Reason.MISSING_FIELD, "data: is required")
     named = identity(attributes)
-    return _made(record, event_type, attributes, named, _validate(event_type.model, data))
+    return _assembled(record, event_type, attributes, named, _validate(event_type.model, data))
 
 
 def decode_purchase(record: Record) -> Event | None:
@@ -202,7 +202,7 @@ def decode_purchase(record: Record) -> Event | None:
     attributes = msgspec.structs.asdict(purchase.envelope)
     try:
         payload = quick.to_model(purchase)
-        return _made(record, TYPES[quick.PURCHASE], attributes, identity(attributes), payload)
+        return _assembled(record, TYPES[quick.PURCHASE], attributes, identity(attributes), payload)
     except Malformed as error:
         error.type = quick.PURCHASE
         raise
@@ -213,7 +213,7 @@ def is_structured(headers: Headers) -> bool:
     return (dict(headers).get(_CONTENT_TYPE) or b"").startswith(STRUCTURED)
 
 
-def _made(
+def _assembled(
     record: Record,
     event_type: EventType,
     attributes: Mapping[str, Any],

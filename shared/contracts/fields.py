@@ -15,14 +15,14 @@ IDENTITY: Final = ("customer_id", "order_id")
 NEVER_STORED: Final = ("coupon_codes",)
 """No rule reads them, and they may identify a person."""
 STORED: Final = tuple(name for name in PURCHASE if name not in {*IDENTITY, *NEVER_STORED})
-"""What is stored of a purchase beside its identity."""
+"""The stored fields of a purchase, besides its identity."""
 
 _NAMES: Final = set(PURCHASE)
 _DEFAULTS: Final = {name: PurchaseCompleted.model_fields[name].default for name in (*STORED, *NEVER_STORED)}
 
 
-def made(values: dict[str, Any]) -> PurchaseCompleted:
-    """The model of all fields, in their order and checked before, made as pydantic makes it after its checks."""
+def assembled(values: dict[str, Any]) -> PurchaseCompleted:
+    """The model with all fields, which the caller has checked and put in order, as pydantic creates it after checks."""
     model = PurchaseCompleted.__new__(PurchaseCompleted)
     put = object.__setattr__
     put(model, "__dict__", values)
@@ -34,15 +34,15 @@ def made(values: dict[str, Any]) -> PurchaseCompleted:
 
 def stored(order: PurchaseCompleted) -> dict[str, Any]:
     """The fields to be stored that have a value."""
-    found: dict[str, Any] = {}
+    present: dict[str, Any] = {}
     values = order.__dict__
     for name in STORED:
         value = values[name]
         if value is not None:
-            found[name] = value
-    return found
+            present[name] = value
+    return present
 
 
 def restored(customer_id: str, order_id: str, values: dict[str, Any]) -> PurchaseCompleted:
-    """The purchase of the fields that were stored; it was checked when it arrived."""
-    return made({"customer_id": customer_id, "order_id": order_id} | _DEFAULTS | values)
+    """The purchase with the stored fields, which were checked when the event arrived."""
+    return assembled({"customer_id": customer_id, "order_id": order_id} | _DEFAULTS | values)

@@ -16,7 +16,7 @@ SCHEMAS: Final = Path("shared/contracts/schemas")
 
 
 def documents() -> dict[Path, str]:
-    """Every document by its path from the root; deterministic."""
+    """Every document by its path relative to the root; deterministic."""
     contents = {SCHEMAS / f"{event.name}.json": schemas.of_data(event) for event in TYPES.values()}
     contents[SCHEMAS / "cloudevent.json"] = schemas.of_envelope()
     contents[SCHEMAS / "asyncapi.json"] = asyncapi.document()

@@ -172,7 +172,7 @@ class UnreadRefundsError(LookupError):
 
 
 class Verdict(Enum):
-    """What becomes of an event about an order that is not refused."""
+    """The effect of an event about an order that is not refused."""
 
     NEW = "new"
     """Its natural key is new: it has its effect."""
@@ -245,5 +245,5 @@ def key_of(event: Event) -> OrderKey:
 
 
 def about_order(order_id: str) -> str:
-    """What an event that came before its order waits for, as `Waiting.about` has it."""
+    """`Waiting.about` of an event that arrived before its order."""
     return f"order/{order_id}"

@@ -1,4 +1,4 @@
-"""The customers and the time of any record, also of one that is not a valid event.
+"""The customers and the time of any record, even of one that is not a valid event.
 
 An invalid record can hold personal data too, so an erasure has to find it.
 """

@@ -7,7 +7,7 @@ import msgspec
 
 from shared.contracts.envelope import MOST_AHEAD, Event, Headers, Record, extension, identity, is_structured
 from shared.contracts.fields import PURCHASE as FIELDS
-from shared.contracts.fields import made
+from shared.contracts.fields import assembled
 from shared.contracts.lines import PackedLines
 from shared.contracts.quick import PURCHASE, look, to_fields
 from shared.contracts.reasons import Malformed
@@ -61,5 +61,5 @@ def restore(flat: Flat, record: Record) -> Event | None:
     values: dict[str, Any] = dict(zip(FIELDS, flat[6:]))  # noqa: B905 `flatten` made it; `strict` costs a third more
     lines = values["lines"]
     values["lines"] = PackedLines(lines) if lines != b"[]" else ()
-    data = made(values)
+    data = assembled(values)
     return Event(id_, source, PURCHASE, moment, flat[6], data, correlation_id, causation_id, traceparent, record)

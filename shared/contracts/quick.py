@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
-from shared.contracts.fields import made
+from shared.contracts.fields import assembled
 from shared.contracts.lines import PackedLines
 from shared.contracts.shop import PurchaseCompleted
 
@@ -148,7 +148,7 @@ def to_model(purchase: Decoded) -> PurchaseCompleted:
     """The model of a purchase that `look` decoded, with `PackedLines`."""
     values = to_fields(purchase)
     values["lines"] = PackedLines(msgspec.json.encode(purchase.rows)) if purchase.rows else ()
-    return made(values)
+    return assembled(values)
 
 
 def to_fields(purchase: Decoded) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class Purchase:
 
     @classmethod
     def of(cls, data: PurchaseCompleted) -> Self:
-        """The purchase of an event's data."""
+        """The purchase in an event's data."""
         return cls(data.currency, data.total, data.lines)
 
 
@@ -40,7 +40,7 @@ class Refund:
 
     @classmethod
     def of(cls, data: PurchaseRefunded, time: datetime) -> Self:
-        """The refund of an event's data and time."""
+        """The refund in an event's data, at the event's time."""
         return cls(data.refund_id, time, data.currency, data.amount, data.lines)
 
     @property

@@ -22,7 +22,7 @@ from shared.contracts.shop import PurchaseRefunded
 
 
 class Register:
-    """Orders and refunds, as the events of a batch make them known, and what becomes of the events."""
+    """The orders and refunds of a batch, stored ones and new ones, and the outcomes of its events."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Register:
         refunds: Mapping[RefundKey, Content],
         waiting: Mapping[OrderKey, Sequence[Event]],
     ) -> None:
-        """Begin with what is stored: orders and refunds that the batch names, and refunds that wait for its orders."""
+        """Begin with the stored orders and refunds that the batch names, and refunds that wait for its orders."""
         self.orders: Final = dict(orders)
         self.refusals: Final = list[Refusal]()
         self.repeats = 0

@@ -200,7 +200,7 @@ class CustomerProfile(_Traces):
         default=None, description="Consent to marketing by channel; an absent channel is unchanged."
     )
 
-    def tells(self, name: str) -> bool:
+    def sets(self, name: str) -> bool:
         """Whether the event sets a field. Null sets it (clears it) in an update only."""
         if isinstance(self, CustomerUpdated):
             return name in self.model_fields_set

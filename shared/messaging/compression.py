@@ -57,18 +57,18 @@ def expand(codec: int, content: bytes, most: int) -> tuple[bytes, bool]:
 
 def _gzip(content: bytes, most: int) -> bytes:
     """All members of a gzip file; other bytes after them are ignored, as by Java's reader."""
-    made: list[bytes] = []
+    parts: list[bytes] = []
     left = most
-    while not made or content.startswith(_GZIP_MAGIC):
+    while not parts or content.startswith(_GZIP_MAGIC):
         member = zlib.decompressobj(_GZIP)
-        made.append(member.decompress(content, left + 1))
-        left -= len(made[-1])
+        parts.append(member.decompress(content, left + 1))
+        left -= len(parts[-1])
         if left < 0:
-            raise _FullError(b"".join(made)[:most])
+            raise _FullError(b"".join(parts)[:most])
         if not member.eof:
             raise CorruptError("the gzip file ends in its middle")
         content = member.unused_data
-    return b"".join(made)
+    return b"".join(parts)
 
 
 def _into(decompress: Callable[[bytes, bytearray], int]) -> Callable[[bytes, int], bytes]:
@@ -95,7 +95,7 @@ def _into(decompress: Callable[[bytes, bytearray], int]) -> Callable[[bytes, int
 def _snappy(content: bytes, most: int) -> bytes:
     if not content.startswith(_XERIAL):
         return _snappy_block(content, most)
-    made: list[bytes] = []
+    parts: list[bytes] = []
     place, left = _XERIAL_HEADER, most
     while place < len(content):
         (length,) = _INT32.unpack_from(content, place)
@@ -103,12 +103,12 @@ def _snappy(content: bytes, most: int) -> bytes:
         if not 0 <= length <= len(content) - place:
             raise CorruptError("the snappy stream ends in the middle of a block")
         try:
-            made.append(_snappy_block(content[place : place + length], left))
+            parts.append(_snappy_block(content[place : place + length], left))
         except _FullError:
-            raise _FullError(b"".join(made)) from None
-        left -= len(made[-1])
+            raise _FullError(b"".join(parts)) from None
+        left -= len(parts[-1])
         place += length
-    return b"".join(made)
+    return b"".join(parts)
 
 
 def _snappy_block(content: bytes, most: int) -> bytes:

@@ -85,7 +85,7 @@ class Search:
     async def find(self, events: Sequence[Event]) -> Culprits:
         """The customers whose events fail alone, repeatedly and in the same way.
 
-        Neither a wait for another transaction's lock is a proof, nor many failures without any success.
+        A wait for another transaction's lock proves nothing, and neither do many failures without any success.
         """
         try:
             by_customer = _by_customer(events)

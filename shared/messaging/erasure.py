@@ -127,7 +127,7 @@ WHERE customer_id = ANY($1::text[])
 
 
 async def _look_later(connection: Connection, erasures: Sequence[Erasure], now: datetime) -> None:
-    """Of these nothing is left: look once more when whatever ran beside their erasure has ended."""
+    """Schedule a second look at finished erasures, after all transactions that ran concurrently have ended."""
     customers = [erasure.customer_id for erasure in erasures]
     await connection.execute(LOOK_LATER_SQL, customers, now, SETTLED_AFTER)
     _log.info("customers_erased", customer_ids=customers)

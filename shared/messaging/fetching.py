@@ -46,11 +46,11 @@ def _with(function: Callable[..., Any], **names: object) -> FunctionType:
     plain = cast("FunctionType", function)
     if missing := names.keys() - {*plain.__code__.co_names}:
         raise LookupError(f"{plain.__qualname__} of this version of aiokafka does not use {', '.join(sorted(missing))}")
-    made = FunctionType(
+    copy = FunctionType(
         plain.__code__, {**plain.__globals__, **names}, plain.__name__, plain.__defaults__, plain.__closure__
     )
-    made.__kwdefaults__ = plain.__kwdefaults__
-    return made
+    copy.__kwdefaults__ = plain.__kwdefaults__
+    return copy
 
 
 class _Data:

@@ -83,7 +83,7 @@ class FaustHost:
 
     async def start(self) -> None:
         """See `Host`."""
-        # Faust's consumer would do this; without it, agents wait for ever.
+        # Faust's consumer would do this; otherwise agents wait for ever.
         self._app.flow_control.resume()
         gc.collect()
         gc.freeze()

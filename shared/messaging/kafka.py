@@ -1,4 +1,4 @@
-"""How to reach Kafka, and its clients, which every process sets up alike."""
+"""The address of Kafka, and its clients, with the same settings in every process."""
 
 from dataclasses import dataclass
 from typing import Final

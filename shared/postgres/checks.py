@@ -1,4 +1,4 @@
-"""Checks of a database on one snapshot: each gives the ids of what is wrong."""
+"""Checks of a database on one snapshot: each gives the ids of the offenders."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The result of a check: up to MOST_SHOWN ids of what is wrong; none if all is well."""
+    """The result of a check: up to MOST_SHOWN ids of offenders; none if it passes."""
 
     name: str
     offenders: list[str]

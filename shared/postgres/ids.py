@@ -1,6 +1,6 @@
 """Ids: UUIDs of rows, and lists of the contract's ids as arguments of statements.
 
-UUIDs have asyncpg's own type: made, compared, encoded and printed in C, it is ten times as fast as Python's.
+UUIDs have asyncpg's own type, which is ten times as fast as Python's: C code creates, compares and encodes them.
 """
 
 from collections.abc import Iterable

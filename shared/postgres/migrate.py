@@ -82,13 +82,13 @@ async def _migrate(connection: Connection, packages: Sequence[str]) -> list[str]
     applied = {(row["package"], row["name"]): row["checksum"] for row in await connection.fetch(APPLIED_SQL)}
     done: list[str] = []
     for migration in migrations_of("shared.postgres", *packages):
-        known = applied.get((migration.package, migration.name))
-        if known is None:
+        checksum = applied.get((migration.package, migration.name))
+        if checksum is None:
             async with connection.transaction():
                 await connection.execute(migration.sql)
                 await connection.execute(RECORD_SQL, migration.package, migration.name, migration.checksum)
             done.append(f"{migration.package}/{migration.name}")
-        elif known != migration.checksum:
+        elif checksum != migration.checksum:
             raise MigrationChangedError(
                 f"{migration.package}/{migration.name} was changed after it was applied; write a new migration instead"
             )

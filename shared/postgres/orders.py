@@ -1,6 +1,6 @@
-"""The tables `purchase` and `refund` of services that store the money and the times of orders, and none of the goods.
+"""The tables `purchase` and `refund` of services that store the money and the times of orders, but not the goods.
 
-Of each line they store its id and its amount, as JSON: a list of pairs or an object; both are read here.
+They store the id and the amount of each line, as JSON: a list of pairs or an object; both are read here.
 """
 
 from collections import defaultdict
@@ -60,7 +60,7 @@ def _pairs(lines: StoredLines) -> Iterable[tuple[str, str]]:
     return cast("Mapping[str, str]", lines).items() if isinstance(lines, Mapping) else lines or ()
 
 
-# Each refund is looked up by itself: the planner may take an order for a small one and read all its refunds.
+# Each refund is looked up alone: the planner may underestimate an order and read all its refunds.
 NAMED_REFUNDS_SQL = """
 SELECT wanted.customer_id, wanted.order_id, wanted.refund_id, refunded_at, amount::text AS amount, digest
 FROM unnest(string_to_array($1, chr(31)), string_to_array($2, chr(31)), string_to_array($3, chr(31)))

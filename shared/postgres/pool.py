@@ -81,7 +81,7 @@ def _decode_instant(value: tuple[int]) -> datetime:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same work can succeed on a retry: after a lost connection, a deadlock, a timeout, a full disk."""
+    """Whether a retry can succeed: after a lost connection, a deadlock, a timeout or a full disk."""
     if isinstance(error, asyncpg.PostgresError):
         state = cast("str | None", cast("Any", error).sqlstate) or ""
         # Classes: 08 connection, 40 rollback, 53 resources, 57 operator, 58 system. Codes: 25006 read-only (after a

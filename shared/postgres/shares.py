@@ -74,7 +74,7 @@ class _Share:
         except BaseException:
             if turn.cancelled():
                 self.waiting.remove(turn)
-            else:  # it got a place just when it gave up
+            else:  # it got a place just as it was canceled
                 self.leave()
             raise
 
@@ -151,14 +151,14 @@ class Shares:
 
     def _wanted(self, caller: Caller) -> list[tuple[tuple[str, str], int]]:
         """The caller's shares with their sizes, in the order of waiting: smallest first."""
-        found: list[tuple[tuple[str, str], int]] = []
+        shares: list[tuple[tuple[str, str], int]] = []
         if caller.writes and caller.customer is not None:
-            found.append((("customer", caller.customer), min(MOST_WRITES_OF_CUSTOMER, self._most_writes)))
+            shares.append((("customer", caller.customer), min(MOST_WRITES_OF_CUSTOMER, self._most_writes)))
         own = MOST_WRITES_OF_CUSTOMER if caller.is_customer else self.size - 1
-        found.append((("principal", caller.principal), max(1, own)))
+        shares.append((("principal", caller.principal), max(1, own)))
         if caller.writes:
-            found.append((_WRITES, self._most_writes))
-        return found
+            shares.append((_WRITES, self._most_writes))
+        return shares
 
     @property
     def _most_writes(self) -> int:

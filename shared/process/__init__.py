@@ -1,1 +1,1 @@
-"""What every process of a service needs: settings and a command line."""
+"""Settings and the command line of every process."""

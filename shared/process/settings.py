@@ -39,7 +39,7 @@ def in_lanes(count: int) -> Any:  # noqa: ANN401 see above
 
 
 class ServiceSettings(BaseSettings):
-    """Settings of a process of any service. Each service has a subclass, with its name and its own settings."""
+    """Settings of any service's processes. Each service has a subclass, with its name and its own settings."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 

@@ -77,7 +77,7 @@ class Program(Generic[D]):
 
 
 class Author(NamedTuple):
-    """Who writes, and when."""
+    """The author of a write, and its time."""
 
     principal: str
     now: datetime
@@ -97,8 +97,8 @@ async def draft(connection: Connection, program: Program[D], key: Key, document:
         DocumentError: the document is refused.
     """
     warnings = await _examine(connection, program, document, author.now)
-    made = await store.insert(connection, key, dump(document), author.now, author.principal)
-    return Written(made, warnings)
+    version = await store.insert(connection, key, dump(document), author.now, author.principal)
+    return Written(version, warnings)
 
 
 async def create(connection: Connection, program: Program[D], key: Key, document: D, author: Author) -> Written | None:
@@ -108,8 +108,8 @@ async def create(connection: Connection, program: Program[D], key: Key, document
         DocumentError: the document is refused.
     """
     warnings = await _examine(connection, program, document, author.now)
-    made = await store.insert_first(connection, key, dump(document), author.now, author.principal)
-    return None if made is None else Written(made, warnings)
+    version = await store.insert_first(connection, key, dump(document), author.now, author.principal)
+    return None if version is None else Written(version, warnings)
 
 
 async def rewrite(connection: Connection, program: Program[D], locked: Version, document: D, author: Author) -> Written:
@@ -152,7 +152,7 @@ async def publish(
 
 
 async def _examine(connection: Connection, program: Program[D], document: D, moment: datetime) -> Sequence[Fault]:
-    # A large document takes a while: other requests are answered meanwhile.
+    # A large document takes a while, during which other requests are answered.
     loop = asyncio.get_running_loop()
     warnings = await loop.run_in_executor(_EXAMINERS, examine, program.kind, document, moment)
     await program.admit(connection, document)

@@ -1,4 +1,4 @@
-"""What is wrong with a document, or doubtful about it, and where."""
+"""Errors and warnings about a document, with their places."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ class Fault(NamedTuple):
 
 
 class DocumentError(Exception):
-    """The document is refused; `faults` lists everything that is wrong with it, at least one thing."""
+    """The document is refused; `faults` lists all its errors, at least one."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("; ".join(f"{fault.pointer}: {fault.message}" for fault in faults))

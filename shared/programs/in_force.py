@@ -30,7 +30,7 @@ async def _between(
     versions: Collection[int],
     limit: int | None,
 ) -> Book[C]:
-    """The versions in force at any instant of a span, and some others by number; at most `limit`."""
+    """The versions in force at any instant of a span, and those with the given numbers; at most `limit`."""
     rows = await connection.fetch(IN_FORCE_BETWEEN_SQL, kind.name, *span, list(versions), limit)
     return _book(kind, rows)
 
@@ -51,16 +51,16 @@ WHERE kind = $1 AND id = '' AND (
 async def _at(
     connection: Connection, kind: Kind[Any, C], moments: Collection[datetime], versions: Collection[int]
 ) -> Book[C]:
-    """The versions in force at some instants, and some others by number."""
+    """The versions in force at the given instants, and those with the given numbers."""
     return _book(kind, await connection.fetch(IN_FORCE_AT_SQL, kind.name, list(moments), list(versions)))
 
 
 async def book(
     connection: Connection, kind: Kind[Any, C], first: datetime, last: datetime, versions: Collection[int] = ()
 ) -> Book[C]:
-    """The versions of the one document of a kind that are in force at any instant from `first` to `last`.
+    """The versions of a kind's only document that are in force at any instant from `first` to `last`.
 
-    `versions` are the numbers of others that are needed besides.
+    `versions` are the numbers of further versions to load.
     """
     return await _between(connection, kind, (first, last), versions, None)
 
@@ -68,15 +68,15 @@ async def book(
 async def book_at(
     connection: Connection, kind: Kind[Any, C], moments: Collection[datetime], versions: Collection[int] = ()
 ) -> Book[C]:
-    """The versions of the one document of a kind that are in force at some instants, at least one."""
+    """The versions of a kind's only document that are in force at the given instants, at least one."""
     limit = len(versions) + _MAX_IN_BETWEEN
-    found = await _between(connection, kind, (min(moments), max(moments)), versions, limit)
-    # A backfill beside current events: of all versions that were in force in between, a few are needed.
-    return found if len(found) < limit else await _at(connection, kind, set(moments), versions)
+    versions_between = await _between(connection, kind, (min(moments), max(moments)), versions, limit)
+    # A backfill next to current events needs only a few of the versions that were in force in between.
+    return versions_between if len(versions_between) < limit else await _at(connection, kind, set(moments), versions)
 
 
 async def version_at(connection: Connection, kind: Kind[Any, C], moment: datetime) -> C:
-    """The version of the one document of a kind that is in force at an instant."""
+    """The version of a kind's only document that is in force at an instant."""
     return (await book(connection, kind, moment, moment)).in_force(moment)
 
 
@@ -89,7 +89,7 @@ ORDER BY id, effective_at DESC, version DESC
 
 
 async def each_at(connection: Connection, kind: Kind[Any, C], moment: datetime) -> Mapping[str, C]:
-    """By id, the version in force at an instant of every document of a kind that has one."""
+    """The version in force at an instant, by document id; documents without one are absent."""
     rows = await connection.fetch(EACH_IN_FORCE_SQL, kind.name, moment)
     return {row["id"]: compiled(kind, row["version"], row["document"]) for row in rows}
 
@@ -105,7 +105,7 @@ WHERE kind = $1 AND effective_at IS NOT NULL
 async def published(
     connection: Connection, kind: Kind[Any, C], wanted: Collection[tuple[str, int]]
 ) -> Mapping[tuple[str, int], C]:
-    """Published versions by id and number; what does not exist, or is a draft, is absent."""
+    """Published versions by id and number; missing versions and drafts are absent."""
     pairs = list(wanted)
     rows = await connection.fetch(PUBLISHED_SQL, kind.name, [id_ for id_, _ in pairs], [number for _, number in pairs])
     return {(row["id"], row["version"]): compiled(kind, row["version"], row["document"]) for row in rows}

@@ -18,14 +18,14 @@ _MAX_COMPILED: Final = 512
 
 
 class Key(NamedTuple):
-    """Which document: its kind, and its id within the kind."""
+    """The identity of a document: its kind, and its id within the kind."""
 
     kind: str
     id: str = ONLY
 
 
 class Numbered(Protocol):
-    """A compiled version knows its number."""
+    """A compiled version with its number."""
 
     @property
     def version(self) -> int:
@@ -43,8 +43,8 @@ class Kind(Generic[D, C]):
 
     `name` is stored with every version. `model` reads every version that was ever published; what is required of new
     versions only belongs in `check`, which raises `DocumentError`. `lint` returns the warnings about a valid document
-    that would be in force from an instant on. `compile` makes of a version's number and document what events are
-    judged by; it is called once per version.
+    that would be in force from an instant on. `compile` turns a version's number and document into the form that
+    handlers use; it is called once per version.
     """
 
     name: str

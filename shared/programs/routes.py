@@ -46,7 +46,7 @@ Named = Callable[..., Awaitable[Key]]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the routes of a kind are, and what they call it: `/v1/templates`, `templates`, `template`."""
+    """Path, tag and noun of a kind's routes: `/v1/templates`, `templates`, `template`."""
 
     path: str
     tag: str
@@ -55,7 +55,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class _Versions:
-    """What the routes of a document's versions share."""
+    """The common parts of the routes of a document's versions."""
 
     pool: Pool
     program: Program[Any]
@@ -104,8 +104,8 @@ def _add_documents(router: APIRouter, pool: Pool, program: Program[Any], place: 
     async def list_documents(limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[DocumentView]:
         """Every document with its newest version and the version in force, newest document first."""
         cursor = decode_cursor(after, tuple[datetime, str])
-        found = await store.summaries(pool, kind.name, datetime.now(UTC), cursor, limit + 1)
-        listed: Page[Summary] = page(found, limit, lambda summary: (summary.created_at, summary.id))
+        summaries = await store.summaries(pool, kind.name, datetime.now(UTC), cursor, limit + 1)
+        listed: Page[Summary] = page(summaries, limit, lambda summary: (summary.created_at, summary.id))
         return Page(data=[document_view(summary) for summary in listed.data], next=listed.next)
 
     @router.post(
@@ -126,12 +126,12 @@ def _add_documents(router: APIRouter, pool: Pool, program: Program[Any], place: 
         async def run(connection: Connection) -> tuple[int, object]:
             key, author = Key(kind.name, sent.id), Author(principal.name, datetime.now(UTC))
             try:
-                made = await drafting.create(connection, program, key, document, author)
+                written = await drafting.create(connection, program, key, document, author)
             except DocumentError as error:
                 raise _refused(error) from error
-            if made is None:
+            if written is None:
                 raise Problem(409, "exists", f"A {place.noun} with this id exists: create its next version.")
-            return 201, written_view(made)
+            return 201, written_view(written)
 
         return tagged(await idempotent(request, pool, principal, False, run))
 
@@ -149,12 +149,12 @@ def _add_reading(router: APIRouter, versions: _Versions) -> None:
     async def list_versions(key: Annotated[Key, name], limit: Limit = DEFAULT_LIMIT, after: After = None) -> Any:  # noqa: ANN401 see response_model
         """Drafts and published versions, newest first."""
         cursor = decode_cursor(after, tuple[int])
-        # A cursor that somebody made up may lie outside the column's range.
+        # A forged cursor may lie outside the column's range.
         before = min(max(cursor[0], 0), _MAX_VERSION) if cursor else _MAX_VERSION
-        found = await store.page(pool, key, before, limit + 1)
-        if not found and cursor is None:
+        rows = await store.page(pool, key, before, limit + 1)
+        if not rows and cursor is None:
             raise _not_found(f"There is no such {versions.noun}.")
-        listed: Page[Version] = page(found, limit, lambda version: (version.version,))
+        listed: Page[Version] = page(rows, limit, lambda version: (version.version,))
         return Page[model](data=[view(version) for version in listed.data], next=listed.next)
 
     @router.get(
@@ -165,10 +165,10 @@ def _add_reading(router: APIRouter, versions: _Versions) -> None:
     )
     async def read_version(key: Annotated[Key, name], version: VersionNumber) -> Response:
         """The version with its document. The header `ETag` is what `If-Match` of a write takes."""
-        found = await store.find(pool, key, version)
-        if found is None:
+        stored = await store.find(pool, key, version)
+        if stored is None:
             raise _not_found()
-        return tagged(Response(to_json(view(found)), 200, media_type="application/json"))
+        return tagged(Response(to_json(view(stored)), 200, media_type="application/json"))
 
 
 def _add_writing(router: APIRouter, versions: _Versions) -> None:
@@ -272,15 +272,15 @@ def _refused(error: DocumentError) -> Problem:
 
 def _invalid_now(error: ValidationError, stored: Version) -> RequestValidationError:
     """The answer for a draft that an earlier release accepted: the same as if it were sent now."""
-    found = [{**cast("dict[str, Any]", fault), "loc": ("body", *fault["loc"])} for fault in error.errors()]
-    return RequestValidationError(found, body=stored.document)
+    errors = [{**cast("dict[str, Any]", fault), "loc": ("body", *fault["loc"])} for fault in error.errors()]
+    return RequestValidationError(errors, body=stored.document)
 
 
 async def _locked(connection: Connection, key: Key, version: int) -> Version:
-    found = await store.lock(connection, key, version)
-    if found is None:
+    locked = await store.lock(connection, key, version)
+    if locked is None:
         raise _not_found()
-    return found
+    return locked
 
 
 def _not_found(detail: str = "There is no such version.") -> Problem:

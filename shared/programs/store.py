@@ -1,4 +1,4 @@
-"""Documents as they are stored: one row per version, drafts and published ones."""
+"""Stored documents: one row per version, drafts and published ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -143,7 +143,7 @@ async def update(connection: Connection, key: Key, version: int, document: dict[
 
 
 class Publication(NamedTuple):
-    """When a version was published, from when on it is in force, and who published it."""
+    """The instant of publication, the instant from which the version is in force, and the publisher."""
 
     published_at: datetime
     effective_at: datetime
@@ -171,5 +171,5 @@ ON CONFLICT DO NOTHING
 
 
 async def seed(connection: Connection, kind: str, documents: Mapping[str, dict[str, Any]]) -> None:
-    """Store documents by id as version 1, in force since ever; those that exist stay as they are."""
+    """Store documents by id as version 1, in force since the beginning of time; existing ones stay unchanged."""
     await connection.execute(SEED_SQL, kind, list(documents), list(documents.values()), SINCE_EVER)

@@ -1,4 +1,4 @@
-"""What the routes of documents answer."""
+"""The responses of the routes of documents."""
 
 from collections.abc import Sequence
 from datetime import datetime

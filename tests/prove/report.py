@@ -110,7 +110,7 @@ def _checks(checks: Sequence[Check]) -> Table:
         if own:
             table.add_row(str(group), f"[bold]{words}[/bold]", "", "")
         for item in own:
-            table.add_row("", item.name, f"{item.looked_at:,}", str(item.count) if item.count else "0")
+            table.add_row("", item.name, f"{item.checked:,}", str(item.count) if item.count else "0")
     return table
 
 

@@ -128,7 +128,7 @@ def _changes(data: CustomerProfile) -> Iterator[tuple[str, Value]]:
         if isinstance(value, str) and name in _TRIMMED:
             value = trim(value)
         yield name, None if value is None else str(value)
-    if not data.tells("marketing_consent"):
+    if not data.sets("marketing_consent"):
         return
     clears = isinstance(data, CustomerUpdated)
     consent = data.marketing_consent

@@ -153,7 +153,7 @@ def _want_besides(wanted: Wanted, event: Event) -> None:
             wanted.accruals.add((customer, REFERRAL.origin_of(referral_id)))
         case CustomerErased() | CustomerRegistered():
             wanted.births.add(customer)
-        case CustomerProfile() as data if data.tells("birth_date"):
+        case CustomerProfile() as data if data.sets("birth_date"):
             wanted.births.add(customer)
         case _:
             pass

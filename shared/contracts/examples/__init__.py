@@ -1,4 +1,4 @@
-"""One realistic event of each type: what the documents show and the tests read back."""
+"""A realistic example of each event type, for the documents and the tests."""
 
 from shared.contracts.examples.example import Example
 from shared.contracts.examples.loyalty import LOYALTY

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An event as it could stand on its topic; `cause` names what caused it, `root` what it all began with."""
+    """An event as on its topic; `cause` names its direct cause, `root` the first event of the chain."""
 
     type: str
     id: str

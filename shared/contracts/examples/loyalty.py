@@ -1,4 +1,4 @@
-"""Examples of what Wafa publishes, most of it about Layla's order and her friend Omar."""
+"""Examples of events that Wafa publishes, mostly about Layla's order and her friend Omar."""
 
 from typing import Any, Final
 

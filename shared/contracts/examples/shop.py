@@ -1,4 +1,4 @@
-"""Examples of what backends publish: an order of Layla's, her review, her friend Omar."""
+"""Examples of events that backends publish: Layla's order, her review, her friend Omar."""
 
 from typing import Any, Final
 

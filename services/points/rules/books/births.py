@@ -46,7 +46,7 @@ def _erase(birth: Birth | None, time: datetime) -> Birth:
 
 def _learn(birth: Birth | None, data: CustomerProfile, time: datetime) -> Birth | None:
     registers = isinstance(data, CustomerRegistered)
-    has_birth_date = data.tells("birth_date")
+    has_birth_date = data.sets("birth_date")
     if birth is None:
         return Birth(data.birth_date, time, time if registers else None) if has_birth_date else None
     if birth.erased_at is not None and time <= birth.erased_at:
