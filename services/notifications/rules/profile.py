@@ -123,7 +123,7 @@ def _erase(profile: Profile, time: datetime) -> Profile:
 
 def _changes(data: CustomerProfile) -> Iterator[tuple[str, Value]]:
     """The fields that an event sets. Null clears a field in an update only."""
-    for name in filter(data.tells, _DETAILS):
+    for name in filter(data.sets, _DETAILS):
         value = getattr(data, name)
         if isinstance(value, str) and name in _TRIMMED:
             value = trim(value)
