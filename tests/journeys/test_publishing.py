@@ -24,7 +24,9 @@ async def test_a_chunk_leaves_in_one_request(broker: Broker, monkeypatch: pytest
     producer = kafka.Broker(broker.bootstrap, "wafa-test", idempotent=not isinstance(broker, EmbeddedBroker)).producer()
     await producer.start()
     try:
-        await producer.partitions_for(TOPIC)
+        # Each partition of a new topic has a leader first: a request that finds none is sent again.
+        for partition in range(PARTITIONS):
+            await producer.send_and_wait(TOPIC, b"{}", partition=partition)
         requests: list[Any] = []
         send = producer.client.send
 
