@@ -1,8 +1,8 @@
-"""`make bench`: measure the figures, print them beside their targets; exits with 1 when one is missed.
+"""`make bench`: measures the figures and prints them with their targets; exits with 1 if a target is missed.
 
-`BENCH_JSON=file` writes them, `BENCH_BROKER=embedded` takes the embedded broker instead of Apache Kafka,
-`BENCH_FORCE=1` measures on a busy machine too, `BENCH_ROUNDS` are 7 unless told, `BENCH_SIZE=0.1` takes a tenth of
-the events, and `BENCH_ONLY` (names of `PARTS`, with commas) measures a part.
+`BENCH_JSON=file` writes the figures, `BENCH_BROKER=embedded` uses the embedded broker instead of Apache Kafka,
+`BENCH_FORCE=1` measures on a busy machine too, `BENCH_ROUNDS` is the number of rounds (default: 7), `BENCH_SIZE=0.1`
+uses a tenth of the events, and `BENCH_ONLY` (names of `PARTS`, separated by commas) measures these parts.
 """
 
 import asyncio
@@ -48,23 +48,23 @@ ROUNDS = "7"
 
 
 def say(line: str) -> None:
-    """Tell how far it is."""
+    """Print progress."""
     print(line, file=sys.stderr, flush=True)  # noqa: T201 a command line prints
 
 
 async def measure(bed: Testbed, parts: tuple[str, ...]) -> list[Figure]:
-    """The figures of the parts asked for."""
+    """The figures of the selected parts."""
     say("reading the grocer's year")
     year = await asyncio.to_thread(stream.read_year)
     rounds, size = int(os.environ.get("BENCH_ROUNDS", ROUNDS)), float(os.environ.get("BENCH_SIZE", "1"))
     plan = Plan(bed, year, rounds, size, say)
-    found: list[Figure] = []
+    measured: list[Figure] = []
     if set(parts) & set(contest.PARTS):
-        found += await contest.measure(plan, parts)
+        measured += await contest.measure(plan, parts)
     for part, alone in ALONE.items():
         if part in parts:
-            found += await alone(plan)
-    return found
+            measured += await alone(plan)
+    return measured
 
 
 def main() -> int:
@@ -80,20 +80,20 @@ def main() -> int:
         bed = Testbed(Path(folder), embedded=os.environ.get("BENCH_BROKER") == "embedded")
         try:
             bed.start()
-            found = uvloop.run(measure(bed, parts))
+            measured = uvloop.run(measure(bed, parts))
         finally:
             bed.stop()
-    figures.show(found)
+    figures.show(measured)
     if path := os.environ.get("BENCH_JSON"):
-        figures.write(found, Path(path))
+        figures.write(measured, Path(path))
     if _is_busy():
         say("It became so meanwhile: these figures are not worth reporting.")
         return 2
-    return int(any(item.missed for item in found))
+    return int(any(item.missed for item in measured))
 
 
 def _is_busy() -> bool:
-    """Whether others use the machine, before anything is started, or when all has ended; says so."""
+    """Whether other processes use the machine, before the start or after the end; prints why."""
     if os.environ.get("BENCH_FORCE") == "1":
         return False
     busy = machine.load_of_others()
@@ -103,7 +103,7 @@ def _is_busy() -> bool:
 
 
 def _hush() -> None:
-    """What the parts of a worker say that run in this process, and the client of a broker that has just started."""
+    """Silence the logs of a worker's parts in this process, and of clients of a broker that has just started."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 

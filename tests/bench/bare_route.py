@@ -10,7 +10,7 @@ from shared.postgres.pool import open_pool
 
 
 async def main() -> None:
-    """Serve until told to stop."""
+    """Serve until stopped."""
     app = FastAPI(openapi_url=None)
     async with await open_pool(os.environ["WAFA_DATABASE_URL_POINTS"], application="bare") as pool:
 

@@ -40,17 +40,17 @@ def _side(plan: Plan, name: str, module: str) -> Side:
     return Side("purchases", partial(_measure, plan, name, module))
 
 
-def figures(found: Results) -> list[Figure]:
+def figures(results: Results) -> list[Figure]:
     """The rows of the table."""
     each, many = "a transaction per event", "a transaction per batch, a statement per row"
     return [
-        rate(f"peer: {_TEXTBOOK}", found[_TEXTBOOK], "events/s", each),
-        ratio(f"ours: 1 worker / {_TEXTBOOK}", found["worker"], found[_TEXTBOOK], 20),
-        ratio(f"limit: the same SQL, 1 connection / {_TEXTBOOK}", found["SQL"], found[_TEXTBOOK]),
-        rate(f"peer: {_FASTSTREAM}", found[_FASTSTREAM], "events/s", each),
-        ratio(f"ours: 1 worker / {_FASTSTREAM}", found["worker"], found[_FASTSTREAM]),
-        rate(f"peer: {_BATCHES}", found[_BATCHES], "events/s", many),
-        ratio(f"ours: 1 worker / {_BATCHES}", found["worker"], found[_BATCHES]),
+        rate(f"peer: {_TEXTBOOK}", results[_TEXTBOOK], "events/s", each),
+        ratio(f"ours: 1 worker / {_TEXTBOOK}", results["worker"], results[_TEXTBOOK], 20),
+        ratio(f"limit: the same SQL, 1 connection / {_TEXTBOOK}", results["SQL"], results[_TEXTBOOK]),
+        rate(f"peer: {_FASTSTREAM}", results[_FASTSTREAM], "events/s", each),
+        ratio(f"ours: 1 worker / {_FASTSTREAM}", results["worker"], results[_FASTSTREAM]),
+        rate(f"peer: {_BATCHES}", results[_BATCHES], "events/s", many),
+        ratio(f"ours: 1 worker / {_BATCHES}", results["worker"], results[_BATCHES]),
     ]
 
 

@@ -12,7 +12,7 @@ PARTS = ("limit", "ours", "peers", "mixed", "relay")
 
 
 async def measure(plan: Plan, parts: Iterable[str]) -> list[Figure]:
-    """The sides of the selected parts; one worker on purchases and its SQL are always there, as the reference."""
+    """Measure the sides of the selected parts, and always one worker on purchases and its SQL as the reference."""
     asked = set(parts)
     if plan.bed.embedded and "relay" in asked:
         plan.say("the embedded broker does not tell where topics end: the relay is not measured")
@@ -22,24 +22,24 @@ async def measure(plan: Plan, parts: Iterable[str]) -> list[Figure]:
     plan.say("recording the statements of a worker")
     async with plan.bed.database() as (_, pool):
         takes = await tape.record(plan.bed, pool, draining.count(plan))
-    found = await play(plan, await _sides(plan, asked, takes), reels)
+    results = await play(plan, await _sides(plan, asked, takes), reels)
     figures: list[Figure] = []
     if "limit" in asked:
-        figures += limit.figures(found)
-    figures += draining.figures(found)
+        figures += limit.figures(results)
+    figures += draining.figures(results)
     if "ours" in asked:
-        figures += draining.more_figures(found)
+        figures += draining.more_figures(results)
     if "peers" in asked:
-        figures += limit.round_trips(found) + comparing.figures(found)
+        figures += limit.round_trips(results) + comparing.figures(results)
     if "mixed" in asked:
-        figures += draining.mixed_figures(found)
+        figures += draining.mixed_figures(results)
     if "relay" in asked:
-        figures += relaying.figures(found)
+        figures += relaying.figures(results)
     return figures
 
 
 async def _sides(plan: Plan, asked: set[str], takes: list[Take]) -> list[Side]:
-    # What has a target that is held to the worker comes beside it: the machine's speed drifts within a round.
+    # Sides with a target relative to the worker are measured next to it: the machine's speed drifts within a round.
     worker = draining.side(plan, takes)
     sides = draining.mixed_sides(plan) if "mixed" in asked else []
     sides.append(between(worker, comparing.textbook(plan)) if "peers" in asked else worker)

@@ -1,7 +1,7 @@
 """The value of another core: pure Python on all cores at once and on one alone.
 
-Cores of a virtual machine may be the threads of one real core: two busy ones then make little more than one, and
-each process needs more CPU time for the same work while the others run.
+Cores of a virtual machine may be the threads of one physical core: two busy ones are then hardly faster than one, and
+each process needs more CPU time for the same work while others run.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """CPU use of each process between two moments.
 
-What a process used stands in `/proc/PID/task/*/schedstat` (nanoseconds on a CPU, of each of its threads). What a
-process did that ended before the second moment is not seen; the processes measured here stay.
+It is read from `/proc/PID/task/*/schedstat` (nanoseconds on a CPU, by thread). A process that ends before the second
+moment is not counted; the processes measured here keep running.
 """
 
 import os
@@ -58,7 +58,7 @@ class Usage:
             return f"one core: {name}"
         return f"waits: {self.machine:.1f} of {count} cores busy ({self._told()})"
 
-    def _told(self) -> str:
+    def _summary(self) -> str:
         """The three largest users; the remainder is the benchmark's client and other processes."""
         shares = {**self.cores, OTHERS: self.machine - sum(self.cores.values())}
         largest = sorted(shares.items(), key=lambda item: -item[1])[:3]
@@ -100,14 +100,14 @@ def between(first: Reading, last: Reading, events: int) -> Usage:
     """The CPU use of events between two readings."""
     elapsed = last.moment - first.moment
     shares = {
-        name: [(seconds - first.seconds.get(name, {}).get(pid, 0.0)) / elapsed for pid, seconds in found.items()]
-        for name, found in last.seconds.items()
+        name: [(seconds - first.seconds.get(name, {}).get(pid, 0.0)) / elapsed for pid, seconds in values.items()]
+        for name, values in last.seconds.items()
     }
     return Usage(
         events=events,
         elapsed=elapsed,
-        cores={name: sum(found) for name, found in shares.items()},
-        busiest={name: max(found, default=0.0) for name, found in shares.items()},
+        cores={name: sum(values) for name, values in shares.items()},
+        busiest={name: max(values, default=0.0) for name, values in shares.items()},
         machine=(last.machine - first.machine) / elapsed,
     )
 

@@ -52,7 +52,7 @@ class Crowd:
         return sorted(self.waited)[max(0, math.ceil(len(self.waited) * 0.99) - 1)]
 
     async def gather(self) -> None:
-        """Run all writers and the reader; every write is repeated until it is done."""
+        """Run all writers and the reader; every write is retried until it succeeds."""
         self._ends = time.monotonic() + self.seconds
         async with asyncio.timeout(self.seconds + _ENDS_WITHIN), asyncio.TaskGroup() as group:
             group.create_task(self._read())

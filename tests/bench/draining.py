@@ -76,29 +76,29 @@ def mixed_sides(plan: Plan) -> list[Side]:
     return [Side("mixed", lambda: mixed("mixed")), Side("everything", lambda: mixed("everything"))]
 
 
-def figures(found: Results) -> list[Figure]:
+def figures(results: Results) -> list[Figure]:
     """The rows of the table about purchases."""
     return [
-        rate("ours: purchases → ledger + outbox, 1 worker", found["worker"], "events/s"),
-        ratio("ours: 1 worker / the same SQL, 1 connection", found["worker"], found["SQL"], 0.6),
+        rate("ours: purchases → ledger + outbox, 1 worker", results["worker"], "events/s"),
+        ratio("ours: 1 worker / the same SQL, 1 connection", results["worker"], results["SQL"], 0.6),
     ]
 
 
-def more_figures(found: Results) -> list[Figure]:
+def more_figures(results: Results) -> list[Figure]:
     """The rows of the table about two workers."""
     return [
-        rate("ours: purchases → ledger + outbox, 2 workers", found["two workers"], "events/s"),
-        ratio("ours: 2 workers / 1", found["two workers"], found["worker"]),
+        rate("ours: purchases → ledger + outbox, 2 workers", results["two workers"], "events/s"),
+        ratio("ours: 2 workers / 1", results["two workers"], results["worker"]),
     ]
 
 
-def mixed_figures(found: Results) -> list[Figure]:
+def mixed_figures(results: Results) -> list[Figure]:
     """The rows of the table about mixed streams."""
     return [
-        rate("mixed: 70 % purchases, 20 % reviews, 10 % refunds", found["mixed"], "events/s"),
-        ratio("mixed: the same / purchases alone", found["mixed"], found["worker"], 0.7),
-        rate("mixed: events of all kinds", found["everything"], "events/s"),
-        ratio("mixed: all kinds / purchases alone", found["everything"], found["worker"], 0.8),
+        rate("mixed: 70 % purchases, 20 % reviews, 10 % refunds", results["mixed"], "events/s"),
+        ratio("mixed: the same / purchases alone", results["mixed"], results["worker"], 0.7),
+        rate("mixed: events of all kinds", results["everything"], "events/s"),
+        ratio("mixed: all kinds / purchases alone", results["everything"], results["worker"], 0.8),
     ]
 
 
@@ -114,7 +114,7 @@ async def drain_into(bed: Testbed, database: tuple[str, Pool], wanted: Drain) ->
     """Start workers on a database at the same moment, and wait until they have handled everything."""
     url, pool = database
     async with AsyncExitStack() as stack:
-        # Another relay leads, as where several workers run: outbox rows are committed and stay.
+        # Another relay leads, as with several workers: outbox rows are committed and stay.
         leader: Connection = await stack.enter_async_context(pool.acquire())
         await leader.fetchval(LEAD_SQL, _LEADER_LOCK)
         stack.push_async_callback(leader.fetchval, RESIGN_SQL, _LEADER_LOCK)

@@ -16,32 +16,32 @@ async def check(pool: Pool, total: int, *, relayed: bool = False) -> None:
     """Check that each of `total` events had its effect, and each change of a balance its outbox row.
 
     Raises:
-        WrongEffectError: not so.
+        WrongEffectError: an effect or a row is missing, or there are too many.
     """
-    found = await pool.fetchrow(COUNTS_SQL)
-    assert found is not None, "it has a row"
-    announced = 0 if relayed else found["moved"]
-    if found["inbox"] != total or found["dead"] or found["outbox"] != announced or found["moved"] == 0:
-        raise WrongEffectError(f"of {total} events came: {dict(found)}")
+    counts = await pool.fetchrow(COUNTS_SQL)
+    assert counts is not None, "it has a row"
+    announced = 0 if relayed else counts["moved"]
+    if counts["inbox"] != total or counts["dead"] or counts["outbox"] != announced or counts["moved"] == 0:
+        raise WrongEffectError(f"of {total} events came: {dict(counts)}")
 
 
 async def check_peer(pool: Pool, least: int) -> int:
-    """Check that each purchase of a peer has all its rows; returns the number, which is at least `least`.
+    """Check that each purchase of a peer has all its rows; returns the number of purchases.
 
     Raises:
-        WrongEffectError: not so.
+        WrongEffectError: rows are missing, or there are fewer than `least` purchases.
     """
-    found = await pool.fetchrow(COUNTS_SQL)
-    assert found is not None, "it has a row"
-    events = {found[name] for name in ("inbox", "purchase", "transaction", "sequence")}
+    counts = await pool.fetchrow(COUNTS_SQL)
+    assert counts is not None, "it has a row"
+    events = {counts[name] for name in ("inbox", "purchase", "transaction", "sequence")}
     if (
         len(events) != 1
         or min(events) < least
-        or found["outbox"] != found["moved"]
-        or found["issued"] != found["earned"]
+        or counts["outbox"] != counts["moved"]
+        or counts["issued"] != counts["earned"]
     ):
-        raise WrongEffectError(f"of at least {least} purchases came: {dict(found)}")
-    return found["inbox"]
+        raise WrongEffectError(f"of at least {least} purchases came: {dict(counts)}")
+    return counts["inbox"]
 
 
 COPIED_SQL = """
@@ -54,7 +54,7 @@ async def check_copied(pool: Pool, rows: int) -> None:
     """Check the number of rows in the tables that are copied into.
 
     Raises:
-        WrongEffectError: not so.
+        WrongEffectError: the number differs.
     """
-    if (found := await pool.fetchval(COPIED_SQL)) != rows:
-        raise WrongEffectError(f"of {rows} rows came {found}")
+    if (copied := await pool.fetchval(COPIED_SQL)) != rows:
+        raise WrongEffectError(f"of {rows} rows came {copied}")

@@ -61,11 +61,11 @@ class Figure:
     @property
     def cpu(self) -> Mapping[str, float]:
         """CPU microseconds per event by process: medians of the rounds."""
-        found: dict[str, list[float]] = defaultdict(list)
+        by_process: dict[str, list[float]] = defaultdict(list)
         for usage in self.usages:
             for name, microseconds in usage.per_event().items():
-                found[name].append(microseconds)
-        return {name: median(values) for name, values in found.items()}
+                by_process[name].append(microseconds)
+        return {name: median(values) for name, values in by_process.items()}
 
     @property
     def bottleneck(self) -> str:
@@ -115,10 +115,18 @@ def show(figures: Sequence[Figure]) -> None:
         verdict = "" if not figure.target else "missed" if figure.missed else "met"
         numbers = map(shown, (figure.median, min(figure.samples), max(figure.samples)))
         cpu = ", ".join(f"{name} {value:,.0f}" for name, value in figure.cpu.items() if value >= 0.5)
-        told = "; ".join(filter(None, (figure.bottleneck, figure.note)))
+        remarks = "; ".join(filter(None, (figure.bottleneck, figure.note)))
         style = "red" if figure.missed else None
         table.add_row(
-            figure.name, str(len(figure.samples)), *numbers, figure.unit, figure.target, verdict, cpu, told, style=style
+            figure.name,
+            str(len(figure.samples)),
+            *numbers,
+            figure.unit,
+            figure.target,
+            verdict,
+            cpu,
+            remarks,
+            style=style,
         )
     (console if console.is_terminal else Console(width=_WIDTH)).print(table)
 

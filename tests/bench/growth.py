@@ -15,7 +15,7 @@ from tests.bench.rounds import Results, WrongEffectError
 EVENTS: Final = 12_000
 SIZES: Final = (100_000, 1_000_000, 5_000_000)
 
-# The outbox is emptied by the relay: it is not stored.
+# Not the outbox, which the relay empties.
 STORED_SQL = """
 SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class
 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'outbox'
@@ -45,41 +45,40 @@ async def measure(plan: Plan) -> list[Figure]:
     """In each round, the next purchases go into every database, and into one with only customers."""
     async with AsyncExitStack() as stack:
         loaded, empty = await _databases(plan, stack)
-        found: dict[str, list[Measured]] = {}
+        results: dict[str, list[Measured]] = {}
         for number in range(plan.rounds):
             for name, measured in (await _round(plan, [empty[number], *loaded], number)).items():
-                found.setdefault(name, []).append(measured)
-    return _figures(found, [item.transactions for item in loaded])
+                results.setdefault(name, []).append(measured)
+    return _figures(results, [item.transactions for item in loaded])
 
 
 async def _databases(plan: Plan, stack: AsyncExitStack) -> tuple[list[_Database], list[_Database]]:
     """The filled databases, and an empty one for each round.
 
-    All of them are made before the first round: to make a database is a checkpoint.
+    All are created before the first round, since creating a database causes a checkpoint.
     """
     sizes = [*(plan.events(full) for full in SIZES), *[0] * plan.rounds]
-    made: list[_Database] = []
+    databases: list[_Database] = []
     await preload.hurry(plan.bed)
     for size in sizes:
         if size:
             plan.say(f"making {size:,} transactions")
         url, pool = await stack.enter_async_context(plan.bed.database())
         await preload.fill(pool, size)
-        made.append(_Database(size, url, pool))
+        databases.append(_Database(size, url, pool))
     await preload.hurry_no_more(plan.bed)
-    return made[: len(SIZES)], made[len(SIZES) :]
+    return databases[: len(SIZES)], databases[len(SIZES) :]
 
 
 async def _round(plan: Plan, databases: list[_Database], number: int) -> Mapping[str, Measured]:
     count = plan.events(EVENTS, 3_000)
     await plan.bed.fill(stream.scattered(plan.year, count, number * count, preload.customer))
-    found: dict[str, Measured] = {}
+    results: dict[str, Measured] = {}
     for database in databases if number % 2 == 0 else reversed(databases):
-        found |= await _into(plan, count, database)
-        plan.say(
-            f"round {number + 1} of {plan.rounds}: {database.transactions:,} there: {found[_name(database)].rate:,.0f}"
-        )
-    return found
+        results |= await _into(plan, count, database)
+        pace = results[_name(database)].rate
+        plan.say(f"round {number + 1} of {plan.rounds}: {database.transactions:,} there: {pace:,.0f}")
+    return results
 
 
 def _name(database: _Database) -> str:
@@ -111,25 +110,27 @@ async def _sizes(pool: Pool) -> tuple[int, Mapping[str, int], Mapping[str, int]]
     return await pool.fetchval(STORED_SQL), dict(wal), dict(counts)
 
 
-def _figures(found: Results, sizes: list[int]) -> list[Figure]:
+def _figures(results: Results, sizes: list[int]) -> list[Figure]:
     empty = "growth: into a database of 100,000 customers without a history"
-    made = [rate(f"{empty}", found["0"], "events/s"), *_stored(found, 0, "growth: the same")]
+    figures = [rate(f"{empty}", results["0"], "events/s"), *_stored(results, 0, "growth: the same")]
     for size in sizes:
         name = f"growth: {size:,} transactions there"
-        made += [
-            rate(name, found[f"{size}"], "events/s"),
-            ratio(f"{name}: rate / without a history", found[f"{size}"], found["0"], 0.75),
-            *_stored(found, size, name),
+        figures += [
+            rate(name, results[f"{size}"], "events/s"),
+            ratio(f"{name}: rate / without a history", results[f"{size}"], results["0"], 0.75),
+            *_stored(results, size, name),
         ]
-        nearly = [item.rate / other.rate for item, other in zip(found[f"{size} bytes"], found["0 bytes"], strict=True)]
-        made.append(Figure(f"{name}: stored / without a history", nearly, "×", 0.85, 1.15))
-    return made
+        nearly = [
+            item.rate / other.rate for item, other in zip(results[f"{size} bytes"], results["0 bytes"], strict=True)
+        ]
+        figures.append(Figure(f"{name}: stored / without a history", nearly, "×", 0.85, 1.15))
+    return figures
 
 
-def _stored(found: Results, size: int, name: str) -> list[Figure]:
-    images = [item.rate for item in found[f"{size} images"]]
+def _stored(results: Results, size: int, name: str) -> list[Figure]:
+    images = [item.rate for item in results[f"{size} images"]]
     note = f"full-page images per event: {images[0]:.1f} right after a checkpoint, {images[-1]:.1f} in the last round"
     return [
-        Figure(f"{name}: stored per event", [item.rate for item in found[f"{size} bytes"]], "bytes"),
-        Figure(f"{name}: WAL per event", [item.rate for item in found[f"{size} WAL"]], "bytes", note=note),
+        Figure(f"{name}: stored per event", [item.rate for item in results[f"{size} bytes"]], "bytes"),
+        Figure(f"{name}: WAL per event", [item.rate for item in results[f"{size} WAL"]], "bytes", note=note),
     ]

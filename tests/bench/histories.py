@@ -1,10 +1,10 @@
-"""An event costs what it changes, whatever its customer has: hostile histories, beside ordinary events in one run.
+"""The cost of an event depends on its changes, not on its customer's history: hostile histories and ordinary events.
 
-Each row drains the events of one customer with a real worker, and tells what one of them costs (CPU of the worker and
-of PostgreSQL together) as a multiple of an ordinary purchase, which is drained before. Then the same customer goes on
-while another one of the same partition buys at a steady pace: how long their purchases take to the ledger.
+Each row drains the events of one customer with a real worker, and gives the cost of one event (CPU of the worker and
+of PostgreSQL) as a multiple of an ordinary purchase, which is drained first. Then the same customer's events continue
+while another customer of the same partition buys at a steady pace: the row gives the latency of those purchases.
 
-A row of another service is another `History` with its `service`: `measure` takes them all alike.
+A row of another service is a `History` with its `service`.
 """
 
 import asyncio
@@ -32,16 +32,16 @@ from tests.bench.processes import worker
 from tests.bench.rounds import WrongEffectError
 
 MOST: Final = 5.0
-"""An event of a long history costs at most so many ordinary ones."""
+"""Maximum cost of an event of a long history, in ordinary events."""
 MOST_SECONDS: Final = 2.0
-"""And 99 of 100 purchases of another customer are in the ledger within so many seconds meanwhile."""
+"""Maximum seconds until 99 of 100 purchases of another customer are in the ledger meanwhile."""
 
 _ORDINARY: Final = 10_000
 _SECONDS: Final = 8.0
 _PAUSE: Final = 0.1
 """Seconds between two purchases of the bystander."""
 _PER_SECOND: Final = 200
-"""So many events of the history go on meanwhile."""
+"""Number of events of the history per second meanwhile."""
 _START: Final = datetime(2025, 1, 1, tzinfo=UTC)
 _HOT: Final = "hot"
 _CODE: Final = "CDFGHJKM"
@@ -51,7 +51,7 @@ Events = Callable[[int], Iterator[CloudEvent]]
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Events of one customer: `count` of them are drained, then `more` come while somebody else buys."""
+    """Events of one customer: `count` are drained, then `more` are published while another customer buys."""
 
     name: str
     count: int
@@ -79,7 +79,7 @@ def _refund(number: int) -> CloudEvent:
 
 
 def _timeline(number: int) -> CloudEvent:
-    """As the tiers service tells it of a backfill newest first: each order brings the promotion forward."""
+    """The event of the tiers service in a backfill, newest first: each order moves the promotion to an earlier time."""
     entries = [
         {"effective_at": format_instant(_at(number + 5)), "tier": "silver", "points_multiplier": "1.25"},
         {"effective_at": format_instant(_at(number + 15)), "tier": "gold", "points_multiplier": "1.5"},
@@ -158,7 +158,7 @@ DUE_SQL = "UPDATE account SET due_at = $1 WHERE customer_id = 'hot'"
 
 
 async def _expire_soon(pool: Pool) -> None:
-    """All lots end at one instant, shortly: the customer's next event applies it."""
+    """Let all lots expire at one instant soon; the customer's next event applies the expiry."""
     at = datetime.now(UTC) + timedelta(seconds=_SECONDS / 4)
     await pool.execute(EXPIRE_SQL, at)
     await pool.execute(DUE_SQL, at)
@@ -189,9 +189,9 @@ HISTORIES: Final = (
 
 
 async def measure(plan: Plan, histories: Sequence[History] = HISTORIES) -> list[Figure]:
-    """Each history once: it is long enough."""
+    """Measure each history once, since each is long enough."""
     ordinary: dict[str, float] = {}
-    made: list[Figure] = []
+    figures: list[Figure] = []
     for history in histories:
         if history.service not in ordinary:
             ordinary[history.service] = await _ordinary(plan, history.service)
@@ -199,11 +199,11 @@ async def measure(plan: Plan, histories: Sequence[History] = HISTORIES) -> list[
         times = cost / ordinary[history.service]
         plan.say(f"{history.name}: {cost:.0f} µs, {times:.2f} ×; bystander p99 {waited[-1]:.2f} s")
         name = f"histories, {history.service}: {history.name}"
-        made += [
+        figures += [
             Figure(f"{name}: an event / an ordinary one", [times], "×", at_most=MOST, note=f"{cost:.0f} µs of CPU"),
             Figure(f"{name}: bystander's purchase, p99", [_p99(waited)], "s", at_most=MOST_SECONDS),
         ]
-    return made
+    return figures
 
 
 def _p99(ascending: Sequence[float]) -> float:
@@ -211,7 +211,7 @@ def _p99(ascending: Sequence[float]) -> float:
 
 
 async def _ordinary(plan: Plan, service: str) -> float:
-    """Microseconds of CPU of a purchase by a customer who has few."""
+    """CPU microseconds of a purchase by a customer with few orders."""
     count = plan.events(_ORDINARY, 2_000)
     events = (_purchase(f"c-{number % 4999}", f"{number}", _at(number)) for number in range(count))
     async with plan.bed.database(service) as (url, pool):
@@ -219,7 +219,7 @@ async def _ordinary(plan: Plan, service: str) -> float:
 
 
 async def _history(plan: Plan, history: History) -> tuple[float, list[float]]:
-    """What an event costs, and the seconds that another customer's purchases take, ascending."""
+    """CPU microseconds per event, and the latencies of another customer's purchases in ascending seconds."""
     count = plan.events(history.count, 1_000)
     async with plan.bed.database(history.service) as (url, pool):
         if history.first is not None:
@@ -242,10 +242,10 @@ async def _drain(plan: Plan, database: tuple[str, Pool], service: str, events: I
 
 
 async def _bystand(plan: Plan, history: History, url: str, pool: Pool) -> list[float]:
-    """Go on with a history while a neighbor buys."""
+    """Continue a history while another customer of its partition buys; returns ascending latencies in seconds."""
     neighbor, seen = _neighbor(), SEEN_SQL[history.service]
     sent: dict[str, float] = {}
-    found: dict[str, float] = {}
+    committed: dict[str, float] = {}
     seconds = plan.seconds(_SECONDS)
     more = list(history.more(int(seconds * _PER_SECOND)))
     async with (
@@ -258,11 +258,11 @@ async def _bystand(plan: Plan, history: History, url: str, pool: Pool) -> list[f
             await asyncio.gather(*await publisher.send_all([*beside, bought]))
 
         async def all_came() -> bool:
-            found.update({row["order_id"]: row["at"] for row in await pool.fetch(seen, neighbor)})
+            committed.update({row["order_id"]: row["at"] for row in await pool.fetch(seen, neighbor)})
             await asyncio.sleep(0.1)
-            return sent.keys() <= found.keys()
+            return sent.keys() <= committed.keys()
 
-        # The first one waits until the worker has joined its group.
+        # The first purchase waits until the worker has joined its group.
         sent["first"] = 0.0
         await send("first")
         await settle(all_came, 60.0)
@@ -275,7 +275,7 @@ async def _bystand(plan: Plan, history: History, url: str, pool: Pool) -> list[f
             await send(f"{step}", *more[len(more) * step // steps : len(more) * (step + 1) // steps])
             await asyncio.sleep(_PAUSE)
         await settle(all_came, 60.0)
-    return sorted(found[order] - at for order, at in sent.items())
+    return sorted(committed[order] - at for order, at in sent.items())
 
 
 SEEN_SQL: Final = {

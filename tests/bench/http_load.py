@@ -99,7 +99,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def load(port: int, wanted: Wanted, seconds: float, meter: Meter) -> Answers:
-    """Keep the server busy for so long, after a warm-up; every request that was sent is answered in the end.
+    """Keep the server busy for `seconds` after a warm-up, and wait for the answers of all requests.
 
     Raises:
         BadAnswerError: something else was answered, or nothing.

@@ -1,9 +1,9 @@
-"""How long the judging of orders takes: `python -m tests.bench.judging [ORDERS]`.
+"""Measures the judging of orders: `python -m tests.bench.judging [ORDERS]`.
 
-Orders of three lines in two currencies, at all hours of two years, by customers of three tiers, against 20 rules
-of every kind that a purchase knows: awards, conditions, exclusive groups, limits. Measured is the first judgement,
-from the case to what is due, with the uses of limits kept, in seconds of one core (others may use the machine);
-orders are made in chunks beside the clock.
+The orders have three lines in two currencies, times over two years, and customers of three tiers. The 20 rules have
+every kind of award, condition, exclusive group and limit of purchases. The measured part is the first judgement, from
+the case to the due points, with the uses of limits, in CPU seconds (other processes may use the machine). Orders are
+created in chunks outside of the measurement.
 """
 
 import json

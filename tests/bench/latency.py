@@ -1,8 +1,8 @@
 """From purchase to message: all services as processes, their throughput, and their latency under an open load.
 
-The sender does not wait for answers: each purchase has an instant at which it is due, and its latency counts from
-there, so what a stall delays is delayed in the figures too. It ends when the row of the inbox message is committed,
-by PostgreSQL's own record of it (`track_commit_timestamp`). Both are the clock of this machine.
+The sender does not wait for answers: the latency of a purchase counts from the instant at which it is due, so the
+figures include delays by stalls. It ends at the commit of the inbox message's row, according to PostgreSQL
+(`track_commit_timestamp`). Both use the clock of this machine.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ MESSAGES_SQL = """
 SELECT count(DISTINCT correlation_id) FROM message WHERE channel = 'in_app' AND trigger = 'points_earned'
 """
 
-# An array is hashed; a join of it would be a loop within a loop, since nobody has analyzed the tables.
+# An array is hashed; a join with it would be a nested loop, since the tables are not analyzed.
 COMMITTED_SQL = """
 SELECT correlation_id, min(extract(epoch FROM pg_xact_commit_timestamp(message.xmin)))::float8 AS at
 FROM message
@@ -96,7 +96,7 @@ class _Load:
 
 
 async def measure(plan: Plan) -> list[Figure]:
-    """In each round a new system drains a full topic, and then gets loads relative to that rate."""
+    """In each round, a new system drains a full topic and then gets loads relative to that rate."""
     throughput: list[float] = []
     usages: list[Usage] = []
     loads: dict[int, list[_Load]] = {percent: [] for percent in LOADS}
@@ -124,8 +124,8 @@ async def measure(plan: Plan) -> list[Figure]:
 async def _drain(plan: Plan, system: _System, count: int) -> Measured:
     """Messages per second, from a tenth of the purchases (of the fastest service) to the last message.
 
-    Not from the first tenth of the messages: until these come the others have done most of their work, and what was
-    left would be the rate of notifications alone.
+    It does not start with the first tenth of the messages: by then the other services have done most of their work, and
+    the rest would be the rate of notifications alone.
     """
     meter = system.meter(plan)
     notifications = system.pools["notifications"]
@@ -135,11 +135,11 @@ async def _drain(plan: Plan, system: _System, count: int) -> Measured:
         return max([await pool.fetchval(TAKEN_SQL) for pool in system.pools.values()]) >= count * _BEGUN
 
     await settle(begun, 60.0)
-    told = await notifications.fetchval(MESSAGES_SQL)
+    before = await notifications.fetchval(MESSAGES_SQL)
     first = await meter.read()
     await watch(expected, partial(notifications.fetchval, MESSAGES_SQL), every=0.05)
     last = await meter.read()
-    done = expected - told
+    done = expected - before
     return Measured(done / (last.moment - first.moment), cpu.between(first, last, done))
 
 
@@ -147,15 +147,15 @@ def _figures(percent: int, loads: Sequence[_Load]) -> list[Figure]:
     first = percent == LOADS[0]
     late = max(load.late for load in loads)
     note = f"{loads[0].rate:,.0f}/s in the first round; the sender was at most {late:.0f} ms late"
-    made: list[Figure] = []
+    figures: list[Figure] = []
     for rank in PERCENTILES:
         samples = [_percentile(load.message, rank) for load in loads]
         limit = MOST if first and rank == 99 else None
-        usages, told = ([load.usage for load in loads], note) if rank == PERCENTILES[0] else ([], "")
+        usages, remark = ([load.usage for load in loads], note) if rank == PERCENTILES[0] else ([], "")
         name = f"end to end: latency at {percent} % load, p{rank:g}"
-        made.append(Figure(name, samples, "ms", at_most=limit, usages=usages, note=told))
+        figures.append(Figure(name, samples, "ms", at_most=limit, usages=usages, note=remark))
     ledger = [_percentile(load.ledger, 99) for load in loads]
-    return [*made, Figure(f"end to end: of it up to the ledger's commit, at {percent} %, p99", ledger, "ms")]
+    return [*figures, Figure(f"end to end: of it up to the ledger's commit, at {percent} %, p99", ledger, "ms")]
 
 
 def _percentile(ascending: Sequence[float], percent: float) -> float:
@@ -198,11 +198,11 @@ async def _load(plan: Plan, system: _System, start: int, rate: float) -> _Load:
     }
     notifications, points = system.pools["notifications"], system.pools["points"]
 
-    async def all_told() -> bool:
+    async def all_committed() -> bool:
         await asyncio.sleep(0.2)
         return len(await notifications.fetch(COMMITTED_SQL, list(counted))) == len(counted)
 
-    await settle(all_told, 60.0)
+    await settle(all_committed, 60.0)
     return _Load(
         rate=rate,
         late=late * 1000,

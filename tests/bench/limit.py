@@ -50,24 +50,24 @@ def small_sides(plan: Plan) -> list[Side]:
     return [Side("purchases", partial(_small, plan))]
 
 
-def figures(found: Results) -> list[Figure]:
+def figures(results: Results) -> list[Figure]:
     """The rows of the table."""
     return [
-        rate("limit: the same SQL from memory, 1 connection", found["SQL"], "events/s"),
-        rate("limit: the same SQL from memory, 2 connections", found["SQL on 2"], "events/s"),
-        ratio("limit: 2 connections / 1", found["SQL on 2"], found["SQL"]),
-        rate("limit: COPY of the ledger's rows alone", found["COPY"], "events/s"),
-        rate("limit: the same, in rows", found["COPY in rows"], "rows/s"),
-        rate("limit: pwrite + fdatasync of a page", found["fdatasync"], "/s", "the disk of the data directory"),
-        ratio("limit: Python on every core / on one", found["Python on all"], found["Python on one"]),
+        rate("limit: the same SQL from memory, 1 connection", results["SQL"], "events/s"),
+        rate("limit: the same SQL from memory, 2 connections", results["SQL on 2"], "events/s"),
+        ratio("limit: 2 connections / 1", results["SQL on 2"], results["SQL"]),
+        rate("limit: COPY of the ledger's rows alone", results["COPY"], "events/s"),
+        rate("limit: the same, in rows", results["COPY in rows"], "rows/s"),
+        rate("limit: pwrite + fdatasync of a page", results["fdatasync"], "/s", "the disk of the data directory"),
+        ratio("limit: Python on every core / on one", results["Python on all"], results["Python on one"]),
     ]
 
 
-def round_trips(found: Results) -> list[Figure]:
+def round_trips(results: Results) -> list[Figure]:
     """The rows of the table that explain the peers."""
     return [
-        rate("bare round trip: SELECT 1", found["SELECT 1"], "/s", "1 connection, one after the other"),
-        rate("bare transaction: begin, insert a row, commit", found["transaction"], "/s", "3 round trips, 1 fsync"),
+        rate("bare round trip: SELECT 1", results["SELECT 1"], "/s", "1 connection, one after the other"),
+        rate("bare transaction: begin, insert a row, commit", results["transaction"], "/s", "3 round trips, 1 fsync"),
     ]
 
 
@@ -103,7 +103,7 @@ def _sync(path: str, seconds: float) -> float:
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         page = os.urandom(_PAGE)
-        os.pwrite(handle, page * _PAGES, 0)  # as WAL segments are: allocated before they are written
+        os.pwrite(handle, page * _PAGES, 0)  # allocated before it is written, as WAL segments are
         os.fsync(handle)
         count, begun = 0, time.perf_counter()
         while time.perf_counter() - begun < seconds:

@@ -1,4 +1,4 @@
-"""Is the machine quiet enough to measure on?"""
+"""Checks that the machine is idle enough for measurements."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ _BUSY_PERCENT: Final = 15.0
 
 
 def load_of_others() -> str | None:
-    """Why the machine is too busy to measure, or None."""
+    """The reason why the machine is too busy to measure, or None."""
     percent = psutil.cpu_percent(interval=_LOOK_SECONDS)
     if percent <= _BUSY_PERCENT:
         return None

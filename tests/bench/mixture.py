@@ -1,7 +1,7 @@
-"""Mixed streams: the grocer's purchases, and what might follow from each, interleaved.
+"""Mixed streams: the grocer's purchases, interleaved with events that may follow them.
 
-Whatever follows a purchase comes 200 to 400 baskets after it, and is of the same customer. Ids are made from the
-basket's, and no event is malformed or refused: every one of them has its effect.
+An event that follows a purchase comes 200 to 400 baskets after it, and has the same customer. Ids derive from the
+basket's, and no event is malformed or refused: each has its effect.
 """
 
 from collections import deque
@@ -32,22 +32,22 @@ _Maker = Callable[[Basket, int], tuple[str, Data]]
 
 
 def mixed(year: Sample, count: int, pattern: str) -> Iterator[CloudEvent]:
-    """So many events, interleaved as the letters of the pattern."""
+    """`count` events, interleaved as the letters of the pattern."""
     baskets = year.baskets()
     lately = deque(islice(baskets, _KEPT_BACK))
     yield from (purchase(item) for item in islice(lately, count))
-    told: dict[str, deque[Basket]] = {letter: deque() for letter in _UNDONE.values()}
+    undoable: dict[str, deque[Basket]] = {letter: deque() for letter in _UNDONE.values()}
     for number in range(count - len(lately)):
         letter = pattern[number % len(pattern)]
         if letter == "P":
             lately.append(next(baskets))
             yield purchase(lately[-1])
-            if len(lately) > 2 * _KEPT_BACK:  # there are more purchases than what follows from them
+            if len(lately) > 2 * _KEPT_BACK:  # there are more purchases than events that follow them
                 lately.popleft()
             continue
-        basket = told[_UNDONE[letter]].popleft() if letter in _UNDONE else lately.popleft()
-        if letter in told:
-            told[letter].append(basket)
+        basket = undoable[_UNDONE[letter]].popleft() if letter in _UNDONE else lately.popleft()
+        if letter in undoable:
+            undoable[letter].append(basket)
         yield _event(letter, basket, number)
 
 
@@ -69,7 +69,7 @@ def _withdrawal(basket: Basket, _number: int) -> tuple[str, Data]:
 
 
 def _refund(basket: Basket, number: int) -> tuple[str, Data]:
-    """Every other refund gives back one line, the others half of the order."""
+    """Every second refund is of one line, the others of half the order."""
     bought = basket.purchase
     data: dict[str, Any] = {
         "order_id": bought["order_id"],

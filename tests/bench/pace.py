@@ -1,4 +1,4 @@
-"""Measures progress from the outside, by what is committed."""
+"""Measures progress from outside, by committed rows."""
 
 import asyncio
 import time
@@ -63,7 +63,7 @@ class Pace:
 async def watch(
     total: int, handled: Handled, meter: Meter | None = None, *, patience: float = 30.0, every: float = _LOOK_SECONDS
 ) -> Measured:
-    """Look at what is handled until it is `total`; returns how fast it went.
+    """Poll the number of handled events until it is `total`; returns the rate.
 
     Raises:
         StalledError: nothing was handled for `patience` seconds.
@@ -80,10 +80,10 @@ async def watch(
 
 
 async def settle(true: Callable[[], Awaitable[bool]], patience: float = 30.0) -> None:
-    """Wait until something is so.
+    """Wait until a condition is true.
 
     Raises:
-        StalledError: it is not after `patience` seconds.
+        StalledError: it is still false after `patience` seconds.
     """
     deadline = time.monotonic() + patience
     while not await true():

@@ -1,7 +1,7 @@
-"""A database that has been used for long: set-based SQL makes the rows that so many purchases would have left.
+"""A database after long use: set-based SQL inserts the rows that a number of purchases would have left.
 
-The purchases are of customers at random, the busiest tenth of whom makes a third of them, one after the other in
-time: so the indexes by customer grow as they do in use, at random places and by splits that do not come all at once.
+The purchases are in the order of time, by random customers, with a third of them by the busiest tenth. So indexes by
+customer grow as in use: at random places, with page splits spread over time.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ CUSTOMERS: Final = 100_000
 
 _TIMEOUT: Final = 900.0
 
-# `nth` counts the purchases of a customer; ids are ordered as they are made.
+# `nth` counts the purchases of a customer; ids ascend in the order of creation.
 MADE_SQL = """
 CREATE UNLOGGED TABLE made AS
 SELECT n, ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid AS id, 'c-' || customer AS customer_id,

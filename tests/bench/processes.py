@@ -1,4 +1,4 @@
-"""The processes of the benchmark, on the fleet that all tests share."""
+"""The processes of the benchmark, started with the tests' `Fleet`."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager

@@ -36,40 +36,40 @@ WAITING_SQL = "SELECT count(*) FROM outbox"
 
 
 async def outbox(plan: Plan) -> list[Row]:
-    """Rows as a worker makes them of purchases, repeated until there are enough."""
+    """Outbox rows that a worker writes for purchases, repeated until there are enough."""
     count = plan.events(ROWS)
     async with plan.bed.database() as (url, pool):
         await draining.drain_into(plan.bed, (url, pool), Drain(draining.count(plan)))
-        made = [tuple(row) for row in await pool.fetch(ROWS_SQL)]
-    return (made * (count // len(made) + 1))[:count]
+        rows = [tuple(row) for row in await pool.fetch(ROWS_SQL)]
+    return (rows * (count // len(rows) + 1))[:count]
 
 
 def sides(plan: Plan, rows: list[Row]) -> list[Side]:
-    """Both."""
+    """Both sides."""
     return [
         Side("purchases", partial(_follow, plan)),
         Side("purchases", partial(_empty, plan, rows)),
     ]
 
 
-def figures(found: Results) -> list[Figure]:
+def figures(results: Results) -> list[Figure]:
     """The rows of the table."""
     return [
-        rate("relay: following a worker, in its process", found["relay following"], "rows/s", "as fast as they come"),
-        rate("relay: the events/s of that worker", found["relaying worker"], "events/s"),
-        rate("relay: draining a full outbox", found["relay draining"], "rows/s"),
+        rate("relay: following a worker, in its process", results["relay following"], "rows/s", "as fast as they come"),
+        rate("relay: the events/s of that worker", results["relaying worker"], "events/s"),
+        rate("relay: draining a full outbox", results["relay draining"], "rows/s"),
     ]
 
 
 async def _follow(plan: Plan) -> Mapping[str, Measured]:
-    """A worker that relays as it drains; done when all is handled, and published too."""
+    """A worker that relays while it drains, until all events are handled and all rows published."""
     total = draining.count(plan)
     async with plan.bed.database() as (url, pool), _published(plan.bed) as published:
         async with worker(plan.bed, url) as process:
             meter = Meter(plan.bed, pool, {"worker": [process.pid]})
             drained = await watch(total, lambda: draining.handled(plan.bed, pool), meter)
             await settle(partial(_is_empty, pool))
-            # Rows and events end together, but for the last chunk: their rates differ by their numbers.
+            # Rows and events end together, except the last chunk: their rates differ by their numbers.
             rows = await published()
         await effects.check(pool, total, relayed=True)
         moved = await pool.fetchval("SELECT count(*) FROM transaction WHERE points <> 0")
@@ -79,7 +79,7 @@ async def _follow(plan: Plan) -> Mapping[str, Measured]:
 
 
 async def _empty(plan: Plan, rows: list[Row]) -> Mapping[str, Measured]:
-    """A worker that has nothing to read, and an outbox that is full."""
+    """A worker with a full outbox and no records to read."""
     bed = plan.bed
     async with bed.database() as (url, pool), _published(bed) as published:
         cluster = await bed.cluster_id()
@@ -100,7 +100,7 @@ async def _is_empty(pool: Pool) -> bool:
 
 @asynccontextmanager
 async def _published(bed: Testbed) -> AsyncIterator[Callable[[], Awaitable[int]]]:
-    """How many records came to the topic of points since this began."""
+    """A function that counts the records on the topic of points since the start of the context."""
     async with bed.reader() as reader:
         before = sum((await reader.end_offsets(_POINTS)).values())
 

@@ -42,12 +42,12 @@ def between(side: Side, other: Side) -> Side:
 
 async def play(plan: Plan, sides: Sequence[Side], reels: Reels, rounds: int | None = None) -> Results:
     """Measure all sides in `rounds` rounds (default: those of the plan)."""
-    found: dict[str, list[Measured]] = defaultdict(list)
+    results: dict[str, list[Measured]] = defaultdict(list)
     count = plan.rounds if rounds is None else rounds
     for number in range(count):
         for side in sides if number % 2 == 0 else reversed(sides):
             await plan.bed.reel(side.reel, reels[side.reel])
             for name, measured in (await side.measure()).items():
-                found[name].append(measured)
+                results[name].append(measured)
                 plan.say(f"round {number + 1} of {count}: {name} {figures.shown(measured.rate)}")
-    return found
+    return results

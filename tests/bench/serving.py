@@ -77,7 +77,7 @@ async def measure(plan: Plan) -> list[Figure]:
 _KINDS: Final = ("bare", "balance", "quote", "uniform", "hot")
 
 
-def _figures(found: Results) -> list[Figure]:
+def _figures(results: Results) -> list[Figure]:
     names = {
         "bare": "API: a bare route that runs SELECT 1",
         "balance": "API: balance of each customer in turn",
@@ -85,17 +85,17 @@ def _figures(found: Results) -> list[Figure]:
         "uniform": "API: redemption, of many customers",
         "hot": "API: redemption, all of one customer",
     }
-    made: list[Figure] = []
+    figures: list[Figure] = []
     for kind, name in names.items():
-        made.append(rate(name, found[kind], "requests/s"))
-        made.append(Figure(f"{name}: p99", [item.rate for item in found[f"{kind} p99"]], "ms"))
-    made += [
-        ratio("API: balance / bare route", found["balance"], found["bare"], 0.4),
-        ratio("API: quote / bare route", found["quote"], found["bare"]),
-        ratio("API: redemption / bare route", found["uniform"], found["bare"]),
-        ratio("API: redemption of one customer / of many", found["hot"], found["uniform"], 0.5),
+        figures.append(rate(name, results[kind], "requests/s"))
+        figures.append(Figure(f"{name}: p99", [item.rate for item in results[f"{kind} p99"]], "ms"))
+    figures += [
+        ratio("API: balance / bare route", results["balance"], results["bare"], 0.4),
+        ratio("API: quote / bare route", results["quote"], results["bare"]),
+        ratio("API: redemption / bare route", results["uniform"], results["bare"]),
+        ratio("API: redemption of one customer / of many", results["hot"], results["uniform"], 0.5),
     ]
-    return made
+    return figures
 
 
 async def _prepare(served: _Served) -> None:
@@ -107,13 +107,13 @@ async def _prepare(served: _Served) -> None:
         answer.raise_for_status()
         available = {row["customer_id"]: row["available"] for row in await served.pool.fetch(AVAILABLE_SQL)}
         for customer in [served.hot, *served.customers[:20]]:
-            found = (await client.get(f"/v1/customers/{customer}/points")).json()
-            if found["available"] != available[customer]:
-                raise WrongEffectError(f"{customer} has {available[customer]} points, and is told {found}")
+            answered = (await client.get(f"/v1/customers/{customer}/points")).json()
+            if answered["available"] != available[customer]:
+                raise WrongEffectError(f"{customer} has {available[customer]} points, and is told {answered}")
         for cart in _carts(served.plan)[:20]:
-            found = (await client.post("/v1/points/quotes", json=cart)).json()
-            if found["points"] != int(float(cart["total"])):
-                raise WrongEffectError(f"{json.dumps(cart)} is quoted {found}")
+            answered = (await client.post("/v1/points/quotes", json=cart)).json()
+            if answered["points"] != int(float(cart["total"])):
+                raise WrongEffectError(f"{json.dumps(cart)} is quoted {answered}")
 
 
 async def _ask(served: _Served, kind: str) -> Mapping[str, Measured]:

@@ -1,10 +1,10 @@
 """Records the statements of a worker's transactions once, and plays them from memory.
 
-What is left out is all that a worker does besides: reading Kafka, decoding, deciding, and making rows.
-What stays is the same statements with the same arguments in the same transactions, and asyncpg.
+Playing has the same statements with the same arguments in the same transactions, sent by asyncpg, without the rest of
+a worker's work: reading Kafka, decoding, applying rules, and building rows.
 
-Several connections share a tape as the lanes of a worker share a topic: a transaction waits for the ones before it
-that are of the same partitions, and for no others.
+Several connections share a tape as the lanes of a worker share a topic: a transaction waits only for earlier ones of
+the same partitions.
 """
 
 import asyncio
@@ -103,7 +103,7 @@ class _RecordingPool:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[_Recorder]:
-        self.calls.clear()  # a batch that is tried again is recorded as it succeeds
+        self.calls.clear()  # of a retried batch, only the successful attempt is recorded
         async with self.pool.acquire() as connection:
             yield _Recorder(connection, self.calls)
 

@@ -1,4 +1,4 @@
-"""What every side of a comparison stands on: one broker, one database server, the same data."""
+"""The common environment of all sides: one broker, one database server, the same data."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -22,12 +22,12 @@ from tests.support.postgres import make_database
 
 PARTITIONS = [TopicPartition(topic, number) for topic in contract.ALL for number in range(topics.PARTITIONS)]
 
-# When a row was committed is what a latency ends with.
+# A latency ends at the commit of a row.
 _SETTINGS = {"track_commit_timestamp": "on"}
 
 
 class Testbed:
-    """PostgreSQL as `make run` has it (durable), and a broker: real Kafka, or the embedded one."""
+    """PostgreSQL configured as in `make run` (durable), and a broker: Apache Kafka or the embedded one."""
 
     def __init__(self, folder: Path, *, embedded: bool) -> None:
         self.folder = folder
@@ -45,7 +45,7 @@ class Testbed:
 
     @property
     def broker(self) -> Broker:
-        """The broker as the services know it."""
+        """The broker with the services' settings."""
         return Broker(self.bootstrap, "wafa-bench", idempotent=not self.embedded, session_timeout_ms=6000)
 
     @property
@@ -55,7 +55,7 @@ class Testbed:
         return process.pid
 
     def start(self) -> None:
-        """Start both; `stop` ends what is running also when this failed half-way."""
+        """Start both; if this fails halfway, `stop` ends what is running."""
         self.postgres.start()
         self._broker.start()
 
@@ -65,33 +65,33 @@ class Testbed:
         self.postgres.stop(immediate=True)
 
     async def reel(self, name: str, events: Callable[[], Iterable[CloudEvent]]) -> None:
-        """Have just these events on the topics; what has the same name is there already."""
+        """Put exactly these events on the topics, unless events of the same name are there already."""
         if name != self._reel:
             await self.fill(events())
             self._reel = name
 
     async def fill(self, events: Iterable[CloudEvent]) -> int:
-        """Empty the topics and publish these events; returns how many."""
+        """Empty the topics and publish these events; returns their number."""
         self._reel = None
         await self._empty()
         count = 0
 
-        def told(chunk: list[CloudEvent]) -> None:
+        def count_chunk(chunk: list[CloudEvent]) -> None:
             nonlocal count
             count += len(chunk)
 
         async with connect(self.bootstrap, idempotent=not self.embedded) as publisher:
-            await publisher.publish(events, told)
+            await publisher.publish(events, count_chunk)
         return count
 
     async def ends(self) -> dict[TopicPartition, int]:
-        """Where each partition ends now."""
+        """The current end of each partition."""
         async with self.reader() as reader:
             return await reader.end_offsets(PARTITIONS)
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[AIOKafkaConsumer]:
-        """A consumer without a group, which knows where partitions end."""
+        """A consumer without a group, for the ends of partitions."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap)
         await consumer.start()
         try:
@@ -104,7 +104,7 @@ class Testbed:
         return await self.broker.cluster_id()
 
     async def _empty(self) -> None:
-        if self.embedded:  # it holds everything in memory, and cannot delete records
+        if self.embedded:  # the embedded broker is in memory, and cannot delete records
             self._broker.stop()
             self._broker.start()
         await topics.create(self.bootstrap)
@@ -112,7 +112,7 @@ class Testbed:
         self.begins = {(item.topic, item.partition): end for item, end in ends.items()}
 
     async def _delete(self) -> dict[TopicPartition, int]:
-        """Delete all records; returns where each partition goes on."""
+        """Delete all records; returns the next offset of each partition."""
         ends = await self.ends()
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
         await admin.start()
@@ -124,7 +124,7 @@ class Testbed:
 
     @asynccontextmanager
     async def database(self, service: str = "points") -> AsyncIterator[tuple[str, Pool]]:
-        """The URL of a new database of a service, with a pool on it; dropped in the end."""
+        """The URL of a new database of a service and a pool on it; dropped at the end of the context."""
         url = await make_database(self.postgres.url(), service)
         try:
             async with await open_pool(url, application="wafa-bench") as pool:
@@ -133,7 +133,7 @@ class Testbed:
             await self.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
 
     async def execute(self, *statements: str) -> None:
-        """Run statements outside of any service's database, each by itself."""
+        """Run statements outside of the services' databases, each without a transaction."""
         connection = await asyncpg.connect(self.postgres.url())
         try:
             for statement in statements:

@@ -24,7 +24,7 @@ _SPREADS: Final = (10, 1)
 _ENDS: Final = datetime(2026, 3, 1, tzinfo=UTC)
 _LATER: Final = datetime(2026, 4, 1, tzinfo=UTC)
 
-# Each order is of 10.00; all points end on one day, as at the end of a year.
+# Each order has a total of 10.00; all points expire on one day, as at the end of a year.
 FILL_SQL: Final = (
     (
         """
@@ -82,7 +82,7 @@ INSERT INTO program_account (kind, shard, balance) SELECT 'issued', 0, -sum(poin
 )
 
 
-# The same lots as they are before they can be spent.
+# The same lots before they are activated.
 PENDING_SQL = """
 UPDATE lot SET pending = true, activates_at = expires_at, expires_at = NULL;
 UPDATE account SET pending = available, available = 0;
@@ -92,10 +92,10 @@ VACUUM (ANALYZE) lot, account;
 
 async def measure(plan: Plan) -> list[Figure]:
     """Seconds to verify a million transactions, and to expire or activate their million lots."""
-    found: list[Figure] = []
+    figures: list[Figure] = []
     for orders_each in _SPREADS:
-        found += await _measure(plan, orders_each)
-    return [*found, await _activate(plan)]
+        figures += await _measure(plan, orders_each)
+    return [*figures, await _activate(plan)]
 
 
 async def _measure(plan: Plan, orders_each: int) -> list[Figure]:

@@ -31,14 +31,14 @@ async def read(bootstrap: str, topic: str) -> list[Published]:
     )
     await consumer.start()
     try:
-        found: list[Published] = []
+        published: list[Published] = []
         while batches := await consumer.getmany(timeout_ms=3000, max_records=5000):
             records = [record for batch in batches.values() for record in batch]
-            found += [Published(record.partition, record.offset, json.loads(record.value)) for record in records]
+            published += [Published(record.partition, record.offset, json.loads(record.value)) for record in records]
     finally:
         await consumer.stop()
-    known = [item for item in found if item.event["type"].startswith("loyalty.")]
-    return sorted(known, key=lambda item: (item.partition, item.offset))
+    own = [item for item in published if item.event["type"].startswith("loyalty.")]
+    return sorted(own, key=lambda item: (item.partition, item.offset))
 
 
 async def check_every_transaction_is_published(stack: Stack) -> int:
@@ -67,14 +67,14 @@ def check_order(places: Iterable[tuple[str, int]]) -> None:
 
 async def check_every_event_had_its_effect_once(stack: Stack) -> None:
     """Check that each transaction's event has one message (those of referrals have the referral's own)."""
-    told = [row["occasion"] for row in await stack.fetch("notifications", MESSAGES_SQL)]
-    assert len(told) == len(set(told))
+    subjects = [row["occasion"] for row in await stack.fetch("notifications", MESSAGES_SQL)]
+    assert len(subjects) == len(set(subjects))
     expected = {
         f"transaction/{record.event['data']['transaction_id']}"
         for record in await read(stack.broker.bootstrap, "loyalty.points")
         if (record.event["type"], record.event["data"]["reason"]["kind"]) != ("loyalty.points.earned.v1", "referral")
     }
-    assert set(told) == expected
+    assert set(subjects) == expected
 
 
 async def check_nothing_was_refused(stack: Stack) -> None:

@@ -13,23 +13,23 @@ from deploy.local.postgres import Postgres
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
     """A broker of this module alone."""
-    made = ApacheKafka(tmp_path_factory.mktemp("kafka"))
-    made.start()
+    broker = ApacheKafka(tmp_path_factory.mktemp("kafka"))
+    broker.start()
     try:
-        yield made
+        yield broker
     finally:
-        made.stop()
+        broker.stop()
 
 
 @pytest.fixture(scope="module")
 def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """A server of this module alone, with fsync and synchronous commits."""
-    made = Postgres(tmp_path_factory.mktemp("durable") / "postgres", port=free_port())
-    made.start()
+    server = Postgres(tmp_path_factory.mktemp("durable") / "postgres", port=free_port())
+    server.start()
     try:
-        yield made
+        yield server
     finally:
-        made.stop(immediate=True)
+        server.stop(immediate=True)
 
 
 @pytest.fixture

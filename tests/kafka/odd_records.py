@@ -13,7 +13,8 @@ from tests.support import raw_kafka as raw
 from tests.support.raw_kafka import Batch, Header, body, record, varint
 
 _BY_TOPIC: Final = {
-    topic: [name for name, known in TYPES.items() if known.topic == topic and name in EXAMPLES] for topic in topics.ALL
+    topic: [name for name, event_type in TYPES.items() if event_type.topic == topic and name in EXAMPLES]
+    for topic in topics.ALL
 }
 _CONTENT_TYPES: Final = (b"application/cloudevents+json", b"APPLICATION/CLOUDEVENTS+json", b"application/json", b"\xff")
 _NAMES: Final = (b"content-type", b"ce_id", b"ce_type", b"ce_source", b"ce_time", b"ce_specversion", b"ce_subject")
@@ -71,23 +72,23 @@ def monsters(chance: Random) -> list[Made]:
 
 def refusable() -> dict[str, bytes]:
     """Batches that Apache Kafka refuses."""
-    one = record(b"\0\0\0\0", b"v")
-    made = {
-        "a wrong checksum": Batch(crc=1).of([one]),
-        "the first format": Batch(magic=0).of([one]),
-        "the second format": Batch(magic=1).of([one]),
-        "a format to come": Batch(magic=3).of([one]),
-        "the end of a transaction": Batch(attributes=raw.CONTROL | raw.TRANSACTIONAL, producer_id=1).of([one]),
-        "a part of no transaction": Batch(attributes=raw.TRANSACTIONAL, producer_id=1, producer_epoch=0).of([one]),
-        "more records than there are": Batch(count=5, last_delta=4).of([one]),
-        "fewer records than there are": Batch(count=1, last_delta=0).of([one, one]),
+    content = record(b"\0\0\0\0", b"v")
+    batches = {
+        "a wrong checksum": Batch(crc=1).of([content]),
+        "the first format": Batch(magic=0).of([content]),
+        "the second format": Batch(magic=1).of([content]),
+        "a format to come": Batch(magic=3).of([content]),
+        "the end of a transaction": Batch(attributes=raw.CONTROL | raw.TRANSACTIONAL, producer_id=1).of([content]),
+        "a part of no transaction": Batch(attributes=raw.TRANSACTIONAL, producer_id=1, producer_epoch=0).of([content]),
+        "more records than there are": Batch(count=5, last_delta=4).of([content]),
+        "fewer records than there are": Batch(count=1, last_delta=0).of([content, content]),
         "no records": Batch(count=0, last_delta=-1).of([]),
         "a key of a gigabyte": Batch().of([varint(20) + b"\0\0\0" + varint(2**30) + b"k" * 12]),
-        "bytes at the end": Batch().around(one + b"junk", 1),
+        "bytes at the end": Batch().around(content + b"junk", 1),
         "more than is taken": Batch().of([record(b"k", bytes(1_100_000))]),
     }
     names = {raw.GZIP: "gzip", raw.SNAPPY: "snappy", raw.LZ4: "lz4", raw.ZSTD: "zstd", 5: "5", 6: "6", 7: "7"}
-    return made | {f"no {name}": Batch(codec=codec).around(b"\0garbage", 1) for codec, name in names.items()}
+    return batches | {f"no {name}": Batch(codec=codec).around(b"\0garbage", 1) for codec, name in names.items()}
 
 
 def _encoded(chance: Random, codec: int, number: int, content: Content, is_odd: bool) -> bytes:

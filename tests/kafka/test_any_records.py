@@ -93,15 +93,15 @@ async def publish(bootstrap: str) -> Written:
         topic = chance.choices(list(WHERE), list(WHERE.values()))[0]
         place = TopicPartition(topic, chance.randrange(4))
         if monsters and chance.random() < 0.02:
-            made, among = monsters.pop(), []
+            batch, among = monsters.pop(), []
         else:
             among = waiting[: each + 1] if topic == topics.PURCHASES else []
-            made = odd_records.batch(chance, topic, AT_ONCE, among)
-        answer = await producer.produce(*place, made.content)
+            batch = odd_records.batch(chance, topic, AT_ONCE, among)
+        answer = await producer.produce(*place, batch.content)
         assert answer.error == 0, f"{answer} to a batch on {place}"
         assert answer.offset == written.offsets[place], "every offset is one of these"
-        written.offsets[place] += made.count
-        written.odd += made.count - len(among)
+        written.offsets[place] += batch.count
+        written.odd += batch.count - len(among)
         waiting = waiting[len(among) :]
         if chance.random() < 0.1:  # some that this broker refuses, as others may not
             name, wrong = chance.choice(refusable)
@@ -114,17 +114,17 @@ async def read_back(bootstrap: str, ends: Counter[TopicPartition]) -> list[Fetch
     """All published records, as workers see them."""
     consumer = Consumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
     await consumer.start()
-    found: list[Fetched] = []
+    records: list[Fetched] = []
     try:
         consumer.assign(list(ends))
         for place in ends:
             consumer.seek(place, 0)
         while [place for place in ends if await consumer.position(place) < ends[place]]:
             for several in (await consumer.getmany(timeout_ms=1000)).values():
-                found += several
+                records += several
     finally:
         await consumer.stop()
-    return found
+    return records
 
 
 @dataclass
@@ -135,14 +135,14 @@ class Expected:
     events: list[Event] = field(default_factory=list[Event])
     skipped: int = 0
 
-    def add(self, found: Fetched, wanted: frozenset[str]) -> None:
-        one = found.record if isinstance(found, Unreadable) else found
-        place = (one.topic, one.partition, one.offset)
-        if isinstance(found, Unreadable):
+    def add(self, fetched: Fetched, wanted: frozenset[str]) -> None:
+        record = fetched.record if isinstance(fetched, Unreadable) else fetched
+        place = (record.topic, record.partition, record.offset)
+        if isinstance(fetched, Unreadable):
             self.letters.add(place)
             return
         try:
-            event = decode(found, wanted)
+            event = decode(fetched, wanted)
         except Malformed:
             self.letters.add(place)
         else:
@@ -151,13 +151,13 @@ class Expected:
 
 
 async def check_service(
-    stack: Stack, service: str, found: list[Fetched], ends: Counter[TopicPartition]
+    stack: Stack, service: str, fetched: list[Fetched], ends: Counter[TopicPartition]
 ) -> Counter[str]:
     """Check that every record had an effect, became a dead letter, or was skipped and counted; returns the counts."""
     settings = importlib.import_module(f"services.{service}.settings").Settings()
     spec = importlib.import_module(f"services.{service}.worker").spec(settings)
     expected = Expected()
-    for item in found:
+    for item in fetched:
         record_of = item.record if isinstance(item, Unreadable) else item
         if record_of.topic in spec.topics:
             expected.add(item, spec.wanted)
@@ -166,11 +166,11 @@ async def check_service(
     twice = [tuple(row) for row in rows if letters[row["topic"], row["partition"], row["offset"]] > 1]
     assert not twice
     assert expected.letters <= letters.keys()
-    known = {row["digest"] for row in await stack.fetch(service, INBOX_SQL)}
+    applied = {row["digest"] for row in await stack.fetch(service, INBOX_SQL)}
     places = {
         digest(event): (event.record.topic, event.record.partition, event.record.offset) for event in expected.events
     }
-    lost = [name for name, place in places.items() if name not in known and place not in letters]
+    lost = [name for name, place in places.items() if name not in applied and place not in letters]
     assert not lost, f"{len(lost)} events had no effect"
     refused = letters.keys() - expected.letters
     within = {place for place in refused if place[2] < ends[TopicPartition(*place[:2])]}
@@ -196,8 +196,8 @@ async def test_records_of_any_bytes_do_not_stop_workers(kafka: ApacheKafka, dura
         assert set((await stack.fleet.end_workers()).values()) == {0}, "none ended by itself"
     finally:
         stack.stop()
-    found = await read_back(kafka.bootstrap, written.offsets)
-    counts = {name: await check_service(stack, name, found, written.offsets) for name in stack.services}
+    fetched = await read_back(kafka.bootstrap, written.offsets)
+    counts = {name: await check_service(stack, name, fetched, written.offsets) for name in stack.services}
     for service, count in counts.items():
         assert skipped[service] >= count["skipped"]
         assert sizes[service] < MOST_MEGABYTES, sizes

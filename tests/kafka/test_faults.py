@@ -84,28 +84,28 @@ async def quiet_run(stream: Stream, server_url: str) -> list[list[tuple]]:
     urls = {service: await postgres.make_database(server_url, service) for service in ("points", "tiers", "referrals")}
     await stream.give_codes(urls["referrals"])
     events = list(wire.events(stream.events))
-    told = []
+    types = []
     for service in ("tiers", "referrals"):
         async with await open_pool(urls[service], application="wafa-test") as pool:
             await _apply(pool, service, events)
-            told += await wire.announced(pool, tuple(spec("points").wanted))
+            types += await wire.announced(pool, tuple(spec("points").wanted))
     async with await open_pool(urls["points"], application="wafa-test") as pool:
-        await _apply(pool, "points", events + told)
+        await _apply(pool, "points", events + types)
         await resettle(pool, datetime.now(UTC))
     return await standings(urls)
 
 
 async def _apply(pool: Pool, service: str, events: list) -> None:
-    one = spec(service)
-    await wire.deliver(pool, one.handle, (event for event in events if event.type in one.wanted))
+    worker_spec = spec(service)
+    await wire.deliver(pool, worker_spec.handle, (event for event in events if event.type in worker_spec.wanted))
 
 
 async def standings(urls: dict[str, str]) -> list[list[tuple]]:
-    found = []
+    rows = []
     for service, query in (("points", STANDING_SQL), ("tiers", TIMELINES_SQL), ("referrals", REFERRALS_SQL)):
         async with await open_pool(urls[service], application="wafa-test", max_size=1) as pool:
-            found.append([tuple(row) for row in await pool.fetch(query)])
-    return found
+            rows.append([tuple(row) for row in await pool.fetch(query)])
+    return rows
 
 
 @asynccontextmanager

@@ -65,7 +65,7 @@ async def test_a_second_worker_joins_and_leaves_under_load(kafka: ApacheKafka, d
         for _ in range(2):
             second = stack.worker("points")
             await stack.ready(second)
-            await until(lambda one=second: has_worked(one), 20, "the second worker to have a share of the work")
+            await until(lambda worker=second: has_worked(worker), 20, "the second worker to have a share of the work")
             assert not publishing.done(), "it joined under load"
             assert second.terminate() == 0
             await lag.works("points")

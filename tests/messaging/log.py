@@ -45,9 +45,9 @@ def record(value: dict[str, Any] | bytes | None, offset: int = 0, partition: int
 
 def event(value: dict[str, Any], offset: int = 0) -> Event:
     """An event by itself."""
-    found = decode(record(value, offset), EVERY_TYPE)
-    assert found is not None
-    return found
+    decoded = decode(record(value, offset), EVERY_TYPE)
+    assert decoded is not None
+    return decoded
 
 
 async def batch(values: Iterable[dict[str, Any] | bytes], start: int | None = None, partition: int = 0) -> Batch:
@@ -116,9 +116,9 @@ class Desk:
         return await self.pool.fetchval("SELECT next_offset FROM position WHERE topic = $1 AND partition = 0", TOPIC)
 
 
-def malformation(one: Record, error: str = "broken") -> Malformation:
+def malformation(refused: Record, error: str = "broken") -> Malformation:
     """A refused record."""
-    return Malformation(one, Reason.NOT_JSON, error)
+    return Malformation(refused, Reason.NOT_JSON, error)
 
 
 async def wait_until(true: Callable[[], bool], seconds: float = 10.0) -> None:

@@ -39,22 +39,22 @@ def many(count: int = 400) -> list[Record]:
     return [sorts[number % len(sorts)](number) for number in range(count)]
 
 
-class Told(Apart):
+class Observed(Apart):
     """Tells which way the last batch went."""
 
-    went_the_way = False
+    was_apart = False
 
     async def _ask(self, records: Sequence[Record]) -> list[Flat | None] | None:
         answer = await super()._ask(records)
-        self.went_the_way = answer is not None
+        self.was_apart = answer is not None
         return answer
 
 
 @pytest.fixture
-async def apart() -> AsyncIterator[Told]:
-    made = Told(EVERY_TYPE, patience=30.0)
-    yield made
-    await made.close()
+async def apart() -> AsyncIterator[Observed]:
+    decoder = Observed(EVERY_TYPE, patience=30.0)
+    yield decoder
+    await decoder.close()
 
 
 def process_of(apart: Apart) -> psutil.Process:
@@ -62,21 +62,21 @@ def process_of(apart: Apart) -> psutil.Process:
     return psutil.Process(apart._process.pid)
 
 
-async def test_it_finds_the_same_as_here(apart: Told):
+async def test_it_finds_the_same_as_here(apart: Observed):
     events, malformed = await apart.read(many())
     expected = await Here(EVERY_TYPE).read(many())
     assert (events, malformed) == expected
-    assert apart.went_the_way
+    assert apart.was_apart
     assert len(malformed) == 4 * 50
 
 
-async def test_concurrent_reads_get_their_own_answers(apart: Told):
+async def test_concurrent_reads_get_their_own_answers(apart: Observed):
     batches = [[record(purchase(f"e{number}-{index}"), index) for index in range(350)] for number in range(4)]
     for number, (events, _) in enumerate(await asyncio.gather(*map(apart.read, batches))):
         assert [event.id for event in events] == [f"e{number}-{index}" for index in range(350)]
 
 
-async def test_a_small_batch_needs_no_process(apart: Told):
+async def test_a_small_batch_needs_no_process(apart: Observed):
     events, _ = await apart.read(many(240))
     assert len(events) == 3 * 30
     assert apart._process is None
@@ -88,14 +88,14 @@ async def test_a_batch_of_other_types_needs_no_process():
     assert apart._process is None
 
 
-async def test_a_killed_process_is_an_error(apart: Told):
+async def test_a_killed_process_is_an_error(apart: Observed):
     await apart.read(many())
     process_of(apart).kill()
     with pytest.raises(DecoderGoneError):
         await apart.read(many())
 
 
-async def test_a_start_that_is_canceled_leaves_no_partial_answer(apart: Told, monkeypatch: pytest.MonkeyPatch):
+async def test_a_start_that_is_canceled_leaves_no_partial_answer(apart: Observed, monkeypatch: pytest.MonkeyPatch):
     started: list[asyncio.subprocess.Process] = []
     start = asyncio.create_subprocess_exec
 
@@ -110,11 +110,11 @@ async def test_a_start_that_is_canceled_leaves_no_partial_answer(apart: Told, mo
     await asyncio.wait([reading])
     decoded = await asyncio.wait_for(apart.read(many()), 20)
     assert decoded == await Here(EVERY_TYPE).read(many())
-    assert apart.went_the_way
+    assert apart.was_apart
     await asyncio.wait_for(started[0].wait(), 5)
 
 
-async def test_without_an_idle_processor_the_worker_decodes(apart: Told, monkeypatch: pytest.MonkeyPatch):
+async def test_without_an_idle_processor_the_worker_decodes(apart: Observed, monkeypatch: pytest.MonkeyPatch):
     await apart.read(many())
     process = process_of(apart)
     apart.patience = 0.05
@@ -123,26 +123,26 @@ async def test_without_an_idle_processor_the_worker_decodes(apart: Told, monkeyp
     for _ in range(2):  # the second does not even ask: the first is not answered yet
         decoded = await apart.read(many(320))
         assert decoded == await Here(EVERY_TYPE).read(many(320))
-        assert not apart.went_the_way
+        assert not apart.was_apart
     process.resume()
     apart.patience = 30.0
     assert apart._asked is not None
     await asyncio.wait([apart._asked])
     decoded = await apart.read(many())
     assert decoded == await Here(EVERY_TYPE).read(many()), "not the late answer, which was about others"
-    assert apart.went_the_way
+    assert apart.was_apart
 
 
-async def test_after_a_late_answer_it_has_a_respite(apart: Told):
+async def test_after_a_late_answer_it_has_a_respite(apart: Observed):
     await apart.read(many())
     apart.patience = 0.0
     await apart.read(many())
-    assert not apart.went_the_way
+    assert not apart.was_apart
     apart.patience = 30.0
     assert apart._asked is not None
     await asyncio.wait([apart._asked])
     await apart.read(many())
-    assert not apart.went_the_way
+    assert not apart.was_apart
 
 
 def test_pauses_grow_while_answers_are_late():
@@ -155,13 +155,13 @@ def test_pauses_grow_while_answers_are_late():
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="a policy of Linux")
-async def test_the_decoder_runs_at_idle_priority(apart: Told):
+async def test_the_decoder_runs_at_idle_priority(apart: Observed):
     await apart.read(many())
     assert os.sched_getscheduler(process_of(apart).pid) == os.SCHED_IDLE
     assert os.sched_getscheduler(0) != os.SCHED_IDLE
 
 
-async def test_a_request_in_flight_is_canceled_by_close(apart: Told):
+async def test_a_request_in_flight_is_canceled_by_close(apart: Observed):
     await apart.read(many())
     process = process_of(apart)
     process.suspend()
@@ -171,7 +171,7 @@ async def test_a_request_in_flight_is_canceled_by_close(apart: Told):
     await wait_until(lambda: not process.is_running())
 
 
-async def test_ctrl_c_does_not_end_the_decoder(apart: Told):
+async def test_ctrl_c_does_not_end_the_decoder(apart: Observed):
     await apart.read(many())
     process = process_of(apart)
     process.send_signal(signal.SIGINT)
@@ -207,7 +207,7 @@ async def test_it_ends_with_a_worker_that_was_killed():
         await asyncio.sleep(0.02)
 
 
-async def test_decoded_events_have_their_original_records(apart: Told):
+async def test_decoded_events_have_their_original_records(apart: Observed):
     records = [record(purchase(f"e{number}"), number) for number in range(320)]
     events, _ = await apart.read(records)
     assert [event.record for event in events] == records

@@ -40,8 +40,8 @@ def test_beyond_the_bound_the_first_bytes_are_returned(number: int):
 
 def test_snappy_is_cut_to_complete_blocks():
     content = bytes(range(256)) * (MOST // 100)
-    found, is_all = expand(SNAPPY, AIOKAFKA[SNAPPY](content), MOST)
-    assert (found, is_all) == (content[: MOST // 32_768 * 32_768], False)
+    restored, is_all = expand(SNAPPY, AIOKAFKA[SNAPPY](content), MOST)
+    assert (restored, is_all) == (content[: MOST // 32_768 * 32_768], False)
     assert expand(SNAPPY, COMPRESS[SNAPPY](content), MOST) == (b"", False)
 
 
@@ -53,8 +53,8 @@ def test_gigabytes_are_decompressed_up_to_the_bound(number: int):
     swollen = b"".join(map(bytes, parts)) if number == GZIP else b""
     swollen += bytes(compressor.flush() if number == GZIP else compressor.finish())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found, is_all = expand(number, swollen, MOST)
-    assert (len(found), is_all) == (MOST, False)
+    restored, is_all = expand(number, swollen, MOST)
+    assert (len(restored), is_all) == (MOST, False)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "kilobytes"
 
 
@@ -66,10 +66,10 @@ def test_other_bytes_are_corrupt_or_bounded(number: int, data: st.DataObject):
     changed = whole[:place] + data.draw(st.binary(max_size=8)) + whole[place + data.draw(st.integers(0, 8)) :]
     for content in (changed, data.draw(st.binary(max_size=60))):
         try:
-            found, _ = expand(number, content, 4_096)
+            restored, _ = expand(number, content, 4_096)
         except CorruptError:
             continue
-        assert len(found) <= 4_096
+        assert len(restored) <= 4_096
 
 
 @pytest.mark.parametrize("number", CODECS)

@@ -211,8 +211,8 @@ async def test_a_batch_that_is_too_large_is_applied_in_parts(desk: Desk):
 
 async def test_a_search_ends_when_the_batch_becomes_stale(desk: Desk):
     desk.handler.breaks = fail_for("bad", by=KINDS["out of memory"])
-    one = await batch(mixed(20))
-    assert not await asyncio.wait_for(desk.delivery.deliver(one, lambda _: len(desk.handler.calls) > 4), 30)
+    stale = await batch(mixed(20))
+    assert not await asyncio.wait_for(desk.delivery.deliver(stale, lambda _: len(desk.handler.calls) > 4), 30)
     assert len(desk.handler.calls) == 5
     assert (await desk.position(), await desk.letters()) == (None, [])
 

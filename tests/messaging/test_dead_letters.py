@@ -80,11 +80,11 @@ async def test_pages_go_from_the_newest_on(platform_pool: Pool):
 
 
 async def test_letters_locked_by_another_replay_are_skipped(platform_pool: Pool):
-    async with platform_pool.acquire() as one, platform_pool.acquire() as other:
-        await dead_letters.write(one, [malformation(record(b"{", offset)) for offset in range(2)])
-        ids = await dead_letters.ids_of(one, Filter("not_json"))
-        async with one.transaction():
-            assert len(await dead_letters.claim(one, ids[:1])) == 1
+    async with platform_pool.acquire() as first, platform_pool.acquire() as other:
+        await dead_letters.write(first, [malformation(record(b"{", offset)) for offset in range(2)])
+        ids = await dead_letters.ids_of(first, Filter("not_json"))
+        async with first.transaction():
+            assert len(await dead_letters.claim(first, ids[:1])) == 1
             assert [letter.id for letter in await dead_letters.claim(other, ids)] == ids[1:]
 
 

@@ -50,10 +50,10 @@ async def test_one_partition_that_moved_rolls_back_the_others(desk: Desk):
 
 async def test_two_workers_with_the_same_records_apply_them_once(desk: Desk):
     same = await batch(many(50))
-    found = await asyncio.gather(
+    results = await asyncio.gather(
         *(Desk(desk.pool).delivery.deliver(same, fresh) for _ in range(4)), return_exceptions=True
     )
-    assert sorted(map(repr, map(type, found))) == [repr(bool)] + [repr(PositionMovedError)] * 3
+    assert sorted(map(repr, map(type, results))) == [repr(bool)] + [repr(PositionMovedError)] * 3
     assert len(await desk.effects()) == 50
 
 
@@ -239,13 +239,13 @@ async def test_a_deadlock_of_two_batches_ends_with_both_applied(desk: Desk, quic
             await connection.execute("UPDATE hot SET hits = hits + 1 WHERE id = $1", self.order[0])
             if not self.calls:
                 await held.wait()
-            found = await super().__call__(connection, events, now)
+            refusals = await super().__call__(connection, events, now)
             await connection.execute("UPDATE hot SET hits = hits + 1 WHERE id = $1", self.order[1])
-            return found
+            return refusals
 
-    one, other = Desk(desk.pool, Crossed(1, 2)), Desk(desk.pool, Crossed(2, 1))
+    first, other = Desk(desk.pool, Crossed(1, 2)), Desk(desk.pool, Crossed(2, 1))
     batches = await batch([purchase("a")]), await batch([purchase("b")], partition=1)
-    await asyncio.gather(one.delivery.deliver(batches[0], fresh), other.delivery.deliver(batches[1], fresh))
+    await asyncio.gather(first.delivery.deliver(batches[0], fresh), other.delivery.deliver(batches[1], fresh))
     assert sorted(await desk.effects()) == ["a", "b"]
     assert await desk.pool.fetch("SELECT hits FROM hot") == [(2,), (2,)]
 
@@ -282,15 +282,15 @@ async def test_it_is_healthy_again_after_another_worker_applied_the_batch(desk: 
 
 
 async def test_a_stale_batch_is_dropped(desk: Desk):
-    one = await batch([purchase("a")])
-    assert not await desk.delivery.deliver(one, lambda _: True)
+    stale = await batch([purchase("a")])
+    assert not await desk.delivery.deliver(stale, lambda _: True)
     assert (await desk.effects(), await desk.position()) == ([], None)
 
 
 async def test_a_batch_that_becomes_stale_during_retries_is_dropped(desk: Desk, quick: None):
     desk.handler.breaks = lambda _: OSError("gone")
-    one = await batch([purchase("a")])
-    assert not await desk.delivery.deliver(one, lambda _: len(desk.handler.calls) == 3)
+    stale = await batch([purchase("a")])
+    assert not await desk.delivery.deliver(stale, lambda _: len(desk.handler.calls) == 3)
     assert len(desk.handler.calls) == 3
     assert desk.delivery.healthy
     assert await desk.position() is None

@@ -43,13 +43,13 @@ def erased(customer: str = "layla", hours: float = 0, published: float = 0) -> E
 def registration(hours: float = -1, customer: str = "layla", key: str | None = None, **changes: Any) -> Record:
     fields = {"customer_id": customer, "name": SECRET, "email": "layla@example.org"}
     event = envelope("shop.customer.registered.v1", time=hour(hours), subject=..., data=fields) | changes
-    made = structured(event, key=(key or customer).encode())
-    return structs.replace(made, timestamp=NOON + timedelta(hours=hours if abs(hours) < 99 else 0))
+    created = structured(event, key=(key or customer).encode())
+    return structs.replace(created, timestamp=NOON + timedelta(hours=hours if abs(hours) < 99 else 0))
 
 
 def broken(arrived: float = -1, key: bytes = b"layla") -> Record:
-    one = record(f'{{"name": "{SECRET}"'.encode(), ("x-name", SECRET.encode()), key=key)
-    return structs.replace(one, timestamp=NOON + timedelta(hours=arrived))
+    refused = record(f'{{"name": "{SECRET}"'.encode(), ("x-name", SECRET.encode()), key=key)
+    return structs.replace(refused, timestamp=NOON + timedelta(hours=arrived))
 
 
 async def write(pool: Pool, *refused: Record) -> None:
@@ -66,22 +66,22 @@ async def letters(pool: Pool, **wanted: str) -> list[DeadLetter]:
     """Oldest first."""
     async with pool.acquire() as connection:
         ids = await dead_letters.ids_of(connection, Filter(**wanted))
-        found = [await dead_letters.find(connection, number) for number in ids]
-    return [letter for letter in found if letter is not None]
+        rows = [await dead_letters.find(connection, number) for number in ids]
+    return [letter for letter in rows if letter is not None]
 
 
 async def kept(pool: Pool) -> list[bool]:
     """Whether each letter is whole, oldest first; one that is not has nothing of its content."""
-    found = await letters(pool)
-    for letter in found:
+    stored = await letters(pool)
+    for letter in stored:
         if letter.erased_at is not None:
             assert (letter.record.key, letter.record.value, letter.record.headers, letter.error) == (None, None, (), "")
-    return [letter.erased_at is None for letter in found]
+    return [letter.erased_at is None for letter in stored]
 
 
 @pytest.mark.parametrize("erasure_first", [False, True])
 @pytest.mark.parametrize(
-    ("one", "is_kept"),
+    ("refused", "is_kept"),
     [
         (registration(), False),
         (registration(0), False),
@@ -98,15 +98,15 @@ async def kept(pool: Pool) -> list[bool]:
     ],
 )
 async def test_a_dead_letter_loses_its_content_whichever_comes_first(
-    platform_pool: Pool, one: Record, is_kept: bool, erasure_first: bool
+    platform_pool: Pool, refused: Record, is_kept: bool, erasure_first: bool
 ):
-    steps = [write(platform_pool, one), erase(platform_pool, erased(published=99_999))]
+    steps = [write(platform_pool, refused), erase(platform_pool, erased(published=99_999))]
     for step in steps[::-1] if erasure_first else steps:
         await step
     assert await kept(platform_pool) == [is_kept]
     (letter,) = await letters(platform_pool)
-    assert (letter.record.topic, letter.record.offset, letter.reason) == (one.topic, 41, "not_json")
-    assert letter.record.timestamp == one.timestamp
+    assert (letter.record.topic, letter.record.offset, letter.reason) == (refused.topic, 41, "not_json")
+    assert letter.record.timestamp == refused.timestamp
     dump = str([tuple(row) for row in await platform_pool.fetch("SELECT dead_letter::text FROM dead_letter")])
     assert (SECRET in dump or SECRET.encode().hex() in dump) is is_kept
 
@@ -137,12 +137,12 @@ def refund(number: int = 1, customer: str = "layla", hours: float = -1) -> Waiti
     return Waiting("order/o1", f"refund/r{number}", structs.replace(read_again, record=with_headers))
 
 
-def facts(one: Waiting) -> tuple[Any, ...]:
+def facts(waiting: Waiting) -> tuple[Any, ...]:
     """Everything but how the record was written."""
-    event = one.event
+    event = waiting.event
     named = (event.id, event.source, event.type, event.time, event.customer_id, event.correlation_id)
     place = (event.record.topic, event.record.partition, event.record.offset, event.record.timestamp)
-    return (one.about, one.natural_id, *named, event.causation_id, event.traceparent, event.data, place)
+    return (waiting.about, waiting.natural_id, *named, event.causation_id, event.traceparent, event.data, place)
 
 
 @pytest.mark.parametrize("erasure_first", [False, True])
@@ -168,8 +168,8 @@ WAITS = (PurchaseRefunded, PurchaseDelivered, ReviewWithdrawn)
 
 
 @given(st.sampled_from(sorted(EXAMPLES)), st.sampled_from([structured, binary]))
-def test_a_reduced_event_is_the_same_event(type_: str, made: Any):
-    event = read(made(envelope(type_, traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01")))
+def test_a_reduced_event_is_the_same_event(type_: str, encode: Any):
+    event = read(encode(envelope(type_, traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01")))
     again = read(records.reduced(event))
     assert structs.replace(again, record=event.record) == event
     assert set(json.loads(again.record.value or b"")) <= {
@@ -258,7 +258,7 @@ async def test_the_number_of_statements_does_not_grow_with_erasures(platform_poo
 
 
 async def test_verify_finds_what_an_erasure_left(platform_pool: Pool):
-    async def found() -> list[str]:
+    async def offenders() -> list[str]:
         async with platform_pool.acquire() as connection:
             (check,) = [item async for item in ask(connection, (erasure.query(),))]
         return check.offenders
@@ -266,12 +266,12 @@ async def test_verify_finds_what_an_erasure_left(platform_pool: Pool):
     await erase(platform_pool, erased(), erased("omar"))
     await write(platform_pool, registration(), registration(customer="omar"))
     await finish(platform_pool, datetime.now(UTC) + erasure.SETTLED_AFTER, erase_nothing)
-    assert await found() == []
+    assert await offenders() == []
     await platform_pool.execute("UPDATE dead_letter SET erased_at = NULL WHERE 'omar' = ANY(customer_ids)")
-    assert await found() == ["omar"]
+    assert await offenders() == ["omar"]
     answer = "INSERT INTO idempotency_key VALUES ('key:shop', 'k', '', 200, '{}', now() - interval '1 hour', 'layla')"
     await platform_pool.execute(answer)
-    assert sorted(await found()) == ["layla", "omar"]
+    assert sorted(await offenders()) == ["layla", "omar"]
 
 
 async def test_dead_letters_of_one_customer_are_listed(platform_pool: Pool):

@@ -55,8 +55,8 @@ class Log:
         self.batches.append((self.end, Batch(base_offset=self.end - len(records), **fields).of(records)))
 
     def __call__(self, offset: int) -> bytes:
-        found = b"".join(content for end, content in self.batches if end > offset)
-        return found + b"\x00" * 30 if found else b""
+        data = b"".join(content for end, content in self.batches if end > offset)
+        return data + b"\x00" * 30 if data else b""
 
 
 @asynccontextmanager
@@ -74,17 +74,17 @@ async def fetching_from(
 
 
 async def pull(fetcher: _Fetcher, count: int, at_once: int = 500) -> list[Fetched]:
-    found: list[Fetched] = []
+    fetched: list[Fetched] = []
     async with asyncio.timeout(10):
-        while len(found) < count:
+        while len(fetched) < count:
             for several in (await fetcher.fetched_records([PLACE], 0.05, max_records=at_once)).values():
-                found += several
-    assert len(found) == count
-    return found
+                fetched += several
+    assert len(fetched) == count
+    return fetched
 
 
-def seen(found: list[Fetched]) -> list[bytes | None]:
-    return [item.value if isinstance(item, Record) else None for item in found]
+def seen(fetched: list[Fetched]) -> list[bytes | None]:
+    return [item.value if isinstance(item, Record) else None for item in fetched]
 
 
 async def test_records_come_with_the_names_of_their_headers_as_bytes():
@@ -208,10 +208,10 @@ async def test_a_call_decompresses_few_expanding_batches(monkeypatch: pytest.Mon
         async with asyncio.timeout(10):
             while not (first := await fetcher.fetched_records([PLACE], 0.05, max_records=500)):
                 pass
-        found = first[PLACE] + await pull(fetcher, 10 - len(first[PLACE]))
+        fetched = first[PLACE] + await pull(fetcher, 10 - len(first[PLACE]))
     assert len(first[PLACE]) <= 3
-    assert all(isinstance(item, Unreadable) for item in found)
-    assert [end_of(item) for item in found] == list(range(1, 11))
+    assert all(isinstance(item, Unreadable) for item in fetched)
+    assert [end_of(item) for item in fetched] == list(range(1, 11))
 
 
 async def test_single_letters_can_be_replayed():

@@ -18,26 +18,26 @@ async def test_new_events_are_claimed_in_order(platform_pool: Pool):
 
 
 async def test_repeats_within_one_claim_are_told_apart(platform_pool: Pool):
-    a, again, known = event(purchase("a")), event(purchase("a")), event(purchase("k"))
+    a, again, applied = event(purchase("a")), event(purchase("a")), event(purchase("k"))
     async with platform_pool.acquire() as connection:
-        await inbox.claim(connection, [known])
-        found = await inbox.claim(connection, [a, known, again, event(purchase("k"))])
-    assert (found.fresh, found.repeats, found.applied) == ([a], [again], 2)
+        await inbox.claim(connection, [applied])
+        claimed = await inbox.claim(connection, [a, applied, again, event(purchase("k"))])
+    assert (claimed.fresh, claimed.repeats, claimed.applied) == ([a], [again], 2)
 
 
 async def test_customer_source_and_id_identify_an_event(platform_pool: Pool):
-    one = purchase("a", "c1")
-    events = [event(one), event(purchase("a", "c2")), event(one | {"source": "/other"}), event(one | {"id": "b"})]
+    first = purchase("a", "c1")
+    events = [event(first), event(purchase("a", "c2")), event(first | {"source": "/other"}), event(first | {"id": "b"})]
     assert len({inbox.digest(each) for each in events}) == 4
 
 
 async def test_a_released_event_can_be_claimed_again(platform_pool: Pool):
-    one = event(purchase("a"))
+    released = event(purchase("a"))
     async with platform_pool.acquire() as connection:
-        await inbox.claim(connection, [one])
-        assert await inbox.release(connection, [one]) == {inbox.digest(one)}
+        await inbox.claim(connection, [released])
+        assert await inbox.release(connection, [released]) == {inbox.digest(released)}
         assert await inbox.release(connection, []) == set()
-        assert (await inbox.claim(connection, [one])).fresh == [one]
+        assert (await inbox.claim(connection, [released])).fresh == [released]
 
 
 async def test_digests_are_deleted_after_90_days(platform_pool: Pool):

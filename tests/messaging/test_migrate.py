@@ -48,8 +48,8 @@ async def test_migrations_apply_in_order_and_once(url: str, package: Path):
 
 
 async def test_processes_at_the_same_time_apply_each_once(url: str, package: Path):
-    found = await asyncio.gather(*(migrate(url, "extra") for _ in range(5)))
-    assert sorted(map(len, found)) == [0, 0, 0, 0, 2]
+    applied = await asyncio.gather(*(migrate(url, "extra") for _ in range(5)))
+    assert sorted(map(len, applied)) == [0, 0, 0, 0, 2]
 
 
 async def test_a_migration_that_was_changed_is_refused(url: str, package: Path):

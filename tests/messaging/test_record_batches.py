@@ -20,7 +20,7 @@ PLACE = Place("shop.purchases", 3)
 CODECS = st.sampled_from([raw.NONE, raw.GZIP, raw.SNAPPY, raw.LZ4, raw.ZSTD])
 
 
-def found_in(content: bytes, position: int = 0) -> list[Record | Unreadable]:
+def read_batch(content: bytes, position: int = 0) -> list[Record | Unreadable]:
     """What is read of a single batch."""
     batch = next_batch(content, 0)
     assert batch is not None
@@ -29,9 +29,9 @@ def found_in(content: bytes, position: int = 0) -> list[Record | Unreadable]:
     return [item for item, _ in read(batch, contents(batch), PLACE, position)]
 
 
-def values(found: Sequence[Record | Unreadable]) -> list[bytes | None]:
+def values(fetched: Sequence[Record | Unreadable]) -> list[bytes | None]:
     """The values of what could be read, and None for what could not."""
-    return [item.value if isinstance(item, Record) else None for item in found]
+    return [item.value if isinstance(item, Record) else None for item in fetched]
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ _SENT = st.lists(st.builds(Sent, _BYTES, _BYTES, _HEADERS, st.integers(-(2**62),
 @given(sent=_SENT, codec=CODECS, base=st.integers(0, 2**60), stamped=st.booleans(), skipped=st.integers(0, 12))
 def test_written_records_are_read(sent: list[Sent], codec: int, base: int, stamped: bool, skipped: int):
     attributes = raw.LOG_APPEND_TIME if stamped else 0
-    made = Batch(base_offset=base, codec=codec, attributes=attributes, first_timestamp=7, max_timestamp=9)
-    found = found_in(made.of([item.encoded(number) for number, item in enumerate(sent)]), base + skipped)
+    layout = Batch(base_offset=base, codec=codec, attributes=attributes, first_timestamp=7, max_timestamp=9)
+    fetched = read_batch(layout.of([item.encoded(number) for number, item in enumerate(sent)]), base + skipped)
     expected = [
         Record(
             *PLACE,
@@ -68,43 +68,47 @@ def test_written_records_are_read(sent: list[Sent], codec: int, base: int, stamp
         )
         for number, item in enumerate(sent)
     ]
-    assert found == expected[skipped:]
+    assert fetched == expected[skipped:]
 
 
 @given(value=st.integers(-(2**63), 2**63 - 1))
 def test_numbers_of_all_lengths(value: int):
-    made = Batch(first_timestamp=0).of(
+    encoded = Batch(first_timestamp=0).of(
         [sized(b"\x00" + varint(value) + varint(value) + sized(b"k") + sized(b"v") + varint(0))]
     )
-    assert found_in(made) == [Record(*PLACE, 0, b"k", b"v", (), from_milliseconds(value))]
+    assert read_batch(encoded) == [Record(*PLACE, 0, b"k", b"v", (), from_milliseconds(value))]
 
 
 @pytest.mark.parametrize("deltas", [(0, 0, 0), (0, 77, 1), (-5, -4, -3), (2, 1, 0), (2**31 - 1, 0, -(2**31))])
 def test_offsets_are_counted_as_the_broker_does_whatever_the_records_say(deltas: tuple[int, ...]):
     """A broker takes any offsets within a batch: the second of two equal ones must not be skipped, nor what follows."""
-    made = Batch(base_offset=50).of([record(b"k", b"v%d" % number, delta=delta) for number, delta in enumerate(deltas)])
-    found = found_in(made, 50)
-    assert [(item.offset, item.value) for item in found if isinstance(item, Record)] == [
+    encoded = Batch(base_offset=50).of(
+        [record(b"k", b"v%d" % number, delta=delta) for number, delta in enumerate(deltas)]
+    )
+    fetched = read_batch(encoded, 50)
+    assert [(item.offset, item.value) for item in fetched if isinstance(item, Record)] == [
         (50, b"v0"),
         (51, b"v1"),
         (52, b"v2"),
     ]
-    assert values(found_in(made, 52)) == [b"v2"]
+    assert values(read_batch(encoded, 52)) == [b"v2"]
 
 
 def test_a_compacted_batch_has_gaps():
-    made = Batch(base_offset=10, last_delta=9, count=2).of([record(b"k", b"a", delta=3), record(b"k", b"b", delta=7)])
-    assert [(item.offset, item.value) for item in found_in(made) if isinstance(item, Record)] == [
+    encoded = Batch(base_offset=10, last_delta=9, count=2).of(
+        [record(b"k", b"a", delta=3), record(b"k", b"b", delta=7)]
+    )
+    assert [(item.offset, item.value) for item in read_batch(encoded) if isinstance(item, Record)] == [
         (13, b"a"),
         (17, b"b"),
     ]
-    assert values(found_in(made, 14)) == [b"b"]
+    assert values(read_batch(encoded, 14)) == [b"b"]
 
 
 @pytest.mark.parametrize("delta", [3, 2, 10, -1])
 def test_a_compacted_batch_out_of_order_is_unreadable(delta: int):
-    made = Batch(last_delta=9, count=2).of([record(b"k", b"a", delta=3), record(b"k", b"b", delta=delta)])
-    first, last = found_in(made)
+    encoded = Batch(last_delta=9, count=2).of([record(b"k", b"a", delta=3), record(b"k", b"b", delta=delta)])
+    first, last = read_batch(encoded)
     assert isinstance(first, Record)
     assert isinstance(last, Unreadable)
     assert (last.record.offset, last.end) == (4, 10)
@@ -137,9 +141,9 @@ BROKEN: dict[str, bytes] = {
 @pytest.mark.parametrize("codec", [raw.NONE, raw.ZSTD])
 @pytest.mark.parametrize("name", BROKEN)
 def test_records_beside_a_broken_one_are_read(name: str, codec: int):
-    found = found_in(Batch(base_offset=5, codec=codec).of([GOOD, BROKEN[name], GOOD, BROKEN[name], GOOD]))
-    assert values(found) == [b"good", None, b"good", None, b"good"]
-    broken = found[1]
+    fetched = read_batch(Batch(base_offset=5, codec=codec).of([GOOD, BROKEN[name], GOOD, BROKEN[name], GOOD]))
+    assert values(fetched) == [b"good", None, b"good", None, b"good"]
+    broken = fetched[1]
     assert isinstance(broken, Unreadable)
     assert (broken.record.offset, broken.end) == (6, 7)
     assert broken.record.value == BROKEN[name][: record_batches.MOST_KEPT]
@@ -148,14 +152,14 @@ def test_records_beside_a_broken_one_are_read(name: str, codec: int):
 
 def test_the_start_of_the_next_record_may_be_unknown():
     """Then the rest of the batch is one thing that cannot be read, with the bytes of the batch."""
-    made = Batch(base_offset=5).of([GOOD, varint(-3) + b"\xff" * 12, GOOD, GOOD])
-    first, rest = found_in(made)
+    encoded = Batch(base_offset=5).of([GOOD, varint(-3) + b"\xff" * 12, GOOD, GOOD])
+    first, rest = read_batch(encoded)
     assert isinstance(first, Record)
     assert isinstance(rest, Unreadable)
-    assert (rest.record.offset, rest.end, rest.record.value) == (6, 9, made)
-    assert found_in(made, 8) == [
+    assert (rest.record.offset, rest.end, rest.record.value) == (6, 9, encoded)
+    assert read_batch(encoded, 8) == [
         Unreadable(
-            Record(*PLACE, 8, None, made, (), rest.record.timestamp),
+            Record(*PLACE, 8, None, encoded, (), rest.record.timestamp),
             rest.error.replace("offsets 6 to 8", "offset 8"),
             9,
         )
@@ -163,14 +167,14 @@ def test_the_start_of_the_next_record_may_be_unknown():
 
 
 def test_fewer_records_than_it_says():
-    _, rest = found_in(Batch(count=5, last_delta=4).of([GOOD]))
+    _, rest = read_batch(Batch(count=5, last_delta=4).of([GOOD]))
     assert isinstance(rest, Unreadable)
     assert (rest.record.offset, rest.end) == (1, 5)
     assert "it ends where a record should be" in rest.error
 
 
 def test_more_bytes_than_records():
-    first, rest = found_in(Batch(count=1, last_delta=0).of([GOOD, GOOD]))
+    first, rest = read_batch(Batch(count=1, last_delta=0).of([GOOD, GOOD]))
     assert isinstance(first, Record)
     assert isinstance(rest, Unreadable)
     assert (rest.record.offset, rest.end) == (0, 1)
@@ -179,10 +183,10 @@ def test_more_bytes_than_records():
 
 @pytest.mark.parametrize("codec", [raw.GZIP, raw.SNAPPY, raw.LZ4, raw.ZSTD, 5, 7])
 def test_wrongly_compressed_content_is_one_unreadable_item(codec: int):
-    made = Batch(base_offset=5, codec=codec).around(b"\x00garbage" * 5, 3)
-    (rest,) = found_in(made)
+    encoded = Batch(base_offset=5, codec=codec).around(b"\x00garbage" * 5, 3)
+    (rest,) = read_batch(encoded)
     assert isinstance(rest, Unreadable)
-    assert (rest.record.offset, rest.end, rest.record.value) == (5, 8, made)
+    assert (rest.record.offset, rest.end, rest.record.value) == (5, 8, encoded)
     assert "compressed" in rest.error
 
 
@@ -190,7 +194,7 @@ def test_wrongly_compressed_content_is_one_unreadable_item(codec: int):
 def test_an_expanding_batch_is_read_up_to_the_bound(monkeypatch: pytest.MonkeyPatch, codec: int):
     monkeypatch.setattr(record_batches, "MOST_EXPANDED", 1 << 20)
     records = [record(b"k", b"\0" * 100_000, delta=number) for number in range(40)]
-    *readable, rest = found_in(Batch(codec=codec).of(records))
+    *readable, rest = read_batch(Batch(codec=codec).of(records))
     assert [item.offset for item in readable if isinstance(item, Record)] == list(range(10))
     assert isinstance(rest, Unreadable)
     assert (rest.record.offset, rest.end) == (10, 40)
@@ -199,7 +203,7 @@ def test_an_expanding_batch_is_read_up_to_the_bound(monkeypatch: pytest.MonkeyPa
 
 def test_a_batch_of_very_many_records_is_read_up_to_a_bound(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(record_batches, "MOST_RECORDS", 30)
-    *readable, rest = found_in(Batch().of([GOOD] * 100))
+    *readable, rest = read_batch(Batch().of([GOOD] * 100))
     assert values(readable) == [b"good"] * 30
     assert isinstance(rest, Unreadable)
     assert (rest.record.offset, rest.end) == (30, 100)
@@ -216,9 +220,9 @@ def test_a_batch_of_very_many_records_is_read_up_to_a_bound(monkeypatch: pytest.
     ],
 )
 def test_batches_with_faulty_headers_are_unreadable(batch: Batch, fault: str):
-    found = next_batch(batch.of([GOOD]), 0)
-    assert found is not None
-    assert found.fault() == fault
+    fetched = next_batch(batch.of([GOOD]), 0)
+    assert fetched is not None
+    assert fetched.fault() == fault
 
 
 @pytest.mark.parametrize(
@@ -241,10 +245,10 @@ def test_incomplete_batches_are_none(content: bytes):
     "key, is_one", [(b"\0\0\0\0", True), (b"\0\0\0\1", False), (b"", False), (b"\0", False), (None, False)]
 )
 def test_the_end_of_a_transaction(key: bytes | None, is_one: bool):
-    found = next_batch(Batch(attributes=raw.CONTROL | raw.TRANSACTIONAL).of([record(key, b"")]), 0)
-    assert found is not None
-    assert found.is_control
-    assert is_abort(found) is is_one
+    fetched = next_batch(Batch(attributes=raw.CONTROL | raw.TRANSACTIONAL).of([record(key, b"")]), 0)
+    assert fetched is not None
+    assert fetched.is_control
+    assert is_abort(fetched) is is_one
 
 
 @given(sent=_SENT, codec=CODECS, lies=st.lists(st.sampled_from([0, 0, 0, 1, -1, 64, 900, 2**30]), min_size=12))
@@ -254,9 +258,9 @@ def test_records_with_wrong_lengths_do_not_affect_others(sent: list[Sent], codec
     for number, (entry, lie) in enumerate(zip(sent, lies, strict=False)):
         inner = body(entry.key, entry.value, entry.headers, delta=number)
         records.append(varint(len(inner) + lie) + inner)
-    found = found_in(Batch(codec=codec).of(records))
-    assert [isinstance(item, Record) for item in found] == [not lie for _, lie in zip(sent, lies, strict=False)]
-    read_ones = [(item.offset, item.value) for item in found if isinstance(item, Record)]
+    fetched = read_batch(Batch(codec=codec).of(records))
+    assert [isinstance(item, Record) for item in fetched] == [not lie for _, lie in zip(sent, lies, strict=False)]
+    read_ones = [(item.offset, item.value) for item in fetched if isinstance(item, Record)]
     assert read_ones == [(number, item.value) for number, item in enumerate(sent) if not lies[number]]
 
 
@@ -328,13 +332,13 @@ def _odd_records(draw: st.DrawFn) -> bytes:
 @given(odd=_odd_records())
 @settings(max_examples=500)
 def test_a_slow_reader_finds_the_same(odd: bytes):
-    found, *more = found_in(Batch(first_timestamp=0).of([odd]))
+    fetched, *more = read_batch(Batch(first_timestamp=0).of([odd]))
     expected = slowly(odd)
     if expected is None:
-        assert isinstance(found, Unreadable)
+        assert isinstance(fetched, Unreadable)
     elif not more:
         *fields, milliseconds = expected
-        assert found == Record(*PLACE, 0, *fields, from_milliseconds(milliseconds))
+        assert fetched == Record(*PLACE, 0, *fields, from_milliseconds(milliseconds))
 
 
 @given(
@@ -346,19 +350,19 @@ def test_a_slow_reader_finds_the_same(odd: bytes):
 @settings(max_examples=300)
 def test_every_offset_is_accounted_for_once(odd: list[bytes], codec: int, count: int | None, position: int):
     payload = b"".join([GOOD, *odd])
-    made = Batch(codec=codec, last_delta=None if count is None else count - 1).around(
+    encoded = Batch(codec=codec, last_delta=None if count is None else count - 1).around(
         raw.COMPRESS[codec](payload), 1 + len(odd) if count is None else count
     )
-    batch = next_batch(made, 0)
+    batch = next_batch(encoded, 0)
     assert batch is not None
     if batch.fault():
         return
     following = position
-    for found, size in read(batch, contents(batch), PLACE, position):
-        first = found.offset if isinstance(found, Record) else found.record.offset
-        assert first == following or (first, found.end) == (following - 1, following)  # type: ignore[union-attr]
+    for fetched, size in read(batch, contents(batch), PLACE, position):
+        first = fetched.offset if isinstance(fetched, Record) else fetched.record.offset
+        assert first == following or (first, fetched.end) == (following - 1, following)  # type: ignore[union-attr]
         assert size > 0
-        following = found.end if isinstance(found, Unreadable) else first + 1
+        following = fetched.end if isinstance(fetched, Unreadable) else first + 1
     assert following == max(position, batch.end) or position >= batch.end
 
 

@@ -102,19 +102,19 @@ async def test_rows_of_an_open_transaction_are_published_after_its_commit(platfo
 
 
 async def test_one_relay_leads_and_another_takes_over(platform_pool: Pool):
-    one, other = Producer(), Producer()
-    first, second = Relay(platform_pool, lambda: one), Relay(platform_pool, lambda: other)
+    leader, other = Producer(), Producer()
+    first, second = Relay(platform_pool, lambda: leader), Relay(platform_pool, lambda: other)
     async with running(first):
-        await wait_until(lambda: one.starts == 1)
+        await wait_until(lambda: leader.starts == 1)
         async with running(second):
             await announce(platform_pool, "a", "b")
-            await wait_until(lambda: len(one.sent) == 2)
+            await wait_until(lambda: len(leader.sent) == 2)
             assert other.starts == 0
             first.stop()
-            await wait_until(lambda: one.stops == 1)
+            await wait_until(lambda: leader.stops == 1)
             await announce(platform_pool, "c")
             await wait_until(lambda: len(other.sent) == 1)
-    assert [value for _, _, value in one.sent + other.sent] == [b"a", b"b", b"c"]
+    assert [value for _, _, value in leader.sent + other.sent] == [b"a", b"b", b"c"]
 
 
 async def test_a_leader_that_loses_its_session_loses_its_claim(platform_pool: Pool):

@@ -49,7 +49,7 @@ LETTERS = [
 
 async def test_letters_and_answers_find_their_customers(postgres_url: str):
     url = await empty_database(postgres_url)
-    before = [one for one in migrations_of("shared.postgres") if one.name < "0003"]
+    before = [item for item in migrations_of("shared.postgres") if item.name < "0003"]
     connection = await asyncpg.connect(url)
     await connection.execute(CREATE_HISTORY_SQL)
     for migration in before:
@@ -63,7 +63,7 @@ async def test_letters_and_answers_find_their_customers(postgres_url: str):
     await migrate(url)
     async with await open_pool(url, application="wafa-test") as pool:
         rows = await pool.fetch('SELECT customer_ids, occurred_at FROM dead_letter ORDER BY "offset"')
-        assert [(set(row["customer_ids"]), row["occurred_at"]) for row in rows] == [one[3:] for one in LETTERS]
+        assert [(set(row["customer_ids"]), row["occurred_at"]) for row in rows] == [item[3:] for item in LETTERS]
         answers = await pool.fetch("SELECT customer_id FROM idempotency_key ORDER BY key")
         assert [row["customer_id"] for row in answers] == ["mona", None, None]
         async with pool.acquire() as opened:

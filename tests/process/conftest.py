@@ -16,7 +16,7 @@ from tests.support.postgres import make_database
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Result:
     """What a command came to."""
 
     code: int
@@ -31,7 +31,7 @@ def silent() -> Iterator[None]:
         yield
 
 
-Command = Callable[..., Said]
+Command = Callable[..., Result]
 
 
 @pytest.fixture
@@ -52,12 +52,12 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     monkeypatch.setattr(kafka.Broker, "cluster_id", cluster_id)
     monkeypatch.setattr(door, "_log", lambda _service, _level: None)
 
-    def run(*arguments: str) -> Said:
+    def run(*arguments: str) -> Result:
         try:
             code = Door(Settings, worker.spec, api.build).open(arguments)
         except SystemExit as error:
             code = error.code
         captured = capsys.readouterr()
-        return Said(code, captured.out, captured.err)
+        return Result(code, captured.out, captured.err)
 
     return run

@@ -37,9 +37,9 @@ def lines(text: str) -> list[dict]:
 
 def test_the_list_prints_an_object_per_line_newest_first(command: Command, database_url: str):
     write(database_url, *(record(b"\xff{", offset) for offset in range(3)))
-    found = lines(command("dead-letters", "list", "--json").out)
-    assert [item["offset"] for item in found] == [2, 1, 0]
-    assert found[0] | {"id": 0, "recorded_at": ""} == {
+    letters = lines(command("dead-letters", "list", "--json").out)
+    assert [item["offset"] for item in letters] == [2, 1, 0]
+    assert letters[0] | {"id": 0, "recorded_at": ""} == {
         "id": 0,
         "topic": "shop.purchases",
         "partition": 0,
@@ -58,17 +58,17 @@ def test_the_list_prints_an_object_per_line_newest_first(command: Command, datab
 
 def test_more_than_a_page_is_listed(command: Command, database_url: str):
     write(database_url, *(record(b"{", offset) for offset in range(1_201)))
-    found = lines(command("dead-letters", "list", "--json").out)
-    assert [item["offset"] for item in found] == list(range(1_200, -1, -1))
+    letters = lines(command("dead-letters", "list", "--json").out)
+    assert [item["offset"] for item in letters] == list(range(1_200, -1, -1))
     assert len(lines(command("dead-letters", "list", "--json", "--limit", "700").out)) == 700
 
 
 def test_a_letter_is_shown_completely(command: Command, database_url: str):
-    one = Record("shop.purchases", 1, 2, b"\xffk", b"\xfe", ((b"h", b"\xff"), (b"none", None)), log.ARRIVED)
-    write(database_url, one)
+    refused = Record("shop.purchases", 1, 2, b"\xffk", b"\xfe", ((b"h", b"\xff"), (b"none", None)), log.ARRIVED)
+    write(database_url, refused)
     (listed,) = lines(command("dead-letters", "list", "--json").out)
-    said = command("dead-letters", "show", str(listed["id"]), "--json")
-    (shown,) = lines(said.out)
+    result = command("dead-letters", "show", str(listed["id"]), "--json")
+    (shown,) = lines(result.out)
     assert shown["value"] == "\\xfe"
     assert shown["key"] == "\\xffk"
     assert shown["headers"] == {"h": "\\xff", "none": None}
@@ -90,8 +90,8 @@ def test_header_names_are_shown_as_received(command: Command, database_url: str)
 
 
 def test_an_unknown_letter_fails(command: Command, database_url: str):
-    said = command("dead-letters", "show", "99")
-    assert (said.code, said.out, said.err) == (1, "", "there is no dead letter 99\n")
+    result = command("dead-letters", "show", "99")
+    assert (result.code, result.out, result.err) == (1, "", "there is no dead letter 99\n")
 
 
 def test_a_replay_has_its_full_effect(command: Command, database_url: str):
@@ -107,10 +107,10 @@ def test_a_replay_has_its_full_effect(command: Command, database_url: str):
     on(database_url, refuse)
     (first, _) = lines(command("dead-letters", "list", "--json").out)
     assert first["type"] == "shop.purchase.completed.v1"
-    said = command("dead-letters", "replay", str(first["id"]))
-    assert (said.code, said.out) == (0, "1 handled, 0 refused again\n")
-    said = command("dead-letters", "replay", "--reason", "handler_refused")
-    assert (said.code, said.out) == (0, "1 handled, 0 refused again\n")
+    result = command("dead-letters", "replay", str(first["id"]))
+    assert (result.code, result.out) == (0, "1 handled, 0 refused again\n")
+    result = command("dead-letters", "replay", "--reason", "handler_refused")
+    assert (result.code, result.out) == (0, "1 handled, 0 refused again\n")
     assert command("dead-letters", "list", "--json").out == ""
 
     async def look(pool: Pool):
@@ -124,23 +124,23 @@ def test_a_replay_has_its_full_effect(command: Command, database_url: str):
 def test_a_record_refused_again_is_a_new_dead_letter(command: Command, database_url: str):
     write(database_url, record(b"{"), record(purchase("a", total="1e3")))
     before = lines(command("dead-letters", "list", "--json").out)
-    said = command("dead-letters", "replay", *(str(item["id"]) for item in before))
-    assert (said.code, said.out) == (1, "0 handled, 2 refused again\n")
+    result = command("dead-letters", "replay", *(str(item["id"]) for item in before))
+    assert (result.code, result.out) == (1, "0 handled, 2 refused again\n")
     after = lines(command("dead-letters", "list", "--json").out)
     assert {item["reason"] for item in after} == {"not_json", "bad_field"}
     assert not {item["id"] for item in before} & {item["id"] for item in after}
 
 
 def test_unknown_ids_are_reported(command: Command, database_url: str):
-    said = command("dead-letters", "replay", "98", "99")
-    assert (said.code, said.out) == (1, "0 handled, 0 refused again, 2 not found\n")
+    result = command("dead-letters", "replay", "98", "99")
+    assert (result.code, result.out) == (1, "0 handled, 0 refused again, 2 not found\n")
 
 
 def test_a_time_that_was_too_far_in_the_future_may_be_valid_now(command: Command, database_url: str):
     early = datetime.now(UTC) - timedelta(days=40)
-    one = purchase("a") | {"time": (early + timedelta(days=30)).isoformat()}
+    event = purchase("a") | {"time": (early + timedelta(days=30)).isoformat()}
     headers = in_bytes([log.STRUCTURED])
-    write(database_url, Record("shop.purchases", 0, 0, b"c1", json.dumps(one).encode(), headers, early))
+    write(database_url, Record("shop.purchases", 0, 0, b"c1", json.dumps(event).encode(), headers, early))
     assert command("dead-letters", "replay", "--reason", "not_json").out == "1 handled, 0 refused again\n"
 
 
@@ -150,13 +150,13 @@ def named(customer: str, offset: int) -> Record:
 
 def test_the_letters_of_one_customer_are_listed_and_replayed(command: Command, database_url: str):
     write(database_url, named("mona", 1), named("omar", 2), named("mona", 3))
-    found = lines(command("dead-letters", "list", "--json", "--customer", "mona").out)
-    assert [(item["offset"], item["customers"]) for item in found] == [(3, ["mona"]), (1, ["mona"])]
+    letters = lines(command("dead-letters", "list", "--json", "--customer", "mona").out)
+    assert [(item["offset"], item["customers"]) for item in letters] == [(3, ["mona"]), (1, ["mona"])]
     assert command("dead-letters", "list", "--customer", "mona").out.count("shop.purchases/0@") == 2
     assert command("dead-letters", "list", "--customer", "mona", "--reason", "bad_field").out == ""
     assert command("dead-letters", "list", "--customer", "nobody").out == ""
-    said = command("dead-letters", "replay", "--customer", "mona")
-    assert (said.code, said.out) == (1, "0 handled, 2 refused again\n")
+    result = command("dead-letters", "replay", "--customer", "mona")
+    assert (result.code, result.out) == (1, "0 handled, 2 refused again\n")
     assert len(lines(command("dead-letters", "list", "--json", "--reason", "bad_field", "--customer", "mona").out)) == 2
 
 
@@ -173,9 +173,9 @@ def test_an_erased_letter_is_listed_and_not_replayed(command: Command, database_
     _, erased = lines(command("dead-letters", "list", "--json").out)
     assert (erased["key"], erased["error"], erased["erased_at"]) == (None, "", "2027-01-01T00:00:00Z")
     assert "not_json  (erased with its customer)" in command("dead-letters", "list", "--customer", "mona").out
-    said = command("dead-letters", "replay", str(erased["id"]))
-    assert (said.code, said.out) == (1, "0 handled, 0 refused again, 1 erased\n")
-    assert said.err == (
+    result = command("dead-letters", "replay", str(erased["id"]))
+    assert (result.code, result.out) == (1, "0 handled, 0 refused again, 1 erased\n")
+    assert result.err == (
         f"dead letter {erased['id']} cannot be replayed: its content was erased with its customer "
         "at 2027-01-01T00:00:00Z\n"
     )

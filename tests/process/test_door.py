@@ -25,11 +25,11 @@ NOBODY = "postgresql://nobody@127.0.0.1:1/nothing"
     ],
 )
 def test_invalid_input_prints_one_line(command: Command, database_url: str, arguments: tuple[str, ...], words: str):
-    said = command(*arguments)
-    assert said.code == door.EXIT_USAGE
-    assert words in said.err
-    assert said.err.count("\n") == 1
-    assert said.out == ""
+    result = command(*arguments)
+    assert result.code == door.EXIT_USAGE
+    assert words in result.err
+    assert result.err.count("\n") == 1
+    assert result.out == ""
 
 
 @pytest.mark.parametrize(
@@ -46,10 +46,10 @@ def test_an_invalid_setting_prints_one_line_with_its_name(
 ):
     monkeypatch.setenv("WAFA_DATABASE_URL_POINTS", NOBODY)
     monkeypatch.setenv(name, value)
-    said = command("migrate")
-    assert said.code == door.EXIT_USAGE
-    assert words in said.err
-    assert said.err.count("\n") == 1
+    result = command("migrate")
+    assert result.code == door.EXIT_USAGE
+    assert words in result.err
+    assert result.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["migrate", "worker", "api"])
@@ -57,10 +57,10 @@ def test_a_database_that_does_not_answer_asks_for_a_restart(
     command: Command, monkeypatch: pytest.MonkeyPatch, name: str
 ):
     monkeypatch.setenv("WAFA_DATABASE_URL_POINTS", NOBODY)
-    said = command(name)
-    assert said.code == 70
-    assert said.err.startswith("ConnectionRefusedError: ")
-    assert said.err.count("\n") == 1
+    result = command(name)
+    assert result.code == 70
+    assert result.err.startswith("ConnectionRefusedError: ")
+    assert result.err.count("\n") == 1
 
 
 def test_migrating_again_does_nothing(command: Command, database_url: str):
@@ -68,6 +68,6 @@ def test_migrating_again_does_nothing(command: Command, database_url: str):
 
 
 def test_help_is_no_failure(command: Command):
-    said = command("--help")
-    assert said.code == 0
-    assert "dead-letters" in said.out
+    result = command("--help")
+    assert result.code == 0
+    assert "dead-letters" in result.out

@@ -44,14 +44,14 @@ def test_each_check_prints_a_line_with_its_offenders(
     monkeypatch.setenv(f"WAFA_DATABASE_URL_{service.upper()}", url)
     monkeypatch.setattr(door, "_log", lambda _service, _level: None)
     assert opened.open(["verify"]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert len(said) == count
-    assert all(item.endswith(": ok") for item in said)
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == count
+    assert all(item.endswith(": ok") for item in printed)
     asyncio.run(_execute(url, statement))
     assert opened.open(["verify", "--sample", "5"]) == 1
-    found = capsys.readouterr().out.splitlines()
-    assert len(found) == count
-    assert line in found
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == count
+    assert line in printed
 
 
 async def _execute(url: str, statement: str) -> None:

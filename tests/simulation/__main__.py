@@ -34,9 +34,9 @@ def main() -> int:
 def _play(url: str, seeds: Sequence[int], *, verbose: bool = False) -> int:
     counts: Counter[str] = Counter()
     began = time.monotonic()
-    with databases(url) as made:
+    with databases(url) as created:
         for number, seed in enumerate(seeds, start=1):
-            outcome = play(seed, made)
+            outcome = play(seed, created)
             counts += outcome.counts
             if outcome.violations or verbose:
                 _print(words(outcome))

@@ -43,7 +43,7 @@ class Kept(NamedTuple):
         """The offset after it."""
         return self.offset + max(1, self.width)
 
-    def found(self) -> Fetched:
+    def fetched(self) -> Fetched:
         """The record as the client returns it."""
         record = Record(*self[:6], from_milliseconds(self.timestamp))
         return Unreadable(record, "simulated: it cannot be read", self.end) if self.width else record

@@ -8,6 +8,6 @@ from tests.simulation.databases import Databases, databases
 
 
 @pytest.fixture(scope="session")
-def made(postgres_url: str) -> Iterator[Databases]:
-    with databases(postgres_url) as found:
-        yield found
+def simulated(postgres_url: str) -> Iterator[Databases]:
+    with databases(postgres_url) as created:
+        yield created

@@ -76,15 +76,15 @@ class Consumer:
             if not self._reassigned.is_set():
                 await self._reassigned.wait()
             await asyncio.sleep(self._broker.chance.choice((0.0, 0.0, 0.0, 0.002)))
-            found = self._take(wanted, max_records) if self._broker.up and self._reassigned.is_set() else {}
+            taken = self._take(wanted, max_records) if self._broker.up and self._reassigned.is_set() else {}
             left = deadline - self._broker.loop.time()
-            if found or left <= 0:
-                return found
+            if taken or left <= 0:
+                return taken
             await self._broker.arrival(left)
 
     def _take(self, wanted: Sequence[TopicPartition], most: int) -> dict[TopicPartition, list[Fetched]]:
         """Some records of the given partitions, or of any where none is given."""
-        found: dict[TopicPartition, list[Fetched]] = {}
+        fetched: dict[TopicPartition, list[Fetched]] = {}
         chance = self._broker.chance
         places = sorted(place for place in self._places if not wanted or place in wanted)
         for place in chance.sample(places, len(places)):
@@ -100,12 +100,12 @@ class Consumer:
                 : min(most, chance.randint(1, 20))
             ]
             if records:
-                found[place] = [record.found() for record in records]
+                fetched[place] = [record.fetched() for record in records]
                 self._places[place] = records[-1].end
                 most -= len(records)
-            if most <= 0 or (found and chance.random() < 0.7):
+            if most <= 0 or (fetched and chance.random() < 0.7):
                 break
-        return found
+        return fetched
 
     async def stop(self) -> None:
         self._closed = True

@@ -57,12 +57,12 @@ class _Read:
         self.refused = {digest(item) for item in self.model.refused}
 
     def _read(self, kept: Kept, wanted: frozenset[str]) -> None:
-        found = kept.found()
-        if isinstance(found, Unreadable):
+        fetched = kept.fetched()
+        if isinstance(fetched, Unreadable):
             self.malformed.append(kept[:3])
             return
         try:
-            event = decode(found, wanted)
+            event = decode(fetched, wanted)
         except Malformed:
             self.malformed.append(kept[:3])
         else:
@@ -100,19 +100,19 @@ def _effects(log: _Read, watch: Watch) -> Iterator[str]:
 def _letters(log: _Read, watch: Watch) -> Iterator[str]:
     """The dead letters are the malformed, poisoned and refused records, each once."""
     rows = watch.rows('SELECT topic, partition, "offset", value, reason FROM dead_letter')
-    found = [((row["topic"], row["partition"], row["offset"]), row["reason"]) for row in rows]
+    letters = [((row["topic"], row["partition"], row["offset"]), row["reason"]) for row in rows]
     rules = {"order_conflict", "currency_mismatch", "unknown_line"}
-    poisoned = sorted(place for place, reason in found if reason == Reason.HANDLER_REFUSED)
+    poisoned = sorted(place for place, reason in letters if reason == Reason.HANDLER_REFUSED)
     if poisoned != sorted(log.poisoned):
         yield f"the handler refused {poisoned}, poisonous are {sorted(log.poisoned)}"
-    broken = sorted(place for place, reason in found if reason not in rules | {Reason.HANDLER_REFUSED})
+    broken = sorted(place for place, reason in letters if reason not in rules | {Reason.HANDLER_REFUSED})
     if broken != sorted(log.malformed):
         yield f"dead letters are {broken}, malformed are {sorted(log.malformed)}"
     refused = {json.loads(row["value"])["id"] for row in rows if row["reason"] in rules}
     expected = {item.id for item in log.model.refused}
     if refused != expected:
         yield f"refused are {refused}, and should be {expected}"
-    twice = [place for place, count in Counter(place for place, _ in found).items() if count > 1]
+    twice = [place for place, count in Counter(place for place, _ in letters).items() if count > 1]
     if twice:
         yield f"{twice} are dead letters more than once"
 
@@ -144,10 +144,10 @@ def _points(model: Model, watch: Watch) -> Iterator[str]:
     owners = {key[0] for key in (*model.orders, *model.reviews, *model.referrals)}
     for customer in owners | accounts.keys():
         row = accounts.get(customer)
-        found = (row["available"], row["debt"], row["earned"], row["pending"]) if row else (0, 0, 0, 0)
+        actual = (row["available"], row["debt"], row["earned"], row["pending"]) if row else (0, 0, 0, 0)
         expected = (*model.balance(customer), model.earned(customer), 0)
-        if found != expected:
-            yield f"{customer} has (available, debt, earned, pending) {found}, and should have {expected}"
+        if actual != expected:
+            yield f"{customer} has (available, debt, earned, pending) {actual}, and should have {expected}"
     rows = watch.rows("SELECT * FROM transaction ORDER BY customer_id, sequence")
     nets: Counter[str] = Counter()
     for row in rows:
@@ -159,9 +159,9 @@ def _points(model: Model, watch: Watch) -> Iterator[str]:
         data = json.loads(row["value"])["data"]
         published[data["customer_id"]].append(data["transaction_id"])
     for customer in accounts:
-        made = [str(row["id"]) for row in rows if row["customer_id"] == customer and row["points"]]
-        if published[customer] != made:
-            yield f"{customer}: transactions {made}, published {published[customer]}"
+        transactions = [str(row["id"]) for row in rows if row["customer_id"] == customer and row["points"]]
+        if published[customer] != transactions:
+            yield f"{customer}: transactions {transactions}, published {published[customer]}"
 
 
 def _tiers(model: Model, watch: Watch) -> Iterator[str]:
@@ -175,6 +175,6 @@ def _tiers(model: Model, watch: Watch) -> Iterator[str]:
         rows = watch.rows(
             "SELECT effective_at, tier FROM timeline WHERE customer_id = $1 ORDER BY effective_at", customer
         )
-        found = [tuple(row) for row in rows]
-        if found != (expected := oracle.timeline_of(events)):
-            yield f"the timeline of {customer} is {found}, and should be {expected}"
+        actual = [tuple(row) for row in rows]
+        if actual != (expected := oracle.timeline_of(events)):
+            yield f"the timeline of {customer} is {actual}, and should be {expected}"

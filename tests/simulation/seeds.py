@@ -42,7 +42,7 @@ def play(seed: int, databases: Databases) -> Outcome:
 
 def words(outcome: Outcome) -> str:
     """A seed for a failure message: the end of its trace, and the violations."""
-    found = [f"BROKEN: {violation}" for violation in outcome.violations]
+    violations = [f"BROKEN: {violation}" for violation in outcome.violations]
     summary = f"seed {outcome.seed}: {outcome.steps} steps, {outcome.seconds:.3f} s, trace {outcome.digest}"
     again = f"again: make simulate SEED={outcome.seed}"
-    return "\n".join([*outcome.last, summary, *found, *([again] if found else [])])
+    return "\n".join([*outcome.last, summary, *violations, *([again] if violations else [])])

@@ -97,9 +97,9 @@ class Server:
             link.names[name], answer = session.prepared[text]
         else:
             session.send(data)
-            found = session.collect(self._watch, set())
-            assert found is not None
-            answer = found
+            collected = session.collect(self._watch, set())
+            assert collected is not None
+            answer = collected
             if answer[:1] == b"1":
                 session.prepared[text] = (name, answer)
         link.take(answer)
@@ -227,9 +227,9 @@ class Server:
         self.release()
 
     def _request_cancel(self, link: Link, data: bytes) -> None:
-        with self._sessions.dial() as one:
-            one.sendall(data)
-            assert one.recv(1) == b""
+        with self._sessions.dial() as connection:
+            connection.sendall(data)
+            assert connection.recv(1) == b""
         link.lose(None)
         self.release()
 

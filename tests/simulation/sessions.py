@@ -149,13 +149,13 @@ class Session:
 
 def messages(data: bytes) -> list[tuple[bytes, bytes]]:
     """Kind and body of each message of a client."""
-    found: list[tuple[bytes, bytes]] = []
+    parsed: list[tuple[bytes, bytes]] = []
     place = 0
     while place < len(data):
         kind, length = struct.unpack_from("!cI", data, place)
-        found.append((kind, data[place + 5 : place + 1 + length]))
+        parsed.append((kind, data[place + 5 : place + 1 + length]))
         place += length + 1
-    return found
+    return parsed
 
 
 def message(kind: bytes, body: bytes) -> bytes:
@@ -192,10 +192,10 @@ class Sessions:
         """A new socket to the server."""
         parts = urlsplit(self._url)
         assert parts.hostname is not None
-        made = socket.create_connection((parts.hostname, parts.port or 5432), timeout=30)
-        made.settimeout(None)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return made
+        connected = socket.create_connection((parts.hostname, parts.port or 5432), timeout=30)
+        connected.settimeout(None)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connected
 
     def close(self) -> None:
         """End them."""

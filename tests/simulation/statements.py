@@ -29,25 +29,25 @@ def renamed(data: bytes, names: dict[bytes, bytes]) -> bytes:
     """Replace the names of statements by those of the session."""
     if not names or data[:1] != b"B":
         return data
-    made: list[bytes] = []
+    parts: list[bytes] = []
     for kind, body in messages(data):
         renamed = body
         if kind == b"B":
             portal, name, rest = body.split(b"\0", 2)
             renamed = b"\0".join((portal, names.get(name, name), rest))
-        made.append(message(kind, renamed))
-    return b"".join(made)
+        parts.append(message(kind, renamed))
+    return b"".join(parts)
 
 
 def outcome(answer: bytes) -> str:
     """The command tag or error code of an answer."""
-    place, said = 0, []
+    place, words = 0, []
     while place + 5 <= len(answer):
         kind, length = struct.unpack_from("!cI", answer, place)
         body = answer[place + 5 : place + 1 + length]
         if kind == b"C":
-            said.append(body[:-1].decode())
+            words.append(body[:-1].decode())
         elif kind == b"E":
-            said += [field[1:].decode() for field in body.split(b"\0") if field[:1] == b"C"]
+            words += [field[1:].decode() for field in body.split(b"\0") if field[:1] == b"C"]
         place += length + 1
-    return " ".join(said) or "ok"
+    return " ".join(words) or "ok"

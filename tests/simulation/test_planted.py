@@ -43,8 +43,8 @@ async def everything_is_new(_: Connection, events: Sequence[Event]) -> Claimed:
     return Claimed(list(events), [], 0)
 
 
-def rows_of(found: Iterable[Any]) -> list[Any]:
-    return sorted(found, key=lambda row: row["id"])
+def rows_of(rows: Iterable[Any]) -> list[Any]:
+    return sorted(rows, key=lambda row: row["id"])
 
 
 async def send(producer: Any, rows: Iterable[Any]) -> list[Any]:
@@ -76,7 +76,7 @@ async def commit_first(connection: Connection, producer: Any, limit: int = 2_000
     return len(rows)
 
 
-async def failures_are_passed_over(connection: Connection, producer: Any, limit: int = 2_000) -> int:
+async def ignore_failures(connection: Connection, producer: Any, limit: int = 2_000) -> int:
     async with connection.transaction():
         rows = rows_of(await connection.fetch(relay.CLAIM_SQL, limit))
         await asyncio.gather(*await send(producer, rows), return_exceptions=True)
@@ -88,8 +88,8 @@ ANYWHERE_SQL = positions.BEGIN_SQL.replace(
 )
 
 
-def lanes_read_at_once(reader: Inflow, *given: Any, made: Any = Inflow.__init__) -> None:
-    made(reader, *given)
+def lanes_read_at_once(reader: Inflow, *given: Any, initialize: Any = Inflow.__init__) -> None:
+    initialize(reader, *given)
     reader._reading = nullcontext()  # type: ignore[assignment]
 
 
@@ -107,8 +107,8 @@ async def without_letters(
     await write(connection, [item for item in refused if item.reason is not Reason.HANDLER_REFUSED])
 
 
-def behind_the_first(found: Any) -> int:
-    return (found.record.offset if isinstance(found, Unreadable) else found.offset) + 1
+def behind_the_first(fetched: Any) -> int:
+    return (fetched.record.offset if isinstance(fetched, Unreadable) else fetched.offset) + 1
 
 
 class Nothing:
@@ -125,7 +125,7 @@ PLANTS: dict[str, list[Plant]] = {
     "handled events are handled again": [(inbox, "claim", everything_is_new)],
     "the outbox is read after the last id": [(relay, "publish_chunk", after_the_last)],
     "the relay commits before the acknowledgements": [(relay, "publish_chunk", commit_first)],
-    "failed acknowledgements are ignored": [(relay, "publish_chunk", failures_are_passed_over)],
+    "failed acknowledgements are ignored": [(relay, "publish_chunk", ignore_failures)],
     "an account is read without its lock": [
         (accounts, "LOCK_SQL", accounts.LOCK_SQL.replace("FOR UPDATE", "")),
         (accounts, "LOCK_ONE_SQL", accounts.LOCK_ONE_SQL.replace("FOR UPDATE", "")),
@@ -140,8 +140,8 @@ PLANTS: dict[str, list[Plant]] = {
 
 
 @pytest.mark.parametrize("name", PLANTS)
-def test_a_planted_bug_is_found(made: Databases, monkeypatch: pytest.MonkeyPatch, name: str):
+def test_a_planted_bug_is_found(simulated: Databases, monkeypatch: pytest.MonkeyPatch, name: str):
     for place, function, wrong in PLANTS[name]:
         assert getattr(place, function) != wrong, "a plant changes something"
         monkeypatch.setattr(place, function, wrong)
-    assert any(play(seed, made).violations for seed in range(ENOUGH))
+    assert any(play(seed, simulated).violations for seed in range(ENOUGH))

@@ -14,30 +14,30 @@ SEEDS = 100
 AT_ONCE = 10
 
 
-def passed(seed: int, made: Databases) -> Outcome:
+def passed(seed: int, simulated: Databases) -> Outcome:
     """The result of a seed, which must not violate an invariant."""
-    outcome = play(seed, made)
+    outcome = play(seed, simulated)
     assert not outcome.violations, words(outcome)
     return outcome
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
-def test_no_invariant_is_violated(made: Databases, first: int):
+def test_no_invariant_is_violated(simulated: Databases, first: int):
     counts: Counter[str] = Counter()
     for seed in range(first, first + AT_ONCE):
-        counts += passed(seed, made).counts
+        counts += passed(seed, simulated).counts
     assert len(counts) >= 8, "many kinds of faults happen"
 
 
 @pytest.mark.parametrize("seed", [3, 50])
-def test_a_seed_replays_with_the_same_trace(made: Databases, seed: int):
-    first, again = passed(seed, made), passed(seed, made)
+def test_a_seed_replays_with_the_same_trace(simulated: Databases, seed: int):
+    first, again = passed(seed, simulated), passed(seed, simulated)
     assert (again.digest, again.steps, again.seconds) == (first.digest, first.steps, first.seconds)
 
 
-def test_a_seed_replays_with_the_same_trace_in_another_process(made: Databases, postgres_url: str):
+def test_a_seed_replays_with_the_same_trace_in_another_process(simulated: Databases, postgres_url: str):
     command = [sys.executable, "-m", "tests.simulation", "--server", postgres_url, "--seed", "7"]
     done = subprocess.run(
         command, env=os.environ | {"PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True, timeout=60
     )
-    assert passed(7, made).digest in done.stdout
+    assert passed(7, simulated).digest in done.stdout

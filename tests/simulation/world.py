@@ -119,21 +119,21 @@ class World:
 
     def left(self) -> list[str]:
         """The backlogs: unhandled records, unpublished rows and due work."""
-        found: list[str] = []
+        backlogs: list[str] = []
         for service in self.services:
             watch = self.watches[service.name]
             stored = {(row[0], row[1]): row[2] for row in watch.rows(_POSITIONS_SQL)}
             for place, log in sorted(self.broker.logs.items()):
                 if place.topic in service.spec.topics and log.handled != stored.get(place):
-                    found.append(f"{service.name} is at {stored.get(place)} of {log.handled} in {place}")
+                    backlogs.append(f"{service.name} is at {stored.get(place)} of {log.handled} in {place}")
             if waiting := watch.value("SELECT count(*) FROM outbox"):
-                found.append(f"{waiting} rows of {service.name} are unpublished")
-            found += [
+                backlogs.append(f"{waiting} rows of {service.name} are unpublished")
+            backlogs += [
                 f"{service.name} has {count} {work.name}"
                 for work in service.spec.due_work
                 if (count := watch.ask(work.count))
             ]
-        return found
+        return backlogs
 
     # Processes.
 

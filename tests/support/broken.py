@@ -7,7 +7,7 @@ from typing import cast
 from shared.postgres.pool import Connection, Pool
 
 
-class _One:
+class _OnlyConnection:
     """A pool with the only connection that sees the broken state."""
 
     def __init__(self, connection: Connection) -> None:
@@ -22,11 +22,11 @@ class _One:
 async def broken(pool: Pool, statements: str) -> AsyncIterator[Pool]:
     """The database after some statements, which are rolled back at the end of the context."""
     async with pool.acquire() as connection:
-        # The isolation that a snapshot asks for: within this transaction, one is a savepoint.
+        # The isolation level of a snapshot, which is a savepoint within this transaction.
         undone = connection.transaction(isolation="repeatable_read")
         await undone.start()
         try:
             await connection.execute(statements)
-            yield cast("Pool", _One(connection))
+            yield cast("Pool", _OnlyConnection(connection))
         finally:
             await undone.rollback()

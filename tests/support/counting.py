@@ -17,17 +17,17 @@ class Counting:
 
     async def fetch(self, *arguments: Any) -> Sequence[Any]:
         """Count, and call the connection."""
-        found = await self.connection.fetch(*arguments)
+        result = await self.connection.fetch(*arguments)
         self.statements += 1
-        self.rows += len(found)
-        return found
+        self.rows += len(result)
+        return result
 
     async def fetchrow(self, *arguments: Any) -> Any:
         """Count, and call the connection."""
-        found = await self.connection.fetchrow(*arguments)
+        result = await self.connection.fetchrow(*arguments)
         self.statements += 1
-        self.rows += found is not None
-        return found
+        self.rows += result is not None
+        return result
 
     def __getattr__(self, name: str) -> Any:
         self.statements += name in _WRITES

@@ -1,4 +1,4 @@
-"""Documents that are in force, as no request could put them: unchecked, and in the past too."""
+"""Puts documents into force in ways that no request can: unchecked, and in the past."""
 
 from datetime import datetime
 from typing import Any

@@ -60,7 +60,7 @@ async def until(true: Callable[[], Awaitable[object]], seconds: float = 30.0, wh
     """Wait until a function returns something true.
 
     Raises:
-        AssertionError: it did not in time.
+        AssertionError: it is still false after `seconds`.
     """
     deadline = time.monotonic() + seconds
     while not await true():
@@ -104,7 +104,7 @@ class Member:
         return self.entry[-1] == "worker"
 
     def start(self) -> None:
-        """Start it (again), without waiting until it is ready. It does not outlive this process."""
+        """Start or restart it, without waiting until it is ready. It does not outlive this process."""
         argv = (sys.executable, "-m", *self.entry)
         self.process = program.start(Program(self.name, argv, self.env, cwd=REPOSITORY), self.log)
 
@@ -126,9 +126,9 @@ class Member:
         """A sample of `/metrics`; 0 where there is none."""
         wanted = {f'{key}="{value}"' for key, value in labels.items()}
         for line in self.probe("/metrics")[1].splitlines():
-            found = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
-            if found and wanted <= set((found[1] or "").split(",")):
-                return float(found[2])
+            match = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
+            if match and wanted <= set((match[1] or "").split(",")):
+                return float(match[2])
         return 0.0
 
     def lines(self, since: int = 0) -> list[dict[str, Any]]:
@@ -202,7 +202,7 @@ class Fleet:
         return member
 
     def worker(self, service: str, name: str) -> Member:
-        """A worker of a service, with a port for its probes, which is neither started nor in the fleet."""
+        """Create a worker of a service with a port for its probes, which is not started and not in the fleet."""
         port, prefix = free_port(), f"WAFA_{service.upper()}"
         env = {**self.env, f"{prefix}_PROBE_PORT": str(port), f"{prefix}_HOST": LOOPBACK}
         entry = planted(self.planted, (f"services.{service}", "worker"))
@@ -214,14 +214,14 @@ class Fleet:
         return [member for member in self.members if member.is_worker]
 
     def of(self, service: str) -> list[Member]:
-        """The running processes of a service that are to go on."""
+        """The running processes of a service, except those that are ending."""
         return [member for member in self.members if member.service == service and member.is_kept and member.runs]
 
     async def ready(self, *members: Member, seconds: float = 60.0) -> None:
         """Wait until workers are ready.
 
         Raises:
-            AssertionError: one is not in time.
+            AssertionError: a worker is not ready in time.
         """
         for member in members:
             await until(lambda member=member: asyncio.to_thread(member.is_ready), seconds, str(member.log))
@@ -236,7 +236,7 @@ class Fleet:
             await asyncio.sleep(_RESTART_SECONDS)
 
     async def end(self, *members: Member) -> dict[str, int]:
-        """End processes in order, all at once and for good; returns their exit codes (-9: did not end in time)."""
+        """End processes in order, concurrently and for good; returns their exit codes (-9: did not end in time)."""
         codes = await asyncio.gather(*(asyncio.to_thread(_end, member) for member in members))
         ended = {member.name: code for member, code in zip(members, codes, strict=True)}
         self.ends += ended.items()
@@ -254,7 +254,7 @@ class Fleet:
                 member.kill()
 
     def wants_a_person(self) -> list[str]:
-        """The ends with an exit code that a restart does not mend."""
+        """The processes that ended with an exit code that a restart does not fix."""
         return [f"{name} ended with {code}" for name, code in self.ends if code not in NO_PERSON]
 
 
@@ -286,7 +286,7 @@ async def listening(member: Member) -> None:
     """Wait until a process listens on its port.
 
     Raises:
-        AssertionError: it does not in time.
+        AssertionError: it does not listen in time.
     """
 
     async def listens() -> bool:
@@ -304,7 +304,7 @@ def _end(member: Member) -> int:
 
 def _parse(line: bytes) -> dict[str, Any]:
     try:
-        found = from_json(line)
+        parsed = from_json(line)
     except ValueError:
-        found = None
-    return found if isinstance(found, dict) else {"event": line.decode(errors="replace")}
+        parsed = None
+    return parsed if isinstance(parsed, dict) else {"event": line.decode(errors="replace")}

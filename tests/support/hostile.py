@@ -1,8 +1,9 @@
 """Hostile callers, for a bounded time: each kind attacks one address, and counts the answers.
 
-Only for servers on this machine that a test has started. A kind opens at most `connections` connections at once and
-ends all of them; it raises nothing, whatever the server does to it. `python -m tests.support.hostile KIND TARGET` does
-it in a process of its own, so that the attackers' work does not delay who measures: TARGET is JSON, the answers too.
+Use it only against servers on this machine that a test has started. A kind opens at most `connections` concurrent
+connections and closes all of them; it raises nothing, whatever the server does. `python -m tests.support.hostile KIND
+TARGET` runs in a separate process, so that the attack does not delay the measuring process; TARGET and the answers are
+JSON.
 """
 
 import asyncio
@@ -21,9 +22,9 @@ end the connection was still there)."""
 
 @dataclass(frozen=True)
 class Target:
-    """What is attacked, for how long (seconds), over how many connections at once.
+    """The attacked server, the duration in seconds, and the number of concurrent connections.
 
-    `path` takes POST and `readable` GET; `headers` may hold good credentials, which make the attack an insider's.
+    `path` takes POST and `readable` GET; `headers` may have valid credentials, as an insider has.
     """
 
     port: int
@@ -78,13 +79,13 @@ async def silent_connections(target: Target) -> Answers:
 
 
 async def giant_heads(target: Target) -> Answers:
-    """Heads without an end: one header of any length, and headers in any number."""
+    """Heads without an end: one endless header, or endlessly many headers."""
 
     async def call(target: Target, writer: asyncio.StreamWriter, number: int) -> None:
         writer.write(target.head()[:-2])
-        one = b"X-Large: " if number % 2 else b""
-        piece = b"x" * 65_536 if one else b"a:b\r\n" * 13_000
-        writer.write(one)
+        line = b"X-Large: " if number % 2 else b""
+        piece = b"x" * 65_536 if line else b"a:b\r\n" * 13_000
+        writer.write(line)
         for _ in range(3_000):
             writer.write(piece)
             await writer.drain()
@@ -130,7 +131,7 @@ async def endless_bodies(target: Target) -> Answers:
 
 
 async def flood(target: Target) -> Answers:
-    """As many requests as fit, each over a connection of its own, without credentials that are good."""
+    """As many requests as possible, each over a new connection, without valid credentials."""
 
     async def call(target: Target, writer: asyncio.StreamWriter, number: int) -> None:
         writer.write(target.head(Authorization="Bearer wafa_0_0", Content_Length="0", Connection="close"))
@@ -150,7 +151,7 @@ async def pipelined(target: Target) -> Answers:
 
 
 async def unread_answers(target: Target) -> Answers:
-    """Connections that ask for much and read nothing."""
+    """Connections that request large answers and read nothing."""
 
     async def call(target: Target, writer: asyncio.StreamWriter, _number: int) -> None:
         writer.transport.pause_reading()  # type: ignore[attr-defined] # of a socket it is a transport that reads too
@@ -176,51 +177,51 @@ KINDS: Final[Mapping[str, Callable[[Target], Awaitable[Answers]]]] = {
 
 
 async def in_own_process(kind: str, target: Target) -> Answers:
-    """Attack from a process of its own.
+    """Attack from a separate process.
 
     Raises:
-        RuntimeError: it could not be done.
+        RuntimeError: the process failed.
     """
     arguments = ("-m", "tests.support.hostile", kind, json.dumps(asdict(target)))
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
     try:
-        told, _ = await process.communicate()
+        output, _ = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     if process.returncode:
         raise RuntimeError(f"hostile callers ended with {process.returncode}")
-    return Counter(json.loads(told))
+    return Counter(json.loads(output))
 
 
 async def attack(target: Target) -> dict[str, Answers]:
-    """All kinds at once, each from a process of its own with its share of the connections."""
+    """Run all kinds concurrently, each in a separate process with its share of the connections."""
     share = replace(target, connections=max(target.connections // len(KINDS), 1))
     answers = await asyncio.gather(*(in_own_process(kind, share) for kind in KINDS))
     return dict(zip(KINDS, answers, strict=True))
 
 
 async def _again_and_again(target: Target, call: Caller) -> Answers:
-    """`call` over so many connections at once, with a new one each time that one has ended, until the time is over."""
-    told: Answers = Counter()
+    """Run `call` over the target's number of concurrent connections, each replaced when it ends, until time is up."""
+    answers: Answers = Counter()
     loop = asyncio.get_running_loop()
     ends = loop.time() + target.seconds
 
     async def repeat() -> None:
         while loop.time() < ends:
-            if await _once(target, call, told, ends) == "refused":
+            if await _once(target, call, answers, ends) == "refused":
                 await asyncio.sleep(0.05)
 
     await asyncio.gather(*(repeat() for _ in range(target.connections)))
-    return told
+    return answers
 
 
-async def _once(target: Target, call: Caller, told: Answers, ends: float) -> str:
+async def _once(target: Target, call: Caller, answers: Answers, ends: float) -> str:
     try:
         reader, writer = await asyncio.open_connection(target.host, target.port)
     except OSError:
-        told["refused"] += 1
+        answers["refused"] += 1
         return "refused"
     outcome = "open"
     calling = asyncio.ensure_future(call(target, writer, next(_NUMBERS)))
@@ -233,7 +234,7 @@ async def _once(target: Target, call: Caller, told: Answers, ends: float) -> str
         calling.cancel()
         await asyncio.gather(calling, return_exceptions=True)
         writer.transport.abort()
-    told[outcome] += 1
+    answers[outcome] += 1
     return outcome
 
 

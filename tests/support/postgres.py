@@ -1,7 +1,7 @@
-"""A PostgreSQL server for the tests, and a fresh migrated database for each that asks.
+"""A PostgreSQL server for the tests, and fresh migrated databases.
 
-Each process of pytest-xdist has a server of its own. Databases are copies of a migrated
-template, made once per service.
+Each process of pytest-xdist has its own server. Databases are copies of a migrated
+template, which is created once per service.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from deploy.local.postgres import Postgres
 from shared.postgres.migrate import migrate
 from shared.postgres.pool import Pool, open_pool
 
-# Durability is not what these tests are about (the fault tests run their own server).
+# These tests do not need durability (the fault tests run their own server).
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
 
 _count = itertools.count()

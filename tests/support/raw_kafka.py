@@ -1,7 +1,7 @@
 """Writes record batches byte by byte, and sends any bytes to a broker.
 
-Ordinary clients refuse to write a header name that is not UTF-8, a lying length or a control batch. Everything here
-has a default that is right, and an argument that makes it wrong.
+Ordinary clients refuse to write a header name that is not UTF-8, a wrong length or a control batch. Here every field
+has a correct default, and an argument that overrides it.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ Header = tuple[bytes, bytes | None]
 def varint(value: int) -> bytes:
     """A signed integer of up to 64 bits in Kafka's variable-length encoding."""
     left = ((value << 1) ^ (value >> 63)) & 0xFFFF_FFFF_FFFF_FFFF
-    made = bytearray()
+    encoded = bytearray()
     while left > 0x7F:
-        made.append(0x80 | (left & 0x7F))
+        encoded.append(0x80 | (left & 0x7F))
         left >>= 7
-    made.append(left)
-    return bytes(made)
+    encoded.append(left)
+    return bytes(encoded)
 
 
 def sized(content: bytes | None) -> bytes:
@@ -151,7 +151,7 @@ class RawProducer:
 
     @classmethod
     async def connect(cls, bootstrap: str) -> Self:
-        """Connect to a broker that leads every partition that is written to."""
+        """Connect to a broker that leads every partition to write to."""
         host, _, port = bootstrap.rpartition(":")
         return cls(*await asyncio.open_connection(host, int(port)))
 

@@ -87,7 +87,7 @@ class Stack:
         """Wait until these services have handled all published events and everything that follows from them.
 
         Raises:
-            DrainTimeoutError: something is left after so many seconds.
+            DrainTimeoutError: something is left after `seconds`.
         """
         async with self._readers(services) as readers:
             await drain.drain_readers(broker_of(self.env), readers, seconds)

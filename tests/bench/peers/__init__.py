@@ -1,1 +1,1 @@
-"""Alternatives that a user could choose: the same rows in the same tables."""
+"""Alternatives to the worker: each writes the same rows into the same tables."""

@@ -1,7 +1,7 @@
 """aiokafka with batches, as a good user writes it in an afternoon: `getmany`, and one transaction per batch.
 
-Accounts are read at once for a batch and folded in Python; each kind of row is written by `executemany`, which
-asyncpg sends in one go, though every row is a statement. Offsets are committed to Kafka after the transaction.
+The accounts of a batch are read together and folded in Python. Each kind of row is written by `executemany`, which
+asyncpg sends at once, though every row is a statement. Offsets are committed to Kafka after the transaction.
 
 `python -m tests.bench.peers.batches BOOTSTRAP DATABASE_URL`
 """
@@ -31,7 +31,7 @@ KNOWN_SQL = "SELECT customer_id, order_id FROM purchase WHERE customer_id = ANY(
 
 
 async def main(bootstrap: str, url: str) -> None:
-    """Consume, as a group of its own, until told to stop."""
+    """Consume as a separate group until stopped."""
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     consumer = AIOKafkaConsumer(
@@ -67,24 +67,24 @@ async def _apply(connection: Any, batch: Iterable[Bought]) -> None:
         row["customer_id"]: Standing(row["available"], row["earned"], row["sequence"], row["orders"])
         for row in await connection.fetch(LOCK_SQL, customers)
     }
-    known = {tuple(row) for row in await connection.fetch(KNOWN_SQL, customers, [item.order for item in new])}
-    made: list[rows.Rows] = []
+    recorded = {tuple(row) for row in await connection.fetch(KNOWN_SQL, customers, [item.order for item in new])}
+    new_rows: list[rows.Rows] = []
     for item in new:
-        if (item.customer, item.order) not in known:
-            made.append(rows.rows_of(item, accounts[item.customer]))
-            accounts[item.customer] = made[-1].after
-            known.add((item.customer, item.order))
-    await _write(connection, made)
+        if (item.customer, item.order) not in recorded:
+            new_rows.append(rows.rows_of(item, accounts[item.customer]))
+            accounts[item.customer] = new_rows[-1].after
+            recorded.add((item.customer, item.order))
+    await _write(connection, new_rows)
 
 
-async def _write(connection: Any, made: list[rows.Rows]) -> None:
-    await connection.executemany(rows.TRANSACTION_SQL, [item.transaction for item in made])
-    await connection.executemany(rows.POSTING_SQL, [item.posting for item in made if item.posting])
-    await connection.executemany(rows.LOT_SQL, [item.lot for item in made if item.lot])
-    await connection.executemany(rows.UPDATE_SQL, {item.account[0]: item.account for item in made}.values())
-    await connection.executemany(rows.PURCHASE_SQL, [item.purchase for item in made])
-    await connection.executemany(rows.ANNOUNCE_SQL, [item.announcement for item in made if item.announcement])
-    if points := sum(item.program[0] for item in made if item.program):
+async def _write(connection: Any, new_rows: list[rows.Rows]) -> None:
+    await connection.executemany(rows.TRANSACTION_SQL, [item.transaction for item in new_rows])
+    await connection.executemany(rows.POSTING_SQL, [item.posting for item in new_rows if item.posting])
+    await connection.executemany(rows.LOT_SQL, [item.lot for item in new_rows if item.lot])
+    await connection.executemany(rows.UPDATE_SQL, {item.account[0]: item.account for item in new_rows}.values())
+    await connection.executemany(rows.PURCHASE_SQL, [item.purchase for item in new_rows])
+    await connection.executemany(rows.ANNOUNCE_SQL, [item.announcement for item in new_rows if item.announcement])
+    if points := sum(item.program[0] for item in new_rows if item.program):
         await connection.execute(rows.PROGRAM_SQL, points)
 
 

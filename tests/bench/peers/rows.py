@@ -131,7 +131,7 @@ def rows_of(bought: Bought, before: Standing) -> Rows:
         posting=(transaction_id, points, lot_id) if points else None,
         lot=(lot_id, bought.customer, transaction_id, f"order/{bought.order}", points, occurred_at) if points else None,
         program=(points,) if points else None,
-        announcement=(bought.customer.encode(), _told(bought, transaction_id, after)) if points else None,
+        announcement=(bought.customer.encode(), _event(bought, transaction_id, after)) if points else None,
         after=after,
     )
 
@@ -155,7 +155,7 @@ async def apply(connection: Any, bought: Bought) -> None:
         await connection.execute(ANNOUNCE_SQL, *rows.announcement)
 
 
-def _told(bought: Bought, transaction_id: UUID, after: Standing) -> bytes:
+def _event(bought: Bought, transaction_id: UUID, after: Standing) -> bytes:
     points = int(float(bought.total))
     return json.dumps(
         {

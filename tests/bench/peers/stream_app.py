@@ -1,8 +1,8 @@
 """A FastStream subscriber as its documentation writes it, with one asyncpg transaction per event.
 
-Pydantic models for messages, a consumer group, the pool opened at the start of the app. Acknowledgement as it comes:
-offsets are committed every few seconds, before or after the handler (so a crash may lose events; `AckPolicy.ACK`
-would not, and costs a round trip to Kafka for each event).
+It has Pydantic models for messages, a consumer group, and a pool that opens at the start of the app. Acknowledgements
+are the default: offsets are committed every few seconds, before or after the handler, so a crash may lose events.
+`AckPolicy.ACK` would lose none, but costs a round trip to Kafka for each event.
 
 `python -m tests.bench.peers.stream_app BOOTSTRAP DATABASE_URL`
 """
@@ -53,13 +53,13 @@ class PurchaseCompleted(BaseModel):
 
 
 async def decode(message: KafkaMessage) -> Any:
-    """JSON; by itself FastStream takes it for that only where the content type is `application/json`."""
+    """Decode JSON, which FastStream does by default only if the content type is `application/json`."""
     return json.loads(message.body)
 
 
 def main(bootstrap: str, url: str) -> None:
-    """Run the app, as a consumer group of its own, until it is told to stop."""
-    broker = KafkaBroker(bootstrap, log_level=logging.DEBUG)  # a line for each message is what it says below WARNING
+    """Run the app as a separate consumer group until it is stopped."""
+    broker = KafkaBroker(bootstrap, log_level=logging.DEBUG)  # below WARNING it logs only a line for each message
     app = FastStream(broker)
     pools: list[asyncpg.Pool] = []
 

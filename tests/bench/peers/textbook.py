@@ -1,6 +1,6 @@
 """A Faust agent as the tutorials write it, with one asyncpg transaction per event.
 
-Stock Faust and stock asyncpg, as their documentation shows them: records for models, Faust's own consumer and
+It uses Faust and asyncpg as their documentation shows them: records as models, Faust's own consumer and
 acknowledgements, one event at a time.
 
 `python -m tests.bench.peers.textbook BOOTSTRAP DATABASE_URL FOLDER`
@@ -47,7 +47,7 @@ class PurchaseCompleted(faust.Record, serializer="json"):
 
 
 def main(bootstrap: str, url: str, folder: str) -> None:
-    """Run the app, as a consumer group of its own, until it is told to stop; Faust keeps files in the folder."""
+    """Run the app as a separate consumer group until it is stopped; Faust keeps files in the folder."""
     app = faust.App(
         f"textbook-{uuid7().hex}",
         broker=f"kafka://{bootstrap}",
