@@ -53,10 +53,10 @@ class Usage:
         count = psutil.cpu_count() or 1
         name, share = max(self.busiest.items(), key=lambda item: item[1])
         if self.machine >= _FULL * count:
-            return f"all {count} cores ({self._told()})"
+            return f"all {count} cores ({self._summary()})"
         if share >= _FULL:
             return f"one core: {name}"
-        return f"waits: {self.machine:.1f} of {count} cores busy ({self._told()})"
+        return f"waits: {self.machine:.1f} of {count} cores busy ({self._summary()})"
 
     def _summary(self) -> str:
         """The three largest users; the remainder is the benchmark's client and other processes."""

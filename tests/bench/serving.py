@@ -35,7 +35,8 @@ BUSIEST_SQL = "SELECT customer_id FROM lot WHERE remaining > 0 GROUP BY 1 ORDER 
 
 SPENT_SQL = """
 SELECT (SELECT count(*) FROM redemption) AS redemptions, (SELECT sum(redeemed) FROM account)::bigint AS points,
-       (SELECT count(*) FROM outbox WHERE convert_from(value, 'UTF8') LIKE '%loyalty.points.redeemed.v1%') AS told
+       (SELECT count(*) FROM outbox
+        WHERE convert_from(value, 'UTF8') LIKE '%loyalty.points.redeemed.v1%') AS announced
 """
 
 AVAILABLE_SQL = "SELECT customer_id, available FROM account"
@@ -109,7 +110,7 @@ async def _prepare(served: _Served) -> None:
         for customer in [served.hot, *served.customers[:20]]:
             answered = (await client.get(f"/v1/customers/{customer}/points")).json()
             if answered["available"] != available[customer]:
-                raise WrongEffectError(f"{customer} has {available[customer]} points, and is told {answered}")
+                raise WrongEffectError(f"{customer} has {available[customer]} points, but the API answers {answered}")
         for cart in _carts(served.plan)[:20]:
             answered = (await client.post("/v1/points/quotes", json=cart)).json()
             if answered["points"] != int(float(cart["total"])):
@@ -125,7 +126,7 @@ async def _ask(served: _Served, kind: str) -> Mapping[str, Measured]:
     assert before is not None, "it has a row"
     assert after is not None, "it has a row"
     redeemed = answers.count if kind in {"uniform", "hot"} else 0
-    if any(after[name] - before[name] != redeemed for name in ("redemptions", "points", "told")):
+    if any(after[name] - before[name] != redeemed for name in ("redemptions", "points", "announced")):
         raise WrongEffectError(f"{redeemed} redemptions made of {dict(before)} {dict(after)}")
     return {kind: answers.measured, f"{kind} p99": Measured(answers.p99 * 1000)}
 

@@ -1,4 +1,4 @@
-"""Invariants of topics and databases, however often processes died."""
+"""Invariants of topics and databases, however often processes are killed."""
 
 import json
 from collections.abc import Iterable
@@ -58,7 +58,7 @@ async def check_every_transaction_is_published(stack: Stack) -> int:
 
 
 def check_order(places: Iterable[tuple[str, int]]) -> None:
-    """Check that the sequence of each customer grows."""
+    """Check that each customer's sequence numbers increase."""
     last: dict[str, int] = {}
     for customer, sequence in places:
         assert sequence > last.get(customer, 0), customer

@@ -1,4 +1,4 @@
-"""Apache Kafka and a PostgreSQL that keeps its promises, both restartable on their ports."""
+"""Apache Kafka and a durable PostgreSQL, both restartable on their ports."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from deploy.local.postgres import Postgres
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
-    """A broker of this module alone."""
+    """A broker for one test module."""
     broker = ApacheKafka(tmp_path_factory.mktemp("kafka"))
     broker.start()
     try:
@@ -23,7 +23,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
 
 @pytest.fixture(scope="module")
 def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A server of this module alone, with fsync and synchronous commits."""
+    """A server for one test module, with fsync and synchronous commits."""
     server = Postgres(tmp_path_factory.mktemp("durable") / "postgres", port=free_port())
     server.start()
     try:
@@ -34,5 +34,5 @@ def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the workers log."""
+    """The folder of the workers' logs."""
     return tmp_path

@@ -1,4 +1,4 @@
-"""Kills workers, the broker and the database server, each while it works."""
+"""Kills workers, the broker and the database server under load."""
 
 import asyncio
 from contextlib import suppress
@@ -28,7 +28,7 @@ class Lag:
         return {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
     async def left(self, service: str) -> int:
-        """Number of records that a service has still to handle."""
+        """Number of records that a service has not handled yet."""
         handled = await self.handled(service)
         consumer = AIOKafkaConsumer(bootstrap_servers=self.stack.broker.bootstrap)
         await consumer.start()
@@ -43,7 +43,7 @@ class Lag:
         """Wait until a service's position moves.
 
         Raises:
-            AssertionError: it does not in time.
+            AssertionError: it does not move in time.
         """
         before = await self.handled(service)
 
@@ -55,7 +55,7 @@ class Lag:
 
 @dataclass(slots=True)
 class Faults:
-    """Faults; each returns whether it took effect: its victim ran, made progress, and had work left."""
+    """Injects faults; each returns whether it took effect: its victim ran, made progress, and had work left."""
 
     lag: Lag
     random: Random

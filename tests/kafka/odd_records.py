@@ -55,7 +55,7 @@ def batch(chance: Random, topic: str, size: int, among: Sequence[Content] = ()) 
 
 
 def monsters(chance: Random) -> list[Made]:
-    """Batches that expand, records with very many headers, and large values, each near the broker's limits."""
+    """Expanding batches, records with very many headers, and large values, each near the broker's limits."""
     zeros = b"\0" * 1_000_000
     return [
         Made(Batch(codec=raw.ZSTD).of([record(b"k", zeros, delta=number) for number in range(200)]), 200),

@@ -103,7 +103,7 @@ async def publish(bootstrap: str) -> Written:
         written.offsets[place] += batch.count
         written.odd += batch.count - len(among)
         waiting = waiting[len(among) :]
-        if chance.random() < 0.1:  # some that this broker refuses, as others may not
+        if chance.random() < 0.1:  # batches that this broker refuses, though others may not
             name, wrong = chance.choice(refusable)
             written.refused[name] += (await producer.produce(*place, wrong)).error != 0
     await producer.close()

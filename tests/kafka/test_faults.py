@@ -39,7 +39,7 @@ REFERRALS_SQL = "SELECT advocate_id, friend_id, state, order_id FROM referral OR
 
 
 class Stream:
-    """The first 20,000 events of the sample with their made-up neighbors, and the codes that they use."""
+    """The first 20,000 events of the sample with their invented related events, and the codes that they use."""
 
     def __init__(self) -> None:
         today = datetime.now(UTC).date()
@@ -125,13 +125,13 @@ async def test_the_results_equal_those_of_a_quiet_run(
 ):
     assert len(stream.events) == EVENTS
     stack = await Stack.make(kafka, durable.url(), folder)
-    # Small batches: more to be torn apart, and a worker that is struck has work left.
+    # Small batches: faults hit more transactions, and a killed worker has work left.
     stack.env |= {f"WAFA_{service.upper()}_BATCH_SIZE": "50" for service in stack.services}
     await stream.give_codes(stack.database_url("referrals"))
     faults = Faults(Lag(stack, {service: spec(service).topics for service in stack.services}), Random(7))
     killed: list[str] = []
     broker_restarts = server_restarts = 0
-    parts = stream.slices(KILLS * 2)  # a kill that finds no work does not count, and the next part has another
+    parts = stream.slices(KILLS * 2)  # a kill without work left does not count, and the next part gets another
     try:
         await stack.ready(*(stack.worker(service) for service in WORKERS))
         async with supervised(stack.fleet):
@@ -158,7 +158,7 @@ async def test_the_results_equal_those_of_a_quiet_run(
     await books.check_the_ledger(stack)
     repeats = await books.check_every_transaction_is_published(stack)
     await books.check_every_event_had_its_effect_once(stack)
-    # The numbers are the evidence: `make test-kafka` shows them.
+    # `make test-kafka` shows these numbers as evidence.
     print(f"\n{EVENTS} events, killed {killed}, {len(ends)} restarts, {repeats} published again")  # noqa: T201
     disturbed = await standings({service: stack.database_url(service) for service in stack.services})
     assert disturbed == await quiet_run(stream, postgres_url)

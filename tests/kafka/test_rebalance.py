@@ -1,4 +1,4 @@
-"""A second worker joins and leaves under load: nothing is lost or doubled, and each customer's order is kept."""
+"""A second worker joins and leaves under load: nothing is lost or duplicated, and each customer's order is kept."""
 
 import asyncio
 import json

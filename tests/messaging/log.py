@@ -124,5 +124,5 @@ def malformation(refused: Record, error: str = "broken") -> Malformation:
 async def wait_until(true: Callable[[], bool], seconds: float = 10.0) -> None:
     """Poll until a condition is true, at most `seconds`."""
     async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 - it can only be asked
+        while not true():  # noqa: ASYNC110 - the condition has no event to wait for
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Decoding in a process apart: the same events as here, and a process that ends when it has to."""
+"""Decoding in a second process: it gives the same events, and ends when it has to."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ LINE = {"line_id": "1", "sku": "tea", "quantity": 1, "amount": "10.00"}
 
 
 def many(count: int = 400) -> list[Record]:
-    """Records of every sort that a batch may hold."""
+    """Records of every kind that a batch may have."""
     sorts = [
         lambda number: record(purchase(f"e{number}"), number),
         lambda number: record(purchase(f"e{number}", lines=[LINE]), number),
@@ -40,7 +40,7 @@ def many(count: int = 400) -> list[Record]:
 
 
 class Observed(Apart):
-    """Tells which way the last batch went."""
+    """Records whether the process decoded the last batch."""
 
     was_apart = False
 
@@ -62,7 +62,7 @@ def process_of(apart: Apart) -> psutil.Process:
     return psutil.Process(apart._process.pid)
 
 
-async def test_it_finds_the_same_as_here(apart: Observed):
+async def test_it_decodes_the_same_events_as_the_worker(apart: Observed):
     events, malformed = await apart.read(many())
     expected = await Here(EVERY_TYPE).read(many())
     assert (events, malformed) == expected
@@ -120,7 +120,7 @@ async def test_without_an_idle_processor_the_worker_decodes(apart: Observed, mon
     apart.patience = 0.05
     monkeypatch.setattr(module, "_RESPITE", 0.0)
     process.suspend()
-    for _ in range(2):  # the second does not even ask: the first is not answered yet
+    for _ in range(2):  # the second one asks nothing, since the first one is not answered yet
         decoded = await apart.read(many(320))
         assert decoded == await Here(EVERY_TYPE).read(many(320))
         assert not apart.was_apart
@@ -133,7 +133,7 @@ async def test_without_an_idle_processor_the_worker_decodes(apart: Observed, mon
     assert apart.was_apart
 
 
-async def test_after_a_late_answer_it_has_a_respite(apart: Observed):
+async def test_after_a_late_answer_it_pauses(apart: Observed):
     await apart.read(many())
     apart.patience = 0.0
     await apart.read(many())

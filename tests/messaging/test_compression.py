@@ -1,4 +1,4 @@
-"""What a compressed batch holds comes out, up to a bound; what is none says so."""
+"""Compressed content is restored up to a bound; other bytes are reported as corrupt."""
 
 import gzip
 import resource
@@ -86,7 +86,7 @@ def test_other_codecs_are_unknown(number: int):
 
 
 def test_a_gzip_member_is_followed_by_another_or_ignored_bytes():
-    """As Java's reader does, so that a broker accepts it."""
+    """Java's reader does the same, so a broker accepts such content."""
     whole = gzip.compress(b"one")
     assert expand(GZIP, whole + gzip.compress(b"two"), MOST) == (b"onetwo", True)
     assert expand(GZIP, whole + b"junk", MOST) == (b"one", True)
@@ -96,6 +96,6 @@ def test_a_gzip_member_is_followed_by_another_or_ignored_bytes():
     "content",
     [b"\x82SNAPPY\x00", b"\x82SNAPPY\x00" + bytes(8) + b"\x7f\xff\xff\xff", b"\x82SNAPPY\x00" + bytes(8) + b"\xff" * 4],
 )
-def test_lengths_within_snappy_that_cannot_be(content: bytes):
+def test_impossible_lengths_within_snappy_are_corrupt(content: bytes):
     with suppress(CorruptError):
         assert expand(SNAPPY, content, MOST) == (b"", True)

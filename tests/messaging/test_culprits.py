@@ -1,4 +1,4 @@
-"""A batch that fails again and again while the database is well goes on without the customer who is the cause."""
+"""A batch that keeps failing while the database is healthy is applied without the customer that causes it."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ from tests.messaging.log import Desk, Handler, batch, event, fresh, purchase
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
-    """What is rehearsed has little time."""
+    """Shorten the time of rehearsals."""
     monkeypatch.setattr(culprits, "_LEAST_SECONDS", 0.5)
     monkeypatch.setattr(culprits, "_MOST_SECONDS", 0.5)
     monkeypatch.setattr(culprits, "_LEAST_AGAIN_SECONDS", 0.3)
@@ -28,7 +28,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
 
 
 def mixed(count: int, prefix: str = "e") -> list[dict]:
-    """Events of some customers, every tenth of them of the one who is bad."""
+    """Events of some customers, every tenth of the culprit."""
     return [purchase(f"{prefix}{number}", "bad" if number % 10 == 3 else f"c{number % 40}") for number in range(count)]
 
 
@@ -77,7 +77,7 @@ async def test_several_culprits_are_found_at_once(desk: Desk):
     assert len(await desk.effects()) == 80 - len(refused)
 
 
-async def test_a_slow_statement_costs_its_neighbors_little(desk: Desk):
+async def test_a_slow_statement_hardly_delays_other_customers(desk: Desk):
     class Slow(Handler):
         async def __call__(self, connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
             if any(item.customer_id == "bad" for item in events):
@@ -104,7 +104,7 @@ async def test_a_suspect_does_not_delay_the_next_batch(desk: Desk):
     assert "failed 4 times" in await desk.pool.fetchval("SELECT error FROM dead_letter ORDER BY id DESC LIMIT 1")
 
 
-async def test_a_suspect_who_recovered_is_applied_with_the_others(desk: Desk):
+async def test_events_of_a_recovered_suspect_are_applied_with_the_others(desk: Desk):
     desk.handler.breaks = fail_for("bad", by=KINDS["statement timeout"])
     await desk.deliver(mixed(20))
     desk.handler.breaks = lambda _: None
@@ -171,7 +171,7 @@ async def test_the_only_customer_of_a_batch_can_be_the_culprit(desk: Desk):
 
 
 class Locking(Handler):
-    """Needs a row that somebody else holds."""
+    """Needs a row that another transaction has locked."""
 
     async def __call__(self, connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
         if await connection.fetchval("SHOW lock_timeout") == "0":
@@ -235,7 +235,7 @@ async def test_slow_failures_are_searched_by_customer_not_by_bisecting(desk: Des
 
 @pytest.fixture
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A handler may compute for half a second."""
+    """Limit a handler's computation to half a second."""
     limit = deadline.limit
     monkeypatch.setattr(deadline, "limit", lambda seconds: limit(min(seconds, 0.5)))
     monkeypatch.setattr("shared.process.pulse._ASKED_EVERY", 0.05)

@@ -1,4 +1,4 @@
-"""Dead letters are kept whole, listed, and replayed with their full effect."""
+"""Dead letters are stored completely, listed, and replayed with their full effect."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -68,7 +68,7 @@ async def test_a_list_has_no_values_and_headers(platform_pool: Pool):
     assert (await only(platform_pool)).record == large
 
 
-async def test_pages_go_from_the_newest_on(platform_pool: Pool):
+async def test_pages_are_newest_first(platform_pool: Pool):
     async with platform_pool.acquire() as connection:
         await dead_letters.write(connection, [malformation(record(b"{", offset)) for offset in range(5)])
         first = await dead_letters.page(connection, Filter(), None, 2)
@@ -103,7 +103,7 @@ async def test_a_replay_applies_the_event(desk: Desk):
     assert await desk.effects() == ["a"], "a second replay is a repeat"
 
 
-async def test_a_replay_that_is_refused_again_says_so(desk: Desk):
+async def test_a_replay_returns_what_is_refused_again(desk: Desk):
     desk.handler.breaks = lambda _: ValueError("never")
     await desk.deliver([purchase("a")])
     async with desk.pool.acquire() as connection, connection.transaction():
@@ -113,7 +113,7 @@ async def test_a_replay_that_is_refused_again_says_so(desk: Desk):
     assert (await desk.effects(), await desk.inbox()) == ([], 0)
 
 
-async def test_recorded_at_is_when_it_was_refused(desk: Desk):
+async def test_recorded_at_is_the_time_of_the_refusal(desk: Desk):
     await desk.deliver([b"{"])
     letter = await only(desk.pool)
     assert abs(letter.recorded_at - datetime.now(UTC)) < timedelta(minutes=1)

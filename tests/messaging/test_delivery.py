@@ -1,4 +1,4 @@
-"""A batch has its effect once, whatever fails, and however often it comes."""
+"""A batch has its effect once, whatever fails, and however often it is read."""
 
 import asyncio
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ async def test_a_batch_with_another_start_is_rolled_back(desk: Desk):
     assert (await desk.position(), await desk.inbox(), await desk.letters()) == (3, 3, [])
 
 
-async def test_one_partition_that_moved_rolls_back_the_others(desk: Desk):
+async def test_a_moved_partition_rolls_back_the_others(desk: Desk):
     await desk.deliver(many(3))
     both = await batch([purchase("a")], start=2)
     other = await batch([purchase("b")], partition=1)
@@ -65,7 +65,7 @@ async def test_a_repeated_id_has_no_effect(desk: Desk):
     assert await desk.letters() == []
 
 
-async def test_an_id_is_the_customers_own(desk: Desk):
+async def test_ids_are_unique_per_customer(desk: Desk):
     await desk.pool.execute("ALTER TABLE effect DROP CONSTRAINT effect_id_key")
     await desk.deliver([purchase("a", "c1"), purchase("a", "c2")])
     assert await desk.effects() == ["a", "a"]
@@ -88,7 +88,7 @@ async def test_a_repeat_of_a_refused_event_is_applied(desk: Desk):
     assert await desk.effects() == ["b", "a"]
 
 
-async def test_malformed_records_are_dead_letters_and_the_rest_goes_on(desk: Desk):
+async def test_malformed_records_are_dead_letters_and_the_rest_is_applied(desk: Desk):
     await desk.deliver([b"{", purchase("a"), b"[]", purchase("b", customer="c9", total="1e3")])
     assert await desk.effects() == ["a"]
     assert sorted(await desk.letters()) == [(0, "not_json"), (2, "not_a_cloudevent"), (3, "bad_field")]
@@ -148,7 +148,7 @@ async def test_exactly_100_in_a_row_are_dead_letters(desk: Desk):
     assert len(await desk.letters()) == MOST_REFUSED_IN_A_ROW
 
 
-async def test_one_customer_with_500_poisonous_events_stops_nobody(desk: Desk):
+async def test_one_customer_with_500_poisonous_events_stops_no_other(desk: Desk):
     desk.handler.breaks = lambda event: RuntimeError("broken") if event.customer_id == "bad" else None
     await desk.deliver([purchase(f"bad{number}", "bad") for number in range(500)])
     await desk.deliver([purchase(f"more{number}", "bad") for number in range(101)] + many(5), start=500)
@@ -269,7 +269,7 @@ async def test_it_is_healthy_again_after_another_worker_applied_the_batch(desk: 
     meanwhile: list[asyncio.Task[bool]] = []
 
     def breaks(_: Event):
-        # It waits for the row of the position until this transaction is rolled back.
+        # The other worker waits for the row of the position until this transaction is rolled back.
         meanwhile.append(asyncio.create_task(Desk(desk.pool).delivery.deliver(same, fresh)))
         return OSError("the answer to COMMIT was lost")
 
@@ -302,7 +302,7 @@ async def test_a_batch_without_events_of_interest_moves_the_position(desk: Desk)
     assert (await desk.position(), await desk.effects(), desk.handler.calls) == (3, [], [])
 
 
-async def test_other_failures_leave_the_delivery(desk: Desk):
+async def test_other_failures_are_raised(desk: Desk):
     await desk.pool.execute("DROP TABLE inbox")
     with pytest.raises(asyncpg.UndefinedTableError):
         await desk.deliver([purchase("a")])

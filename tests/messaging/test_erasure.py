@@ -1,4 +1,4 @@
-"""An erased customer's records lose their content, whenever they arrive; what the books need goes on."""
+"""An erased customer's records lose their content, whenever they arrive, except the fields that the ledger needs."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ def hour(hours: float) -> str:
 
 
 def erased(customer: str = "layla", hours: float = 0, published: float = 0) -> Event:
-    """An erasure of so many hours after noon, published so many hours after noon."""
+    """An erasure with its time and its publication in hours after noon."""
     event = envelope(ERASED, id=f"{customer}{hours}", time=hour(hours), subject=..., data={"customer_id": customer})
     return read(structs.replace(structured(event), timestamp=NOON + timedelta(hours=published)))
 
@@ -63,7 +63,7 @@ async def erase(pool: Pool, *events: Event) -> None:
 
 
 async def letters(pool: Pool, **wanted: str) -> list[DeadLetter]:
-    """Oldest first."""
+    """The matching dead letters, oldest first."""
     async with pool.acquire() as connection:
         ids = await dead_letters.ids_of(connection, Filter(**wanted))
         rows = [await dead_letters.find(connection, number) for number in ids]
@@ -71,7 +71,7 @@ async def letters(pool: Pool, **wanted: str) -> list[DeadLetter]:
 
 
 async def kept(pool: Pool) -> list[bool]:
-    """Whether each letter is whole, oldest first; one that is not has nothing of its content."""
+    """Whether each letter is complete, oldest first; check that the others have no content."""
     stored = await letters(pool)
     for letter in stored:
         if letter.erased_at is not None:
@@ -92,7 +92,7 @@ async def kept(pool: Pool) -> list[bool]:
         (binary(about(REFUND, customer_id="layla")), False),
         (broken(), False),
         (broken(key=b"omar"), True),
-        # An absurd time does not save it.
+        # An absurd event time does not prevent the erasure.
         (registration(9_999), False),
         (registration(time="2027-05-01"), False),
     ],
@@ -112,7 +112,7 @@ async def test_a_dead_letter_loses_its_content_whichever_comes_first(
 
 
 async def test_malformed_records_are_erased_by_their_kafka_timestamp(platform_pool: Pool):
-    """Of a record without a time: what was there goes, and what arrives later but was published before."""
+    """Records without an event time are erased if they were stored or published before the erasure."""
     await write(platform_pool, broken(5))
     await erase(platform_pool, erased(published=1))
     await write(platform_pool, broken(1), broken(1.1))
@@ -138,7 +138,7 @@ def refund(number: int = 1, customer: str = "layla", hours: float = -1) -> Waiti
 
 
 def facts(waiting: Waiting) -> tuple[Any, ...]:
-    """Everything but how the record was written."""
+    """All fields except the encoding of the record."""
     event = waiting.event
     named = (event.id, event.source, event.type, event.time, event.customer_id, event.correlation_id)
     place = (event.record.topic, event.record.partition, event.record.offset, event.record.timestamp)
@@ -203,7 +203,7 @@ async def test_a_transaction_erases_a_bounded_part_and_the_job_the_rest(
 
 
 async def test_concurrent_writes_are_erased_by_the_jobs_second_look(platform_pool: Pool):
-    """Its transaction did not see the erasure, and the erasure did not see it."""
+    """The write's transaction did not see the erasure, and the erasure did not see the write."""
     look_at = "SELECT look_at FROM erasure"
     async with platform_pool.acquire() as connection, connection.transaction():
         await dead_letters.write(connection, [malformation(registration())])
@@ -251,13 +251,13 @@ async def test_the_number_of_statements_does_not_grow_with_erasures(platform_poo
                 await apply(connection, [erased(customer) for customer in customers], erase_nothing, datetime.now(UTC))
         return len(statements)
 
-    await count(["first"])  # a new connection asks for the types of its arrays once
+    await count(["first"])  # a new connection looks up its array types once
     assert await count([f"c{number}" for number in range(10)]) <= 5
     assert await count([f"d{number}" for number in range(500)]) <= 5
     assert await count([]) == 0
 
 
-async def test_verify_finds_what_an_erasure_left(platform_pool: Pool):
+async def test_verify_reports_rows_that_an_erasure_left(platform_pool: Pool):
     async def offenders() -> list[str]:
         async with platform_pool.acquire() as connection:
             (check,) = [item async for item in ask(connection, (erasure.query(),))]

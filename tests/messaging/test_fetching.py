@@ -1,4 +1,4 @@
-"""aiokafka's own fetcher with this project's reader: what a broker returns is read to its end, whatever it is."""
+"""aiokafka's fetcher with this project's reader: any response of a broker is read to its end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +23,7 @@ Answer = Callable[[int], bytes]
 
 
 class Client:
-    """Answers fetches of one partition as a broker does: with the bytes of `answer` for the offset asked for."""
+    """Answers fetches of one partition as a broker does: with the bytes of `answer` for the requested offset."""
 
     _metadata_max_age_ms = 300_000
 
@@ -44,7 +44,7 @@ class Client:
 
 
 class Log:
-    """Batches one after the other; a fetch returns those that end behind its offset, and a part of another."""
+    """Consecutive batches; a fetch returns those that end after its offset, and a part of another."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, bytes]] = []
@@ -109,7 +109,7 @@ async def test_reading_begins_in_the_middle_of_a_batch():
         assert seen(await pull(fetcher, 2)) == [b"3", b"4"]
 
 
-async def test_records_of_aborted_transactions_and_the_marks_of_their_ends_are_skipped():
+async def test_records_of_aborted_transactions_and_their_markers_are_skipped():
     ends = {"attributes": raw.CONTROL | raw.TRANSACTIONAL}
     log = Log()
     log.add([record(b"k", b"aborted")], attributes=raw.TRANSACTIONAL, producer_id=7)
@@ -221,7 +221,7 @@ async def test_single_letters_can_be_replayed():
         assert seen([await fetcher.next_record([PLACE]), await fetcher.next_record([PLACE])]) == [b"a", b"b"]
 
 
-def test_another_aiokafka_is_noticed():
-    """When a version reads by other names, its functions cannot be given this project's reader: importing says so."""
+def test_an_incompatible_aiokafka_is_reported():
+    """The import fails if aiokafka's functions do not use the global names that the reader replaces."""
     with pytest.raises(LookupError, match=r"_proc_fetch_request of this version of aiokafka does not use RecordReader"):
         _with(Fetcher._proc_fetch_request, RecordReader=object)

@@ -1,4 +1,4 @@
-"""The inbox remembers what had its effect for 90 days."""
+"""The inbox remembers applied events for 90 days."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ async def test_new_events_are_claimed_in_order(platform_pool: Pool):
     assert (second.fresh, second.repeats, second.applied) == (events[2:], [], 2)
 
 
-async def test_repeats_within_one_claim_are_told_apart(platform_pool: Pool):
+async def test_repeats_within_one_claim_are_returned_separately(platform_pool: Pool):
     a, again, applied = event(purchase("a")), event(purchase("a")), event(purchase("k"))
     async with platform_pool.acquire() as connection:
         await inbox.claim(connection, [applied])

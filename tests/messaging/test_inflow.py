@@ -1,4 +1,4 @@
-"""What is read begins at the positions of PostgreSQL, and nothing else counts, whatever the client does."""
+"""Reading begins at the positions in PostgreSQL, and ignores all others, whatever the client does."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -33,7 +33,7 @@ def fetched(place: TopicPartition, offset: int) -> dict[TopicPartition, list[Any
 
 @dataclass
 class Consumer:
-    """Does as the client does: `answers` are what `getmany` returns or raises in turn, then nothing more comes."""
+    """Behaves like the client: `getmany` returns or raises each of `answers` in turn, and then returns nothing."""
 
     answers: list[Callable[[], Any]] = field(default_factory=list)
     waiting: dict[TopicPartition, list[int]] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Consumer:
 
 @dataclass
 class Reading:
-    """An inflow on a consumer that does as told, and the batches that it offered."""
+    """An inflow on a scripted consumer, and the batches that it offered."""
 
     inflow: Inflow
     consumer: Consumer
@@ -89,7 +89,7 @@ class Reading:
 
     @asynccontextmanager
     async def joined(self) -> AsyncIterator[asyncio.Task[None]]:
-        """Run, once the group was joined."""
+        """Run until the end of the context, after joining the group."""
         task = asyncio.create_task(self.run())
         await wait_until(lambda: self.consumer.listener is not None)
         await self.consumer.join()
@@ -132,7 +132,7 @@ async def test_it_begins_at_the_stored_position_or_the_earliest_record(reading: 
 
 
 async def test_records_read_before_the_seek_are_dropped(reading: Reading):
-    """The client reads a new assignment from the group's commit a moment before it tells of the assignment."""
+    """The client reads a new assignment from the group's commit a moment before it reports the assignment."""
     consumer = reading.consumer
     async with reading.joined():
         await wait_until(lambda: len(consumer.sought) == 2)
@@ -212,7 +212,7 @@ async def test_a_lane_may_read_partitions_that_it_holds(reading: Reading):
 
 
 async def test_a_rewind_frees_all_partitions(reading: Reading):
-    """Nobody applies what is stale, so nobody gives it back."""
+    """Stale batches are never applied, so nothing else would free their partitions."""
     held = asyncio.Event()
 
     async def take(batch: Batch) -> None:
@@ -238,7 +238,7 @@ async def test_a_rewind_frees_all_partitions(reading: Reading):
 
 @dataclass
 class Slow(Consumer):
-    """Reads on from where it was sent, as the client does, a record at a time; answers of partition 0 take long."""
+    """Reads one record at a time from its position, as the client does; answers of partition 0 are slow."""
 
     at: dict[TopicPartition, int] = field(default_factory=dict)
 
@@ -256,7 +256,7 @@ class Slow(Consumer):
 
 
 async def test_a_fetch_during_another_lanes_seek_loses_no_records(reading: Reading):
-    """Its answer comes from the position that was sought meanwhile: dropped as stale, it would be lost for ever."""
+    """Its answer starts at the new position: if it were dropped as stale, its records would be lost for ever."""
     consumer = reading.inflow._consumer = Slow()
     task = asyncio.create_task(reading.inflow.run([TOPIC], reading.take, reading.take))
     await wait_until(lambda: consumer.listener is not None)
@@ -299,7 +299,7 @@ async def test_a_failed_lane_ends_all(reading: Reading):
         await asyncio.wait_for(task, 5)
 
 
-async def test_a_position_before_the_log_needs_a_decision(reading: Reading, platform_pool: Pool):
+async def test_a_position_before_the_log_is_an_error(reading: Reading, platform_pool: Pool):
     await store(platform_pool, ONE, 7)
     reading.consumer.beginnings = {ONE: 8}
     async with reading.joined() as running:
@@ -307,7 +307,7 @@ async def test_a_position_before_the_log_needs_a_decision(reading: Reading, plat
             await asyncio.wait_for(running, 5)
 
 
-async def test_a_position_beyond_the_log_needs_a_decision(reading: Reading):
+async def test_a_position_beyond_the_log_is_an_error(reading: Reading):
     async with reading.joined() as running:
         await wait_until(lambda: len(reading.consumer.sought) == 2)
         reading.consumer.answers.append(lambda: OffsetOutOfRangeError({ZERO: 12}))

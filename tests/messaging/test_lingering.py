@@ -1,4 +1,4 @@
-"""How long few records wait: the setting comes through to what the broker is asked for."""
+"""The batching delay: the setting reaches the requests to the broker."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def _asked(settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch) -> dict[s
     return asked
 
 
-def test_the_broker_is_asked_to_wait_as_the_setting_says(monkeypatch: pytest.MonkeyPatch):
+def test_fetch_requests_have_the_configured_delay(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WAFA_POINTS_LINGER_MS", "7")
     asked = _asked(PointsSettings(), monkeypatch)
     assert asked["fetch_max_wait_ms"] == 7

@@ -1,4 +1,4 @@
-"""Batches are read record by record, whatever bytes they hold: nothing is lost, and nothing good beside what is bad."""
+"""Batches are read record by record, whatever bytes they have: a bad record does not affect good ones beside it."""
 
 import struct
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ CODECS = st.sampled_from([raw.NONE, raw.GZIP, raw.SNAPPY, raw.LZ4, raw.ZSTD])
 
 
 def read_batch(content: bytes, position: int = 0) -> list[Record | Unreadable]:
-    """What is read of a single batch."""
+    """The items that are read from a single batch."""
     batch = next_batch(content, 0)
     assert batch is not None
     assert batch.stop == len(content)
@@ -30,13 +30,13 @@ def read_batch(content: bytes, position: int = 0) -> list[Record | Unreadable]:
 
 
 def values(fetched: Sequence[Record | Unreadable]) -> list[bytes | None]:
-    """The values of what could be read, and None for what could not."""
+    """The values of records, and None for unreadable items."""
     return [item.value if isinstance(item, Record) else None for item in fetched]
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A record as a producer means it."""
+    """A record as a producer intends it."""
 
     key: bytes | None
     value: bytes | None
@@ -81,7 +81,7 @@ def test_numbers_of_all_lengths(value: int):
 
 @pytest.mark.parametrize("deltas", [(0, 0, 0), (0, 77, 1), (-5, -4, -3), (2, 1, 0), (2**31 - 1, 0, -(2**31))])
 def test_offsets_are_counted_as_the_broker_does_whatever_the_records_say(deltas: tuple[int, ...]):
-    """A broker takes any offsets within a batch: the second of two equal ones must not be skipped, nor what follows."""
+    """A broker accepts any offsets within a batch: neither the second of two equal ones nor later ones are skipped."""
     encoded = Batch(base_offset=50).of(
         [record(b"k", b"v%d" % number, delta=delta) for number, delta in enumerate(deltas)]
     )
@@ -151,7 +151,7 @@ def test_records_beside_a_broken_one_are_read(name: str, codec: int):
 
 
 def test_the_start_of_the_next_record_may_be_unknown():
-    """Then the rest of the batch is one thing that cannot be read, with the bytes of the batch."""
+    """Then the rest of the batch is one unreadable item, with the bytes of the batch."""
     encoded = Batch(base_offset=5).of([GOOD, varint(-3) + b"\xff" * 12, GOOD, GOOD])
     first, rest = read_batch(encoded)
     assert isinstance(first, Record)
@@ -166,14 +166,14 @@ def test_the_start_of_the_next_record_may_be_unknown():
     ]
 
 
-def test_fewer_records_than_it_says():
+def test_a_batch_with_fewer_records_than_its_count():
     _, rest = read_batch(Batch(count=5, last_delta=4).of([GOOD]))
     assert isinstance(rest, Unreadable)
     assert (rest.record.offset, rest.end) == (1, 5)
     assert "it ends where a record should be" in rest.error
 
 
-def test_more_bytes_than_records():
+def test_a_batch_with_bytes_after_its_last_record():
     first, rest = read_batch(Batch(count=1, last_delta=0).of([GOOD, GOOD]))
     assert isinstance(first, Record)
     assert isinstance(rest, Unreadable)
@@ -253,7 +253,7 @@ def test_the_end_of_a_transaction(key: bytes | None, is_one: bool):
 
 @given(sent=_SENT, codec=CODECS, lies=st.lists(st.sampled_from([0, 0, 0, 1, -1, 64, 900, 2**30]), min_size=12))
 def test_records_with_wrong_lengths_do_not_affect_others(sent: list[Sent], codec: int, lies: list[int]):
-    """A broker takes any lengths in a compressed batch, and follows the fields."""
+    """A broker accepts any lengths in a compressed batch, and follows the fields."""
     records: list[bytes] = []
     for number, (entry, lie) in enumerate(zip(sent, lies, strict=False)):
         inner = body(entry.key, entry.value, entry.headers, delta=number)
@@ -264,7 +264,7 @@ def test_records_with_wrong_lengths_do_not_affect_others(sent: list[Sent], codec
     assert read_ones == [(number, item.value) for number, item in enumerate(sent) if not lies[number]]
 
 
-# A slow reader that was written apart: one byte after the other, as the format's description has it.
+# A slow, independent reader, which follows the description of the format byte by byte.
 
 
 class _Bytes:
@@ -297,7 +297,7 @@ class _Bytes:
 
 
 def slowly(content: bytes) -> tuple[Any, ...] | None:
-    """Key, value, headers and milliseconds of a record that is all of these bytes, or None."""
+    """Key, value, headers and milliseconds of a record that consists of exactly these bytes, or None."""
     try:
         outer = _Bytes(content)
         size = outer.number()
@@ -321,7 +321,7 @@ def slowly(content: bytes) -> tuple[Any, ...] | None:
 
 @st.composite
 def _odd_records(draw: st.DrawFn) -> bytes:
-    """A record, or one that was changed somewhere, or none."""
+    """A record, possibly with changed bytes, or random bytes."""
     whole = bytearray(draw(st.builds(Sent, _BYTES, _BYTES, _HEADERS, st.integers(-5, 5))).encoded(0))
     for _ in range(draw(st.integers(0, 3))):
         place = draw(st.integers(0, len(whole) - 1))
@@ -331,7 +331,7 @@ def _odd_records(draw: st.DrawFn) -> bytes:
 
 @given(odd=_odd_records())
 @settings(max_examples=500)
-def test_a_slow_reader_finds_the_same(odd: bytes):
+def test_a_slow_reader_reads_the_same_fields(odd: bytes):
     fetched, *more = read_batch(Batch(first_timestamp=0).of([odd]))
     expected = slowly(odd)
     if expected is None:

@@ -18,7 +18,7 @@ from tests.messaging.log import wait_until
 
 @dataclass
 class Producer:
-    """Takes what is sent. `broken` fails the send of these values, once each, when it is acknowledged."""
+    """Collects sent records. The first acknowledgement of each value in `broken` fails."""
 
     sent: list[tuple[str, bytes, bytes]] = field(default_factory=list)
     broken: list[bytes] = field(default_factory=list)
@@ -147,7 +147,7 @@ async def test_a_failing_broker_is_retried_until_it_answers(platform_pool: Pool)
 
 
 async def test_a_republished_event_is_the_same_event(platform_pool: Pool):
-    """The id of an event is in its value, which is made once, in the transaction of its effect."""
+    """The id of an event is in its value, which is created once, in the transaction of its effect."""
     await announce(platform_pool, "a", "b")
     crashed, next_one = Producer(), Producer()
     async with platform_pool.acquire() as connection:

@@ -1,4 +1,4 @@
-"""Events wait as they came, and come back in the order in which they happened."""
+"""Waiting events are stored as received, and returned in the order of their times."""
 
 from shared.contracts.outcomes import Waiting
 from shared.messaging import waiting
@@ -21,7 +21,7 @@ async def test_waiting_events_are_taken_completely_and_once(platform_pool: Pool)
 
 
 async def test_a_header_name_with_nul_stays_distinct(platform_pool: Pool):
-    """As text it would lose the NUL, and hide the header whose name it then has."""
+    """As text it would lose the NUL, and hide another header with the resulting name."""
     event = envelope(REFUND, subject="c1", data=data(REFUND, customer_id="c1", order_id="o1", refund_id="r1"))
     odd = [(b"ce_\x00type", b"x"), (b"ce_type\x00", b"x"), (b"\x80\xff", b"x"), (b"", None), (b"ce_id", b"again")]
     kept = Waiting("order/o1", "refund/r1", read(binary(event, *odd)))

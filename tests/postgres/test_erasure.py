@@ -1,4 +1,4 @@
-"""A database of before: dead letters belong to the customers that they name, as far as SQL can read them."""
+"""Upgrading an older database: dead letters get the customers that they name, as far as SQL can read them."""
 
 from datetime import UTC, datetime
 
@@ -24,7 +24,7 @@ BINARY = ([b"ce_id", b"ce_subject", b"ce_time"], [b"1", b"omar", b"2026-05-01T00
 DATED = b'{"time": "2026-05-01T02:00:00+02:00", "subject": "omar", "data": {"customer_id": "mona", "friend_id": "zoe"}}'
 MAY = datetime(2026, 5, 1, tzinfo=UTC)
 
-# Key, value, headers: whom it names, and when it happened.
+# Key, value, headers; the customers that the record names, and its time.
 LETTERS = [
     (b"mona", b"{", ([], []), {"mona"}, None),
     (b"mona", b"\xff", ([], []), {"mona"}, None),

@@ -1,4 +1,4 @@
-"""A database of before: the names of headers, which were text, become bytes; nothing else changes."""
+"""Upgrading an older database: the names of headers become bytes instead of text; nothing else changes."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Which failures of the database pass by themselves."""
+"""Which failures of the database are transient."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ import pytest
 from shared.postgres.pool import Pool, is_transient
 
 
-async def test_a_connection_that_is_lost_while_it_is_given_back_is_a_passing_failure(platform_pool: Pool):
+async def test_a_connection_lost_during_its_release_is_a_transient_failure(platform_pool: Pool):
     proxy = await platform_pool.acquire()
     connection = proxy._con
     releasing = asyncio.create_task(platform_pool.release(proxy))
@@ -19,5 +19,5 @@ async def test_a_connection_that_is_lost_while_it_is_given_back_is_a_passing_fai
     assert is_transient(failed.value)
 
 
-def test_another_failure_inside_the_driver_is_none():
+def test_another_failure_inside_the_driver_is_not_transient():
     assert not is_transient(asyncpg.InternalClientError("_on_result: waiter is None"))

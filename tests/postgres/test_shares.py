@@ -1,4 +1,4 @@
-"""No caller takes all connections, and nobody waits for long."""
+"""No caller takes all connections, and waiting is bounded."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ async def pool(postgres_url: str) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for more than a tenth of a second."""
+    """Limit waiting to a tenth of a second."""
     monkeypatch.setattr(shares, "WAIT_SECONDS", 0.1)
 
 
@@ -36,7 +36,7 @@ def reader(principal: str = "key:shop") -> Caller:
 
 
 async def hold(pool: Pool, caller: Caller | None, done: asyncio.Event) -> bool:
-    """Hold a connection as a caller until done; False where there was none."""
+    """Hold a connection as a caller until done; returns False if it got none."""
     CALLER.set(caller)
     try:
         async with pool.acquire() as connection:
@@ -48,7 +48,7 @@ async def hold(pool: Pool, caller: Caller | None, done: asyncio.Event) -> bool:
 
 
 async def held(pool: Pool, *callers: Caller | None) -> list[bool]:
-    """Who of these, at once, gets a connection."""
+    """Whether each of these concurrent callers gets a connection."""
     done = asyncio.Event()
     tasks = [asyncio.create_task(hold(pool, caller, done)) for caller in callers]
     await asyncio.sleep(0.4)
@@ -69,19 +69,19 @@ async def test_a_principal_leaves_a_connection_to_others(pool: Pool, impatient: 
     assert await held(pool, *[reader("key:greedy")] * 6, reader("key:other")) == [True] * 3 + [False] * 3 + [True]
 
 
-async def test_a_customer_reads_by_two_connections(pool: Pool, impatient: None):
+async def test_one_customers_reads_take_two_connections(pool: Pool, impatient: None):
     ann = Caller("customer:ann", "ann", writes=False, is_customer=True)
     assert await held(pool, ann, ann, ann, reader()) == [True, True, False, True]
 
 
-async def test_what_is_given_back_is_taken_by_who_waits(pool: Pool):
+async def test_a_released_connection_goes_to_a_waiting_caller(pool: Pool):
     done = asyncio.Event()
     done.set()
     assert all(await asyncio.gather(*(hold(pool, writer(), done) for _ in range(50))))
     assert not pool._shares._shares, "nothing is kept of who is gone"
 
 
-async def test_too_many_who_wait_are_told_at_once(pool: Pool, monkeypatch: pytest.MonkeyPatch):
+async def test_too_many_waiting_callers_are_refused_at_once(pool: Pool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(shares, "MOST_WAITING", 3)
     done = asyncio.Event()
     tasks = [asyncio.create_task(hold(pool, writer(), done)) for _ in range(9)]
@@ -91,7 +91,7 @@ async def test_too_many_who_wait_are_told_at_once(pool: Pool, monkeypatch: pytes
     assert sorted(await asyncio.gather(*tasks)) == [False] * 4 + [True] * 5
 
 
-async def test_who_gives_up_leaves_its_place(pool: Pool):
+async def test_a_canceled_caller_frees_its_place(pool: Pool):
     done = asyncio.Event()
     holding = [asyncio.create_task(hold(pool, writer(), done)) for _ in range(2)]
     await asyncio.sleep(0.1)
@@ -105,22 +105,22 @@ async def test_who_gives_up_leaves_its_place(pool: Pool):
     assert not pool._shares._shares
 
 
-async def test_what_the_process_does_by_itself_waits_for_long_neither(pool: Pool, impatient: None):
+async def test_waiting_of_the_process_itself_is_bounded_too(pool: Pool, impatient: None):
     assert await held(pool, *[None] * 6) == [True] * 4 + [False] * 2
 
 
-def test_a_busy_pool_is_a_passing_failure():
+def test_a_busy_pool_is_a_transient_failure():
     assert is_transient(BusyError())
 
 
-async def test_a_small_pool_has_a_place_for_everybody():
+async def test_a_small_pool_has_a_place_for_every_caller():
     for size in (1, 2, 3):
         taken = Shares(size).take(writer())
         assert taken is not None
         assert len(taken) == 3
 
 
-async def test_a_session_is_not_reset_but_its_transaction_is_over(pool: Pool):
+async def test_a_released_session_is_not_reset_but_has_no_transaction(pool: Pool):
     async with pool.acquire() as connection:
         await connection.execute("BEGIN; SET LOCAL statement_timeout = 5; SELECT pg_advisory_xact_lock(1)")
     async with pool.acquire() as connection:

@@ -1,4 +1,4 @@
-"""The door of the points service in this process."""
+"""The command line of the points service, run in this process."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from tests.support.postgres import make_database
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a command came to."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -26,7 +26,7 @@ class Result:
 
 @pytest.fixture(autouse=True)
 def silent() -> Iterator[None]:
-    """Nothing is logged on the screen."""
+    """Suppress log output."""
     with structlog.testing.capture_logs():
         yield
 
@@ -36,7 +36,7 @@ Command = Callable[..., Result]
 
 @pytest.fixture
 def database_url(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A fresh database of the points service, which the settings name."""
+    """The URL of a fresh database of the points service, which is in the settings too."""
     url = asyncio.run(make_database(postgres_url, "points"))
     monkeypatch.setenv("WAFA_DATABASE_URL_POINTS", url)
     return url
@@ -44,7 +44,7 @@ def database_url(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs `python -m services.points ARGUMENTS`, with a broker that is called cluster-1."""
+    """Runs `python -m services.points ARGUMENTS`, with a broker whose cluster id is cluster-1."""
 
     async def cluster_id(_broker: kafka.Broker) -> str:
         return "cluster-1"

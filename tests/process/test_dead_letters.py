@@ -1,4 +1,4 @@
-"""`dead-letters list|show|replay`, on what the points service refused."""
+"""`dead-letters list|show|replay` of the points service."""
 
 import asyncio
 import json
@@ -95,7 +95,7 @@ def test_an_unknown_letter_fails(command: Command, database_url: str):
 
 
 def test_a_replay_has_its_full_effect(command: Command, database_url: str):
-    """It was refused while the handler was broken; now it earns and is announced."""
+    """The event was refused while the handler was broken; replayed, it earns points and is announced."""
 
     async def broken(*_: object):
         raise RuntimeError("a bug")

@@ -1,4 +1,4 @@
-"""Bad input is one line and an exit code; what works says little."""
+"""Bad input prints one line and sets the exit code; successful commands print little."""
 
 import pytest
 

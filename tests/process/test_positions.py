@@ -1,4 +1,4 @@
-"""`positions list|set`: what is stored, and an operator's decision."""
+"""`positions list|set`: the stored positions, and an operator's change."""
 
 import json
 

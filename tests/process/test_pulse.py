@@ -37,7 +37,7 @@ async def beating(port: int, ended: list[BaseException], monkeypatch: pytest.Mon
 
 
 def statuses(port: int, delay: float = 0.0) -> dict[str, int]:
-    """What the probes answer, asked from another thread."""
+    """The statuses of the probes, requested from another thread."""
     time.sleep(delay)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=httpx.HTTPTransport(retries=5)) as client:
         return {path: client.get(path).status_code for path in ("/livez", "/readyz", "/metrics")}
@@ -46,7 +46,7 @@ def statuses(port: int, delay: float = 0.0) -> dict[str, int]:
 async def ask_while_stuck(port: int, seconds: float) -> dict[str, int]:
     with ThreadPoolExecutor(1) as executor:
         asked = executor.submit(statuses, port, seconds / 2)
-        time.sleep(seconds)  # noqa: ASYNC251 the loop stands still
+        time.sleep(seconds)  # noqa: ASYNC251 it blocks the loop on purpose
         return await asyncio.wrap_future(asked)
 
 

@@ -1,4 +1,4 @@
-"""Settings come from the environment, each service's own beside those that all share."""
+"""Settings come from the environment: shared ones, and each service's own."""
 
 import os
 

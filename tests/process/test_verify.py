@@ -14,7 +14,7 @@ from shared.process import door
 from shared.process.door import Door
 from tests.support.postgres import make_database
 
-# How many checks each has, what breaks its database, and what it says of that.
+# By service: its command line, its number of checks, a statement that breaks the database, and the resulting line.
 SERVICES: dict[str, tuple[Door[Any], int, str, str]] = {
     "points": (
         *(POINTS, 11, "INSERT INTO account (customer_id, earned, sequence) VALUES ('ann', 7, 1)"),

@@ -26,7 +26,7 @@ _LATENCIES: Final = (0.0, 0.0, 0.001, 0.004, 0.02)
 class Kept(NamedTuple):
     """A record in the log; `timestamp` is in milliseconds.
 
-    `width` is 0 for one that can be read; else no client can read it, and it takes so many offsets.
+    `width` is 0 for a readable record; otherwise it is the number of offsets that an unreadable one takes.
     """
 
     topic: str
@@ -200,7 +200,7 @@ class Broker:
         waiter.cancel()
 
     async def reach(self, what: str) -> None:
-        """A request to the broker, or its answer, on the network.
+        """Simulate the network delay of a request to the broker, or of its answer.
 
         Raises:
             KafkaConnectionError: it is down, or the connection breaks.

@@ -23,7 +23,7 @@ _BEAT: Final = SESSION_SECONDS / 5
 
 
 class Consumer:
-    """Reads its partitions until it learns that it lost them; the broker does not check its positions."""
+    """Reads its partitions until it is told that it lost them; the broker does not check its positions."""
 
     def __init__(self, broker: Broker, group: str) -> None:
         self._broker = broker
@@ -128,7 +128,7 @@ class Consumer:
                 except KafkaConnectionError:
                     continue
                 if member not in self._group.members:
-                    break  # the group has gone on without it: it comes back as a new member
+                    break  # the group expired this member: it joins again as a new one
                 member.beat = self._broker.loop.time()
                 if not self._group.is_current(member):
                     await self._join(member)
@@ -146,6 +146,6 @@ class Consumer:
         self._member = member
         self._places = {place: self._group.committed.get(place) for place in places}
         self._reassigned.set()
-        # A moment passes before the listener hears of it, in which records can be had already.
+        # Records can already be fetched in the moment before the listener is called.
         await asyncio.sleep(self._broker.chance.choice((0.0, 0.001, 0.01)))
         await self._listener.on_partitions_assigned(set(places))

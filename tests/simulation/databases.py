@@ -15,7 +15,7 @@ from tests.simulation.sessions import Sessions
 from tests.simulation.watch import Watch
 from tests.support.postgres import make_database
 
-# What is published leaves the outbox, and what a position was is gone: triggers keep what was committed.
+# Published rows leave the outbox, and positions are overwritten: triggers keep what was committed.
 _OBSERVED: Final = """
 CREATE TABLE effect (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -60,7 +60,7 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Poison:
-    """A customer that a service's handler always fails on, and how it fails."""
+    """A customer for which a service's handler always fails, and the kind of failure."""
 
     service: str
     customer: str
@@ -68,14 +68,14 @@ class Poison:
 
     @classmethod
     def draw(cls, chance: Random) -> "Poison | None":
-        """Draw one; None for most seeds."""
+        """Draw a poison; None for most seeds."""
         if chance.random() < _WITHOUT_POISON:
             return None
         return cls(chance.choice(("points", "tiers")), chance.choice(CUSTOMERS), chance.choice(POISONS))
 
 
 class Faults:
-    """The faults of a seed; none happen once it is `calm`."""
+    """The faults of a seed; `calm` stops all of them."""
 
     def __init__(self, chance: Random) -> None:
         self.mixture = Mixture.draw(chance)

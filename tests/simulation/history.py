@@ -24,7 +24,7 @@ _BROKEN: Final = (
 )
 
 
-# Header names that are not UTF-8, or look like others as text: they have no effect on the event.
+# Header names that are not UTF-8, or look like other names as text: they have no effect on the event.
 _ODD_HEADERS: Final = (
     (b"caf\xe9", b"\xff"),
     (b"ce_\x00type", b"shop.purchase.refunded.v1"),

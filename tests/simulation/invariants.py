@@ -1,4 +1,4 @@
-"""The invariants that hold after the drain, whatever went wrong before."""
+"""The invariants that hold after the drain, whatever faults happened before."""
 
 import json
 from collections import Counter, defaultdict

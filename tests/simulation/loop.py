@@ -1,7 +1,7 @@
-"""An event loop that is played: one task at a time in an order drawn from a seed, on a clock of its own.
+"""A simulated event loop: it runs one task at a time, in an order drawn from a seed, on a virtual clock.
 
-The clock stands still while anything can go on, and jumps to the next timer when nothing can. What a
-task wrote to the database is answered before another task goes on (see `sessions`).
+The clock stands still while any task can run, and jumps to the next timer when none can. The database
+answers a task's statements before another task runs (see `sessions`).
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from tests.simulation.trace import Trace
 
 @dataclass(eq=False)
 class Process:
-    """A process: it runs, is stopped (SIGSTOP) or is dead (SIGKILL).
+    """A process: running, stopped (SIGSTOP) or dead (SIGKILL).
 
-    All that its tasks start belongs to it.
+    Tasks that its tasks start belong to it.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Loop(asyncio.SelectorEventLoop):
     def create_task(
         self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[Any]:
-        """As asyncio's, with names that are the same in every run."""
+        """As in asyncio, with names that are the same in every run."""
         self._count += 1
         task: asyncio.Task[Any] = asyncio.Task(
             coro, loop=self, name=f"{name or coro.__qualname__}#{self._count}", context=context
@@ -85,7 +85,7 @@ class Loop(asyncio.SelectorEventLoop):
         return task
 
     async def create_connection(self, protocol_factory: Callable[[], Any], *_: Any, **__: Any) -> Any:
-        """A connection to the database, the only real one there is."""
+        """A connection to the database, which is the only real server."""
         assert self.connect is not None
         return self.connect(protocol_factory)
 

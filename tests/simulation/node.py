@@ -1,4 +1,4 @@
-"""A process of the simulation: the product's worker, on a host, a broker and a clock that are simulated."""
+"""A process of the simulation: the product's worker on a simulated host, broker and clock."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -95,7 +95,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Node:
-    """A process with a worker. `exit` gets the code of a process that ends at once, in the middle of its work."""
+    """A process with a worker. `exit` is called with the exit code when the process ends itself at once."""
 
     service: Service
     address: Address

@@ -1,4 +1,4 @@
-"""A producer of the simulated broker, like aiokafka's idempotent one: in order, and nothing after a failure."""
+"""A producer of the simulated broker, like aiokafka's idempotent one: it sends in order, and stops at a failure."""
 
 import asyncio
 from collections.abc import Sequence

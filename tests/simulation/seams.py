@@ -1,4 +1,4 @@
-"""What is replaced in the product while a seed is played, where no argument reaches: ids, chance, logs, delays."""
+"""Patches of the product while a seed is played, where no argument exists: ids, randomness, logs, delays."""
 
 import asyncio
 import itertools
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def seams(world: "World") -> Iterator[None]:
-    """Make ids and chance follow the seed, log into the trace, and shorten delays."""
+    """Derive ids and randomness from the seed, log into the trace, and shorten delays."""
     numbers = itertools.count(1)
 
     def uuid7() -> uuid_utils.UUID:

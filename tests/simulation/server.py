@@ -17,9 +17,9 @@ _RAISE: Final = "DO $$ BEGIN RAISE EXCEPTION 'simulated' USING ERRCODE = '{}'; E
 
 
 class Server:
-    """The server as the processes see it: each statement is answered before anything else goes on.
+    """The server as the processes see it: each statement is answered before any other task runs.
 
-    `fault` is asked of each statement what becomes of it: "" is nothing special.
+    `fault` returns the fault of each statement, "" for none.
     """
 
     def __init__(self, loop: Loop, watch: Watch, sessions: Sessions) -> None:
@@ -168,7 +168,7 @@ class Server:
             self._retire(session)
 
     def _park(self, link: Link, session: Session) -> None:
-        """Let a statement wait for a lock; a second one behind the same session is canceled, since they would race."""
+        """Let a statement wait for a lock; a second waiter for the same session is canceled, since they would race."""
         taken = {pid for item in self._waiting if item.session is not None for pid in item.session.blockers}
         reason = "waits for a lock"
         if session.blockers & taken:

@@ -21,9 +21,9 @@ class ServerGoneError(Exception):
 
 @dataclass(eq=False)
 class Session:
-    """A session, used by one connection after another, and cleared in between.
+    """A session that consecutive connections use, and that is cleared in between.
 
-    `greeting` is what the server said when the client had proven who it is.
+    `greeting` is the server's answer to the authentication.
     """
 
     socket: socket.socket
@@ -74,7 +74,7 @@ class Session:
         return self._flushed or (self._owed > 0 and not self._copying and not self._asked)
 
     def collect(self, watch: Watch, ours: set[int]) -> bytes | None:
-        """The answer, whole; None when one of the sessions `ours` has to go on before it can come.
+        """The complete answer; None if it waits for a lock of one of the sessions `ours`.
 
         Raises:
             ServerGoneError: the session has ended.
@@ -198,7 +198,7 @@ class Sessions:
         return connected
 
     def close(self) -> None:
-        """End them."""
+        """End all sessions."""
         for idle in self._idle.values():
             for session in idle:
                 session.socket.close()

@@ -1,4 +1,4 @@
-"""The simulated broker behaves like Kafka: offsets with gaps, groups that wait for silent members, but not for ever."""
+"""The simulated broker behaves like Kafka: offsets have gaps, and groups wait for silent members until a timeout."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ def played(work: Callable[[Broker], Awaitable[None]]) -> Broker:
     return broker
 
 
-def test_offsets_grow_with_holes():
+def test_offsets_increase_with_gaps():
     async def write(broker: Broker) -> None:
         broker.gaps = 0.5
         for _ in range(50):
@@ -51,7 +51,7 @@ def test_a_group_shares_all_partitions_among_all_members():
     played(join)
 
 
-def test_a_group_goes_on_without_the_silent():
+def test_a_group_expires_silent_members():
     async def be_silent(broker: Broker) -> None:
         watching = asyncio.create_task(broker.watch_members())
         group = broker.group("g")

@@ -77,6 +77,6 @@ def test_a_stopped_process_runs_its_timers_after_it_resumes():
     assert done == [1.0, 10.0, 11.0]
 
 
-def test_a_task_that_waits_for_nothing_raises():
+def test_a_task_that_can_never_continue_raises():
     with pytest.raises(DeadlockError):
         played(1, asyncio.Event().wait())

@@ -1,4 +1,4 @@
-"""A connection from outside of the simulation, in a thread of its own."""
+"""A connection from outside of the simulation, in a separate thread."""
 
 import asyncio
 import threading
@@ -44,7 +44,7 @@ class Watch:
         return self._wait(question(self._connection))
 
     def run(self, statements: str) -> None:
-        """Statements without results."""
+        """Run statements without results."""
         self._wait(self._connection.execute(statements))
 
     def blockers(self, pid: int) -> set[int]:

@@ -111,7 +111,7 @@ class World:
 
     async def _drained(self) -> bool:
         deadline = self.loop.time() + _DRAIN_SECONDS
-        while (left := self.left()) and self.loop.time() < deadline:  # noqa: ASYNC110 it can only be asked
+        while (left := self.left()) and self.loop.time() < deadline:  # noqa: ASYNC110 there is no event to wait for
             await asyncio.sleep(_LOOK_SECONDS)
         if left:
             self.violations.append(f"not drained within {_DRAIN_SECONDS:.0f} seconds: {left}")
@@ -173,7 +173,7 @@ class World:
             self._exited(slot, process, done.result())
 
     def _exited(self, slot: Slot, process: Process, code: int) -> None:
-        """Handle the end of a process; only 0 is no violation."""
+        """Handle the end of a process; any exit code but 0 is a violation."""
         if self._is_over or process.state == "dead":
             return
         self.trace.note(self.loop.time(), process.name, f"exits with {code}")
