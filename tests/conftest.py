@@ -15,7 +15,8 @@ def postgres_url() -> Iterator[str]:
     """A PostgreSQL server for this process's session."""
     # Not below pytest's own folder: its mode is reset whenever another run of pytest begins,
     # and a server that root started for another user then loses its files.
-    with TemporaryDirectory(prefix="wafa-test-") as folder, postgres.server(Path(folder)) as url:
+    place = postgres.fastest_folder()
+    with TemporaryDirectory(prefix="wafa-test-", dir=place) as folder, postgres.server(Path(folder)) as url:
         yield url
 
 
