@@ -70,12 +70,12 @@ def revoke_key(path: Path, key_id: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; the exit code is 0, 1 (cannot be done) or 2 (asked wrongly)."""
-    asked = _parser().parse_args(arguments)
-    path = asked.file or os.environ.get(FILE_VARIABLE)
+    options = _parser().parse_args(arguments)
+    path = options.file or os.environ.get(FILE_VARIABLE)
     if not path:
         return _complain(f"say which file: --file, or {FILE_VARIABLE}", 2)
     try:
-        asked.run(Path(path), asked)
+        options.run(Path(path), options)
     except KeysError as error:
         return _complain(str(error), 1)
     return 0
@@ -103,21 +103,21 @@ class _OneLineParser(argparse.ArgumentParser):
         sys.exit(_complain(message, 2))
 
 
-def _create(path: Path, asked: argparse.Namespace) -> None:
-    print(create_key(path, asked.scopes.split(","), asked.name))
+def _create(path: Path, options: argparse.Namespace) -> None:
+    print(create_key(path, options.scopes.split(","), options.name))
     print("Keep it now: only its hash is stored.", file=sys.stderr)
 
 
-def _list(path: Path, asked: argparse.Namespace) -> None:
+def _list(path: Path, options: argparse.Namespace) -> None:
     for entry in list_keys(path):
-        if asked.json:
+        if options.json:
             print(entry.model_dump_json(include={"id", "name", "scopes", "created_at"}))
         else:
             print(f"{entry.id}  {entry.created_at:%Y-%m-%d %H:%M}  {','.join(entry.scopes):<30}  {entry.name}")
 
 
-def _revoke(path: Path, asked: argparse.Namespace) -> None:
-    revoke_key(path, asked.id)
+def _revoke(path: Path, options: argparse.Namespace) -> None:
+    revoke_key(path, options.id)
 
 
 def _scopes(names: Sequence[str]) -> tuple[Scope, ...]:

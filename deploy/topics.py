@@ -66,11 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     creator.add_argument("--replication", type=int, default=1, help="replication factor (three in production)")
     options = parser.parse_args(arguments)
     try:
-        made = asyncio.run(create(options.bootstrap, options.partitions, options.replication))
+        created = asyncio.run(create(options.bootstrap, options.partitions, options.replication))
     except (TopicError, KafkaError) as error:
         print(f"deploy.topics: {error}", file=sys.stderr)
         return 1
-    print(f"{len(made)} topics made, {len(topics.ALL) - len(made)} were there already")
+    print(f"{len(created)} topics made, {len(topics.ALL) - len(created)} were there already")
     return 0
 
 

@@ -200,10 +200,10 @@ def data_folder() -> Path:
     Raises:
         SampleMissingError: the package is not installed.
     """
-    found = find_spec(_PACKAGE)
-    if found is None or found.origin is None:
+    spec = find_spec(_PACKAGE)
+    if spec is None or spec.origin is None:
         raise SampleMissingError(f"the grocer's data is not installed: the package {_PACKAGE} is missing")
-    return Path(found.origin).parent / "data"
+    return Path(spec.origin).parent / "data"
 
 
 def rank(household: int) -> bytes:

@@ -29,7 +29,7 @@ class Publisher:
         self._choose = DefaultPartitioner()
         self._places: dict[tuple[str, bytes], tuple[str, int]] = {}
 
-    async def publish(self, events: Iterable[CloudEvent], told: Callable[[list[CloudEvent]], None]) -> None:
+    async def publish(self, events: Iterable[CloudEvent], acknowledged: Callable[[list[CloudEvent]], None]) -> None:
         """Publish all of them; `told` hears of each chunk when all of it is acknowledged.
 
         Raises:
@@ -39,9 +39,9 @@ class Publisher:
         sent: tuple[list[CloudEvent], list[asyncio.Future[object]]] = ([], [])
         while chunk := list(islice(source, CHUNK)):
             acknowledgements = await self.send_all(chunk)
-            await self._settle(sent, told)
+            await self._settle(sent, acknowledged)
             sent = (chunk, acknowledgements)
-        await self._settle(sent, told)
+        await self._settle(sent, acknowledged)
 
     async def send(self, event: CloudEvent) -> asyncio.Future[object]:
         """Send one event by itself, at once; the future is its acknowledgement."""
@@ -50,12 +50,12 @@ class Publisher:
     async def _settle(
         self,
         sent: tuple[list[CloudEvent], list[asyncio.Future[object]]],
-        told: Callable[[list[CloudEvent]], None],
+        acknowledged: Callable[[list[CloudEvent]], None],
     ) -> None:
         chunk, acknowledgements = sent
         await asyncio.gather(*acknowledgements)
         if chunk:
-            told(chunk)
+            acknowledged(chunk)
 
     async def send_all(self, chunk: Sequence[CloudEvent]) -> list[asyncio.Future[object]]:
         """Send events together, at once; the futures are their acknowledgements, one for each batch."""

@@ -121,12 +121,12 @@ async def replay(wanted: Options, env: Mapping[str, str], console: Console, drai
         started = time.monotonic()
         with progress(console, "Baskets published", sample.size - held) as advance:
 
-            def told(chunk: list[CloudEvent]) -> None:
+            def acknowledged(chunk: list[CloudEvent]) -> None:
                 types = Counter(event.type for event in chunk)
                 counts.update(types)
                 advance(types[PURCHASE_COMPLETED])
 
-            await publisher.publish(_all_but(held, events, sample.size), told)
+            await publisher.publish(_all_but(held, events, sample.size), acknowledged)
         bulk = Bulk(counts.total(), time.monotonic() - started)
         if drained is None:
             return Summary(len(sample.households), sample.size, counts, bulk, None)

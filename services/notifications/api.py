@@ -76,8 +76,8 @@ def _add_list(app: FastAPI, pool: Pool) -> None:
         cursor = decode_cursor(after, tuple[int])
         before = cursor[0] if cursor is not None else _NEWEST
         rows = await messages.inbox(pool, customer_id, before, limit + 1)
-        found = page(rows, limit, lambda message: (message.number,))
-        return Page(data=[InboxEntry.of(message) for message in found.data], next=found.next)
+        current = page(rows, limit, lambda message: (message.number,))
+        return Page(data=[InboxEntry.of(message) for message in current.data], next=current.next)
 
 
 def _add_read(app: FastAPI, pool: Pool) -> None:

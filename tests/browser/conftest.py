@@ -16,12 +16,12 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     """The machine's Chromium. Without one, the test is skipped on a developer's machine and fails in CI."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
+    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    if executable is None:
         assert not os.environ.get("REQUIRE_CHROMIUM"), "no Chromium here (Debian: apt-get install chromium)"
         pytest.skip("there is no Chromium on this machine")
     async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        started = await playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
         try:
             yield started
         finally:

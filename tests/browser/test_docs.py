@@ -61,9 +61,9 @@ async def test_every_operation_is_shown_and_no_other_host_is_asked(browser: Brow
     every = apps()
     app: ASGIApp = Gateway(every) if name == "gateway" else every[name]
     page = await browser.new_page()
-    asked: list[str] = []
+    requested: list[str] = []
     wrong: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: requested.append(request.url))
     page.on("requestfailed", lambda request: wrong.append(request.url))
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda message: wrong.append(message.text) if message.type in {"error", "warning"} else None)
@@ -78,5 +78,5 @@ async def test_every_operation_is_shown_and_no_other_host_is_asked(browser: Brow
         await first.locator(".opblock-summary-control").click()
         await expect(first.locator(".opblock-body")).to_be_visible()
     assert wrong == []
-    assert {address.partition("/docs")[0].partition("/openapi")[0] for address in asked} == {url}
-    assert {f"{url}/docs/swagger-ui-bundle.js", f"{url}/docs/swagger-ui.css", f"{url}/openapi.json"} <= set(asked)
+    assert {address.partition("/docs")[0].partition("/openapi")[0] for address in requested} == {url}
+    assert {f"{url}/docs/swagger-ui-bundle.js", f"{url}/docs/swagger-ui.css", f"{url}/openapi.json"} <= set(requested)

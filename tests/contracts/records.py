@@ -66,22 +66,22 @@ def binary(event: dict[str, Any], *headers: tuple[str | bytes, bytes | None], **
 
 
 def _placed(event: dict[str, Any]) -> dict[str, Any]:
-    known = TYPES.get(str(event.get("type")))
+    event_type = TYPES.get(str(event.get("type")))
     fields = event.get("data")
     customer = fields.get("customer_id") if isinstance(fields, dict) else None
     key = str(customer or "c-1042").encode("utf-8", "surrogatepass")
-    return {"topic": known.topic if known else "shop.purchases", "key": key}
+    return {"topic": event_type.topic if event_type else "shop.purchases", "key": key}
 
 
-def read(one: Record) -> Event:
+def read(incoming: Record) -> Event:
     """The event in a record of a known type."""
-    event = decode(one, EVERY_TYPE)
+    event = decode(incoming, EVERY_TYPE)
     assert event is not None
     return event
 
 
-def refusal(one: Record) -> Malformed:
+def refusal(incoming: Record) -> Malformed:
     """Why a record of a known type cannot be read."""
     with pytest.raises(Malformed) as caught:
-        decode(one, EVERY_TYPE)
+        decode(incoming, EVERY_TYPE)
     return caught.value

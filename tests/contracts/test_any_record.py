@@ -30,10 +30,10 @@ _CONTENTS = st.none() | st.binary(max_size=20) | st.sampled_from([STRUCTURED[1],
 _HEADERS = st.lists(st.tuples(_NAMES | _ANY_TEXT | st.binary(max_size=12), _CONTENTS), max_size=5).map(tuple)
 
 
-def judge(one: Record) -> Event | Reason | None:
+def judge(incoming: Record) -> Event | Reason | None:
     """What comes of a record; anything but these is a fault of the reader."""
     try:
-        return decode(one, EVERY_TYPE)
+        return decode(incoming, EVERY_TYPE)
     except Malformed as error:
         refused = error
     assert refused.detail.encode()

@@ -25,9 +25,9 @@ IDS = ["", ".", "..", "a/b", "a\x00", "a\n", "a\x7f", "a\x9f", "\ud800", "x" * 1
 @pytest.mark.parametrize("value", IDS)
 @pytest.mark.parametrize("field", ["order_id", "customer_id"])
 def test_bad_ids(field: str, value: object):
-    found = refusal(structured(about(**{field: value}), key=b"c-1042"))
-    assert found.reason is Reason.BAD_FIELD
-    assert found.detail.startswith(f"data.{field}: ")
+    error = refusal(structured(about(**{field: value}), key=b"c-1042"))
+    assert error.reason is Reason.BAD_FIELD
+    assert error.detail.startswith(f"data.{field}: ")
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_bad_ids(field: str, value: object):
     ],
 )
 def test_bad_fields(type_: str, field: str, value: object):
-    found = refusal(structured(about(type_, **{field: value})))
-    assert found.reason is Reason.BAD_FIELD
-    assert found.detail.startswith(f"data.{field}")
+    error = refusal(structured(about(type_, **{field: value})))
+    assert error.reason is Reason.BAD_FIELD
+    assert error.detail.startswith(f"data.{field}")
 
 
 def test_a_csat_score_runs_from_one_to_five():
@@ -118,5 +118,5 @@ def test_properties_may_be_nested_thirty_two_levels_deep():
 
 def test_a_deep_value_with_a_lone_surrogate_is_refused_without_a_stack_overflow():
     for levels in (300, 900, 100_000):
-        found = refusal(with_property("[" * levels + '"\\ud800"' + "]" * levels))
-        assert found.reason in {Reason.BAD_FIELD, Reason.NOT_JSON}
+        error = refusal(with_property("[" * levels + '"\\ud800"' + "]" * levels))
+        assert error.reason in {Reason.BAD_FIELD, Reason.NOT_JSON}

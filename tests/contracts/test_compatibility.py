@@ -53,13 +53,13 @@ def committed(commit: str) -> Iterator[tuple[str, Schema]]:
 
 @pytest.mark.skipif(not baselines(), reason="no git history here to compare with")
 def test_no_committed_schema_is_broken():
-    now, found = current(), set[str]()
+    now, violations = current(), set[str]()
     for name, old in itertools.chain.from_iterable(map(committed, baselines())):
         if name not in now:
-            found.add(f"{name}: the type is gone")
+            violations.add(f"{name}: the type is gone")
         elif old != now[name]:
-            found |= {f"{name}: {line}" for line in breaks(old, now[name], published=is_published(old))}
-    assert found == set(), "make a new type (….v2) beside the old one"
+            violations |= {f"{name}: {line}" for line in breaks(old, now[name], published=is_published(old))}
+    assert violations == set(), "make a new type (….v2) beside the old one"
 
 
 @pytest.mark.parametrize("name", current())
@@ -90,7 +90,7 @@ def planted(type_: str, **changes: Any) -> tuple[Schema, Schema]:
 
 
 def without(name: str) -> Any:
-    return lambda names: [one for one in names if one != name]
+    return lambda names: [other for other in names if other != name]
 
 
 def with_(name: str) -> Any:
@@ -214,8 +214,8 @@ BREAKS: dict[str, tuple[str, dict[str, Any], str]] = {
 @pytest.mark.parametrize(("type_", "changes", "said"), BREAKS.values(), ids=BREAKS.keys())
 def test_a_break_is_found(type_: str, changes: dict[str, Any], said: str):
     old, new = planted(type_, **changes)
-    found = breaks(old, new, published=is_published(old))
-    assert any(said in line for line in found), found
+    violations = breaks(old, new, published=is_published(old))
+    assert any(said in line for line in violations), violations
 
 
 FINE: dict[str, tuple[str, dict[str, Any]]] = {

@@ -34,7 +34,7 @@ def test_the_committed_documents_are_current():
 
 def test_the_same_contract_gives_the_same_documents_in_another_process():
     program = "from shared.contracts.generate import documents; print(documents())"
-    found = {
+    outputs = {
         subprocess.run(
             [sys.executable, "-c", program],
             check=True,
@@ -43,7 +43,7 @@ def test_the_same_contract_gives_the_same_documents_in_another_process():
         ).stdout
         for seed in ("1", "2")
     }
-    assert len(found) == 1
+    assert len(outputs) == 1
 
 
 def test_writing_puts_right_what_is_stale_missing_or_left_over(tmp_path: Path):
@@ -101,14 +101,14 @@ STRANGE: list[object] = [
 def _disagreements(type_: str) -> list[tuple[str, object, bool]]:
     """One field at a time set to something strange: where schema and model disagree."""
     schema = jsonschema_rs.validator_for(schemas.of_data(TYPES[type_]), validate_formats=True)
-    found = []
+    disagreements = []
     for name in TYPES[type_].model.model_json_schema()["properties"]:
         for value in STRANGE:
             altered = changed(EXAMPLES[type_].data, {name: value})
             by_model, by_schema = _model_takes(type_, altered), schema.is_valid(altered)
             if by_model != by_schema:
-                found.append((name, value, by_model))
-    return found
+                disagreements.append((name, value, by_model))
+    return disagreements
 
 
 def _model_takes(type_: str, data: dict[str, Any]) -> bool:
@@ -124,21 +124,25 @@ def _model_takes(type_: str, data: dict[str, Any]) -> bool:
 def test_schema_and_model_agree_on_what_backends_may_send(type_: str):
     # Beyond a schema: zones are looked up in the IANA database. Beyond the contract's word,
     # and taken out of kindness: null for a list of lines or coupons.
-    known = {
+    exceptions = {
         *(("time_zone", value, False) for value in STRANGE if isinstance(value, str)),
         *((name, None, True) for name in ("lines", "coupon_codes")),
     }
-    assert [found for found in _disagreements(type_) if _hashable(found) not in known] == []
+    assert [disagreement for disagreement in _disagreements(type_) if _hashable(disagreement) not in exceptions] == []
 
 
-def _hashable(found: tuple[str, object, bool]) -> object:
-    return found if isinstance(found[1], str | None) else (found[0], repr(found[1]), found[2])
+def _hashable(disagreement: tuple[str, object, bool]) -> object:
+    return (
+        disagreement
+        if isinstance(disagreement[1], str | None)
+        else (disagreement[0], repr(disagreement[1]), disagreement[2])
+    )
 
 
 @pytest.mark.parametrize("type_", [type_ for type_ in TYPES if TYPES[type_].topic in topics.LOYALTY])
 def test_the_schema_of_what_wafa_publishes_allows_no_more_than_the_model(type_: str):
     # The model reads null as absent where a field is optional; Wafa never publishes it.
-    assert [found for found in _disagreements(type_) if found[1:] != (None, True)] == []
+    assert [disagreement for disagreement in _disagreements(type_) if disagreement[1:] != (None, True)] == []
 
 
 @pytest.mark.parametrize("type_", TYPES)
@@ -171,14 +175,14 @@ def test_a_type_that_is_not_published_yet_is_marked_everywhere():
     messages = document()["components"]["messages"]
     assert UNPUBLISHED
     for event in TYPES.values():
-        found = (
+        marks = (
             schemas.of_data(event).get("x-not-yet-published", False),
             schemas.of_data(event)["description"].startswith("Not yet published. "),
             messages[event.name].get("x-not-yet-published", False),
             messages[event.name]["summary"].startswith("Not yet published. "),
             f"### {event.name}\nNot yet published. " in page(),
         )
-        assert found == (not event.is_published,) * 5
+        assert marks == (not event.is_published,) * 5
 
 
 @pytest.mark.parametrize("event", UNPUBLISHED, ids=lambda event: event.name)
@@ -188,11 +192,11 @@ def test_a_type_is_published_only_after_its_mark_is_removed(event: EventType):
 
 
 def test_asyncapi_has_every_topic_and_every_type_on_its_topic():
-    found = document()
-    assert list(found["channels"]) == list(topics.ALL)
-    for topic, channel in found["channels"].items():
+    asyncapi = document()
+    assert list(asyncapi["channels"]) == list(topics.ALL)
+    for topic, channel in asyncapi["channels"].items():
         assert set(channel["messages"]) == {name for name, event in TYPES.items() if event.topic == topic}
-    actions = {operation["channel"]["$ref"]: operation["action"] for operation in found["operations"].values()}
+    actions = {operation["channel"]["$ref"]: operation["action"] for operation in asyncapi["operations"].values()}
     assert actions == {
         **{f"#/channels/{topic}": "receive" for topic in topics.SHOP},
         **{f"#/channels/{topic}": "send" for topic in topics.LOYALTY},
@@ -200,11 +204,11 @@ def test_asyncapi_has_every_topic_and_every_type_on_its_topic():
 
 
 def test_every_reference_of_asyncapi_leads_somewhere():
-    found, files = document(), generate.documents()
-    references = set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(found)))
+    asyncapi, files = document(), generate.documents()
+    references = set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(asyncapi)))
     for reference in references:
         if reference.startswith("#/"):
-            place: Any = found
+            place: Any = asyncapi
             for step in reference.removeprefix("#/").split("/"):
                 place = place[step]
         else:

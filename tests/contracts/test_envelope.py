@@ -83,8 +83,8 @@ def test_other_headers_are_ignored_even_when_they_are_not_utf_8():
 
 @pytest.mark.parametrize("type_", ["shop.purchase.completed.v2", "shop.unheard.of.v1", "ليلى", "\ud800"])
 def test_an_unknown_type_is_skipped_however_its_data_looks(type_: str):
-    for told in ([], None, ...):
-        assert decode(structured(envelope(type=type_, data=told)), EVERY_TYPE) is None
+    for content in ([], None, ...):
+        assert decode(structured(envelope(type=type_, data=content)), EVERY_TYPE) is None
 
 
 def test_a_type_that_is_not_wanted_is_skipped_before_it_is_read():
@@ -127,8 +127,8 @@ def test_extensions_are_carried_in_both_modes():
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     event = envelope(correlationid="root", causationid="parent", traceparent=trace)
     for came in (structured(event), binary(event)):
-        found = read(came)
-        assert (found.correlation_id, found.causation_id, found.traceparent) == ("root", "parent", trace)
+        event = read(came)
+        assert (event.correlation_id, event.causation_id, event.traceparent) == ("root", "parent", trace)
 
 
 @pytest.mark.parametrize("type_", [name for name, event in TYPES.items() if event.is_published])

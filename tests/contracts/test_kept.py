@@ -17,14 +17,14 @@ DAY = datetime(2026, 3, 14, tzinfo=UTC)
 
 def order(*lines: tuple[str, str, str], total: str | None = None) -> Purchase:
     """An order of lines (id, quantity, amount), or of a total alone."""
-    made = tuple(Line(line_id, f"sku-{line_id}", quantity, amount) for line_id, quantity, amount in lines)
-    return Purchase("USD", total or f"{sum(Decimal(line.amount) for line in made)}", made)
+    order_lines = tuple(Line(line_id, f"sku-{line_id}", quantity, amount) for line_id, quantity, amount in lines)
+    return Purchase("USD", total or f"{sum(Decimal(line.amount) for line in order_lines)}", order_lines)
 
 
 def refund(name: str, amount: str, *lines: tuple[str, str, str], after: int = 0) -> Refund:
     """A refund of an amount, or of lines (id, quantity, amount), so many hours after the order."""
-    made = tuple(RefundLine(*line) for line in lines)
-    return Refund(name, DAY + timedelta(hours=after), "USD", amount, made)
+    refund_lines = tuple(RefundLine(*line) for line in lines)
+    return Refund(name, DAY + timedelta(hours=after), "USD", amount, refund_lines)
 
 
 def by_lines(name: str, *lines: tuple[str, str, str], after: int = 0) -> Refund:
@@ -32,7 +32,7 @@ def by_lines(name: str, *lines: tuple[str, str, str], after: int = 0) -> Refund:
 
 
 def amounts(kept: Kept) -> dict[str, Fraction]:
-    return {one.line.line_id: amount for one, amount in zip(kept.lines, kept.amounts, strict=True)}
+    return {kept_line.line.line_id: amount for kept_line, amount in zip(kept.lines, kept.amounts, strict=True)}
 
 
 TWO = order(("a", "2", "60.00"), ("b", "1", "40.00"))
@@ -237,5 +237,5 @@ def test_refunds_count_in_the_order_of_time_and_then_of_id():
     ],
 )
 def test_misfits(bought: Purchase, back: Refund, reason: Reason | None):
-    found = misfit(bought, back)
-    assert (found[0] if found else None) is reason
+    mismatch = misfit(bought, back)
+    assert (mismatch[0] if mismatch else None) is reason

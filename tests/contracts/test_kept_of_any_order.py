@@ -57,7 +57,10 @@ def test_nothing_is_kept_below_0_or_above_what_was_bought_and_nothing_more_taken
     bought, refunds = case
     kept = keep(bought, refunds)
     assert 0 <= kept.total <= Fraction(bought.total)
-    assert all(0 <= amount <= Fraction(one.line.amount) for one, amount in zip(kept.lines, kept.amounts, strict=True))
+    assert all(
+        0 <= amount <= Fraction(kept_line.line.amount)
+        for kept_line, amount in zip(kept.lines, kept.amounts, strict=True)
+    )
     assert all(0 <= refund.taken <= refund.asked for refund in kept.refunds)
     if bought.lines:
         assert sum(kept.amounts, Fraction(0)) == kept.total

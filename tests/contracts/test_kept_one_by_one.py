@@ -26,7 +26,7 @@ class Arrivals:
     def __init__(self, bought: Purchase) -> None:
         self.bought = bought
         self.stored: bytes = b"{}"
-        self.known: list[Refund] = []
+        self.received: list[Refund] = []
         self.checkpoints: dict[str, tuple[Refund, bytes]] = {}
         self.refolded = 0
         """How many refunds were folded again because one arrived late."""
@@ -43,17 +43,17 @@ class Arrivals:
                 self._keep(arrived, fold)
         else:
             fold = self._refold(arrived)
-        self.known.append(arrived)
+        self.received.append(arrived)
         self.stored = msgspec.json.encode(fold.to_json())
         return fold.kept(), before - fold.total
 
     def _refold(self, arrived: Refund) -> Fold:
-        before = [one for one, _ in self.checkpoints.values() if one.place < arrived.place]
+        before = [refund for refund, _ in self.checkpoints.values() if refund.place < arrived.place]
         start = Fold(self.bought)
         if before:
             at = max(before, key=lambda refund: refund.place)
             start = Fold.from_json(self.bought, msgspec.json.decode(self.checkpoints[at.refund_id][1]))
-        later = [refund for refund in self.known if start.last is None or refund.place > start.last]
+        later = [refund for refund in self.received if start.last is None or refund.place > start.last]
         self.refolded += len(later)
         history = History(start, later)
         history.note(arrived)
@@ -92,8 +92,8 @@ def test_refunds_one_at_a_time_in_any_order_come_to_the_same(case: Case, content
     left = Fraction(bought.total)
     for count, arrived in enumerate(content.draw(st.permutations(refunds)), 1):
         kept, taken = arrivals.add(arrived)
-        assert without_refunds(kept) == without_refunds(keep(bought, arrivals.known))
-        assert len(arrivals.known) == count
+        assert without_refunds(kept) == without_refunds(keep(bought, arrivals.received))
+        assert len(arrivals.received) == count
         assert left - taken == kept.total
         left = kept.total
 
@@ -151,8 +151,8 @@ def test_refunds_of_one_kind_are_never_folded_again_and_their_state_is_small():
     bought = order(*((f"l{index}", "1", "100.00") for index in range(20)))
     by_share = [refund(f"r{index:05}", "0.0101", after=index % 50) for index in range(2000)]
     by_line = [
-        Refund(one.refund_id, one.time, "USD", "0.0101", (RefundLine(f"l{index % 20}", 0, "0.0101"),))
-        for index, one in enumerate(by_share)
+        Refund(refund.refund_id, refund.time, "USD", "0.0101", (RefundLine(f"l{index % 20}", 0, "0.0101"),))
+        for index, refund in enumerate(by_share)
     ]
     for refunds in (by_share, by_line):
         arrivals = Arrivals(bought)
@@ -172,4 +172,4 @@ def test_an_order_that_is_gone_folds_nothing_again():
         assert kept.gone
         assert taken == 0
     assert arrivals.refolded == 0
-    assert keep(bought, arrivals.known).gone
+    assert keep(bought, arrivals.received).gone

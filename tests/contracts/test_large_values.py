@@ -56,10 +56,10 @@ LARGE = {
 }
 
 
-def read(one: Record) -> tuple[Reason | None, str]:
+def read(incoming: Record) -> tuple[Reason | None, str]:
     """Why a record is no event, and the words for it."""
     try:
-        decode(one, EVERY_TYPE)
+        decode(incoming, EVERY_TYPE)
     except Malformed as error:
         return error.reason, error.detail
     return None, ""
@@ -77,31 +77,31 @@ def plain_seconds() -> float:
 def test_a_large_value_takes_a_bounded_time(name: str):
     value, reason = LARGE[name]
     assert len(value) <= MOST_BYTES
-    one = record(value, topic="shop.activities" if reason is None else "shop.purchases")
+    incoming = record(value, topic="shop.activities" if reason is None else "shop.purchases")
     gc.freeze()  # as a worker does: or collections walk over whatever other tests have left
     try:
-        found, detail, seconds = timed(one)
+        actual, detail, seconds = timed(incoming)
     finally:
         gc.unfreeze()
     assert seconds < TIMES * plain_seconds()
-    assert found == reason
+    assert actual == reason
     assert len(detail) < 500
 
 
-def timed(one: Record) -> tuple[Reason | None, str, float]:
+def timed(incoming: Record) -> tuple[Reason | None, str, float]:
     """What reading a record comes to, and the processor time that it takes."""
     began = time.process_time()
-    found, detail = read(one)
-    ownership.of_record(one)
-    return found, detail, time.process_time() - began
+    reason, detail = read(incoming)
+    ownership.of_record(incoming)
+    return reason, detail, time.process_time() - began
 
 
 @pytest.mark.parametrize("name", ["lines without fields", "coupons"])
 def test_and_a_bounded_memory(name: str):
-    one = record(LARGE[name][0])
+    incoming = record(LARGE[name][0])
     tracemalloc.start()
     try:
-        read(one)
+        read(incoming)
         assert tracemalloc.get_traced_memory()[1] < MEMORY
     finally:
         tracemalloc.stop()

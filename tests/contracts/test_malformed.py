@@ -65,7 +65,7 @@ def test_not_json(value: bytes | None, headers: tuple[tuple[str, bytes], ...]):
 
 
 @pytest.mark.parametrize(
-    "one",
+    "incoming",
     [
         record(b"null", STRUCTURED),
         record(b"[]", STRUCTURED),
@@ -88,15 +88,15 @@ def test_not_json(value: bytes | None, headers: tuple[tuple[str, bytes], ...]):
         record(b"{}", JSON, ("ce_specversion", None)),
     ],
 )
-def test_not_a_cloudevent(one: Record):
-    assert refusal(one).reason is Reason.NOT_A_CLOUDEVENT
+def test_not_a_cloudevent(incoming: Record):
+    assert refusal(incoming).reason is Reason.NOT_A_CLOUDEVENT
 
 
 @pytest.mark.parametrize("name", ["id", "source", "type", "time"])
 @pytest.mark.parametrize("value", [..., None])
 def test_attributes_that_are_missing(name: str, value: object):
-    found = refusal(structured(envelope(**{name: value})))
-    assert (found.reason, found.detail) == (Reason.MISSING_FIELD, f"{name}: is required")
+    error = refusal(structured(envelope(**{name: value})))
+    assert (error.reason, error.detail) == (Reason.MISSING_FIELD, f"{name}: is required")
 
 
 @pytest.mark.parametrize("name", ["id", "source", "type", "time"])
@@ -112,8 +112,8 @@ def test_data_that_is_missing():
 def _required() -> list[tuple[str, str]]:
     return [
         (type_, name)
-        for type_, known in TYPES.items()
-        for name, field in known.model.model_fields.items()
+        for type_, event_type in TYPES.items()
+        for name, field in event_type.model.model_fields.items()
         if field.is_required()
     ]
 
@@ -134,8 +134,8 @@ def test_a_missing_field_outranks_an_ill_typed_one():
 def test_fields_that_are_missing_in_a_line(field: str):
     line = {"line_id": "1", "sku": "s", "quantity": 1, "amount": "129.90"}
     del line[field]
-    found = refusal(structured(about(lines=[line])))
-    assert (found.reason, found.detail) == (Reason.MISSING_FIELD, f"data.lines.0.{field}: Field required")
+    error = refusal(structured(about(lines=[line])))
+    assert (error.reason, error.detail) == (Reason.MISSING_FIELD, f"data.lines.0.{field}: Field required")
 
 
 def test_the_type_is_told_once_it_is_known():
@@ -175,9 +175,9 @@ def test_the_type_is_told_once_it_is_known():
     ],
 )
 def test_bad_attributes(name: str, value: object):
-    found = refusal(structured(envelope(**{name: value}), key=b"c-1042"))
-    assert found.reason is Reason.BAD_FIELD
-    assert found.detail.startswith(name)
+    error = refusal(structured(envelope(**{name: value}), key=b"c-1042"))
+    assert error.reason is Reason.BAD_FIELD
+    assert error.detail.startswith(name)
 
 
 @pytest.mark.parametrize("name", ["ce_id", "ce_source", "ce_time", "ce_subject"])
@@ -186,8 +186,8 @@ def test_attributes_that_are_not_utf_8(name: str):
 
 
 def test_a_type_on_a_topic_of_another():
-    found = refusal(structured(envelope(), topic="shop.reviews"))
-    assert (found.reason, found.detail) == (Reason.BAD_FIELD, f"type: {PURCHASE} travels on shop.purchases")
+    error = refusal(structured(envelope(), topic="shop.reviews"))
+    assert (error.reason, error.detail) == (Reason.BAD_FIELD, f"type: {PURCHASE} travels on shop.purchases")
 
 
 def test_two_lines_that_share_an_id():

@@ -362,8 +362,8 @@ def test_the_register_admits_as_the_slow_model_does_however_the_log_is_cut(event
             contents |= {(*key, refund.refund_id): content_of_refund(refund) for refund in new}
         # From here on, orders are as a service stores them: reduced, with a digest.
         orders = {
-            key: Order(*(one.order_id, one.source, one.time, one.purchase), None, None, one.content.digest)
-            for key, one in register.orders.items()
+            key: Order(*(order.order_id, order.source, order.time, order.purchase), None, None, order.content.digest)
+            for key, order in register.orders.items()
         }
         refused += [(refusal.event, refusal.reason) for refusal in register.refusals]
         repeats, differing = repeats + register.repeats, differing + register.differing_repeats
@@ -374,8 +374,8 @@ def test_the_register_admits_as_the_slow_model_does_however_the_log_is_cut(event
     bought = [event for event in expected.new if isinstance(event.data, PurchaseCompleted)]
     assert orders.keys() == {key_of(event) for event in bought}
     assert all(orders[key_of(event)].content == Order.of(event).content for event in bought)
-    for key, found in refunds.items():
-        assert found == [refund_of(event) for event in expected.new if natural_key(event)[:-1] == key]
+    for key, admitted_refunds in refunds.items():
+        assert admitted_refunds == [refund_of(event) for event in expected.new if natural_key(event)[:-1] == key]
     assert (repeats, differing) == (expected.repeats, expected.differing)
     assert sorted(map(repr, refused)) == sorted(map(repr, expected.refused))
     assert {id(event) for events in waiting.values() for event in events} == {id(event) for event in expected.waiting}
@@ -393,7 +393,7 @@ def test_what_is_kept_over_time_is_what_the_slow_fold_keeps(returns: list[tuple[
     in_order = sorted(refunds, key=lambda refund: (refund.time, refund.refund_id))
     kept = [slowly(order.purchase, in_order[: number + 1]).total for number in range(len(in_order))]
     assert list(order.kept_over_time()) == [
-        (max(NOON, one.time), left) for one, left in zip(in_order, kept, strict=True)
+        (max(NOON, refund.time), left) for refund, left in zip(in_order, kept, strict=True)
     ]
     assert order.fold().total == (kept[-1] if kept else Fraction(Decimal("25.00")))
     assert order.taken() == slowly(order.purchase, refunds).taken

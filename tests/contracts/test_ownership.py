@@ -16,16 +16,16 @@ APPROVED = "loyalty.referral.approved.v1"
 TIME = datetime(2027, 5, 1, 8, tzinfo=UTC)
 
 
-def names(one: Any) -> set[str]:
-    return set(ownership.of_record(one).customer_ids)
+def names(incoming: Any) -> set[str]:
+    return set(ownership.of_record(incoming).customer_ids)
 
 
-@pytest.mark.parametrize("made", [structured, binary])
-def test_key_subject_and_data_name_customers_whether_or_not_they_agree(made: Any):
+@pytest.mark.parametrize("encode", [structured, binary])
+def test_key_subject_and_data_name_customers_whether_or_not_they_agree(encode: Any):
     event = envelope(subject="omar", time=format_instant(TIME), data=data(customer_id="mona"))
-    assert ownership.of_record(made(event, key=b"ann")) == (("ann", "omar", "mona"), TIME)
+    assert ownership.of_record(encode(event, key=b"ann")) == (("ann", "omar", "mona"), TIME)
     agreed = envelope(subject="mona", data=data(customer_id="mona"))
-    assert ownership.of_record(made(agreed, key=b"mona")).customer_ids == ("mona",)
+    assert ownership.of_record(encode(agreed, key=b"mona")).customer_ids == ("mona",)
 
 
 def test_both_sides_of_a_referral_are_named():
@@ -34,7 +34,7 @@ def test_both_sides_of_a_referral_are_named():
 
 
 @pytest.mark.parametrize(
-    ("one", "expected"),
+    ("incoming", "expected"),
     [
         (record(None, key=b"mona"), {"mona"}),
         (record(b"", key=None), set()),
@@ -51,8 +51,8 @@ def test_both_sides_of_a_referral_are_named():
         (record(b'{"data": {"customer_id": "\\ud800"}}', key=b"mona"), {"mona"}),
     ],
 )
-def test_malformed_records_name_whom_they_can(one: Any, expected: set[str]):
-    assert names(one) == expected
+def test_malformed_records_name_whom_they_can(incoming: Any, expected: set[str]):
+    assert names(incoming) == expected
 
 
 @pytest.mark.parametrize(
@@ -82,5 +82,5 @@ JSONS = st.recursive(
 @given(st.binary(max_size=50) | JSONS.map(lambda value: json.dumps(value).encode()), st.binary(max_size=10))
 def test_any_bytes_are_read(value: bytes, key: bytes):
     for headers in ((STRUCTURED,), ((b"ce_\xff", b"\xff"), (b"ce_subject", b"mona"), (b"ce_time", None)), ()):
-        found = ownership.of_record(record(value, *headers, key=key))
-        assert all(0 < len(name) <= 128 for name in found.customer_ids)
+        owners = ownership.of_record(record(value, *headers, key=key))
+        assert all(0 < len(name) <= 128 for name in owners.customer_ids)

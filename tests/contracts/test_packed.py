@@ -23,16 +23,16 @@ LINES = (Line("1", "tea", 2, "3.50", 'hot "drinks"'), Line("٢", "قهوة", "0.
 def purchase(**changes: Any) -> tuple[Event, Record]:
     event = about(**changes)
     event["subject"] = event["data"]["customer_id"]
-    one = record(json.dumps(event).encode(), STRUCTURED, key=event["data"]["customer_id"].encode())
-    found = decode_purchase(one)
-    assert found is not None
-    return found, one
+    incoming = record(json.dumps(event).encode(), STRUCTURED, key=event["data"]["customer_id"].encode())
+    decoded = decode_purchase(incoming)
+    assert decoded is not None
+    return decoded, incoming
 
 
-def flat(one: Record) -> Flat:
-    found = flatten(one.topic, one.key, one.value, one.headers)
-    assert found is not None
-    return found
+def flat(incoming: Record) -> Flat:
+    flattened = flatten(incoming.topic, incoming.key, incoming.value, incoming.headers)
+    assert flattened is not None
+    return flattened
 
 
 @pytest.mark.parametrize(
@@ -45,24 +45,24 @@ def flat(one: Record) -> Flat:
     ],
 )
 def test_it_comes_back_as_it_went(changes: dict[str, Any]):
-    event, one = purchase(**changes)
-    found = restore(marshal.loads(marshal.dumps(flat(one))), one)
-    assert found is not None
-    assert found == event
-    assert event == found, "from both sides"
-    assert found.data.model_fields_set == event.data.model_fields_set
+    event, incoming = purchase(**changes)
+    restored = restore(marshal.loads(marshal.dumps(flat(incoming))), incoming)
+    assert restored is not None
+    assert restored == event
+    assert event == restored, "from both sides"
+    assert restored.data.model_fields_set == event.data.model_fields_set
 
 
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "2026-06-01T10:00:00.000001+03:00", "2024-12-31T23:59:60Z"])
 def test_its_time_is_the_same_instant(time: str):
     event = about()
     event["time"] = time
-    one = record(json.dumps(event).encode(), STRUCTURED, key=event["data"]["customer_id"].encode())
-    found = decode_purchase(one)
-    assert found is not None
-    again = restore(flat(one), one)
-    assert again is not None
-    assert (again.time, again.time.tzinfo) == (found.time, found.time.tzinfo)
+    incoming = record(json.dumps(event).encode(), STRUCTURED, key=event["data"]["customer_id"].encode())
+    decoded = decode_purchase(incoming)
+    assert decoded is not None
+    restored = restore(flat(incoming), incoming)
+    assert restored is not None
+    assert (restored.time, restored.time.tzinfo) == (decoded.time, decoded.time.tzinfo)
 
 
 @pytest.mark.parametrize(
@@ -78,21 +78,23 @@ def test_its_time_is_the_same_instant(time: str):
     ],
 )
 def test_what_is_no_purchase_of_the_contract_is_left_to_the_models(changes: dict[str, Any]):
-    one = record(json.dumps({**about(), **changes}).encode(), STRUCTURED, key=about()["data"]["customer_id"].encode())
-    assert flatten(one.topic, one.key, one.value, one.headers) is None
+    incoming = record(
+        json.dumps({**about(), **changes}).encode(), STRUCTURED, key=about()["data"]["customer_id"].encode()
+    )
+    assert flatten(incoming.topic, incoming.key, incoming.value, incoming.headers) is None
 
 
 def test_a_purchase_under_a_foreign_key_or_without_its_content_type_is_left_to_the_models():
-    _, one = purchase()
-    assert flatten(one.topic, b"another", one.value, one.headers) is None
-    assert flatten(one.topic, one.key, one.value, ()) is None
-    assert flatten("shop.reviews", one.key, one.value, one.headers) is None
-    assert flatten(one.topic, one.key, None, one.headers) is None
+    _, incoming = purchase()
+    assert flatten(incoming.topic, b"another", incoming.value, incoming.headers) is None
+    assert flatten(incoming.topic, incoming.key, incoming.value, ()) is None
+    assert flatten("shop.reviews", incoming.key, incoming.value, incoming.headers) is None
+    assert flatten(incoming.topic, incoming.key, None, incoming.headers) is None
 
 
 def test_a_purchase_of_the_future_is_left_to_the_models():
-    _, one = purchase()
-    before = structs.replace(one, timestamp=one.timestamp - timedelta(days=10_000))
+    _, incoming = purchase()
+    before = structs.replace(incoming, timestamp=incoming.timestamp - timedelta(days=10_000))
     assert restore(flat(before), before) is None
     with pytest.raises(Malformed):
         decode_purchase(before)

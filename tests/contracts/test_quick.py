@@ -39,15 +39,15 @@ def test_the_reader_has_the_fields_of_the_contract_in_their_order():
 def read(value: bytes, *headers: tuple[str, bytes], key: bytes) -> tuple[object, ...]:
     """What comes of a record; without a content type the models read it."""
     try:
-        found = decode(record(value, *headers, key=key), EVERY_TYPE)
+        decoded = decode(record(value, *headers, key=key), EVERY_TYPE)
     except Malformed as error:
         return error.reason, error.detail, error.type
-    if found is None:
+    if decoded is None:
         return ()
     return (
-        structs.replace(found, record=None),
-        type(found.data),
-        [type(line) for line in getattr(found.data, "lines", ())],
+        structs.replace(decoded, record=None),
+        type(decoded.data),
+        [type(line) for line in getattr(decoded.data, "lines", ())],
     )
 
 
@@ -67,9 +67,9 @@ def check(event: dict[str, Any]) -> None:
 def test_whatever_stands_in_one_place_is_read_as_the_models_read_it(content: st.DataObject):
     event = envelope()
     purchase = event["data"]
-    places = [(event, one) for one in (*event, *_EXTENSIONS)] + [(purchase, one) for one in (*purchase, *_OPTIONAL)]
+    places = [(event, name) for name in (*event, *_EXTENSIONS)] + [(purchase, name) for name in (*purchase, *_OPTIONAL)]
     target, place = content.draw(
-        st.sampled_from([*places, *((purchase["lines"][0], one) for one in (*purchase["lines"][0], "unknown"))])
+        st.sampled_from([*places, *((purchase["lines"][0], name) for name in (*purchase["lines"][0], "unknown"))])
     )
     target[place] = content.draw(_ODD)
     check(event)

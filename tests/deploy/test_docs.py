@@ -36,8 +36,8 @@ def test_a_setting_is_read_from_the_variable_that_the_page_names(
     settings = docs.settings_of(service)
     variable = docs.variable(settings, name)
     monkeypatch.setenv(variable, other(name, settings.model_fields[name].default))
-    found, default = (plain(getattr(one, name)) for one in (settings(), settings.model_construct()))
-    assert found != default
+    value, default = (plain(getattr(source, name)) for source in (settings(), settings.model_construct()))
+    assert value != default
     written = variable.replace(service.upper(), "<SERVICE>") if variable not in page() else variable
     assert f"| `{written}` |" in page()
 
@@ -63,8 +63,8 @@ def page() -> str:
 
 def test_every_metric_is_on_the_page_and_the_page_speaks_of_no_other():
     named = set(re.findall(r"`(wafa_\w+)`", page()))
-    known = {next(iter(metric.collect())).name for metric in METRICS}
-    assert {name.removesuffix("_total") for name in named} == known
+    metrics = {next(iter(metric.collect())).name for metric in METRICS}
+    assert {name.removesuffix("_total") for name in named} == metrics
 
 
 def test_every_setting_has_a_description():

@@ -127,12 +127,14 @@ def test_namesakes_that_differ_are_told_apart_also_where_they_are_referred_to():
 
         return first, Line
 
-    one, two = (document(model) for model in models())
-    whole = merged({"points": one, "tiers": two})
+    points, tiers = (document(model) for model in models())
+    whole = merged({"points": points, "tiers": tiers})
     schemas = whole["components"]["schemas"]
     assert schemas["Reason"]["properties"]["kind"]["type"] == "string"
     assert schemas["TiersReason"]["properties"]["kind"]["type"] == "integer"
     assert schemas["TiersLine"]["properties"]["reason"]["$ref"] == "#/components/schemas/TiersReason"
     items = whole["paths"]["/two"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]["items"]
     assert items["$ref"] == "#/components/schemas/TiersLine"
-    assert two["components"]["schemas"].keys() == one["components"]["schemas"].keys(), "the documents stay as they were"
+    assert tiers["components"]["schemas"].keys() == points["components"]["schemas"].keys(), (
+        "the documents stay as they were"
+    )

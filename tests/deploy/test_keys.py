@@ -25,23 +25,23 @@ def test_create_prints_a_key_that_works_and_nothing_else(file: Path, capsys: pyt
     assert keys.main(["create", "--name", "shop backend", "--scopes", "read, redeem"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1
-    found = ApiKeys(file).find(printed.strip())
-    assert found is not None
-    assert found.scopes == {Scope.READ, Scope.REDEEM}
+    principal = ApiKeys(file).find(printed.strip())
+    assert principal is not None
+    assert principal.scopes == {Scope.READ, Scope.REDEEM}
 
 
 def test_list_shows_everything_but_secrets(file: Path, capsys: pytest.CaptureFixture[str]):
-    made = keys.create_key(file, ["support", "read"], "desk")
+    key = keys.create_key(file, ["support", "read"], "desk")
     assert keys.main(["list"]) == 0
     assert keys.main(["list", "--json"]) == 0
     text, line = capsys.readouterr().out.splitlines()
     shown = json.loads(line)
     assert set(shown) == {"id", "name", "scopes", "created_at"}
-    assert (shown["id"], shown["name"], shown["scopes"]) == (made.split("_")[1], "desk", ["read", "support"])
+    assert (shown["id"], shown["name"], shown["scopes"]) == (key.split("_")[1], "desk", ["read", "support"])
     assert shown["id"] in text
     assert "desk" in text
     stored = keys.list_keys(file)[0]
-    assert made.split("_")[2] not in text + line
+    assert key.split("_")[2] not in text + line
     assert stored.hash not in text + line
 
 
@@ -86,9 +86,9 @@ def test_the_owner_of_the_file_keeps_it(file: Path):
 
 def test_keys_made_at_once_are_all_there(file: Path):
     with ThreadPoolExecutor(8) as threads:
-        made = list(threads.map(lambda number: keys.create_key(file, ["read"], f"key {number}"), range(24)))
+        created = list(threads.map(lambda number: keys.create_key(file, ["read"], f"key {number}"), range(24)))
     verifying = ApiKeys(file)
-    assert all(verifying.find(key) for key in made)
+    assert all(verifying.find(key) for key in created)
     assert len(keys.list_keys(file)) == 24
 
 

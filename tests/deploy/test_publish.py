@@ -42,11 +42,11 @@ class Producer:
 
 @pytest.fixture
 def producer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Producer]:
-    made = Producer()
-    monkeypatch.setattr(Broker, "producer", lambda _: made)
+    fake = Producer()
+    monkeypatch.setattr(Broker, "producer", lambda _: fake)
     monkeypatch.setattr(publish, "broker_of", lambda _: Broker("nowhere:1", "test"))
-    yield made
-    assert made.stopped
+    yield fake
+    assert fake.stopped
 
 
 def event(number: int = 1, **changes: Any) -> dict[str, Any]:
@@ -56,7 +56,9 @@ def event(number: int = 1, **changes: Any) -> dict[str, Any]:
 
 
 def lines(*given: dict[str, Any] | bytes) -> io.BytesIO:
-    return io.BytesIO(b"".join((one if isinstance(one, bytes) else json.dumps(one).encode()) + b"\n" for one in given))
+    return io.BytesIO(
+        b"".join((item if isinstance(item, bytes) else json.dumps(item).encode()) + b"\n" for item in given)
+    )
 
 
 def test_events_are_sent_as_they_are_keyed_by_customer(producer: Producer, capsys: pytest.CaptureFixture[str]):
@@ -75,8 +77,8 @@ def test_what_is_no_event_is_named_by_its_line_and_the_others_are_sent(
     given = lines(event(1), b"nonsense", event(2, data={"customer_id": "c"}), long, event(4))
     assert publish.publish({}, "shop.purchases", given) == 1
     assert [json.loads(value)["id"] for _, _, value, _ in producer.sent] == ["e-1", "e-4"]
-    told, refused = capsys.readouterr()
-    assert told == "published 2 to shop.purchases, refused 3\n"
+    output, refused = capsys.readouterr()
+    assert output == "published 2 to shop.purchases, refused 3\n"
     assert [line.partition(": ")[0::2] for line in refused.splitlines()] == [
         ("line 2", "not_json: JSON is malformed: invalid character (byte 4)"),
         ("line 3", "missing_field: data.order_id: Field required"),
@@ -96,15 +98,15 @@ def test_nothing_is_nothing(producer: Producer, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_every_example_of_the_contract_is_taken_on_its_topic_and_on_no_other(topic: str):
-    examples = [one for one in EXAMPLES.values() if one.type.startswith("shop.")]
-    assert {TYPES[one.type].topic for one in examples} == set(TOPICS)
+    examples = [example for example in EXAMPLES.values() if example.type.startswith("shop.")]
+    assert {TYPES[example.type].topic for example in examples} == set(TOPICS)
     later = NOW + timedelta(days=365)  # than every example
-    for one in examples:
-        value = json.dumps(one.envelope()).encode()
-        if TYPES[one.type].topic == topic:
-            assert check(topic, value, later) == one.data["customer_id"].encode()
+    for example in examples:
+        value = json.dumps(example.envelope()).encode()
+        if TYPES[example.type].topic == topic:
+            assert check(topic, value, later) == example.data["customer_id"].encode()
         else:
-            with pytest.raises(RefusedError, match=f"^bad_field: type: {one.type} travels on"):
+            with pytest.raises(RefusedError, match=f"^bad_field: type: {example.type} travels on"):
                 check(topic, value, later)
 
 

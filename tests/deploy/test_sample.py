@@ -70,10 +70,10 @@ def year():
 
 @pytest.fixture(scope="module")
 def facts(year: Year):
-    found = Facts()
+    collected = Facts()
     for basket in year.everything().baskets():
-        found.add(basket)
-    return found
+        collected.add(basket)
+    return collected
 
 
 def test_the_year_is_whole(year: Year, facts: Facts):

@@ -157,10 +157,10 @@ class _Codes(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
-        known = self.headers["Authorization"] == "Bearer wafa_key"
+        is_authorized = self.headers["Authorization"] == "Bearer wafa_key"
         customer = self.path.removeprefix("/v1/customers/").removesuffix("/referral-code")
-        body = json.dumps({"code": f"C{customer}", "link": "…"} if known else {"status": 401}).encode()
-        self.send_response(200 if known else 401)
+        body = json.dumps({"code": f"C{customer}", "link": "…"} if is_authorized else {"status": 401}).encode()
+        self.send_response(200 if is_authorized else 401)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

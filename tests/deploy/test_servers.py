@@ -69,9 +69,9 @@ print(postgres._system_user().pw_uid)
 """
     try:
         starters = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
-        found = [one.communicate()[0] for one in starters]
-        assert found[0].strip().isdigit()
-        assert found == [found[0]] * 4
+        outputs = [starter.communicate()[0] for starter in starters]
+        assert outputs[0].strip().isdigit()
+        assert outputs == [outputs[0]] * 4
     finally:
         subprocess.run(["userdel", name], check=False)
 

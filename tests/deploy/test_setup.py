@@ -20,7 +20,7 @@ def names(file: Path) -> set[str]:
 def wanted(*groups: str) -> set[str]:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     given = [*project["project"]["dependencies"]] if not groups else []
-    given += [one for group in groups for one in project["dependency-groups"][group]]
+    given += [requirement for group in groups for requirement in project["dependency-groups"][group]]
     return {re.split(r"[^A-Za-z0-9_.-]", requirement, maxsplit=1)[0].lower() for requirement in given}
 
 

@@ -15,7 +15,7 @@ def test_the_customer_to_try_is_in_the_smallest_sample():
 
 
 @pytest.mark.parametrize(
-    ("phase", "message", "told"),
+    ("phase", "message", "expected"),
     [
         (Phase.STOPPED, "", ("Stopped.\n", "")),
         (Phase.STOPPED, "7 left", ("", "Stopped, but not everything was handled: 7 left\n")),
@@ -23,11 +23,11 @@ def test_the_customer_to_try_is_in_the_smallest_sample():
     ],
 )
 def test_the_end_says_what_was_left_undone(
-    layout: Layout, capsys: pytest.CaptureFixture[str], phase: Phase, message: str, told: tuple[str, str]
+    layout: Layout, capsys: pytest.CaptureFixture[str], phase: Phase, message: str, expected: tuple[str, str]
 ):
     state.write(layout, StackState(1, phase, message))
     show.print_end(layout)
-    assert capsys.readouterr() == told
+    assert capsys.readouterr() == expected
 
 
 def test_a_supervisor_that_was_killed_is_no_orderly_end(layout: Layout, capsys: pytest.CaptureFixture[str]):

@@ -39,6 +39,6 @@ def test_one_supervisor_holds_a_data_directory_until_it_is_gone_even_by_force(tm
 def test_the_state_is_read_as_it_was_written(tmp_path: Path):
     layout = Layout(tmp_path)
     assert state.read(layout) is None
-    told = StackState(7, Phase.READY, "all well", [MemberState("broker", Phase.RESTARTING, None, 2, "ended")])
-    state.write(layout, told)
-    assert state.read(layout) == told
+    written = StackState(7, Phase.READY, "all well", [MemberState("broker", Phase.RESTARTING, None, 2, "ended")])
+    state.write(layout, written)
+    assert state.read(layout) == written

@@ -112,7 +112,10 @@ def life() -> Sequence[Record]:
         record("loyalty.points.earned.v1", 19, earned | parcel, key=f"{SECRETS['name']}/7"),
         record(bought, 20, purchase("o-4"), key=f"{SECRETS['name']}/7"),
     ]
-    return [*whole, *(_broken(topic, number) for number, topic in enumerate(sorted({one.topic for one in whole}), 30))]
+    return [
+        *whole,
+        *(_broken(topic, number) for number, topic in enumerate(sorted({record.topic for record in whole}), 30)),
+    ]
 
 
 def _broken(topic: str, number: int) -> Record:

@@ -37,7 +37,7 @@ WHERE table_schema = 'public' AND data_type <> ALL($1::text[]) AND udt_name NOT 
 """
 
 
-@pytest.fixture(params=SERVICES, ids=lambda one: one.name)
+@pytest.fixture(params=SERVICES, ids=lambda service: service.name)
 def service(request: pytest.FixtureRequest) -> Service:
     return request.param
 
@@ -45,8 +45,8 @@ def service(request: pytest.FixtureRequest) -> Service:
 @pytest.fixture
 async def served(service: Service, postgres_url: str, tmp_path: Path):
     with structlog.testing.capture_logs() as logged:
-        async with serve(service, postgres_url, tmp_path) as found:
-            yield found
+        async with serve(service, postgres_url, tmp_path) as running:
+            yield running
     assert not [secret for secret in SECRETS.values() if secret in str(logged)]
 
 
@@ -58,7 +58,7 @@ async def deliver(pool: Pool, service: Service, records: Sequence[Record]) -> No
     """Hand records to the service as its worker does, each topic that it reads from where it is."""
     spec = spec_of(service)
     for topic in spec.topics:
-        own = [one for one in records if one.topic == topic]
+        own = [record for record in records if record.topic == topic]
         if not own:
             continue
         start = await pool.fetchval("SELECT next_offset FROM position WHERE topic = $1", topic)
@@ -69,7 +69,7 @@ async def deliver(pool: Pool, service: Service, records: Sequence[Record]) -> No
 
 async def dump(pool: Pool) -> dict[str, str]:
     """Everything that a database holds as text, by table and column, bytes as they can be read."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     async with pool.acquire() as connection:
         await connection.execute("SET bytea_output = 'escape'")
         names = await connection.fetch(
@@ -77,16 +77,16 @@ async def dump(pool: Pool) -> dict[str, str]:
         )
         for table, column in names:
             value = f'SELECT string_agg("{column}"::text, chr(10)) FROM "{table}"'
-            found[f"{table}.{column}"] = await connection.fetchval(value) or ""
+            texts[f"{table}.{column}"] = await connection.fetchval(value) or ""
         await connection.execute("RESET bytea_output")
-    return found
+    return texts
 
 
-def holding(found: dict[str, str]) -> dict[str, list[str]]:
+def holding(texts: dict[str, str]) -> dict[str, list[str]]:
     """The secrets by the columns that hold them."""
     named = {
         column: [name for name, secret in SECRETS.items() if secret in text or secret in text.replace("\\\\", "\\")]
-        for column, text in found.items()
+        for column, text in texts.items()
     }
     return {column: secrets for column, secrets in named.items() if secrets}
 
@@ -128,8 +128,8 @@ async def finish(pool: Pool, service: Service, later: timedelta = timedelta(0)) 
 
 
 async def test_every_column_for_words_has_a_fate(served: Served, service: Service):
-    found = {row["name"] for row in await served.pool.fetch(COLUMNS_SQL, _HARMLESS)}
-    assert found == columns.columns(service.name).keys(), "say in columns.py what an erasure does with it"
+    actual = {row["name"] for row in await served.pool.fetch(COLUMNS_SQL, _HARMLESS)}
+    assert actual == columns.columns(service.name).keys(), "say in columns.py what an erasure does with it"
 
 
 async def test_nothing_is_left_of_an_erased_customer(served: Served, service: Service):
@@ -170,8 +170,8 @@ async def test_an_erasure_that_arrives_late_leaves_who_registered_after_it(serve
     again = life.record("shop.customer.registered.v1", 80, life.PROFILE, time=BEFORE + timedelta(hours=1))
     await deliver(served.pool, service, [again, life.erasure(time=BEFORE)])
     kept = {"points": {"birth"}, "notifications": {"name", "email", "phone", "birth"}}.get(service.name, set())
-    found = {secret for secrets in holding(await dump(served.pool)).values() for secret in secrets}
-    assert found == kept
+    remaining = {secret for secrets in holding(await dump(served.pool)).values() for secret in secrets}
+    assert remaining == kept
 
 
 async def test_the_books_go_on_by_ids(served: Served, service: Service):
@@ -187,8 +187,8 @@ async def test_the_books_go_on_by_ids(served: Served, service: Service):
     main: Any = importlib.import_module(f"services.{service.name}.__main__")
     verify = main._verify(service.settings(), served.pool, 1000)
     # The mails of the seed are of another year.
-    found = [check async for check in verify if check.name != "no mail hangs"]
-    assert [check for check in found if check.offenders] == []
+    checks = [check async for check in verify if check.name != "no mail hangs"]
+    assert [check for check in checks if check.offenders] == []
 
 
 async def test_a_letter_of_before_replayed_after_the_erasure_brings_nothing_back(served: Served, service: Service):
@@ -197,7 +197,7 @@ async def test_a_letter_of_before_replayed_after_the_erasure_brings_nothing_back
     if topics.CUSTOMERS not in spec.topics or "shop.customer.registered.v1" not in spec.wanted:
         return
     pool = served.pool
-    good = [one for one in life.life() if one.topic == topics.CUSTOMERS][:1]
+    good = [record for record in life.life() if record.topic == topics.CUSTOMERS][:1]
     events, _ = await Here(spec.wanted).read(good)
     refused = Malformation(good[0], Reason.HANDLER_REFUSED, SECRETS["name"])
     async with pool.acquire() as connection:

@@ -85,8 +85,8 @@ class MailServer:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
 
 
 def stall(seconds: float) -> Script:
@@ -100,4 +100,4 @@ def stall(seconds: float) -> Script:
 
 def only(address: str, answer: str) -> Script:
     """This answer for one recipient."""
-    return lambda asked: answer if asked == address else None
+    return lambda recipient: answer if recipient == address else None

@@ -24,14 +24,14 @@ Call = Callable[..., Any]
 def keys(tmp_path: Path) -> dict[str, str]:
     file = tmp_path / "keys.json"
     scopes = ("read", "support", "admin", "marketing")
-    return {"file": str(file)} | {one: f"Bearer {create_key(file, [one], one)}" for one in scopes}
+    return {"file": str(file)} | {scope: f"Bearer {create_key(file, [scope], scope)}" for scope in scopes}
 
 
 @pytest.fixture
 async def client(pool: Pool, keys: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
     app = build(Settings(WAFA_API_KEYS_FILE=keys["file"], WAFA_JWT_KEY=SECRET), pool)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://wafa") as found:
-        yield found
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://wafa") as http:
+        yield http
 
 
 def customer(customer_id: str) -> dict[str, str]:
@@ -72,7 +72,7 @@ async def test_pages(client: httpx.AsyncClient, pool: Pool):
     while True:
         page = await inbox(client, "mona", limit=2, **after)
         assert len(page["data"]) <= 2
-        titles += [one["title"] for one in page["data"]]
+        titles += [message["title"] for message in page["data"]]
         if page["next"] is None:
             break
         after = {"after": page["next"]}
@@ -87,8 +87,8 @@ async def test_who_may_read_an_inbox(client: httpx.AsyncClient, keys: dict[str, 
         "mona": (await client.get(path, headers=customer("mona"))).status_code,
         "ben": (await client.get(path, headers=customer("ben"))).status_code,
         **{
-            one: (await client.get(path, headers={"Authorization": keys[one]})).status_code
-            for one in ("read", "support", "admin", "marketing")
+            scope: (await client.get(path, headers={"Authorization": keys[scope]})).status_code
+            for scope in ("read", "support", "admin", "marketing")
         },
     }
     assert statuses == {
@@ -145,7 +145,7 @@ async def test_keys_that_may_mark_as_read(
 
 async def test_a_mail_is_not_in_the_inbox(client: httpx.AsyncClient, pool: Pool):
     await handle(pool, earned("mona", 3))
-    assert [one["trigger"] for one in (await inbox(client, "mona"))["data"]] == ["points_earned"]
+    assert [message["trigger"] for message in (await inbox(client, "mona"))["data"]] == ["points_earned"]
     path = f"/v1/messages/{await first_id(pool, 'mona', 'email')}/read"
     assert (await client.post(path, headers=customer("mona"))).status_code == 404
 

@@ -17,28 +17,28 @@ STRANGER = Profile("c")
 TICK = timedelta(microseconds=1)
 
 
-def known(**details: Any) -> Profile:
+def profile_with(**details: Any) -> Profile:
     return learn(STRANGER, registered("c", ago(days=30), **details))
 
 
 REACHABLE = {"email": "mona@example.org"}
-ERASED = learn(known(**REACHABLE), erased("c", ago(days=1)))
+ERASED = learn(profile_with(**REACHABLE), erased("c", ago(days=1)))
 
 
 @pytest.mark.parametrize(
     "profile, occurred_at, made_at, expected",
     [
-        (known(**REACHABLE), NOW, NOW, Send("mona@example.org")),
-        (known(**REACHABLE), ago(days=2), NOW, Send("mona@example.org")),
-        (known(**REACHABLE), ago(days=2) - TICK, NOW, Skip(Reason.TOO_OLD)),
+        (profile_with(**REACHABLE), NOW, NOW, Send("mona@example.org")),
+        (profile_with(**REACHABLE), ago(days=2), NOW, Send("mona@example.org")),
+        (profile_with(**REACHABLE), ago(days=2) - TICK, NOW, Skip(Reason.TOO_OLD)),
         (STRANGER, ago(days=3), NOW, Skip(Reason.TOO_OLD)),
         (STRANGER, NOW, NOW, Hold(NOW + timedelta(minutes=10), Reason.NO_PROFILE)),
         (STRANGER, NOW, ago(minutes=10) + TICK, Hold(NOW + TICK, Reason.NO_PROFILE)),
         (STRANGER, NOW, ago(minutes=10), Skip(Reason.NO_PROFILE)),
         (ERASED, NOW, ago(minutes=10), Skip(Reason.NO_PROFILE)),
-        (known(), NOW, NOW, Skip(Reason.NO_ADDRESS)),
-        (known(email=""), NOW, NOW, Skip(Reason.NO_ADDRESS)),
-        (known(email="not an address"), NOW, NOW, Skip(Reason.BAD_ADDRESS)),
+        (profile_with(), NOW, NOW, Skip(Reason.NO_ADDRESS)),
+        (profile_with(email=""), NOW, NOW, Skip(Reason.NO_ADDRESS)),
+        (profile_with(email="not an address"), NOW, NOW, Skip(Reason.BAD_ADDRESS)),
     ],
 )
 def test_transactional(profile: Profile, occurred_at: datetime, made_at: datetime, expected: Verdict):
@@ -55,12 +55,12 @@ def test_transactional(profile: Profile, occurred_at: datetime, made_at: datetim
     ],
 )
 def test_marketing_needs_consent_on_the_channel(consent: dict[str, bool] | None, expected: Verdict):
-    profile = known(**REACHABLE, marketing_consent=consent)
+    profile = profile_with(**REACHABLE, marketing_consent=consent)
     assert judge(Kind.MARKETING, NOW, NOW, profile, NOW) == expected
 
 
 def test_consent_that_was_withdrawn_counts():
-    profile = known(**REACHABLE, marketing_consent={"email": True})
+    profile = profile_with(**REACHABLE, marketing_consent={"email": True})
     withdrawn = learn(profile, updated("c", NOW, marketing_consent={"email": False}))
     assert judge(Kind.MARKETING, NOW, NOW, withdrawn, NOW) == Skip(Reason.NO_CONSENT)
 
@@ -88,8 +88,8 @@ def test_mailbox(text: str, expected: str | None):
 
 @given(st.text(max_size=80))
 def test_no_mailbox_ends_a_line(text: str):
-    found = mailbox(text)
-    assert found is None or found.isprintable()
+    address = mailbox(text)
+    assert address is None or address.isprintable()
 
 
 def test_pauses_double_up_to_a_bound():

@@ -22,9 +22,9 @@ from tests.notifications.world import (
     registered,
     reversed_,
     states,
+    summarize,
     templates,
     tier,
-    told,
     updated,
 )
 
@@ -32,7 +32,7 @@ MONA = {"name": "Mona", "email": "mona@example.org", "locale": "ar-EG", "time_zo
 
 
 async def triggers(pool: Pool, customer_id: str) -> list[str]:
-    return [one["trigger"] for one in await messages(pool, customer_id)]
+    return [message["trigger"] for message in await messages(pool, customer_id)]
 
 
 async def test_a_known_customer_gets_both_channels_in_her_language(pool: Pool):
@@ -47,7 +47,7 @@ async def test_a_known_customer_gets_both_channels_in_her_language(pool: Pool):
     assert mail["due_at"] == NOW
     assert mail["facts"]["points"] == 11
     # A mail is announced when it is sent.
-    assert told(await published(pool)) == [("sent", "mona", "in_app")] * 2
+    assert summarize(await published(pool)) == [("sent", "mona", "in_app")] * 2
 
 
 async def test_what_is_published_tells_the_cause(pool: Pool):
@@ -83,13 +83,13 @@ async def test_a_profile_that_comes_ends_the_wait(pool: Pool):
     await handle(pool, earned("mona", 2), earned("other", 2))
     later = NOW + timedelta(minutes=3)
     await handle(pool, updated("mona", **MONA), now=later)
-    assert [one["due_at"] for one in await messages(pool, "mona", "email")] == [later]
-    assert [one["due_at"] for one in await messages(pool, "other", "email")] == [NOW + timedelta(minutes=10)]
+    assert [message["due_at"] for message in await messages(pool, "mona", "email")] == [later]
+    assert [message["due_at"] for message in await messages(pool, "other", "email")] == [NOW + timedelta(minutes=10)]
 
 
 async def test_a_profile_later_in_the_batch_counts(pool: Pool):
     await handle(pool, earned("mona", 2), registered("mona", **MONA))
-    assert {one["locale"] for one in await messages(pool, "mona")} == {"ar"}
+    assert {message["locale"] for message in await messages(pool, "mona")} == {"ar"}
     assert await states(pool, "mona") == [("points_earned", "queued", None), ("welcome", "queued", None)]
 
 
@@ -97,7 +97,7 @@ async def test_events_older_than_two_days_reach_the_inbox_only(pool: Pool):
     await handle(pool, registered("mona", ago(days=30), **MONA), earned("mona", 5, ago(days=2, seconds=1)))
     assert await triggers(pool, "mona") == ["welcome", "points_earned"]
     assert await states(pool, "mona") == [("welcome", "skipped", "too_old"), ("points_earned", "skipped", "too_old")]
-    assert told(await published(pool)) == [("sent", "mona", "in_app"), ("skipped", "mona", "email")] * 2
+    assert summarize(await published(pool)) == [("sent", "mona", "in_app"), ("skipped", "mona", "email")] * 2
 
 
 @pytest.mark.parametrize("email, reason", [(None, "no_address"), ("nonsense", "bad_address")])
@@ -120,7 +120,7 @@ async def test_both_sides_of_a_referral_are_told_once(pool: Pool):
     _, ben = await messages(pool, "ben")
     assert (ben["trigger"], ben["locale"]) == ("referral_approved", "ar")
     assert "200 نقطة" in ben["body"]
-    verbs = told(await published(pool))
+    verbs = summarize(await published(pool))
     assert verbs.count(("sent", "ada", "in_app")) == 1
     assert verbs.count(("sent", "ben", "in_app")) == 2
 
@@ -146,7 +146,7 @@ async def test_one_message_per_settling_whatever_comes_twice(pool: Pool):
     await handle_each(pool, first)
     expected = ["welcome", "points_earned", "points_taken_back", "tier_reached", "referral_approved"]
     assert await triggers(pool, "mona") == expected
-    assert [one[0] for one in await states(pool, "mona")] == expected
+    assert [row[0] for row in await states(pool, "mona")] == expected
     assert await published(pool) == before
 
 
@@ -175,7 +175,7 @@ async def test_after_an_erasure_nothing_is_made_and_stored_until_the_customer_re
     details = "SELECT details FROM customer WHERE customer_id = 'mona'"
     assert await pool.fetchval(details) == {}
     await handle(pool, registered("mona", ago(minutes=10)), earned("mona", 5))
-    assert [one["trigger"] for one in await messages(pool, "mona")] == ["welcome", "points_earned"]
+    assert [message["trigger"] for message in await messages(pool, "mona")] == ["welcome", "points_earned"]
 
 
 async def test_messages_about_what_happened_after_an_erasure_go_when_it_arrives_later(pool: Pool):
@@ -188,7 +188,7 @@ async def test_messages_about_what_happened_after_an_erasure_go_when_it_arrives_
 async def test_who_comes_back_after_an_erasure_is_welcome_again(pool: Pool):
     await handle(pool, registered("mona", ago(hours=2), **MONA), erased("mona", ago(hours=1)))
     await handle(pool, registered("mona", **MONA | {"locale": "en"}))
-    assert [(one["trigger"], one["locale"]) for one in await messages(pool, "mona")] == [("welcome", "en")]
+    assert [(message["trigger"], message["locale"]) for message in await messages(pool, "mona")] == [("welcome", "en")]
 
 
 async def test_any_order_of_arrival_around_an_erasure_ends_alike(pool: Pool):
@@ -202,8 +202,8 @@ async def test_any_order_of_arrival_around_an_erasure_ends_alike(pool: Pool):
 
     for number, order in enumerate(itertools.permutations(range(4))):
         customer_id = f"customer-{number}"
-        made = events(customer_id)
-        await handle_each(pool, [made[place] for place in order])
+        in_order = events(customer_id)
+        await handle_each(pool, [in_order[place] for place in order])
         assert await messages(pool, customer_id) == [], order
         assert await messages(pool, customer_id, "email") == [], order
         row = await pool.fetchrow("SELECT details, seen_at FROM customer WHERE customer_id = $1", customer_id)
@@ -223,7 +223,7 @@ async def test_two_batches_with_the_same_customers_wait_for_each_other(pool: Poo
     ids = [f"customer-{number}" for number in range(20)]
 
     async def batch(order: list[str]) -> None:
-        await handle(pool, *(referral("approved", one, other) for one, other in itertools.pairwise(order)))
+        await handle(pool, *(referral("approved", advocate, friend) for advocate, friend in itertools.pairwise(order)))
 
     await asyncio.gather(*(batch(ids if number % 2 else ids[::-1]) for number in range(8)))
     assert await pool.fetchval("SELECT count(*) FROM message") == 2 * 2 * 2 * 19
@@ -231,10 +231,10 @@ async def test_two_batches_with_the_same_customers_wait_for_each_other(pool: Poo
 
 async def test_outbox_ids_of_a_customer_are_in_the_order_of_the_log(pool: Pool):
     await handle(pool, *(earned("mona", number, transaction_id=f"t-{number}") for number in range(1, 51)))
-    titles = [one["title"] for one in await messages(pool, "mona")]
+    titles = [message["title"] for message in await messages(pool, "mona")]
     assert titles == ["You earned 1 point", *(f"You earned {number} points" for number in range(2, 51))]
-    ids = {str(one["id"]): place for place, one in enumerate(await messages(pool, "mona"))}
-    sent = [ids[one["data"]["message_id"]] for one in await published(pool) if one["data"]["channel"] == "in_app"]
+    ids = {str(message["id"]): place for place, message in enumerate(await messages(pool, "mona"))}
+    sent = [ids[event["data"]["message_id"]] for event in await published(pool) if event["data"]["channel"] == "in_app"]
     assert sent == sorted(sent)
 
 
@@ -245,7 +245,9 @@ async def test_a_batch_is_a_handful_of_statements(pool: Pool):
         statements: list[object] = []
         async with pool.acquire() as connection, connection.transaction():
             with connection.query_logger(statements.append):
-                await handlers.handle(templates(), connection, [earned(f"customer-{one}", 5) for one in customers], NOW)
+                await handlers.handle(
+                    templates(), connection, [earned(f"customer-{number}", 5) for number in customers], NOW
+                )
         return len(statements)
 
     await count(range(1))  # a new connection asks for the types of its arrays once

@@ -116,14 +116,14 @@ class Elements(HTMLParser):
 def test_a_value_changes_nothing_around_it(trigger: Trigger, language: str, value: str):
     # A value that is no name is left out: so is the one that it is compared with.
     usual = rendered(trigger, PLAIN if tidy(value) else "", language)
-    found = rendered(trigger, value, language)
-    for part, text in found.texts.items():
+    actual = rendered(trigger, value, language)
+    for part, text in actual.texts.items():
         lines = usual.texts[part].count("\n")
         assert text.count("\n") == lines, part
         seen = text.replace("\n", "").replace(ISOLATE, "").replace(POP, "")
         assert not [char for char in seen if category(char) in {"Cc", "Cf", "Zl", "Zp"} and char not in JOINERS], part
         assert without_isolates(text) == without_isolates(usual.texts[part]), part
-    page, usual_page = Elements(found.html), Elements(usual.html)
+    page, usual_page = Elements(actual.html), Elements(usual.html)
     assert page.elements == usual_page.elements
     assert without_isolates(page.outside) == without_isolates(usual_page.outside)
     assert set(page.inside) <= {tidy(value) or "", visible(value), f"{ISOLATE}{visible(value)}{POP}", "Wafa"}

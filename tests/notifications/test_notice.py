@@ -33,7 +33,7 @@ from tests.notifications.world import NOW, earned, erased, moved, referral, regi
     ids=lambda value: value.type if isinstance(value, Event) else "",
 )
 def test_who_is_told_what(event: Event, expected: list[tuple[str, Trigger]]):
-    assert [(one.customer_id, one.trigger) for one in notices(event)] == expected
+    assert [(notice.customer_id, notice.trigger) for notice in notices(event)] == expected
 
 
 def test_each_side_of_a_referral_is_told_its_own_points():
@@ -44,22 +44,22 @@ def test_each_side_of_a_referral_is_told_its_own_points():
 
 @pytest.mark.parametrize("activates_at, expected", [("2026-03-01T12:00:00Z", None), ("2026-03-15T12:00:00Z", ...)])
 def test_points_that_are_active_at_once_have_no_date(activates_at: str, expected: object):
-    (one,) = notices(earned("c", 5, NOW, activates_at=activates_at))
-    assert one.facts["activates_at"] == (activates_at if expected is ... else None)
+    (notice,) = notices(earned("c", 5, NOW, activates_at=activates_at))
+    assert notice.facts["activates_at"] == (activates_at if expected is ... else None)
 
 
 def test_a_notice_carries_its_cause_and_is_transactional():
     event = earned("c", 5)
-    (one,) = notices(event)
-    assert one.cause == Cause(event.correlation_id, event.id, None)
-    assert one.occurred_at == event.time
-    assert one.kind is Kind.TRANSACTIONAL
+    (notice,) = notices(event)
+    assert notice.cause == Cause(event.correlation_id, event.id, None)
+    assert notice.occurred_at == event.time
+    assert notice.kind is Kind.TRANSACTIONAL
 
 
 def test_two_transactions_are_two_occasions_and_one_is_one():
     def occasion(event: Event) -> tuple[str, str]:
-        (one,) = notices(event)
-        return one.trigger, one.occasion
+        (notice,) = notices(event)
+        return notice.trigger, notice.occasion
 
     assert occasion(earned("c", 5, transaction_id="t")) == occasion(earned("c", 5, transaction_id="t"))
     assert occasion(earned("c", 5, transaction_id="t")) != occasion(earned("c", 5, transaction_id="u"))

@@ -35,7 +35,7 @@ def rule(name: str, points: int, **fields: Any) -> dict[str, Any]:
     return {"id": name, "on": "purchase", "award": {"kind": "fixed", "points": points}, **fields}
 
 
-async def told(pool: Pool, reader: Reader, *rules: dict[str, Any]) -> Notification:
+async def read_after_order(pool: Pool, reader: Reader, *rules: dict[str, Any]) -> Notification:
     """What a customer reads of an order under these rules."""
     await enact(pool, *rules, time_zone=RIYADH)
     await books.deliver(pool, shop.purchase("A-1", "50.00", NOON), now=NOON)
@@ -66,27 +66,27 @@ def read(event: Event, reader: Reader) -> Notification:
 
 
 async def test_points_are_valid_until_the_last_day_on_which_they_can_be_used(points_pool: Pool):
-    text = await told(points_pool, ENGLISH, rule("base", 30, expire=TEN_DAYS))
+    text = await read_after_order(points_pool, ENGLISH, rule("base", 30, expire=TEN_DAYS))
     (ends_at,) = [row[0] for row in await points_pool.fetch("SELECT expires_at FROM lot")]
     assert ends_at == datetime(2026, 3, 11, 21, tzinfo=UTC)  # 00:00 of 12 March in Riyadh: gone on that day
     assert "They are valid until March 11, 2026." in text.body
 
 
 async def test_of_points_for_ever_and_points_that_end_the_latter_are_told(points_pool: Pool):
-    text = await told(points_pool, ENGLISH, rule("ever", 10), rule("ends", 20, expire=TEN_DAYS))
+    text = await read_after_order(points_pool, ENGLISH, rule("ever", 10), rule("ends", 20, expire=TEN_DAYS))
     assert text.title == "You earned 30 points"
     assert "20 of them end on March 11, 2026." in text.body
     assert "valid until" not in text.body
 
 
 async def test_points_that_wait_for_delivery_are_told_apart(points_pool: Pool):
-    text = await told(points_pool, ENGLISH, rule("now", 10), rule("later", 40, activate=DELIVERY))
+    text = await read_after_order(points_pool, ENGLISH, rule("now", 10), rule("later", 40, activate=DELIVERY))
     assert text.title == "You earned 50 points"
     assert text.body.endswith(" 40 of them can be used once your order is delivered. You now have 10 points to use.")
 
 
 async def test_in_arabic(points_pool: Pool):
-    text = await told(
+    text = await read_after_order(
         points_pool, ARABIC, rule("now", 10), rule("later", 40, activate=DELIVERY), rule("ends", 2, expire=TEN_DAYS)
     )
     assert text.title == "حصلت على 52 نقطة"
@@ -97,7 +97,7 @@ async def test_in_arabic(points_pool: Pool):
 
 async def test_points_that_wait_for_two_things(points_pool: Pool):
     rules = [rule("dated", 30, activate={"kind": "after_days", "days": 14}), rule("later", 15, activate=DELIVERY)]
-    text = await told(points_pool, ENGLISH, *rules, rule("now", 5))
+    text = await read_after_order(points_pool, ENGLISH, *rules, rule("now", 5))
     assert "30 of them can be used from March 15, 2026 on. 15 more can be used later. " in text.body
 
 
@@ -154,10 +154,10 @@ def test_the_last_day_is_the_readers(zone: str, expected: str):
 def test_a_customer_without_a_zone_is_told_days_of_the_programs():
     (notice,) = notices(earned("c", 30, expires_at="2026-03-12T04:00:00Z", expiring_points=30))
     for zone, day in (("America/New_York", 11), ("UTC", 12)):
-        made = Templates("Wafa", ZoneInfo(zone))
-        assert f"until March {day}, 2026." in made.notification(notice.trigger, notice.facts, Reader()).body
+        zoned = Templates("Wafa", ZoneInfo(zone))
+        assert f"until March {day}, 2026." in zoned.notification(notice.trigger, notice.facts, Reader()).body
         gone = Reader(time_zone="Mars/Olympus")  # no zone any more
-        assert f"until March {day}, 2026." in made.notification(notice.trigger, notice.facts, gone).body
+        assert f"until March {day}, 2026." in zoned.notification(notice.trigger, notice.facts, gone).body
 
 
 def test_a_tier_is_told_until_its_last_day():
@@ -193,8 +193,8 @@ def test_every_part_is_told_and_every_number_is_there(data: st.DataObject, point
         "expiring_points": expiring or None,
         "expires_at": "2032-06-01T00:00:00Z" if expiring else None,
     }
-    told = {name: value for name, value in changes.items() if value is not None}
-    body = read(earned("c", points, **told), reader).body
+    fields = {name: value for name, value in changes.items() if value is not None}
+    body = read(earned("c", points, **fields), reader).body
     western = body.translate(str.maketrans("٠١٢٣٤٥٦٧٨٩٬", "0123456789,")).replace(",", "")
     assert ("2031" in western, "2032" in western) == (bool(activating), bool(expiring))
     in_words = {1, 2} if reader is not ENGLISH else set[int]()

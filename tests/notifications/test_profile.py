@@ -145,10 +145,10 @@ BLANKS = [" ", "\u00a0", "\u2003", "\u3000", "\t", "\r\n", "\u200b", "\ufeff", "
 @pytest.mark.parametrize("before", ["", *BLANKS[1:3]], ids=ascii)
 @pytest.mark.parametrize("make", [registered, updated])
 def test_blanks_around_an_address_or_a_number_are_no_part_of_it(make: Any, before: str, after: str):
-    told = make(
+    event = make(
         "c", email=f"{before}mona@example.org{after}", phone=f"{before}+966 50 123{after}", name=f"{before}Mona"
     )
-    profile = learn_all([told])
+    profile = learn_all([event])
     assert profile.email == profile.details["email"].value == "mona@example.org"
     assert profile.details["phone"].value == "+966 50 123"
     assert mailbox(profile.email) == "mona@example.org"
@@ -168,9 +168,9 @@ def test_an_address_that_was_kept_with_blanks_is_read_without():
 
 @given(st.text(max_size=12))
 def test_trimming_touches_the_ends_only(text: str):
-    found = trim(text)
-    assert found in text
-    assert trim(found) == found
-    assert trim(f"\u00a0{text}\u200b") == found
-    rest = text.replace(found, "", 1)
+    trimmed = trim(text)
+    assert trimmed in text
+    assert trim(trimmed) == trimmed
+    assert trim(f"\u00a0{text}\u200b") == trimmed
+    rest = text.replace(trimmed, "", 1)
     assert all(char.isspace() or category(char) == "Cf" for char in rest)

@@ -46,8 +46,8 @@ _TAG = r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,4}"
 
 
 def facts(event: Event) -> tuple[Trigger, dict[str, Fact]]:
-    one = next(iter(notices(event)))
-    return one.trigger, dict(one.facts)
+    notice = next(iter(notices(event)))
+    return notice.trigger, dict(notice.facts)
 
 
 def points(number: int, **changes: object) -> dict[str, Fact]:
@@ -139,8 +139,10 @@ def test_a_number_that_words_do_not_say_is_written(number: int, english: str, ar
     ],
 )
 def test_numbers_and_dates_are_written_as_the_reader_writes_them(locale: str, number: str, day: str):
-    told = points(12_345, expires_at="2027-03-01T23:30:00Z")
-    text = templates().notification(Trigger.POINTS_EARNED, told, Reader(locale=locale, time_zone="Africa/Cairo"))
+    earned_facts = points(12_345, expires_at="2027-03-01T23:30:00Z")
+    text = templates().notification(
+        Trigger.POINTS_EARNED, earned_facts, Reader(locale=locale, time_zone="Africa/Cairo")
+    )
     assert number in text.title
     assert day in text.body
 
@@ -158,18 +160,18 @@ VISIBLE = st.characters(blacklist_categories=("Cs", "Cc"))
 @settings(deadline=None)  # the machine may be busy
 @given(st.text(VISIBLE, min_size=1, max_size=128), st.from_regex(_TAG, fullmatch=True))
 def test_any_id_and_any_locale_of_the_contract_can_be_rendered(order_id: str, tag: str):
-    told = points(5) | {"order_id": order_id}
+    earned_facts = points(5) | {"order_id": order_id}
     for locale in (tag, f"ar-{tag}", f"en_{tag}"):
-        assert templates().mail(Trigger.POINTS_EARNED, told, Reader(locale=locale)).text
-        body = templates().notification(Trigger.POINTS_EARNED, told, Reader(locale=locale)).body
+        assert templates().mail(Trigger.POINTS_EARNED, earned_facts, Reader(locale=locale)).text
+        body = templates().notification(Trigger.POINTS_EARNED, earned_facts, Reader(locale=locale)).body
         assert f"\u2068{visible(order_id)}\u2069" in body
 
 
 def test_a_day_is_that_of_the_readers_time_zone():
-    told = points(1, expires_at="2027-03-01T23:30:00Z")
+    earned_facts = points(1, expires_at="2027-03-01T23:30:00Z")
     days = {
         zone: re.findall(
-            r"March (\d+)", templates().notification(Trigger.POINTS_EARNED, told, Reader(time_zone=zone)).body
+            r"March (\d+)", templates().notification(Trigger.POINTS_EARNED, earned_facts, Reader(time_zone=zone)).body
         )
         for zone in (None, "Africa/Cairo", "America/New_York")
     }
@@ -203,8 +205,8 @@ ESCAPED = "&lt;img src=x onerror=&#34;alert(1)&#34;&gt;{{ points }}{% assign poi
 
 @pytest.mark.parametrize("locale", LANGUAGES)
 def test_values_are_neither_html_nor_liquid(locale: str):
-    told = points(7) | {"order_id": NASTY}
-    mail = templates().mail(Trigger.POINTS_EARNED, told, Reader(NASTY, locale))
+    earned_facts = points(7) | {"order_id": NASTY}
+    mail = templates().mail(Trigger.POINTS_EARNED, earned_facts, Reader(NASTY, locale))
     assert mail.html.count(f"<bdi>{ESCAPED[:40]}") == 2
     assert f"<bdi>{ESCAPED}</bdi>" in mail.html
     assert "<img" not in mail.html
@@ -269,8 +271,8 @@ def test_a_template_cannot_spend_without_bound(source: str):
 
 def test_nothing_is_parsed_again_for_another_message(monkeypatch: pytest.MonkeyPatch):
     """Parts that templates include were, each time: 25 times the cost of a message."""
-    told = [facts(event) for event in EVENTS]
-    for trigger, given_facts in told:
+    cases = [facts(event) for event in EVENTS]
+    for trigger, given_facts in cases:
         for reader in (ENGLISH, ARABIC):
             templates().notification(trigger, given_facts, reader)
             templates().mail(trigger, given_facts, reader)
@@ -279,7 +281,7 @@ def test_nothing_is_parsed_again_for_another_message(monkeypatch: pytest.MonkeyP
         raise AssertionError("parsed again")
 
     monkeypatch.setattr(rendering._Limited, "from_string", fail)
-    for trigger, given_facts in told:
+    for trigger, given_facts in cases:
         for reader in (ENGLISH, ARABIC):
             assert templates().notification(trigger, given_facts, reader).body
             assert templates().mail(trigger, given_facts, reader).text

@@ -25,8 +25,8 @@ from tests.notifications.world import (
     published,
     registered,
     states,
+    summarize,
     templates,
-    told,
     updated,
 )
 
@@ -44,8 +44,8 @@ def sender(mail_server: MailServer, **changes: Any) -> Sender:
 
 async def register(pool: Pool, *customer_ids: str, **details: Any) -> None:
     """Customers who have a mail address and were welcomed long ago."""
-    for one in customer_ids:
-        await handle(pool, registered(one, ago(days=30), email=f"{one}@example.org", **details))
+    for customer_id in customer_ids:
+        await handle(pool, registered(customer_id, ago(days=30), email=f"{customer_id}@example.org", **details))
     await pool.execute("DELETE FROM message")
     await pool.execute("DELETE FROM outbox")
 
@@ -55,8 +55,8 @@ async def mail(pool: Pool, customer_id: str = "mona") -> dict[str, Any]:
     return row
 
 
-async def told_of_mail(pool: Pool) -> list[tuple[str, str, str]]:
-    return [one for one in told(await published(pool)) if one[2] == "email"]
+async def mail_summaries(pool: Pool) -> list[tuple[str, str, str]]:
+    return [summary for summary in summarize(await published(pool)) if summary[2] == "email"]
 
 
 async def test_a_mail_is_sent_once(pool: Pool, mail_server: MailServer):
@@ -98,13 +98,13 @@ async def test_nothing_due_connects_nowhere(pool: Pool, mail_server: MailServer)
 
 async def test_two_senders_at_once_send_each_mail_once(pool: Pool, mail_server: MailServer):
     await register(pool, "mona", "ben")
-    await handle(pool, *(earned(one, 5) for one in ("mona", "ben") * 20))
+    await handle(pool, *(earned(customer_id, 5) for customer_id in ("mona", "ben") * 20))
     workers = [sender(mail_server, batch=7) for _ in range(4)]
     for _ in range(3):
         await asyncio.gather(*(worker.run(pool, NOW) for worker in workers))
     ids = [taken["Message-ID"] for taken in mail_server.taken]
     assert len(ids) == len(set(ids)) == 40
-    assert (await told_of_mail(pool)).count(("sent", "mona", "email")) == 20
+    assert (await mail_summaries(pool)).count(("sent", "mona", "email")) == 20
 
 
 async def test_a_crash_between_sending_and_recording_repeats_the_mail_with_its_message_id(
@@ -129,7 +129,7 @@ async def test_a_crash_between_sending_and_recording_repeats_the_mail_with_its_m
     first, second = mail_server.taken
     assert first["Message-ID"] == second["Message-ID"]
     assert (await mail(pool))["state"] == "sent"
-    assert await told_of_mail(pool) == [("sent", "mona", "email")]
+    assert await mail_summaries(pool) == [("sent", "mona", "email")]
 
 
 @pytest.mark.parametrize("where", ["at_recipient", "at_data"])
@@ -140,7 +140,7 @@ async def test_refused_for_good(pool: Pool, mail_server: MailServer, where: str)
     await sender(mail_server).run(pool, NOW)
     assert await states(pool, "mona") == [("points_earned", "failed", "rejected")]
     assert await states(pool, "ben") == [("points_earned", "sent", None)]
-    assert await told_of_mail(pool) == [("failed", "mona", "email"), ("sent", "ben", "email")]
+    assert await mail_summaries(pool) == [("failed", "mona", "email"), ("sent", "ben", "email")]
 
 
 @pytest.mark.parametrize("where", ["at_recipient", "at_data"])
@@ -160,7 +160,7 @@ async def test_put_off_is_tried_again_and_again_and_then_given_up(pool: Pool, ma
     assert timedelta(seconds=90) <= row["due_at"] - (NOW + minutes(1)) < timedelta(seconds=95)
     await sender(mail_server).run(pool, NOW + minutes(5))
     assert await states(pool, "mona") == [("points_earned", "failed", "given_up")]
-    assert await told_of_mail(pool) == [("failed", "mona", "email")]
+    assert await mail_summaries(pool) == [("failed", "mona", "email")]
 
 
 async def test_put_off_once_and_taken_then(pool: Pool, mail_server: MailServer):
@@ -174,8 +174,8 @@ async def test_put_off_once_and_taken_then(pool: Pool, mail_server: MailServer):
 
 
 def hang_up(address: str) -> Callable[[str], None]:
-    def script(asked: str) -> None:
-        if asked == address:
+    def script(recipient: str) -> None:
+        if recipient == address:
             raise HangUp
 
     return script
@@ -184,10 +184,14 @@ def hang_up(address: str) -> Callable[[str], None]:
 @pytest.mark.parametrize("where", ["at_recipient", "at_data", "after_data"])
 async def test_a_connection_that_is_cut_off_is_made_anew_for_the_rest(pool: Pool, mail_server: MailServer, where: str):
     await register(pool, "ada", "ben", "cat")
-    await handle(pool, *(earned(one, 5) for one in ("ada", "ben", "cat")))
+    await handle(pool, *(earned(customer_id, 5) for customer_id in ("ada", "ben", "cat")))
     setattr(mail_server, where, hang_up("ben@example.org"))
     await sender(mail_server).run(pool, NOW)
-    assert [(await mail(pool, one))["state"] for one in ("ada", "ben", "cat")] == ["sent", "queued", "sent"]
+    assert [(await mail(pool, customer_id))["state"] for customer_id in ("ada", "ben", "cat")] == [
+        "sent",
+        "queued",
+        "sent",
+    ]
     assert mail_server.connections == 2
     setattr(mail_server, where, lambda _: None)
     await sender(mail_server).run(pool, NOW + minutes(1))
@@ -252,7 +256,7 @@ async def test_who_has_no_profile_after_ten_minutes_gets_no_mail(pool: Pool, mai
     assert await states(pool, "stranger") == [("points_earned", "held", "no_profile")]
     await sender(mail_server).run(pool, NOW + minutes(10))
     assert await states(pool, "stranger") == [("points_earned", "skipped", "no_profile")]
-    assert await told_of_mail(pool) == [("held", "stranger", "email"), ("skipped", "stranger", "email")]
+    assert await mail_summaries(pool) == [("held", "stranger", "email"), ("skipped", "stranger", "email")]
     assert mail_server.connections == 0
 
 
@@ -274,11 +278,13 @@ async def test_the_profile_of_the_time_of_sending_counts(pool: Pool, mail_server
 
 async def test_marketing_goes_out_only_with_the_consent_of_the_time_of_sending(pool: Pool, mail_server: MailServer):
     await register(pool, "yes", "no", marketing_consent={"email": True})
-    for one in ("yes", "no"):
-        (notice,) = notices(earned(one, 5))
-        made = handlers._messages(templates(), replace(notice, kind=Kind.MARKETING), await profile(pool, one), NOW)
+    for customer_id in ("yes", "no"):
+        (notice,) = notices(earned(customer_id, 5))
+        new = handlers._messages(
+            templates(), replace(notice, kind=Kind.MARKETING), await profile(pool, customer_id), NOW
+        )
         async with pool.acquire() as connection, connection.transaction():
-            await handlers.messages.add(connection, list(made), NOW)
+            await handlers.messages.add(connection, list(new), NOW)
     await handle(pool, updated("no", marketing_consent={"email": False}))
     await sender(mail_server).run(pool, NOW)
     assert [taken["To"] for taken in mail_server.taken] == ["yes@example.org"]
@@ -307,7 +313,7 @@ async def test_an_erasure_while_the_mail_is_on_its_way(pool: Pool, mail_server: 
     async with pool.acquire() as connection, connection.transaction():
         await handlers.settle(connection, [handlers.Settled(claimed, handlers.State.SENT, 1, "en", 1)])
     assert await messages(pool, "mona", "email") == []
-    assert await told_of_mail(pool) == []
+    assert await mail_summaries(pool) == []
 
 
 async def test_whose_lease_ran_out_may_only_tell_of_success(pool: Pool):
@@ -322,15 +328,15 @@ async def test_whose_lease_ran_out_may_only_tell_of_success(pool: Pool):
         async with pool.acquire() as connection, connection.transaction():
             await handlers.settle(connection, [outcome])
         assert (await mail(pool))["state"] == expected
-    assert await told_of_mail(pool) == [("sent", "mona", "email")]
+    assert await mail_summaries(pool) == [("sent", "mona", "email")]
 
 
 async def test_a_slow_server_gives_the_rest_back_before_the_lease_ends(pool: Pool, mail_server: MailServer):
     await register(pool, "ada", "ben", "cat")
-    await handle(pool, *(earned(one, 5) for one in ("ada", "ben", "cat")))
+    await handle(pool, *(earned(customer_id, 5) for customer_id in ("ada", "ben", "cat")))
     clock = iter((0.0, 0.0, 200.0, 400.0))
     await sender(mail_server, elapsed=lambda: next(clock)).run(pool, NOW)
-    rows = [await mail(pool, one) for one in ("ada", "ben", "cat")]
+    rows = [await mail(pool, customer_id) for customer_id in ("ada", "ben", "cat")]
     assert [(row["state"], row["attempts"]) for row in rows] == [("sent", 1), ("sent", 1), ("queued", 0)]
     assert rows[2]["due_at"] < NOW + LEASE
 
@@ -353,7 +359,7 @@ async def test_a_worker_that_stops_finishes_the_mail_at_hand_and_gives_the_rest_
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    rows = [await mail(pool, one) for one in ("ada", "ben")]
+    rows = [await mail(pool, customer_id) for customer_id in ("ada", "ben")]
     assert [(row["state"], row["attempts"]) for row in rows] == [("sent", 1), ("queued", 0)]
     assert rows[1]["due_at"] < NOW + minutes(1)
     assert len(mail_server.taken) == 1

@@ -110,13 +110,19 @@ def sender(mail_server: MailServer) -> Sender:
 @pytest.fixture
 async def life(pool: Pool, mail_server: MailServer) -> Pool:
     """A mail in each of its states, to customers of that name."""
-    await handle(pool, *(registered(one, ago(days=30), email=f"{one}@example.org") for one in ("sent", "failed")))
+    await handle(
+        pool,
+        *(
+            registered(customer_id, ago(days=30), email=f"{customer_id}@example.org")
+            for customer_id in ("sent", "failed")
+        ),
+    )
     await handle(pool, registered("queued", ago(days=30), email="queued@example.org", name="Q"))
     await handle(pool, registered("skipped", ago(days=30), name="S"), registered("erased", ago(days=30)))
     await pool.execute("DELETE FROM message")
     answers = {"failed@example.org": "550 no such user", "queued@example.org": "451 later"}
     mail_server.at_recipient = answers.get
-    await handle(pool, *(happened(one) for one in ("sent", "failed", "queued", "skipped", "held")))
+    await handle(pool, *(happened(customer_id) for customer_id in ("sent", "failed", "queued", "skipped", "held")))
     await handle(pool, happened("old", ago(days=3)), happened("erased", ago(days=1)), erased("erased", ago(hours=9)))
     await handle(pool, registered("erased", ago(hours=1), name="E"))
     await pool.execute("DELETE FROM message WHERE trigger = 'welcome'")
@@ -131,28 +137,28 @@ def happened(customer_id: str, time: datetime = NOW) -> Event:
     return earned(customer_id, 5, time, transaction_id=customer_id)
 
 
-async def found(pool: Pool, now: datetime = NOW) -> dict[str, list[str]]:
+async def violations(pool: Pool, now: datetime = NOW) -> dict[str, list[str]]:
     """The offenders by check, where there are any; messages by their customers."""
     async with pool.acquire() as connection:
         rows = await connection.fetch("SELECT id, customer_id FROM message")
     customers = {str(row["id"]): row["customer_id"] for row in rows}
     return {
-        check.name: sorted(customers.get(one, one) for one in check.offenders)
+        check.name: sorted(customers.get(offender, offender) for offender in check.offenders)
         async for check in verify(templates(), pool, 1000, now)
         if check.offenders
     }
 
 
 async def test_what_is_broken_is_found(life: Pool):
-    assert await found(life) == {}
+    assert await violations(life) == {}
     reached = await life.fetch("SELECT DISTINCT state FROM message WHERE channel = 'email'")
     assert {row["state"] for row in reached} == {"held", "queued", "sent", "skipped", "failed"}
     named: dict[str, Mapping[str, Sequence[str]]] = {}
     for statements in BROKEN:
         async with broken(life, statements) as pool:
-            named[statements] = await found(pool)
+            named[statements] = await violations(pool)
     assert named == BROKEN
-    assert await found(life) == {}
+    assert await violations(life) == {}
 
 
 def test_every_check_can_fail():
@@ -160,9 +166,9 @@ def test_every_check_can_fail():
 
 
 async def test_what_nobody_sends_hangs_after_a_while(life: Pool):
-    assert await found(life, NOW + timedelta(minutes=10)) == {}
-    assert await found(life, NOW + timedelta(minutes=11)) == {HANGING: ["queued"]}
-    assert await found(life, NOW + timedelta(minutes=21)) == {HANGING: ["held", "queued"]}
+    assert await violations(life, NOW + timedelta(minutes=10)) == {}
+    assert await violations(life, NOW + timedelta(minutes=11)) == {HANGING: ["queued"]}
+    assert await violations(life, NOW + timedelta(minutes=21)) == {HANGING: ["held", "queued"]}
 
 
 async def test_a_mail_that_dying_workers_had_one_after_another_does_not_hang(life: Pool):
@@ -173,11 +179,11 @@ async def test_a_mail_that_dying_workers_had_one_after_another_does_not_hang(lif
         UPDATE message SET due_at = '{NOW}'::timestamptz + interval '10 minutes' WHERE state IN ('held', 'queued')
     """
     async with broken(life, statements) as pool:
-        assert HANGING not in await found(pool)
+        assert HANGING not in await violations(pool)
 
 
 async def test_an_empty_database_is_sound(pool: Pool):
-    assert [(one.name, one.offenders) async for one in verify(templates(), pool, 100, NOW)] == [
+    assert [(check.name, check.offenders) async for check in verify(templates(), pool, 100, NOW)] == [
         (name, []) for name in ALL
     ]
 
@@ -213,7 +219,7 @@ async def test_what_any_events_leave_is_sound(pool: Pool, mail_server: MailServe
         await handle(pool, *events[start : start + 20], now=now)
         await sender(mail_server).run(pool, now)
         if start % 100 == 0:
-            assert await found(pool, now) == {}
-    assert await found(pool, now) == {}
+            assert await violations(pool, now) == {}
+    assert await violations(pool, now) == {}
     reached = await pool.fetch("SELECT DISTINCT state FROM message WHERE channel = 'email'")
     assert {row["state"] for row in reached} >= {"held", "sent", "skipped", "failed"}

@@ -18,14 +18,14 @@ def test_every_event_that_tells_somebody_something_is_subscribed():
         tier("promoted", "c", "gold"),
         referral("approved", "c", "d"),
     ]
-    assert {one.trigger for event in events for one in notices(event)} == set(Trigger)
+    assert {notice.trigger for event in events for notice in notices(event)} == set(Trigger)
     customers = {f"shop.customer.{verb}.v1" for verb in ("registered", "updated", "erased")}
     assert spec(Settings()).wanted == {event.type for event in events} | customers
 
 
 def test_types_are_subscribed_on_their_topics():
-    for one in spec(Settings()).subscriptions:
-        assert {TYPES[type_].topic for type_ in one.types} == {one.topic}
+    for subscription in spec(Settings()).subscriptions:
+        assert {TYPES[type_].topic for type_ in subscription.types} == {subscription.topic}
 
 
 def test_mails_are_sent_by_a_job():

@@ -111,8 +111,8 @@ async def handle(pool: Pool, *events: Event, now: datetime = NOW) -> None:
 
 
 async def handle_each(pool: Pool, events: Iterable[Event], now: datetime = NOW) -> None:
-    for one in events:
-        await handle(pool, one, now=now)
+    for event in events:
+        await handle(pool, event, now=now)
 
 
 async def messages(pool: Pool, customer_id: str, channel: str = "in_app") -> list[dict[str, Any]]:
@@ -125,7 +125,10 @@ async def messages(pool: Pool, customer_id: str, channel: str = "in_app") -> lis
 
 async def states(pool: Pool, customer_id: str) -> list[tuple[str, str, str | None]]:
     """(trigger, state, reason) of each mail to a customer."""
-    return [(one["trigger"], one["state"], one["reason"]) for one in await messages(pool, customer_id, "email")]
+    return [
+        (message["trigger"], message["state"], message["reason"])
+        for message in await messages(pool, customer_id, "email")
+    ]
 
 
 async def published(pool: Pool) -> list[dict[str, Any]]:
@@ -136,6 +139,6 @@ async def published(pool: Pool) -> list[dict[str, Any]]:
     return [row["value"] for row in rows]
 
 
-def told(events: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
+def summarize(events: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
     """(verb, customer, channel) of each published event."""
-    return [(one["type"].split(".")[2], one["data"]["customer_id"], one["data"]["channel"]) for one in events]
+    return [(event["type"].split(".")[2], event["data"]["customer_id"], event["data"]["channel"]) for event in events]

@@ -38,9 +38,9 @@ def day(number: int) -> datetime:
 async def store_versions(connection: Connection, kind: str, id_: str, effective: Effective) -> None:
     key = Key(kind, id_)
     for size, number in enumerate(effective, 1):
-        made = await store.insert(connection, key, {"from": "wood", "size": size, "parts": []}, START, "key:test")
+        draft = await store.insert(connection, key, {"from": "wood", "size": size, "parts": []}, START, "key:test")
         if number is not None:
-            await store.publish(connection, key, made.version, Publication(START, day(number), "key:test"))
+            await store.publish(connection, key, draft.version, Publication(START, day(number), "key:test"))
 
 
 def newest_by(effective: Effective, moment: datetime, first: int = 1) -> int | None:
@@ -84,17 +84,17 @@ async def test_of_each_document_the_version_in_force_is_that_of_the_model(
         await connection.execute("DELETE FROM document_version WHERE kind = $1", TOYS.name)
         for number, effective in enumerate(documents):
             await store_versions(connection, TOYS.name, f"toy-{number}", effective)
-        found = await in_force.each_at(connection, TOYS, day(at))
+        current = await in_force.each_at(connection, TOYS, day(at))
         newest = {f"toy-{number}": newest_by(effective, day(at)) for number, effective in enumerate(documents)}
-        assert {id_: toy.version for id_, toy in found.items()} == {id_: v for id_, v in newest.items() if v}
-        asked = [(f"toy-{number}", version) for number in range(5) for version in range(1, 4)]
+        assert {id_: toy.version for id_, toy in current.items()} == {id_: v for id_, v in newest.items() if v}
+        wanted = [(f"toy-{number}", version) for number in range(5) for version in range(1, 4)]
         published = {
             (f"toy-{number}", version)
             for number, effective in enumerate(documents)
             for version, begins in enumerate(effective, 1)
             if begins is not None
         }
-        assert set(await in_force.published(connection, TOYS, asked)) == published.intersection(asked)
+        assert set(await in_force.published(connection, TOYS, wanted)) == published.intersection(wanted)
 
 
 async def test_a_version_is_compiled_once(pool: Pool):
@@ -119,8 +119,8 @@ async def test_what_ships_is_stored_once(pool: Pool):
     async with pool.acquire() as connection:
         await store.seed(connection, TOYS.name, shipped)
         await store.seed(connection, TOYS.name, changed)
-        found = await in_force.each_at(connection, TOYS, SINCE_EVER)
-    assert {id_: (toy.version, toy.toy.size) for id_, toy in found.items()} == {
+        current = await in_force.each_at(connection, TOYS, SINCE_EVER)
+    assert {id_: (toy.version, toy.toy.size) for id_, toy in current.items()} == {
         "bear": (1, 3),
         "duck": (1, 3),
         "fox": (1, 3),
@@ -130,9 +130,9 @@ async def test_what_ships_is_stored_once(pool: Pool):
 async def test_of_many_versions_those_of_the_instants_are_read(pool: Pool):
     async with pool.acquire() as connection, connection.transaction():
         await store_versions(connection, BOX.name, "", range(30))
-        found = await in_force.book_at(connection, BOX, [day(0), day(7), day(29)])
-        assert [found.in_force(day(number)).version for number in (0, 7, 29)] == [2, 9, 31]
-        assert len(found) == 3
+        book = await in_force.book_at(connection, BOX, [day(0), day(7), day(29)])
+        assert [book.in_force(day(number)).version for number in (0, 7, 29)] == [2, 9, 31]
+        assert len(book) == 3
 
 
 async def test_the_programs_of_tiers_and_referrals_fit(tiers_pool: Pool, referrals_pool: Pool):
@@ -150,11 +150,11 @@ async def test_the_programs_of_tiers_and_referrals_fit(tiers_pool: Pool, referra
     ):
         async with pool.acquire() as connection:
             await store.seed(connection, kind.name, {ONLY: await connection.fetchval(shipped)})
-            found = await in_force.version_at(connection, kind, START)
+            program = await in_force.version_at(connection, kind, START)
             if kind is tiers:
-                assert found == await load_program(connection, START)
+                assert program == await load_program(connection, START)
             else:
-                assert (found,) == await load_published(connection)
+                assert (program,) == await load_published(connection)
 
 
 def _accept(_document: object) -> None:

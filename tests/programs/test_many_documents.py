@@ -34,12 +34,12 @@ def refusal(answer: httpx.Response) -> tuple[int, str, list[str]]:
 
 async def test_a_new_document_is_version_1_of_its_id(client: httpx.AsyncClient, marketing: Headers, reader: Headers):
     answer = await client.post(TOYS, json={"id": "bear"} | toy(7, "leg"), headers=marketing)
-    made = answer.json()
-    assert (answer.status_code, made["id"], made["version"], made["status"]) == (201, "bear", 1, "draft")
-    assert made["document"] == {"from": "wood", "size": 7, "parts": ["leg"]}
-    assert (made["warnings"], answer.headers["ETag"]) == ([], made["etag"])
-    found = await client.get(f"{TOYS}/bear/versions/1", headers=reader)
-    assert found.json() == {name: value for name, value in made.items() if name != "warnings"}
+    created = answer.json()
+    assert (answer.status_code, created["id"], created["version"], created["status"]) == (201, "bear", 1, "draft")
+    assert created["document"] == {"from": "wood", "size": 7, "parts": ["leg"]}
+    assert (created["warnings"], answer.headers["ETag"]) == ([], created["etag"])
+    stored = await client.get(f"{TOYS}/bear/versions/1", headers=reader)
+    assert stored.json() == {name: value for name, value in created.items() if name != "warnings"}
 
 
 async def test_a_taken_id_is_refused_and_kept(client: httpx.AsyncClient, marketing: Headers, reader: Headers):
@@ -89,13 +89,13 @@ async def test_documents_are_listed_with_their_newest_version_and_the_one_in_for
     await client.post(f"{TOYS}/bear/versions/1/publish", headers=marketing)
     ahead = {"effective_at": "2100-01-01T00:00:00Z"}
     assert (await client.post(f"{TOYS}/fox/versions/1/publish", json=ahead, headers=marketing)).status_code == 200
-    found: list[Json] = []
+    listed: list[Json] = []
     query: Json = {"limit": 2}
     while query.get("after") != "":
         page = (await client.get(TOYS, params=query, headers=reader)).json()
-        found += page["data"]
+        listed += page["data"]
         query["after"] = page["next"] or ""
-    assert [(one["id"], one["newest"], one.get("in_force")) for one in found] == [
+    assert [(entry["id"], entry["newest"], entry.get("in_force")) for entry in listed] == [
         ("fox", 1, None),
         ("duck", 1, None),
         ("bear", 2, 1),
@@ -103,13 +103,13 @@ async def test_documents_are_listed_with_their_newest_version_and_the_one_in_for
 
 
 async def test_a_draft_is_replaced_by_who_saw_it(client: httpx.AsyncClient, marketing: Headers):
-    made = await create(client, marketing, "bear")
+    created = await create(client, marketing, "bear")
     path = f"{TOYS}/bear/versions/1"
     assert refusal(await client.put(path, json=toy(6, "leg"), headers=marketing))[:2] == (428, "precondition_required")
-    seen = marketing | {"If-Match": made["etag"]}
+    seen = marketing | {"If-Match": created["etag"]}
     replaced = await client.put(path, json=toy(6, "leg"), headers=seen)
     assert (replaced.status_code, replaced.json()["document"]["size"]) == (200, 6)
-    assert replaced.headers["ETag"] == replaced.json()["etag"] != made["etag"]
+    assert replaced.headers["ETag"] == replaced.json()["etag"] != created["etag"]
     assert refusal(await client.put(path, json=toy(7, "leg"), headers=seen))[:2] == (412, "changed_meanwhile")
     assert refusal(await client.post(f"{path}/publish", headers=seen))[:2] == (412, "changed_meanwhile")
     published = await client.post(f"{path}/publish", headers=marketing | {"If-Match": replaced.json()["etag"]})
@@ -131,11 +131,11 @@ async def test_a_draft_is_replaced_by_who_saw_it(client: httpx.AsyncClient, mark
 async def test_a_wrong_document_is_refused_where_it_is_wrong(
     client: httpx.AsyncClient, pool: Pool, marketing: Headers, sent: Json, pointers: list[str]
 ):
-    made = await create(client, marketing, "bear")
+    created = await create(client, marketing, "bear")
     refused = 422, "invalid_request", pointers
     assert refusal(await client.post(TOYS, json={"id": "duck"} | sent, headers=marketing)) == refused
     assert refusal(await client.post(f"{TOYS}/bear/versions", json=sent, headers=marketing)) == refused
-    seen = marketing | {"If-Match": made["etag"]}
+    seen = marketing | {"If-Match": created["etag"]}
     assert refusal(await client.put(f"{TOYS}/bear/versions/1", json=sent, headers=seen)) == refused
     assert await pool.fetchval("SELECT count(*) FROM document_version WHERE kind = 'toy' AND revision = 1") == 1
 
@@ -169,8 +169,8 @@ async def test_publishing_does_what_the_service_does_or_nothing_at_all(
     key = marketing | {"Idempotency-Key": "once"}
     for _ in range(2):
         assert (await client.post(path, json={"note": "as agreed"}, headers=key)).status_code == 200
-    told = await pool.fetch("SELECT value FROM outbox WHERE topic = 'toys'")
-    assert [row["value"] for row in told] == [b"bear/1"]
+    published = await pool.fetch("SELECT value FROM outbox WHERE topic = 'toys'")
+    assert [row["value"] for row in published] == [b"bear/1"]
 
 
 async def test_a_draft_is_admitted_again_when_it_is_published(
@@ -205,7 +205,10 @@ async def test_both_shapes_are_described_in_openapi(client: httpx.AsyncClient):
         for method, operation in item.items():
             assert operation["summary"], (path, method)
             assert operation["description"], (path, method)
-            assert ("id" in [one["name"] for one in operation["parameters"]]) == ("{id}" in path), (path, method)
+            assert ("id" in [parameter["name"] for parameter in operation["parameters"]]) == ("{id}" in path), (
+                path,
+                method,
+            )
     body = document["paths"]["/v1/toys"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body == {"$ref": "#/components/schemas/NewToy"}
     assert set(document["components"]["schemas"]["NewToy"]["properties"]) == {"id", "from", "size", "parts"}

@@ -38,7 +38,7 @@ def blocks(markdown: str) -> list[Block]:
     Raises:
         ValueError: a fence is never closed.
     """
-    found: list[Block] = []
+    parsed: list[Block] = []
     language: str | None = None
     begun, lines = 0, list[str]()
     for number, line in enumerate(markdown.splitlines(), start=1):
@@ -48,11 +48,11 @@ def blocks(markdown: str) -> list[Block]:
         elif language is None:
             language, begun, lines = fence[1], number, []
         else:
-            found.append(Block(language, "\n".join(lines), begun))
+            parsed.append(Block(language, "\n".join(lines), begun))
             language = None
     if language is not None:
         raise ValueError(f"the block of line {begun} is never closed")
-    return found
+    return parsed
 
 
 EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {

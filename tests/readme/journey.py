@@ -125,7 +125,7 @@ def stack(reader: Reader) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_make_run_shows_what_the_page_shows(stack: subprocess.Popen[bytes], reader: Reader):
-    (shown,) = [one for one in blocks(PAGE) if one.first.startswith("Baskets ")]
+    (shown,) = [block for block in blocks(PAGE) if block.first.startswith("Baskets ")]
     printed = [words(line) for line in reader.printed().splitlines()]
     for line in shown.text.splitlines():
         assert words(line) in printed, reader.printed()
@@ -137,10 +137,10 @@ def test_make_test_is_the_suite_that_ci_runs(reader: Reader):
     assert re.search(r'pytest .*-m "not kafka"', recipe)
 
 
-RUN_HERE = [one for one in blocks(PAGE)[1:] if one.language in RUN]
+RUN_HERE = [block for block in blocks(PAGE)[1:] if block.language in RUN]
 
 
-@pytest.mark.parametrize("given", RUN_HERE, ids=lambda one: f"line {one.line}")
+@pytest.mark.parametrize("given", RUN_HERE, ids=lambda block: f"line {block.line}")
 def test_a_block_runs_as_it_stands(given: Block, stack: subprocess.Popen[bytes], reader: Reader):
     if given.language == "python":
         output = reader.run(". .local/wafa.env; .venv/bin/python -", given.text)

@@ -49,7 +49,7 @@ class Notice:
 
     customer_id: str
     trigger: Trigger
-    occasion: str
+    key: str
     facts: Mapping[str, Fact]
     occurred_at: datetime
     cause: Cause
@@ -62,8 +62,8 @@ def notices(event: Event) -> Iterable[Notice]:
     return () if trigger is None else trigger(event)
 
 
-def _notice(event: Event, trigger: Trigger, occasion: str, facts: Mapping[str, Fact]) -> Notice:
-    return Notice(event.customer_id, trigger, occasion, facts, event.time, Cause.of(event))
+def _notice(event: Event, trigger: Trigger, key: str, facts: Mapping[str, Fact]) -> Notice:
+    return Notice(event.customer_id, trigger, key, facts, event.time, Cause.of(event))
 
 
 def _welcome(event: Event) -> Iterable[Notice]:
@@ -91,8 +91,8 @@ def _points_earned(event: Event) -> Iterable[Notice]:
         "debt": moved.balance.debt,
     }
     facts |= {name: points for name, points in parts.items() if points is not None}
-    trigger, occasion = Trigger.POINTS_EARNED, f"transaction/{moved.transaction_id}"
-    return (_notice(event, trigger, occasion, complete(trigger, facts)),)
+    trigger, key = Trigger.POINTS_EARNED, f"transaction/{moved.transaction_id}"
+    return (_notice(event, trigger, key, complete(trigger, facts)),)
 
 
 def complete(trigger: Trigger, facts: Mapping[str, Fact]) -> Mapping[str, Fact]:
@@ -127,8 +127,8 @@ def _tier_reached(event: Event) -> Iterable[Notice]:
         "effective_at": _instant(tier.effective_at),
         "valid_until": _instant(tier.valid_until),
     }
-    occasion = f"tier/{tier.to}/{format_instant(tier.effective_at)}"
-    return (_notice(event, Trigger.TIER_REACHED, occasion, facts),)
+    key = f"tier/{tier.to}/{format_instant(tier.effective_at)}"
+    return (_notice(event, Trigger.TIER_REACHED, key, facts),)
 
 
 def _referral_approved(event: Event) -> Iterable[Notice]:

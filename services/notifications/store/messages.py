@@ -95,7 +95,7 @@ def _columns(message: Message) -> tuple[object, ...]:
         message.channel,
         notice.kind,
         notice.trigger,
-        notice.occasion,
+        notice.key,
         message.state,
         message.reason,
         message.locale,

@@ -30,7 +30,7 @@ def replay(events: Iterable[Event]) -> tuple[set[Message], Seen]:
             registered[event.customer_id].append(event.time)
         for notice in notices(event):
             for channel in Channel:
-                message = (notice.customer_id, str(channel), str(notice.trigger), notice.occasion)
+                message = (notice.customer_id, str(channel), str(notice.trigger), notice.key)
                 latest[message] = max(latest.get(message, notice.occurred_at), notice.occurred_at)
     last = {customer: max(times) for customer, times in erased.items()}
     gone = {customer for customer, at in last.items() if not any(time > at for time in registered[customer])}
