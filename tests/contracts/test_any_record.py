@@ -89,7 +89,7 @@ def test_a_record_with_one_byte_changed(content: st.DataObject):
 
 
 @given(name=_ANY_TEXT, value=_JSON)
-def test_whatever_is_kept_of_properties_can_be_written_as_json_again(name: str, value: object):
+def test_stored_properties_serialize_to_json(name: str, value: object):
     event = EXAMPLES["shop.activity.performed.v1"].envelope()
     event["data"] |= {"properties": {name: value}}
     judged = judge(record(json.dumps(event).encode(), STRUCTURED, topic="shop.activities"))
@@ -118,7 +118,7 @@ def purchases(draw: st.DrawFn) -> shop.PurchaseCompleted:
 
 
 @given(purchases(), _IDS, _IDS)
-def test_what_is_published_is_what_is_read(bought: shop.PurchaseCompleted, root: str, parent: str):
+def test_a_published_event_is_read_back_unchanged(bought: shop.PurchaseCompleted, root: str, parent: str):
     at = datetime(2026, 3, 14, 10, 26, 53, 589_001, tzinfo=UTC)
     sent = publication("shop.purchase.completed.v1", at, bought, Cause(root, parent), "/wafa/points")
     event = judge(record(sent.value, STRUCTURED, topic=sent.topic, key=sent.key))

@@ -107,7 +107,7 @@ def test_any_other_property_is_kept(raw: str):
     [(33, Reason.BAD_FIELD), (900, Reason.BAD_FIELD), (100_000, Reason.NOT_JSON)],
 )
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
-def test_what_is_nested_too_deep(levels: int, reason: Reason, opening: str, closing: str):
+def test_json_that_is_nested_too_deep(levels: int, reason: Reason, opening: str, closing: str):
     inner = "1"
     assert refusal(with_property(opening * levels + inner + closing * levels)).reason is reason
 

@@ -212,7 +212,7 @@ BREAKS: dict[str, tuple[str, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("type_", "changes", "said"), BREAKS.values(), ids=BREAKS.keys())
-def test_a_break_is_found(type_: str, changes: dict[str, Any], said: str):
+def test_a_breaking_change_is_detected(type_: str, changes: dict[str, Any], said: str):
     old, new = planted(type_, **changes)
     violations = breaks(old, new, published=is_published(old))
     assert any(said in line for line in violations), violations
@@ -247,12 +247,12 @@ FINE: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("type_", "changes"), FINE.values(), ids=FINE.keys())
-def test_what_breaks_nobody_is_fine(type_: str, changes: dict[str, Any]):
+def test_a_compatible_change_is_accepted(type_: str, changes: dict[str, Any]):
     old, new = planted(type_, **changes)
     assert breaks(old, new, published=is_published(old)) == []
 
 
-def test_what_stands_beside_alternatives_counts_for_each():
+def test_keywords_beside_alternatives_apply_to_each():
     old = {"type": "object", "properties": {"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}
     new = copy.deepcopy(old)
     new["properties"]["a"]["maxLength"] = 3

@@ -46,7 +46,7 @@ def test_the_same_contract_gives_the_same_documents_in_another_process():
     assert len(outputs) == 1
 
 
-def test_writing_puts_right_what_is_stale_missing_or_left_over(tmp_path: Path):
+def test_writing_replaces_stale_adds_missing_and_removes_extra_documents(tmp_path: Path):
     assert set(generate.write(tmp_path)) == set(generate.documents())
     assert generate.stale(tmp_path) == []
     edited, missing = generate.SCHEMAS / "cloudevent.json", generate.SCHEMAS / "asyncapi.json"
@@ -64,7 +64,7 @@ def test_every_type_has_an_example_in_the_order_of_the_registry():
     assert list(EXAMPLES) == list(TYPES)
 
 
-def test_examples_have_ids_of_their_own():
+def test_examples_have_unique_ids():
     ids = [(example.source, example.id) for example in EXAMPLES.values()]
     assert len(set(ids)) == len(ids)
 
@@ -78,12 +78,12 @@ def test_every_example_is_an_event_and_fits_its_schemas(type_: str):
 
 
 @pytest.mark.parametrize("type_", [type_ for type_ in TYPES if TYPES[type_].topic in topics.LOYALTY])
-def test_what_wafa_publishes_carries_its_causes(type_: str):
+def test_events_published_by_wafa_carry_their_causes(type_: str):
     assert {"correlationid", "causationid"} <= EXAMPLES[type_].envelope().keys()
 
 
 @pytest.mark.parametrize("type_", TYPES)
-def test_schemas_are_schemas_of_2020_12(type_: str):
+def test_schemas_are_valid_json_schema_2020_12(type_: str):
     schema = schemas.of_data(TYPES[type_])
     jsonschema_rs.meta.validate(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -140,7 +140,7 @@ def _hashable(disagreement: tuple[str, object, bool]) -> object:
 
 
 @pytest.mark.parametrize("type_", [type_ for type_ in TYPES if TYPES[type_].topic in topics.LOYALTY])
-def test_the_schema_of_what_wafa_publishes_allows_no_more_than_the_model(type_: str):
+def test_schemas_of_published_events_allow_no_more_than_the_models(type_: str):
     # The model reads null as absent where a field is optional; Wafa never publishes it.
     assert [disagreement for disagreement in _disagreements(type_) if disagreement[1:] != (None, True)] == []
 
@@ -203,7 +203,7 @@ def test_asyncapi_has_every_topic_and_every_type_on_its_topic():
     }
 
 
-def test_every_reference_of_asyncapi_leads_somewhere():
+def test_every_reference_in_asyncapi_resolves():
     asyncapi, files = document(), generate.documents()
     references = set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(asyncapi)))
     for reference in references:
@@ -216,7 +216,7 @@ def test_every_reference_of_asyncapi_leads_somewhere():
     assert len(references) > len(TYPES) * 2
 
 
-def test_the_page_tells_all_that_a_backend_has_to_know():
+def test_the_page_covers_what_a_backend_needs():
     text = page()
     assert "<<" not in text
     for name in (*TYPES, *topics.ALL, *Reason, *schemas.VALUES):
@@ -230,7 +230,7 @@ def test_the_examples_on_the_page_are_events():
     assert [json.loads(block) for block in blocks] == [EXAMPLES[type_].envelope() for type_ in TYPES]
 
 
-def test_links_within_the_page_lead_somewhere():
+def test_links_within_the_page_resolve():
     text = page()
     headings = [line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#")]
     anchors = {re.sub(r"[^\w-]", "", heading.replace(" ", "-")) for heading in headings}

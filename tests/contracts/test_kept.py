@@ -39,12 +39,12 @@ TWO = order(("a", "2", "60.00"), ("b", "1", "40.00"))
 WITH_GIFT = order(("a", "2", "60.00"), ("gift", "2", "0.00"))
 
 
-def test_without_refunds_all_is_kept():
+def test_without_refunds_everything_is_kept():
     kept = keep(TWO, [])
     assert (kept.total, amounts(kept), kept.refunds, kept.gone) == (100, {"a": 60, "b": 40}, (), False)
 
 
-def test_purchases_and_refunds_are_what_the_events_say():
+def test_purchases_and_refunds_have_the_values_of_their_events():
     bought = PurchaseCompleted.model_validate(data(PURCHASE))
     back = PurchaseRefunded.model_validate(data(REFUND))
     kept = keep(Purchase.of(bought), [Refund.of(back, DAY)])
@@ -207,7 +207,7 @@ def test_sentences_of_the_contract(
     assert (amounts(kept), kept.total, kept.gone) == (lines, total, gone)
 
 
-def test_what_was_asked_and_what_was_taken_is_told_of_each_refund():
+def test_each_refund_reports_the_requested_and_the_taken_amount():
     kept = keep(TWO, [by_lines("r", ("a", "2", "70.00")), refund("s", "50.00", after=1), refund("t", "1.00", after=2)])
     assert [(refund.refund_id, refund.asked, refund.taken) for refund in kept.refunds] == [
         ("r", 70, 60),
@@ -216,7 +216,7 @@ def test_what_was_asked_and_what_was_taken_is_told_of_each_refund():
     ]
 
 
-def test_refunds_count_in_the_order_of_time_and_then_of_id():
+def test_refunds_are_applied_by_time_then_id():
     by_line, by_fraction = by_lines("r", ("a", "2", "60.00")), refund("s", "20.00")
     first_by_line = keep(TWO, [by_line, by_fraction])
     assert amounts(first_by_line) == {"b": 20}
@@ -236,6 +236,6 @@ def test_refunds_count_in_the_order_of_time_and_then_of_id():
         (order(total="5.00"), by_lines("r", ("z", "1", "1.00")), None),
     ],
 )
-def test_misfits(bought: Purchase, back: Refund, reason: Reason | None):
+def test_refunds_that_do_not_fit_their_order(bought: Purchase, back: Refund, reason: Reason | None):
     mismatch = misfit(bought, back)
     assert (mismatch[0] if mismatch else None) is reason

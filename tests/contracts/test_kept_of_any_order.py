@@ -44,14 +44,14 @@ def refunded_orders(draw: st.DrawFn) -> tuple[Purchase, list[Refund]]:
 
 
 @given(refunded_orders())
-def test_what_is_kept_and_what_was_taken_is_what_was_bought(case: tuple[Purchase, list[Refund]]):
+def test_kept_plus_taken_equals_bought(case: tuple[Purchase, list[Refund]]):
     bought, refunds = case
     kept = keep(bought, refunds)
     assert kept.total + sum(refund.taken for refund in kept.refunds) == Fraction(bought.total)
 
 
 @given(refunded_orders())
-def test_nothing_is_kept_below_0_or_above_what_was_bought_and_nothing_more_taken_than_asked(
+def test_kept_and_taken_amounts_are_within_bounds(
     case: tuple[Purchase, list[Refund]],
 ):
     bought, refunds = case
@@ -70,7 +70,7 @@ def test_nothing_is_kept_below_0_or_above_what_was_bought_and_nothing_more_taken
 
 
 @given(orders(), st.lists(_MONEY, max_size=6))
-def test_lowering_by_fractions_is_what_fractions_give(bought: Purchase, asked: list[str]):
+def test_proportional_refunds_are_exact_fractions(bought: Purchase, asked: list[str]):
     kept = keep(bought, [refund(f"r{index}", amount, after=index) for index, amount in enumerate(asked)])
     left, lines = Fraction(bought.total), {line.line_id: Fraction(line.amount) for line in bought.lines}
     for amount in map(Fraction, asked):
@@ -80,7 +80,7 @@ def test_lowering_by_fractions_is_what_fractions_give(bought: Purchase, asked: l
     assert all(lines[name] == amount for name, amount in amounts(kept).items())
 
 
-def test_a_long_row_of_refunds_makes_no_long_numbers():
+def test_many_refunds_keep_the_numbers_short():
     lines = tuple(Line(f"l{index}", "sku", 1, f"{index + 0.37:.2f}") for index in range(20))
     bought = Purchase("USD", f"{sum(Decimal(line.amount) for line in lines)}", lines)
     kept = keep(bought, [refund(f"r{index:03}", f"0.{index % 97 + 1:04}", after=index) for index in range(300)])

@@ -77,7 +77,7 @@ def without_refunds(kept: Kept) -> tuple[object, ...]:
 
 
 @given(refunded_orders())
-def test_keep_is_what_a_slow_model_gives(case: Case):
+def test_keep_agrees_with_the_slow_model(case: Case):
     bought, refunds = case
     kept, slow = keep(bought, refunds), slowly(bought, refunds)
     assert (kept.total, amounts(kept), kept.gone) == (slow.total, slow.lines, slow.gone)
@@ -86,7 +86,7 @@ def test_keep_is_what_a_slow_model_gives(case: Case):
 
 @given(refunded_orders(), st.data())
 @settings(max_examples=300)
-def test_refunds_one_at_a_time_in_any_order_come_to_the_same(case: Case, content: st.DataObject):
+def test_refunds_one_at_a_time_in_any_order_give_the_same_result(case: Case, content: st.DataObject):
     bought, refunds = case
     arrivals = Arrivals(bought)
     left = Fraction(bought.total)
@@ -112,7 +112,7 @@ def mixed(count: int, seed: int) -> Case:
     return bought, refunds
 
 
-def test_a_long_row_of_mixed_refunds_in_any_order_comes_to_the_definition():
+def test_many_mixed_refunds_in_any_order_agree_with_the_definition():
     bought, refunds = mixed(3 * CHECKPOINT_EVERY, seed=5)
     for arriving in (refunds, refunds[::-1], random.Random(3).sample(refunds, len(refunds))):
         arrivals = Arrivals(bought)
@@ -120,7 +120,7 @@ def test_a_long_row_of_mixed_refunds_in_any_order_comes_to_the_definition():
         assert without_refunds(kept[-1]) == without_refunds(keep(bought, refunds))
 
 
-def test_a_late_refund_costs_what_comes_after_it_and_at_most_a_stretch_between_checkpoints():
+def test_a_late_refund_refolds_later_refunds_and_at_most_one_checkpoint_interval():
     bought, refunds = mixed(10 * CHECKPOINT_EVERY, seed=8)
     arrivals = Arrivals(bought)
     for first, second in zip(refunds[::2], refunds[1::2], strict=True):  # each second one is late by one
@@ -132,7 +132,7 @@ def test_a_late_refund_costs_what_comes_after_it_and_at_most_a_stretch_between_c
     )
 
 
-def test_numbers_are_bounded_and_what_is_rounded_does_not_depend_on_the_order_of_arrival():
+def test_numbers_are_bounded_and_rounding_does_not_depend_on_the_order_of_arrival():
     bought, refunds = mixed(400, seed=2)
     definition = keep(bought, refunds)
     assert definition.scale.bit_length() <= LONGEST_SCALE
@@ -147,7 +147,7 @@ def test_numbers_are_bounded_and_what_is_rounded_does_not_depend_on_the_order_of
     assert len(arrivals.stored) < 3_000
 
 
-def test_refunds_of_one_kind_are_never_folded_again_and_their_state_is_small():
+def test_refunds_of_one_kind_are_never_refolded_and_their_state_is_small():
     bought = order(*((f"l{index}", "1", "100.00") for index in range(20)))
     by_share = [refund(f"r{index:05}", "0.0101", after=index % 50) for index in range(2000)]
     by_line = [
@@ -163,7 +163,7 @@ def test_refunds_of_one_kind_are_never_folded_again_and_their_state_is_small():
         assert Fold.from_json(bought, msgspec.json.decode(arrivals.stored)).total == 2000 - Fraction("20.2")
 
 
-def test_an_order_that_is_gone_folds_nothing_again():
+def test_an_order_refunded_in_full_is_never_refolded():
     bought, refunds = mixed(50, seed=6)
     arrivals = Arrivals(bought)
     arrivals.add(refund("all", "120000.01", after=100))

@@ -74,7 +74,7 @@ def plain_seconds() -> float:
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_a_large_value_takes_a_bounded_time(name: str):
+def test_a_large_value_takes_bounded_time(name: str):
     value, reason = LARGE[name]
     assert len(value) <= MOST_BYTES
     incoming = record(value, topic="shop.activities" if reason is None else "shop.purchases")
@@ -97,7 +97,7 @@ def timed(incoming: Record) -> tuple[Reason | None, str, float]:
 
 
 @pytest.mark.parametrize("name", ["lines without fields", "coupons"])
-def test_and_a_bounded_memory(name: str):
+def test_a_large_value_takes_bounded_memory(name: str):
     incoming = record(LARGE[name][0])
     tracemalloc.start()
     try:

@@ -138,7 +138,7 @@ def test_fields_that_are_missing_in_a_line(field: str):
     assert (error.reason, error.detail) == (Reason.MISSING_FIELD, f"data.lines.0.{field}: Field required")
 
 
-def test_the_type_is_told_once_it_is_known():
+def test_a_refusal_has_the_type_if_it_could_be_read():
     assert refusal(structured(about(total=1))).type == PURCHASE
     assert refusal(record(b"{")).type is None
 
@@ -185,7 +185,7 @@ def test_attributes_that_are_not_utf_8(name: str):
     assert refusal(binary(envelope(), (name, b"a\xff"))).reason is Reason.BAD_FIELD
 
 
-def test_a_type_on_a_topic_of_another():
+def test_a_type_on_the_wrong_topic():
     error = refusal(structured(envelope(), topic="shop.reviews"))
     assert (error.reason, error.detail) == (Reason.BAD_FIELD, f"type: {PURCHASE} travels on shop.purchases")
 
@@ -196,7 +196,7 @@ def test_two_lines_that_share_an_id():
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=24), timedelta(0), -timedelta(days=20_000)])
-def test_time_up_to_a_day_ahead_and_of_any_age_is_welcome(ahead: timedelta):
+def test_time_up_to_a_day_ahead_and_of_any_age_is_accepted(ahead: timedelta):
     assert read(structured(envelope(time=format_instant(ARRIVED + ahead)))).time == ARRIVED + ahead
 
 
@@ -221,7 +221,7 @@ def test_lines_do_not_add_up(type_: str, changes: dict[str, Any]):
 
 @pytest.mark.parametrize("lines", [..., None, []])
 @pytest.mark.parametrize("type_", [PURCHASE, REFUND])
-def test_no_lines_add_up_to_anything(type_: str, lines: object):
+def test_empty_lines_fit_any_total(type_: str, lines: object):
     assert read(structured(about(type_, lines=lines))).data.model_dump()["lines"] == ()
 
 

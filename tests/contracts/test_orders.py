@@ -107,12 +107,12 @@ def test_a_purchase_from_another_source_is_refused_whatever_its_content():
         )
 
 
-def test_a_channel_is_no_store():
+def test_a_channel_is_not_taken_for_a_store():
     app, counter = purchase(channel="app"), purchase(store_id="app")
     assert admit_purchase(counter, Order.of(app)) is Verdict.DIFFERING_REPEAT
 
 
-def test_lines_count_alike_packed_and_unpacked():
+def test_packed_and_unpacked_lines_have_the_same_content():
     packed = purchase()
     packed.data.__dict__["lines"] = PackedLines(pack_lines(LINES))
     assert admit_purchase(packed, Order.of(purchase())) is Verdict.REPEAT
@@ -177,7 +177,7 @@ def test_every_field_of_a_purchase_counts_but_its_natural_key_and_its_coupon_cod
     assert PurchaseRefunded.model_fields.keys() - counted == {"customer_id", "order_id", "refund_id"}
 
 
-def test_digests_stay_as_they_were_stored():
+def test_stored_digests_stay_valid():
     # Services compare these with what they stored years ago.
     bought = purchase(channel="app", store_id="s1").data
     assert content_of_purchase(bought, NOON) == Content(NOON, "25.00", PURCHASE_DIGEST)
@@ -193,19 +193,19 @@ def test_digests_stay_as_they_were_stored():
         (Content(NOON + timedelta(hours=1), "25.00", None), True),
     ],
 )
-def test_what_was_stored_without_a_digest_is_compared_by_time_and_money(stored: Content, *, differs: bool):
+def test_an_order_stored_without_a_digest_is_compared_by_time_and_money(stored: Content, *, differs: bool):
     assert stored.differs(content_of_purchase(purchase().data, NOON)) is differs
     assert content_of_purchase(purchase().data, NOON).differs(stored) is differs
 
 
-def test_refunds_that_were_not_read_are_not_taken_for_none():
+def test_unread_refunds_are_not_treated_as_none():
     order = Order("o", "/shop", NOON, Purchase("USD", "25.00"), refunds=None)
     for read in (order.fold, order.taken, order.refunds_in_order, lambda: list(order.kept_over_time())):
         with pytest.raises(UnreadRefundsError):
             read()
 
 
-def test_refunds_that_waited_are_admitted_by_time_and_id_and_the_first_of_an_id_stands():
+def test_waiting_refunds_are_admitted_by_time_and_id_and_the_first_of_an_id_wins():
     register = Register(
         {}, {}, {("ann", "o"): [refund(refund_id="s"), refund(NOON + timedelta(hours=2), amount="9.00")]}
     )
@@ -222,7 +222,7 @@ def test_refunds_that_waited_are_admitted_by_time_and_id_and_the_first_of_an_id_
     assert (register.repeats, register.differing_repeats, register.waiting()) == (0, 1, [])
 
 
-def test_what_refunds_take_adds_up_to_the_order_also_where_amounts_are_rounded():
+def test_taken_amounts_add_up_to_the_order_even_when_rounded():
     lines = (Line("1", "mug", 1, "700000000.0001"), Line("2", "pen", 1, "899999999.9999"))
     refunds: list[Refund] = []
     for number in range(120):
@@ -339,7 +339,7 @@ _REFUNDS = st.builds(
 
 @given(events=st.lists(st.one_of(_PURCHASES, _REFUNDS), max_size=9), size=st.integers(1, 9))
 @settings(max_examples=400, deadline=None)
-def test_the_register_admits_as_the_slow_model_does_however_the_log_is_cut(events: list[Event], size: int):
+def test_the_register_agrees_with_the_slow_model_for_any_batches(events: list[Event], size: int):
     expected = admitted_slowly(events)
     orders: dict[Any, Order] = {}
     contents: dict[Any, Content] = {}
@@ -385,7 +385,7 @@ _RETURNS = st.lists(st.tuples(st.integers(-1, 3), st.sampled_from(("0.00", "1.00
 
 
 @given(returns=_RETURNS, by_line=st.booleans())
-def test_what_is_kept_over_time_is_what_the_slow_fold_keeps(returns: list[tuple[int, str]], *, by_line: bool):
+def test_kept_over_time_agrees_with_the_slow_fold(returns: list[tuple[int, str]], *, by_line: bool):
     lines = (Line("1", "mug", 1, "20.00"), Line("2", "pen", 1, "5.00")) if by_line else ()
     times = [NOON + timedelta(hours=hours) for hours, _ in returns]
     refunds = tuple(Refund(f"r{number}", time, "USD", returns[number][1]) for number, time in enumerate(times))

@@ -21,14 +21,14 @@ def names(incoming: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("encode", [structured, binary])
-def test_key_subject_and_data_name_customers_whether_or_not_they_agree(encode: Any):
+def test_customers_are_read_from_key_subject_and_data(encode: Any):
     event = envelope(subject="omar", time=format_instant(TIME), data=data(customer_id="mona"))
     assert ownership.of_record(encode(event, key=b"ann")) == (("ann", "omar", "mona"), TIME)
     agreed = envelope(subject="mona", data=data(customer_id="mona"))
     assert ownership.of_record(encode(agreed, key=b"mona")).customer_ids == ("mona",)
 
 
-def test_both_sides_of_a_referral_are_named():
+def test_both_customers_of_a_referral_are_read():
     event = envelope(APPROVED, subject=..., data=data(APPROVED, customer_id="ann", friend_id="ben"))
     assert names(structured(event)) == {"ann", "ben"}
 
@@ -51,7 +51,7 @@ def test_both_sides_of_a_referral_are_named():
         (record(b'{"data": {"customer_id": "\\ud800"}}', key=b"mona"), {"mona"}),
     ],
 )
-def test_malformed_records_name_whom_they_can(incoming: Any, expected: set[str]):
+def test_customers_are_read_from_malformed_records(incoming: Any, expected: set[str]):
     assert names(incoming) == expected
 
 

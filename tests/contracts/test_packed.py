@@ -44,7 +44,7 @@ def flat(incoming: Record) -> Flat:
         {"lines": None},
     ],
 )
-def test_it_comes_back_as_it_went(changes: dict[str, Any]):
+def test_a_purchase_survives_packing(changes: dict[str, Any]):
     event, incoming = purchase(**changes)
     restored = restore(marshal.loads(marshal.dumps(flat(incoming))), incoming)
     assert restored is not None
@@ -54,7 +54,7 @@ def test_it_comes_back_as_it_went(changes: dict[str, Any]):
 
 
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "2026-06-01T10:00:00.000001+03:00", "2024-12-31T23:59:60Z"])
-def test_its_time_is_the_same_instant(time: str):
+def test_the_time_survives_packing(time: str):
     event = about()
     event["time"] = time
     incoming = record(json.dumps(event).encode(), STRUCTURED, key=event["data"]["customer_id"].encode())
@@ -77,7 +77,7 @@ def test_its_time_is_the_same_instant(time: str):
         {"type": "shop.review.published.v1"},
     ],
 )
-def test_what_is_no_purchase_of_the_contract_is_left_to_the_models(changes: dict[str, Any]):
+def test_an_invalid_purchase_is_left_to_the_models(changes: dict[str, Any]):
     incoming = record(
         json.dumps({**about(), **changes}).encode(), STRUCTURED, key=about()["data"]["customer_id"].encode()
     )
@@ -100,7 +100,7 @@ def test_a_purchase_of_the_future_is_left_to_the_models():
         decode_purchase(before)
 
 
-def test_packed_lines_are_the_lines():
+def test_packed_lines_equal_the_lines():
     packed = PackedLines(pack_lines(LINES))
     assert packed
     assert packed == LINES
@@ -113,7 +113,7 @@ def test_packed_lines_are_the_lines():
     assert not PackedLines(pack_lines(()))
 
 
-def test_an_order_is_stored_alike_whether_its_lines_are_packed_or_not():
+def test_packed_and_unpacked_orders_are_stored_the_same():
     plain = PurchaseCompleted(customer_id="c", order_id="o", currency="USD", total="10.00", lines=LINES)
     packed = plain.model_copy(update={"lines": PackedLines(pack_lines(LINES))})
     stored = _JSON_ENCODER.encode(order_to_json(packed))
@@ -121,7 +121,7 @@ def test_an_order_is_stored_alike_whether_its_lines_are_packed_or_not():
     assert order_from_json("c", "o", json.loads(stored)) == plain
 
 
-def test_an_order_reads_alike_whether_its_lines_are_packed_or_not():
+def test_packed_and_unpacked_orders_serialize_the_same():
     plain = PurchaseCompleted(customer_id="c", order_id="o", currency="USD", total="10.00", lines=LINES)
     packed = plain.model_copy(update={"lines": PackedLines(pack_lines(LINES))})
     assert packed.model_dump_json() == plain.model_dump_json()

@@ -64,7 +64,7 @@ def check(event: dict[str, Any]) -> None:
 
 @given(content=st.data())
 @settings(max_examples=600)
-def test_whatever_stands_in_one_place_is_read_as_the_models_read_it(content: st.DataObject):
+def test_any_value_in_a_field_is_read_as_the_models_read_it(content: st.DataObject):
     event = envelope()
     purchase = event["data"]
     places = [(event, name) for name in (*event, *_EXTENSIONS)] + [(purchase, name) for name in (*purchase, *_OPTIONAL)]
@@ -88,7 +88,7 @@ _LINE = st.fixed_dictionaries(
 
 @given(lines=st.lists(_LINE, max_size=4), total=st.sampled_from(["0", "1.25", "2.50", "3.75", "5"]))
 @settings(max_examples=300)
-def test_lines_are_added_up_and_told_apart(lines: list[dict[str, Any]], total: str):
+def test_line_totals_and_repeated_line_ids(lines: list[dict[str, Any]], total: str):
     check(about(lines=lines, total=total))
 
 
@@ -101,7 +101,7 @@ def test_lines_are_added_up_and_told_apart(lines: list[dict[str, Any]], total: s
         {"total": "3.00", "lines": [{"line_id": "1", "sku": "s", "quantity": 1, "amount": "1.00\x002.00"}]},
     ],
 )
-def test_what_holds_nul_is_never_two(changes: dict[str, Any]):
+def test_a_value_with_nul_is_never_split(changes: dict[str, Any]):
     event = about(**changes)
     assert quick.look(json.dumps(event).encode()) is None
     check(event)
@@ -119,7 +119,7 @@ def test_what_holds_nul_is_never_two(changes: dict[str, Any]):
         {"unknown": {"x": 1}},
     ],
 )
-def test_a_purchase_as_shops_send_it_takes_the_quick_way(changes: dict[str, Any]):
+def test_an_ordinary_purchase_takes_the_quick_path(changes: dict[str, Any]):
     event = about(**changes)
     if not event["data"].get("lines"):
         event["data"]["total"] = data()["total"]

@@ -49,7 +49,7 @@ def test_money(value: str):
         *(1, 1.5, 0, True, None, Decimal(1)),
     ],
 )
-def test_no_money(value: object):
+def test_invalid_money(value: object):
     assert not takes(Money, value)
 
 
@@ -81,7 +81,7 @@ def test_quantities(value: object):
 
 
 @pytest.mark.parametrize("value", [-1, 10**12, 1.5, 2.0, True, "-1", "1e3", "", "1.0000000001", None, [1]])
-def test_no_quantities(value: object):
+def test_invalid_quantities(value: object):
     assert not takes(Quantity, value)
 
 
@@ -199,7 +199,7 @@ def test_instants(text: str, instant: datetime):
         "٢٠٢٦-٠٣-١٤T10:26:53Z",
     ],
 )
-def test_no_instants(text: str):
+def test_invalid_instants(text: str):
     with pytest.raises(ValueError, match=r".+"):
         parse_instant(text)
 

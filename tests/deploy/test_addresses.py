@@ -23,20 +23,20 @@ def layout(tmp_path: Path) -> Layout:
     return Layout(tmp_path)
 
 
-def test_every_port_is_another_one(layout: Layout):
+def test_all_ports_differ(layout: Layout):
     chosen = addresses.choose(layout, None).ports
     assert set(chosen) == set(DEFAULTS)
     assert len(set(chosen.values())) == len(chosen)
 
 
-def test_a_wished_for_port_is_taken_or_it_is_an_error(layout: Layout, taken: int):
+def test_a_requested_port_is_used_or_it_is_an_error(layout: Layout, taken: int):
     free = ports.free_port()
     assert addresses.choose(layout, free).ports[GATEWAY] == free
     with pytest.raises(StartError, match=f"port {taken} is taken"):
         addresses.choose(layout, taken)
 
 
-def test_a_default_port_of_somebody_else_gives_way_to_a_free_one(
+def test_an_occupied_default_port_is_replaced_by_a_free_one(
     layout: Layout, taken: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(addresses, "DEFAULTS", {GATEWAY: taken, BROKER: taken})
@@ -50,7 +50,7 @@ def test_the_next_start_has_the_same_ports(layout: Layout, monkeypatch: pytest.M
     assert addresses.choose(layout, None).ports == addresses.choose(layout, None).ports
 
 
-def test_a_broker_that_a_start_told_of_is_not_foreign_at_the_next(layout: Layout):
+def test_the_stacks_own_earlier_broker_is_not_foreign(layout: Layout):
     assert addresses.foreign_broker(layout, {}) is None
     chosen = addresses.choose(layout, None)
     own = f"{LOOPBACK}:{chosen.ports[BROKER]}"
@@ -58,7 +58,7 @@ def test_a_broker_that_a_start_told_of_is_not_foreign_at_the_next(layout: Layout
     assert addresses.foreign_broker(layout, {"WAFA_KAFKA_BOOTSTRAP": "kafka:9092"}) == "kafka:9092"
 
 
-def test_somebody_elses_broker_on_a_port_that_once_was_ours_is_foreign(layout: Layout, monkeypatch: pytest.MonkeyPatch):
+def test_another_broker_on_a_former_port_of_the_stack_is_foreign(layout: Layout, monkeypatch: pytest.MonkeyPatch):
     port = ports.free_port()
     monkeypatch.setattr(addresses, "DEFAULTS", {GATEWAY: ports.free_port(), BROKER: port})
     addresses.choose(layout, None)

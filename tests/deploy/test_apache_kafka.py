@@ -21,7 +21,7 @@ def kafka(tmp_path: Path) -> Iterator[ApacheKafka]:
     server.stop()
 
 
-async def test_records_and_the_cluster_outlive_a_kill(kafka: ApacheKafka):
+async def test_records_and_the_cluster_id_survive_a_kill(kafka: ApacheKafka):
     await topics.create(kafka.bootstrap)
     cluster = await Broker(kafka.bootstrap, "test").cluster_id()
     producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all", enable_idempotence=True)

@@ -61,7 +61,7 @@ def page() -> str:
     return docs.PAGE.read_text(encoding="utf-8")
 
 
-def test_every_metric_is_on_the_page_and_the_page_speaks_of_no_other():
+def test_the_page_lists_exactly_the_metrics():
     named = set(re.findall(r"`(wafa_\w+)`", page()))
     metrics = {next(iter(metric.collect())).name for metric in METRICS}
     assert {name.removesuffix("_total") for name in named} == metrics
@@ -72,7 +72,7 @@ def test_every_setting_has_a_description():
         assert docs.settings_of(service).model_fields[name].description
 
 
-def test_the_page_says_what_to_do_about_each_reason_that_a_letter_has():
+def test_the_page_explains_each_reason_of_a_dead_letter():
     dead_letters = page().partition("## Dead letters")[2].partition("## ")[0]
     assert {reason for reason in Reason if f"`{reason}`" in dead_letters} == set(Reason)
 

@@ -20,12 +20,12 @@ def test_a_shell_that_sources_the_file_hands_every_value_to_its_children(tmp_pat
     assert f"WAFA_JWT_KEY={VALUES['WAFA_JWT_KEY']}" in shown.stdout.splitlines()
 
 
-def test_it_is_read_as_it_was_written(tmp_path: Path):
+def test_the_file_reads_back_as_written(tmp_path: Path):
     environment.write(Layout(tmp_path), VALUES)
     assert environment.read(Layout(tmp_path)) == VALUES
 
 
-def test_only_its_owner_may_read_it_also_after_it_was_replaced(tmp_path: Path):
+def test_only_the_owner_can_read_it_even_after_a_replacement(tmp_path: Path):
     layout = Layout(tmp_path)
     environment.write(layout, {})
     layout.env_file.chmod(0o644)
@@ -34,6 +34,6 @@ def test_only_its_owner_may_read_it_also_after_it_was_replaced(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [layout.env_file]
 
 
-def test_before_the_first_start_it_says_so(tmp_path: Path):
+def test_reading_before_the_first_start_is_an_error(tmp_path: Path):
     with pytest.raises(StartError, match="has not been started yet"):
         environment.read(Layout(tmp_path))

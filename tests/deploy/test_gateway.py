@@ -63,7 +63,7 @@ async def test_another_method_of_a_known_path_is_answered_by_its_app(client: htt
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
 
 
-async def test_a_path_of_nobody_is_a_problem_document(client: httpx.AsyncClient):
+async def test_an_unknown_path_is_answered_with_a_problem_document(client: httpx.AsyncClient):
     answer = await client.get("/v2/nothing")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
@@ -78,7 +78,7 @@ async def test_it_is_ready_when_every_service_is(client: httpx.AsyncClient, tier
     assert answer.json() == {"status": "not_ready", "services": {"points": "ready", "tiers": "not_ready"}}
 
 
-async def test_it_lives_and_is_measured_as_one_process(client: httpx.AsyncClient):
+async def test_liveness_and_metrics_are_of_the_process(client: httpx.AsyncClient):
     assert (await client.get("/livez")).status_code == 200
     assert "wafa_http_requests_total" in (await client.get("/metrics")).text
 
@@ -92,7 +92,7 @@ async def test_one_document_has_the_routes_of_all(client: httpx.AsyncClient):
     assert "openapi.json" in (await client.get("/docs")).text
 
 
-def test_namesakes_that_differ_are_told_apart_also_where_they_are_referred_to():
+def test_different_schemas_of_the_same_name_are_renamed_with_their_references():
     def document(model: type[BaseModel]) -> dict[str, Any]:
         app = FastAPI()
 

@@ -45,13 +45,13 @@ def test_list_shows_everything_but_secrets(file: Path, capsys: pytest.CaptureFix
     assert stored.hash not in text + line
 
 
-def test_list_of_no_file_is_empty(file: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_list_of_a_missing_file_is_empty(file: Path, capsys: pytest.CaptureFixture[str]):
     assert keys.main(["list", "--json"]) == 0
     assert capsys.readouterr().out == ""
     assert not file.exists()
 
 
-def test_a_revoked_key_works_no_more(file: Path):
+def test_a_revoked_key_is_refused(file: Path):
     gone, stays = keys.create_key(file, ["read"], "one"), keys.create_key(file, ["read"], "two")
     verifying = ApiKeys(file)
     assert verifying.find(gone) is not None
@@ -60,7 +60,7 @@ def test_a_revoked_key_works_no_more(file: Path):
     assert verifying.find(stays) is not None
 
 
-def test_the_file_is_for_its_owner_alone_and_no_draft_stays(file: Path):
+def test_only_the_owner_can_read_the_file_and_no_temporary_file_stays(file: Path):
     keys.create_key(file, ["read"], "one")
     keys.create_key(file, ["read"], "two")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -84,7 +84,7 @@ def test_the_owner_of_the_file_keeps_it(file: Path):
     assert (file.stat().st_uid, file.stat().st_gid) == (12345, 12345)
 
 
-def test_keys_made_at_once_are_all_there(file: Path):
+def test_keys_created_concurrently_are_all_stored(file: Path):
     with ThreadPoolExecutor(8) as threads:
         created = list(threads.map(lambda number: keys.create_key(file, ["read"], f"key {number}"), range(24)))
     verifying = ApiKeys(file)
@@ -92,7 +92,7 @@ def test_keys_made_at_once_are_all_there(file: Path):
     assert len(keys.list_keys(file)) == 24
 
 
-def test_the_pepper_of_the_environment_counts(file: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_pepper_is_read_from_the_environment(file: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(keys.PEPPER_VARIABLE, "pepper")
     key = keys.create_key(file, ["read"], "one")
     assert ApiKeys(file).find(key) is None
@@ -118,7 +118,7 @@ def test_the_pepper_of_the_environment_counts(file: Path, monkeypatch: pytest.Mo
         (["revoke", "nobody"], 1),
     ],
 )
-def test_bad_input_is_one_line_and_changes_nothing(
+def test_bad_input_is_a_one_line_error_and_changes_nothing(
     file: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int
 ):
     try:
@@ -133,7 +133,9 @@ def test_bad_input_is_one_line_and_changes_nothing(
     assert not file.exists()
 
 
-def test_without_a_file_it_says_how_to_name_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_without_a_file_the_error_says_how_to_name_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.delenv(keys.FILE_VARIABLE, raising=False)
     assert keys.main(["list"]) == 2
     assert "--file" in capsys.readouterr().err
@@ -155,7 +157,7 @@ def test_a_folder_in_the_place_of_the_file(file: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_it_is_a_command(file: Path):
+def test_the_module_is_a_command(file: Path):
     command = [sys.executable, "-m", "deploy.keys", "--file", str(file)]
     done = subprocess.run(
         [*command, "create", "--name", "x", "--scopes", "admin"],

@@ -68,7 +68,7 @@ def stack() -> Iterator[Stack]:
         stack.run("down", "--purge")
 
 
-def test_one_life_of_a_stack(stack: Stack):
+def test_the_life_cycle_of_a_stack(stack: Stack):
     started = stack.up()
     assert started.returncode == 0, started.stderr
     assert f"http://127.0.0.1:{stack.port}" in started.stdout

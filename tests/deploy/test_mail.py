@@ -46,14 +46,14 @@ async def test_a_mail_is_shown_with_both_of_its_parts(port: int, client: httpx.A
     assert caught["headers"]["Message-ID"] == "<7@example.org>"
 
 
-async def test_the_newest_stands_first_and_the_oldest_are_forgotten(port: int, client: httpx.AsyncClient):
+async def test_mails_are_newest_first_and_the_oldest_are_dropped(port: int, client: httpx.AsyncClient):
     for subject in ("one", "two", "three"):
         await aiosmtplib.send(message(subject), hostname=LOOPBACK, port=port)
     assert [mail["subject"] for mail in (await client.get("/messages")).json()] == ["three", "two"]
     assert "3 caught" in (await client.get("/")).text
 
 
-async def test_what_a_mail_says_is_no_markup_of_the_page(port: int, client: httpx.AsyncClient):
+async def test_mail_content_is_escaped_on_the_page(port: int, client: httpx.AsyncClient):
     await aiosmtplib.send(message("<script>alert(1)</script>"), hostname=LOOPBACK, port=port)
     page = (await client.get("/")).text
     assert "<script>" not in page

@@ -37,14 +37,14 @@ def test_by_default_the_broker_is_embedded_and_the_producers_are_not_idempotent(
     assert settings["WAFA_KAFKA_IDEMPOTENCE"] == "false"
 
 
-def test_a_server_of_ones_own_gets_a_database_for_each_service(layout: Layout):
+def test_your_own_server_gets_a_database_for_each_service(layout: Layout):
     chosen = pieces.choose(layout, None, None)
     assert chosen.postgres is None
     expected = "postgresql://me:secret@db.example.org:5433/wafa_tiers?sslmode=require"
     assert pieces.settings(layout, chosen)["WAFA_DATABASE_URL_TIERS"] == expected
 
 
-def test_a_broker_of_ones_own_is_used_with_its_own_settings(layout: Layout, environment: pytest.MonkeyPatch):
+def test_your_own_broker_is_used_with_its_settings(layout: Layout, environment: pytest.MonkeyPatch):
     environment.setenv("WAFA_KAFKA_BOOTSTRAP", "kafka.example.org:9092")
     environment.setenv("WAFA_KAFKA_SESSION_TIMEOUT_MS", "45000")
     chosen = pieces.choose(layout, None, None)
@@ -54,7 +54,7 @@ def test_a_broker_of_ones_own_is_used_with_its_own_settings(layout: Layout, envi
     assert (settings["WAFA_KAFKA_IDEMPOTENCE"], settings["WAFA_KAFKA_SESSION_TIMEOUT_MS"]) == ("true", "45000")
 
 
-def test_a_broker_that_is_asked_for_outranks_the_environment(layout: Layout, environment: pytest.MonkeyPatch):
+def test_a_requested_broker_takes_precedence_over_the_environment(layout: Layout, environment: pytest.MonkeyPatch):
     environment.setenv("WAFA_KAFKA_BOOTSTRAP", "kafka.example.org:9092")
     chosen = pieces.choose(layout, Kafka.APACHE, None)
     assert isinstance(chosen.broker, ApacheKafka)
@@ -91,7 +91,7 @@ async def test_secrets_stay_until_the_admin_key_is_revoked(layout: Layout):
         await Authenticator(layout.api_keys).authenticate(f"Bearer {first.admin_token}")
 
 
-def test_a_purge_forgets_everything_but_what_was_fetched(layout: Layout):
+def test_a_purge_deletes_everything_but_downloads(layout: Layout):
     pieces.settings(layout, pieces.choose(layout, None, None))
     (layout.kafka / "log").mkdir(parents=True)
     jars = layout.kafka.parent / "lib-1"

@@ -61,7 +61,7 @@ def lines(*given: dict[str, Any] | bytes) -> io.BytesIO:
     )
 
 
-def test_events_are_sent_as_they_are_keyed_by_customer(producer: Producer, capsys: pytest.CaptureFixture[str]):
+def test_events_are_sent_unchanged_and_keyed_by_customer(producer: Producer, capsys: pytest.CaptureFixture[str]):
     assert publish.publish({}, "shop.purchases", lines(event(1), b"", b"  ", event(2))) == 0
     header = ("content-type", b"application/cloudevents+json")
     assert producer.sent == [
@@ -70,7 +70,7 @@ def test_events_are_sent_as_they_are_keyed_by_customer(producer: Producer, capsy
     assert capsys.readouterr() == ("published 2 to shop.purchases\n", "")
 
 
-def test_what_is_no_event_is_named_by_its_line_and_the_others_are_sent(
+def test_invalid_lines_are_reported_by_number_and_the_others_are_sent(
     producer: Producer, capsys: pytest.CaptureFixture[str]
 ):
     long = json.dumps(event(3) | {"comment": "x" * LONGEST_LINE}).encode()
@@ -86,18 +86,18 @@ def test_what_is_no_event_is_named_by_its_line_and_the_others_are_sent(
     ]
 
 
-def test_the_last_line_needs_no_end(producer: Producer):
+def test_the_last_line_needs_no_line_break(producer: Producer):
     assert publish.publish({}, "shop.purchases", io.BytesIO(json.dumps(event()).encode())) == 0
     assert len(producer.sent) == 1
 
 
-def test_nothing_is_nothing(producer: Producer, capsys: pytest.CaptureFixture[str]):
+def test_empty_input_publishes_nothing(producer: Producer, capsys: pytest.CaptureFixture[str]):
     assert publish.publish({}, "shop.purchases", io.BytesIO()) == 0
     assert capsys.readouterr().out == "published 0 to shop.purchases\n"
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-def test_every_example_of_the_contract_is_taken_on_its_topic_and_on_no_other(topic: str):
+def test_every_example_of_the_contract_is_accepted_on_its_topic_only(topic: str):
     examples = [example for example in EXAMPLES.values() if example.type.startswith("shop.")]
     assert {TYPES[example.type].topic for example in examples} == set(TOPICS)
     later = NOW + timedelta(days=365)  # than every example
@@ -123,14 +123,14 @@ def test_every_example_of_the_contract_is_taken_on_its_topic_and_on_no_other(top
         ({"subject": "somebody else"}, "bad_field: subject: "),
     ],
 )
-def test_a_line_that_a_service_would_refuse_is_refused_here(changes: dict[str, Any], words: str):
+def test_a_line_that_a_service_would_refuse_is_refused(changes: dict[str, Any], words: str):
     with pytest.raises(RefusedError) as refused:
         check("shop.purchases", json.dumps(event(**changes)).encode(), NOW)
     assert str(refused.value).startswith(words)
     assert "\n" not in str(refused.value)
 
 
-def test_a_broker_that_does_not_answer_is_one_line(producer: Producer, monkeypatch: pytest.MonkeyPatch):
+def test_an_unreachable_broker_is_a_one_line_error(producer: Producer, monkeypatch: pytest.MonkeyPatch):
     async def send(*_: object, **__: object) -> None:
         raise KafkaConnectionError("no")
 

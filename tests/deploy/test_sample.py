@@ -82,7 +82,7 @@ def test_the_year_is_whole(year: Year, facts: Facts):
     assert facts.lines == 1_469_307
 
 
-def test_the_oddities_are_kept(facts: Facts):
+def test_irregular_baskets_are_kept(facts: Facts):
     assert sum(Decimal(total) == 0 for _, _, total in facts.baskets.values()) == 478
     assert facts.without_quantity == 8_869
     assert facts.without_category == 4_836
@@ -105,7 +105,7 @@ def test_the_purchases_of_each_tenth_household_are_events_of_the_contract(facts:
     assert facts.not_decoded == []
 
 
-def test_times_are_those_of_the_file_moved_by_whole_days(facts: Facts):
+def test_times_are_shifted_by_whole_days(facts: Facts):
     expected = {
         order.basket: (order.household, independent.moved(order.time, TODAY), Decimal(order.total) / independent.UNITS)
         for order in independent.year()
@@ -153,7 +153,7 @@ def test_the_usual_sample_is_148_households_of_every_tier(year: Year):
     assert min(tiers.values()) > 20
 
 
-def test_so_many_baskets_are_whole_households_but_the_last(year: Year):
+def test_baskets_come_from_whole_households_but_the_last(year: Year):
     sample = year.of_baskets(1_000)
     baskets = [basket.basket for basket in sample.baskets()]
     assert len(baskets) == sample.size == 1_000
@@ -172,7 +172,7 @@ def test_a_smaller_sample_is_a_part_of_a_larger_one(year: Year):
     assert {basket.basket for basket in small.baskets()} <= {basket.basket for basket in large.baskets()}
 
 
-def test_more_baskets_than_there_are_is_all(year: Year):
+def test_a_number_above_the_total_selects_all_baskets(year: Year):
     assert year.of_baskets(10**9).size == 155_848
 
 

@@ -59,7 +59,7 @@ def test_another_seed_makes_other_events_under_other_ids(sample: Sample, events:
     assert mine.isdisjoint(others)
 
 
-def test_every_event_has_an_id_of_its_own_that_does_not_hang_on_the_day(year: Year, events: list[CloudEvent]):
+def test_every_event_has_a_unique_id_that_does_not_depend_on_the_day(year: Year, events: list[CloudEvent]):
     assert len({(event.source, event.id) for event in events}) == len(events)
     later = Year.read(TODAY + timedelta(days=1)).of_households(148)
     made_up = MadeUp(SEED, end_of_sample(TODAY + timedelta(days=1)))
@@ -76,12 +76,12 @@ def test_events_come_in_the_order_of_time_and_none_after_the_last_day(events: li
     assert events[-1].time < datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def test_what_is_made_up_says_so(events: list[CloudEvent]):
+def test_made_up_events_have_their_own_source(events: list[CloudEvent]):
     assert {event.source for event in events if event.type == PURCHASE_COMPLETED} == {"/sample/grocer"}
     assert {event.source for event in events if event.type != PURCHASE_COMPLETED} == {"/sample/made-up"}
 
 
-def test_every_event_is_one_of_the_contract(events: list[CloudEvent]):
+def test_every_event_fits_the_contract(events: list[CloudEvent]):
     arrival = datetime(2026, 11, 22, 12, tzinfo=UTC)
     for event in events:
         record = Record(event.topic, 0, 0, event.key, event.value(), in_bytes(HEADERS), arrival)
@@ -140,7 +140,7 @@ def test_refunds_of_every_kind_give_back_what_was_bought(events: list[CloudEvent
     assert min(kinds.values()) > 5
 
 
-def test_referrals_bring_friends_most_of_them_before_they_bought(sample: Sample, events: list[CloudEvent]):
+def test_most_friends_sign_up_before_their_first_purchase(sample: Sample, events: list[CloudEvent]):
     visits = sample.first_visits()
     signed_up = by_type(events, SIGNED_UP)
     friends = [int(event.data["customer_id"]) for event in signed_up]
@@ -181,15 +181,15 @@ def api() -> Iterator[str]:
     server.server_close()
 
 
-def test_codes_are_asked_of_the_api(api: str):
+def test_codes_are_fetched_from_the_api(api: str):
     assert referral_codes.fetch(api, "wafa_key", [7, 1234]) == {7: "C7", 1234: "C1234"}
 
 
-def test_a_refusal_of_the_api_is_told(api: str):
+def test_a_refusal_of_the_api_is_reported(api: str):
     with pytest.raises(referral_codes.ReferralCodeError, match="/v1/customers/7/referral-code: 401"):
         referral_codes.fetch(api, "nonsense", [7])
 
 
-def test_an_api_that_is_not_there_is_told():
+def test_an_unreachable_api_is_reported():
     with pytest.raises(referral_codes.ReferralCodeError, match="does not answer"):
         referral_codes.fetch("http://127.0.0.1:9", "wafa_key", [7])

@@ -148,30 +148,30 @@ def test_the_default_is_the_whole_year_of_148_households():
     assert (options.baskets, options.households, options.only_purchases) == (None, 148, False)
 
 
-def test_all_is_everybody():
+def test_all_selects_every_household():
     options = replay.options(["--baskets", "all", "--only", "purchases", "--seed", "9"], TODAY)
     assert (options.baskets, options.households, options.only_purchases, options.seed) == (None, None, True, 9)
 
 
-def test_so_many_baskets():
+def test_a_number_of_baskets():
     assert replay.options(["--baskets", "500"], TODAY).baskets == 500
 
 
 @pytest.mark.parametrize(
     "argv", [["--baskets", "0"], ["--baskets", "some"], ["--baskets", "5", "--households", "2"], ["--only", "reviews"]]
 )
-def test_options_without_sense_end_the_program(argv: list[str], capsys: pytest.CaptureFixture[str]):
+def test_invalid_options_end_the_program(argv: list[str], capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="2"):
         replay.options(argv)
     assert "error:" in capsys.readouterr().err
 
 
-def test_a_missing_setting_is_one_line(capsys: pytest.CaptureFixture[str]):
+def test_a_missing_setting_is_a_one_line_error(capsys: pytest.CaptureFixture[str]):
     assert replay.main(["--baskets", "1"], {}) == 1
     assert "WAFA_KAFKA_BOOTSTRAP is not set" in capsys.readouterr().err
 
 
-def test_progress_is_plain_lines_where_there_is_no_terminal():
+def test_progress_is_plain_lines_without_a_terminal():
     written = io.StringIO()
     with progress(Console(file=written), "Baskets", 30) as advance:
         for _ in range(30):

@@ -100,7 +100,7 @@ def test_the_first_replay_is_all_new():
     }
 
 
-def test_a_second_replay_says_what_was_known():
+def test_a_second_replay_has_nothing_new():
     nothing = Latency(300, 50, Figures(()), Figures(()))
     rows = shown(AFTER, AFTER, Summary(148, 10_361, EVENTS, Bulk(10_861, 0.5, 4.0), nothing))
     assert rows["Baskets"] == "10,361 replayed: 0 new, 10,361 known already"

@@ -37,7 +37,7 @@ def broker() -> Iterator[EmbeddedBroker]:
 
 
 @pytest.mark.parametrize("immediate", [False, True])
-async def test_what_was_committed_is_there_after_a_stop_and_after_a_crash(server: Postgres, immediate: bool):
+async def test_committed_data_survives_a_stop_and_a_crash(server: Postgres, immediate: bool):
     connection = await asyncpg.connect(server.url())
     await connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
     await connection.close()
@@ -51,14 +51,14 @@ async def test_what_was_committed_is_there_after_a_stop_and_after_a_crash(server
     await connection.close()
 
 
-async def test_nobody_comes_in_without_the_password(server: Postgres):
+async def test_a_wrong_password_is_refused(server: Postgres):
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(server.url().replace("wafa:", "wafa:not", 1))
     assert oct((server.data_dir / "password").stat().st_mode & 0o777) == "0o600"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a user")
-def test_starters_at_once_make_one_user():
+def test_concurrent_starts_create_one_user():
     name = f"wafa_test_{os.getpid()}"
     code = f"""
 import time
@@ -76,14 +76,14 @@ print(postgres._system_user().pw_uid)
         subprocess.run(["userdel", name], check=False)
 
 
-def test_a_server_that_was_left_behind_gives_way_to_the_next_start(server: Postgres):
+def test_a_start_replaces_a_server_left_running(server: Postgres):
     again = Postgres(server.data_dir)
     again.start()
     assert again.is_ready()
     again.stop()
 
 
-async def test_topics_are_made_once(broker: EmbeddedBroker):
+async def test_topics_are_created_once(broker: EmbeddedBroker):
     assert await topics.create(broker.bootstrap) == list(ALL)
     assert await topics.create(broker.bootstrap) == []
     producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap)
@@ -92,13 +92,13 @@ async def test_topics_are_made_once(broker: EmbeddedBroker):
     await producer.stop()
 
 
-async def test_every_start_of_the_embedded_broker_is_another_cluster(broker: EmbeddedBroker):
+async def test_every_start_of_the_embedded_broker_is_a_new_cluster(broker: EmbeddedBroker):
     first = await Broker(broker.bootstrap, "test").cluster_id()
     broker.stop()
     broker.start()
     assert await Broker(broker.bootstrap, "test").cluster_id() != first
 
 
-def test_topics_on_a_broker_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]):
+def test_creating_topics_on_an_unreachable_broker_is_a_one_line_error(capsys: pytest.CaptureFixture[str]):
     assert topics.main(["create", "--bootstrap", "127.0.0.1:1"]) == 1
     assert capsys.readouterr().err.startswith("deploy.topics: ")

@@ -24,7 +24,7 @@ def wanted(*groups: str) -> set[str]:
     return {re.split(r"[^A-Za-z0-9_.-]", requirement, maxsplit=1)[0].lower() for requirement in given}
 
 
-def test_everything_that_pyproject_names_is_locked():
+def test_every_dependency_in_pyproject_is_locked():
     assert wanted() <= names(REPOSITORY / "requirements" / "runtime.txt")
     assert wanted() | wanted("local", "sample", "test", "lint", "lock") <= names(setup.EVERYTHING)
     assert wanted("sample-data") == names(setup.SAMPLE_DATA)
@@ -40,13 +40,13 @@ def test_a_lock_file_pins_every_package_with_hashes_and_names_no_address(file: P
     assert "--index-url" not in text
 
 
-def test_what_is_installed_twice_is_locked_once():
+def test_packages_in_several_lock_files_have_one_version():
     runtime, everything = ((REPOSITORY / "requirements" / name).read_text() for name in ("runtime.txt", "dev.txt"))
     pins = set(re.findall(r"^[a-z0-9_.-]+==\S+", runtime, re.MULTILINE))
     assert pins <= set(re.findall(r"^[a-z0-9_.-]+==\S+", everything, re.MULTILINE))
 
 
-def test_the_environment_is_made_again_when_a_lock_file_changes(tmp_path: Path):
+def test_the_environment_is_rebuilt_when_a_lock_file_changes(tmp_path: Path):
     file = tmp_path / "lock.txt"
     file.write_text("a==1\n")
     before = setup.fingerprint([file])

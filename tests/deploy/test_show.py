@@ -22,7 +22,7 @@ def test_the_customer_to_try_is_in_the_smallest_sample():
         (Phase.FAILED, "no port", ("", "")),
     ],
 )
-def test_the_end_says_what_was_left_undone(
+def test_the_end_reports_unhandled_events(
     layout: Layout, capsys: pytest.CaptureFixture[str], phase: Phase, message: str, expected: tuple[str, str]
 ):
     state.write(layout, StackState(1, phase, message))
@@ -30,7 +30,7 @@ def test_the_end_says_what_was_left_undone(
     assert capsys.readouterr() == expected
 
 
-def test_a_supervisor_that_was_killed_is_no_orderly_end(layout: Layout, capsys: pytest.CaptureFixture[str]):
+def test_a_killed_supervisor_is_reported(layout: Layout, capsys: pytest.CaptureFixture[str]):
     state.write(layout, StackState(1, Phase.READY))
     show.print_end(layout)
     assert "unexpectedly" in capsys.readouterr().err

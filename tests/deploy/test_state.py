@@ -19,7 +19,7 @@ with state.locked(Layout(Path(sys.argv[1]))):
 """
 
 
-def test_one_supervisor_holds_a_data_directory_until_it_is_gone_even_by_force(tmp_path: Path):
+def test_one_supervisor_locks_a_data_directory_until_it_ends_even_if_killed(tmp_path: Path):
     layout = Layout(tmp_path)
     assert state.running_pid(layout) is None
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
@@ -36,7 +36,7 @@ def test_one_supervisor_holds_a_data_directory_until_it_is_gone_even_by_force(tm
         pass
 
 
-def test_the_state_is_read_as_it_was_written(tmp_path: Path):
+def test_the_state_reads_back_as_written(tmp_path: Path):
     layout = Layout(tmp_path)
     assert state.read(layout) is None
     written = StackState(7, Phase.READY, "all well", [MemberState("broker", Phase.RESTARTING, None, 2, "ended")])

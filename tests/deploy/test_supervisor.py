@@ -62,7 +62,7 @@ def test_the_pause_doubles_with_each_failure_in_a_row_up_to_the_most():
     assert [backoff.delay(failures) for failures in (1, 2, 3, 7, 1000)] == [0.5, 1.0, 2.0, 30.0, 30.0]
 
 
-async def test_what_dies_is_started_again(supervisor: Supervisor, history: History):
+async def test_a_program_that_ends_is_restarted(supervisor: Supervisor, history: History):
     await supervisor.start([member("sleeper", SLEEPER)], 10)
     first = history.of(Phase.READY)[0]
     assert first.pid is not None
@@ -75,7 +75,7 @@ async def test_what_dies_is_started_again(supervisor: Supervisor, history: Histo
     assert "ended with code -9" in history.of(Phase.RESTARTING)[0].message
 
 
-async def test_what_was_revived_is_ready_only_after_what_that_needs_is_done(supervisor: Supervisor, history: History):
+async def test_a_restarted_member_is_ready_only_after_its_hook(supervisor: Supervisor, history: History):
     revived: list[bool] = []
 
     async def revive() -> None:
@@ -90,7 +90,7 @@ async def test_what_was_revived_is_ready_only_after_what_that_needs_is_done(supe
     assert revived == [False]
 
 
-async def test_exit_78_is_not_started_again_and_its_last_line_is_told(supervisor: Supervisor, tmp_path: Path):
+async def test_exit_78_is_not_restarted_and_its_last_line_is_reported(supervisor: Supervisor, tmp_path: Path):
     starts = tmp_path / "starts"
     code = f"open({str(starts)!r}, 'a').write('x'); print('run positions set'); raise SystemExit(78)"
     with pytest.raises(StartError, match="decider does not start: run positions set"):
@@ -99,13 +99,13 @@ async def test_exit_78_is_not_started_again_and_its_last_line_is_told(supervisor
     assert starts.read_text() == "x"
 
 
-async def test_what_ends_before_it_is_ready_again_and_again_fails_the_start(supervisor: Supervisor):
+async def test_repeated_ends_before_ready_fail_the_start(supervisor: Supervisor):
     code = "print('no such thing'); raise SystemExit(3)"
     with pytest.raises(StartError, match="ended with code 3: no such thing"):
         await supervisor.start([member("broken", code, ready=False)], 10)
 
 
-async def test_a_restart_does_not_wait_and_is_no_failure(tmp_path: Path, history: History):
+async def test_a_requested_restart_is_immediate_and_not_a_failure(tmp_path: Path, history: History):
     supervisor = Supervisor(tmp_path, history, Backoff(first=60, most=60))
     await supervisor.start([member("sleeper", SLEEPER)], 10)
     for starts in (2, 3):
@@ -116,7 +116,7 @@ async def test_a_restart_does_not_wait_and_is_no_failure(tmp_path: Path, history
 
 
 @pytest.mark.parametrize(("code", "phase"), [(3, Phase.RESTARTING), (78, Phase.FAILED)])
-async def test_a_restart_revives_what_waits_or_was_given_up(tmp_path: Path, history: History, code: int, phase: Phase):
+async def test_a_restart_starts_members_that_wait_or_failed(tmp_path: Path, history: History, code: int, phase: Phase):
     broken = tmp_path / "broken"
     script = f"import pathlib, sys, time; pathlib.Path({str(broken)!r}).exists() and sys.exit({code}); time.sleep(60)"
     supervisor = Supervisor(tmp_path, history, Backoff(first=60, most=60))
@@ -133,12 +133,12 @@ async def test_a_restart_revives_what_waits_or_was_given_up(tmp_path: Path, hist
     await supervisor.stop()
 
 
-async def test_what_is_not_ready_in_time_is_named(supervisor: Supervisor):
+async def test_a_member_that_is_not_ready_in_time_is_named(supervisor: Supervisor):
     with pytest.raises(StartError, match=r"not ready within 0 s: slow"):
         await supervisor.start([member("slow", SLEEPER, ready=False)], 0.2)
 
 
-async def test_stages_end_in_reverse_order(tmp_path: Path, history: History):
+async def test_stages_stop_in_reverse_order(tmp_path: Path, history: History):
     ends = tmp_path / "ends"
     code = (
         "import signal, sys, time\n"
@@ -161,7 +161,7 @@ async def test_stages_end_in_reverse_order(tmp_path: Path, history: History):
     assert {state.name for state in history.of(Phase.STOPPED)} == {"server", "worker", "quick"}
 
 
-async def test_what_does_not_end_within_its_grace_is_killed(tmp_path: Path, history: History):
+async def test_a_program_that_outlives_its_grace_period_is_killed(tmp_path: Path, history: History):
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
     supervisor = Supervisor(tmp_path, history, FAST)
     deaf = member("deaf", code, grace=0.2)
@@ -205,7 +205,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path):
         time.sleep(0.02)
 
 
-def test_last_words_of_a_json_log_are_its_message_and_details(tmp_path: Path):
+def test_the_last_words_of_a_json_log_are_its_event_and_fields(tmp_path: Path):
     log = tmp_path / "log"
     line = {"event": "position_lost", "level": "error", "exception": "Traceback\n  …", "command": "positions set"}
     log.write_text("something\n" + json.dumps(line) + "\n")

@@ -127,7 +127,7 @@ async def finish(pool: Pool, service: Service, later: timedelta = timedelta(0)) 
     await erasure.finish(pool, datetime.now(UTC) + later, spec_of(service).erase)
 
 
-async def test_every_column_for_words_has_a_fate(served: Served, service: Service):
+async def test_every_text_column_has_a_fate(served: Served, service: Service):
     actual = {row["name"] for row in await served.pool.fetch(COLUMNS_SQL, _HARMLESS)}
     assert actual == columns.columns(service.name).keys(), "say in columns.py what an erasure does with it"
 
@@ -148,7 +148,7 @@ async def test_nothing_is_left_of_an_erased_customer(served: Served, service: Se
         assert await served.pool.fetchval(left, "ann") > 0, "others keep theirs"
 
 
-async def test_nothing_comes_back_when_everything_arrives_again_or_only_now(served: Served, service: Service):
+async def test_repeated_or_late_events_restore_nothing(served: Served, service: Service):
     await deliver(served.pool, service, [life.erasure()])
     await deliver(served.pool, service, life.life())
     # A position that was set back after the inbox forgot.
@@ -158,7 +158,7 @@ async def test_nothing_comes_back_when_everything_arrives_again_or_only_now(serv
     assert holding(await dump(served.pool)) == {}
 
 
-async def test_one_batch_with_what_came_before_and_the_erasure_leaves_nothing(served: Served, service: Service):
+async def test_one_batch_of_earlier_events_and_the_erasure_leaves_nothing(served: Served, service: Service):
     for records in ([*life.life(), life.erasure()], [life.erasure(91, NOW), *life.life()]):
         await served.pool.execute("DELETE FROM inbox; DELETE FROM erasure")
         await deliver(served.pool, service, records)
@@ -166,7 +166,7 @@ async def test_one_batch_with_what_came_before_and_the_erasure_leaves_nothing(se
         assert holding(await dump(served.pool)) == {}
 
 
-async def test_an_erasure_that_arrives_late_leaves_who_registered_after_it(served: Served, service: Service):
+async def test_a_late_erasure_keeps_a_later_registration(served: Served, service: Service):
     again = life.record("shop.customer.registered.v1", 80, life.PROFILE, time=BEFORE + timedelta(hours=1))
     await deliver(served.pool, service, [again, life.erasure(time=BEFORE)])
     kept = {"points": {"birth"}, "notifications": {"name", "email", "phone", "birth"}}.get(service.name, set())
@@ -174,7 +174,7 @@ async def test_an_erasure_that_arrives_late_leaves_who_registered_after_it(serve
     assert remaining == kept
 
 
-async def test_the_books_go_on_by_ids(served: Served, service: Service):
+async def test_the_ledger_continues_by_ids(served: Served, service: Service):
     """What waited still counts, and what `verify` checks is sound."""
     await live(served, service)
     await deliver(served.pool, service, [life.erasure()])
@@ -191,7 +191,7 @@ async def test_the_books_go_on_by_ids(served: Served, service: Service):
     assert [check for check in checks if check.offenders] == []
 
 
-async def test_a_letter_of_before_replayed_after_the_erasure_brings_nothing_back(served: Served, service: Service):
+async def test_an_older_dead_letter_replayed_after_the_erasure_restores_nothing(served: Served, service: Service):
     """The replay locked it before the erasure came, and handles it afterwards."""
     spec = spec_of(service)
     if topics.CUSTOMERS not in spec.topics or "shop.customer.registered.v1" not in spec.wanted:
@@ -213,7 +213,7 @@ async def test_a_letter_of_before_replayed_after_the_erasure_brings_nothing_back
     assert holding(await dump(pool)) == {}
 
 
-async def test_others_lose_nothing(served: Served, service: Service):
+async def test_other_customers_lose_nothing(served: Served, service: Service):
     await live(served, service)
     async with served.pool.acquire() as connection:
         await dead_letters.write(connection, [Malformation(life.other(), Reason.NOT_JSON, "broken")])

@@ -87,7 +87,7 @@ def test_mailbox(text: str, expected: str | None):
 
 
 @given(st.text(max_size=80))
-def test_no_mailbox_ends_a_line(text: str):
+def test_a_mailbox_has_no_line_break(text: str):
     address = mailbox(text)
     assert address is None or address.isprintable()
 

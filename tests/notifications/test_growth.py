@@ -29,7 +29,7 @@ async def full(pool: Pool) -> Pool:
     return pool
 
 
-async def test_an_event_reads_a_profile_and_what_it_adds(full: Pool):
+async def test_an_event_reads_a_profile_and_its_own_rows_only(full: Pool):
     for event in (updated("mona", name="Mona"), earned("mona", 5), referral("approved", "mona", "fay")):
         statements, rows = await cost(full, event)
         assert statements < 9
@@ -39,7 +39,7 @@ async def test_an_event_reads_a_profile_and_what_it_adds(full: Pool):
 EXPLAINED = "EXPLAIN (FORMAT TEXT) " + messages.RELEASE_SQL
 
 
-async def test_held_mails_are_found_among_all_by_an_index(full: Pool):
+async def test_held_mails_are_selected_by_an_index(full: Pool):
     await full.execute("VACUUM ANALYZE message")
     plan = "\n".join(row[0] for row in await full.fetch(EXPLAINED, ["mona"], NOW))
     assert "message_held" in plan

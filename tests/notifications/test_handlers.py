@@ -35,7 +35,7 @@ async def triggers(pool: Pool, customer_id: str) -> list[str]:
     return [message["trigger"] for message in await messages(pool, customer_id)]
 
 
-async def test_a_known_customer_gets_both_channels_in_her_language(pool: Pool):
+async def test_a_registered_customer_gets_both_channels_in_her_language(pool: Pool):
     await handle(pool, registered("mona", **MONA))
     await handle(pool, earned("mona", 11))
     welcome, points = await messages(pool, "mona")
@@ -50,7 +50,7 @@ async def test_a_known_customer_gets_both_channels_in_her_language(pool: Pool):
     assert summarize(await published(pool)) == [("sent", "mona", "in_app")] * 2
 
 
-async def test_what_is_published_tells_the_cause(pool: Pool):
+async def test_published_events_carry_their_cause(pool: Pool):
     event = earned("mona", 5, ago(hours=1))
     await handle(pool, event)
     sent, held = await published(pool)
@@ -79,7 +79,7 @@ async def test_without_a_profile_the_inbox_is_english_and_the_mail_waits_for_ten
     assert (mail["state"], mail["reason"], mail["due_at"]) == ("held", "no_profile", NOW + timedelta(minutes=10))
 
 
-async def test_a_profile_that_comes_ends_the_wait(pool: Pool):
+async def test_a_new_profile_releases_the_mail(pool: Pool):
     await handle(pool, earned("mona", 2), earned("other", 2))
     later = NOW + timedelta(minutes=3)
     await handle(pool, updated("mona", **MONA), now=later)
@@ -106,7 +106,7 @@ async def test_a_mail_that_could_never_arrive_is_skipped_at_once(pool: Pool, ema
     assert await states(pool, "mona") == [("welcome", "skipped", reason)]
 
 
-async def test_both_sides_of_a_referral_are_told_once(pool: Pool):
+async def test_both_customers_of_a_referral_are_notified_once(pool: Pool):
     await handle(pool, registered("ben", locale="ar"))
     await handle(
         pool,
@@ -125,7 +125,7 @@ async def test_both_sides_of_a_referral_are_told_once(pool: Pool):
     assert verbs.count(("sent", "ben", "in_app")) == 2
 
 
-async def test_one_message_per_settling_whatever_comes_twice(pool: Pool):
+async def test_repeated_events_create_no_further_messages(pool: Pool):
     first = [
         registered("mona", **MONA),
         earned("mona", 5, transaction_id="t-1"),
@@ -150,7 +150,7 @@ async def test_one_message_per_settling_whatever_comes_twice(pool: Pool):
     assert await published(pool) == before
 
 
-async def test_corrections_and_movements_of_no_interest_make_no_message(pool: Pool):
+async def test_corrections_and_profile_updates_create_no_message(pool: Pool):
     await handle(pool, tier("corrected", "mona", "silver"), updated("mona", name="Mona"))
     assert await messages(pool, "mona") == []
     assert await published(pool) == []
@@ -167,7 +167,7 @@ async def test_an_erasure_removes_profile_and_messages(pool: Pool):
     assert (row["details"], row["seen_at"]) == ({}, None)
 
 
-async def test_after_an_erasure_nothing_is_made_and_stored_until_the_customer_registers_again(pool: Pool):
+async def test_after_an_erasure_nothing_is_stored_until_the_customer_registers_again(pool: Pool):
     await handle(pool, registered("mona", ago(hours=2), **MONA), erased("mona", ago(hours=1)))
     await handle(pool, earned("mona", 5, ago(minutes=30)), updated("mona", ago(minutes=20), **MONA))
     assert await messages(pool, "mona") == []
@@ -178,20 +178,20 @@ async def test_after_an_erasure_nothing_is_made_and_stored_until_the_customer_re
     assert [message["trigger"] for message in await messages(pool, "mona")] == ["welcome", "points_earned"]
 
 
-async def test_messages_about_what_happened_after_an_erasure_go_when_it_arrives_later(pool: Pool):
+async def test_a_late_erasure_removes_messages_about_later_events(pool: Pool):
     await handle(pool, registered("mona", ago(hours=2), **MONA), earned("mona", 5))
     await handle(pool, erased("mona", ago(hours=1)))
     assert await messages(pool, "mona") == []
     assert await states(pool, "mona") == []
 
 
-async def test_who_comes_back_after_an_erasure_is_welcome_again(pool: Pool):
+async def test_a_customer_who_registers_after_an_erasure_is_welcomed_again(pool: Pool):
     await handle(pool, registered("mona", ago(hours=2), **MONA), erased("mona", ago(hours=1)))
     await handle(pool, registered("mona", **MONA | {"locale": "en"}))
     assert [(message["trigger"], message["locale"]) for message in await messages(pool, "mona")] == [("welcome", "en")]
 
 
-async def test_any_order_of_arrival_around_an_erasure_ends_alike(pool: Pool):
+async def test_any_order_of_arrival_around_an_erasure_gives_the_same_result(pool: Pool):
     def events(customer_id: str):
         return [
             registered(customer_id, ago(hours=3), **MONA),
@@ -211,7 +211,7 @@ async def test_any_order_of_arrival_around_an_erasure_ends_alike(pool: Pool):
         assert (row["details"], row["seen_at"]) == ({}, None), order
 
 
-async def test_messages_hold_no_personal_data_but_what_happened(pool: Pool):
+async def test_messages_hold_no_profile_data(pool: Pool):
     """The inbox is rendered without the name: what is kept there is nothing that a profile told."""
     await handle(pool, registered("mona", **MONA | {"locale": "en"}), earned("mona", 5))
     kept = str([dict(row) for row in await pool.fetch("SELECT * FROM message")])
@@ -238,7 +238,7 @@ async def test_outbox_ids_of_a_customer_are_in_the_order_of_the_log(pool: Pool):
     assert sent == sorted(sent)
 
 
-async def test_a_batch_is_a_handful_of_statements(pool: Pool):
+async def test_a_batch_takes_a_bounded_number_of_statements(pool: Pool):
     """500 events cost as many statements as 50."""
 
     async def count(customers: range) -> int:

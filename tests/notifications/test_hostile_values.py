@@ -134,7 +134,7 @@ def test_a_value_changes_nothing_around_it(trigger: Trigger, language: str, valu
     "value",
     ["A\u202e1", "\u2069\u202eA1", "A1\u2068\u2068", "A\u202d1\n2", "\u200fA1", "A\u200b1", "A1\u2028B"],
 )
-def test_an_order_id_that_turns_lines_does_not(value: str, language: str):
+def test_an_order_id_cannot_change_the_text_direction(value: str, language: str):
     expected = f"{ISOLATE}{visible(value)}{POP}"
     assert not set(visible(value)) & set(CONTROLS + ZERO_WIDTH + BREAKS)
     texts = rendered(Trigger.POINTS_EARNED, value, language).texts
@@ -143,13 +143,13 @@ def test_an_order_id_that_turns_lines_does_not(value: str, language: str):
 
 
 @given(st.text(max_size=40))
-def test_visible_is_visible_once_and_for_all(text: str):
+def test_visible_is_idempotent(text: str):
     seen = visible(text)
     assert visible(seen) == seen
     assert not re.search(r"^\s|\s\s|[^\S ]|\s$", seen)
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=20))
-def test_visible_leaves_what_is_seen(text: str):
+def test_visible_keeps_visible_characters(text: str):
     blank = "\u115f\u1160\u2800\u3164\uffa0"
     assert visible(text) == "".join(char for char in text if char not in blank)

@@ -70,7 +70,7 @@ def test_no_name_adds_a_header(name: str):
     assert travelled(compose(ID, SENDER, "mona@example.org", text, NOW)).keys() == travelled(usual).keys()
 
 
-def test_long_lines_are_folded_as_smtp_wants_them():
+def test_long_lines_are_folded_as_smtp_requires():
     text = MailText("word " * 100, f"<p>{'x' * 5000}</p>", "y" * 5000, "en")
     content = compose(ID, SENDER, "mona@example.org", text, NOW).as_bytes()
     assert max(len(line) for line in content.split(b"\r\n")) <= 998
@@ -94,5 +94,5 @@ def test_long_lines_are_folded_as_smtp_wants_them():
         ("550 " + "x" * 1000, "mona@example.org", "550 " + "x" * 296),
     ],
 )
-def test_what_a_server_said_is_logged_without_addresses(said: str, recipient: str, logged: str):
+def test_server_answers_are_logged_without_addresses(said: str, recipient: str, logged: str):
     assert without_addresses(said, recipient) == logged

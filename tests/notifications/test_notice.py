@@ -32,11 +32,11 @@ from tests.notifications.world import NOW, earned, erased, moved, referral, regi
     ],
     ids=lambda value: value.type if isinstance(value, Event) else "",
 )
-def test_who_is_told_what(event: Event, expected: list[tuple[str, Trigger]]):
+def test_the_notices_of_each_event(event: Event, expected: list[tuple[str, Trigger]]):
     assert [(notice.customer_id, notice.trigger) for notice in notices(event)] == expected
 
 
-def test_each_side_of_a_referral_is_told_its_own_points():
+def test_each_customer_of_a_referral_gets_their_own_points():
     advocate, friend = notices(referral("approved", "ada", "ben", friend_points=None))
     assert advocate.facts == {"role": "advocate", "points": 500}
     assert friend.facts == {"role": "friend", "points": 0}
@@ -56,7 +56,7 @@ def test_a_notice_carries_its_cause_and_is_transactional():
     assert notice.kind is Kind.TRANSACTIONAL
 
 
-def test_two_transactions_are_two_occasions_and_one_is_one():
+def test_each_transaction_has_one_key():
     def occasion(event: Event) -> tuple[str, str]:
         (notice,) = notices(event)
         return notice.trigger, notice.occasion

@@ -72,14 +72,14 @@ async def test_points_are_valid_until_the_last_day_on_which_they_can_be_used(poi
     assert "They are valid until March 11, 2026." in text.body
 
 
-async def test_of_points_for_ever_and_points_that_end_the_latter_are_told(points_pool: Pool):
+async def test_expiring_points_are_named_among_points_without_expiry(points_pool: Pool):
     text = await read_after_order(points_pool, ENGLISH, rule("ever", 10), rule("ends", 20, expire=TEN_DAYS))
     assert text.title == "You earned 30 points"
     assert "20 of them end on March 11, 2026." in text.body
     assert "valid until" not in text.body
 
 
-async def test_points_that_wait_for_delivery_are_told_apart(points_pool: Pool):
+async def test_points_that_wait_for_delivery_are_named_separately(points_pool: Pool):
     text = await read_after_order(points_pool, ENGLISH, rule("now", 10), rule("later", 40, activate=DELIVERY))
     assert text.title == "You earned 50 points"
     assert text.body.endswith(" 40 of them can be used once your order is delivered. You now have 10 points to use.")
@@ -151,7 +151,7 @@ def test_the_last_day_is_the_readers(zone: str, expected: str):
     assert f"until {expected}, 2026." in read(event, Reader("Mona", "en", zone)).body
 
 
-def test_a_customer_without_a_zone_is_told_days_of_the_programs():
+def test_a_customer_without_a_time_zone_gets_days_in_the_programs():
     (notice,) = notices(earned("c", 30, expires_at="2026-03-12T04:00:00Z", expiring_points=30))
     for zone, day in (("America/New_York", 11), ("UTC", 12)):
         zoned = Templates("Wafa", ZoneInfo(zone))
@@ -160,13 +160,13 @@ def test_a_customer_without_a_zone_is_told_days_of_the_programs():
         assert f"until March {day}, 2026." in zoned.notification(notice.trigger, notice.facts, gone).body
 
 
-def test_a_tier_is_told_until_its_last_day():
+def test_a_tier_message_gives_its_last_day():
     event = tier("promoted", "c", "gold", valid_until="2026-12-31T21:00:00Z")
     (notice,) = notices(event)
     assert "yours until December 31, 2026." in templates().notification(notice.trigger, notice.facts, ENGLISH).body
 
 
-def test_mails_whose_facts_were_stored_before_can_be_sent():
+def test_mails_with_facts_of_older_releases_can_be_rendered():
     stored = {"points": 30, "reason": "purchase", "order_id": "o", "available": 0, "activates_at": None}
     dates = {"activates_at": "2026-04-01T00:00:00Z", "expires_at": "2027-04-01T00:00:00Z"}
     (notice,) = notices(earned("c", 30))
@@ -180,7 +180,7 @@ COUNTS = st.integers(1, 60) | st.sampled_from([10**15, 2**63 - 1])
 
 @settings(deadline=None, max_examples=150)  # the machine may be busy
 @given(st.data(), COUNTS, st.sampled_from([ENGLISH, ARABIC, Reader("منى", "ar-EG")]))
-def test_every_part_is_told_and_every_number_is_there(data: st.DataObject, points: int, reader: Reader):
+def test_every_part_and_every_number_is_in_the_message(data: st.DataObject, points: int, reader: Reader):
     """Parts of any sizes: each is spoken of where it is not 0, by its number where it is not the whole."""
     part = st.integers(0, points) | st.sampled_from([0, 1, points])
     pending, repaid, expiring = (data.draw(part) for _ in range(3))

@@ -51,7 +51,7 @@ def test_any_order_of_arrival_gives_the_same_profile(events: list[Event], random
 
 
 @given(EVENTS, st.randoms(use_true_random=False))
-def test_nothing_that_arrives_undoes_an_erasure_but_a_later_registration(events: list[Event], random: Any):
+def test_only_a_later_registration_undoes_an_erasure(events: list[Event], random: Any):
     profile = learn_all(random.sample(events, len(events)))
     erasures = [event.time for event in events if event.type == "shop.customer.erased.v1"]
     registrations = [event.time for event in events if event.type == "shop.customer.registered.v1"]
@@ -60,14 +60,14 @@ def test_nothing_that_arrives_undoes_an_erasure_but_a_later_registration(events:
 
 
 @given(EVENTS)
-def test_what_came_twice_changes_nothing(events: list[Event]):
+def test_repeated_events_change_nothing(events: list[Event]):
     """Updates behind registrations, as above."""
     arrived = sorted(events, key=lambda event: event.type == "shop.customer.updated.v1")
     assert learn_all(arrived + arrived) == learn_all(arrived)
 
 
 @given(EVENTS)
-def test_nothing_of_the_time_up_to_an_erasure_is_kept(events: list[Event]):
+def test_nothing_from_before_an_erasure_is_kept(events: list[Event]):
     profile = learn_all(events)
     if profile.erased_at is not None:
         assert all(detail.at > profile.erased_at for detail in profile.details.values())
@@ -117,13 +117,13 @@ def test_consent_is_a_field_per_channel(later: dict[str, Any], expected: bool):
     assert not profile.consents("push")
 
 
-def test_of_two_answers_at_one_time_the_refusal_stands():
+def test_refused_consent_wins_at_the_same_time():
     yes, no = (updated("c", NOW, marketing_consent={"email": answer}) for answer in (True, False))
     assert not learn_all([yes, no]).consents("email")
     assert not learn_all([no, yes]).consents("email")
 
 
-def test_an_erasure_forgets_and_late_news_from_before_it_stays_forgotten():
+def test_late_events_from_before_an_erasure_change_nothing():
     profile = learn_all([registered("c", ago(hours=2), name="Mona"), erased("c", ago(hours=1))])
     assert not profile.is_known
     assert profile.details == {}
@@ -144,7 +144,7 @@ BLANKS = [" ", "\u00a0", "\u2003", "\u3000", "\t", "\r\n", "\u200b", "\ufeff", "
 @pytest.mark.parametrize("after", BLANKS, ids=ascii)
 @pytest.mark.parametrize("before", ["", *BLANKS[1:3]], ids=ascii)
 @pytest.mark.parametrize("make", [registered, updated])
-def test_blanks_around_an_address_or_a_number_are_no_part_of_it(make: Any, before: str, after: str):
+def test_white_space_around_an_address_or_phone_number_is_removed(make: Any, before: str, after: str):
     event = make(
         "c", email=f"{before}mona@example.org{after}", phone=f"{before}+966 50 123{after}", name=f"{before}Mona"
     )
@@ -155,13 +155,13 @@ def test_blanks_around_an_address_or_a_number_are_no_part_of_it(make: Any, befor
     assert profile.details["name"].value == f"{before}Mona"
 
 
-def test_blanks_alone_are_no_address():
+def test_white_space_alone_is_not_an_address():
     profile = learn_all([registered("c", email=" \u00a0\u200b ")])
     assert profile.email == ""
     assert judge(Kind.TRANSACTIONAL, NOW, NOW, profile, NOW) == Skip(Reason.NO_ADDRESS)
 
 
-def test_an_address_that_was_kept_with_blanks_is_read_without():
+def test_an_address_stored_with_white_space_is_read_without_it():
     kept = Profile("c", {"email": Detail("\u00a0mona@example.org ", NOW)}, NOW)
     assert judge(Kind.TRANSACTIONAL, NOW, NOW, kept, NOW) == Send("mona@example.org")
 

@@ -91,7 +91,7 @@ async def test_a_batch_goes_over_one_connection(pool: Pool, mail_server: MailSer
     assert len(mail_server.taken) == 7
 
 
-async def test_nothing_due_connects_nowhere(pool: Pool, mail_server: MailServer):
+async def test_without_due_mails_no_connection_is_opened(pool: Pool, mail_server: MailServer):
     await sender(mail_server).run(pool, NOW)
     assert mail_server.connections == 0
 
@@ -133,7 +133,7 @@ async def test_a_crash_between_sending_and_recording_repeats_the_mail_with_its_m
 
 
 @pytest.mark.parametrize("where", ["at_recipient", "at_data"])
-async def test_refused_for_good(pool: Pool, mail_server: MailServer, where: str):
+async def test_a_rejected_mail_fails(pool: Pool, mail_server: MailServer, where: str):
     await register(pool, "mona", "ben")
     await handle(pool, earned("mona", 5), earned("ben", 5))
     setattr(mail_server, where, only("mona@example.org", "550 5.1.1 no such user"))
@@ -144,7 +144,7 @@ async def test_refused_for_good(pool: Pool, mail_server: MailServer, where: str)
 
 
 @pytest.mark.parametrize("where", ["at_recipient", "at_data"])
-async def test_put_off_is_tried_again_and_again_and_then_given_up(pool: Pool, mail_server: MailServer, where: str):
+async def test_a_deferred_mail_is_retried_and_then_given_up(pool: Pool, mail_server: MailServer, where: str):
     await register(pool, "mona")
     await handle(pool, earned("mona", 5))
     setattr(mail_server, where, only("mona@example.org", "451 4.7.1 later"))
@@ -163,7 +163,7 @@ async def test_put_off_is_tried_again_and_again_and_then_given_up(pool: Pool, ma
     assert await mail_summaries(pool) == [("failed", "mona", "email")]
 
 
-async def test_put_off_once_and_taken_then(pool: Pool, mail_server: MailServer):
+async def test_a_mail_deferred_once_is_sent_later(pool: Pool, mail_server: MailServer):
     await register(pool, "mona")
     await handle(pool, earned("mona", 5))
     mail_server.at_data = only("mona@example.org", "452 4.3.1 full")
@@ -182,7 +182,7 @@ def hang_up(address: str) -> Callable[[str], None]:
 
 
 @pytest.mark.parametrize("where", ["at_recipient", "at_data", "after_data"])
-async def test_a_connection_that_is_cut_off_is_made_anew_for_the_rest(pool: Pool, mail_server: MailServer, where: str):
+async def test_a_lost_connection_is_reopened_for_the_remaining_mails(pool: Pool, mail_server: MailServer, where: str):
     await register(pool, "ada", "ben", "cat")
     await handle(pool, *(earned(customer_id, 5) for customer_id in ("ada", "ben", "cat")))
     setattr(mail_server, where, hang_up("ben@example.org"))
@@ -209,7 +209,7 @@ async def test_a_server_that_does_not_answer_in_time(pool: Pool, mail_server: Ma
     assert (row["state"], row["attempts"]) == ("queued", 1)
 
 
-async def test_a_server_that_is_down_costs_no_attempt(pool: Pool, mail_server: MailServer):
+async def test_an_unreachable_server_uses_up_no_attempt(pool: Pool, mail_server: MailServer):
     await register(pool, "mona")
     await handle(pool, earned("mona", 5))
     mail_server.stop()
@@ -223,7 +223,7 @@ async def test_a_server_that_is_down_costs_no_attempt(pool: Pool, mail_server: M
     assert (await mail(pool))["state"] == "sent"
 
 
-async def test_a_login_that_is_refused_is_not_the_mails_fault(pool: Pool, mail_server: MailServer):
+async def test_a_refused_login_does_not_fail_the_mail(pool: Pool, mail_server: MailServer):
     await register(pool, "mona")
     await handle(pool, earned("mona", 5))
     locked_out = replace(mail_server.at(), user="wafa", password="wrong")
@@ -250,7 +250,7 @@ async def test_a_server_that_cannot_reach_an_international_address(pool: Pool, m
     assert await states(pool, "mona") == [("welcome", "failed", "rejected")]
 
 
-async def test_who_has_no_profile_after_ten_minutes_gets_no_mail(pool: Pool, mail_server: MailServer):
+async def test_a_customer_without_a_profile_after_ten_minutes_gets_no_mail(pool: Pool, mail_server: MailServer):
     await handle(pool, earned("stranger", 5))
     await sender(mail_server).run(pool, NOW + minutes(10) - timedelta(microseconds=1))
     assert await states(pool, "stranger") == [("points_earned", "held", "no_profile")]
@@ -260,7 +260,7 @@ async def test_who_has_no_profile_after_ten_minutes_gets_no_mail(pool: Pool, mai
     assert mail_server.connections == 0
 
 
-async def test_a_mail_that_waited_goes_out_in_the_language_of_the_profile(pool: Pool, mail_server: MailServer):
+async def test_a_held_mail_is_sent_in_the_language_of_the_profile(pool: Pool, mail_server: MailServer):
     await handle(pool, earned("mona", 5))
     await handle(pool, updated("mona", email="mona@example.org", locale="ar"), now=NOW + minutes(1))
     await sender(mail_server).run(pool, NOW + minutes(1))
@@ -268,7 +268,7 @@ async def test_a_mail_that_waited_goes_out_in_the_language_of_the_profile(pool: 
     assert (await mail(pool))["locale"] == "ar"
 
 
-async def test_the_profile_of_the_time_of_sending_counts(pool: Pool, mail_server: MailServer):
+async def test_the_profile_at_the_time_of_sending_is_used(pool: Pool, mail_server: MailServer):
     await register(pool, "mona")
     await handle(pool, earned("mona", 5))
     await handle(pool, updated("mona", email="new@example.org"))
@@ -276,7 +276,7 @@ async def test_the_profile_of_the_time_of_sending_counts(pool: Pool, mail_server
     assert [taken["To"] for taken in mail_server.taken] == ["new@example.org"]
 
 
-async def test_marketing_goes_out_only_with_the_consent_of_the_time_of_sending(pool: Pool, mail_server: MailServer):
+async def test_marketing_needs_consent_at_the_time_of_sending(pool: Pool, mail_server: MailServer):
     await register(pool, "yes", "no", marketing_consent={"email": True})
     for customer_id in ("yes", "no"):
         (notice,) = notices(earned(customer_id, 5))
@@ -316,7 +316,7 @@ async def test_an_erasure_while_the_mail_is_on_its_way(pool: Pool, mail_server: 
     assert await mail_summaries(pool) == []
 
 
-async def test_whose_lease_ran_out_may_only_tell_of_success(pool: Pool):
+async def test_after_its_lease_a_worker_can_only_record_success(pool: Pool):
     await register(pool, "mona")
     await handle(pool, earned("mona", 5))
     (slow,) = await mails.claim(pool, NOW, LEASE, 10)
@@ -331,7 +331,7 @@ async def test_whose_lease_ran_out_may_only_tell_of_success(pool: Pool):
     assert await mail_summaries(pool) == [("sent", "mona", "email")]
 
 
-async def test_a_slow_server_gives_the_rest_back_before_the_lease_ends(pool: Pool, mail_server: MailServer):
+async def test_with_a_slow_server_the_rest_is_released_before_the_lease_ends(pool: Pool, mail_server: MailServer):
     await register(pool, "ada", "ben", "cat")
     await handle(pool, *(earned(customer_id, 5) for customer_id in ("ada", "ben", "cat")))
     clock = iter((0.0, 0.0, 200.0, 400.0))
@@ -341,9 +341,7 @@ async def test_a_slow_server_gives_the_rest_back_before_the_lease_ends(pool: Poo
     assert rows[2]["due_at"] < NOW + LEASE
 
 
-async def test_a_worker_that_stops_finishes_the_mail_at_hand_and_gives_the_rest_back(
-    pool: Pool, mail_server: MailServer
-):
+async def test_a_stopping_worker_finishes_the_current_mail_and_releases_the_rest(pool: Pool, mail_server: MailServer):
     await register(pool, "ada", "ben")
     await handle(pool, earned("ada", 5), earned("ben", 5))
     at_hand = asyncio.Event()
@@ -374,7 +372,7 @@ async def test_a_template_that_fails_fails_its_mail_only(pool: Pool, mail_server
     assert await states(pool, "ben") == [("points_earned", "sent", None)]
 
 
-async def test_no_transaction_is_open_while_the_server_is_spoken_to(pool: Pool, mail_server: MailServer):
+async def test_no_transaction_is_open_during_smtp(pool: Pool, mail_server: MailServer):
     await register(pool, "mona")
     await handle(pool, earned("mona", 5))
     seen: list[int] = []

@@ -149,7 +149,7 @@ async def violations(pool: Pool, now: datetime = NOW) -> dict[str, list[str]]:
     }
 
 
-async def test_what_is_broken_is_found(life: Pool):
+async def test_each_fault_is_detected(life: Pool):
     assert await violations(life) == {}
     reached = await life.fetch("SELECT DISTINCT state FROM message WHERE channel = 'email'")
     assert {row["state"] for row in reached} == {"held", "queued", "sent", "skipped", "failed"}
@@ -165,13 +165,13 @@ def test_every_check_can_fail():
     assert {name for named in BROKEN.values() for name in named} == set(ALL)
 
 
-async def test_what_nobody_sends_hangs_after_a_while(life: Pool):
+async def test_unsent_mails_are_reported_after_a_while(life: Pool):
     assert await violations(life, NOW + timedelta(minutes=10)) == {}
     assert await violations(life, NOW + timedelta(minutes=11)) == {HANGING: ["queued"]}
     assert await violations(life, NOW + timedelta(minutes=21)) == {HANGING: ["held", "queued"]}
 
 
-async def test_a_mail_that_dying_workers_had_one_after_another_does_not_hang(life: Pool):
+async def test_a_mail_that_several_dying_workers_claimed_is_not_reported(life: Pool):
     """Nobody settled it, so nobody could give it up, though one was held too long and the other is too old."""
     statements = f"""
         UPDATE message SET created_at = created_at - interval '39 minutes' WHERE {MAIL} 'held';
@@ -208,7 +208,7 @@ def history(chance: random.Random, customer_id: str) -> list[Event]:
     ]
 
 
-async def test_what_any_events_leave_is_sound(pool: Pool, mail_server: MailServer):
+async def test_any_events_leave_a_consistent_database(pool: Pool, mail_server: MailServer):
     chance = random.Random(3)
     events = [event for number in range(40) for event in history(chance, f"c{number}")]
     chance.shuffle(events)

@@ -10,7 +10,7 @@ from shared.contracts.registry import TYPES
 from tests.notifications.world import earned, referral, registered, reversed_, tier
 
 
-def test_every_event_that_tells_somebody_something_is_subscribed():
+def test_every_event_that_triggers_a_notice_is_subscribed():
     events = [
         registered("c"),
         earned("c", 1),

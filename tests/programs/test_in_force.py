@@ -51,7 +51,7 @@ def newest_by(effective: Effective, moment: datetime, first: int = 1) -> int | N
 
 @given(st.data(), VERSIONS, st.sets(DAYS, min_size=1, max_size=4))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_the_versions_in_force_are_those_of_the_model(
+async def test_the_versions_in_force_agree_with_the_model(
     pool: Pool, data: st.DataObject, effective: Effective, days: set[int]
 ):
     moments = sorted(map(day, days))
@@ -77,7 +77,7 @@ async def test_the_versions_in_force_are_those_of_the_model(
 
 @given(st.lists(VERSIONS, min_size=1, max_size=4), DAYS)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_of_each_document_the_version_in_force_is_that_of_the_model(
+async def test_the_version_in_force_of_each_document_agrees_with_the_model(
     pool: Pool, documents: list[Effective], at: int
 ):
     async with pool.acquire() as connection, connection.transaction():
@@ -113,7 +113,7 @@ async def test_a_version_is_compiled_once(pool: Pool):
     assert again.in_force(day(7)) is first.in_force(day(7))
 
 
-async def test_what_ships_is_stored_once(pool: Pool):
+async def test_shipped_documents_are_stored_once(pool: Pool):
     shipped = {id_: {"from": "wood", "size": 3, "parts": []} for id_ in ("bear", "duck")}
     changed = shipped | {"duck": {"from": "tin", "size": 4, "parts": []}, "fox": shipped["bear"]}
     async with pool.acquire() as connection:
@@ -127,7 +127,7 @@ async def test_what_ships_is_stored_once(pool: Pool):
     }
 
 
-async def test_of_many_versions_those_of_the_instants_are_read(pool: Pool):
+async def test_only_the_versions_of_the_instants_are_read(pool: Pool):
     async with pool.acquire() as connection, connection.transaction():
         await store_versions(connection, BOX.name, "", range(30))
         book = await in_force.book_at(connection, BOX, [day(0), day(7), day(29)])

@@ -50,7 +50,7 @@ async def test_a_taken_id_is_refused_and_kept(client: httpx.AsyncClient, marketi
     assert [(version["version"], version["document"]["size"]) for version in kept] == [(1, 5)]
 
 
-async def test_an_id_that_is_taken_at_the_same_moment_is_given_once(client: httpx.AsyncClient, marketing: Headers):
+async def test_concurrent_creations_of_an_id_succeed_once(client: httpx.AsyncClient, marketing: Headers):
     answers = await asyncio.gather(
         *(client.post(TOYS, json={"id": "bear"} | toy(size, "leg"), headers=marketing) for size in range(1, 6))
     )
@@ -71,9 +71,7 @@ async def test_versions_are_counted_for_each_id(client: httpx.AsyncClient, marke
     assert pages == [[("bear", 3), ("bear", 2)], [("bear", 1)]]
 
 
-async def test_drafts_of_one_document_at_the_same_moment_are_versions_of_their_own(
-    client: httpx.AsyncClient, marketing: Headers
-):
+async def test_concurrent_drafts_of_one_document_get_different_versions(client: httpx.AsyncClient, marketing: Headers):
     answers = await asyncio.gather(
         *(client.post(f"{TOYS}/bear/versions", json=toy(5, "leg"), headers=marketing) for _ in range(5))
     )
@@ -102,7 +100,7 @@ async def test_documents_are_listed_with_their_newest_version_and_the_one_in_for
     ]
 
 
-async def test_a_draft_is_replaced_by_who_saw_it(client: httpx.AsyncClient, marketing: Headers):
+async def test_a_draft_is_replaced_only_with_its_current_etag(client: httpx.AsyncClient, marketing: Headers):
     created = await create(client, marketing, "bear")
     path = f"{TOYS}/bear/versions/1"
     assert refusal(await client.put(path, json=toy(6, "leg"), headers=marketing))[:2] == (428, "precondition_required")
@@ -146,7 +144,9 @@ async def test_a_wrong_id_is_refused(client: httpx.AsyncClient, marketing: Heade
     assert refusal(answer) == (422, "invalid_request", ["/id"])
 
 
-async def test_what_is_not_there_is_not_found(client: httpx.AsyncClient, marketing: Headers, reader: Headers):
+async def test_unknown_documents_and_versions_are_not_found(
+    client: httpx.AsyncClient, marketing: Headers, reader: Headers
+):
     await create(client, marketing, "bear")
     for path in ("duck/versions", "duck/versions/1", "bear/versions/2"):
         assert refusal(await client.get(f"{TOYS}/{path}", headers=reader))[:2] == (404, "not_found"), path
@@ -155,7 +155,7 @@ async def test_what_is_not_there_is_not_found(client: httpx.AsyncClient, marketi
     assert (await client.put(f"{TOYS}/bear/versions/2", json=toy(), headers=seen)).status_code == 404
 
 
-async def test_publishing_does_what_the_service_does_or_nothing_at_all(
+async def test_publishing_and_its_trigger_take_effect_together_or_not_at_all(
     client: httpx.AsyncClient, pool: Pool, marketing: Headers
 ):
     await create(client, marketing, "bear", toy(5))
@@ -183,7 +183,7 @@ async def test_a_draft_is_admitted_again_when_it_is_published(
     assert refusal(answer) == (422, "invalid_request", ["/parts/1"])
 
 
-async def test_warnings_are_of_the_instant_of_effect(client: httpx.AsyncClient, marketing: Headers):
+async def test_warnings_are_for_the_effective_instant(client: httpx.AsyncClient, marketing: Headers):
     await create(client, marketing, "bear", toy(101, "leg"))
     ahead = {"effective_at": "2100-01-01T00:00:00Z"}
     published = (await client.post(f"{TOYS}/bear/versions/1/publish", json=ahead, headers=marketing)).json()

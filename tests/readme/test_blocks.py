@@ -18,7 +18,7 @@ def test_every_block_of_commands_is_run_and_no_other():
     assert [block.first for block in blocks(PAGE) if block.language in RUN] == list(EXPECTED)
 
 
-def test_what_is_shown_holds_no_commands():
+def test_output_blocks_contain_no_commands():
     assert [block.line for block in blocks(PAGE) if block.language in SHOWN and COMMANDS.search(block.text)] == []
 
 
@@ -29,7 +29,7 @@ def test_a_command_is_recognized(command: str):
     assert COMMANDS.search(command)
 
 
-def test_a_new_block_would_be_noticed():
+def test_an_unlisted_block_is_detected():
     page = PAGE + "\n```sh\nmake all-well\n```\n"
     assert [block.first for block in blocks(page) if block.first not in EXPECTED and block.language in RUN] == [
         "make all-well"
