@@ -1,1 +1,1 @@
-"""Tells customers what happened: an inbox and e-mail, in their language."""
+"""Sends customers messages about events: an inbox and e-mail, in their language."""

@@ -95,10 +95,10 @@ def _learn(before: Mapping[str, Profile], events: Iterable[Event]) -> dict[str, 
 async def _store(
     connection: Connection, before: Mapping[str, Profile], after: Mapping[str, Profile], now: datetime
 ) -> None:
-    """Store the profiles that changed, and release the mails that waited for one."""
-    changed = [each for each in after.values() if each is not before[each.customer_id]]
+    """Store the profiles that changed, and release the mails that waited for a profile."""
+    changed = [current for current in after.values() if current is not before[current.customer_id]]
     await customers.save(connection, changed)
-    new = [each.customer_id for each in changed if each.is_known and not before[each.customer_id].is_known]
+    new = [current.customer_id for current in changed if current.is_known and not before[current.customer_id].is_known]
     await messages.release(connection, new, now)
 
 

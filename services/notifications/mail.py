@@ -94,8 +94,8 @@ class Session:
 
 
 def without_addresses(text: str, recipient: str) -> str:
-    """Mask addresses for the log: whatever looks like one, and the recipient's in every notation."""
-    # Servers write it with quotes, encoded (SRS, VERP: `ann=example.org@bounces…`), or only the local part.
+    """Mask addresses for the log: anything like an address, and the recipient's in every notation."""
+    # Servers write the recipient with quotes, encoded (SRS, VERP: `ann=example.org@bounces…`), or only the local part.
     local, _, domain = recipient.rpartition("@")
     for part in (recipient, f"{local}={domain}", local, local.strip('"')):
         if part.strip("=@"):

@@ -1,4 +1,4 @@
-"""A real browser, without a network of its own."""
+"""A real browser that makes no requests by itself."""
 
 import os
 import shutil
@@ -9,13 +9,13 @@ from playwright.async_api import Browser, async_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
-# As root there is no sandbox; the others keep Chromium from asking for anything by itself.
+# There is no sandbox as root; the other options keep Chromium from making requests by itself.
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    """The machine's Chromium. Without one, the test is skipped on a developer's machine and fails in CI."""
+    """The machine's Chromium. If it is missing, the test is skipped on a developer's machine and fails in CI."""
     executable = next(filter(None, map(shutil.which, NAMES)), None)
     if executable is None:
         assert not os.environ.get("REQUIRE_CHROMIUM"), "no Chromium here (Debian: apt-get install chromium)"

@@ -1,4 +1,4 @@
-"""`/docs` in a real browser: every operation is there, and nothing is asked of another host."""
+"""`/docs` in a real browser: every operation is there, and no request goes to another host."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -20,7 +20,7 @@ METHODS = {"get", "post", "put", "patch", "delete"}
 
 
 class NoDatabase:
-    """The documents need no database; the probes ask for one."""
+    """A pool that is never used: the documents need no database."""
 
     async def fetchval(self, _statement: str) -> bool:
         return True

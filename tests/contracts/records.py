@@ -1,4 +1,4 @@
-"""Records as a broker hands them over, in both modes of CloudEvents."""
+"""Records as a broker delivers them, in both modes of CloudEvents."""
 
 import copy
 import json
@@ -27,12 +27,12 @@ ACTIVITY = "shop.activity.performed.v1"
 
 
 def envelope(type_: str = PURCHASE, /, **changes: Any) -> dict[str, Any]:
-    """The example of a type as a CloudEvent; a change to `...` takes the attribute away."""
+    """The example of a type as a CloudEvent; a change to `...` removes the attribute."""
     return changed(EXAMPLES[type_].envelope(), changes)
 
 
 def data(type_: str = PURCHASE, /, **changes: Any) -> dict[str, Any]:
-    """The data of a type's example; a change to `...` takes the field away."""
+    """The data of a type's example; a change to `...` removes the field."""
     return changed(EXAMPLES[type_].data, changes)
 
 
@@ -81,7 +81,7 @@ def read(incoming: Record) -> Event:
 
 
 def refusal(incoming: Record) -> Malformed:
-    """Why a record of a known type cannot be read."""
+    """The error of reading a malformed record."""
     with pytest.raises(Malformed) as caught:
         decode(incoming, EVERY_TYPE)
     return caught.value

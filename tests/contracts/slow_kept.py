@@ -1,4 +1,4 @@
-"""What is kept of an order, written apart from the product: one refund after the other, in fractions, never rounded."""
+"""A slow model of what is kept of an order, written apart from the product, in exact fractions."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -9,7 +9,7 @@ from shared.contracts.refunds import Purchase, Refund
 
 
 class Left(NamedTuple):
-    """The money that is kept, by line where there are lines; whether all is gone; and what each refund took."""
+    """The kept money, in total and by line; whether the order is gone; and the amount that each refund took."""
 
     total: Fraction
     lines: dict[str, Fraction]
@@ -18,7 +18,7 @@ class Left(NamedTuple):
 
 
 def slowly(bought: Purchase, refunds: Iterable[Refund]) -> Left:
-    """The definition, to the letter of the contract."""
+    """The definition of the contract, refund by refund."""
     rest = Fraction(bought.total)
     lines = {line.line_id: Fraction(line.amount) for line in bought.lines}
     back = {line.line_id: Decimal(0) for line in bought.lines}

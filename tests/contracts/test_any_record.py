@@ -1,4 +1,4 @@
-"""Whatever a record holds, reading it gives an event, nothing, or Malformed."""
+"""Reading any record gives an event, nothing, or Malformed."""
 
 import json
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ _HEADERS = st.lists(st.tuples(_NAMES | _ANY_TEXT | st.binary(max_size=12), _CONT
 
 
 def judge(incoming: Record) -> Event | Reason | None:
-    """What comes of a record; anything but these is a fault of the reader."""
+    """The result of reading a record; any other exception is a fault of the reader."""
     try:
         return decode(incoming, EVERY_TYPE)
     except Malformed as error:

@@ -1,4 +1,4 @@
-"""Values of fields that the contract does not allow, and how deep JSON may go."""
+"""Values of fields that the contract does not allow, and the maximum depth of JSON."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""No change breaks a reader of a committed schema; and the check finds breaks that are planted."""
+"""No change breaks a reader of a committed schema, and the check detects planted breaks."""
 
 import copy
 import itertools
@@ -19,13 +19,13 @@ Schema = dict[str, Any]
 
 
 def current() -> dict[str, Schema]:
-    """Every schema of now, by its file's name."""
+    """The current schemas, by file name."""
     of_types = {f"{name}.json": schemas.of_data(event) for name, event in TYPES.items()}
     return of_types | {"cloudevent.json": schemas.of_envelope()}
 
 
 def is_published(schema: Schema) -> bool:
-    """Whether Wafa publishes such a thing: loyalty events, and the envelope around them."""
+    """Whether Wafa publishes what the schema describes: loyalty events, and their envelope."""
     return schema.get("x-topic", LOYALTY[0]) in LOYALTY
 
 
@@ -35,7 +35,7 @@ def git(*arguments: str) -> str:
 
 
 def baselines() -> list[str]:
-    """The last commit, the one before it (for a check of what was just committed), and every release."""
+    """The last two commits (the second checks what was just committed), and every release."""
     try:
         commits = git("rev-list", "--max-count=2", "--first-parent", "HEAD").split()
         return commits + git("tag", "--list", "v*").split()
@@ -59,7 +59,7 @@ def test_no_committed_schema_is_broken():
             violations.add(f"{name}: the type is gone")
         elif old != now[name]:
             violations |= {f"{name}: {line}" for line in breaks(old, now[name], published=is_published(old))}
-    assert violations == set(), "make a new type (….v2) beside the old one"
+    assert violations == set(), "add a new type (….v2) beside the old one"
 
 
 @pytest.mark.parametrize("name", current())

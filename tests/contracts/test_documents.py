@@ -1,4 +1,4 @@
-"""The documents of the contract: current, complete, and of one mind with the models."""
+"""The documents of the contract are current and complete, and agree with the models."""
 
 import json
 import re
@@ -99,7 +99,7 @@ STRANGE: list[object] = [
 
 
 def _disagreements(type_: str) -> list[tuple[str, object, bool]]:
-    """One field at a time set to something strange: where schema and model disagree."""
+    """The (field, value, whether the model accepts it) on which schema and model disagree."""
     schema = jsonschema_rs.validator_for(schemas.of_data(TYPES[type_]), validate_formats=True)
     disagreements = []
     for name in TYPES[type_].model.model_json_schema()["properties"]:
@@ -122,8 +122,8 @@ def _model_takes(type_: str, data: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("type_", [type_ for type_ in TYPES if TYPES[type_].topic in topics.SHOP])
 def test_schema_and_model_agree_on_what_backends_may_send(type_: str):
-    # Beyond a schema: zones are looked up in the IANA database. Beyond the contract's word,
-    # and taken out of kindness: null for a list of lines or coupons.
+    # A schema cannot look up time zones in the IANA database. The models also accept null for a list of lines or
+    # coupons, which the contract does not mention.
     exceptions = {
         *(("time_zone", value, False) for value in STRANGE if isinstance(value, str)),
         *((name, None, True) for name in ("lines", "coupon_codes")),

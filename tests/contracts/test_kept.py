@@ -1,4 +1,4 @@
-"""What is kept of an order: each sentence of the contract on refunds, and what holds for all of them."""
+"""What is kept of an order: a case for each sentence of the contract on refunds."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,7 +22,7 @@ def order(*lines: tuple[str, str, str], total: str | None = None) -> Purchase:
 
 
 def refund(name: str, amount: str, *lines: tuple[str, str, str], after: int = 0) -> Refund:
-    """A refund of an amount, or of lines (id, quantity, amount), so many hours after the order."""
+    """A refund of an amount, or of lines (id, quantity, amount), `after` hours after the order."""
     refund_lines = tuple(RefundLine(*line) for line in lines)
     return Refund(name, DAY + timedelta(hours=after), "USD", amount, refund_lines)
 
@@ -55,7 +55,7 @@ def test_purchases_and_refunds_have_the_values_of_their_events():
     ]
 
 
-# (order, refunds, what is kept by line, total, gone), one sentence of events.md each
+# (order, refunds, kept amounts by line, total, gone) for each sentence of events.md
 SENTENCES = {
     "each line of a refund lowers its own line": (
         TWO,

@@ -1,4 +1,4 @@
-"""What holds for whatever refunds an order has."""
+"""Properties of what is kept of any order with any refunds."""
 
 import itertools
 from datetime import timedelta

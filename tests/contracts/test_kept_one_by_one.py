@@ -1,4 +1,4 @@
-"""Refunds one at a time, in any order of arrival, from the state that is stored between them: the definition holds."""
+"""Refunds that are folded one at a time, in any order of arrival, from stored state agree with the definition."""
 
 import random
 from decimal import Decimal
@@ -21,7 +21,7 @@ Case = tuple[Purchase, list[Refund]]
 
 
 class Arrivals:
-    """An order whose refunds arrive one at a time; between two of them its state is stored, and read again."""
+    """An order whose refunds arrive one at a time; its state is stored and loaded in between."""
 
     def __init__(self, bought: Purchase) -> None:
         self.bought = bought
@@ -29,7 +29,7 @@ class Arrivals:
         self.received: list[Refund] = []
         self.checkpoints: dict[str, tuple[Refund, bytes]] = {}
         self.refolded = 0
-        """How many refunds were folded again because one arrived late."""
+        """Number of refunds that were folded again because another one arrived late."""
 
     def add(self, arrived: Refund) -> tuple[Kept, Fraction]:
         fold = Fold.from_json(self.bought, msgspec.json.decode(self.stored))
@@ -123,7 +123,7 @@ def test_many_mixed_refunds_in_any_order_agree_with_the_definition():
 def test_a_late_refund_refolds_later_refunds_and_at_most_one_checkpoint_interval():
     bought, refunds = mixed(10 * CHECKPOINT_EVERY, seed=8)
     arrivals = Arrivals(bought)
-    for first, second in zip(refunds[::2], refunds[1::2], strict=True):  # each second one is late by one
+    for first, second in zip(refunds[::2], refunds[1::2], strict=True):  # every second refund arrives one place late
         arrivals.add(second)
         arrivals.add(first)
     assert arrivals.refolded < len(refunds) * (CHECKPOINT_EVERY + 4)
@@ -137,7 +137,7 @@ def test_numbers_are_bounded_and_rounding_does_not_depend_on_the_order_of_arriva
     definition = keep(bought, refunds)
     assert definition.scale.bit_length() <= LONGEST_SCALE
     exactly = slowly(bought, refunds)
-    assert 0 < exactly.total - definition.total < Fraction(1, 10**150), "it was rounded, down, by next to nothing"
+    assert 0 < exactly.total - definition.total < Fraction(1, 10**150), "it is rounded down, by a tiny amount"
     arrivals = Arrivals(bought)
     for arrived in random.Random(7).sample(refunds, len(refunds)):
         arrivals.add(arrived)

@@ -1,4 +1,4 @@
-"""Reading a record takes time and memory in proportion to its bytes, whatever they are."""
+"""Reading any record takes time and memory in proportion to its size."""
 
 import gc
 import json
@@ -14,12 +14,12 @@ from shared.messaging.record_fields import MOST_BYTES
 from tests.contracts.records import ACTIVITY, EVERY_TYPE, PURCHASE, about, record
 
 TIMES = 50
-"""How much longer it may take than to parse a plain array of the same size; these took up to 200 times as long."""
+"""Maximum time, as a multiple of parsing a plain array of the same size; these took up to 200 times as long."""
 MEMORY = 100 * MOST_BYTES
 
 
 def filled(type_: str, field: str, item: str, begin: str = "[", end: str = "]") -> bytes:
-    """An event with a field that repeats an item until the record is as large as one may be."""
+    """An event with a field that repeats an item until the record has the maximum size."""
     before, after = json.dumps(about(type_, **{field: "@"})).split('"@"')
     count = (MOST_BYTES - len(before) - len(after) - 100) // (len(item) + 1)
     return f"{before}{begin}{','.join([item] * count)}{end}{after}".encode()
@@ -57,7 +57,7 @@ LARGE = {
 
 
 def read(incoming: Record) -> tuple[Reason | None, str]:
-    """Why a record is no event, and the words for it."""
+    """The reason and the detail of the refusal of a record; None if it is an event."""
     try:
         decode(incoming, EVERY_TYPE)
     except Malformed as error:
@@ -78,7 +78,7 @@ def test_a_large_value_takes_bounded_time(name: str):
     value, reason = LARGE[name]
     assert len(value) <= MOST_BYTES
     incoming = record(value, topic="shop.activities" if reason is None else "shop.purchases")
-    gc.freeze()  # as a worker does: or collections walk over whatever other tests have left
+    gc.freeze()  # as a worker does; otherwise collections traverse the objects of other tests
     try:
         actual, detail, seconds = timed(incoming)
     finally:
@@ -89,7 +89,7 @@ def test_a_large_value_takes_bounded_time(name: str):
 
 
 def timed(incoming: Record) -> tuple[Reason | None, str, float]:
-    """What reading a record comes to, and the processor time that it takes."""
+    """The result of reading a record, and the processor time in seconds."""
     began = time.process_time()
     reason, detail = read(incoming)
     ownership.of_record(incoming)
@@ -108,7 +108,7 @@ def test_a_large_value_takes_bounded_memory(name: str):
 
 
 def test_a_large_order_is_read():
-    """10,000 lines, as many as there may be, in little less than the largest record."""
+    """10,000 lines, the maximum, in a record of almost the maximum size."""
     lines = [{"line_id": str(number), "sku": f"s{number}", "quantity": 1, "amount": "1.00"} for number in range(10_000)]
     value = json.dumps(about(PURCHASE, lines=lines, total="10000.00", note="é" * 8)).encode()
     assert len(value) <= MOST_BYTES

@@ -1,4 +1,4 @@
-"""Every reason for which a record cannot be read, and what is read all the same."""
+"""Every reason for which a record cannot be read, and edge cases that can be read."""
 
 import json
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Which events about orders have an effect: by tables, and against a slow model that knows all events at once."""
+"""Which events about orders have an effect: by tables, and against a slow model that sees all events at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -170,7 +170,7 @@ def test_a_delivery(delivered_at: datetime | None, is_ordered: bool, verdict: Ve
 
 
 def test_every_field_of_a_purchase_counts_but_its_natural_key_and_its_coupon_codes():
-    # A field that joins the contract has to be looked at here, and in `content_of_purchase`.
+    # A new field of the contract needs a decision here and in `content_of_purchase`.
     counted = {"currency", "total", "lines", "channel", "store_id"}
     assert PurchaseCompleted.model_fields.keys() - counted == {"customer_id", "order_id", "coupon_codes"}
     counted = {"currency", "amount", "lines"}
@@ -178,7 +178,7 @@ def test_every_field_of_a_purchase_counts_but_its_natural_key_and_its_coupon_cod
 
 
 def test_stored_digests_stay_valid():
-    # Services compare these with what they stored years ago.
+    # Services compare these with digests that they stored years ago.
     bought = purchase(channel="app", store_id="s1").data
     assert content_of_purchase(bought, NOON) == Content(NOON, "25.00", PURCHASE_DIGEST)
     by_line = refund(lines=(RefundLine("2", "1", "5.00"),))
@@ -235,7 +235,7 @@ def test_taken_amounts_add_up_to_the_order_even_when_rounded():
     assert sum(order.taken().values()) == order.total
 
 
-# A slow model of admission, written apart: it looks through all that came before, and keeps no digest.
+# A slow model of admission, written apart: it searches all earlier events, and keeps no digest.
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,14 +248,14 @@ class Outcome:
 
 
 def content(event: Event) -> tuple[Any, ...]:
-    """What counts in an event, in full."""
+    """The content of an event by which repeats are compared, in full."""
     fields = event.data.model_dump()
     fields.pop("coupon_codes", None)
     return event.time, fields
 
 
 def admitted_slowly(events: Sequence[Event]) -> Outcome:
-    """The outcome of a log: each refund is admitted where its order is, those before it by (time, id)."""
+    """The outcome of a log: refunds that precede their order are admitted after it, by (time, id)."""
     log: list[Event] = []
     for event in events:
         if isinstance(event.data, PurchaseCompleted):

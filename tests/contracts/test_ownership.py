@@ -1,4 +1,4 @@
-"""Whose a record is can be read of any bytes, as far as they tell."""
+"""The customers of a record are read from any bytes, as far as possible."""
 
 import json
 from datetime import UTC, datetime, timedelta

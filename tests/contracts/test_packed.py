@@ -1,4 +1,4 @@
-"""A purchase handed on as plain values is the same purchase."""
+"""A purchase that is packed into plain values and restored is the same purchase."""
 
 import json
 import marshal
@@ -49,7 +49,7 @@ def test_a_purchase_survives_packing(changes: dict[str, Any]):
     restored = restore(marshal.loads(marshal.dumps(flat(incoming))), incoming)
     assert restored is not None
     assert restored == event
-    assert event == restored, "from both sides"
+    assert event == restored, "equality is symmetric"
     assert restored.data.model_fields_set == event.data.model_fields_set
 
 
@@ -104,7 +104,7 @@ def test_packed_lines_equal_the_lines():
     packed = PackedLines(pack_lines(LINES))
     assert packed
     assert packed == LINES
-    assert tuple.__eq__(LINES, packed) is NotImplemented, "so that it is asked from the other side too"
+    assert tuple.__eq__(LINES, packed) is NotImplemented, "so that Python tries the other operand"
     assert packed == PackedLines(pack_lines(LINES))
     assert packed != LINES[:1]
     assert (len(packed), packed[1], packed[:1], list(packed)) == (2, LINES[1], LINES[:1], [*LINES])

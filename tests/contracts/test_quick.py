@@ -1,7 +1,7 @@
-"""The quick reader of purchases against the models: whatever it takes, they take, and it comes out the same.
+"""The quick reader of purchases against the models: what it accepts, they accept with the same result.
 
-Planted and caught here: a quantity below 0; a line id that stands twice; money with five decimals; text that
-holds NUL; an id that is two dots; a category that is a number.
+Planted and caught here: a quantity below 0; a repeated line id; money with five decimals; text with NUL; an id of
+two dots; a category that is a number.
 """
 
 import json
@@ -37,7 +37,7 @@ def test_the_reader_has_the_fields_of_the_contract_in_their_order():
 
 
 def read(value: bytes, *headers: tuple[str, bytes], key: bytes) -> tuple[object, ...]:
-    """What comes of a record; without a content type the models read it."""
+    """The result of reading a record; without a content type the models read it."""
     try:
         decoded = decode(record(value, *headers, key=key), EVERY_TYPE)
     except Malformed as error:
@@ -58,7 +58,7 @@ def check(event: dict[str, Any]) -> None:
     assert read(value, STRUCTURED, key=key) == read(value, key=key)
     sent = record(value, STRUCTURED, key=key)
     flat = flatten(sent.topic, sent.key, sent.value, sent.headers)
-    if flat is not None:  # as it goes through another process
+    if flat is not None:  # packed for another process
         assert restore(flat, sent) == decode(sent, EVERY_TYPE)
 
 

@@ -1,4 +1,4 @@
-"""Ids, money, quantities and instants: what is taken, what is refused, and that nothing changes on the way."""
+"""Ids, money, quantities and instants: accepted and refused values, and that accepted values do not change."""
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -53,7 +53,7 @@ def test_invalid_money(value: object):
     assert not takes(Money, value)
 
 
-# What the contract says of money, in other words than the pattern's.
+# The contract's definition of money, without the pattern.
 MONEY = re.compile(r"[0-9]+(\.[0-9]{1,4})?", re.ASCII)
 
 
@@ -92,7 +92,7 @@ def test_ids(value: str):
     assert TypeAdapter(Id).validate_python(value) == value
 
 
-# What the contract says of ids, without the pattern.
+# The contract's definition of ids, without the pattern.
 _FORBIDDEN = {"/", *map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), *map(chr, range(0xD800, 0xE000))}
 
 

@@ -1,4 +1,4 @@
-"""The generated parts of docs/operations.md: current, complete, and true."""
+"""The generated parts of docs/operations.md are current, complete and correct."""
 
 import re
 from pathlib import Path

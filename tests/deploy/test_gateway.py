@@ -14,7 +14,7 @@ from shared.postgres.pool import Pool
 
 
 class Database:
-    """Says whether it answers: all that the probes ask of a pool."""
+    """A pool that answers, or fails, the query of the probes."""
 
     def __init__(self) -> None:
         self.answers = True

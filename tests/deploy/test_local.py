@@ -1,4 +1,4 @@
-"""The one-machine stack from the outside, as a script uses it: one life of it, from nothing to nothing."""
+"""The one-machine stack as a script uses it, from the first start to the purge."""
 
 import json
 import os
@@ -23,14 +23,14 @@ pytestmark = [pytest.mark.journey, pytest.mark.timeout(180)]
 
 
 class Stack:
-    """A stack with a data directory and a port of its own."""
+    """A stack with its own data directory and port."""
 
     def __init__(self, root: Path) -> None:
         self.layout = Layout(root)
         self.port = ports.free_port()
 
     def run(self, *words: str, lines: str = "") -> subprocess.CompletedProcess[str]:
-        """Run one of its commands; nothing of the caller's own stack is known to it."""
+        """Run a command of the stack, without the environment of the caller's own stack."""
         command = [sys.executable, "-m", "deploy.local", *words, "--data", str(self.layout.root)]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("WAFA_")}
         return subprocess.run(
@@ -99,7 +99,9 @@ def test_the_life_cycle_of_a_stack(stack: Stack):
     assert stack.run("status").returncode == 3
 
     assert stack.up().returncode == 0
-    assert stack.available(admin) == 19, "what came before `down`, also what was not handled when it was asked"
+    assert stack.available(admin) == 19, (
+        "events published before `down` are handled, also those that were not handled yet"
+    )
 
     purged = stack.run("down", "--purge")
     assert purged.returncode == 0, purged.stderr
@@ -108,7 +110,7 @@ def test_the_life_cycle_of_a_stack(stack: Stack):
 
 
 def _drain_names_what_hangs(stack: Stack, worker: int) -> None:
-    """A worker that stands still is named; what it was sent is handled when it goes on, before `down` ends."""
+    """A stopped worker is named; when it continues, its events are handled before `down` ends."""
     os.kill(worker, signal.SIGSTOP)
     try:
         stack.buy("o-2", "7.00")

@@ -22,7 +22,7 @@ def layout(tmp_path: Path) -> Layout:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A server of one's own, so that no test has to make an embedded one; and no broker."""
+    """Your own server, so that no test has to create an embedded one; and no broker."""
     monkeypatch.setenv("WAFA_DATABASE_URL", SERVER)
     for name in ("WAFA_KAFKA_BOOTSTRAP", "WAFA_KAFKA_IDEMPOTENCE", "WAFA_KAFKA_SESSION_TIMEOUT_MS"):
         monkeypatch.delenv(name, raising=False)

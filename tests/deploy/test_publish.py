@@ -1,4 +1,4 @@
-"""Lines of JSON on a topic: what is sent, and what is said of a line that is no event."""
+"""Lines of JSON on a topic: which are sent, and the errors of lines that are not events."""
 
 import io
 import json
@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 class Producer:
-    """Takes what it is sent."""
+    """A producer that records what is sent."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes, bytes, list[tuple[str, bytes]]]] = []
@@ -100,7 +100,7 @@ def test_empty_input_publishes_nothing(producer: Producer, capsys: pytest.Captur
 def test_every_example_of_the_contract_is_accepted_on_its_topic_only(topic: str):
     examples = [example for example in EXAMPLES.values() if example.type.startswith("shop.")]
     assert {TYPES[example.type].topic for example in examples} == set(TOPICS)
-    later = NOW + timedelta(days=365)  # than every example
+    later = NOW + timedelta(days=365)  # later than every example
     for example in examples:
         value = json.dumps(example.envelope()).encode()
         if TYPES[example.type].topic == topic:

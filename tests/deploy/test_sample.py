@@ -1,4 +1,4 @@
-"""The real part of the sample, against what is known of the grocer's files."""
+"""The real part of the sample, against known facts about the grocer's files."""
 
 import sys
 from collections import Counter
@@ -20,7 +20,7 @@ TODAY = date(2026, 11, 22)
 
 @dataclass
 class Facts:
-    """What one pass over all baskets of the year finds."""
+    """Facts collected in one pass over all baskets of the year."""
 
     baskets: dict[int, tuple[int, datetime, str]] = field(default_factory=dict)
     order: list[tuple[datetime, int]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The made-up part of the sample: the same for a seed, fitting what was bought, and open about itself."""
+"""The made-up part of the sample is determined by the seed, consistent with the purchases, and marked as made up."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""The replay over the embedded broker: what arrives, again and again, and how latency is measured."""
+"""The replay over the embedded broker: the published events, repeats, and the measured latency."""
 
 import asyncio
 import io
@@ -86,7 +86,7 @@ async def test_a_second_replay_publishes_the_same_events(broker: EmbeddedBroker)
 
 
 class Echo:
-    """Stands for Wafa: answers every purchase with points and a message, so many seconds later."""
+    """A stand-in for Wafa: answers every purchase with points and a message, `after` seconds later."""
 
     def __init__(self, broker: EmbeddedBroker, after: float) -> None:
         self.broker, self.after, self.answered = broker, after, asyncio.Semaphore(0)
@@ -110,7 +110,7 @@ class Echo:
             await producer.stop()
 
     async def drained(self) -> None:
-        """Half of the sample is answered."""
+        """Wait until half of the sample is answered."""
         async with asyncio.timeout(20):
             for _ in range(20):
                 await self.answered.acquire()

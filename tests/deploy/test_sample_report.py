@@ -1,4 +1,4 @@
-"""The table at the end of a replay: counted in the four databases, true about what was known already."""
+"""The table at the end of a replay: counts of the four databases, and which baskets were new."""
 
 import io
 

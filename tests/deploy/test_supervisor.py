@@ -21,7 +21,7 @@ SLEEPER = "import time; time.sleep(60)"
 
 
 class History:
-    """Every state that a supervisor told."""
+    """Every state that a supervisor reported."""
 
     def __init__(self) -> None:
         self.states: list[MemberState] = []
@@ -53,7 +53,7 @@ def member(name: str, code: str, *, ready: bool = True, grace: float = 5.0) -> M
 async def until(condition: object, seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "it did not come about"
+        assert time.monotonic() < deadline, "the condition did not become true"
         await asyncio.sleep(0.01)
 
 
@@ -181,9 +181,9 @@ from deploy.local.supervisor import Member, Supervisor
 
 async def main():
     program = Program("child", (sys.executable, "-c", "import time; time.sleep(60)"))
-    def tell(members):
+    def report(members):
         print(members[0].pid or "", flush=True)
-    await Supervisor(Path(sys.argv[1]), tell).start([Member("child", lambda: program, lambda: True)], 10)
+    await Supervisor(Path(sys.argv[1]), report).start([Member("child", lambda: program, lambda: True)], 10)
     await asyncio.sleep(60)
 
 asyncio.run(main())
@@ -201,7 +201,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path):
         supervisor.wait()
     deadline = time.monotonic() + 5
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline, "the child lives on"
+        assert time.monotonic() < deadline, "the child is still running"
         time.sleep(0.02)
 
 

@@ -1,18 +1,18 @@
-"""Every column that can hold words or bytes, and what becomes of it when its customer is erased."""
+"""Every column that can hold text or bytes, and its fate when its customer is erased."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 
 
 class Fate(StrEnum):
-    """What becomes of what a column holds."""
+    """The effect of an erasure on the content of a column."""
 
     ERASED = "erased"
-    """It may be personal: it is cleared, reduced, or goes with its row."""
+    """It may be personal: it is cleared, reduced, or deleted with its row."""
     WITH_ITS_ROW = "with its row"
-    """A word of the program's own, in a row that is deleted."""
+    """A word that the program defines, in a row that is deleted."""
     ID = "id"
-    """An id of a customer, an order, an event …: it stays, as the books and what was published name it."""
+    """An id of a customer, an order, an event …: it stays, because the ledger and published events refer to it."""
     WORD = "word"
     """A word that the program or the shop's catalog defines, such as a state, a currency or a sku."""
     NUMBERS = "numbers"
@@ -205,9 +205,9 @@ OWN: Mapping[str, Mapping[str, Fate]] = {
     "referrals": REFERRALS,
     "notifications": NOTIFICATIONS,
 }
-"""The columns of each service that has some of its own."""
+"""The columns of each service besides those of the platform."""
 
 
 def columns(service: str) -> Mapping[str, Fate]:
-    """All columns of a service's database that can hold words or bytes."""
+    """All columns of a service's database that can hold text or bytes."""
     return {**OWN.get(service, {}), **PLATFORM}

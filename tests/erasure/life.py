@@ -1,4 +1,4 @@
-"""Everything that can be told of one customer, with a secret of its own in every place for words."""
+"""Everything that events can say about a customer, with a different secret in every text field."""
 
 import json
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ UNKNOWN: Final = {"delivery_address": SECRETS["extra"], "buyer": SECRETS["name"]
 
 
 def record(type_: str, number: int, data: dict[str, Any], **changes: Any) -> Record:
-    """A record of an event of BEFORE; `key` and `time` can be others."""
+    """The record of an event; `changes` can replace the key and the time (BEFORE)."""
     event: dict[str, Any] = {
         "specversion": "1.0",
         "id": f"event-{number}-{changes.get('time', BEFORE).timestamp()}",
@@ -82,7 +82,7 @@ def refund(order: str, number: int) -> dict[str, Any]:
 
 
 def life() -> Sequence[Record]:
-    """Good events and bad ones on every topic, and some that wait."""
+    """Valid and malformed events on every topic, and some that wait for others."""
     bought, refunded = "shop.purchase.completed.v1", "shop.purchase.refunded.v1"
     balance = {"available": 30, "pending": 0, "held": 0, "debt": 0}
     earned = {"transaction_id": "t-1", "points": 30, "qualifying_points": 30, "balance": balance}
@@ -119,7 +119,7 @@ def life() -> Sequence[Record]:
 
 
 def _broken(topic: str, number: int) -> Record:
-    """No JSON, of a customer that only the bytes name."""
+    """A record that is not JSON; only its bytes name the customer."""
     value = f'{{"data": {{"customer_id": "{CUSTOMER}", "name": "{SECRETS["name"]}", "email": "{SECRETS["email"]}"'
     return Record(topic, 0, number, None, value.encode(), ((b"x", SECRETS["header"].encode()),), NOW)
 
@@ -130,5 +130,5 @@ def erasure(number: int = 90, time: datetime = NOW) -> Record:
 
 
 def other() -> Record:
-    """A malformed record of somebody else."""
+    """A malformed record of another customer."""
     return Record(topics.PURCHASES, 0, 99, OTHER.encode(), b"{", (), NOW)

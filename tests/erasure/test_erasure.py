@@ -1,4 +1,4 @@
-"""After an erasure nothing that was told of a customer is left in any database but ids, points, money and times."""
+"""After an erasure only ids, points, money and times of a customer are left in any database."""
 
 import asyncio
 import importlib
@@ -27,7 +27,7 @@ from tests.erasure.life import BEFORE, CUSTOMER, NOW, SECRETS
 
 GROUP = Group("cluster-1", "wafa-test")
 
-# Of these no word and no document can be personal.
+# Columns of these types hold no text.
 _HARMLESS = ("bigint", "integer", "smallint", "numeric", "boolean", "timestamp with time zone", "uuid")
 
 COLUMNS_SQL = """
@@ -55,7 +55,7 @@ def spec_of(service: Service) -> WorkerSpec:
 
 
 async def deliver(pool: Pool, service: Service, records: Sequence[Record]) -> None:
-    """Hand records to the service as its worker does, each topic that it reads from where it is."""
+    """Deliver records to the service as its worker does, from the position of each topic."""
     spec = spec_of(service)
     for topic in spec.topics:
         own = [record for record in records if record.topic == topic]
@@ -68,7 +68,7 @@ async def deliver(pool: Pool, service: Service, records: Sequence[Record]) -> No
 
 
 async def dump(pool: Pool) -> dict[str, str]:
-    """Everything that a database holds as text, by table and column, bytes as they can be read."""
+    """The content of a database as text, by table and column; bytes in their escape format."""
     texts: dict[str, str] = {}
     async with pool.acquire() as connection:
         await connection.execute("SET bytea_output = 'escape'")
@@ -104,22 +104,22 @@ UPDATE transaction SET inputs = json_build_object('note', $1::text) WHERE kind =
 
 
 async def live(served: Served, service: Service) -> None:
-    """Let the service know everything of the customer."""
+    """Store everything about the customer that a service can store."""
     pool = served.pool
     await deliver(pool, service, life.life())
     await pool.execute(ANSWER_SQL, {"answer": SECRETS["answer"]}, CUSTOMER)
-    # As what a handler raises may quote.
+    # The error of a handler may quote data.
     await pool.execute("UPDATE dead_letter SET error = error || $1", SECRETS["name"])
     if service.name == "points":
-        # As versions kept it that kept coupon codes.
+        # Earlier versions stored coupon codes.
         await pool.execute(LEGACY_ORDER_SQL, SECRETS["coupon"], CUSTOMER)
         body = {"points": 7, "reason": SECRETS["reason"], "note": SECRETS["note"]}
         path = f"/v1/customers/{CUSTOMER}/adjustments"
         answer = await served.client.post(path, json=body, headers=served.admin | {"Idempotency-Key": "k-2"})
         assert answer.status_code == 201
-        # As versions kept it that showed support's note to customers.
+        # Earlier versions stored support's note, which they showed to customers.
         await pool.execute(LEGACY_NOTE_SQL, SECRETS["note"], CUSTOMER)
-    # The relay publishes them at once.
+    # The relay deletes events once they are published.
     await pool.execute("DELETE FROM outbox")
 
 
@@ -136,7 +136,7 @@ async def test_nothing_is_left_of_an_erased_customer(served: Served, service: Se
     fates = columns.columns(service.name)
     await live(served, service)
     before = holding(await dump(served.pool))
-    waits = "waiting." if service.name == "notifications" else "none."  # nothing waits there
+    waits = "waiting." if service.name == "notifications" else "none."  # no event waits there
     erased = {name for name, fate in fates.items() if fate is Fate.ERASED and not name.startswith(waits)}
     assert before.keys() == erased
     await deliver(served.pool, service, [life.erasure()])
@@ -145,13 +145,13 @@ async def test_nothing_is_left_of_an_erased_customer(served: Served, service: Se
     for table in rows_go:
         left = f"SELECT count(*) FROM {table} WHERE customer_id = $1"
         assert await served.pool.fetchval(left, CUSTOMER) == 0
-        assert await served.pool.fetchval(left, "ann") > 0, "others keep theirs"
+        assert await served.pool.fetchval(left, "ann") > 0, "other customers keep their rows"
 
 
 async def test_repeated_or_late_events_restore_nothing(served: Served, service: Service):
     await deliver(served.pool, service, [life.erasure()])
     await deliver(served.pool, service, life.life())
-    # A position that was set back after the inbox forgot.
+    # The position was set back after the inbox was cleared.
     await served.pool.execute("DELETE FROM inbox")
     await deliver(served.pool, service, life.life())
     await served.pool.execute("DELETE FROM outbox")
@@ -175,7 +175,7 @@ async def test_a_late_erasure_keeps_a_later_registration(served: Served, service
 
 
 async def test_the_ledger_continues_by_ids(served: Served, service: Service):
-    """What waited still counts, and what `verify` checks is sound."""
+    """Waiting events still count, and `verify` reports no fault."""
     await live(served, service)
     await deliver(served.pool, service, [life.erasure()])
     later = life.record("shop.purchase.completed.v1", 95, life.purchase("o-later"), time=BEFORE)
@@ -186,13 +186,13 @@ async def test_the_ledger_continues_by_ids(served: Served, service: Service):
     await finish(served.pool, service, erasure.SETTLED_AFTER)
     main: Any = importlib.import_module(f"services.{service.name}.__main__")
     verify = main._verify(service.settings(), served.pool, 1000)
-    # The mails of the seed are of another year.
+    # The mails of the test data are years old.
     checks = [check async for check in verify if check.name != "no mail hangs"]
     assert [check for check in checks if check.offenders] == []
 
 
 async def test_an_older_dead_letter_replayed_after_the_erasure_restores_nothing(served: Served, service: Service):
-    """The replay locked it before the erasure came, and handles it afterwards."""
+    """The replay locked the dead letter before the erasure arrived, and handles it afterwards."""
     spec = spec_of(service)
     if topics.CUSTOMERS not in spec.topics or "shop.customer.registered.v1" not in spec.wanted:
         return

@@ -1,4 +1,4 @@
-"""The service's database, and a mail server that answers as it is told."""
+"""The service's database, and a mail server with scripted answers."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""A real SMTP server on a port of its own, which can be told to refuse, to stall and to hang up."""
+"""A real SMTP server on its own port, with scripts that refuse, stall and hang up."""
 
 import socket
 import time
@@ -13,7 +13,7 @@ from aiosmtpd.controller import Controller
 from services.notifications.mail import Server
 
 Script = Callable[[str], str | None]
-"""From a recipient to the answer (None: it is taken); may raise `HangUp`."""
+"""From a recipient to the answer (None: accepted); may raise `HangUp`."""
 
 
 class HangUp(Exception):
@@ -21,7 +21,7 @@ class HangUp(Exception):
 
 
 class MailServer:
-    """Keeps the mails that it took; `at_recipient` and `at_data` say what it answers."""
+    """Keeps the accepted mails; `at_recipient` and `at_data` are the scripts of its answers."""
 
     def __init__(self) -> None:
         self.taken: list[EmailMessage] = []
@@ -50,7 +50,7 @@ class MailServer:
         self._controller.start()
 
     def at(self, timeout: float = 5.0) -> Server:
-        """How to reach it."""
+        """The address of the server."""
         return Server("127.0.0.1", self.port, None, None, "none", timeout)
 
     async def handle_EHLO(self, _server: Any, session: Any, _envelope: Any, hostname: str, responses: list[str]):  # noqa: N802
@@ -90,7 +90,7 @@ def free_port() -> int:
 
 
 def stall(seconds: float) -> Script:
-    """Answers late; the mail server has a thread of its own."""
+    """A script that answers late; the mail server runs in its own thread."""
 
     def script(_: str) -> None:
         time.sleep(seconds)
@@ -99,5 +99,5 @@ def stall(seconds: float) -> Script:
 
 
 def only(address: str, answer: str) -> Script:
-    """This answer for one recipient."""
+    """A script that gives this answer for one recipient."""
     return lambda recipient: answer if recipient == address else None

@@ -1,4 +1,4 @@
-"""Whether a mail may go out, case by case."""
+"""Whether a mail may be sent, case by case."""
 
 from datetime import datetime, timedelta
 from typing import Any

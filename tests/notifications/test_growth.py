@@ -1,4 +1,4 @@
-"""What an event costs does not depend on what its customer was told: statements, rows, and the index for held mails."""
+"""The statements and rows of an event do not depend on the number of the customer's messages."""
 
 import pytest
 
@@ -13,7 +13,7 @@ MONA = {"name": "Mona", "email": "mona@example.org"}
 
 
 async def cost(pool: Pool, *events: Event) -> tuple[int, int]:
-    """Statements and rows of a batch, which is applied."""
+    """The numbers of statements and rows of a batch, which is applied."""
     async with pool.acquire() as connection, connection.transaction():
         counting = Counting(connection)
         await handlers.handle(templates(), counting, events, NOW)  # pyright: ignore[reportArgumentType]
@@ -22,7 +22,7 @@ async def cost(pool: Pool, *events: Event) -> tuple[int, int]:
 
 @pytest.fixture
 async def full(pool: Pool) -> Pool:
-    """Mona was told 1,000 things, and changed her name 500 times."""
+    """Mona has 1,000 messages, and changed her name 500 times."""
     await handle(pool, registered("mona", ago(days=1), **MONA))
     await handle(pool, *(earned("mona", 5) for _ in range(500)))
     await handle(pool, *(updated("mona", ago(minutes=number), name=f"Mona {number}") for number in range(500)))

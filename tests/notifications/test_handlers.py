@@ -1,4 +1,4 @@
-"""What a batch of events leaves in the database and in the outbox."""
+"""The rows and the published events that a batch of events leaves."""
 
 import asyncio
 import itertools
@@ -212,7 +212,7 @@ async def test_any_order_of_arrival_around_an_erasure_gives_the_same_result(pool
 
 
 async def test_messages_hold_no_profile_data(pool: Pool):
-    """The inbox is rendered without the name: what is kept there is nothing that a profile told."""
+    """Inbox messages are rendered without the name, so nothing of the profile is stored in them."""
     await handle(pool, registered("mona", **MONA | {"locale": "en"}), earned("mona", 5))
     kept = str([dict(row) for row in await pool.fetch("SELECT * FROM message")])
     assert "Mona" not in kept

@@ -1,7 +1,7 @@
-"""No value that others supply changes anything around it: in any template, channel, part and language.
+"""No supplied value changes the text around it, in any template, channel, part and language.
 
 Planted and caught here: a value that is not isolated in a text; one that ends its own isolation; an override of
-direction; a line break in a subject; a character of no width; a value that is HTML or Liquid; one whose
+direction; a line break in a subject; a zero-width character; a value that is HTML or Liquid; one whose
 character references are replaced twice.
 """
 
@@ -62,14 +62,14 @@ SUPPLIED = ("order_id", "tier")
 
 @dataclass
 class Parts:
-    """Everything that a customer's programs show of a notice, as plain text by part."""
+    """Everything that a customer's programs show of a notice, as plain text by part, and the HTML."""
 
     texts: dict[str, str]
     html: str
 
 
 def rendered(trigger: Trigger, value: str, language: str) -> Parts:
-    """A notice whose every value of others is this one."""
+    """The parts of a notice in which every supplied value is `value`."""
     facts = {name: value if name in SUPPLIED else fact for name, fact in USUAL[trigger].items()}
     reader = Reader(value, language, "Asia/Riyadh")
     inbox, mail = templates().notification(trigger, facts, reader), templates().mail(trigger, facts, reader)
@@ -78,7 +78,7 @@ def rendered(trigger: Trigger, value: str, language: str) -> Parts:
 
 
 def without_isolates(text: str) -> str:
-    """A text without what is isolated in it."""
+    """The text without its isolated parts."""
     return re.sub(f"{ISOLATE}[^{ISOLATE}{POP}]*{POP}", "", text)
 
 
@@ -114,7 +114,7 @@ class Elements(HTMLParser):
 @settings(deadline=None, max_examples=60)  # the machine may be busy
 @given(value=HOSTILE)
 def test_a_value_changes_nothing_around_it(trigger: Trigger, language: str, value: str):
-    # A value that is no name is left out: so is the one that it is compared with.
+    # A value that is not a name is left out, so the usual name is left out for comparison.
     usual = rendered(trigger, PLAIN if tidy(value) else "", language)
     actual = rendered(trigger, value, language)
     for part, text in actual.texts.items():

@@ -20,7 +20,7 @@ TEXT = MailText("حصلت على 3 نقاط", "<p>مرحباً &amp; أهلاً<
 
 
 def travelled(message: EmailMessage) -> EmailMessage:
-    """The mail as its reader's program has it, after it went through a server that knows 7 bits only."""
+    """The mail as the recipient's program reads it, after a server that supports 7 bits only."""
     content = message.as_bytes(policy=policy.SMTP.clone(cte_type="7bit"))
     content.decode("ascii")
     return cast("EmailMessage", message_from_bytes(content, policy=policy.default))
@@ -58,7 +58,7 @@ def test_a_header_that_would_hold_a_line_break_is_refused(breaker: str):
     subject = f"You earned{breaker}Bcc: eve@example.org"
     with pytest.raises(ValueError, match="Header values"):
         compose(ID, SENDER, "mona@example.org", MailText(subject, "<p></p>", "", "en"), NOW)
-    with pytest.raises(ValueError):  # noqa: PT011 the parser of addresses has several words for it
+    with pytest.raises(ValueError):  # noqa: PT011 the address parser has several messages for it
         compose(ID, SENDER, f"mona@example.org{breaker}Bcc: eve@example.org", TEXT, NOW)
 
 

@@ -1,4 +1,4 @@
-"""What the log tells of mails that are not taken: no address, no name."""
+"""Log lines about mails that were not accepted contain no address and no name."""
 
 from structlog.testing import capture_logs
 

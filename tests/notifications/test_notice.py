@@ -1,4 +1,4 @@
-"""Which events make which notices."""
+"""The notices that each event triggers."""
 
 import pytest
 
@@ -57,11 +57,12 @@ def test_a_notice_carries_its_cause_and_is_transactional():
 
 
 def test_each_transaction_has_one_key():
-    def occasion(event: Event) -> tuple[str, str]:
+    def trigger_and_key(event: Event) -> tuple[str, str]:
         (notice,) = notices(event)
-        return notice.trigger, notice.occasion
+        return notice.trigger, notice.key
 
-    assert occasion(earned("c", 5, transaction_id="t")) == occasion(earned("c", 5, transaction_id="t"))
-    assert occasion(earned("c", 5, transaction_id="t")) != occasion(earned("c", 5, transaction_id="u"))
-    assert occasion(earned("c", 5, transaction_id="t")) != occasion(reversed_("c", 5, transaction_id="t"))
-    assert occasion(registered("c")) == occasion(registered("c", name="Mona"))
+    first = trigger_and_key(earned("c", 5, transaction_id="t"))
+    assert first == trigger_and_key(earned("c", 5, transaction_id="t"))
+    assert first != trigger_and_key(earned("c", 5, transaction_id="u"))
+    assert first != trigger_and_key(reversed_("c", 5, transaction_id="t"))
+    assert trigger_and_key(registered("c")) == trigger_and_key(registered("c", name="Mona"))

@@ -1,7 +1,7 @@
-"""What a customer reads of points, from the earning rules on: the event that points publishes, in words.
+"""The message about earned points, from the earning rules through the published event to the text.
 
-Planted and caught here: the day on which points are gone already; all points valid until the first of them ends; points
-that wait for delivery told as usable; the first activation told of all that wait; a part that no message speaks of.
+Planted and caught here: the day after the last day of validity; the first expiry given for all points; points that
+wait for delivery called usable; the first activation given for all waiting points; a part missing from the message.
 """
 
 import json
@@ -36,7 +36,7 @@ def rule(name: str, points: int, **fields: Any) -> dict[str, Any]:
 
 
 async def read_after_order(pool: Pool, reader: Reader, *rules: dict[str, Any]) -> Notification:
-    """What a customer reads of an order under these rules."""
+    """The message about an order under these rules."""
     await enact(pool, *rules, time_zone=RIYADH)
     await books.deliver(pool, shop.purchase("A-1", "50.00", NOON), now=NOON)
     (published,) = await books.published(pool)
@@ -52,7 +52,7 @@ def event_of(published: dict[str, Any]) -> Event:
 
 
 def read(event: Event, reader: Reader) -> Notification:
-    """The inbox message; the mail says the same in both of its parts."""
+    """The inbox message; the mail has the same sentences in both of its parts."""
     (notice,) = notices(event)
     # As it is stored for the mail.
     facts = json.loads(json.dumps(notice.facts))
@@ -68,7 +68,7 @@ def read(event: Event, reader: Reader) -> Notification:
 async def test_points_are_valid_until_the_last_day_on_which_they_can_be_used(points_pool: Pool):
     text = await read_after_order(points_pool, ENGLISH, rule("base", 30, expire=TEN_DAYS))
     (ends_at,) = [row[0] for row in await points_pool.fetch("SELECT expires_at FROM lot")]
-    assert ends_at == datetime(2026, 3, 11, 21, tzinfo=UTC)  # 00:00 of 12 March in Riyadh: gone on that day
+    assert ends_at == datetime(2026, 3, 11, 21, tzinfo=UTC)  # 00:00 of 12 March in Riyadh: expired on that day
     assert "They are valid until March 11, 2026." in text.body
 
 
@@ -141,7 +141,7 @@ def test_arabic_agrees_in_number(points: int, changes: dict[str, Any], expected:
     "zone, expected",
     [
         (RIYADH, "March 11"),
-        ("UTC", "March 11"),  # usable until 20:59:59 of it
+        ("UTC", "March 11"),  # usable until 20:59:59 on that day
         ("Pacific/Auckland", "March 12"),
         ("America/New_York", "March 11"),
     ],
@@ -156,7 +156,7 @@ def test_a_customer_without_a_time_zone_gets_days_in_the_programs():
     for zone, day in (("America/New_York", 11), ("UTC", 12)):
         zoned = Templates("Wafa", ZoneInfo(zone))
         assert f"until March {day}, 2026." in zoned.notification(notice.trigger, notice.facts, Reader()).body
-        gone = Reader(time_zone="Mars/Olympus")  # no zone any more
+        gone = Reader(time_zone="Mars/Olympus")  # not in the time zone database
         assert f"until March {day}, 2026." in zoned.notification(notice.trigger, notice.facts, gone).body
 
 
@@ -181,7 +181,7 @@ COUNTS = st.integers(1, 60) | st.sampled_from([10**15, 2**63 - 1])
 @settings(deadline=None, max_examples=150)  # the machine may be busy
 @given(st.data(), COUNTS, st.sampled_from([ENGLISH, ARABIC, Reader("منى", "ar-EG")]))
 def test_every_part_and_every_number_is_in_the_message(data: st.DataObject, points: int, reader: Reader):
-    """Parts of any sizes: each is spoken of where it is not 0, by its number where it is not the whole."""
+    """Parts of any sizes: each that is not 0 is in the message, with its number unless it is the whole."""
     part = st.integers(0, points) | st.sampled_from([0, 1, points])
     pending, repaid, expiring = (data.draw(part) for _ in range(3))
     activating = min(pending, data.draw(part))

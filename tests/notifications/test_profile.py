@@ -1,4 +1,4 @@
-"""A profile is the same in whatever order its events arrive."""
+"""A profile does not depend on the order in which its events arrive."""
 
 from datetime import timedelta
 from functools import reduce
@@ -36,7 +36,7 @@ def learn_all(events: list[Event]) -> Profile:
 
 @given(EVENTS, st.randoms(use_true_random=False))
 def test_any_order_of_arrival_gives_the_same_profile(events: list[Event], random: Any):
-    """An update may not overtake the registrations: of an erased customer it keeps nothing."""
+    """Updates come after registrations here, since an erased customer's update is dropped."""
     updates = [event for event in events if event.type == "shop.customer.updated.v1"]
     registrations = [event for event in events if event.type == "shop.customer.registered.v1"]
     erasures = [event for event in events if event.type == "shop.customer.erased.v1"]

@@ -1,4 +1,4 @@
-"""What customers read: languages, plurals, numbers, dates, direction, and nothing that a value could inject."""
+"""Rendered messages: languages, plurals, numbers, dates, direction, and no injection by values."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def facts(event: Event) -> tuple[Trigger, dict[str, Fact]]:
 
 
 def points(number: int, **changes: object) -> dict[str, Fact]:
-    """The facts of an event that earned so many points; contracts allow 1 or more of them."""
+    """The facts of an event that earned `number` points; the contract allows 1 or more."""
     given_facts = facts(earned("c", max(number, 1), balance={"available": 0}, **changes))[1]
     return given_facts | {"points": number}
 
@@ -186,7 +186,7 @@ def test_a_day_is_that_of_the_readers_time_zone():
 def test_a_mail_says_its_language_and_direction(reader: Reader, language: str, direction: str):
     html = templates().mail(Trigger.WELCOME, {}, reader).html
     assert html.startswith(f'<!doctype html>\n<html lang="{language}" dir="{direction}">')
-    # Mail programs that drop the html element keep what is in the body.
+    # Mail programs that drop the html element keep the content of the body.
     assert f'<div lang="{language}" dir="{direction}"' in html
     assert f"<bdi>{reader.name}</bdi>" in html
 
@@ -210,7 +210,7 @@ def test_values_are_neither_html_nor_liquid(locale: str):
     assert mail.html.count(f"<bdi>{ESCAPED[:40]}") == 2
     assert f"<bdi>{ESCAPED}</bdi>" in mail.html
     assert "<img" not in mail.html
-    assert NASTY.split("&", maxsplit=1)[0] in mail.text  # plain text says what was sent
+    assert NASTY.split("&", maxsplit=1)[0] in mail.text  # plain text has the value as it was sent
 
 
 @settings(deadline=None)  # the machine may be busy
@@ -270,7 +270,7 @@ def test_templates_have_resource_limits(source: str):
 
 
 def test_templates_are_parsed_once(monkeypatch: pytest.MonkeyPatch):
-    """Parts that templates include were, each time: 25 times the cost of a message."""
+    """Included parts were once parsed for each message, at 25 times its cost."""
     cases = [facts(event) for event in EVENTS]
     for trigger, given_facts in cases:
         for reader in (ENGLISH, ARABIC):

@@ -305,7 +305,7 @@ async def test_a_mail_that_became_too_old_is_skipped(pool: Pool, mail_server: Ma
 
 
 async def test_an_erasure_while_the_mail_is_on_its_way(pool: Pool, mail_server: MailServer):
-    """What was handed over cannot be called back; nothing is kept of it or told about it."""
+    """A mail that was handed over cannot be recalled; nothing of it is stored or published."""
     await register(pool, "mona")
     await handle(pool, earned("mona", 5, ago(hours=1)))
     (claimed,) = await mails.claim(pool, NOW, LEASE, 10)

@@ -1,4 +1,4 @@
-"""`verify` finds each way in which what is stored can be wrong, and nothing wrong with what any events leave."""
+"""`verify` detects each fault of the stored data, and reports none after any sequence of events."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -27,12 +27,12 @@ from tests.notifications.world import (
 )
 from tests.support.broken import broken
 
-NOTICES = "a notice is one message on each channel"
-EVENTS = "an event is one message on a channel"
-STATES = "states are legal"
-OLD = "what was too old was not mailed"
-CUSTOMERS = "messages have their customer, whom mails knew"
-ERASED = "of nobody erased anything is left"
+NOTICES = "each notice is one message on each channel"
+EVENTS = "each event is at most one message on a channel"
+STATES = "states are valid"
+OLD = "no old event was mailed"
+CUSTOMERS = "messages have their customer, and tried mails a profile"
+ERASED = "nothing is left of erased customers"
 HANGING = "no mail hangs"
 RENDERED = "mails can be rendered"
 ALL = [NOTICES, EVENTS, STATES, OLD, CUSTOMERS, ERASED, HANGING, RENDERED]
@@ -40,7 +40,7 @@ ALL = [NOTICES, EVENTS, STATES, OLD, CUSTOMERS, ERASED, HANGING, RENDERED]
 MAIL = "channel = 'email' AND customer_id ="
 INBOX = "channel = 'in_app' AND customer_id ="
 
-# What breaks it, and which checks name whom.
+# Statements that break the database, and the offenders by check.
 BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
     f"DELETE FROM message WHERE {INBOX} 'sent'": {NOTICES: ["sent/points_earned/transaction/sent"]},
     f"DELETE FROM message WHERE {MAIL} 'sent'": {NOTICES: ["sent/points_earned/transaction/sent"]},
@@ -172,7 +172,7 @@ async def test_unsent_mails_are_reported_after_a_while(life: Pool):
 
 
 async def test_a_mail_that_several_dying_workers_claimed_is_not_reported(life: Pool):
-    """Nobody settled it, so nobody could give it up, though one was held too long and the other is too old."""
+    """No worker recorded an outcome, although one mail was held too long and the other is too old."""
     statements = f"""
         UPDATE message SET created_at = created_at - interval '39 minutes' WHERE {MAIL} 'held';
         UPDATE message SET occurred_at = occurred_at - interval '3 days' WHERE {MAIL} 'queued';
@@ -189,7 +189,7 @@ async def test_an_empty_database_is_sound(pool: Pool):
 
 
 def history(chance: random.Random, customer_id: str) -> list[Event]:
-    """What is heard of a customer, in any order, with repeats."""
+    """Events of a customer, in any order, with repeats."""
     makers = (
         lambda time: registered(
             customer_id, time, email=chance.choice((f"{customer_id}@example.org", "none")), name="N"

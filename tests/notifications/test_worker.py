@@ -1,4 +1,4 @@
-"""The worker's list of events and jobs, and the settings it is made from."""
+"""The worker's subscriptions and jobs, and its settings."""
 
 import pytest
 from pydantic import ValidationError

@@ -1,4 +1,4 @@
-"""Events as shops and Wafa publish them, and a database to see what became of them."""
+"""Events as shops and Wafa publish them, and the rows and events that handling them leaves."""
 
 import itertools
 import json
@@ -116,7 +116,7 @@ async def handle_each(pool: Pool, events: Iterable[Event], now: datetime = NOW) 
 
 
 async def messages(pool: Pool, customer_id: str, channel: str = "in_app") -> list[dict[str, Any]]:
-    """A customer's messages on a channel, in the order in which they were made."""
+    """A customer's messages on a channel, in the order of creation."""
     rows = await pool.fetch(
         "SELECT * FROM message WHERE customer_id = $1 AND channel = $2 ORDER BY number", customer_id, channel
     )

@@ -30,7 +30,7 @@ SERVICES: dict[str, tuple[Door[Any], int, str, str]] = {
     ),
     "notifications": (
         *(NOTIFICATIONS, 9, "INSERT INTO customer VALUES ('ann', '{}', now(), now())"),
-        "of nobody erased anything is left: FAILED: ann",
+        "nothing is left of erased customers: FAILED: ann",
     ),
 }
 

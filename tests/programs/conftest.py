@@ -21,7 +21,7 @@ Headers = dict[str, str]
 
 @pytest.fixture
 async def pool(platform_pool: Pool) -> Pool:
-    """The database of a service that ships a box."""
+    """The database of a service that ships a toy box."""
     async with platform_pool.acquire() as connection:
         await store.seed(connection, BOX.name, {"": {"from": "wood", "size": 1, "parts": []}})
     return platform_pool

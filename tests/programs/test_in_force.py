@@ -1,6 +1,6 @@
-"""The versions that are read, against a slow model: of those effective by an instant, the last to come into force.
+"""The versions in force, against a slow model: of those effective by an instant, the last to take effect.
 
-Planted and caught here: a draft that is read; of one instant, the earlier version; a version of another kind or
+Planted and caught here: a draft that is read; the earlier version of the same instant; a version of another kind or
 document; a cut that leaves out a version in force.
 """
 
@@ -25,7 +25,7 @@ from tests.programs.toys import BOX, TOYS, CompiledToy, Toy
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 Effective = Sequence[int | None]
-"""Of each version the day from which it is in force; None is a draft."""
+"""The day from which each version is in force; None is a draft."""
 
 VERSIONS = st.lists(st.one_of(st.none(), st.integers(0, 20)), min_size=1, max_size=30)
 DAYS = st.integers(-1, 21)
@@ -44,7 +44,7 @@ async def store_versions(connection: Connection, kind: str, id_: str, effective:
 
 
 def newest_by(effective: Effective, moment: datetime, first: int = 1) -> int | None:
-    """The number of the version in force, found one by one."""
+    """The number of the version in force, by a linear search."""
     reached = [(day(number), version) for version, number in enumerate(effective, first) if number is not None]
     return max((entry for entry in reached if entry[0] <= moment), default=(moment, None))[1]
 

@@ -1,4 +1,4 @@
-"""The routes of a kind that has many documents by id; those of one document are proved by the earning rules.
+"""The routes of a kind with many documents by id; the tests of earning rules cover kinds with one document.
 
 Planted and caught here: versions counted over all documents; a taken id that is written over; an ETag that only
 counts versions; a trigger that outlives a refusal; a draft that is admitted without the database.

@@ -1,4 +1,4 @@
-"""A kind of document as a service would have it: toys, of which a part may not be listed twice."""
+"""A kind of document as a service would define it: toys, whose parts must be unique."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -50,14 +50,14 @@ class Note(PublishRequest):
 
 
 async def admit(connection: Connection, toy: Toy) -> None:
-    """Refuse what the database does not know: in the place of a table of parts, the tables themselves."""
+    """Refuse parts that are not in the database; the names of tables stand in for a table of parts."""
     for index, part in enumerate(toy.parts):
         if part.startswith("table:") and not await connection.fetchval("SELECT to_regclass($1)", part[6:]):
             raise DocumentError([Fault(pointer("parts", index), "no such table")])
 
 
 async def on_publish(connection: Connection, published: Published) -> None:
-    """Tell it in the outbox; refuse what has neither a note nor one part."""
+    """Publish an event through the outbox; refuse a toy that has neither a note nor a part."""
     assert isinstance(published.request, Note)
     if not published.version.document["parts"] and published.request.note is None:
         raise RefusedError("note_required", "Publish an empty toy with a note.")
@@ -71,4 +71,4 @@ TOYS = Kind("toy", Toy, check, lint, CompiledToy)
 TOY_PROGRAM = Program(TOYS, admit, on_publish, Note)
 
 BOX = Kind("toy_box", Toy, check, lint, CompiledToy)
-"""A kind that has one document."""
+"""A kind that has a single document."""

@@ -11,7 +11,7 @@ README: Final = ROOT / "README.md"
 
 RUN: Final = frozenset({"sh", "python"})
 SHOWN: Final = frozenset({"text"})
-"""Output, and pictures made of characters: nothing to run."""
+"""Output and diagrams: nothing to run."""
 
 COMMANDS: Final = re.compile(
     r"^\s*(?:\$ |make |curl |python3? |\.venv/|pip |uv |export |docker |kcat |echo |\. \.local)", re.MULTILINE
@@ -28,7 +28,7 @@ class Block:
 
     @property
     def first(self) -> str:
-        """Its first line, by which it is known."""
+        """Its first line, which identifies it."""
         return self.text.partition("\n")[0]
 
 
@@ -67,13 +67,13 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
     "import json, os, uuid": (),
     ". .local/wafa.env": (r'"version":2,', r'"warnings":', r'"effective_at":"20'),
     ". .local/wafa.env     # WAFA_KAFKA_BOOTSTRAP, WAFA_DATABASE_URL_POINTS, WAFA_API_KEYS_FILE, …": (
-        r"^0 topics made, 9 were there already$",
+        r"^0 topics created, 9 existed already$",
         r"^given = due: ok$",
         r"^receipts rebuild to their digest: ok$",
         r'"status":"ready"',
     ),
 }
-"""By the first line of a block of commands: what its output has to hold, as regular expressions of lines."""
+"""Regular expressions that the output of a block has to match, by the block's first line."""
 
 UNWANTED: Final = re.compile(r'"status":[45]\d\d|"code":"|Traceback|command not found|No such file', re.MULTILINE)
-"""What no block prints: problem documents (curl exits with 0), traces, commands that are not there."""
+"""Output that no block may print: problem documents (curl exits with 0), tracebacks, missing commands."""

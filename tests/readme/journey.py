@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 
 class Reader:
-    """Somebody who has just fetched the sources, and types what the README says."""
+    """A user who has just fetched the sources and types what the README says."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,7 +37,7 @@ class Reader:
 
     @property
     def env(self) -> dict[str, str]:
-        """A shell's environment, without anything of Wafa or of this Python."""
+        """A shell's environment, without variables of Wafa or of this Python."""
         own = ("WAFA_", "PYTEST", "PYTHON", "VIRTUAL_ENV", "MAKE", "MFLAGS")
         return {name: value for name, value in os.environ.items() if not name.startswith(own)}
 
@@ -55,7 +55,7 @@ class Reader:
             )
 
     def run(self, script: str, lines: str = "", seconds: float = BLOCK_SECONDS) -> str:
-        """Run a script to its end; what it printed.
+        """Run a script to its end; returns its output.
 
         Raises:
             AssertionError: it failed, or did not end in time.
@@ -82,7 +82,7 @@ class Reader:
         return log.read_text(errors="replace")
 
     def printed(self) -> str:
-        """What the first terminal shows."""
+        """The output of the first terminal."""
         return self.log.read_text(errors="replace")
 
 
@@ -93,12 +93,12 @@ def reader() -> Iterator[Reader]:
 
 
 def words(line: str) -> list[str]:
-    """What a line says, without what draws a table around it."""
+    """The words of a line, without table borders."""
     return re.findall(r"[\w,]+", line)
 
 
 def commands(text: str) -> list[str]:
-    """The commands of a block that holds one a line, without their comments."""
+    """The commands of a block with one command per line, without comments."""
     return [line.partition("#")[0].strip() for line in text.splitlines() if line.strip()]
 
 
@@ -153,7 +153,7 @@ def test_a_block_runs_as_it_stands(given: Block, stack: subprocess.Popen[bytes],
 
 
 def test_both_first_events_have_their_effect(stack: subprocess.Popen[bytes], reader: Reader):
-    """The order that the Python block publishes, too: 129 points and 20, told to the mail catcher as well."""
+    """The orders of the shell block and of the Python block: 129 points and 20."""
     ask = 'curl -s -H "Authorization: Bearer $WAFA_ADMIN_TOKEN" $WAFA_URL/v1/customers/layla/points'
     drain = ".venv/bin/python -m deploy.local drain >&2"
     assert '"available":149,' in reader.run(f"{drain}; . .local/wafa.env; {ask}")

@@ -1,4 +1,4 @@
-"""Every command block of the README is known to the journey that runs it (`make test-readme`)."""
+"""Every command block of the README is listed for the journey that runs it (`make test-readme`)."""
 
 import re
 

@@ -43,8 +43,8 @@ class Kind(StrEnum):
 class Notice:
     """A notice to a customer, sent once on each channel.
 
-    `occasion` identifies it among the customer's notices with the same trigger. `facts` are the values that its
-    templates can use: JSON values, instants in RFC 3339.
+    `key` (the column `occasion`) identifies it among the customer's notices with the same trigger. `facts` are the
+    values that its templates can use: JSON values, instants in RFC 3339.
     """
 
     customer_id: str
@@ -98,7 +98,7 @@ def _points_earned(event: Event) -> Iterable[Notice]:
 def complete(trigger: Trigger, facts: Mapping[str, Fact]) -> Mapping[str, Fact]:
     """The facts with defaults for those that are missing in older events and in facts stored by older releases.
 
-    If an event has a date but not the number of points that it applies to, it applies to all of them.
+    A date without its number of points applies to all points.
     """
     if trigger is not Trigger.POINTS_EARNED:
         return facts

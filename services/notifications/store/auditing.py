@@ -14,7 +14,7 @@ from shared.postgres.checks import Query
 from shared.postgres.pool import Connection
 
 OVERDUE: Final = timedelta(minutes=10)
-"""How late a due mail may be claimed: workers look every second, and take over after the lease of one that died."""
+"""How late a due mail may be claimed: workers look every second, and take mails over after a dead worker's lease."""
 
 _LOST: Final = 3 * OVERDUE
 """The time that a mail may lose to workers that die while they own it: a lease each."""
@@ -30,7 +30,7 @@ HAVING count(*) FILTER (WHERE channel = 'in_app') <> 1 OR count(*) FILTER (WHERE
 LIMIT $1
 """
 
-# An event triggers one notice per customer: two messages on a channel are two occasions from one event.
+# An event triggers one notice per customer: two messages on a channel mean two notices from one event.
 EVENTS_SQL = """
 SELECT customer_id || '/' || causation_id AS id
 FROM message
@@ -105,12 +105,12 @@ def queries(now: datetime) -> tuple[Query, ...]:
     # A mail that is too old, or held too long, is skipped the next time it is claimed.
     longest_kept, longest_held = now - LONGEST_RETRY - _LOST, now - PATIENCE - _LOST
     return (
-        Query("a notice is one message on each channel", NOTICES_SQL),
-        Query("an event is one message on a channel", EVENTS_SQL),
-        Query("states are legal", STATES_SQL, (list(Trigger), list(_SKIPPED), list(_FAILED))),
-        Query("what was too old was not mailed", OLD_SQL, (OLDEST, Reason.TOO_OLD)),
-        Query("messages have their customer, whom mails knew", TRIED_SQL),
-        Query("of nobody erased anything is left", ERASED_SQL),
+        Query("each notice is one message on each channel", NOTICES_SQL),
+        Query("each event is at most one message on a channel", EVENTS_SQL),
+        Query("states are valid", STATES_SQL, (list(Trigger), list(_SKIPPED), list(_FAILED))),
+        Query("no old event was mailed", OLD_SQL, (OLDEST, Reason.TOO_OLD)),
+        Query("messages have their customer, and tried mails a profile", TRIED_SQL),
+        Query("nothing is left of erased customers", ERASED_SQL),
         Query("no mail hangs", HANGING_SQL, (soonest, latest, OLDEST, longest_kept, longest_held)),
     )
 
