@@ -1,4 +1,4 @@
-"""Make, list and revoke the API keys that every service accepts: `python -m deploy.keys`."""
+"""Create, list and revoke the API keys that every service accepts: `python -m deploy.keys`."""
 
 import argparse
 import fcntl
@@ -22,14 +22,14 @@ _LONGEST_NAME: Final = 200
 
 
 class KeysError(Exception):
-    """What was asked for cannot be done; the message is one line."""
+    """The operation failed; the message is one line."""
 
 
 def create_key(path: Path, scopes: Sequence[str], name: str, *, pepper: str | None = None) -> str:
-    """Add a new key to the file, which is made when it is missing, and return the key.
+    """Add a new key to the file, which is created if it is missing, and return the key.
 
-    The pepper is the environment's `WAFA_API_KEYS_PEPPER` unless given: a secret that the file
-    does not hold, and every service has to have too.
+    The pepper is a secret that is not stored in the file and that every service needs too; by default it is the
+    environment variable `WAFA_API_KEYS_PEPPER`.
 
     Raises:
         KeysError: an unknown scope, a bad name, or a file that cannot be read or written.
@@ -46,7 +46,7 @@ def create_key(path: Path, scopes: Sequence[str], name: str, *, pepper: str | No
 
 
 def list_keys(path: Path) -> Sequence[KeyEntry]:
-    """The keys of the file, oldest first; none when there is no file.
+    """The keys of the file, oldest first; none if there is no file.
 
     Raises:
         KeysError: the file cannot be read.
@@ -55,7 +55,7 @@ def list_keys(path: Path) -> Sequence[KeyEntry]:
 
 
 def revoke_key(path: Path, key_id: str) -> None:
-    """Remove the key: the services refuse it from their next look at the file.
+    """Remove the key: the services refuse it once they read the file again.
 
     Raises:
         KeysError: there is no such key, or the file cannot be read or written.
@@ -69,11 +69,11 @@ def revoke_key(path: Path, key_id: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; the exit code is 0, 1 (cannot be done) or 2 (asked wrongly)."""
+    """Run the command line; the exit code is 0, 1 (the operation failed) or 2 (wrong arguments)."""
     options = _parser().parse_args(arguments)
     path = options.file or os.environ.get(FILE_VARIABLE)
     if not path:
-        return _complain(f"say which file: --file, or {FILE_VARIABLE}", 2)
+        return _complain(f"the keys file is missing: give --file, or set {FILE_VARIABLE}", 2)
     try:
         options.run(Path(path), options)
     except KeysError as error:
@@ -85,12 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = _OneLineParser(prog="python -m deploy.keys", description=__doc__)
     parser.add_argument("--file", help=f"the keys file (default: {FILE_VARIABLE})")
     commands = parser.add_subparsers(required=True, metavar="create|list|revoke")
-    create = commands.add_parser("create", help="make a key and print it, once")
+    create = commands.add_parser("create", help="create a key and print it once")
     create.add_argument("--name", required=True, help="who or what it is for")
     create.add_argument("--scopes", required=True, help="separated by commas: " + ",".join(sorted(KEY_SCOPES)))
     create.set_defaults(run=_create)
     listing = commands.add_parser("list", help="show the keys, without their secrets")
-    listing.add_argument("--json", action="store_true", help="one object a line")
+    listing.add_argument("--json", action="store_true", help="print a JSON object per line")
     listing.set_defaults(run=_list)
     revoke = commands.add_parser("revoke", help="make a key invalid")
     revoke.add_argument("id", help="the middle part of the key: wafa_<id>_…")
@@ -131,7 +131,7 @@ def _scopes(names: Sequence[str]) -> tuple[Scope, ...]:
 
 @contextmanager
 def _locked(path: Path) -> Generator[None]:
-    """Alone with the file: two commands at once would lose a key."""
+    """Lock the file: two concurrent commands would lose a key."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -156,7 +156,7 @@ def _read(path: Path) -> KeysFile:
 
 
 def _write(path: Path, content: KeysFile) -> None:
-    """Replace the file in one step, readable by its owner alone, and on the disk when this returns."""
+    """Replace the file atomically and durably, readable by its owner only."""
     target = path.resolve()
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -174,7 +174,7 @@ def _write(path: Path, content: KeysFile) -> None:
 
 
 def _keep_owner(target: Path, draft: int) -> None:
-    """Root may edit the file of a service's user, who must still be able to read it."""
+    """Keep the owner if root edits the file of a service's user, who must still be able to read it."""
     if target.exists():
         status = target.stat()
         if status.st_uid != os.geteuid():

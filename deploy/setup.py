@@ -1,7 +1,7 @@
 """Creates the virtual environment `.venv` from the lock files: `python3 deploy/setup.py`.
 
-Runs before anything is installed, on whatever Python the machine has: standard library only. It does
-nothing if `.venv` was made from the same lock files.
+Runs before anything is installed, on the machine's Python, so it imports the standard library only. It does nothing if
+`.venv` was created from the same lock files.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ VENV = REPOSITORY / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "wafa.stamp"
 LOCKED = REPOSITORY / "requirements"
-INSTALLER = LOCKED / "lock.txt"  # uv, which installs the rest quickly
+INSTALLER = LOCKED / "lock.txt"  # uv, which installs the other packages quickly
 EVERYTHING = LOCKED / "dev.txt"
-SAMPLE_DATA = LOCKED / "sample-data.txt"  # its own dependencies are not wanted
+SAMPLE_DATA = LOCKED / "sample-data.txt"  # installed without its dependencies
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ PARTITIONS = 4
 MOST_BYTES = 1024 * 1024
 """Maximum size of a batch as sent, compressed or not, and of a record (`record_fields.MOST_BYTES`)."""
 ALREADY_EXISTS = 36  # Kafka's error code
-INVALID_CONFIG = 40  # the same
+INVALID_CONFIG = 40  # Kafka's error code
 
 
 class TopicError(Exception):
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (TopicError, KafkaError) as error:
         print(f"deploy.topics: {error}", file=sys.stderr)
         return 1
-    print(f"{len(created)} topics made, {len(topics.ALL) - len(created)} were there already")
+    print(f"{len(created)} topics created, {len(topics.ALL) - len(created)} existed already")
     return 0
 
 

@@ -93,7 +93,7 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
 def _publish(layout: Layout, options: Sequence[str]) -> int:
     from deploy.sample import replay  # noqa: PLC0415 - pyarrow is slow to import, and wanted here only
 
-    replay.options(options)  # wrong options, and --help, need no running stack
+    replay.options(options)  # wrong options and --help need no running stack
     return replay.main(options, _join(layout))
 
 

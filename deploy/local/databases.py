@@ -29,11 +29,11 @@ DATABASES_SQL = "SELECT datname FROM pg_database WHERE datname = ANY ($1::text[]
 async def _create(names: list[str], server_url: str) -> None:
     connection = await asyncpg.connect(server_url, timeout=10)
     try:
-        there = {row["datname"] for row in await connection.fetch(DATABASES_SQL, names)}
+        existing = {row["datname"] for row in await connection.fetch(DATABASES_SQL, names)}
         for name in names:
-            if name not in there:
+            if name not in existing:
                 await connection.execute(
                     f'CREATE DATABASE "{name}"'
-                )  # a name of ours; no statement takes it as an argument
+                )  # a constant name; CREATE DATABASE takes no parameters
     finally:
         await connection.close()

@@ -49,10 +49,10 @@ Report = Callable[[Sequence[Left]], None]
 
 
 async def drain(env: Mapping[str, str], seconds: float, report: Report = lambda _left: None) -> int:
-    """Wait until nothing is left to do; answers how many rounds it took.
+    """Wait until nothing is left to do; returns the number of rounds.
 
     Raises:
-        DrainTimeoutError: something is still to be done after so many seconds.
+        DrainTimeoutError: work is left after `seconds`.
         StartError: the broker or a database does not answer.
     """
     broker = broker_of(env)
@@ -69,7 +69,7 @@ async def drain_readers(
     """Wait until these services have nothing left to do; returns the number of rounds.
 
     Raises:
-        DrainTimeoutError: something is still to be done after so many seconds.
+        DrainTimeoutError: work is left after `seconds`.
     """
     patience = _Patience(time.monotonic() + seconds, report)
     producer = broker.producer()
@@ -94,7 +94,7 @@ async def _rounds(producer: AIOKafkaProducer, readers: Sequence[Reader], patienc
 
 
 async def mark(producer: AIOKafkaProducer, topics: Sequence[str]) -> dict[Partition, int]:
-    """Publish a marker to every partition of the topics; answers their offsets."""
+    """Publish a marker to every partition of the topics; returns their offsets."""
     now = datetime.now(UTC).isoformat()
     headers = [("content-type", STRUCTURED)]
     sent: list[Awaitable[RecordMetadata]] = []
@@ -107,7 +107,7 @@ async def mark(producer: AIOKafkaProducer, topics: Sequence[str]) -> dict[Partit
 
 
 async def behind(readers: Sequence[Reader], markers: Mapping[Partition, int]) -> list[Left]:
-    """What is not handled up to its marker."""
+    """The records before a marker that are not handled, by service and topic."""
     stored = await asyncio.gather(*(reader.positions() for reader in readers))
     return [
         Left(reader.service, count, f"records of {topic} to handle")
@@ -119,7 +119,7 @@ async def behind(readers: Sequence[Reader], markers: Mapping[Partition, int]) ->
 
 async def unpublished(readers: Sequence[Reader]) -> list[Left]:
     """The work that is due, and the events that are not published yet."""
-    # In this order: the work puts its events into the outbox with the same COMMIT.
+    # In this order: due work writes its events to the outbox in its own transaction.
     due = await asyncio.gather(*(reader.due_work() for reader in readers))
     outboxes = await asyncio.gather(*(reader.outbox() for reader in readers))
     left = [Left(reader.service, count, "events to publish") for reader, count in zip(readers, outboxes, strict=True)]
@@ -132,7 +132,7 @@ async def unpublished(readers: Sequence[Reader]) -> list[Left]:
 
 
 def _missing(topic: str, markers: Mapping[Partition, int], positions: Mapping[Partition, int]) -> int:
-    """How many records of a topic come before its markers, these included, and are not handled."""
+    """Number of unhandled records of a topic up to its markers, including the markers."""
     return sum(max(0, offset + 1 - positions.get(place, 0)) for place, offset in markers.items() if place[0] == topic)
 
 
@@ -142,7 +142,7 @@ class _Patience:
     report: Report
 
     async def until_none(self, ask: Callable[[], Awaitable[list[Left]]]) -> None:
-        """Ask again and again until nothing is left."""
+        """Poll until nothing is left."""
         while left := await ask():
             if time.monotonic() > self.deadline:
                 raise DrainTimeoutError("; ".join(str(backlog) for backlog in left))

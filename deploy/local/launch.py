@@ -22,10 +22,10 @@ def main(arguments: list[str]) -> None:
         os.setuid(uid)  # before prctl: a change of user clears the death signal
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, death_signal)
-        if os.getppid() != parent:  # it ended before the signal was asked for
+        if os.getppid() != parent:  # the parent ended before prctl
             raise SystemExit(1)
     argv = arguments[5:]
-    os.execvp(argv[0], argv)  # noqa: S606 - to become another program is this one's purpose
+    os.execvp(argv[0], argv)  # noqa: S606 - this program's purpose
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class Layout:
 
     @property
     def kafka(self) -> Path:
-        """Apache Kafka's log and configuration (its jars are not data, and stay beside it)."""
+        """Apache Kafka's log and configuration (its jars are beside it, since they are not data)."""
         return self.root / "kafka" / "data"
 
     def purge(self) -> None:
@@ -75,7 +75,7 @@ class Layout:
 def write_private(path: Path, text: str) -> None:
     """Write a file with mode 600 atomically: a reader sees the old or the new content."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 600
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # created with mode 600
     with os.fdopen(handle, "w") as file:
         file.write(text)
     Path(name).replace(path)

@@ -1,6 +1,6 @@
 """Catches the mail that the stack sends: `python -m deploy.local.mail SMTP_PORT HTTP_PORT`.
 
-It takes every mail over SMTP and delivers none. `/messages` answers them as JSON, newest first; `/` shows them.
+It accepts every mail over SMTP and delivers none. `/messages` returns them as JSON, newest first; `/` shows them.
 """
 
 import argparse
@@ -57,8 +57,8 @@ class Mailbox:
         self.newest_first: deque[Caught] = deque(maxlen=kept)
         self.total = 0
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name
-        """Keep a mail; the answer is what the sender is told."""
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+        """Keep a mail; returns the SMTP answer."""
         content = envelope.content
         raw = content if isinstance(content, bytes) else (content or "").encode()
         self.newest_first.appendleft(_read(raw, envelope.rcpt_tos))

@@ -1,4 +1,4 @@
-"""One OpenAPI document out of several."""
+"""Merges several OpenAPI documents into one."""
 
 import copy
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 A_CUSTOMER: Final = "1371"
-"""A household of every sample, for the examples."""
+"""A household that every sample contains, for the examples."""
 
 METHODS: Final = ("get", "post", "put", "patch", "delete")
 

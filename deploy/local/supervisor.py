@@ -13,8 +13,8 @@ from typing import BinaryIO
 from deploy.local.program import Program, StartError, last_lines
 from deploy.local.state import MemberState, Phase
 
-NEEDS_A_PERSON = 78  # a restart would end the same way: the log says what a person has to decide
-GIVEN_UP = 5  # ends before a member was ever ready; then starting the stack has failed
+NEEDS_A_PERSON = 78  # exit code: a restart would end the same way; the log says what a person has to decide
+GIVEN_UP = 5  # restarts of a member before it is first ready, after which the start of the stack fails
 POLL_SECONDS = 0.05
 HIDDEN = frozenset({"event", "exception", "level", "logger", "service", "time"})  # of a log line
 LARGEST_LOG = 20 * 2**20  # bytes; a larger log is set aside when its program starts
@@ -138,7 +138,7 @@ class _Keeper:
                 await asyncio.wait_for(self._restart_asked.wait(), self._backoff.delay(failures))
 
     def restart(self) -> None:
-        """Start the program anew at once: end it if it runs, cut the pause before its next start short."""
+        """Restart the program at once: end it if it runs, or end the pause before its next start."""
         if self._stopping:
             return
         self._restart_asked.set()
@@ -190,7 +190,7 @@ class _Keeper:
                 await self.member.revived()
             except StartError as error:
                 self._become(replace(self.state, message=str(error)))
-                self.ask_to_end()  # so that it is started again
+                self.ask_to_end()  # so that it is restarted
                 return
         self._become(replace(self.state, phase=Phase.READY, message=""))
 

@@ -1,1 +1,1 @@
-"""A sample to try Wafa with: a real grocer's year, and a made-up part for what that grocer does not have."""
+"""A sample to try Wafa with: a real grocer's year, and made-up events for what that year lacks."""

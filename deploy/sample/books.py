@@ -1,4 +1,4 @@
-"""What stands in the four databases: counted there, so that the figures are those of committed rows."""
+"""Totals of the committed rows of the four databases."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,7 +13,7 @@ from services import SERVICES
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """The accounts, added up: points `earned` ever (net of what was taken back), `available` now, and owed."""
+    """Totals of the accounts: points `earned` so far (net of reversals), `available` now, and owed (`debt`)."""
 
     customers: int
     orders: int
@@ -24,7 +24,7 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """One look at each database. They are read one after the other: compare them when the system is idle."""
+    """Totals of all databases. They are read one by one: consistent only while the system is idle."""
 
     points: Points
     tiers: Mapping[str, int]
@@ -34,7 +34,7 @@ class Books:
 
 
 async def read(env: Mapping[str, str]) -> Books:
-    """Count what is there now; `env` holds WAFA_DATABASE_URL_<SERVICE>.
+    """Read the current totals; `env` has WAFA_DATABASE_URL_<SERVICE>.
 
     Raises:
         SettingMissingError: an address is missing.
@@ -50,7 +50,7 @@ async def read(env: Mapping[str, str]) -> Books:
             tiers=await _tiers(databases["tiers"]),
             referrals=await _referrals(databases["referrals"]),
             messages=await _messages(databases["notifications"]),
-            dead_letters=sum([await _dead_letters(each) for each in databases.values()]),
+            dead_letters=sum([await _dead_letters(database) for database in databases.values()]),
         )
 
 

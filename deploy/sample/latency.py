@@ -1,16 +1,16 @@
-"""End-to-end latency, seen from outside: a client sends purchases and listens for what Wafa publishes of them.
+"""End-to-end latency of purchases, measured by a client that also reads the events that Wafa publishes.
 
-What is measured, for each purchase that is sent at a steady, modest rate to a system that is
-otherwise idle: the time from the instant when it was due to be sent until this client has read
+Purchases are sent at a steady, modest rate to a system that is otherwise idle. The latency of each is the time from
+the instant when it was due to be sent until this client has read
 
-* its `loyalty.points.earned.v1`: consumed, judged, committed to the ledger, relayed and read;
-* its first `loyalty.message.sent.v1`: all of that, and the customer's message committed,
-  relayed and read.
+* its `loyalty.points.earned.v1`: consumed, evaluated, committed to the ledger, relayed and read;
+* its first `loyalty.message.sent.v1`: all of that, and the customer's message committed, relayed and read.
 
-One clock (this process's monotonic one) takes both ends. The sender does not wait for answers
-(an open loop), so a stall shows in every purchase that was due meanwhile. What Wafa publishes
-carries the id of the purchase as `correlationid`. A purchase of less than 1.00 earns nothing,
-and one that was known already has no effect: both stay out of the figures.
+Both times are of this process's monotonic clock. The sender does not wait for answers (an open loop), so a stall
+affects every purchase that was due meanwhile. Wafa's events have the id of the purchase as `correlationid`. A purchase
+of less than 1.00 earns nothing, and a repeated purchase has no effect: both are left out.
+
+
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from shared.contracts.envelope import Record
 from shared.messaging.fetching import Consumer
 
 PURCHASES: Final = 300
-"""How many purchases at the end of a sample are sent at this rate."""
+"""Number of purchases at the end of a sample that are sent at this rate."""
 
 RATE: Final = 50
 """Events a second."""
@@ -43,7 +43,7 @@ _QUIET_POLLS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The latencies of one kind of effect, in seconds, ascending."""
+    """The latencies of an effect, in seconds, ascending."""
 
     seconds: tuple[float, ...]
 
@@ -55,7 +55,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long purchases took to become points and a message; figures are empty if nothing was new."""
+    """The latencies from purchases to points and to messages; figures are empty if nothing was new."""
 
     purchases: int
     rate: int
@@ -66,7 +66,7 @@ class Latency:
 async def measure(
     bootstrap: str, publisher: Publisher, events: Sequence[CloudEvent], drained: Callable[[], Awaitable[object]]
 ) -> Latency:
-    """Send the events at the steady rate to a system that is idle; `drained` returns when all is handled."""
+    """Send the events at the steady rate to an idle system; `drained` returns when all events are handled."""
     async with _listener(bootstrap) as listener:
         await listener.catch_up()
         done = asyncio.Event()
@@ -82,7 +82,7 @@ async def measure(
 
 
 class _Listener:
-    """Reads what Wafa publishes, without a consumer group, and notes when it first saw each effect."""
+    """Reads Wafa's events, without a consumer group, and records when it first reads each effect."""
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
@@ -90,22 +90,22 @@ class _Listener:
         self._seen: dict[str, dict[str, float]] = {_EARNED: {}, _SENT: {}}
 
     async def catch_up(self) -> None:
-        """Read until nothing more comes."""
+        """Read until no more records arrive."""
         quiet = 0
         while quiet < _QUIET_POLLS:
             quiet = 0 if await self._read() else quiet + 1
 
     async def listen(self, done: asyncio.Event) -> None:
-        """Read until it is done."""
+        """Read until `done` is set."""
         while not done.is_set():
             await self._read()
 
     def expect(self, event: CloudEvent, due: float) -> None:
-        """From now on, note the effects of this event, which is due at `due` (monotonic seconds)."""
+        """Record the effects of this event, which is due at `due` (monotonic seconds)."""
         self._due[event.id] = due
 
     def latency(self) -> Latency:
-        """What was seen."""
+        """The latencies measured so far."""
         points, message = (self._figures(seen) for seen in (self._seen[_EARNED], self._seen[_SENT]))
         return Latency(len(self._due), RATE, points, message)
 
@@ -115,7 +115,7 @@ class _Listener:
     async def _read(self) -> int:
         polled = await self._consumer.getmany(timeout_ms=_POLL_MS)
         now = time.monotonic()
-        values = [found.value for several in polled.values() for found in several if isinstance(found, Record)]
+        values = [record.value for records in polled.values() for record in records if isinstance(record, Record)]
         if self._due:
             for value in values:
                 self._note(value, now)
@@ -130,7 +130,7 @@ class _Listener:
             if seen is not None and root in self._due:
                 seen.setdefault(root, now)
         except (ValueError, TypeError, KeyError):
-            return  # somebody else's, and no event of Wafa
+            return  # a record of another producer, not an event of Wafa
 
 
 async def _send(publisher: Publisher, events: Sequence[CloudEvent], listener: _Listener) -> None:
@@ -147,8 +147,8 @@ async def _send(publisher: Publisher, events: Sequence[CloudEvent], listener: _L
 
 @asynccontextmanager
 async def _listener(bootstrap: str) -> AsyncIterator[_Listener]:
-    # From the earliest record, and read on to the end: the embedded broker's end offsets cannot be trusted.
-    # Without a group the consumer takes all partitions by itself.
+    # Read from the earliest record to the end, because the embedded broker's end offsets are not reliable.
+    # Without a group the consumer reads all partitions.
     consumer = Consumer(
         *_TOPICS, bootstrap_servers=bootstrap, client_id="wafa-sample", group_id=None, auto_offset_reset="earliest"
     )

@@ -1,12 +1,12 @@
-"""The made-up part of the sample: what the grocer's year does not have.
+"""The made-up part of the sample: events that the grocer's year lacks.
 
-NOTHING HERE IS REAL. Names, addresses, languages, consent, reviews, referrals and refunds are
-drawn from a seed; only the baskets that they hang on were really bought. Every event of this
-part says so in its `source`: `/sample/made-up`.
+NOTHING HERE IS REAL. Names, addresses, languages, consent, reviews, referrals and refunds are drawn from a seed; only
+the baskets that they refer to were really bought. Every event of this part has the `source` `/sample/made-up`.
 
-What is drawn for a household or a basket depends on the seed and on its own id alone. So a
-smaller sample is a part of a larger one, ids are the same in every replay, and a replay that
-is repeated has no effect. Other seeds give other ids.
+The draws for a household or a basket depend only on the seed and on its id. So a smaller sample is part of a larger
+sample, ids are the same in every replay, and a repeated replay has no effect. Other seeds give other ids.
+
+
 """
 
 import hashlib
@@ -32,7 +32,7 @@ ARABIC: Final = 0.35
 CONSENTING: Final = 0.8
 LATE_SIGN_UP: Final = 0.1
 CIRCLE: Final = 12
-"""Of so many households, neighbours in the order of choice, the first refers the second and the third."""
+"""In each group of this many households in the order of choice, the first refers the second and the third."""
 
 _CENT: Final = Decimal("0.01")
 _PLACES: Final[Mapping[str, Sequence[tuple[str, str]]]] = {
@@ -43,7 +43,7 @@ _PLACES: Final[Mapping[str, Sequence[tuple[str, str]]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Referral:
-    """One household that brings another."""
+    """A referral of one household by another."""
 
     advocate: int
     friend: int
@@ -51,7 +51,7 @@ class Referral:
 
 @dataclass(frozen=True, slots=True)
 class MadeUp:
-    """What is made up for a sample; nothing of it happens at `end` or later."""
+    """Makes up the events of a sample, all of them before `end`."""
 
     seed: int
     end: datetime
@@ -86,7 +86,7 @@ class MadeUp:
         return self._event(cloudevent.SIGNED_UP, f"sign-up-{referral.friend}", happened, data)
 
     def after(self, basket: Basket) -> Iterator[CloudEvent]:
-        """What a basket leads to: perhaps a review (and its withdrawal), perhaps a refund."""
+        """The events that follow a basket: possibly a review (and its withdrawal), possibly a refund."""
         review, refund = self._shares(basket)
         if review < REVIEWED:
             yield from self._review(basket)
@@ -94,7 +94,7 @@ class MadeUp:
             yield self._refund(basket)
 
     def along(self, baskets: Iterable[Basket], prepared: Iterable[CloudEvent]) -> Iterator[CloudEvent]:
-        """The purchases with everything made up, in the order of time; `prepared` are registrations and sign-ups."""
+        """The purchases and all made-up events, in the order of time; `prepared` are registrations and sign-ups."""
         agenda = [(event.time, event.id, event) for event in prepared if event.time < self.end]
         heapq.heapify(agenda)
         for basket in baskets:
@@ -139,10 +139,10 @@ class MadeUp:
         return CloudEvent(_TOPICS[type_], type_, f"{name}-{self.seed}", SOURCE, happened, data)
 
     def _chance(self, what: str, number: int) -> Random:
-        return Random(f"{self.seed}/{what}/{number}")  # noqa: S311 a draw that can be repeated is the point
+        return Random(f"{self.seed}/{what}/{number}")  # noqa: S311 the draws have to be repeatable
 
     def _shares(self, basket: Basket) -> tuple[float, float]:
-        """Two numbers in [0, 1) that belong to the basket; a digest costs a tenth of a generator."""
+        """Two numbers in [0, 1) drawn for the basket; a digest costs a tenth of a generator."""
         digest = hashlib.blake2b(f"{self.seed}/basket/{basket.basket}".encode(), digest_size=8).digest()
         return int.from_bytes(digest[:4]) / 2**32, int.from_bytes(digest[4:]) / 2**32
 
@@ -157,7 +157,7 @@ _TOPICS: Final[Mapping[str, str]] = {
 
 
 def referrals(households: Sequence[int]) -> list[Referral]:
-    """Who brings whom, among households in the order of choice."""
+    """The referrals among households in the order of choice."""
     return [
         Referral(advocate=households[place - place % CIRCLE], friend=friend)
         for place, friend in enumerate(households)

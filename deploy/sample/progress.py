@@ -1,4 +1,4 @@
-"""Shows how far a replay is: a bar on a terminal, plain lines elsewhere."""
+"""Shows the progress of a replay: a bar on a terminal, plain lines elsewhere."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ _STEPS: Final = 10
 
 @contextmanager
 def progress(console: Console, what: str, total: int) -> Iterator[Advance]:
-    """Yields the function that is told of every so many done."""
+    """Yields the function to call with the number of items done since the last call."""
     if not console.is_terminal:
         yield _Lines(console, what, total).advance
         return
@@ -25,7 +25,7 @@ def progress(console: Console, what: str, total: int) -> Iterator[Advance]:
 
 
 class _Lines:
-    """A line for every tenth of the way."""
+    """Prints a line for every tenth of the total."""
 
     def __init__(self, console: Console, what: str, total: int) -> None:
         self._console, self._what, self._total = console, what, total

@@ -13,13 +13,13 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from deploy.sample.cloudevent import HEADERS, CloudEvent
 
 CHUNK: Final = 2_000
-"""So many events are encoded while the ones before them are on their way."""
+"""Number of events that are encoded while the previous chunk is in flight."""
 
 _BATCH_BYTES: Final = 512 * 1024
 
 
 class Publisher:
-    """Puts events into whole batches per partition: twice the rate of one `send` per event.
+    """Collects events into batches per partition: twice the rate of one `send` per event.
 
     Keys are hashed as Java's client does (murmur2), so a customer stays on one partition, in order.
     """
@@ -30,10 +30,10 @@ class Publisher:
         self._places: dict[tuple[str, bytes], tuple[str, int]] = {}
 
     async def publish(self, events: Iterable[CloudEvent], acknowledged: Callable[[list[CloudEvent]], None]) -> None:
-        """Publish all of them; `told` hears of each chunk when all of it is acknowledged.
+        """Publish all events; `acknowledged` is called with each chunk when all of it is acknowledged.
 
         Raises:
-            KafkaError: the broker did not take one; what was told is there all the same.
+            KafkaError: the broker refused an event; acknowledged chunks are published nevertheless.
         """
         source = iter(events)
         sent: tuple[list[CloudEvent], list[asyncio.Future[object]]] = ([], [])
@@ -44,7 +44,7 @@ class Publisher:
         await self._settle(sent, acknowledged)
 
     async def send(self, event: CloudEvent) -> asyncio.Future[object]:
-        """Send one event by itself, at once; the future is its acknowledgement."""
+        """Send a single event at once; the future is its acknowledgement."""
         return await self._producer.send(event.topic, event.value(), key=event.key, headers=HEADERS)
 
     async def _settle(
@@ -76,7 +76,7 @@ class Publisher:
         return acknowledgements
 
     async def _place(self, topic: str, key: bytes) -> tuple[str, int]:
-        """The topic and partition of a customer; kept, since the hash is slow and customers come again."""
+        """The topic and partition of a customer; cached, since the hash is slow and customers repeat."""
         partitions = sorted(await self._producer.partitions_for(topic))
         place = self._places[topic, key] = (topic, self._choose(key, partitions, partitions))
         return place
@@ -84,7 +84,7 @@ class Publisher:
 
 @asynccontextmanager
 async def connect(bootstrap: str, *, idempotent: bool) -> AsyncIterator[Publisher]:
-    """A publisher with `acks=all`; `idempotent` where the broker can (the embedded one cannot)."""
+    """A publisher with `acks=all`; `idempotent` if the broker supports it (the embedded broker does not)."""
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         client_id="wafa-sample",

@@ -1,4 +1,4 @@
-"""The referral codes of advocates, asked of Wafa's API as a shop's site would."""
+"""The referral codes of advocates, requested from Wafa's API as a shop's site does."""
 
 import http.client
 import json
@@ -13,7 +13,7 @@ class ReferralCodeError(Exception):
 
 
 def fetch(url: str, token: str, customers: Iterable[int]) -> dict[int, str]:
-    """Each customer's code: the same one whenever it is asked for. One connection, one call a customer.
+    """Each customer's code, the same for every request. One connection, one request per customer.
 
     Raises:
         ReferralCodeError: the API cannot be reached, or refused.

@@ -1,7 +1,7 @@
 """Replays the sample through Kafka: real purchases, and the made-up part beside them.
 
-Every id is the same in each replay of the same seed, so what Wafa knows already has no effect
-again; a replay that broke off is simply repeated.
+Every id is the same in each replay of the same seed, so events that Wafa has handled have no effect again; an
+interrupted replay is simply repeated.
 """
 
 import argparse
@@ -27,12 +27,12 @@ from deploy.sample.referral_codes import ReferralCodeError
 from deploy.sample.settings import SettingMissingError, flag, setting
 
 Drained = Callable[[], Awaitable[object]]
-"""Returns when everything that was published is handled and every outbox is empty."""
+"""Returns when all published events are handled and every outbox is empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is replayed: `baskets` of them, or else the whole year of so many `households` (None: of all).
+    """The extent of a replay: a number of `baskets`, or the whole year of a number of `households` (None: all).
 
     `today` is the day after the last basket. `seed` draws the made-up part, which `only_purchases` leaves out.
     """
@@ -46,7 +46,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """What was published as fast as it went: so many events; seconds until published, and until handled."""
+    """The part published at full speed: number of events; seconds until published, and until handled."""
 
     events: int
     published: float
@@ -55,9 +55,9 @@ class Bulk:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a replay did: events published, by type; the part in bulk, and the part that the latency was measured by.
+    """The result of a replay: published events by type, the bulk part, and the measured latency of the rest.
 
-    Without somebody who waits until all is handled, everything is in bulk and no latency is measured.
+    Without a `drained` function everything is in bulk, and no latency is measured.
     """
 
     households: int
@@ -72,14 +72,14 @@ def options(argv: Sequence[str], today: date | None = None) -> Options:
     parser = argparse.ArgumentParser(prog="replay", description="Publishes the sample: a real grocer's year.")
     extent = parser.add_mutually_exclusive_group()
     extent.add_argument(
-        "--baskets", type=_extent, metavar="N|all", help="so many baskets: whole households, the last one cut short"
+        "--baskets", type=_extent, metavar="N|all", help="number of baskets: whole households, the last one cut short"
     )
     extent.add_argument(
         "--households",
         type=_count,
         default=grocer.HOUSEHOLDS,
         metavar="N",
-        help=f"the whole year of so many households (default: {grocer.HOUSEHOLDS})",
+        help=f"number of households, with their whole year (default: {grocer.HOUSEHOLDS})",
     )
     parser.add_argument("--only", choices=("purchases",), help="leave the made-up part out")
     parser.add_argument("--seed", type=int, default=SEED, help=f"of the made-up part (default: {SEED})")
@@ -102,11 +102,11 @@ def options(argv: Sequence[str], today: date | None = None) -> Options:
 
 
 async def replay(wanted: Options, env: Mapping[str, str], console: Console, drained: Drained | None = None) -> Summary:
-    """Publish the sample. With `drained`, the last purchases are held back to measure the latency by.
+    """Publish the sample. With `drained`, the last purchases are sent separately to measure the latency.
 
     Raises:
         SampleMissingError: the grocer's data is not installed.
-        SettingMissingError: `env` lacks what `.local/wafa.env` holds.
+        SettingMissingError: `env` lacks a variable of `.local/wafa.env`.
         ReferralCodeError: the API gave no referral codes.
         KafkaError: the broker refused.
     """
@@ -168,7 +168,7 @@ def _introduction(sample: Sample, wanted: Options) -> str:
 
 
 async def _events(sample: Sample, wanted: Options, env: Mapping[str, str]) -> Iterator[CloudEvent]:
-    """The events in the order of time. The codes of the advocates are fetched before the first one."""
+    """The events in the order of time. The codes of the advocates are fetched first."""
     if wanted.only_purchases:
         return map(grocer.purchase, sample.baskets())
     pairs = referrals(sample.households)
@@ -183,7 +183,7 @@ async def _events(sample: Sample, wanted: Options, env: Mapping[str, str]) -> It
 
 
 def _all_but(held: int, events: Iterator[CloudEvent], size: int) -> Iterator[CloudEvent]:
-    """All events up to the last purchase but `held`; what follows it stays in `events`. None held: all of them."""
+    """The events before the last `held` purchases, which stay in `events`; all events if `held` is 0."""
     if not held:
         yield from events
         return

@@ -1,4 +1,4 @@
-"""The table at the end of a replay: what stands in the books, what was new, and how fast it went."""
+"""The table at the end of a replay: totals of the databases, what was new, and how fast it was."""
 
 from collections.abc import Mapping
 
@@ -31,7 +31,7 @@ async def replay_and_report(wanted: Options, env: Mapping[str, str], console: Co
 
 
 def table(before: Books, after: Books, summary: Summary) -> Table:
-    """What came of a replay, from a look at the books before and after it."""
+    """The results of a replay, from the totals before and after it."""
     grid = Table(title="What came of it", show_header=False, title_justify="left", caption_justify="left")
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()

@@ -1,14 +1,14 @@
-"""What the sample asks of its environment: the variables that `.local/wafa.env` holds."""
+"""The environment variables that the sample reads, from `.local/wafa.env`."""
 
 from collections.abc import Mapping
 
 
 class SettingMissingError(Exception):
-    """The environment does not say where the system is. The message is one line for the user."""
+    """A required environment variable is missing. The message is one line for the user."""
 
 
 def setting(env: Mapping[str, str], name: str) -> str:
-    """A variable that has to be there.
+    """A required variable.
 
     Raises:
         SettingMissingError: it is absent or empty.
@@ -20,6 +20,6 @@ def setting(env: Mapping[str, str], name: str) -> str:
 
 
 def flag(env: Mapping[str, str], name: str, *, default: bool) -> bool:
-    """A variable that is on or off."""
+    """A boolean variable."""
     value = env.get(name)
     return default if not value else value.lower() not in ("0", "false", "no", "off")

@@ -1,4 +1,4 @@
-"""Real Apache Kafka 4 in one process (KRaft, both roles), fetched through Maven."""
+"""Real Apache Kafka 4 in one process (KRaft, both roles), downloaded by Maven."""
 
 from deploy.local.kafka.server import ApacheKafka
 

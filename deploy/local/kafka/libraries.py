@@ -1,4 +1,4 @@
-"""The jars of Apache Kafka, copied once by Maven."""
+"""The jars of Apache Kafka, downloaded once by Maven."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ FETCH_SECONDS = 900.0
 
 
 def libraries(cache: Path) -> Path:
-    """The folder with Kafka's jars under `cache`; Maven fills it when it is not there for this pom yet.
+    """The folder with Kafka's jars under `cache`; Maven fills it once per version of the pom.
 
     Raises:
         StartError: Maven or Java is missing, or Maven failed.
@@ -25,7 +25,9 @@ def libraries(cache: Path) -> Path:
     for tool in ("mvn", "java"):
         if shutil.which(tool) is None:
             raise StartError(f"Apache Kafka needs `{tool}` (Debian: apt-get install maven default-jre-headless)")
-    partial = cache / f"lib-{version}.{os.getpid()}"  # renamed when complete: no half-filled folder is ever used
+    partial = (
+        cache / f"lib-{version}.{os.getpid()}"
+    )  # renamed when complete, so that an incomplete folder is never used
     copied = subprocess.run(
         ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={partial}"],
         capture_output=True,

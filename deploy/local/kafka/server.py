@@ -16,8 +16,8 @@ CACHE = Path(__file__).parents[3] / ".local" / "kafka"
 JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 START_SECONDS = 60.0
 
-# The short broker session: after a `kill -9` the quorum waits for the old session to end before it lets the
-# same broker in again.
+# The broker session is short because after a `kill -9` the quorum waits for the old session to end before it admits
+# the same broker again.
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -43,9 +43,9 @@ broker.session.timeout.ms=2000
 
 
 class ApacheKafka:
-    """One broker on one data directory. Its log survives `stop`, `kill` and `start`.
+    """A broker on a data directory. Its log survives `stop`, `kill` and `start`.
 
-    `port` None takes a free one. `cache` is where the jars are kept.
+    `port` None: a free port. `cache` is the folder of the jars.
     """
 
     def __init__(self, data_dir: Path, port: int | None = None, cache: Path = CACHE) -> None:
@@ -63,10 +63,10 @@ class ApacheKafka:
         return f"{LOOPBACK}:{self.port}"
 
     def start(self) -> None:
-        """Fetch the jars if need be, format the log directory if it is new, start, and wait until it serves.
+        """Download the jars if necessary, format a new log directory, start, and wait until it serves.
 
         Raises:
-            StartError: it did not come up; the message carries the end of its log.
+            StartError: it did not start; the message has the end of its log.
         """
         self.prepare()
         self._process = program.start(self.program(), self.log)
@@ -84,7 +84,7 @@ class ApacheKafka:
             self._process = None
 
     def kill(self) -> None:
-        """End the broker at once, as `kill -9` does; the next start recovers its log."""
+        """Kill the broker (SIGKILL); the next start recovers its log."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -98,7 +98,7 @@ class ApacheKafka:
         self._properties.write_text(PROPERTIES.format(**values))
         if (logs / "meta.properties").exists():
             return
-        # Kafka's own form of a random id: 16 bytes in base64, which must not begin with a dash
+        # Kafka's format of a random id: 16 bytes in base64, not beginning with a dash
         cluster_id = "w" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
         done = subprocess.run(
             self._java("kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id, "-c", self._properties),
@@ -115,7 +115,7 @@ class ApacheKafka:
         return Program(name="broker", argv=argv, cwd=self.data_dir, grace=30.0)
 
     def is_ready(self) -> bool:
-        """Whether it serves clients: it opens its port when it has joined its own quorum."""
+        """Whether it serves clients: it opens its port after it has joined its own quorum."""
         return answers(self.port)
 
     def _java(self, main: str, *arguments: object) -> list[str]:
@@ -123,7 +123,7 @@ class ApacheKafka:
         return ["java", *JVM, "-cp", classpath, main, *map(str, arguments)]
 
     def _controller_port(self) -> int:
-        """The port of the quorum of one. It is kept, since the quorum's members are stored with their address."""
+        """The port of the controller. It is kept, because the quorum stores its members with their addresses."""
         if self._controller_port_file.exists():
             port = int(self._controller_port_file.read_text())
             if is_free(port):
