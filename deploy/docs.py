@@ -47,7 +47,7 @@ def render(text: str) -> str:
         place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         text, count = place.subn(lambda match, part=part: f"{match[1]}{part}\n{match[2]}", text)
         if count != 1:
-            raise ValueError(f"{PAGE.name} has to have one part {name}, it has {count}")
+            raise ValueError(f"{PAGE.name} needs exactly one part {name}; it has {count}")
     return text
 
 

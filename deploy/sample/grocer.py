@@ -5,7 +5,6 @@ grocer's till would have published.
 
 Amounts: `sales_value` is a binary float. Its shortest decimal text (Python's `repr`) is rounded to 4 decimals, half to
 even: 2.5 becomes 2.50, and the 20 sums that are float noise near 1e-16 become 0.
-
 """
 
 import hashlib

@@ -9,8 +9,6 @@ the instant when it was due to be sent until this client has read
 Both times are of this process's monotonic clock. The sender does not wait for answers (an open loop), so a stall
 affects every purchase that was due meanwhile. Wafa's events have the id of the purchase as `correlationid`. A purchase
 of less than 1.00 earns nothing, and a repeated purchase has no effect: both are left out.
-
-
 """
 
 import asyncio

@@ -5,8 +5,6 @@ the baskets that they refer to were really bought. Every event of this part has 
 
 The draws for a household or a basket depend only on the seed and on its id. So a smaller sample is part of a larger
 sample, ids are the same in every replay, and a repeated replay has no effect. Other seeds give other ids.
-
-
 """
 
 import hashlib

@@ -64,8 +64,8 @@ SENTENCES = {
         70,
         False,
     ),
-    "a line is gone when its money is": (TWO, [by_lines("r", ("a", "2", "60.00"))], {"b": 40}, 40, False),
-    "a line whose quantity came back but not its money is kept": (
+    "a line is gone when all its money is refunded": (TWO, [by_lines("r", ("a", "2", "60.00"))], {"b": 40}, 40, False),
+    "a line whose quantity but not whose money is refunded is kept": (
         TWO,
         [by_lines("r", ("a", "2", "59.99"))],
         {"a": Fraction("0.01"), "b": 40},
@@ -79,28 +79,28 @@ SENTENCES = {
         55,
         False,
     ),
-    "a free line is gone when its quantity is": (
+    "a free line is gone when its quantity is returned": (
         WITH_GIFT,
         [by_lines("r", ("gift", "2", "0"))],
         {"a": 60},
         60,
         False,
     ),
-    "a free line of which some is left is kept": (
+    "a free line that is returned in part is kept": (
         WITH_GIFT,
         [by_lines("r", ("gift", "1", "0"))],
         {"a": 60, "gift": 0},
         60,
         False,
     ),
-    "what came back of a free line adds up": (
+    "returned quantities of a free line add up": (
         WITH_GIFT,
         [by_lines("r", ("gift", "1", "0")), by_lines("s", ("gift", "1", "0"))],
         {"a": 60},
         60,
         False,
     ),
-    "more quantity than was bought is all of it": (
+    "a returned quantity above the bought quantity counts as all of it": (
         WITH_GIFT,
         [by_lines("r", ("gift", "9", "0"))],
         {"a": 60},
@@ -114,7 +114,7 @@ SENTENCES = {
         0,
         False,
     ),
-    "and then it is gone": (
+    "a free line of quantity 0 is gone when a refund names it": (
         order(("a", "1", "5.00"), ("gift", "0", "0.00")),
         [by_lines("r", ("gift", "0", "0"))],
         {"a": 5},
@@ -128,7 +128,7 @@ SENTENCES = {
         75,
         False,
     ),
-    "of what is kept then": (
+    "the fraction is of what is kept at that time": (
         TWO,
         [by_lines("r", ("a", "2", "60.00")), refund("s", "10.00", after=1)],
         {"b": 30},
@@ -142,8 +142,14 @@ SENTENCES = {
         2,
         False,
     ),
-    "more than is kept takes what is kept": (TWO, [refund("r", "100.01")], {}, 0, True),
-    "of a line too": (TWO, [by_lines("r", ("a", "2", "75.00"))], {"b": 40}, 40, False),
+    "a refund above what is kept takes what is kept": (TWO, [refund("r", "100.01")], {}, 0, True),
+    "a refund above what is kept of a line takes what is kept of it": (
+        TWO,
+        [by_lines("r", ("a", "2", "75.00"))],
+        {"b": 40},
+        40,
+        False,
+    ),
     "a refund without lines that takes all the money takes the free lines too": (
         WITH_GIFT,
         [refund("r", "60.00")],
@@ -151,7 +157,7 @@ SENTENCES = {
         0,
         True,
     ),
-    "one with lines that takes all the money does not": (
+    "a refund with lines that takes all the money does not take the free lines": (
         WITH_GIFT,
         [by_lines("r", ("a", "2", "60.00"))],
         {"gift": 0},
@@ -165,8 +171,8 @@ SENTENCES = {
         0,
         True,
     ),
-    "an order without lines takes the amount": (order(total="100.00"), [refund("r", "30.00")], {}, 70, False),
-    "also of a refund with lines": (
+    "an order without lines is lowered by the amount": (order(total="100.00"), [refund("r", "30.00")], {}, 70, False),
+    "an order without lines is lowered by the amount of a refund with lines": (
         order(total="100.00"),
         [by_lines("r", ("a", "1", "20.00"), ("b", "1", "10.00"))],
         {},
@@ -182,7 +188,7 @@ SENTENCES = {
     ),
     "a refund of nothing takes nothing": (TWO, [refund("r", "0.00")], {"a": 60, "b": 40}, 100, False),
     "a free order is kept": (order(("gift", "1", "0.00")), [], {"gift": 0}, 0, False),
-    "until a refund of all its money, which is none": (
+    "a free order is gone with a refund of all its money, which is 0": (
         order(("gift", "1", "0.00")),
         [refund("r", "0.00")],
         {},

@@ -78,7 +78,7 @@ def test_the_page_explains_each_reason_of_a_dead_letter():
 
 
 def test_a_page_without_a_place_for_a_part_is_refused():
-    with pytest.raises(ValueError, match="one part metrics, it has 0"):
+    with pytest.raises(ValueError, match="one part metrics; it has 0"):
         docs.render("<!-- settings -->\n<!-- /settings -->\n")
 
 

@@ -1,4 +1,4 @@
-"""The made-up part of the sample is determined by the seed, consistent with the purchases, and marked as made up."""
+"""The made-up part of the sample depends on the seed only, fits the purchases, and is marked as made up."""
 
 import json
 import threading
