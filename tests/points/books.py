@@ -1,4 +1,4 @@
-"""The books of a database: events delivered as a worker does, and what they left there."""
+"""The books of a database: events delivered as a worker does, and the results."""
 
 import itertools
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ MANY = 10_000
 _requests = itertools.count()
 
 
-async def deliver(pool: Pool, *told: Event, now: datetime = NOW) -> None:
-    """One batch, as the worker delivers it: each event once, retried when it has to be."""
+async def deliver(pool: Pool, *batch: Event, now: datetime = NOW) -> None:
+    """Deliver a batch as the worker does: each event once, retried after a failure."""
     delivery = Delivery(pool, Group("test", "points"), events.handle, lambda: now)
-    assert await delivery.deliver(Batch({}, list(told), [], 0), lambda _: False)
+    assert await delivery.deliver(Batch({}, list(batch), [], 0), lambda _: False)
 
 
 async def adjust(pool: Pool, customer_id: str, points: int, now: datetime = NOW) -> Transaction:
@@ -45,7 +45,7 @@ def call(customer_id: str = "ann", now: datetime = NOW) -> Call:
 
 @dataclass(frozen=True)
 class Balances:
-    """A customer's points, and over the lifetime."""
+    """A customer's points, now and over the lifetime."""
 
     available: int = 0
     pending: int = 0
@@ -57,8 +57,8 @@ class Balances:
 
 async def balances(pool: Pool, customer_id: str = "ann", now: datetime = NOW) -> Balances:
     """A customer's balances as the API reads them."""
-    found = (await balance(pool, customer_id, now)).account
-    return Balances(found.available, found.pending, found.held, found.debt, found.earned, found.redeemed)
+    account = (await balance(pool, customer_id, now)).account
+    return Balances(account.available, account.pending, account.held, account.debt, account.earned, account.redeemed)
 
 
 async def refused(pool: Pool) -> list[tuple[str, str]]:
@@ -84,12 +84,12 @@ async def transactions(pool: Pool) -> list[dict[str, Any]]:
 
 
 async def offenders(pool: Pool) -> dict[str, Sequence[str]]:
-    """What `verify` finds wrong, by check."""
+    """The offenders that `verify` reports, by check."""
     return {check.name: check.offenders async for check in verifying.verify(pool, MANY) if check.offenders}
 
 
 async def check_books(pool: Pool) -> None:
-    """The books agree with themselves, every statement adds up, and the outbox tells just what happened."""
+    """The books agree with themselves, every statement adds up, and the outbox has exactly their events."""
     assert await offenders(pool) == {}
     rows = await transactions(pool)
     nets: dict[str, int] = {}
@@ -100,22 +100,24 @@ async def check_books(pool: Pool) -> None:
         nets[row["customer_id"]] = net
     for customer, net in nets.items():
         row = await pool.fetchrow("SELECT available, pending, held, debt FROM account WHERE customer_id = $1", customer)
-        found = Balances(*row)
-        assert min(found.available, found.pending, found.held, found.debt) >= 0
-        assert found.available + found.pending + found.held - found.debt == net
-    told = [(event["type"], event["data"]) for event in await published(pool)]
-    told = [one for one in told if one[0] != "loyalty.points.expiring.v1"]
-    assert sorted(map(_told, told), key=str) == sorted(map(_happened, filter(_moves, rows)), key=str)
-    parts = {(data["transaction_id"], part, data[part]) for _, data in told for part in PARTS.values() if part in data}
-    postings = await pool.fetch(FLOWS_SQL, list(PARTS), [str(data["transaction_id"]) for _, data in told])
+        stored = Balances(*row)
+        assert min(stored.available, stored.pending, stored.held, stored.debt) >= 0
+        assert stored.available + stored.pending + stored.held - stored.debt == net
+    announced = [(event["type"], event["data"]) for event in await published(pool)]
+    announced = [event for event in announced if event[0] != "loyalty.points.expiring.v1"]
+    assert sorted(map(_from_event, announced), key=str) == sorted(map(_from_row, filter(_moves, rows)), key=str)
+    parts = {
+        (data["transaction_id"], name, data[name]) for _, data in announced for name in PARTS.values() if name in data
+    }
+    postings = await pool.fetch(FLOWS_SQL, list(PARTS), [str(data["transaction_id"]) for _, data in announced])
     assert parts == {(str(row["transaction_id"]), PARTS[row["target"]], row["points"]) for row in postings}
     for customer in nets:
-        order = [data["transaction_id"] for _, data in told if data["customer_id"] == customer]
+        order = [data["transaction_id"] for _, data in announced if data["customer_id"] == customer]
         assert order == [str(row["id"]) for row in rows if row["customer_id"] == customer and _moves(row)]
 
 
 PARTS = {"pending": "pending_points", "debt": "repaid_points"}
-"""What an event calls the points that went into an account."""
+"""By account: the field of an event with the points that went into it."""
 
 FLOWS_SQL = """
 SELECT transaction_id, target, sum(points)::bigint AS points FROM posting
@@ -132,12 +134,12 @@ def _moves(row: dict[str, Any]) -> bool:
     return row["points"] != 0 and row["kind"] not in {"held", "released"}
 
 
-def _told(event: tuple[str, dict[str, Any]]) -> tuple[object, ...]:
+def _from_event(event: tuple[str, dict[str, Any]]) -> tuple[object, ...]:
     type_, data = event
     return data["transaction_id"], type_, data["points"], data["reason"], data["balance"]
 
 
-def _happened(row: dict[str, Any]) -> tuple[object, ...]:
+def _from_row(row: dict[str, Any]) -> tuple[object, ...]:
     balance = {name: row[f"{name}_after"] for name in ("available", "pending", "held", "debt")}
     return str(row["id"]), f"loyalty.points.{row['kind']}.v1", abs(row["points"]), row["reason"], balance
 
@@ -149,7 +151,7 @@ WHERE schemaname = 'public' AND tablename <> ALL ($1::text[])
 
 
 async def empty(pool: Pool, keep: Sequence[str] = ("document_version",)) -> None:
-    """Forget everything, so that the next example begins anew; of the rules the first version stays."""
+    """Delete everything but the first version of the rules, for the next example."""
     await pool.execute(await pool.fetchval(TABLES_SQL, ["schema_migration", *keep]))
     if "document_version" in keep:
         await pool.execute("DELETE FROM document_version WHERE version > 1")

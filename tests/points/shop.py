@@ -90,7 +90,7 @@ def withdrawal(review_id: str, time: datetime = NOON, *, customer_id: str = "ann
 
 
 def tier(entries: Sequence[tuple[datetime, str]], *, customer_id: str = "ann", verb: str = "promoted") -> Event:
-    """A timeline told from its first entry on; entries are pairs of instant and multiplier."""
+    """An event with a timeline from its first entry on; entries are pairs of instant and multiplier."""
     timeline = tuple(
         TimelineEntry(effective_at=at, tier=f"x{multiplier}", points_multiplier=multiplier)
         for at, multiplier in entries
@@ -142,16 +142,16 @@ def event(type_: str, time: datetime, data: EventData, source: str = SHOP) -> Ev
     headers = ((b"content-type", STRUCTURED),)
     value = json.dumps(attributes).encode()
     record = Record(TYPES[type_].topic, 0, next(_offsets), data.customer_id.encode(), value, headers, time)
-    found = decode(record, frozenset(TYPES))
-    assert found is not None
-    return found
+    decoded = decode(record, frozenset(TYPES))
+    assert decoded is not None
+    return decoded
 
 
 def again(first: Event) -> Event:
-    """The same told again by the same source, under a new event id."""
+    """The same event from the same source, under a new id."""
     return event(first.type, first.time, first.data, first.source)
 
 
 def redelivered(first: Event) -> Event:
-    """The same event as another record: its producer sent it twice."""
+    """The same event in another record, as if its producer sent it twice."""
     return structs.replace(first, record=structs.replace(first.record, offset=next(_offsets)))

@@ -60,7 +60,7 @@ def new_customers(*customers: str) -> State:
 
 
 def apply(state: State, *events: Event, rules: RuleBook | None = None, now: datetime = NOW) -> Changes:
-    """Fold events into the state, which is brought up to date; returns what would be written."""
+    """Apply events to the state; returns what would be written."""
     return fold(Books(state, rules or rulebook(), now, _IDS), events)
 
 
@@ -68,7 +68,7 @@ _IDS = numbered()
 
 
 def context(origin: str = "order/1") -> TransactionContext:
-    """Why a transaction is made."""
+    """The context of a transaction."""
     return TransactionContext(NOON, NOW, origin, {"kind": "purchase"}, 1, {}, b"")
 
 
@@ -82,7 +82,7 @@ def lot(
     occurred_at: datetime = NOON,
     expires_at: datetime | None = None,
 ) -> Lot:
-    """A lot of ann's that is whole."""
+    """A lot of ann's with all its points left."""
     return Lot(
         id=UUID(int=number),
         customer_id="ann",

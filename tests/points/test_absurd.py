@@ -35,7 +35,7 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DOOMSDAY = datetime(9999, 1, 1, tzinfo=UTC)
 LARGEST = 2**63 - 1
 MOST_SECONDS = 5.0
-"""Of processor time, of what nobody would write; on a busy machine too."""
+"""Processor time for extreme documents, also on a busy machine."""
 
 
 @given(rules=rulesets, history=st.lists(events(), max_size=12))
@@ -130,8 +130,8 @@ def test_the_largest_order_is_judged_by_the_largest_documents_in_bounded_time(na
     )
     order = orders.OrderCase(rules, bought, hour(0), 1, Standing("silver", "1.25"))
     uses = dict.fromkeys(orders.use_keys(rules, bought, order.occurred_at))
-    judgement, found, _ = orders.judge_bought(order, {})
-    assert orders.judge_kept(order, None, found, frozenset()) == judgement
+    judgement, cuts, _ = orders.judge_bought(order, {})
+    assert orders.judge_kept(order, None, cuts, frozenset()) == judgement
     judged = time.process_time()
     assert len(uses) <= 100_000
     assert linted - began < MOST_SECONDS

@@ -117,7 +117,7 @@ def test_a_promotion_is_judged_at_the_new_tier_once_for_each_rise(ann: State):
     assert ann.accounts["ann"].available == 200
 
 
-def test_what_a_promotion_earns_or_loses_qualifies_for_no_tier(ann: State):
+def test_points_of_promotions_qualify_for_no_tier(ann: State):
     changes = apply(ann, tier([(hour(1), "2")]), tier([(hour(1), "1")], verb="corrected"), rules=RULES)
     shown = [
         (announced.transaction.kind, announced.qualifying, announced.transaction.context.reason)
@@ -126,16 +126,16 @@ def test_what_a_promotion_earns_or_loses_qualifies_for_no_tier(ann: State):
     assert shown == [("earned", 0, {"kind": "tier"}), ("reversed", 0, {"kind": "tier"})]
 
 
-def test_a_tier_skipped_over_is_one_rise_into_the_one_reached(ann: State):
+def test_skipping_a_tier_is_one_rise_into_the_tier_reached(ann: State):
     rules = rulebook((SINCE_EVER, ruleset(rule("tier_promotion", 500))))
     gold = ladder((hour(2), "gold", "1.5"))
     assert booked(ann, gold, rules=rules) == [("earned", 500)]
-    # It becomes known late that silver came first: two rises.
+    # Silver, which came first, arrives late: two rises.
     assert booked(ann, ladder((hour(1), "silver", "1.25"), (hour(2), "gold", "1.5")), rules=rules) == [("earned", 500)]
     assert booked(ann, ladder((hour(1), "member", "1"), (hour(3), "gold", "1.5")), rules=rules) == [("reversed", -500)]
 
 
-def test_a_rise_is_one_by_the_tiers_of_the_program_whatever_they_multiply_by(ann: State):
+def test_rises_follow_the_tiers_of_the_program_whatever_their_multipliers(ann: State):
     rules = rulebook((SINCE_EVER, ruleset(rule("tier_promotion", 500))))
     same = [(hour(1), "silver", "1"), (hour(2), "gold", "1"), (hour(3), "silver", "9"), (hour(4), "silver", "10")]
     assert booked(ann, ladder(*same), rules=rules) == [("earned", 500), ("earned", 500)]
@@ -147,7 +147,7 @@ def test_a_rise_is_one_by_the_tiers_of_the_program_whatever_they_multiply_by(ann
     assert booked(ann, ladder((hour(7), "gold", "1.2")), rules=rules) == []
 
 
-def test_a_promotion_is_judged_by_the_rules_of_the_first_instant_known_and_stays_so(ann: State):
+def test_a_promotion_keeps_the_rules_of_its_first_recorded_instant(ann: State):
     low, high = (ruleset(rule("tier_promotion", points), version=version) for version, points in ((1, 100), (2, 300)))
     rules = rulebook((SINCE_EVER, low), (hour(5), high))
     assert booked(ann, ladder((hour(1), "silver", "1.25")), rules=rules) == [("earned", 100)]
@@ -185,7 +185,7 @@ def ladder(*entries: tuple[datetime, str, str], customer_id: str = "ann") -> Eve
     return event(plain.type, plain.time, plain.data.model_copy(update={"timeline": timeline}), "/wafa/tiers")
 
 
-def test_a_review_follows_the_tier_before_it_also_when_that_becomes_known_late(ann: State):
+def test_a_review_follows_the_tier_before_it_even_if_that_arrives_late(ann: State):
     assert booked(ann, review("1", "s", hour(2)), review("2", "t", hour(4))) == [("earned", 0), ("earned", 0)]
     late = booked(ann, tier([(hour(3), "2")], verb="corrected"))
     assert late == [("earned", 50), ("earned", 200)]
@@ -198,7 +198,7 @@ def test_a_review_follows_the_tier_before_it_also_when_that_becomes_known_late(a
     ]
 
 
-def test_where_no_rule_is_about_an_event_there_is_no_transaction_and_the_accrual_is_kept(ann: State):
+def test_an_event_without_rules_makes_no_transaction_and_its_accrual_is_stored(ann: State):
     nothing = rulebook((SINCE_EVER, ruleset(rule("birthday", 5))))
     assert (
         booked(ann, registered(), activity("1"), review("1", "s"), referral("approved", "f", (0, 0)), rules=nothing)

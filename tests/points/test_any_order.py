@@ -1,4 +1,4 @@
-"""Whatever happens, in any order and any batches: the books are those of the model.
+"""Any events, in any order and any batches: the books equal those of the model.
 
 Planted and caught here: points rounded instead of cut; timelines that replace too little in the store; refunds
 that wait for ever.
@@ -87,11 +87,11 @@ async def test_the_books_follow_the_model_batch_by_batch(
 async def test_balances_do_not_depend_on_the_order_of_arrival(
     points_pool: Pool, data: st.DataObject, happened: Sequence[Event]
 ):
-    found: list[dict[str, Balances]] = []
+    outcomes: list[dict[str, Balances]] = []
     for _ in range(2):
         await books.empty(points_pool)
         await enact(points_pool, *DEFAULT["rules"], CLIMBED)
         for batch in data.draw(arrivals(happened)):
             await books.deliver(points_pool, *batch)
-        found.append({customer: await books.balances(points_pool, customer) for customer in CUSTOMERS})
-    assert found[0] == found[1]
+        outcomes.append({customer: await books.balances(points_pool, customer) for customer in CUSTOMERS})
+    assert outcomes[0] == outcomes[1]

@@ -40,8 +40,8 @@ async def test_lots_that_expire_by_now_do_not_come_with_the_lock(points_pool: Po
     async with points_pool.acquire() as connection, connection.transaction():
         before = await available.lock_and_read(connection, "ann", 1, ends - timedelta.resolution)
         at = await available.lock_and_read(connection, "ann", 1, ends)
-    found = [[lot.remaining for lot in locked.lots or ()] for locked in (before, at) if locked is not None]
-    assert found == [[20, 10], [10]]
+    remaining = [[lot.remaining for lot in locked.lots or ()] for locked in (before, at) if locked is not None]
+    assert remaining == [[20, 10], [10]]
 
 
 async def test_after_a_wait_for_the_lock_lots_are_read_anew(points_pool: Pool):
@@ -50,7 +50,7 @@ async def test_after_a_wait_for_the_lock_lots_are_read_anew(points_pool: Pool):
         async with first.transaction():
             await _redeem(first, 25, "first")
             waiting = asyncio.create_task(_lock_and_redeem(second))
-            while not await points_pool.fetchval(WAITING_SQL):  # noqa: ASYNC110 PostgreSQL tells nobody
+            while not await points_pool.fetchval(WAITING_SQL):  # noqa: ASYNC110 PostgreSQL sends no notice
                 await asyncio.sleep(0.01)
         is_stale = await waiting
     assert is_stale
@@ -59,7 +59,7 @@ async def test_after_a_wait_for_the_lock_lots_are_read_anew(points_pool: Pool):
 
 
 async def _lock_and_redeem(connection: Connection) -> bool:
-    """Redeem what is left; returns whether the lots that came with the lock had to be thrown away."""
+    """Redeem the rest; returns whether the lots that came with the lock were discarded."""
     async with connection.transaction():
         locked = await available.lock_and_read(connection, "ann", 5, NOW)
         await _redeem(connection, 5, "second")

@@ -227,7 +227,7 @@ def test_the_extra_goes_by_the_first_rule_per_amount_that_matches():
     first, cuts, _ = orders.judge_bought(other, {})
     assert first.due == {"base": 100, "again": 50, f"{TIER}:base": 37}
     assert orders.judge_kept(other, None, cuts, frozenset({"p"})).due == first.due
-    # With P, it waits with P; if P is never delivered, it is judged again on the rest.
+    # With P, the extra waits with P; if P is never delivered, the extra is judged again on the rest.
     both = case("100.00", rules, silver, lines=lines(("p", "x", "40.00"), ("q", "x", "60.00")))
     first, cuts, _ = orders.judge_bought(both, {})
     assert first.due == {"p": 200, "base": 100, "again": 50, TIER: 87}

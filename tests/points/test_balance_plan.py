@@ -1,4 +1,4 @@
-"""What the database does: one look into an index, however long the ledger is, and however much a customer has."""
+"""Query plans: one index lookup, however long the ledger and however many rows a customer has."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,8 +23,8 @@ async def test_a_balance_is_one_row_by_its_index_and_never_reads_the_ledger(poin
     await points_pool.execute(FILL_SQL)
     await points_pool.execute("ANALYZE account")
     [explained] = await points_pool.fetchval(f"EXPLAIN (FORMAT JSON) {FIND_SQL}", "4711")
-    found = [(node["Node Type"], node.get("Relation Name")) for node in nodes(explained["Plan"])]
-    assert found == [("Index Scan", "account")]
+    scans = [(node["Node Type"], node.get("Relation Name")) for node in nodes(explained["Plan"])]
+    assert scans == [("Index Scan", "account")]
 
 
 REFUNDS_SQL = """
@@ -55,5 +55,5 @@ async def test_refunds_and_orders_are_found_by_their_keys_however_many_their_cus
         (ORDERS_SQL, ("hot", "8"), "purchase_pkey"),
     ):
         [explained] = await points_pool.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *arguments)
-        found = [node["Index Name"] for node in nodes(explained["Plan"]) if "Index Name" in node]
-        assert found == [index]
+        indexes = [node["Index Name"] for node in nodes(explained["Plan"]) if "Index Name" in node]
+        assert indexes == [index]

@@ -1,7 +1,7 @@
-"""What falls due, as balances and statements tell of it before anybody has swept.
+"""Matured points in balances and statements before the sweep.
 
-Planted and caught here: a balance of yesterday without what fell due by then; points that are told to end while they
-wait; an activation that the statement of its order leaves out.
+Planted and caught here: a balance of yesterday without what fell due by then; pending points with an
+expiry; an activation that the statement of its order leaves out.
 """
 
 from collections.abc import Sequence
@@ -37,18 +37,18 @@ async def live(client: httpx.AsyncClient, moment: datetime) -> dict[str, Any]:
 
 
 async def later(client: httpx.AsyncClient, moment: datetime) -> dict[str, int]:
-    """Ann's balance of an instant, as it is read from long after."""
+    """Ann's balance as of an instant, read much later."""
     with at(GONE + timedelta(days=900)):
-        found = await get(client, of("ann", "points"), customer("ann"), as_of=format_instant(moment))
-    assert found["as_of"] == format_instant(moment)
-    return numbers(found)
+        body = await get(client, of("ann", "points"), customer("ann"), as_of=format_instant(moment))
+    assert body["as_of"] == format_instant(moment)
+    return numbers(body)
 
 
-def numbers(found: dict[str, Any]) -> dict[str, int]:
-    return {name: found[name] for name in NAMES}
+def numbers(body: dict[str, Any]) -> dict[str, int]:
+    return {name: body[name] for name in NAMES}
 
 
-async def test_a_balance_tells_what_is_next(client: httpx.AsyncClient, points_pool: Pool):
+async def test_a_balance_has_the_next_activation_and_expiry(client: httpx.AsyncClient, points_pool: Pool):
     await enact(points_pool, WAITING)
     await deliver(points_pool, purchase("1", "100.00", hour(0)), purchase("2", "20.00", hour(24)), now=hour(24))
     next_day = timedelta(days=1)
@@ -61,17 +61,17 @@ async def test_a_balance_tells_what_is_next(client: httpx.AsyncClient, points_po
         (GONE, 20, 0, None, (20, GONE + next_day)),
         (GONE + next_day, 0, 0, None, None),
     ):
-        found = await live(client, moment)
-        assert (found["available"], found["pending"]) == (available, pending), moment
+        body = await live(client, moment)
+        assert (body["available"], body["pending"]) == (available, pending), moment
         for name, due in (("next_activation", activation), ("next_expiry", expiry)):
-            assert found.get(name) == (due and {"points": due[0], "at": format_instant(due[1])}), moment
-        assert found["lifetime_earned"] == 120
-    # Reading wrote nothing of it.
+            assert body.get(name) == (due and {"points": due[0], "at": format_instant(due[1])}), moment
+        assert body["lifetime_earned"] == 120
+    # Reading wrote nothing.
     assert [row["kind"] for row in await transactions(points_pool)] == ["earned", "earned"]
     await check_books(points_pool)
 
 
-async def test_points_of_one_end_are_told_together(client: httpx.AsyncClient, points_pool: Pool, key: Key):
+async def test_points_that_expire_at_one_instant_are_added_up(client: httpx.AsyncClient, points_pool: Pool, key: Key):
     await enact(points_pool, WAITING)
     await deliver(points_pool, *(purchase(name, "10.00", hour(0)) for name in "123"), now=hour(0))
     assert (await live(client, hour(1)))["next_activation"] == {"points": 30, "at": format_instant(ACTIVE)}
@@ -86,7 +86,7 @@ async def test_points_of_one_end_are_told_together(client: httpx.AsyncClient, po
 
 
 async def _lived(client: httpx.AsyncClient, pool: Pool, shop: Headers) -> Sequence[datetime]:
-    """A life of ann's, and instants around all that happened in it."""
+    """A sequence of ann's requests and events, with the instants around each."""
     await enact(pool, WAITING)
     await deliver(pool, purchase("1", "100.00", hour(0)), now=hour(0))
     await deliver(pool, refund("1", "r", "30.00", hour(1)), now=hour(1))
@@ -101,27 +101,27 @@ async def _lived(client: httpx.AsyncClient, pool: Pool, shop: Headers) -> Sequen
 
 
 @pytest.mark.parametrize("swept", [False, True])
-async def test_a_balance_of_the_past_is_what_was_read_then(
+async def test_a_past_balance_equals_the_balance_read_at_that_time(
     client: httpx.AsyncClient, points_pool: Pool, key: Key, swept: bool
 ):
     moments = await _lived(client, points_pool, key("redeem"))
-    # From the hold on nothing was written: what was read then was reckoned.
+    # From the hold on nothing was written: later balances were computed.
     read = {moment: numbers(await live(client, moment)) for moment in moments[-8:]}
     if swept:
         await day.sweep(points_pool, moments[-1])
         assert "expired" in {row["kind"] for row in await transactions(points_pool)}
     for moment, expected in read.items():
         assert await later(client, moment) == expected, moment
-    found = [await later(client, moment) for moment in moments]
-    told = [(one["available"], one["pending"], one["held"]) for one in found]
+    bodies = [await later(client, moment) for moment in moments]
+    balances = [(body["available"], body["pending"], body["held"]) for body in bodies]
     before, bought, refunded = (0, 0, 0), (0, 100, 0), (0, 70, 0)
     active, spent, held, gone, end = (70, 0, 0), (55, 0, 0), (30, 0, 25), (0, 0, 25), (0, 0, 0)
     states = (before, bought, refunded, active, spent, held, gone, end)
-    assert told == [states[number + (step > 0)] for number in range(7) for step in range(3)]
+    assert balances == [states[number + (step > 0)] for number in range(7) for step in range(3)]
     await check_books(points_pool)
 
 
-async def test_a_statement_tells_dates(client: httpx.AsyncClient, points_pool: Pool):
+async def test_a_statement_has_dates(client: httpx.AsyncClient, points_pool: Pool):
     await enact(points_pool, WAITING)
     await deliver(points_pool, purchase("1", "100.00", hour(0)), now=hour(0))
     await day.sweep(points_pool, GONE)
@@ -142,7 +142,7 @@ async def test_a_statement_tells_dates(client: httpx.AsyncClient, points_pool: P
     assert expired["reason"] == {"kind": "expiry"}
 
 
-async def test_the_statement_of_an_order_holds_all_that_became_of_it(client: httpx.AsyncClient, points_pool: Pool):
+async def test_the_statement_of_an_order_has_all_its_transactions(client: httpx.AsyncClient, points_pool: Pool):
     await enact(points_pool, WAITING, BASE | {"id": "late", "activate": {"kind": "on_delivery"}})
     await deliver(points_pool, *(purchase(name, "100.00", hour(0)) for name in "12"), now=hour(0))
     await deliver(points_pool, refund("1", "r", "10.00", hour(1)), now=hour(1))
@@ -152,8 +152,8 @@ async def test_the_statement_of_an_order_holds_all_that_became_of_it(client: htt
     await day.sweep(points_pool, GONE)
 
     async def lines(**query: str) -> list[tuple[str, int]]:
-        found = await get(client, of("ann", "points/transactions"), customer("ann"), **query)
-        return [(line["kind"], line["points"]) for line in found["data"]]
+        body = await get(client, of("ann", "points/transactions"), customer("ann"), **query)
+        return [(line["kind"], line["points"]) for line in body["data"]]
 
     assert await lines(order_id="1") == [
         ("activated", 70),
@@ -174,10 +174,10 @@ async def test_every_transaction_is_explained(client: httpx.AsyncClient, points_
     kinds = {line["kind"] for line in lines}
     assert kinds == {"earned", "reversed", "activated", "redeemed", "held", "released", "expired"}
     for line in lines:
-        found = await get(client, f"/v1/points/transactions/{line['id']}", customer("ann"))
-        assert found["receipt_verified"], line
-        assert {name: found[name] for name in line} == line
-        assert sum(posting["points"] for posting in found["postings"]) == abs(line["points"])
-        assert found["receipt"]["engine"] == 3
+        body = await get(client, f"/v1/points/transactions/{line['id']}", customer("ann"))
+        assert body["receipt_verified"], line
+        assert {name: body[name] for name in line} == line
+        assert sum(posting["points"] for posting in body["postings"]) == abs(line["points"])
+        assert body["receipt"]["engine"] == 3
         decided = line["kind"] in {"earned", "reversed"}
-        assert found["receipt"]["rules_version"] == (2 if decided else None)
+        assert body["receipt"]["rules_version"] == (2 if decided else None)

@@ -1,4 +1,4 @@
-"""A date of birth goes with an erasure, and only a registration after it brings one back."""
+"""An erasure removes the date of birth, and only a later registration sets one again."""
 
 from datetime import date
 from functools import reduce
@@ -29,38 +29,38 @@ def erased(at: float) -> Event:
     return event("shop.customer.erased.v1", hour(at), CustomerErased(customer_id="ann"))
 
 
-def known(*events: Event) -> Birth | None:
+def birth_after(*events: Event) -> Birth | None:
     return reduce(learn, events, None)
 
 
 def born(*events: Event) -> date | None:
-    found = known(*events)
-    return None if found is None else found.born
+    birth = birth_after(*events)
+    return None if birth is None else birth.born
 
 
-TOLD = date(1990, 1, 2)
+BORN = date(1990, 1, 2)
 
 
-def test_an_erasure_takes_it_whatever_comes_later_of_the_time_before():
-    assert born(registered(0, TOLD)) == TOLD
-    assert born(registered(0, TOLD), erased(1)) is None
-    assert born(erased(1), registered(0, TOLD), updated(1, TOLD)) is None
+def test_an_erasure_removes_the_date_whatever_older_events_arrive_later():
+    assert born(registered(0, BORN)) == BORN
+    assert born(registered(0, BORN), erased(1)) is None
+    assert born(erased(1), registered(0, BORN), updated(1, BORN)) is None
 
 
-def test_only_a_registration_begins_anew():
-    assert born(erased(1), updated(2, TOLD)) is None
-    assert born(registered(0, TOLD), updated(3, TOLD), erased(1)) is None
-    assert born(erased(1), registered(2), updated(3, TOLD)) == TOLD
-    assert born(erased(1), registered(2, TOLD), erased(0)) == TOLD
-    assert born(registered(2, TOLD), erased(1)) == TOLD
-    assert born(registered(2, TOLD), erased(3)) is None
+def test_only_a_registration_sets_a_date_again():
+    assert born(erased(1), updated(2, BORN)) is None
+    assert born(registered(0, BORN), updated(3, BORN), erased(1)) is None
+    assert born(erased(1), registered(2), updated(3, BORN)) == BORN
+    assert born(erased(1), registered(2, BORN), erased(0)) == BORN
+    assert born(registered(2, BORN), erased(1)) == BORN
+    assert born(registered(2, BORN), erased(3)) is None
 
 
 def test_the_newest_event_counts_and_nothing_is_kept_of_events_without_a_date():
-    assert born(updated(2, TOLD), updated(1, None), registered(0, date(2000, 2, 29))) == TOLD
-    assert born(updated(1, TOLD), updated(2, None)) is None
-    assert known(registered(0)) is None
-    assert known(purchase("o", "1.00")) is None
+    assert born(updated(2, BORN), updated(1, None), registered(0, date(2000, 2, 29))) == BORN
+    assert born(updated(1, BORN), updated(2, None)) is None
+    assert birth_after(registered(0)) is None
+    assert birth_after(purchase("o", "1.00")) is None
 
 
 EVENTS = st.lists(
@@ -70,13 +70,13 @@ EVENTS = st.lists(
 
 @given(EVENTS, st.randoms(use_true_random=False))
 def test_no_order_of_arrival_brings_back_what_was_erased(events: list[Event], random: "object"):
-    found = known(*random.sample(events, len(events)))  # type: ignore[attr-defined] Hypothesis's own random
+    birth = birth_after(*random.sample(events, len(events)))  # type: ignore[attr-defined] Hypothesis's own random
     erasures = [event.time for event in events if event.type == "shop.customer.erased.v1"]
     begins = [event.time for event in events if event.type == "shop.customer.registered.v1"]
     if not erasures:
         return
-    assert found is not None
+    assert birth is not None
     if max(begins, default=hour(-1)) <= max(erasures):
-        assert (found.born, found.is_erased, found.erased_at) == (None, True, max(erasures))
-    elif found.born is not None:
-        assert found.told_at > max(erasures)
+        assert (birth.born, birth.is_erased, birth.erased_at) == (None, True, max(erasures))
+    elif birth.born is not None:
+        assert birth.told_at > max(erasures)

@@ -54,7 +54,7 @@ def expires(rule: Json, activated_at: str, zone: str = "UTC") -> str | None:
         ("2026-09-06", "America/Santiago", "2026-09-06T04:00:00Z"),
         ("2026-09-07", "America/Santiago", "2026-09-07T03:00:00Z"),
         ("2026-03-29", "Asia/Beirut", "2026-03-28T22:00:00Z"),
-        # One that exists twice: the day begins at the first.
+        # A midnight that exists twice: the day begins at the first.
         ("2026-11-01", "America/Havana", "2026-11-01T04:00:00Z"),
         ("2026-11-02", "America/Havana", "2026-11-02T05:00:00Z"),
         # Back from midnight to 23:00: the day begins once.

@@ -1,7 +1,7 @@
-"""The daily pipeline: what is swept, who is told what ends, whose birthday it is; twice is once.
+"""The daily pipeline: sweeping, notices of expiries, birthdays; a second run changes nothing.
 
-Planted and caught here: an ending told again every day; no notice of its own for the last week; birthdays awarded
-again by another worker; who was born on 29 February forgotten in other years.
+Planted and caught here: an expiry announced again every day; no separate notice for the last week; birthdays awarded
+again by another worker; customers born on 29 February left out in other years.
 """
 
 import asyncio
@@ -44,47 +44,47 @@ def updated(customer: str, time: datetime, **fields: Any) -> Any:
 
 
 def as_read(type_: str, time: datetime, model: type[CustomerProfile], **fields: Any) -> Any:
-    """With the nulls, which what is published here leaves out."""
+    """The event with the nulls that `event` leaves out."""
     data = model.model_validate(fields)
     return structs.replace(event(type_, time, data), data=data)
 
 
 async def endings(pool: Pool) -> list[tuple[str, int, str]]:
     return [
-        (one["data"]["customer_id"], one["data"]["points"], one["data"]["expires_at"])
-        for one in await published(pool)
-        if one["type"] == "loyalty.points.expiring.v1"
+        (notice["data"]["customer_id"], notice["data"]["points"], notice["data"]["expires_at"])
+        for notice in await published(pool)
+        if notice["type"] == "loyalty.points.expiring.v1"
     ]
 
 
-async def test_what_ends_is_told_thirty_seven_and_one_day_before_once_each(points_pool: Pool):
+async def test_an_expiry_is_announced_30_7_and_1_days_before_once_each(points_pool: Pool):
     await enact(points_pool, BASE, time_zone="Asia/Riyadh")
     await deliver(points_pool, purchase("1", "100.00"), purchase("2", "20.00"), now=hour(1))
     await deliver(points_pool, purchase("3", "5.00", hour(48)), now=hour(48))
     # 1 March and a year: gone on 2 March at 00:00 in Riyadh.
     ends = at("2027-03-02T00:00")
-    told: list[int] = []
+    announced: list[int] = []
     for days in range(40, 0, -1):
         now = ends - timedelta(days=days, hours=-9)
         counts = [await day.announce_endings(points_pool, now) for _ in range(2)]
         if sum(counts):
-            told.append(days)
+            announced.append(days)
     # The third order ends two days later.
-    assert told == [30, 28, 7, 5, 1]
-    found = await endings(points_pool)
-    assert found.count(("ann", 120, "2027-03-01T21:00:00Z")) == 3
-    assert found.count(("ann", 5, "2027-03-03T21:00:00Z")) == 2
+    assert announced == [30, 28, 7, 5, 1]
+    notices = await endings(points_pool)
+    assert notices.count(("ann", 120, "2027-03-01T21:00:00Z")) == 3
+    assert notices.count(("ann", 5, "2027-03-03T21:00:00Z")) == 2
     await check_books(points_pool)
 
 
-async def test_points_that_are_given_late_are_told_of_by_the_nearest_notice_only(points_pool: Pool):
+async def test_points_given_late_get_only_the_nearest_notice(points_pool: Pool):
     await enact(points_pool, BASE, time_zone="Asia/Riyadh")
     now = at("2027-02-27T09:00")
     await deliver(points_pool, purchase("1", "100.00"), now=now)
     assert [await day.announce_endings(points_pool, now + timedelta(days=days)) for days in range(3)] == [1, 0, 1]
 
 
-async def test_two_workers_at_once_tell_and_award_once(points_pool: Pool):
+async def test_two_concurrent_workers_announce_and_award_once(points_pool: Pool):
     await enact(points_pool, BASE, GIFT, time_zone="Asia/Riyadh")
     names = [f"customer-{number}" for number in range(30)]
     await deliver(points_pool, *(registered(name, "1990-04-01") for name in names), now=hour(0))
@@ -119,7 +119,7 @@ async def test_a_birthday_is_kept_once_a_year(points_pool: Pool, born: str | Non
 
 
 @pytest.mark.parametrize(
-    ("born", "known_at", "awarded"),
+    ("born", "arrived_at", "awarded"),
     [
         # The pipeline of the day ran at its first minute: three minutes after midnight, and at its last.
         ("1990-04-01", "2026-04-01T00:03", ["2026-04-01", "2027-04-01"]),
@@ -132,18 +132,18 @@ async def test_a_birthday_is_kept_once_a_year(points_pool: Pool, born: str | Non
         ("1990-12-31", "2026-01-01T00:03", ["2026-12-31"]),
     ],
 )
-async def test_a_birthday_that_becomes_known_on_its_day_is_awarded_that_day(
-    points_pool: Pool, born: str, known_at: str, awarded: list[str]
+async def test_a_birth_date_that_arrives_on_the_birthday_is_awarded_that_day(
+    points_pool: Pool, born: str, arrived_at: str, awarded: list[str]
 ):
     await enact(points_pool, GIFT, time_zone="Asia/Riyadh")
-    now = at(known_at)
+    now = at(arrived_at)
     await day.sweep_up(points_pool, now.replace(hour=21, minute=0) - timedelta(days=now.hour < 21))
-    # What is told now may have happened long ago.
+    # The event may have occurred long before it arrives.
     await deliver(points_pool, registered("ann", born, hour(-9999)), now=now)
     rows = [row for row in await transactions(points_pool) if row["reason"]["kind"] == "birthday"]
-    assert len(rows) == (known_at[:10] == awarded[0])
+    assert len(rows) == (arrived_at[:10] == awarded[0])
     days = sorted({now + timedelta(days=1), *(at(f"{date}T00:00") for date in awarded), at("2027-05-01T00:00")})
-    for moment in (now, *(one for one in days if one > now)):
+    for moment in (now, *(later for later in days if later > now)):
         await day.sweep_up(points_pool, moment)
     rows = [row for row in await transactions(points_pool) if row["reason"]["kind"] == "birthday"]
     assert [f"{row['occurred_at'].astimezone(RIYADH):%Y-%m-%d}" for row in rows] == awarded
@@ -151,23 +151,23 @@ async def test_a_birthday_that_becomes_known_on_its_day_is_awarded_that_day(
     await check_books(points_pool)
 
 
-async def test_who_corrects_the_birth_date_is_awarded_once_a_year(points_pool: Pool):
+async def test_a_corrected_birth_date_is_awarded_once_a_year(points_pool: Pool):
     limited = GIFT | {"limits": [{"count": 3, "per": "ever", "scope": "customer"}]}
     await enact(points_pool, limited, time_zone="Asia/Riyadh")
-    told = [("1990-04-01", "2026-04-01"), ("1990-04-03", "2026-04-03"), ("1990-06-01", "2026-06-01")]
-    for born, today in (*told, ("1990-01-05", "2027-01-05")):
+    corrections = [("1990-04-01", "2026-04-01"), ("1990-04-03", "2026-04-03"), ("1990-06-01", "2026-06-01")]
+    for born, today in (*corrections, ("1990-01-05", "2027-01-05")):
         await deliver(points_pool, updated("ann", at(f"{today}T10:00"), birth_date=born), now=at(f"{today}T10:00"))
         await day.run(points_pool, at(f"{today}T12:00"))
     rows = [row for row in await transactions(points_pool) if row["reason"]["kind"] == "birthday"]
     assert [row["occurred_at"] for row in rows] == [at("2026-04-01T00:00"), at("2027-01-05T00:00")]
-    # An older word that arrives late is none, and a cleared date has no birthday.
+    # An older event that arrives late has no effect, and a cleared date has no birthday.
     await deliver(points_pool, updated("ann", hour(0), birth_date="1990-05-05"), now=at("2028-05-05T10:00"))
     await deliver(points_pool, updated("ann", at("2028-05-05T11:00"), birth_date=None), now=at("2028-05-05T11:00"))
     assert len(await transactions(points_pool)) == 2
     await check_books(points_pool)
 
 
-async def test_the_newest_word_on_a_birth_date_counts_and_an_erased_one_is_forgotten(points_pool: Pool):
+async def test_the_newest_birth_date_counts_and_an_erased_one_is_deleted(points_pool: Pool):
     await enact(points_pool, GIFT, time_zone="Asia/Riyadh")
     await deliver(
         points_pool,
@@ -176,7 +176,7 @@ async def test_the_newest_word_on_a_birth_date_counts_and_an_erased_one_is_forgo
         updated("ann", hour(1), birth_date="1990-06-01"),
         updated("bob", hour(1), birth_date=None),
         updated("eve", hour(1), name="Eve"),
-        # What is not known when a customer registers clears nothing.
+        # A registration without a date clears nothing.
         registered("ann", None, hour(3)),
         event("shop.customer.erased.v1", hour(2), CustomerErased(customer_id="eve")),
     )
@@ -186,24 +186,24 @@ async def test_the_newest_word_on_a_birth_date_counts_and_an_erased_one_is_forgo
     assert [(row["customer_id"], row["occurred_at"]) for row in rows] == [("ann", at("2026-04-01T00:00"))]
 
 
-async def test_days_that_no_worker_saw_are_made_up_for(points_pool: Pool):
+async def test_missed_days_are_caught_up(points_pool: Pool):
     await enact(points_pool, GIFT, time_zone="Asia/Riyadh")
     born = {"ann": "1990-04-02", "bob": "1990-04-05", "eve": "1990-04-20"}
     await deliver(points_pool, *(registered(name, date) for name, date in born.items()), now=hour(0))
     await day.sweep_up(points_pool, at("2026-04-01T00:00"))
     await day.sweep_up(points_pool, at("2026-04-05T00:00"))
-    # A fortnight later one week is made up for.
+    # After three weeks without a run, only the last week is caught up.
     await day.sweep_up(points_pool, at("2026-04-26T00:00"))
     await day.sweep_up(points_pool, at("2026-04-26T12:00"))
     rows = [row for row in await transactions(points_pool) if row["reason"]["kind"] == "birthday"]
     assert [(row["customer_id"], row["points"]) for row in rows] == [("ann", 70), ("bob", 70), ("eve", 70)]
 
 
-async def test_a_customer_whose_books_are_broken_holds_up_nobody_else(points_pool: Pool):
+async def test_broken_books_of_a_customer_do_not_block_others(points_pool: Pool):
     await enact(points_pool, BASE, time_zone="Asia/Riyadh")
     names = [f"customer-{number}" for number in range(9)]
     await deliver(points_pool, *(purchase("1", "10.00", customer_id=name) for name in names), now=hour(1))
-    # More ends than is there.
+    # More expires than the account has.
     await points_pool.execute("UPDATE account SET available = 3 WHERE customer_id = 'customer-4'")
     counts = await day.sweep(points_pool, at("2027-04-01T00:00"))
     assert counts == {"customers": 8, "points expired": 80, "customers left as they are": 1}

@@ -1,7 +1,7 @@
-"""What is due: tables, and properties in integers against the product's fractions.
+"""The points due: tables, and properties in integers against the product's fractions.
 
 Planted and caught here: floats in `judge_order`; the multiplier at an instant instead of strictly before;
-one below 1 that takes points; a timeline that keeps its old entry at the instant of the new.
+a multiplier below 1 that takes points; a timeline that keeps its old entry at the instant of the new.
 """
 
 import pytest
@@ -62,7 +62,7 @@ def test_an_order_in_a_currency_without_a_rate_is_due_nothing():
     parts=st.integers(1, 10**6),
     multiplier=st.integers(0, 10 * 10**9),
 )
-def test_what_is_due_is_exact(units: int, parts: int, multiplier: int):
+def test_the_points_due_are_exact(units: int, parts: int, multiplier: int):
     # `units` are ten-thousandths of the money; a part of it, as a fraction has no end in decimals.
     bought = case(f"{units // 10_000}.{units % 10_000:04}", standing=_standing(multiplier))
     kept = Kept(units, 10_000 * parts, (), (), gone=False)

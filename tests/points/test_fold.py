@@ -44,7 +44,7 @@ def test_a_purchase_earns_in_one_transaction_at_the_multiplier_before_it(ann: St
     assert ann.orders["ann", "1"].given == {"base": 100, "tier:extra": 25}
 
 
-def test_an_order_of_nothing_makes_a_transaction_and_tells_nothing(ann: State):
+def test_an_order_of_zero_makes_a_transaction_and_publishes_nothing(ann: State):
     changes = apply(ann, purchase("1", "0.00"), purchase("2", "80.00", currency="EUR"))
     assert moved(changes) == [("earned", 0), ("earned", 0)]
     assert changes.announced == []
@@ -75,7 +75,7 @@ def test_a_refund_that_waited_makes_a_transaction_of_its_own_after_the_purchases
     assert [transaction.context.occurred_at for transaction in changes.transactions] == [hour(3), hour(1), hour(2)]
 
 
-def test_what_waits_within_a_batch_is_not_kept_waiting(ann: State):
+def test_an_event_that_waits_only_within_its_batch_is_not_stored(ann: State):
     changes = apply(ann, refund("1", "r", "10.00"), withdrawal("v"), purchase("1", "100.00"), review("v", "s"))
     assert moved(changes) == [("earned", 100), ("reversed", -10), ("earned", 50), ("reversed", -50)]
     assert changes.waiting == []
@@ -202,13 +202,13 @@ def test_settling_again_follows_the_time_of_the_orders(ann: State):
     assert [transaction.context.reason["order_id"] for transaction in changes.transactions] == ["1", "2", "3"]
 
 
-def test_a_multiplier_in_other_words_settles_nothing(ann: State):
+def test_an_equal_multiplier_in_another_notation_settles_nothing(ann: State):
     apply(ann, purchase("1", "100.00", hour(1)))
     changes = apply(ann, tier([(hour(0), "1.00")]))
     assert (moved(changes), ann.orders["ann", "1"].standing.multiplier) == ([], "1.00")
 
 
-def test_what_is_taken_back_beyond_what_is_there_is_owed_and_paid_by_the_next_earning(ann: State):
+def test_points_taken_back_beyond_the_balance_are_debt_paid_by_the_next_earning(ann: State):
     apply(ann, tier([(hour(-1), "1.5")]), purchase("1", "100.00"))
     # All of it was spent since.
     ann.accounts["ann"] = ann.accounts["ann"]._replace(available=0)
@@ -218,7 +218,7 @@ def test_what_is_taken_back_beyond_what_is_there_is_owed_and_paid_by_the_next_ea
     assert owed == [(0, 150), (0, 130), (370, 0), (200, 0)]
 
 
-def test_an_event_of_no_place_is_a_bug(ann: State):
+def test_an_event_type_without_a_rule_is_an_error(ann: State):
     with pytest.raises(TypeError, match=r"shop\.referral\.signed_up\.v1"):
         apply(ann, event("shop.referral.signed_up.v1", hour(0), ReferralSignedUp(customer_id="ann", code="x")))
 

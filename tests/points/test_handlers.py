@@ -1,4 +1,4 @@
-"""Batches of events against a real database: what is written, told and counted.
+"""Batches of events against a real database: what is stored, published and counted.
 
 Planted and caught here: a query per event; no lock on the accounts; open lots or refunds of earlier batches
 that are not loaded; a settling that is not stored; a withdrawn review that still limits its sku.
@@ -35,7 +35,7 @@ from tests.points.shop import (
 )
 
 
-async def test_a_purchase_is_written_and_told(points_pool: Pool):
+async def test_a_purchase_is_stored_and_published(points_pool: Pool):
     await deliver(points_pool, tier([(hour(-1), "1.25")]))
     bought = purchase("1", "100.00", hour(3))
     await deliver(points_pool, bought)
@@ -43,8 +43,8 @@ async def test_a_purchase_is_written_and_told(points_pool: Pool):
     assert (row["sequence"], row["kind"], row["points"], row["available_after"]) == (1, "earned", 125, 125)
     assert (row["occurred_at"], row["recorded_at"], row["rules_version"]) == (hour(3), NOW, 1)
     assert row["inputs"] == {"multiplier": "1.25", "tier": "x1.25"}
-    [told] = await published(points_pool)
-    assert told | {"id": "", "data": {}} == {
+    [announced] = await published(points_pool)
+    assert announced | {"id": "", "data": {}} == {
         "specversion": "1.0",
         "id": "",
         "source": "/wafa/points",
@@ -56,7 +56,7 @@ async def test_a_purchase_is_written_and_told(points_pool: Pool):
         "causationid": bought.id,
         "data": {},
     }
-    assert told["data"] == {
+    assert announced["data"] == {
         "customer_id": "ann",
         "transaction_id": str(row["id"]),
         "points": 125,
@@ -117,7 +117,7 @@ async def test_a_timeline_is_replaced_from_its_first_instant_on(points_pool: Poo
 
 
 @pytest.mark.parametrize("between", [False, True])
-async def test_what_was_spent_is_taken_from_other_lots_then_owed(points_pool: Pool, between: bool):
+async def test_spent_points_are_taken_back_from_other_lots_then_become_debt(points_pool: Pool, between: bool):
     await deliver(points_pool, purchase("1", "100.00", hour(0)))
     await adjust(points_pool, "ann", -80)
     await deliver(points_pool, purchase("2", "30.00", hour(1)))
@@ -208,23 +208,23 @@ def mixed(number: int, customers: int) -> Event:
         case 3 | 8:
             return review(str(number), f"sku-{number % 7}", customer_id=owner)
         case 9:
-            # What was bought in the batch before.
+            # An order of the batch before.
             return refund(str(number - 500 - 1), "r", "3.00", customer_id=owner)
         case _:
             return purchase(str(number), "100.00", customer_id=owner)
 
 
 class Counted:
-    """A connection that counts the statements that go through it."""
+    """A connection that counts its statements."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.statements = 0
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        found = getattr(self._connection, name)
+        attribute = getattr(self._connection, name)
         self.statements += name in {"execute", "executemany", "fetch", "fetchrow", "fetchval", "copy_records_to_table"}
-        return found
+        return attribute
 
 
 async def _statements(pool: Pool, events: Sequence[Event]) -> int:
@@ -256,7 +256,7 @@ async def test_transactions_at_once_on_the_same_customers_keep_the_books(points_
     chance = random.Random(7)
     customers = [f"customer-{number}" for number in range(12)]
     streams = [_stream(customers, seed) for seed in range(3)]
-    # What two partitions both tell, as after a producer that hashed its keys otherwise.
+    # Events that two partitions both have, as after a producer that hashed its keys differently.
     streams[1] += map(again, chance.sample(streams[0], 60))
     chance.shuffle(streams[1])
 
@@ -271,8 +271,8 @@ async def test_transactions_at_once_on_the_same_customers_keep_the_books(points_
 
     await asyncio.gather(*map(run, streams), correct())
     model = Model()
-    for one in (one for stream in streams for one in stream):
-        model.apply(one)
+    for arrived in (item for stream in streams for item in stream):
+        model.apply(arrived)
     for customer in customers:
         model.adjusted[customer] = 15
         available, debt = model.balance(customer)
@@ -285,14 +285,14 @@ async def test_transactions_at_once_on_the_same_customers_keep_the_books(points_
 def _stream(customers: Sequence[str], seed: int) -> list[Event]:
     """Purchases, refunds (some first), reviews and referrals of all customers, mixed up."""
     chance = random.Random(seed)
-    found: list[Event] = []
+    events: list[Event] = []
     for number in range(60):
         owner, other = chance.sample(customers, 2)
-        found.append(purchase(f"{seed}-{number}", f"{chance.randint(0, 300)}.50", hour(number), customer_id=owner))
-        found.append(refund(f"{seed}-{number}", "r", f"{chance.randint(0, 300)}", hour(number), customer_id=owner))
+        events.append(purchase(f"{seed}-{number}", f"{chance.randint(0, 300)}.50", hour(number), customer_id=owner))
+        events.append(refund(f"{seed}-{number}", "r", f"{chance.randint(0, 300)}", hour(number), customer_id=owner))
         if number % 4 == 0:
-            found.append(review(f"{seed}-{number}", f"{seed}-{number}", customer_id=owner))
-            found.append(referral("approved", f"{seed}-{number}", (7, 3), sides=(owner, other)))
-            found.append(referral("voided", f"{seed}-{number + 4}", (7, 3), sides=(other, owner)))
-    chance.shuffle(found)
-    return found
+            events.append(review(f"{seed}-{number}", f"{seed}-{number}", customer_id=owner))
+            events.append(referral("approved", f"{seed}-{number}", (7, 3), sides=(owner, other)))
+            events.append(referral("voided", f"{seed}-{number + 4}", (7, 3), sides=(other, owner)))
+    chance.shuffle(events)
+    return events

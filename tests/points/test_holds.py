@@ -1,6 +1,6 @@
 """Holds over HTTP: points are reserved, then taken in whole or in part, or given back.
 
-Planted and caught here: a hold that never runs out, or that no due date tells of; the rest of a capture that is
+Planted and caught here: a hold that never expires, or that has no due date; the rest of a capture that is
 lost; a capture of more than is held.
 """
 

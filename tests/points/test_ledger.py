@@ -56,7 +56,7 @@ def test_earning_pays_debt_first():
     assert [(lot.remaining, lot.reversed) for lot in entry.made] == [(0, 100), (5, 20)]
 
 
-def test_what_does_not_pay_the_whole_debt_leaves_the_rest():
+def test_earning_less_than_the_debt_leaves_the_rest():
     after = postings.earn(account(debt=120), granted({"base": 100}), context(), numbered()).transaction.account
     assert (after.available, after.debt) == (0, 20)
 
@@ -73,7 +73,7 @@ def dates(entry: Entry) -> tuple[object, ...]:
     return (made.activates_at, made.activating), (made.expires_at, made.expiring), made.pending, made.repaid
 
 
-def test_a_transaction_says_how_many_points_wait_and_end_and_when():
+def test_a_transaction_has_its_pending_and_expiring_points_with_dates():
     grants = [
         Grant("for ever", 10),
         Grant("ends later", 7, expires_at=hour(90)),
@@ -89,14 +89,14 @@ def test_a_transaction_says_how_many_points_wait_and_end_and_when():
     assert dates(plain) == ((None, 0), (None, 0), 0, 0)
 
 
-def test_what_paid_a_debt_does_not_end():
+def test_points_that_paid_debt_do_not_expire():
     grants = [Grant("first", 10, expires_at=hour(50)), Grant("second", 20, expires_at=hour(60))]
     assert dates(postings.earn(account(debt=10), grants, context(), numbered()))[1:] == ((hour(60), 20), 0, 10)
     assert dates(postings.earn(account(debt=12), grants, context(), numbered()))[1:] == ((hour(60), 18), 0, 12)
     assert dates(postings.earn(account(debt=99), grants, context(), numbered()))[1:] == ((None, 0), 0, 30)
 
 
-def test_points_that_come_back_say_how_many_end_first():
+def test_points_given_back_have_the_number_that_expires_first():
     lots = [
         lot(1, 10, pending=True, expires_at=hour(50)),
         lot(2, 20, pending=True, expires_at=hour(90)),
@@ -140,7 +140,7 @@ LOTS = (
         ({"base": 15, "tier": 8 + 40 + 30 + 20 + 1}, [(2, 5), (1, 10), (3, 8), (6, 40), (5, 30), (4, 20), (7, 1)]),
     ],
 )
-def test_what_is_taken_back_comes_from_its_own_lots_then_from_the_soonest_to_expire(
+def test_taking_back_uses_its_own_lots_then_the_soonest_to_expire(
     wanted: Mapping[str, int], taken: list[tuple[int, int]]
 ):
     entry = postings.take_back(account(158, pending=5), wanted, LOTS[::-1], context(), numbered())
@@ -153,7 +153,7 @@ def test_what_is_taken_back_comes_from_its_own_lots_then_from_the_soonest_to_exp
     assert (entry.transaction.kind, entry.transaction.points) == ("reversed", -sum(wanted.values()))
 
 
-def test_what_is_not_there_becomes_debt():
+def test_missing_points_become_debt():
     entry = postings.take_back(account(10), {"base": 25}, LOTS[:1], context(), numbered())
     after = entry.transaction.account
     assert (after.available, after.debt, after.earned) == (0, 15, -15)
@@ -184,7 +184,7 @@ def test_no_more_can_be_adjusted_away_than_is_available():
     assert postings.adjust(account(10), -10, LOTS, context(), numbered()).transaction.account.available == 0
 
 
-def test_a_statement_never_runs_back_when_clocks_do():
+def test_recorded_times_never_go_back_when_the_clock_does():
     later = postings.earn(account(), granted({"base": 1}), context(), numbered()).transaction.account
     assert later.recorded_at == NOW
     ahead = later._replace(recorded_at=hour(10**5))
@@ -207,7 +207,7 @@ _STEPS = st.lists(
 
 
 @given(steps=_STEPS)
-def test_any_run_of_entries_keeps_the_books(steps: list[tuple[str, str, object]]):
+def test_any_sequence_of_entries_keeps_the_books_consistent(steps: list[tuple[str, str, object]]):
     state, lots, ids, net = account(), dict[UUID, Lot](), numbered(), 0
     posted: Counter[str] = Counter()
     for sequence, (verb, origin, what) in enumerate(steps, start=1):

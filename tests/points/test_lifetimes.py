@@ -1,8 +1,8 @@
-"""The life of points as events tell it: pending, available, given up, expired, whenever they are told.
+"""The life of points: pending, available, given up, expired, whenever the events arrive.
 
-Planted and caught here: an expiry counted from the event; a delivery too late that counts; one in time that does not
-since it was told late; one that counts from before the purchase; a backfill that stays pending, or does not expire;
-points that are pending at the instant of their activation; what expired taken back once more; a lot expired twice.
+Planted and caught here: an expiry counted from the event; a delivery too late that counts; a delivery in time
+that arrives late and does not count; a delivery that counts from before the purchase; a backfill that stays pending,
+or does not expire; points still pending at their activation; expired points taken back; a lot expired twice.
 """
 
 from collections.abc import Callable, Sequence
@@ -78,7 +78,7 @@ class Dates(NamedTuple):
 
 
 def dates_of(state: State) -> list[Dates]:
-    """Of every lot, in the order in which they were given."""
+    """The dates of every lot, in the order in which they were given."""
     return [
         Dates(lot.pending, _shown(lot.activates_at), _shown(lot.cancels_at), _shown(lot.expires_at))
         for lot in state.lots["ann"].values()
@@ -110,10 +110,10 @@ _LIVES = [
         "2026-05-31T21:00:00Z",
         ("pending", "2026-06-01T21:00:00Z", "2026-12-31T21:00:00Z"),
     ),
-    # Told late: what is active by now was never pending.
+    # The event arrives late: points active by now were never pending.
     ((after_days(14), NEVER), "2026-05-17T20:59:59Z", ("available", None, None)),
     ((after_days(14), after_months(1)), "2026-05-01T12:00:00Z", ("available", None, "2026-06-15T21:00:00Z")),
-    # Told after all of it: active and over by now.
+    # The event arrives after the expiry.
     ((AT_ONCE, after_days(30)), "2026-05-01T12:00:00Z", ("expired", None, "2026-05-31T21:00:00Z")),
     ((after_days(14), after_months(12)), "2024-01-01T12:00:00Z", ("expired", None, "2025-01-15T21:00:00Z")),
     ((AT_ONCE, end_of_year()), "2025-12-31T20:59:59Z", ("expired", None, "2025-12-31T21:00:00Z")),
@@ -158,21 +158,21 @@ def test_points_activate_and_expire_to_the_instant(ann: State, now: str, kinds: 
     assert apply(ann, rules, now=now) == []
 
 
-def test_a_backfill_takes_nothing_of_what_is_newer(ann: State):
+def test_a_backfill_takes_no_newer_points(ann: State):
     rules = lived(AT_ONCE, after_months(1))
     apply(ann, rules, bought("2026-05-31T12:00:00Z"))
     old = purchase("2", "30.00", parse_instant("2026-01-01T12:00:00Z"))
     assert apply(ann, rules, old) == [("earned", 30), ("expired", -30)]
     assert balances(ann) == (100, 0, 0)
-    # What a refund takes back was lost already.
+    # The points that a refund takes back had expired.
     assert apply(ann, rules, refund("2", "r", "30.00", parse_instant(NOW))) == []
     assert balances(ann) == (100, 0, 0)
 
 
-def test_what_expired_is_not_taken_back_with_a_withdrawn_review(ann: State):
+def test_expired_points_are_not_taken_back_with_a_withdrawn_review(ann: State):
     rules = lived(AT_ONCE, after_days(30))
     old, older = (review(name, "s", parse_instant("2026-01-01T12:00:00Z")) for name in "12")
-    # Told together or apart, they were over before.
+    # In one batch or in two, they had expired before.
     assert apply(ann, rules, old, withdrawal("1", parse_instant(NOW))) == [("earned", 50), ("expired", -50)]
     assert apply(ann, rules, older) == [("earned", 50), ("expired", -50)]
     assert apply(ann, rules, withdrawal("2", parse_instant(NOW))) == []
@@ -208,8 +208,8 @@ def test_the_tiers_extra_lives_as_the_first_rule_per_amount(ann: State):
         bought("2026-05-31T12:00:00Z"),
         now="2026-05-31T13:00:00Z",
     )
-    found = {lot.rule: (lot.granted, lot.pending, _shown(lot.expires_at)) for lot in ann.lots["ann"].values()}
-    assert found == {
+    lots = {lot.rule: (lot.granted, lot.pending, _shown(lot.expires_at)) for lot in ann.lots["ann"].values()}
+    assert lots == {
         "gift": (5, False, None),
         "base": (100, True, "2026-07-02T00:00:00Z"),
         "more": (100, False, "2026-06-02T00:00:00Z"),
@@ -236,15 +236,15 @@ def test_points_wait_for_a_delivery(ann: State):
 
 @pytest.mark.parametrize("at", [BOUGHT, "2026-05-20T11:00:00Z", "2026-01-01T00:00:00Z"])
 @pytest.mark.parametrize("together", [True, False])
-def test_what_is_delivered_before_it_is_bought_counts_from_the_purchase(ann: State, at: str, together: bool):
+def test_a_delivery_before_the_purchase_counts_from_the_purchase(ann: State, at: str, together: bool):
     rules = lived(on_delivery(10), after_months(1))
     if together:
         assert apply(ann, rules, delivered(at), bought(BOUGHT)) == [("earned", 100), ("activated", 100)]
     else:
         assert apply(ann, rules, delivered(at)) == []
         assert apply(ann, rules, bought(BOUGHT)) == [("earned", 100), ("activated", 100)]
-    [found] = dates_of(ann)
-    assert (found.pending, found.activates, found.expires) == (False, BOUGHT, "2026-06-20T21:00:00Z")
+    [dates] = dates_of(ann)
+    assert (dates.pending, dates.activates, dates.expires) == (False, BOUGHT, "2026-06-20T21:00:00Z")
     assert balances(ann) == (100, 0, 0)
 
 
@@ -279,7 +279,7 @@ def test_a_backfill_that_was_never_delivered_is_given_up_at_once(ann: State):
         ("2026-05-31T00:00:00Z", False),
     ],
 )
-def test_what_was_delivered_in_time_comes_back_when_that_becomes_known_late(ann: State, at: str, back: bool):
+def test_points_given_up_come_back_when_a_delivery_in_time_arrives_late(ann: State, at: str, back: bool):
     rules = lived(on_delivery(10))
     apply(ann, rules, bought(BOUGHT))
     assert apply(ann, rules, delivered(at)) == ([("earned", 100)] if back else [])
@@ -291,13 +291,13 @@ def test_what_was_delivered_in_time_comes_back_when_that_becomes_known_late(ann:
 @pytest.mark.parametrize(
     "at, points", [("2026-05-29T20:59:59Z", [100, -100, 100]), (GIVEN_UP, [100, -100]), (BOUGHT, [100, -100, 100])]
 )
-def test_a_backfill_with_its_delivery_comes_to_what_it_would_have_come_to(ann: State, at: str, points: list[int]):
+def test_a_backfill_with_its_delivery_ends_as_if_it_had_arrived_in_time(ann: State, at: str, points: list[int]):
     made = apply(ann, lived(on_delivery(10)), bought(BOUGHT), delivered(at))
     assert [each for _, each in made] == points
     assert balances(ann) == (sum(points), 0, 0)
 
 
-def test_what_is_due_now_is_due(ann: State):
+def test_points_due_at_this_instant_are_applied(ann: State):
     day_before = "2026-05-31T12:00:00Z"
     assert apply(ann, lived(after_days(1), zone="UTC"), bought(day_before)) == [("earned", 100)]
     assert dates_of(ann) == [Dates(pending=False, activates=None, cancels=None, expires=None)]

@@ -1,4 +1,4 @@
-"""Limits: what they count, by which period and scope; what they cut, what frees their use, and what they do not cut.
+"""Limits: counting by period and scope, cuts, freed uses.
 
 Planted and caught here: periods of UTC; weeks that start on Monday whatever the document says; a month of any year;
 awards of 0 counted; the tier's extra cut with the base; uses counted by version; a withdrawn review that frees what it
@@ -151,7 +151,7 @@ def test_a_limit_counts_by_customer_by_sku_or_for_the_whole_program():
     assert points_of(limited(limit(scope="program", points=25)), *cases) == [10, 10, 5, 0]
 
 
-def test_of_several_skus_with_uses_left_the_most_used_one_binds():
+def test_of_several_skus_with_uses_left_the_most_used_binds():
     each = limited(limit(scope="customer_sku", points=15))
     cases = [("a",), ("a", "b"), ("b", "c"), ("a", "c"), ("a", "c"), ("d",)]
     # a: 10, 15; b: 5, 15; c: 10, 15 (a has nothing left, and does not bind); neither has; d.
@@ -227,12 +227,12 @@ def test_a_count_counts_awards_above_0():
     rules = limited(limit(count=2), award=per_amount())
     cases = [case(total) for total in ("0.99", "5.00", "0.00", "7.00", "9.00")]
     assert points_of(rules, *cases) == [0, 5, 0, 7, 0]
-    # An award that another limit cuts to nothing is none.
+    # An award that another limit cuts to 0 does not count.
     both = limited(limit("day", points=10), limit(count=2))
     assert points_of(both, *at("2026-03-01T00:00:00Z", "2026-03-01T01:00:00Z", "2026-03-02T00:00:00Z")) == [10, 0, 10]
 
 
-def test_what_does_not_match_uses_nothing():
+def test_an_event_that_does_not_match_uses_no_limit():
     rules = ruleset(rule("only", fixed(10), at_least("5.00"), limits=[limit(count=1)]))
     assert points_of(rules, case("4.99"), case("5.00"), case("5.00")) == [0, 10, 0]
 
@@ -298,7 +298,7 @@ def test_a_withdrawn_review_frees_its_own_use(ann: State):
         ("earned", 30),
         ("earned", 0),
     ]
-    # The third earned nothing and frees nothing.
+    # The third review earned nothing and frees nothing.
     assert folded(ann, rules, withdrawal("3"), withdrawal("2"), review("7", "v")) == [("earned", 0)]
     assert folded(ann, rules, withdrawal("1"), review("8", "s")) == [("reversed", -50), ("earned", 50)]
 

@@ -207,11 +207,11 @@ def test_a_rule_that_may_match(fine: Json):
 
 def limited(*kept: tuple[int, str, str], award: Json = PER_AMOUNT, on: str = "purchase") -> Document:
     """A document with limits, each as (value, unit/period, scope)."""
-    found: list[Json] = []
+    parts: list[Json] = []
     for value, unit_per, scope in kept:
         unit, _, per = unit_per.partition("/")
-        found.append({unit: value, "per": per, "scope": scope})
-    return document(rule(award=award, on=on, limits=found))
+        parts.append({unit: value, "per": per, "scope": scope})
+    return document(rule(award=award, on=on, limits=parts))
 
 
 @pytest.mark.parametrize(

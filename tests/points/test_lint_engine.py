@@ -158,7 +158,7 @@ _AWARDED = st.lists(
 
 
 def _given(document: Document, orders: list[tuple[str, int, set[str], int]]) -> list[int]:
-    """What the one rule gives for each order after its limits: (customer, day, SKUs, points requested)."""
+    """The points of the rule for each order after its limits: (customer, day, SKUs, points requested)."""
     rules = RuleSet.of(1, document)
     [only] = rules.on("purchase")
     uses: dict[UseKey, Use] = {}

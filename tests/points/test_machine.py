@@ -1,4 +1,4 @@
-"""Any sequence of events, commands, races and time: the ledger has the balances of the mirror."""
+"""Any sequence of events, commands, races and time: the ledger equals the mirror."""
 
 import asyncio
 from collections.abc import Sequence
@@ -32,15 +32,15 @@ NOW = timedelta()
 SPENT = [("receive", [("buy", 0, (("", "45.00"),), 4 * DAY)]), ("redeem", 4, NOW)]
 DRAINED = [*SPENT, ("receive", [("refund", 0, 0, "20.00", "", NOW)])]
 ONCE = {
-    # A lot stood in the queue of what is due once more for each activation before its end, and expired as often.
+    # Each activation queued a lot once more, so it expired several times.
     "over after another's activation": [
         ("receive", [("buy", 0, (("", "7.77"),), 20 * DAY), ("buy", 1, (("", "45.00"),), NOW)]),
         ("pass", 35 * DAY),
     ],
-    # A refund took what waited for a delivery: then nobody took back what that had given when it never came.
+    # A refund took points that waited for a delivery: points given up without it were then not taken back.
     "drained, never delivered": [*DRAINED, ("pass", 11 * DAY)],
     "drained, then delivered": [*DRAINED, ("receive", [("deliver", 0, NOW)]), ("pass", 11 * DAY)],
-    # Points that were over when they came paid for a refund, if it came in the same batch.
+    # Points that had expired on arrival paid for a refund in the same batch.
     "over within its batch": [
         ("receive", [("buy", 0, (("", "19.9999"),), 4 * DAY)]),
         ("redeem", 4, NOW),
@@ -55,7 +55,7 @@ async def test_a_past_failure_stays_fixed(points_pool: Pool, name: str):
 
 
 async def spend(pool: Pool, number: int) -> bool:
-    """One point, as a redemption or as a hold; whether there was one left."""
+    """Take one point, as a redemption or a hold; returns whether a point was left."""
     async with pool.acquire() as connection, connection.transaction():
         try:
             if number % 2:
@@ -68,10 +68,10 @@ async def spend(pool: Pool, number: int) -> bool:
 
 
 @pytest.mark.parametrize("time", range(10))
-async def test_of_100_that_want_one_of_50_points_at_once_50_get_it(points_pool: Pool, time: int):
+async def test_50_of_100_concurrent_requests_get_one_of_50_points(points_pool: Pool, time: int):
     await books.adjust(points_pool, "ann", 50)
     got = await asyncio.gather(*(spend(points_pool, number) for number in range(100)))
-    found = await books.balances(points_pool)
+    final = await books.balances(points_pool)
     assert sum(got) == 50
-    assert found == Balances(held=sum(got[::2]), lifetime_redeemed=sum(got[1::2]))
+    assert final == Balances(held=sum(got[::2]), lifetime_redeemed=sum(got[1::2]))
     await books.check_books(points_pool)

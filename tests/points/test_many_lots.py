@@ -1,4 +1,4 @@
-"""A customer with more lots than a small number counts, and what falls due for them at one instant."""
+"""A customer with very many lots, which all mature at one instant."""
 
 from datetime import datetime, timedelta
 
@@ -49,7 +49,7 @@ SELECT 'ann', CASE WHEN waits THEN 0 ELSE points END, CASE WHEN waits THEN point
 
 
 async def fill(pool: Pool, count: int, *, ends: datetime | None = ENDS, pending: bool = False) -> None:
-    """Lots of one point each, which all fall due at one instant; told by no event."""
+    """Insert lots of one point each that all mature at one instant, without events."""
     await pool.execute(FILL_SQL, count, hour(0), ends, pending, digest_without_rules())
     await pool.execute("ANALYZE lot")
 
@@ -75,7 +75,7 @@ async def test_all_of_very_many_lots_can_be_spent_and_given_back_and_end(points_
 
 
 @pytest.mark.parametrize("pending", [False, True], ids=["expiry", "activation"])
-async def test_very_many_that_are_due_are_applied_by_one_statement_before_a_write(
+async def test_very_many_matured_lots_are_applied_by_one_statement_before_a_write(
     points_pool: Pool, monkeypatch: pytest.MonkeyPatch, *, pending: bool
 ):
     monkeypatch.setattr(lots, "MANY", 20)
@@ -86,9 +86,9 @@ async def test_very_many_that_are_due_are_applied_by_one_statement_before_a_writ
     load = lots.matured
 
     async def counted(*arguments: object) -> list[object]:
-        found = await load(*arguments)
-        loaded.append(len(found))
-        return found
+        matured = await load(*arguments)
+        loaded.append(len(matured))
+        return matured
 
     monkeypatch.setattr(lots, "matured", counted)
     await deliver(points_pool, purchase("1", "10.00"), now=ENDS)
@@ -105,12 +105,12 @@ async def test_a_customer_with_very_many_is_swept_alone(points_pool: Pool, monke
     assert await day.sweep(points_pool, ENDS) == {}
 
 
-async def test_of_many_lots_those_are_read_that_are_spent(points_pool: Pool):
+async def test_only_the_lots_to_spend_are_read(points_pool: Pool):
     await fill(points_pool, 500)
     async with points_pool.acquire() as connection:
-        found = (await available.read(connection, {"ann": 70}, NOW))["ann"]
+        spendable = (await available.read(connection, {"ann": 70}, NOW))["ann"]
         every = (await available.read(connection, {"ann": 501}, NOW))["ann"]
         none = (await available.read(connection, {"ann": 5}, ENDS))["ann"]
-    assert [lot.id for lot in found] == sorted(lot.id for lot in every)[: len(found)]
-    assert 70 <= len(found) <= 256
+    assert [lot.id for lot in spendable] == sorted(lot.id for lot in every)[: len(spendable)]
+    assert 70 <= len(spendable) <= 256
     assert (len(every), none) == (500, [])

@@ -1,4 +1,4 @@
-"""The books of a request: what is due is written whenever the block ends, and nothing where an exception ends it.
+"""The books of a request: matured points are written when the block ends, and nothing after an exception.
 
 Planted and caught here: a block that is left early and writes nothing; one that fails and writes; a write where nothing
 changed; a reference that was used before and takes points again.
@@ -22,12 +22,12 @@ KINDS_SQL = "SELECT array_agg(kind ORDER BY sequence) FROM transaction"
 
 
 async def expired(pool: Pool) -> None:
-    """Points of ann whose time is over, and of which nothing is written yet."""
+    """Give ann points that have expired, without writing the expiry."""
     await rules(pool, rule(expire=FIVE_DAYS))
     await deliver(pool, purchase("o", "100.00"), now=NOON)
 
 
-async def test_a_block_that_returns_early_writes_what_was_due(points_pool: Pool):
+async def test_a_block_that_returns_early_writes_matured_points(points_pool: Pool):
     await expired(points_pool)
 
     async def leave_early(connection: Any) -> str:
@@ -48,7 +48,7 @@ async def test_a_block_that_fails_writes_nothing(points_pool: Pool):
     assert await points_pool.fetchval(KINDS_SQL) == ["earned"]
 
 
-async def test_where_nothing_changed_nothing_is_written(points_pool: Pool, monkeypatch: pytest.MonkeyPatch):
+async def test_nothing_is_written_if_nothing_changed(points_pool: Pool, monkeypatch: pytest.MonkeyPatch):
     async def write(*_: Any) -> bool:
         raise AssertionError("a write of nothing")
 

@@ -1,10 +1,10 @@
-"""Wrong versions of the product, one at a time: each is caught by a scenario that the right one passes.
+"""Wrong versions of the product, one at a time: each fails a scenario that the correct version passes.
 
 Planted: expiry of a spent lot takes what was granted, so it subtracts twice; money in floats; spending by creation
 instead of expiry; reversal by today's rules instead of the recorded version; a last partial refund that takes back
 what earlier ones took; a limit that is read without its lock; a hold that leaves its points spendable; activation
-twice, since the lot stays pending; a refund of points that have expired, which takes them again; points spent that
-are over; points of an undelivered order that stay because a refund had drained their lot; a cancelled redemption
+twice, since the lot stays pending; a refund of points that have expired, which takes them again; expired points
+spent; points of an undelivered order that stay because a refund had drained their lot; a cancelled redemption
 that gives points back without their date; a sweep that activates twice, or overlooks a hold.
 """
 
@@ -76,7 +76,7 @@ async def refuses(pool: Pool, points: int, now: datetime) -> bool:
 
 
 async def holds(pool: Pool, now: datetime, **expected: int) -> None:
-    """The balances are these, by themselves and by all that `verify` checks."""
+    """Assert the balances, and that `verify` reports nothing."""
     assert await books.balances(pool, now=now) == Balances(**expected)
     await books.check_books(pool)
 
@@ -124,7 +124,7 @@ async def three_refunds(pool: Pool) -> None:
 
 
 async def the_last_one(pool: Pool) -> None:
-    """Two customers at once want what the whole program gives once."""
+    """Two customers concurrently want an award that the program gives once."""
     once = {"count": 1, "per": "ever", "scope": "program"}
     await rules(pool, rule(award={"kind": "fixed", "points": 50}, limits=[once]))
 
@@ -226,8 +226,8 @@ def by_creation(lot: Lot) -> tuple[datetime, UUID]:
     return lot.occurred_at, lot.id
 
 
-def judged_today(order: Order, known: RuleBook, standing: Standing) -> OrderCase:
-    today = known.in_force(datetime.max.replace(tzinfo=UTC))
+def judged_today(order: Order, book: RuleBook, standing: Standing) -> OrderCase:
+    today = book.in_force(datetime.max.replace(tzinfo=UTC))
     return OrderCase(today, order.bought, order.occurred_at, order.ordinal, standing)
 
 

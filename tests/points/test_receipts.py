@@ -1,6 +1,6 @@
-"""Receipts say what was decided, and rebuild to their digest from what is stored.
+"""Receipts show decisions, and rebuild to their digest from stored inputs.
 
-Planted and caught here: a receipt of today's refunds instead of those known then.
+Planted and caught here: a receipt of today's refunds instead of those that had arrived by then.
 """
 
 from collections.abc import Sequence
@@ -120,24 +120,24 @@ def receipts_after(*events: Event) -> list[receipts.Receipt]:
     return [rebuilding.rebuild(basis_of(state, transaction)) for transaction in made]
 
 
-def test_a_receipt_tells_the_refunds_that_were_known_then():
+def test_a_receipt_is_rebuilt_with_the_refunds_of_its_time():
     bought, late, early = receipts_after(
         purchase("1", "100.00"), refund("1", "r2", "60.00", hour(2)), refund("1", "r1", "70.00", hour(1))
     )
     assert "refund" not in bought
     assert late["refund"] == {"asked": "60.00", "taken": "60.00"}
     assert late["rules"][0]["awarded"] == 40
-    # By time it is the first of the two, so all that it asked for was there.
+    # By time it is the first of the two, so its whole amount was left.
     assert early["refund"] == {"asked": "70.00", "taken": "70.00"}
     assert early["rules"][0]["awarded"] == 0
 
 
-def test_a_receipt_of_a_refund_of_more_than_is_kept_tells_what_was_taken():
+def test_the_receipt_of_a_refund_of_more_than_is_kept_has_the_amount_taken():
     *_, last = receipts_after(purchase("1", "100.00"), refund("1", "r", "130.00"))
     assert last["refund"] == {"asked": "130.00", "taken": "100.00"}
 
 
-def test_a_receipt_after_a_new_timeline_tells_its_multiplier():
+def test_a_receipt_after_a_new_timeline_has_its_multiplier():
     *_, last = receipts_after(purchase("1", "100.00", hour(1)), tier([(hour(0), "1.25")]))
     assert last["tier"] == {"multiplier": "1.25", "extra": 25}
 
@@ -148,7 +148,7 @@ def test_a_withdrawn_review_has_a_receipt_without_rules():
 
 
 @pytest.mark.parametrize("kind", ["purchase", "review"])
-def test_what_is_not_stored_any_more_cannot_be_rebuilt(kind: str):
+def test_a_receipt_without_its_stored_inputs_cannot_be_rebuilt(kind: str):
     events: dict[str, Any] = {"purchase": purchase("1", "1.00"), "review": review("v", "s")}
     state = new_customers("ann")
     [transaction] = apply(state, events[kind]).transactions
@@ -183,7 +183,7 @@ def first_engine(receipt: receipts.Receipt, *lines: dict[str, Any]) -> bytes:
     ],
     ids=["bought", "refunded", "not verified"],
 )
-def test_a_receipt_of_the_first_engine_is_proved_in_its_words(events: Sequence[Event], line: dict[str, Any]):
+def test_a_receipt_of_the_first_engine_is_verified_in_its_format(events: Sequence[Event], line: dict[str, Any]):
     state = new_customers("ann")
     basis = basis_of(state, apply(state, *events).transactions[-1])
     now = rebuilding.rebuild(basis)

@@ -1,7 +1,7 @@
 """Rewards of the catalogue, redeemed over HTTP.
 
 Planted and caught here: a cancellation that keeps the stock; a reward that two read at once; a limit that counts
-what was cancelled.
+cancelled redemptions.
 """
 
 import asyncio
@@ -143,7 +143,7 @@ async def test_stock_and_points_change_together_or_not_at_all(
     for name, answer in zip(names, answers, strict=True):
         assert (await balances(points_pool, name)).available == (70 if answer.status_code == 201 else 100)
     assert await stock(points_pool) == 0
-    # One is restored, two customers want it.
+    # One piece is restored, and two customers want it.
     [first, *_] = [answer.json() for answer in answers if answer.status_code == 201]
     await done(client, f"/v1/redemptions/{first['id']}/cancel", shop)
     answers = await asyncio.gather(

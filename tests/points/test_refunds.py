@@ -1,4 +1,4 @@
-"""Refunds of one order: each costs what it changes, and leaves what the definition says, in any order of arrival."""
+"""Refunds of one order, in any order of arrival: the result is that of the definition, at the cost of what changes."""
 
 import random
 from decimal import Decimal
@@ -25,31 +25,29 @@ LINES = (("1", "4000.00"), ("2", "5000.00"))
 
 
 @given(refunded_orders(), st.data())
-def test_each_refund_tells_what_it_took_of_what_those_before_it_had_left(
-    case: tuple[Purchase, list[Refund]], content: st.DataObject
-):
+def test_adding_a_refund_returns_what_it_took(case: tuple[Purchase, list[Refund]], content: st.DataObject):
     bought, refunds = case
-    known = Refunds.of(order_of(bought))
+    folded = Refunds.of(order_of(bought))
     arrived: list[Refund] = []
     for new in content.draw(st.permutations(refunds)):
-        was_gone = known.fold.is_final
-        taken = known.add(new)
+        was_final = folded.fold.is_final
+        taken = folded.add(new)
         arrived.append(new)
         definition = keep(bought, arrived)
-        assert known.kept is not None
-        assert (known.kept.total, known.kept.lines, known.kept.gone) == (
+        assert folded.kept is not None
+        assert (folded.kept.total, folded.kept.lines, folded.kept.gone) == (
             definition.total,
             definition.lines,
             definition.gone,
         )
-        assert was_gone or taken in definition.refunds
+        assert was_final or taken in definition.refunds
 
 
 @given(refunded_orders(), st.data())
-def test_what_is_stored_suffices_unless_later_refunds_are_needed(
+def test_the_stored_fold_suffices_unless_later_refunds_are_needed(
     case: tuple[Purchase, list[Refund]], content: st.DataObject
 ):
-    """A batch after the other: `needs_later` tells just when the refunds after a late one have to be loaded."""
+    """`needs_later` is true exactly when the refunds after a late one have to be loaded, batch by batch."""
     bought, refunds = case
     arriving = content.draw(st.permutations(refunds))
     stored: Any = {}
@@ -58,14 +56,14 @@ def test_what_is_stored_suffices_unless_later_refunds_are_needed(
         size = content.draw(st.integers(1, len(arriving)))
         batch, arriving = arriving[:size], arriving[size:]
         needed = needs_later(Fold.from_json(bought, stored), batch)
-        known = Refunds.of(order_of(bought), stored, {}, Later({}, tuple(before)) if needed else None)
+        folded = Refunds.of(order_of(bought), stored, {}, Later({}, tuple(before)) if needed else None)
         for new in batch:
-            was_gone = known.fold.is_final
-            taken = known.add(new)
+            was_final = folded.fold.is_final
+            taken = folded.add(new)
             before.append(new)
-            assert was_gone or taken in keep(bought, before).refunds
-        stored = known.fold.to_json()
-        assert known.fold.kept().total == keep(bought, before).total
+            assert was_final or taken in keep(bought, before).refunds
+        stored = folded.fold.to_json()
+        assert folded.fold.kept().total == keep(bought, before).total
 
 
 def order_of(bought: Purchase) -> PurchaseCompleted:
@@ -86,22 +84,22 @@ def mixed(count: int, seed: int) -> list[Event]:
 
 
 ORDERS = {
-    "in order": lambda told: told,
-    "newest first": lambda told: told[::-1],
-    "mixed up": lambda told: random.Random(2).sample(told, len(told)),
-    "each second one late": lambda told: [told[at ^ 1] for at in range(len(told))],
+    "in order": lambda events: events,
+    "newest first": lambda events: events[::-1],
+    "mixed up": lambda events: random.Random(2).sample(events, len(events)),
+    "each second one late": lambda events: [events[at ^ 1] for at in range(len(events))],
 }
 
 
 @pytest.mark.parametrize("arranged", ORDERS.values(), ids=ORDERS.keys())
 async def test_refunds_in_any_order_and_any_batches_leave_the_same_books(points_pool: Pool, arranged: Any):
-    told = arranged(mixed(3 * CHECKPOINT_EVERY, seed=4))
+    events = arranged(mixed(3 * CHECKPOINT_EVERY, seed=4))
     await deliver(points_pool, purchase("1", "9000.00", hour(0), lines=LINES))
     draw = random.Random(9)
-    while told:
+    while events:
         size = draw.choice((1, 3, 40))
-        await deliver(points_pool, *told[:size])
-        told = told[size:]
+        await deliver(points_pool, *events[:size])
+        events = events[size:]
     refunds = [Refund.of(event.data, event.time) for event in mixed(3 * CHECKPOINT_EVERY, seed=4)]
     bought = Purchase.of(purchase("1", "9000.00", hour(0), lines=LINES).data)
     assert (await balances(points_pool)).available == int(keep(bought, refunds).total)
@@ -109,8 +107,8 @@ async def test_refunds_in_any_order_and_any_batches_leave_the_same_books(points_
 
 
 async def test_refunds_that_wait_are_settled_one_by_one_when_their_purchase_comes(points_pool: Pool):
-    told = [refund("1", f"r{index:03}", "1.00", hour(1 + index)) for index in range(200)]
-    await deliver(points_pool, *told)
+    events = [refund("1", f"r{index:03}", "1.00", hour(1 + index)) for index in range(200)]
+    await deliver(points_pool, *events)
     await deliver(points_pool, purchase("1", "1000.00", hour(0)))
     assert (await balances(points_pool)).available == 800
     assert await points_pool.fetchval("SELECT count(*) FROM transaction") == 201
@@ -120,16 +118,16 @@ async def test_refunds_that_wait_are_settled_one_by_one_when_their_purchase_come
 async def test_a_late_refund_loads_what_follows_the_last_checkpoint_before_it(
     points_pool: Pool, monkeypatch: pytest.MonkeyPatch
 ):
-    told = mixed(5 * CHECKPOINT_EVERY, seed=7)
-    late = told.pop(-3)
+    events = mixed(5 * CHECKPOINT_EVERY, seed=7)
+    late = events.pop(-3)
     await deliver(points_pool, purchase("1", "9000.00", hour(0), lines=LINES))
-    await deliver(points_pool, *told)
+    await deliver(points_pool, *events)
     loaded: list[int] = []
     made = rules.Refunds.of.__func__
 
-    def of(cls: Any, bought: Any, stored: Any = None, known: Any = None, later: Any = None) -> Refunds:
+    def of(cls: Any, bought: Any, stored: Any = None, repeated: Any = None, later: Any = None) -> Refunds:
         loaded.append(len(later.refunds) if later else 0)
-        return made(cls, bought, stored, known, later)
+        return made(cls, bought, stored, repeated, later)
 
     monkeypatch.setattr(Refunds, "of", classmethod(of))
     await deliver(points_pool, late)
@@ -137,8 +135,8 @@ async def test_a_late_refund_loads_what_follows_the_last_checkpoint_before_it(
     await check_books(points_pool)
 
 
-async def test_an_order_of_before_is_folded_from_its_refunds(points_pool: Pool):
-    """As the migration finds it: nothing is stored of what its refunds left, and they have no numbers."""
+async def test_an_order_without_a_stored_fold_is_folded_from_its_refunds(points_pool: Pool):
+    """As before the migration: no fold of the refunds is stored, and they have no numbers."""
     await deliver(points_pool, purchase("1", "100.00", hour(0)), refund("1", "r1", "10.00", hour(1)))
     await points_pool.execute("UPDATE purchase SET refunded = NULL")
     await points_pool.execute("UPDATE refund SET number = NULL")
@@ -153,7 +151,7 @@ async def test_an_order_of_before_is_folded_from_its_refunds(points_pool: Pool):
 
 
 async def test_a_late_refund_that_does_not_fit_is_refused_and_the_others_count(points_pool: Pool):
-    """With a run of refunds by line before it, into which one of a line that is not there cannot be folded."""
+    """Refunds by line precede it, among which a refund of a missing line cannot be folded."""
     await deliver(points_pool, purchase("1", "9000.00", hour(0), lines=LINES))
     await deliver(points_pool, refund("1", "r2", "10.00", hour(2), lines=[("1", "10.00")]))
     late = refund("1", "r1", "5.00", hour(1), lines=[("no such line", "5.00")])

@@ -1,4 +1,4 @@
-"""Timelines that are told anew: only what they change is settled again, and never more at once than a bound."""
+"""Revised timelines: only what they change is settled again, a bounded part at a time."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -18,11 +18,11 @@ from tests.points.shop import hour, purchase, refund, tier
 
 _ENTRIES = st.lists(
     st.tuples(st.integers(0, 9), st.sampled_from(["1", "1.25", "1.5"])), max_size=5, unique_by=lambda entry: entry[0]
-).map(lambda found: tuple(TierEntry(hour(at), f"tier {multiplier}", multiplier) for at, multiplier in sorted(found)))
+).map(lambda pairs: tuple(TierEntry(hour(at), f"tier {multiplier}", multiplier) for at, multiplier in sorted(pairs)))
 
 
 @given(_ENTRIES, _ENTRIES)
-def test_the_spans_that_changed_are_those_that_are_judged_otherwise(old: Sequence[TierEntry], new: Sequence[TierEntry]):
+def test_changed_spans_are_those_judged_differently(old: Sequence[TierEntry], new: Sequence[TierEntry]):
     spans = changed(old, new)
     for half_hours in range(-1, 24):
         at = hour(half_hours / 2)
@@ -34,13 +34,13 @@ def test_the_spans_that_changed_are_those_that_are_judged_otherwise(old: Sequenc
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 4)), max_size=6))
 def test_united_spans_are_the_same_time(drawn: Sequence[tuple[int, int]]):
     spans = [Span(hour(at), hour(at + length)) for at, length in drawn]
-    found = united(spans)
+    merged = united(spans)
     for half_hours in range(28):
         at = hour(half_hours / 2)
         assert any(span.after < at <= span.until for span in spans) == any(
-            span.after < at <= span.until for span in found
+            span.after < at <= span.until for span in merged
         )
-    assert all(before.until < after.after for before, after in pairwise(found))
+    assert all(before.until < after.after for before, after in pairwise(merged))
 
 
 async def given_for(pool: Pool) -> list[int]:
@@ -79,13 +79,13 @@ def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("few_at_once")
 @pytest.mark.parametrize("at", [None, hour(5)], ids=["at different instants", "all at one instant"])
-async def test_what_a_new_timeline_changes_is_settled_part_by_part(points_pool: Pool, at: datetime | None):
+async def test_the_changes_of_a_new_timeline_are_settled_part_by_part(points_pool: Pool, at: datetime | None):
     await deliver(points_pool, *bought(45, at))
     await deliver(points_pool, tier([(hour(0), "1.25")]))
     assert sorted(await given_for(points_pool)) == [100] * 35 + [125] * 10
     assert await points_pool.fetchval("SELECT count(*) FROM resettling") == 1
     await check_books(points_pool)
-    # The customer's next event goes on, and is judged by the timeline that is known.
+    # The customer's next event settles more, and is judged by the new timeline.
     await deliver(points_pool, purchase("new", "100.00", hour(100)))
     assert sorted(await given_for(points_pool)) == [100] * 25 + [125] * 21
     # An order that was not settled yet is refunded at the tier from before; it is settled in its turn.
@@ -107,17 +107,17 @@ async def test_another_timeline_before_the_first_is_settled_leads_to_the_same_bo
     await check_books(points_pool)
 
 
-async def test_of_a_long_timeline_only_what_decides_is_loaded(points_pool: Pool):
+async def test_only_the_relevant_entries_of_a_long_timeline_are_loaded(points_pool: Pool):
     entries = [(hour(number), "1.25" if number % 2 else "1") for number in range(60)]
     await deliver(points_pool, tier(entries))
     assert await points_pool.fetchval("SELECT count(*) FROM tier_entry") == 60
     at = hour(10.5)
     async with points_pool.acquire() as connection:
-        found = await timelines.load(connection, ["ann"], lambda _: Span(at, at + timedelta(hours=2)))
-    assert [entry.effective_at for entry in found["ann"]] == [hour(10), hour(11), hour(12)]
+        loaded = await timelines.load(connection, ["ann"], lambda _: Span(at, at + timedelta(hours=2)))
+    assert [entry.effective_at for entry in loaded["ann"]] == [hour(10), hour(11), hour(12)]
     await deliver(points_pool, purchase("1", "100.00", hour(11.5)), purchase("2", "100.00", hour(12.5)))
     assert await given_for(points_pool) == [125, 100]
-    # Told anew from the 50th on: the entries before stay.
+    # Revised from the 50th entry on: the entries before stay.
     await deliver(points_pool, tier([(hour(50), "1.5")]))
     assert await points_pool.fetchval("SELECT count(*) FROM tier_entry") == 51
     await deliver(points_pool, purchase("3", "100.00", hour(70)))
@@ -126,8 +126,10 @@ async def test_of_a_long_timeline_only_what_decides_is_loaded(points_pool: Pool)
 
 
 @given(_ENTRIES, _ENTRIES, st.integers(0, 9))
-def test_a_part_of_a_timeline_revises_as_all_of_it(old: Sequence[TierEntry], told: Sequence[TierEntry], start: int):
-    later = [entry for entry in told if entry.effective_at >= hour(start)]
+def test_a_part_of_a_timeline_is_revised_as_the_whole_is(
+    old: Sequence[TierEntry], new: Sequence[TierEntry], start: int
+):
+    later = [entry for entry in new if entry.effective_at >= hour(start)]
     before = [entry for entry in old if entry.effective_at < hour(start)][-1:]
     part = (*before, *(entry for entry in old if entry.effective_at >= hour(start)))
     new = revised(old, later, hour(start))

@@ -1,4 +1,4 @@
-"""What reports of real users of such systems found wrong, in small: each with the books that are right.
+"""Faults that users of such systems reported, each with the correct books.
 
 Planted and caught here: the tier's extra with the first rule per amount, whether or not that matched.
 """
@@ -51,13 +51,13 @@ async def test_the_extra_is_judged_anew_when_the_rule_that_it_goes_by_is_given_u
     await day.run(points_pool, JUNE)
     assert await balances(points_pool, now=JUNE) == Balances(available=250, lifetime_earned=250)
     await check_books(points_pool)
-    # A delivery in time that is told late brings all of it back.
+    # A delivery in time that arrives late brings all of it back.
     await deliver(points_pool, delivered("2", hour(5)), now=JUNE)
     assert await balances(points_pool, now=JUNE) == Balances(available=500, lifetime_earned=500)
     await check_books(points_pool)
 
 
-async def test_of_two_skus_of_which_one_has_no_use_left_the_other_earns(points_pool: Pool):
+async def test_a_sku_without_uses_left_does_not_keep_another_from_earning(points_pool: Pool):
     once = rule("once", fixed(40), limits=[limit(scope="customer_sku", count=1)])
     await enact(points_pool, once)
     for number, (skus, points) in enumerate(((("A",), 40), (("A", "B"), 80), (("A", "B"), 80), (("C", "B"), 120))):
@@ -66,7 +66,7 @@ async def test_of_two_skus_of_which_one_has_no_use_left_the_other_earns(points_p
     await check_books(points_pool)
 
 
-async def test_a_purchase_of_more_points_than_fit_an_account_is_cut_and_stops_nobody(points_pool: Pool):
+async def test_a_purchase_of_more_points_than_fit_an_account_is_cut_and_blocks_no_event(points_pool: Pool):
     # As it may have been published before there was a bound.
     million = {"kind": "per_amount", "points": 10**9, "amount": "0.0001"}
     await enact(points_pool, BASE)
@@ -76,7 +76,7 @@ async def test_a_purchase_of_more_points_than_fit_an_account_is_cut_and_stops_no
         json.dumps(million),
     )
     for number in range(12):
-        events = [purchase(f"{number}-{one}", "2000000.00", hour(number)) for one in range(500)]
+        events = [purchase(f"{number}-{index}", "2000000.00", hour(number)) for index in range(500)]
         await deliver(points_pool, *events, purchase(f"{number}", "0.0001", hour(number), customer_id="bob"))
     assert await points_pool.fetchval("SELECT count(*) FROM dead_letter") == 0
     assert (await balances(points_pool)).available == 4 * 10**18
@@ -91,7 +91,7 @@ async def test_a_batch_that_spans_many_versions_is_judged_by_those_of_its_events
     assert (await balances(points_pool)).available == 1 + 8 + 30 + 1
 
 
-async def test_rises_that_come_back_in_a_later_batch_are_those_that_were_known(points_pool: Pool):
+async def test_rises_that_return_in_a_later_batch_keep_their_awards(points_pool: Pool):
     await enact(points_pool, rule("climbed", fixed(100), on="tier_promotion"))
     await enact(points_pool, rule("climbed", fixed(300), on="tier_promotion"), since=hour(5))
     twice = [(hour(at), multiplier) for at, multiplier in ((1, "1.25"), (2, "1"), (3, "1.25"))]

@@ -63,7 +63,7 @@ async def test_the_catalog_is_listed_in_pages_newest_first(
 ):
     assert await get(client, "/v1/rewards", reader) == {"data": [], "next": None}
     for number in range(7):
-        # Three of one instant are in the order of their ids.
+        # Three rewards of the same instant are in the order of their ids.
         with at(hour(number // 3)):
             await done(client, "/v1/rewards", marketing, TEA | {"id": f"tea-{number}"})
     seen: list[str] = []

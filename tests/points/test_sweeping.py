@@ -1,9 +1,9 @@
-"""What is plainly due is swept by one statement for many at once, just as rules/books/maturity.py applies it.
+"""The sweep by one statement has the result of rules/books/maturity.py.
 
-Planted and caught here: an instant that is not due yet at itself; a hold or a delivery overlooked; a debt not paid;
-points that stay although they were over; no date, or the last one, for what was activated; lots by id, or by the
+Planted and caught here: a lot that is not due at its very instant; a hold or a delivery overlooked; a debt not paid;
+expired points that stay; no expiry, or the last one, for activated points; lots by id, or by the
 letters of a language; a sequence with gaps; a statement that runs back; instants cut to seconds; ids that are not
-escaped; what was granted of a spent lot; orders that do not name their transactions; the program's side forgotten;
+escaped; the granted points of a spent lot; orders without their transactions; program accounts left out;
 events in another order.
 """
 
@@ -43,7 +43,7 @@ async def at_once(connection: Connection, due: Sequence[str], now: datetime) -> 
 
 
 async def outcome(pool: Pool, now: datetime, way: Way) -> tuple[Sequence[str], dict[str, list[str]]]:
-    """Who was swept one by one, and all rows of all tables after it; all of it is undone again."""
+    """The customers swept one by one, and all rows of all tables after it; rolled back at the end."""
     async with pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
@@ -64,16 +64,16 @@ async def rows(connection: Connection) -> dict[str, list[str]]:
     names: dict[str, str] = {}
     for row in await connection.fetch("SELECT id, customer_id, sequence FROM transaction"):
         names[str(row["id"])] = f"{row['customer_id']} {row['sequence']}"
-    found: dict[str, list[str]] = {"outbox": []}
+    by_table: dict[str, list[str]] = {"outbox": []}
     for topic, key, value in await connection.fetch(OUTBOX_SQL):
         names[json.loads(value)["id"]] = "an event"
-        found["outbox"].append(f"{topic} {key.decode()} {value.decode()}")
+        by_table["outbox"].append(f"{topic} {key.decode()} {value.decode()}")
     for (table,) in await connection.fetch(TABLES_SQL):
-        found[table] = [row[0] for row in await connection.fetch(f"SELECT one::text FROM {table} AS one")]
+        by_table[table] = [row[0] for row in await connection.fetch(f"SELECT stored::text FROM {table} AS stored")]
     assert {UUID(id_).version for id_ in names} <= {7}
     named = {
         table: [_ID.sub(lambda id_: names.get(id_[0], id_[0]), line) for line in lines]
-        for table, lines in found.items()
+        for table, lines in by_table.items()
     }
     return {table: lines if table == "outbox" else sorted(lines) for table, lines in named.items()}
 
@@ -88,7 +88,7 @@ WHERE due_at <= $1 AND (
 
 
 async def check(pool: Pool, now: datetime) -> None:
-    """Both ways lead to the same books, and these are right; a second time there is nothing to be swept."""
+    """Both ways lead to the same, correct books; a second sweep has nothing to do."""
     left, made = await outcome(pool, now, at_once)
     assert left == sorted(row["customer_id"] for row in await pool.fetch(NOT_PLAIN_SQL, now))
     _, expected = await outcome(pool, now, one_by_one)
@@ -106,22 +106,22 @@ _FRACTION = st.sampled_from([NOW, NOW, timedelta(milliseconds=250), timedelta(mi
 
 # A failure is worth the minutes that it takes to make its example small.
 @pytest.mark.timeout(400)
-@given(told=stories, later=_LATER, fraction=_FRACTION)
+@given(events=stories, later=_LATER, fraction=_FRACTION)
 @settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-async def test_swept_at_once_is_swept_one_by_one(
-    points_pool: Pool, told: Stories, later: timedelta, fraction: timedelta
+async def test_sweeping_at_once_equals_sweeping_one_by_one(
+    points_pool: Pool, events: Stories, later: timedelta, fraction: timedelta
 ):
-    await write_books(points_pool, told, fraction)
+    await write_books(points_pool, events, fraction)
     await check(points_pool, NOON + later)
 
 
 CHEAP = [("buy", NOW, number, total) for number, total in enumerate(("7.77", "8.50", "9.00", "10.00"))]
 BRIEF, DEAR = ("buy", NOW, 1, "20.00"), ("buy", NOW, 1, "45.00")
 WAITS = [(name, NOW, number) for number in range(4) for name in ("review", "activity", "survey", "register")]
-# What happened, when it is swept, and who is left to be swept one by one.
-KNOWN: dict[str, tuple[Stories, timedelta, Sequence[str]]] = {
+# The events, the time of the sweep, and the customers left to be swept one by one.
+CASES: dict[str, tuple[Stories, timedelta, Sequence[str]]] = {
     "lots of one instant are one transaction": (dict.fromkeys(NAMES, CHEAP), 7 * DAY, ()),
     "of several instants, one each": (
         {name: [("buy", days * DAY, days, "7.77") for days in range(4)] for name in NAMES},
@@ -129,7 +129,7 @@ KNOWN: dict[str, tuple[Stories, timedelta, Sequence[str]]] = {
         (),
     ),
     "activated origin by origin": ({name: [*WAITS, *CHEAP] for name in NAMES}, 4.5 * DAY, ()),
-    "activated, and told until when": ({"ann": [BRIEF]}, 3.5 * DAY, ()),
+    "activated, with its expiry": ({"ann": [BRIEF]}, 3.5 * DAY, ()),
     "activated when others expire": ({"ann": [CHEAP[0], ("buy", 2 * DAY, 1, "9.00")]}, 4 * DAY, ()),
     "at the instant": ({"ann": [CHEAP[0], *WAITS]}, _MIDNIGHT + 2 * DAY, ()),
     "nothing yet": ({"ann": CHEAP}, DAY / 2, ()),
@@ -144,32 +144,32 @@ KNOWN: dict[str, tuple[Stories, timedelta, Sequence[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", KNOWN)
-async def test_of_these_it_is_known(points_pool: Pool, name: str):
-    told, later, one_by_one_ = KNOWN[name]
-    await write_books(points_pool, told)
+@pytest.mark.parametrize("name", CASES)
+async def test_cases_of_the_sweep(points_pool: Pool, name: str):
+    events, later, expected = CASES[name]
+    await write_books(points_pool, events)
     left, _ = await outcome(points_pool, NOON + later, at_once)
-    assert left == sorted(one_by_one_)
+    assert left == sorted(expected)
     await check(points_pool, NOON + later)
 
 
-async def test_an_instant_within_a_second_is_told_as_it_is(points_pool: Pool):
+async def test_fractions_of_a_second_are_published(points_pool: Pool):
     await write_books(points_pool, {"ann": [*CHEAP, *WAITS]}, timedelta(microseconds=120))
     await check(points_pool, NOON + 7 * DAY)
 
 
-async def test_a_statement_does_not_run_back_when_the_clock_did(points_pool: Pool):
+async def test_recorded_times_do_not_go_back_when_the_clock_did(points_pool: Pool):
     await write_books(points_pool, {"ann": [*CHEAP, *WAITS]})
     await points_pool.execute("UPDATE account SET recorded_at = $1", NOON + 4 * DAY)
     await check(points_pool, NOON + 7 * DAY)
 
 
-async def test_many_at_once_are_swept_once(points_pool: Pool, monkeypatch: pytest.MonkeyPatch):
+async def test_concurrent_sweeps_apply_each_customer_once(points_pool: Pool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(day, "_CUSTOMERS", 3)
-    told = {
+    events = {
         f"customer-{number}": [CHEAP[0], WAITS[0], *([("hold", 2, DAY)] * (number % 4 == 0))] for number in range(20)
     }
-    await write_books(points_pool, told)
+    await write_books(points_pool, events)
     counts = await asyncio.gather(*(day.sweep(points_pool, NOON + 7 * DAY) for _ in range(3)))
     points = {"points released": 5 * 3, "points expired": 20 * 7, "points activated": 20 * (7 + 6 + 50)}
     assert sum(counts, start=day.Counts()) == {"customers": 20} | points

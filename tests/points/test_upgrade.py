@@ -1,4 +1,4 @@
-"""What the first version left behind is read by this one: reviews, what was given, and what their limits used."""
+"""A database of an earlier version after the migrations: reviews, points given, uses of limits."""
 
 import asyncpg
 
@@ -41,7 +41,7 @@ SELECT customer_id, origin, 'tier_promotion', $1, 1, '{}', '{"climbed": 500}', s
 FROM unnest($2::text[], $3::text[]) AS award (customer_id, origin)
 """
 
-TOLD_SQL = """
+TRANSACTIONS_SQL = """
 INSERT INTO transaction (id, customer_id, sequence, kind, points, available_after, pending_after, held_after,
                          debt_after, earned_after, redeemed_after, occurred_at, recorded_at, reason, inputs,
                          receipt_digest)
@@ -57,36 +57,36 @@ async def test_awards_by_the_instants_of_promotions_become_those_of_rises(postgr
     renamed = {
         ("ann", f"tier/silver/{first}"): "tier/silver/1",
         ("ann", f"tier/gold/{third}"): "tier/gold/1",
-        # Given for an instant that the timeline has no more, beside one that it has: it stays as it was.
+        # Given for an instant that is no longer in the timeline: it stays as it was.
         ("ann", f"tier/gold/{never}"): f"tier/gold/{never}",
         # Gold was announced from the instant of silver on: it is gold's only rise.
         ("bob", f"tier/gold/{first}"): "tier/gold/1",
         ("cat", f"tier/x2/{third}"): "tier/x2/2",
     }
     connection = await asyncpg.connect(fresh)
-    rises, *later = [one for one in migrations_of("services.points") if one.name >= "0005"]
+    rises, *later = [migration for migration in migrations_of("services.points") if migration.name >= "0005"]
     for migration in migrations_of("services.points"):
         if migration.name < rises.name:
             await connection.execute(migration.sql)
     await connection.execute(TIMELINES_SQL, hour(0), hour(1), hour(2))
     customers, origins = [key[0] for key in renamed], [key[1] for key in renamed]
     await connection.execute(AWARDS_SQL, hour(0), customers, origins)
-    await connection.execute(TOLD_SQL, hour(0), customers, origins)
+    await connection.execute(TRANSACTIONS_SQL, hour(0), customers, origins)
     async with connection.transaction():
         await connection.execute(rises.sql)
     for migration in later:
         await connection.execute(migration.sql)
     entries = await connection.fetch("SELECT rise FROM tier_entry ORDER BY customer_id, effective_at")
     assert [row["rise"] for row in entries] == [1, None, 1, 1, 1, None, 1, None, 2]
-    found = await connection.fetch("SELECT customer_id, origin FROM accrual ORDER BY customer_id, origin")
+    stored = await connection.fetch("SELECT customer_id, origin FROM accrual ORDER BY customer_id, origin")
     expected = sorted((customer, name) for (customer, _), name in renamed.items())
-    assert sorted(map(tuple, found)) == expected
+    assert sorted(map(tuple, stored)) == expected
     shown = await connection.fetch("SELECT customer_id, inputs->>'origin', inputs->>'tier' FROM transaction")
-    assert sorted(map(tuple, shown)) == [(*one, "silver") for one in expected]
+    assert sorted(map(tuple, shown)) == [(*key, "silver") for key in expected]
     await connection.close()
 
 
-async def test_a_database_of_the_first_version_goes_on(postgres_url: str):
+async def test_a_database_of_the_first_version_is_upgraded(postgres_url: str):
     fresh = await make_database(postgres_url, "platform")
     ledger, *later = migrations_of("services.points")
     connection = await asyncpg.connect(fresh)
@@ -98,9 +98,9 @@ async def test_a_database_of_the_first_version_goes_on(postgres_url: str):
     await connection.close()
     names = ("paid", "cut", "unverified", "gone")
     async with await open_pool(fresh, application="wafa-test") as pool, pool.acquire() as opened:
-        found = await accruals.accruals_by_key(opened, [("ann", f"review/{name}") for name in names])
-        known = {name: found["ann", f"review/{name}"] for name in names}
-        assert [(one.given, one.withdrawn) for one in known.values()] == [
+        stored = await accruals.accruals_by_key(opened, [("ann", f"review/{name}") for name in names])
+        reviews = {name: stored["ann", f"review/{name}"] for name in names}
+        assert [(review.given, review.withdrawn) for review in reviews.values()] == [
             ({"review": 50}, False),
             ({}, False),
             ({}, False),
@@ -109,8 +109,8 @@ async def test_a_database_of_the_first_version_goes_on(postgres_url: str):
         used = UseKey("ann", "review", "customer_sku/ever/s")
         spare = UseKey("ann", "review", "customer_sku/ever/u")
         assert await limits.load(opened, [used, spare]) == {used: Use(1, 50)}
-        found_orders = await orders.orders_by_key(opened, [("ann", "1")])
-        assert found_orders["ann", "1"].given == {"base": 100, "tier:extra": 25}
+        stored_orders = await orders.orders_by_key(opened, [("ann", "1")])
+        assert stored_orders["ann", "1"].given == {"base": 100, "tier:extra": 25}
 
 
 TRANSACTION_SQL = """
@@ -124,7 +124,7 @@ VALUES (gen_random_uuid(), 'ann', $1, 'adjusted', 5, 5, 0, 0, 0, 0, 0, $2, $2, $
 async def test_notes_of_support_leave_the_statement(postgres_url: str):
     fresh = await make_database(postgres_url, "platform")
     migrations = list(migrations_of("services.points"))
-    authors = next(index for index, one in enumerate(migrations) if "authors" in one.name)
+    authors = next(index for index, migration in enumerate(migrations) if "authors" in migration.name)
     connection = await asyncpg.connect(fresh)
     for migration in migrations[:authors]:
         await connection.execute(migration.sql)
@@ -165,11 +165,13 @@ async def test_earning_rules_move_into_the_table_of_all_programs(postgres_url: s
         await connection.execute(migration.sql)
     await connection.close()
     async with await open_pool(fresh, application="wafa-test") as pool:
-        found = {version.version: version for version in await store.page(pool, Key("earning_rules"), 99, 9)}
-        assert found[2] == Version(
+        versions = {version.version: version for version in await store.page(pool, Key("earning_rules"), 99, 9)}
+        assert versions[2] == Version(
             "", 2, {"currency": "EUR", "rules": []}, 3, hour(0), hour(0), hour(9), "key:a", "key:b", "key:c"
         )
-        assert found[3] == Version("", 3, {"currency": "SAR", "rules": []}, 1, hour(0), None, None, "key:a", None, None)
-        assert (found[1].document, found[1].effective_at) == (DEFAULT, SINCE_EVER)
+        assert versions[3] == Version(
+            "", 3, {"currency": "SAR", "rules": []}, 1, hour(0), None, None, "key:a", None, None
+        )
+        assert (versions[1].document, versions[1].effective_at) == (DEFAULT, SINCE_EVER)
         async with pool.acquire() as opened:
             assert [(await rules.in_force(opened, hour(at))).version for at in (8.9, 9)] == [1, 2]

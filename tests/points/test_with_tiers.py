@@ -1,7 +1,7 @@
-"""Points with the tiers that the real tiers service makes of the same events: no balance goes by the order of arrival.
+"""Points with the tiers that the real tiers service computes: the order of arrival changes no balance.
 
-Planted and caught here: promotions by their instants; by their events; those that a correction brings left out; those
-that the timeline lost left standing; the awards of a batch with several corrections loaded by the last one alone.
+Planted and caught here: promotions identified by their instants, or by their events; promotions of a correction
+left out; promotions that the timeline lost left standing; the awards of a batch with several corrections loaded by the last one alone.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ async def test_a_promotion_that_a_late_refund_undid_is_taken_back(both: Together
         await both.in_order([first, second, back, third])
     else:
         for event, available in ((first, 300), (second, 1050), (back, 250), (third, 1050)):
-            await both.tell(event)
+            await both.deliver(event)
             await both.catch_up()
             assert (await balances(both.points, now=NOW)).available == available
             await check_books(both.points)
@@ -60,32 +60,32 @@ async def test_a_promotion_that_a_late_purchase_brings_is_paid(both: Together, a
         await both.in_order(events)
     else:
         for event in events:
-            await both.tell(event)
+            await both.deliver(event)
             await both.catch_up()
     assert await balances(both.points, now=NOW) == Balances(available=3475, lifetime_earned=3475)
     await check_books(both.points)
 
 
-async def test_who_enters_gold_at_once_has_risen_once(both: Together):
+async def test_entering_gold_directly_is_one_rise(both: Together):
     await both.in_order([purchase("A", "1500.00", hour(1))])
     assert (await balances(both.points, now=NOW)).available == 2000
 
 
 def expected(events: Sequence[Event]) -> int:
-    """What ann has in the end, by the words of the programs: sums over all that happened, at each instant."""
-    bought: list[Any] = sorted((one for one in events if "completed" in one.type), key=lambda one: one.time)
-    refunds: list[Any] = [one for one in events if "refunded" in one.type]
+    """Ann's final points by the definition of the programs: sums over all events, at each instant."""
+    bought: list[Any] = sorted((event for event in events if "completed" in event.type), key=lambda event: event.time)
+    refunds: list[Any] = [event for event in events if "refunded" in event.type]
 
     def kept(order: Any, until: datetime) -> Fraction:
         return kept_of(
-            order.data, [one for one in refunds if one.data.order_id == order.data.order_id and one.time <= until]
+            order.data, [back for back in refunds if back.data.order_id == order.data.order_id and back.time <= until]
         )
 
     points, tier = 0, 0
     for order in bought:
         base = int(kept(order, NOW))
         points += base + int(base * (Fraction(1), Fraction(5, 4), Fraction(3, 2))[tier]) - base
-        spent = sum(kept(one, order.time) for one in bought if one.time <= order.time)
+        spent = sum(kept(earlier, order.time) for earlier in bought if earlier.time <= order.time)
         reached = 2 if spent >= 1500 else 1 if spent >= 500 else 0
         if reached > tier:
             points += 500 + 70 * (reached == 2)
@@ -120,7 +120,7 @@ def happened(draw: st.DrawFn) -> list[Event]:
 async def test_any_order_of_arrival_ends_in_the_same_balance(
     points_pool: Pool, tiers_pool: Pool, data: st.DataObject, events: list[Event]
 ):
-    # An order is read before it was refunded, or refunded before: whatever comes first.
+    # A refund may arrive before its order.
     for event in (arrival := data.draw(st.permutations(events))):
         note(f"{event.time:%dd %Hh} {event.data!r}")
     await books.empty(points_pool)
@@ -131,13 +131,13 @@ async def test_any_order_of_arrival_ends_in_the_same_balance(
         size = data.draw(st.integers(1, 4))
         batch, arrival = arrival[:size], arrival[size:]
         if data.draw(st.booleans()):
-            await both.tell(*batch)
-        else:  # Tiers may be ahead of points, with what points did not read yet.
-            await both.tell_tiers(*batch)
+            await both.deliver(*batch)
+        else:  # Tiers may be ahead: points have not read all that tiers published.
+            await both.deliver_to_tiers(*batch)
             await both.catch_up(data.draw(st.integers(0, 9)))
             await books.deliver(points_pool, *batch, now=NOW)
         await both.catch_up(data.draw(st.integers(0, 2)))
     await both.catch_up()
-    found = await balances(points_pool, now=NOW)
-    assert found.available - found.debt == found.lifetime_earned == expected(events)
+    final = await balances(points_pool, now=NOW)
+    assert final.available - final.debt == final.lifetime_earned == expected(events)
     await check_books(points_pool)

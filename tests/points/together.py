@@ -1,4 +1,4 @@
-"""Tiers and points together, without Kafka: what tiers publish is told to points, as late as a test likes."""
+"""Tiers and points together, without Kafka: a test decides when points get the events of tiers."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tests.points import books
 
 @dataclass
 class Together:
-    """The databases of both services; `behind` is what tiers published and points did not read yet."""
+    """The databases of both services; `behind` has the events of tiers that points has not read."""
 
     points: Pool
     tiers: Pool
@@ -22,13 +22,13 @@ class Together:
     behind: deque[Event] = field(default_factory=deque)
     _read: int = 0
 
-    async def tell(self, *events: Event) -> None:
-        """A batch of the shop's events, which both services handle."""
-        await self.tell_tiers(*events)
+    async def deliver(self, *events: Event) -> None:
+        """Deliver a batch of the shop's events to both services."""
+        await self.deliver_to_tiers(*events)
         await books.deliver(self.points, *events, now=self.now)
 
-    async def tell_tiers(self, *events: Event) -> None:
-        """The same for tiers alone."""
+    async def deliver_to_tiers(self, *events: Event) -> None:
+        """Deliver a batch to tiers alone."""
         async with self.tiers.acquire() as connection, connection.transaction():
             assert await tiers.handle(connection, events, self.now) == []
         rows = await self.tiers.fetch("SELECT id, key, value FROM outbox WHERE id > $1 ORDER BY id", self._read)
@@ -41,14 +41,14 @@ class Together:
             self.behind.append(event)
 
     async def catch_up(self, count: int | None = None) -> None:
-        """Let points read what tiers published, in its order: so many events, or all."""
+        """Deliver `count` events of tiers to points, in order; None: all."""
         count = len(self.behind) if count is None else min(count, len(self.behind))
         if count:
             await books.deliver(self.points, *(self.behind.popleft() for _ in range(count)), now=self.now)
 
     async def in_order(self, events: Sequence[Event]) -> None:
-        """Tell events one by one in the order of their times; nothing is late."""
-        for event in sorted(events, key=lambda one: one.time):
-            await self.tell_tiers(event)
+        """Deliver events one by one in the order of their times."""
+        for event in sorted(events, key=lambda event: event.time):
+            await self.deliver_to_tiers(event)
             await self.catch_up()
             await books.deliver(self.points, event, now=self.now)

@@ -37,7 +37,7 @@ def only(*when: Json, on: str = "purchase", **fields: Any) -> RuleSet:
 
 
 def why(rules: RuleSet, total: str = "10.00", standing: Standing | None = None, **fields: Any) -> str | None:
-    """Why the one rule does not match an order, None if it does."""
+    """Why the rule does not match an order; None if it does."""
     return _why(orders.judge_bought(case(total, rules, standing, **fields), {}).judgement.rules)
 
 

@@ -1,4 +1,4 @@
-"""What holds for every kind of condition, shown by an example of each.
+"""Properties of every kind of condition, with an example of each.
 
 Planted and caught here: a kind that no union names; a field without a description; a condition that is not tested on
 an event which the linter accepts it for; a condition that quotes do not judge.
@@ -37,7 +37,7 @@ every_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example:
 
 
 def document(condition: Json, on: str = "purchase") -> Json:
-    """A document whose one rule has one condition."""
+    """A document with one rule and one condition."""
     rates = {"SAR": "0.25"}
     return {"currency": "USD", "rates": rates, "rules": [rule("only", fixed(10), condition, on=on)]}
 
@@ -69,8 +69,8 @@ def test_no_field_is_optional_and_no_other_field_is_accepted(example: Example):
 def test_the_compiled_rule_tests_the_condition(example: Example):
     rules = only(example.condition, on=example.on, rates={"SAR": "0.25"})
     for facts, expected in ((example.satisfied_by, None), (example.failed_by, example.condition["kind"])):
-        found = why(rules, **facts) if example.on == "purchase" else why_not(rules, example.on, **_accrual(facts))
-        assert found == expected
+        reason = why(rules, **facts) if example.on == "purchase" else why_not(rules, example.on, **_accrual(facts))
+        assert reason == expected
 
 
 def _accrual(facts: Json) -> Any:
@@ -123,6 +123,6 @@ async def test_a_quote_judges_every_kind(client: httpx.AsyncClient, points_pool:
     )
     cart: Json = {"currency": "USD", "total": "10.00", "channel": "app"}
     answer = await client.post("/v1/points/quotes", json=cart | {"at": "2026-03-06T12:00:00Z"}, headers=reader)
-    found = [line.get("why") for line in answer.json()["receipt"]["rules"]]
-    assert found == [why(only(part), **cart, at=datetime(2026, 3, 6, 12, tzinfo=UTC)) for part in parts]
-    assert found.count(None) > 5
+    reasons = [line.get("why") for line in answer.json()["receipt"]["rules"]]
+    assert reasons == [why(only(part), **cart, at=datetime(2026, 3, 6, 12, tzinfo=UTC)) for part in parts]
+    assert reasons.count(None) > 5

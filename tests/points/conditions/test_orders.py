@@ -65,7 +65,7 @@ def test_amount_at_least_compares_what_is_kept(refunds: list[Refund], expected: 
 @pytest.mark.parametrize(
     "least, expected", [("6.6666", None), ("6.6667", "amount_at_least"), ("7.00", "amount_at_least")]
 )
-def test_what_is_kept_is_not_rounded(least: str, expected: str | None):
+def test_the_kept_amount_is_not_rounded(least: str, expected: str | None):
     # A third of both lines is refunded, then the second line in full: two thirds of 10.00 are kept.
     refunds = (refund("10.00"), refund("20.00", ("2", "20.00")))
     bought = lines(("a", "x", "10.00"), ("b", "x", "20.00"))

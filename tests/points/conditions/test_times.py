@@ -26,9 +26,9 @@ EXAMPLES = [
 def holds(condition: Json, zone: str, *instants: str | datetime) -> list[bool]:
     """Whether the condition holds at each instant, under a program of the zone."""
     rules = only(condition, time_zone=zone)
-    found = [why(rules, at=parse_instant(at) if isinstance(at, str) else at) for at in instants]
-    assert set(found) <= {None, condition["kind"]}
-    return [reason is None for reason in found]
+    reasons = [why(rules, at=parse_instant(at) if isinstance(at, str) else at) for at in instants]
+    assert set(reasons) <= {None, condition["kind"]}
+    return [reason is None for reason in reasons]
 
 
 @pytest.mark.parametrize(

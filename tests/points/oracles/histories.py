@@ -126,7 +126,7 @@ def batches(draw: st.DrawFn, arrival: Sequence[Event]) -> list[list[Event]]:
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[Event]]:
-    """Anything in any order, also what depends on it: order ids of two shops, a sku reviewed twice."""
+    """Any events in any order, also those whose effect depends on it: order ids of two shops, a sku reviewed twice."""
     events = draw(facts())
     orders = [event for event in events if event.type == "shop.purchase.completed.v1"]
     events += [draw(_conflict(orders)) for _ in range(draw(st.integers(0, 1)))]

@@ -181,7 +181,7 @@ class Machine:
         """The event of a step; None where there is none to repeat."""
         match name, given:
             case "tier", [entries]:
-                # Two entries at one instant are one.
+                # Of two entries at the same instant only one counts.
                 return shop.tier(sorted({self.now - ago: multiplier for ago, multiplier in entries}.items()))
             case "repeat", [back, anew]:
                 return self._repeated(back, anew)
@@ -279,7 +279,7 @@ class Machine:
             self.mirror.adjust(points, self.now)
 
     async def _race(self, *two: Step) -> None:
-        """Run two commands concurrently: the first to commit gets its points, the other what is left, or nothing."""
+        """Run two commands concurrently: the first to commit gets its points, the other the rest, or nothing."""
         wanted: list[ForReference | Reservation] = []
         for number, (name, share, lasts) in enumerate(two):
             points, reference = self._points(share), f"race-{len(self.references)}-{len(self.holds)}-{number}"

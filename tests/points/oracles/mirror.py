@@ -78,7 +78,7 @@ class Mirror:
                     self._settle(order, at)
             for lot in self.lots:
                 if lot.pending and lot.cancels and lot.cancels <= at:
-                    assert lot.left == 0, "what nobody delivered was given up"
+                    assert lot.left == 0, "points of an undelivered order were given up"
                     lot.pending = False
                 if not lot.pending and lot.left and lot.expires and lot.expires <= at:
                     lot.lost, lot.left = lot.left, 0
@@ -132,8 +132,8 @@ class Mirror:
                 self._deliver(order, event.time, now)
         elif data.refund_id not in order.refunds:
             bought: Any = order.event.data
-            known = {line.line_id for line in bought.lines}
-            if not known or {line.line_id for line in data.lines} <= known:
+            line_ids = {line.line_id for line in bought.lines}
+            if not line_ids or {line.line_id for line in data.lines} <= line_ids:
                 order.refunds[data.refund_id] = event
                 self._settle(order, now)
 

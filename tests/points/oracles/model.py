@@ -127,7 +127,7 @@ class Model:
         return base + max(0, extra)
 
     def _multiplier(self, customer: str, moment: datetime) -> Fraction:
-        # The last tier event that covers the instant just before the moment is right about it.
+        # The last tier event that covers the instant just before the moment decides.
         covering = [data for data in self.tiers[customer] if data.effective_at < moment]
         if not covering:
             return Fraction(1)
