@@ -1,7 +1,8 @@
 """Points with the tiers that the real tiers service computes: the order of arrival changes no balance.
 
 Planted and caught here: promotions identified by their instants, or by their events; promotions of a correction
-left out; promotions that the timeline lost left standing; the awards of a batch with several corrections loaded by the last one alone.
+left out; promotions that the timeline lost left standing; the awards of a
+batch with several corrections loaded by the last correction alone.
 """
 
 from collections.abc import Sequence
