@@ -151,7 +151,6 @@ EARNERS: Final[Mapping[On, Earner]] = {
 
 _BY_PREFIX: Final = {earner.prefix: earner for earner in EARNERS.values()}
 BY_EVENT: Final = {name: earner for earner in EARNERS.values() if earner.facts for name in earner.events}
-"""By event type: the kind that an event reports by itself."""
 """The kinds that an event reports by itself, by event type."""
 
 
