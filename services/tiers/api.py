@@ -7,7 +7,7 @@ from fastapi import Depends, FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.tiers.handlers.standing import Status, read_status
-from services.tiers.rules import amount
+from services.tiers.rules import amount, by_spend
 from services.tiers.settings import Settings
 from services.tiers.store import timelines
 from services.tiers.store.timelines import Recorded
@@ -73,7 +73,7 @@ class TierView(BaseModel):
     @classmethod
     def of(cls, status: Status) -> Self:
         """The view of a customer's status."""
-        above = status.program.after(status.tier)
+        above = status.program.above(status.tier)
         return cls(
             tier=status.tier.id,
             since=status.since,
@@ -82,7 +82,7 @@ class TierView(BaseModel):
             next=above
             and Next(
                 tier=above.id,
-                needs=(Need(metric="spend", missing=amount.missing_text(above.spend - status.spend)),),
+                needs=(Need(metric="spend", missing=amount.missing_text(by_spend.needed(above) - status.spend)),),
             ),
             program_version=status.program.version,
         )

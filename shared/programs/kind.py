@@ -1,7 +1,7 @@
 """A kind of document: what a service supplies to the mechanism."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -98,6 +98,10 @@ class Book(Generic[C]):
 
     def __contains__(self, number: int) -> bool:
         return number in self._by_number
+
+    def __iter__(self) -> Iterator[tuple[datetime, C]]:
+        """The versions with the instants from which they are in force, in this order."""
+        return iter(self._versions)
 
     def __len__(self) -> int:
         return len(self._versions)

@@ -10,7 +10,7 @@ from tests.architecture import tree
 from tests.support import postgres
 
 # Documents from before shared/programs, without routes: their services move them when marketing can write them.
-OWN_TABLES = {"tiers": {"tier_program"}, "referrals": {"referral_program"}}
+OWN_TABLES = {"referrals": {"referral_program"}}
 
 TABLES_SQL = """
 SELECT table_name FROM information_schema.columns

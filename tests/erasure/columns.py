@@ -153,8 +153,6 @@ TIERS: Mapping[str, Fate] = {
     "tier_change.kind": W,
     "tier_change.reason": W,
     "tier_change.to_tier": W,
-    "tier_program.document": P,
-    "tier_program.state": P,
     "timeline.customer_id": ID,
     "timeline.tier": W,
 }

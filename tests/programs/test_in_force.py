@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 
 from services.referrals.rules import program as referral_program
 from services.referrals.store.programs import load_published
-from services.tiers.rules import program as tier_program
-from services.tiers.store.programs import load_program
 from shared.postgres.pool import Connection, Pool
 from shared.programs import in_force, store
 from shared.programs.faults import Fault
@@ -135,26 +133,19 @@ async def test_only_the_versions_of_the_instants_are_read(pool: Pool):
         assert len(book) == 3
 
 
-async def test_the_programs_of_tiers_and_referrals_fit(tiers_pool: Pool, referrals_pool: Pool):
-    tiers = Kind("tier_program", tier_program.ProgramDocument, _accept, _warn_of_nothing, tier_program.Program.of)
-    referrals = Kind(
+async def test_the_program_of_referrals_fits(referrals_pool: Pool):
+    kind = Kind(
         "referral_program",
         referral_program.ProgramDocument,
         _accept,
         _warn_of_nothing,
         lambda version, document: referral_program.Program(version, SINCE_EVER, document),
     )
-    for pool, kind, shipped in (
-        (tiers_pool, tiers, "SELECT document FROM tier_program"),
-        (referrals_pool, referrals, "SELECT document FROM referral_program"),
-    ):
-        async with pool.acquire() as connection:
-            await store.seed(connection, kind.name, {ONLY: await connection.fetchval(shipped)})
-            program = await in_force.version_at(connection, kind, START)
-            if kind is tiers:
-                assert program == await load_program(connection, START)
-            else:
-                assert (program,) == await load_published(connection)
+    async with referrals_pool.acquire() as connection:
+        shipped = await connection.fetchval("SELECT document FROM referral_program")
+        await store.seed(connection, kind.name, {ONLY: shipped})
+        program = await in_force.version_at(connection, kind, START)
+        assert (program,) == await load_published(connection)
 
 
 def _accept(_document: object) -> None:

@@ -18,8 +18,8 @@ from services.points.rules.program.limits import Cut
 from services.points.rules.program.ruleset import RuleBook, RuleSet
 from services.referrals.rules.program import Program as ReferralProgram
 from services.referrals.rules.program import ProgramDocument as ReferralDocument
-from services.tiers.rules.program import Program as TierProgram
-from services.tiers.rules.program import ProgramDocument as TierDocument
+from services.tiers.rules.program.compiled import Program as TierProgram
+from services.tiers.rules.program.document import ProgramDocument as TierDocument
 from shared.postgres.pool import Pool
 from tests.prove.replay.statement import Entry, Line
 
@@ -44,7 +44,7 @@ USES_SQL: Final = "SELECT rule, count, points FROM limit_use WHERE owner = ''"
 ENTRIES_SQL: Final = "SELECT customer_id, effective_at, tier FROM tier_entry ORDER BY customer_id, effective_at"
 TIMELINE_SQL: Final = "SELECT customer_id, effective_at, tier FROM timeline ORDER BY customer_id, effective_at"
 TIER_PROGRAM_SQL: Final = """
-SELECT version, document FROM tier_program WHERE state = 'published' ORDER BY effective_at DESC, version DESC LIMIT 1
+SELECT version, document FROM document_version WHERE effective_at IS NOT NULL ORDER BY effective_at DESC LIMIT 1
 """
 REFERRAL_PROGRAMS_SQL: Final = "SELECT version, effective_at, document FROM referral_program WHERE state = 'published'"
 REFERRALS_SQL: Final = """

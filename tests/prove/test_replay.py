@@ -13,8 +13,6 @@ from services.points.rules.program.limits import Cut
 from services.points.rules.program.ruleset import RuleBook
 from services.referrals.rules.fold import Stored, fold
 from services.referrals.rules.program import Program, ProgramDocument
-from services.tiers.rules.program import Program as TierProgram
-from services.tiers.rules.program import ProgramDocument as TierDocument
 from shared.contracts import topics
 from shared.contracts.envelope import Event
 from shared.contracts.shop import CustomerErased, CustomerRegistered, ReferralSignedUp
@@ -27,6 +25,7 @@ from tests.prove.replay.referrals import Terms
 from tests.prove.replay.statement import Entry, Line
 from tests.prove.writes import Kind, Write
 from tests.tiers.oracle import timeline_of
+from tests.tiers.programs import program
 
 LATER = shop.hour(1000)
 Queues = Mapping[str, Sequence[Event]]
@@ -191,16 +190,6 @@ def test_refused_events_are_not_in_the_inbox_and_are_refused_again():
     # The first refund waits and its duplicate has no effect; once it is refused, its next duplicate is refused too.
     assert len(result.refused) == 2
     assert len(result.taken.names) == 1
-
-
-def program() -> TierProgram:
-    needs = {"silver": "500.00", "gold": "1500.00"}
-    named = [{"id": "member", "points_multiplier": "1", "needs": []}]
-    named += [
-        {"id": tier, "points_multiplier": "1.25", "needs": [{"metric": "spend", "at_least": need}]}
-        for tier, need in needs.items()
-    ]
-    return TierProgram.of(1, TierDocument.model_validate({"currency": "USD", "tiers": named}))
 
 
 def test_tiers_do_not_depend_on_the_order_of_arrival():

@@ -48,7 +48,7 @@ END $$;
 
 _TABLES: Final = """
 SELECT string_agg(format($1, tablename), '; ' ORDER BY tablename) FROM pg_tables
-WHERE schemaname = 'public' AND tablename NOT IN ('schema_migration', 'document_version', 'tier_program')
+WHERE schemaname = 'public' AND tablename NOT IN ('schema_migration', 'document_version')
 """
 
 _TRUNCATE_EVERY: Final = 100

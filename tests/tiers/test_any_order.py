@@ -14,7 +14,6 @@ from services.tiers.handlers import events, standing
 from services.tiers.handlers.standing import read_status
 from services.tiers.handlers.verifying import verify
 from services.tiers.rules import curve, customer, refunding, rejudging
-from services.tiers.rules.program import Program, Tier
 from services.tiers.rules.spend import changes_of
 from services.tiers.rules.timeline import judge
 from services.tiers.rules.window import Window
@@ -26,12 +25,9 @@ from shared.postgres.pool import Pool
 from tests.tiers import oracle
 from tests.tiers.applied import NOW, announced, apply, published, timeline
 from tests.tiers.histories import BEGIN, Happening, cut, cuts, histories
+from tests.tiers.programs import program
 
-PROGRAM = Program(
-    1,
-    "USD",
-    (Tier("member", 0, "1", oracle.NOTHING), *(Tier(tier, rank, "1", need) for rank, tier, need in oracle.RANKED)),
-)
+PROGRAM = program()
 _numbers = itertools.count()
 
 

@@ -5,27 +5,19 @@ from datetime import UTC, datetime
 from fractions import Fraction
 
 import pytest
-from pydantic import ValidationError
 
+from services.tiers.rules import by_spend
 from services.tiers.rules.amount import missing_text, reached_text
-from services.tiers.rules.program import Program, ProgramDocument
 from services.tiers.rules.spend import changes_of, kept_of
 from services.tiers.rules.timeline import Entry, Timeline, difference, tier_at
 from services.tiers.rules.window import Window, first_day, start_of
 from services.tiers.store.fractions import from_columns, to_columns
 from shared.contracts.orders import Order
 from shared.contracts.refunds import Refund
+from tests.tiers.programs import program
 from tests.tiers.shop import day, purchase, refund
 
-DOCUMENT = {
-    "currency": "USD",
-    "tiers": [
-        {"id": "member", "points_multiplier": "1", "needs": []},
-        {"id": "silver", "points_multiplier": "1.25", "needs": [{"metric": "spend", "at_least": "500.00"}]},
-        {"id": "gold", "points_multiplier": "1.5", "needs": [{"metric": "spend", "at_least": "1500.00"}]},
-    ],
-}
-PROGRAM = Program.of(1, ProgramDocument.model_validate(DOCUMENT))
+PROGRAM = program()
 
 
 def timeline(*entries: tuple[float, str]) -> Timeline:
@@ -60,15 +52,7 @@ def test_an_amount_comes_back_from_its_columns(amount: str):
     ("spend", "tier"), [("0", "member"), ("499.9999", "member"), ("500", "silver"), ("1500", "gold"), ("9e9", "gold")]
 )
 def test_the_highest_tier_that_spend_reaches(spend: str, tier: str):
-    assert PROGRAM.reached(Fraction(spend)).id == tier
-
-
-@pytest.mark.parametrize("multiplier", ["1.0", "1.50", "01", "1.", ".5", "1e1", "-1", ""])
-def test_a_multiplier_has_one_form(multiplier: str):
-    first, *others = DOCUMENT["tiers"]
-    changed = {**DOCUMENT, "tiers": [{**first, "points_multiplier": multiplier}, *others]}
-    with pytest.raises(ValidationError, match="points_multiplier"):
-        ProgramDocument.model_validate(changed)
+    assert by_spend.reached(PROGRAM, Fraction(spend)).id == tier
 
 
 def test_a_tier_that_the_program_does_not_have():

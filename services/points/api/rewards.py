@@ -11,7 +11,6 @@ from services.points.api.redemptions import Points
 from services.points.handlers import catalogue
 from services.points.handlers.catalogue import ExistsError, UnknownTierError
 from services.points.rules.books.rewards import Reward
-from services.points.rules.program.values import Locale
 from services.points.store import rewards
 from shared.contracts.values import Id, Instant, Text
 from shared.http.auth import Principal, require
@@ -23,6 +22,7 @@ from shared.http.preconditions import check_if_match, etag, tagged
 from shared.http.preconditions import documented as with_if_match
 from shared.http.problems import FieldError, Problem
 from shared.postgres.pool import Connection, Pool
+from shared.programs.values import Locale
 
 RewardKind = Literal["discount", "free_product", "free_shipping", "gift", "early_access", "event"]
 RewardId = Annotated[Id, Path(alias="id", description="The reward's id.")]

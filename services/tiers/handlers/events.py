@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Final
 
 from services.tiers.handlers.standing import load_pasts
-from services.tiers.rules import amount
+from services.tiers.rules import amount, by_spend
 from services.tiers.rules.admission import Admission, Step, Stored, admit
 from services.tiers.rules.customer import MOST_LOOSE, Folded, Standing, TimelineChange, fold, leaving, needs_curve
-from services.tiers.rules.program import Program
+from services.tiers.rules.program.compiled import Program
 from services.tiers.rules.rejudging import rejudge
 from services.tiers.rules.unread import RefundQuery
 from services.tiers.store import curves, customers, orders, timelines
@@ -151,7 +151,7 @@ def _reason(change: TimelineChange) -> str:
 
 
 def _publication(program: Program, change: TimelineChange) -> Publication:
-    event, above = change.step.event, program.after(change.to)
+    event, above = change.step.event, program.above(change.to)
     data = TierChanged(
         customer_id=event.customer_id,
         program_version=program.version,
@@ -172,7 +172,7 @@ def _publication(program: Program, change: TimelineChange) -> Publication:
         and Progress(
             metric="spend",
             value=amount.reached_text(change.spend),
-            needed=amount.reached_text(above.spend),
+            needed=amount.reached_text(by_spend.needed(above)),
             next=above.id,
         ),
     )

@@ -8,7 +8,7 @@ from typing import Final
 
 from services.tiers.rules.curve import Curve
 from services.tiers.rules.customer import MOST_LOOSE, Leaving, Standing
-from services.tiers.rules.program import Program, Tier
+from services.tiers.rules.program.compiled import Program, Tier
 from services.tiers.rules.rejudging import Past, spend_at
 from services.tiers.rules.spend import changes_of
 from services.tiers.rules.timeline import tier_at

@@ -9,7 +9,7 @@ from typing import Final
 
 from services.tiers.handlers.standing import load_pasts
 from services.tiers.rules.customer import Standing, replay
-from services.tiers.rules.program import Program
+from services.tiers.rules.program.compiled import Program
 from services.tiers.rules.rejudging import Past, is_whole
 from services.tiers.rules.spend import changes_of, kept_of
 from services.tiers.rules.timeline import Timeline

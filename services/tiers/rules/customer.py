@@ -13,7 +13,7 @@ from typing import Final, Literal, Self
 
 from services.tiers.rules.admission import Step
 from services.tiers.rules.curve import Curve
-from services.tiers.rules.program import Program, Tier
+from services.tiers.rules.program.compiled import Program, Tier
 from services.tiers.rules.spend import SpendChange, changes_of, day_of
 from services.tiers.rules.timeline import Entry, Timeline, difference, judge, last_tier
 from services.tiers.rules.window import Window, first_day, start_of

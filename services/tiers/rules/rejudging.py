@@ -14,7 +14,7 @@ from itertools import chain
 from services.tiers.rules.admission import Step
 from services.tiers.rules.curve import Amount, Curve, Reading, money_of, to_microsecond
 from services.tiers.rules.customer import MOST_LOOSE, Folded, Standing, TimelineChange, is_settled, loose_of
-from services.tiers.rules.program import Program
+from services.tiers.rules.program.compiled import Program
 from services.tiers.rules.spend import SpendChange
 from services.tiers.rules.timeline import Timeline, climb
 from services.tiers.rules.window import count, on_curve

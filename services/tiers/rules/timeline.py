@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
+from services.tiers.rules import by_spend
 from services.tiers.rules.curve import Curve, Reading, amount_of, money_of, to_datetime, to_microsecond
-from services.tiers.rules.program import Program, Tier
+from services.tiers.rules.program.compiled import Program, Tier
 from services.tiers.rules.spend import SpendChange
 from services.tiers.rules.window import Window
 
@@ -36,7 +37,7 @@ def judge(program: Program, window: Window, timeline: Timeline, spend_changes: I
         window.move(at.toordinal())
         for change in together:
             window.add(change.day, change.amount)
-        reached = program.reached(window.spend)
+        reached = by_spend.reached(program, window.spend)
         if reached.rank > current.rank:
             if entries and entries[-1].effective_at == at:
                 entries.pop()
@@ -50,12 +51,12 @@ def climb(program: Program, curve: Curve, timeline: Timeline, since: datetime) -
     entries = [entry for entry in timeline if entry.effective_at < since]
     rank = last_tier(program, tuple(entries)).rank
     at = to_microsecond(since)
-    while above := [amount_of(tier.spend) for tier in program.tiers[rank + 1 :]]:
+    while above := [amount_of(by_spend.needed(tier)) for tier in program.tiers[rank + 1 :]]:
         reached_at = yield from curve.first(at, min(above))
         if reached_at is None:
             break
         at = reached_at
-        reached = program.reached(money_of((yield from curve.value(at))))
+        reached = by_spend.reached(program, money_of((yield from curve.value(at))))
         entries.append(Entry(to_datetime(at), reached.id))
         rank = reached.rank
     return tuple(entries)

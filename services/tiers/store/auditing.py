@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from services.tiers.rules.program import Program
+from services.tiers.rules.program.compiled import Program
 from services.tiers.rules.window import DAYS
 from services.tiers.store.fractions import from_columns
 from shared.contracts.orders import OrderKey

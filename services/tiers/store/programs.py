@@ -1,21 +1,22 @@
-"""The tier program in force."""
+"""The versions of the tier program that customers are judged by."""
 
+from collections.abc import Collection
 from datetime import datetime
 
-from services.tiers.rules.program import Program, ProgramDocument
+from services.tiers.rules.program.compiled import Program
+from services.tiers.rules.program.kind import KIND
+from services.tiers.rules.program.versions import Versions
 from shared.postgres.pool import Connection
-
-IN_FORCE_SQL = """
-SELECT version, document
-FROM tier_program
-WHERE state = 'published' AND effective_at <= $1
-ORDER BY effective_at DESC, version DESC
-LIMIT 1
-"""
+from shared.programs import in_force
 
 
 async def load_program(connection: Connection, moment: datetime) -> Program:
     """The version in force at an instant."""
-    row = await connection.fetchrow(IN_FORCE_SQL, moment)
-    assert row is not None, "version 1 has always been in force"
-    return Program.of(row["version"], ProgramDocument.model_validate(row["document"]))
+    return await in_force.version_at(connection, KIND, moment)
+
+
+async def load_versions(
+    connection: Connection, first: datetime, last: datetime, numbers: Collection[int] = ()
+) -> Versions:
+    """The versions that are in force at any instant from `first` to `last`, and some others by number."""
+    return Versions(await in_force.book(connection, KIND, first, last, numbers))

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from services.tiers.rules.customer import Folded, TimelineChange
-from services.tiers.rules.program import Program
+from services.tiers.rules.program.compiled import Program
 from services.tiers.rules.timeline import Entry, Timeline
 from shared.postgres.pool import Connection, Pool
 

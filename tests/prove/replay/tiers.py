@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from services.tiers.rules.admission import Stored, admit
-from services.tiers.rules.program import Program
+from services.tiers.rules.program.compiled import Program
 from services.tiers.rules.spend import changes_of
 from services.tiers.rules.timeline import Timeline, judge
 from services.tiers.rules.window import Window

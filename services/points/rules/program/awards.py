@@ -6,7 +6,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
-from services.points.rules.program.values import Part, Points, PositiveAmount
+from services.points.rules.program.values import Points
+from shared.programs.values import Part, PositiveAmount
 
 MOST_POINTS_PER_UNIT: Final = 10_000
 """The points that a rule may give for 1.00 in the program's currency."""

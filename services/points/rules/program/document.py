@@ -16,8 +16,9 @@ from services.points.rules.program.conditions.lines import LineCondition
 from services.points.rules.program.conditions.orders import OrderCondition
 from services.points.rules.program.conditions.times import TimeCondition
 from services.points.rules.program.lifetimes import ActivateNow, Activation, ExpireNever, Expiry
-from services.points.rules.program.values import Locale, On, Part, Points, Rate, RuleId, Weekday
+from services.points.rules.program.values import On, Points, RuleId, Weekday
 from shared.contracts.values import Currency, Id, Text, TimeZone
+from shared.programs.values import Locale, Part, Rate
 
 AnyCondition = Annotated[
     OrderCondition | LineCondition | CustomerCondition | TimeCondition | FeedbackCondition,

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from services.points.rules.program.values import Days, Part
+from services.points.rules.program.values import Days
+from shared.programs.values import Part
 
 
 class ActivateNow(Part):

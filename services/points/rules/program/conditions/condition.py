@@ -13,7 +13,8 @@ from pydantic import Field
 
 from services.points.rules.program.extents import Extent
 from services.points.rules.program.facts import Basket, BasketLine, Facts
-from services.points.rules.program.values import EVENTS, On, Part, Values
+from services.points.rules.program.values import EVENTS, On, Values
+from shared.programs.values import Part
 
 Test = Callable[[Facts, Basket], bool]
 """Whether a condition holds for an event."""

@@ -6,8 +6,9 @@ from pydantic import Field
 
 from services.points.rules.program.conditions.condition import Condition, LintContext, Terms, Test, ValueIn
 from services.points.rules.program.extents import NO_END, YES, Extent, Multiples, Span, is_empty, meet
-from services.points.rules.program.values import Amount, On
+from services.points.rules.program.values import On
 from shared.contracts.values import UNITS, units
+from shared.programs.values import Amount
 
 
 class AmountAtLeast(Condition):

@@ -1,18 +1,16 @@
 """Conditions on the time of the event."""
 
-import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from typing import Annotated, Final, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import Field, StringConstraints
 
 from services.points.rules.program.conditions.condition import Condition, LintContext, Terms, Test
 from services.points.rules.program.extents import Extent, Span
 from services.points.rules.program.values import WEEKDAYS, Weekday
-from shared.contracts.values import parse_instant
+from shared.programs.values import moment_of
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CLOCK: Final = r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]$"
@@ -32,24 +30,24 @@ class Window(Condition):
     to: Annotated[str, Field(description="The instant after the last.", examples=["2026-04-01T00:00:00+03:00"])]
 
     def test(self, terms: Terms) -> Test:
-        start, end = _instant(self.from_, terms.zone), _instant(self.to, terms.zone)
+        start, end = moment_of(self.from_, terms.zone), moment_of(self.to, terms.zone)
         return lambda facts, _: start <= facts.time < end
 
     def extent(self, terms: Terms) -> Extent:
-        return Span(_number(_instant(self.from_, terms.zone)), _number(_instant(self.to, terms.zone)))
+        return Span(_number(moment_of(self.from_, terms.zone)), _number(moment_of(self.to, terms.zone)))
 
     def faults(self, terms: Terms) -> Iterator[tuple[str, str]]:
         ends: list[datetime] = []
         for field, text in (("from", self.from_), ("to", self.to)):
             try:
-                ends.append(_instant(text, terms.zone))
+                ends.append(moment_of(text, terms.zone))
             except (ValueError, OverflowError):
                 yield field, "neither a date nor a date-time, such as 2026-03-01 or 2026-03-01T09:00:00+03:00"
         if len(ends) == 2 and ends[0] >= ends[1]:
             yield "to", "a window must end after it begins"
 
     def doubt(self, context: LintContext) -> str | None:
-        if _instant(self.to, context.terms.zone) <= context.now:
+        if moment_of(self.to, context.terms.zone) <= context.now:
             return f"this window has been over since {self.to}: the rule matches no longer"
         return None
 
@@ -107,27 +105,6 @@ class Hours(Condition):
 
 
 TimeCondition = Window | WeekdayIn | Hours
-
-
-def _instant(text: str, zone: ZoneInfo) -> datetime:
-    """The instant that an end of a window names.
-
-    Raises:
-        ValueError: it names none.
-    """
-    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
-        return _in_utc(datetime.combine(date.fromisoformat(text), time(), zone))
-    if re.fullmatch(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2})?", text, re.ASCII):
-        return _in_utc(datetime.fromisoformat(text).replace(tzinfo=zone))
-    return parse_instant(text)
-
-
-def _in_utc(local: datetime) -> datetime:
-    """The same instant in UTC, since Python compares two times of one zone by their clocks, not as instants."""
-    try:
-        return local.astimezone(UTC)
-    except OverflowError:  # the first or the last day of the calendar
-        return local
 
 
 def _number(moment: datetime) -> int:
