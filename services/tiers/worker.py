@@ -1,18 +1,26 @@
 """The events that the worker handles."""
 
+from typing import Final
+
 from services.tiers.handlers.events import handle
+from services.tiers.rules.admission import COUNTED
 from services.tiers.settings import Settings
-from shared.contracts import topics
+from services.tiers.store import erasing
+from shared.contracts.registry import TYPES
 from shared.messaging.worker import Subscription, WorkerSpec
+
+_HANDLED: Final = COUNTED | {"shop.customer.erased.v1"}
+"""What counts towards a tier, and erasures, which delete stored records and answers."""
 
 
 def spec(settings: Settings) -> WorkerSpec:
-    """The worker: purchases and refunds, and erasures, which delete stored records and answers."""
+    """The worker of the tiers service."""
+    topics = dict.fromkeys(TYPES[name].topic for name in sorted(_HANDLED))
     return WorkerSpec(
         service=settings.service,
-        subscriptions=(
-            Subscription(topics.PURCHASES, frozenset({"shop.purchase.completed.v1", "shop.purchase.refunded.v1"})),
-            Subscription(topics.CUSTOMERS, frozenset({"shop.customer.erased.v1"})),
+        subscriptions=tuple(
+            Subscription(topic, frozenset(name for name in _HANDLED if TYPES[name].topic == topic)) for topic in topics
         ),
         handle=handle,
+        erase=erasing.erase,
     )

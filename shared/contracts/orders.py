@@ -60,17 +60,17 @@ def content_of_purchase(data: PurchaseCompleted, time: datetime) -> Content:
     """The content of a purchase event: everything but its natural key and its coupon codes."""
     # Stored digests are compared with new ones: a field that joins the contract may only count where it is present.
     fields = _ENCODER.encode((time, data.currency, data.total, data.channel, data.store_id))
-    return Content(time, data.total, _digest(fields + pack_lines(data.lines)))
+    return Content(time, data.total, digest_of(fields + pack_lines(data.lines)))
 
 
 def content_of_refund(refund: Refund) -> Content:
     """The content of a refund event: everything but its natural key."""
     lines = [(line.line_id, line.quantity, line.amount) for line in refund.lines]
-    digest = _digest(_ENCODER.encode((refund.time, refund.currency, refund.amount, lines)))
+    digest = digest_of(_ENCODER.encode((refund.time, refund.currency, refund.amount, lines)))
     return Content(refund.time, refund.amount, digest)
 
 
-def _digest(content: bytes) -> int:
+def digest_of(content: bytes) -> int:
     """A hash of 64 bits as PostgreSQL's bigint has it: two contents share one with a probability of 2**-64."""
     return int.from_bytes(blake2b(content, digest_size=8).digest(), signed=True)
 

@@ -85,11 +85,18 @@ async def dump(pool: Pool) -> dict[str, str]:
 def holding(texts: dict[str, str]) -> dict[str, list[str]]:
     """The secrets by the columns that hold them."""
     named = {
-        column: [name for name, secret in SECRETS.items() if secret in text or secret in text.replace("\\\\", "\\")]
+        column: [
+            name
+            for name, secret in SECRETS.items()
+            if (secret in text or secret in text.replace("\\\\", "\\")) and (column, name) != ORDER_ID
+        ]
         for column, text in texts.items()
     }
     return {column: secrets for column, secrets in named.items() if secrets}
 
+
+ORDER_ID = ("counted.about", "parcel")
+"""An id, which stays: the order that points were earned for."""
 
 ANSWER_SQL = "INSERT INTO idempotency_key VALUES ('key:shop', 'k-1', '', 201, $1, now() - interval '1 hour', $2)"
 LEGACY_ORDER_SQL = """
@@ -100,6 +107,16 @@ WHERE customer_id = $2 AND order_id = 'o-1'
 
 LEGACY_NOTE_SQL = """
 UPDATE transaction SET inputs = json_build_object('note', $1::text) WHERE kind = 'adjusted' AND customer_id = $2
+"""
+
+
+ASSIGNED_SQL = """
+INSERT INTO assignment VALUES (gen_random_uuid(), $2, '2026-01-01Z', 'gold', NULL, false, 'key:support', $1)
+"""
+CHANGED_SQL = """
+INSERT INTO tier_change (customer_id, kind, from_tier, to_tier, reason, program_version, effective_at, recorded_at,
+                         event_source, event_id, note)
+VALUES ($2, 'promoted', 'member', 'gold', 'assigned', 1, '2026-01-01Z', '2026-01-01Z', '/wafa/tiers', 'e', $1)
 """
 
 
@@ -119,6 +136,9 @@ async def live(served: Served, service: Service) -> None:
         assert answer.status_code == 201
         # Earlier versions stored support's note, which they showed to customers.
         await pool.execute(LEGACY_NOTE_SQL, SECRETS["note"], CUSTOMER)
+    if service.name == "tiers":
+        for statement in (ASSIGNED_SQL, CHANGED_SQL):
+            await pool.execute(statement, SECRETS["note"], CUSTOMER)
     # The relay deletes events once they are published.
     await pool.execute("DELETE FROM outbox")
 

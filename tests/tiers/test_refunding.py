@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.tiers.rules import refunding
+from services.tiers.rules.metrics import Change, Metric
+from services.tiers.rules.orders import bought, takings_of
 from services.tiers.rules.refunding import Refunding
-from services.tiers.rules.spend import SpendChange, bought, changes_of
 from services.tiers.rules.unread import QueriedRefunds, RefundQuery, UnreadRefundsError
 from shared.contracts.kept import keep
 from shared.contracts.orders import Order
@@ -49,12 +50,17 @@ def refunds(draw: st.DrawFn, order: Order, *, mixed: bool) -> list[Refund]:
     return draw(st.permutations(made))
 
 
-def moved(spend_changes: Sequence[SpendChange]) -> Counter[datetime]:
-    """The sum of the spend_changes of each instant, without those of nothing."""
-    sums: Counter[datetime] = Counter()
-    for change in spend_changes:
-        sums[change.at] += change.amount  # pyright: ignore[reportArgumentType]
-    return Counter({at: amount for at, amount in sums.items() if amount})
+def moved(changes: Sequence[Change]) -> Counter[tuple[datetime, Metric]]:
+    """The sums of changes by instant and metric, without those of nothing."""
+    sums: Counter[tuple[datetime, Metric]] = Counter()
+    for change in changes:
+        sums[change.at, change.metric] += change.amount  # pyright: ignore[reportArgumentType]
+    return Counter({key: amount for key, amount in sums.items() if amount})
+
+
+def changes_of(order: Order) -> list[Change]:
+    """What an order and its refunds change, by definition."""
+    return [*bought(order), *takings_of(order)]
 
 
 class Store:
@@ -62,15 +68,16 @@ class Store:
 
     def __init__(self, order: Order) -> None:
         self.order = order
+        self.gone_at: datetime | None = None
         self.refunds: list[Refund] = []
         self.asked_for_all = 0
 
-    def add(self, batch: Sequence[Refund]) -> list[list[SpendChange]]:
+    def add(self, batch: Sequence[Refund]) -> list[list[Change]]:
         """Add a batch, with as many refunds read as are asked for, and no more."""
         order, read = self.order, dict[str | None, QueriedRefunds]()
         while True:
             try:
-                adding = Refunding(order, read.values())
+                adding = Refunding(order, self.gone_at, read.values())
                 added = [adding.add(refund) for refund in batch]
             except UnreadRefundsError as error:
                 if error.queries is None:
@@ -82,6 +89,7 @@ class Store:
                 break
         self.refunds += batch
         self.order = replace(self.order, folded=msgspec.json.decode(msgspec.json.encode(adding.to_json())))
+        self.gone_at = adding.gone_at
         assert adding.kept == keep(order.purchase, self.refunds).total
         return added
 
@@ -114,12 +122,12 @@ def test_each_refund_moves_what_the_fold_of_all_says(
 ):
     arriving = data.draw(refunds(order, mixed=mixed))
     store = Store(replace(order, refunds=()) if whole else order)
-    spend_changes = [bought(order)]
+    changes = bought(order)
     for number, batch in enumerate(batches(arriving, size)):
         for added in store.add(batch):
-            spend_changes += added
+            changes += added
         with_refunds = replace(order, refunds=tuple(arriving[: (number + 1) * size]))
-        assert moved(spend_changes) == moved(changes_of(with_refunds))
+        assert moved(changes) == moved(changes_of(with_refunds))
         if whole:
             store.order = with_refunds
 
@@ -144,10 +152,10 @@ def test_refunds_of_both_kinds_do_not_need_all_others_while_there_is_plenty(
         for refund in data.draw(refunds(order, mixed=True))
         if not refund.lines or order.purchase.lines[int(refund.lines[0].line_id[1:])].amount != "0.00"
     ]
-    spend_changes = [bought(order)]
+    changes = bought(order)
     for batch in batches(arriving, size):
-        spend_changes += [change for added in store.add(batch) for change in added]
-    assert moved(spend_changes) == moved(changes_of(replace(order, refunds=tuple(arriving))))
+        changes += [change for added in store.add(batch) for change in added]
+    assert moved(changes) == moved(changes_of(replace(order, refunds=tuple(arriving))))
     assert store.asked_for_all == 0 or not any(Fraction(line.amount) for line in order.purchase.lines)
 
 

@@ -1,27 +1,20 @@
-"""The rules by tables: amounts, the window, the program, and what replaces a timeline."""
+"""The rules by tables: amounts, the program, and what an order changes."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from fractions import Fraction
 
 import pytest
 
 from services.tiers.rules import by_spend
 from services.tiers.rules.amount import missing_text, reached_text
-from services.tiers.rules.spend import changes_of, kept_of
-from services.tiers.rules.timeline import Entry, Timeline, difference, tier_at
-from services.tiers.rules.window import Window, first_day, start_of
+from services.tiers.rules.orders import bought, takings_of
 from services.tiers.store.fractions import from_columns, to_columns
 from shared.contracts.orders import Order
 from shared.contracts.refunds import Refund
 from tests.tiers.programs import program
-from tests.tiers.shop import day, purchase, refund
+from tests.tiers.shop import day, purchase
 
 PROGRAM = program()
-
-
-def timeline(*entries: tuple[float, str]) -> Timeline:
-    return tuple(Entry(day(days), tier) for days, tier in entries)
 
 
 @pytest.mark.parametrize(
@@ -60,71 +53,14 @@ def test_a_tier_that_the_program_does_not_have():
         PROGRAM.tier("bronze")
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "replaced"),
-    [
-        ((), (), ()),
-        (((1, "silver"),), ((1, "silver"),), ()),
-        ((), ((1, "silver"),), ((1, "silver"),)),
-        (((1, "silver"),), ((1, "silver"), (2, "gold")), ((2, "gold"),)),
-        (((2, "silver"),), ((1, "silver"),), ((1, "silver"),)),
-        (((1, "silver"),), ((1, "gold"),), ((1, "gold"),)),
-        (((1, "silver"), (3, "gold")), ((2, "silver"), (4, "gold")), ((1, "member"), (2, "silver"), (4, "gold"))),
-        (((1, "silver"), (2, "gold")), ((1, "silver"),), ((2, "silver"),)),
-        (((1, "silver"), (2, "gold")), (), ((1, "member"),)),
-        (((1, "silver"), (2, "gold")), ((1, "silver"), (3, "gold")), ((2, "silver"), (3, "gold"))),
-        (((1, "silver"), (2, "gold")), ((2, "gold"),), ((1, "member"), (2, "gold"))),
-    ],
-)
-def test_what_replaces_a_timeline(
-    old: tuple[tuple[float, str], ...], new: tuple[tuple[float, str], ...], replaced: tuple[tuple[float, str], ...]
-):
-    assert difference(PROGRAM, timeline(*old), timeline(*new)) == timeline(*replaced)
-
-
-@pytest.mark.parametrize(
-    ("days", "tier", "since"), [(0.9, "member", None), (1, "silver", 1), (1.9, "silver", 1), (2, "gold", 2)]
-)
-def test_the_tier_at_an_instant(days: float, tier: str, since: float | None):
-    current, current_since = tier_at(PROGRAM, timeline((1, "silver"), (2, "gold")), day(days))
-    assert (current.id, current_since) == (tier, since and day(since))
-
-
-class TestWindow:
-    def test_it_forgets_what_is_behind_it(self):
-        window = Window()
-        window.move(1000)
-        for amount, at in ((1, 1000), (10, 900), (100, 636), (1000, 635)):
-            window.add(at, Fraction(amount))
-        assert window.spend == 111
-        window.move(1001)
-        assert window.spend == 11
-        window.add(636, Fraction(-100))
-        assert window.spend == 11
-        window.move(1300)
-        assert window.spend == 1
-
-    def test_it_never_moves_back(self):
-        window = Window()
-        window.move(1000)
-        window.move(900)
-        window.add(600, Fraction(1))
-        assert window.spend == 0
-
-    def test_its_first_day_can_lie_before_the_calendar(self):
-        assert start_of(first_day(1)) == datetime(1, 1, 1, tzinfo=UTC)
-
-
 def test_refunds_move_spend_on_the_day_of_their_order():
-    refunds = [
-        Refund.of(event.data, event.time)
-        for event in (refund("1", "b", "9.00", day(3)), refund("1", "a", "2.00", day(0)))
-    ]
+    refunds = [Refund("b", day(3), "USD", "9.00"), Refund("a", day(0), "USD", "2.00")]
     order = replace(Order.of(purchase("1", "10.00", day(1))), refunds=tuple(refunds))
-    bought = day(1).toordinal()
-    assert [(change.at, change.day, change.amount) for change in changes_of(order)] == [
-        (day(1), bought, 10),
-        (day(1), bought, -2),  # its clock was behind: it counts with the order
-        (day(3), bought, -8),
+    assert [(change.at, change.metric, change.amount) for change in (*bought(order), *takings_of(order))] == [
+        (day(1), "spend", 10),
+        (day(1), "orders", 1),
+        (day(1), "spend", -2),  # its clock was behind: it counts with the order
+        (day(3), "spend", -8),
+        (day(3), "orders", -1),
     ]
-    assert kept_of(order) == 0
+    assert {change.earned_at for change in takings_of(order)} == {day(1)}

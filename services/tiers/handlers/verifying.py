@@ -1,21 +1,17 @@
 """The stored state, verified."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from fractions import Fraction
 from functools import partial
 from typing import Final
 
-from services.tiers.handlers.standing import load_pasts
-from services.tiers.rules.customer import Standing, replay
-from services.tiers.rules.program.compiled import Program
-from services.tiers.rules.rejudging import Past, is_whole
-from services.tiers.rules.spend import changes_of, kept_of
-from services.tiers.rules.timeline import Timeline
-from services.tiers.store import auditing, curves, customers, orders, timelines
-from services.tiers.store.programs import load_program
-from shared.contracts.orders import Order, OrderKey
+from services.tiers.rules.metrics import Change
+from services.tiers.rules.orders import takings_of
+from services.tiers.rules.refunding import Refunding
+from services.tiers.rules.reversing import changes_of
+from services.tiers.store import auditing, orders
+from shared.contracts.orders import Order, about_order
 from shared.postgres import checks
 from shared.postgres.checks import Check
 from shared.postgres.pool import Connection, Pool
@@ -23,26 +19,26 @@ from shared.postgres.pool import Connection, Pool
 _MOST_ORDERS: Final = 20_000
 """The maximum number of orders in memory, unless a single customer has more."""
 
+_Sums = Counter[tuple[str, Change]]
+"""Sums of what was taken, by what it was a part of; the amount of the change is 0 in the key."""
 
-async def verify(pool: Pool, sample: int, now: datetime) -> AsyncIterator[Check]:
-    """Check the database in one snapshot; `sample` customers are judged again from their orders and refunds."""
+
+async def verify(pool: Pool, sample: int, _now: datetime) -> AsyncIterator[Check]:
+    """Check the database in one snapshot; of `sample` customers all that was taken back is computed again."""
     async with checks.snapshot(pool) as connection:
-        program = await load_program(connection, now)
-        async for check in checks.ask(connection, auditing.queries(program)):
+        async for check in checks.ask(connection, auditing.QUERIES):
             yield check
         chosen = await auditing.sample(connection, sample)
         yield await checks.judge(
-            "timeline, spend and the money kept = a replay of the events",
-            chosen,
-            partial(_misjudged, connection, program),
+            "what was taken back = a replay of the events", chosen, partial(_misrecorded, connection)
         )
 
 
-async def _misjudged(connection: Connection, program: Program, customer_ids: Sequence[str]) -> list[str]:
-    """Those of the customers whose stored state is not that of their orders and refunds."""
+async def _misrecorded(connection: Connection, customer_ids: Sequence[str]) -> list[str]:
+    """Those of the customers whose takings are not those of their orders, refunds and points."""
     wrong: list[str] = []
     for portion in _portions(customer_ids, await auditing.count_orders(connection, customer_ids)):
-        wrong += await _misjudged_of(connection, program, portion)
+        wrong += await _misrecorded_of(connection, portion)
     return wrong
 
 
@@ -60,40 +56,36 @@ def _portions(customer_ids: Sequence[str], counts: Mapping[str, int]) -> Iterato
         yield portion
 
 
-async def _misjudged_of(connection: Connection, program: Program, customer_ids: Sequence[str]) -> list[str]:
-    standings = await customers.read(connection, customer_ids)
-    stored = await timelines.load(connection, customer_ids)
-    kept = await auditing.load_kept(connection, customer_ids)
+async def _misrecorded_of(connection: Connection, customer_ids: Sequence[str]) -> list[str]:
     own = await orders.load_all(connection, customer_ids)
-    counted = [standing for standing in standings.values() if standing.loose is not None]
-    pasts = await load_pasts(connection, program, counted)
+    gone = await auditing.load_gone(connection, customer_ids)
+    recorded = await auditing.load_takings(connection, customer_ids)
+    due: defaultdict[str, list[tuple[str, Change]]] = defaultdict(list)
+    for (customer_id, about), transactions in (await auditing.load_transactions(connection, customer_ids)).items():
+        due[customer_id] += [(about, change) for change in changes_of(transactions) if change.is_taking]
     wrong: list[str] = []
     for customer_id in customer_ids:
-        standing, past = standings[customer_id], pasts.get(customer_id)
-        if past is not None and standing.curve_until is not None:
-            past = replace(past, curve=await curves.load_whole(connection, customer_id))
-        judged = standing, stored.get(customer_id, ())
-        is_right = _is_replayed(program, judged, past, own[customer_id])
-        if not is_right or not _is_kept(own[customer_id], customer_id, kept):
+        mine = own.get(customer_id, [])
+        try:
+            due[customer_id] += [
+                (about_order(order.order_id), change) for order in mine for change in takings_of(order)
+            ]
+            is_right = _sums(due[customer_id]) == _sums(recorded.get(customer_id, ())) and all(
+                gone.get((customer_id, order.order_id)) == _gone_at(order) for order in mine
+            )
+        except LookupError:
+            is_right = False  # a refund of a line that its order does not have
+        if not is_right:
             wrong.append(customer_id)
     return wrong
 
 
-def _is_replayed(
-    program: Program, judged: tuple[Standing, Timeline], past: Past | None, orders: Sequence[Order]
-) -> bool:
-    """Whether a customer's standing and timeline are those of a replay, and curve and loose changes are complete."""
-    try:
-        counted = [order for order in orders if order.purchase.currency == program.currency]
-        spend_changes = [change for order in counted for change in changes_of(order)]
-        is_same = judged == replay(program, judged[0].customer_id, orders)
-        return is_same and (past is None or is_whole(past, spend_changes))
-    except LookupError:
-        return False  # a refund of a line that its order does not have
+def _gone_at(order: Order) -> datetime | None:
+    return Refunding(order).gone_at
 
 
-def _is_kept(orders: Sequence[Order], customer_id: str, kept: Mapping[OrderKey, Fraction]) -> bool:
-    try:
-        return all(kept_of(order) == kept[customer_id, order.order_id] for order in orders)
-    except LookupError:
-        return False  # a refund of a line that its order does not have
+def _sums(takings: Iterable[tuple[str, Change]]) -> _Sums:
+    sums: _Sums = Counter()
+    for about, change in takings:
+        sums[about, change._replace(amount=0)] += change.amount  # pyright: ignore[reportArgumentType] exact, not float
+    return Counter({key: amount for key, amount in sums.items() if amount})

@@ -1,4 +1,4 @@
-"""What a refund changes of its order's spend, at a cost that does not depend on the number of earlier refunds.
+"""What a refund changes of `spend` and `orders`, at a cost that does not depend on the number of earlier refunds.
 
 What is kept of the money is a fold (see shared/contracts/kept.py). Spend also depends on when each part was taken.
 Consecutive refunds of one kind (a run) take from pools: refunds by share from all the money, refunds by line each from
@@ -14,11 +14,13 @@ the order.
 from bisect import bisect, insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from fractions import Fraction
 from itertools import islice
 from typing import Any, Final, Literal
 
-from services.tiers.rules.spend import SpendChange, day_of
+from services.tiers.rules import orders
+from services.tiers.rules.metrics import Amount, Change
 from services.tiers.rules.unread import Pool, QueriedRefunds, RefundQuery, UnreadRefundsError
 from shared.contracts.kept import Fold
 from shared.contracts.orders import Order
@@ -52,17 +54,20 @@ class _Share:
     """What a refund takes from a pool, what it frees of later refunds, and where the pool ends then."""
 
     taken: Fraction
-    freed: list[SpendChange] = field(default_factory=list[SpendChange])
+    freed: list[Change] = field(default_factory=list[Change])
     end: tuple[Place, Fraction] | None = None
 
 
 class Refunding:
     """The state of an order's refunds; each new refund is added to it."""
 
-    __slots__ = ("_all", "_apart", "_by_pool", "_new", "_order", "_read", "_run", "_stored", "_taken", "fold", "kept")
+    __slots__ = ("_all", "_apart", "_by_pool", "_new", "_order", "_read", "_run", "_stored", "_taken",
+                 "fold", "gone_at", "kept")  # fmt: skip
 
-    def __init__(self, order: Order, read: Iterable[QueriedRefunds] = ()) -> None:
+    def __init__(self, order: Order, gone_at: datetime | None = None, read: Iterable[QueriedRefunds] = ()) -> None:
         """Begin with what is stored of the refunds; `read` are the results of queries.
+
+        `gone_at` is the instant from which nothing of the order's money is kept.
 
         Raises:
             UnreadRefundsError: nothing is stored of the refunds, and they were not read.
@@ -81,6 +86,8 @@ class Refunding:
         """The fold of all refunds but those that stand apart."""
         self.kept = order.total
         """What is kept of the order's money."""
+        self.gone_at = gone_at
+        """The instant from which nothing of the money is kept; None while some is, and for a free order."""
         if self._all is not None:
             self._taken = self._take_all(self._all)
         elif order.folded is not None:
@@ -89,28 +96,36 @@ class Refunding:
             raise UnreadRefundsError(None)
         self._stored: Final = (self.fold.last, dict(self._run.ends))
 
-    def add(self, refund: Refund) -> list[SpendChange]:
-        """Add a new refund that fits; returns the changes of spend, the refund's own first.
+    def add(self, refund: Refund) -> list[Change]:
+        """Add a new refund that fits; returns what it changes, its own effect first.
 
         Raises:
-            UnreadRefundsError: they depend on refunds that were not read.
+            UnreadRefundsError: that depends on refunds that were not read.
         """
+        gone_at = self.gone_at
+        changes = [change for change in self._add(refund) if change.amount]
+        self._note(refund)
+        if self.gone_at != gone_at:
+            if gone_at is not None:
+                changes.append(orders.gone(self._order, gone_at, 1))
+            if self.gone_at is not None:
+                changes.append(orders.gone(self._order, self.gone_at))
+        return changes
+
+    def _add(self, refund: Refund) -> list[Change]:
         place, run, taken = refund.place, self._run, self._taken
         self._taken = None
         is_in_run = run.after is None or place > run.after
         if self._apart:
-            spend_changes = self._take_apart(refund, taken)
-        elif self.fold.last is None or place > self.fold.last:
-            spend_changes = [self._spend_change(refund, -self._take_last(refund))]
-        elif is_in_run and self.fold.is_final and all(end < place for end, _ in run.ends.values()):
+            return self._take_apart(refund, taken)
+        if self.fold.last is None or place > self.fold.last:
+            return [self._change(refund, -self._take_last(refund))]
+        if is_in_run and self.fold.is_final and all(end < place for end, _ in run.ends.values()):
             self.fold.add(refund)
-            spend_changes = [self._spend_change(refund, Fraction(0))]
-        elif is_in_run and run.kind == self._kind(refund):
-            spend_changes = self._take_in_run(refund)
-        else:
-            spend_changes = self._take_apart(refund, taken)
-        self._note(refund)
-        return spend_changes
+            return []
+        if is_in_run and run.kind == self._kind(refund):
+            return self._take_in_run(refund)
+        return self._take_apart(refund, taken)
 
     def to_json(self) -> dict[str, Any]:
         """The state as it is stored with the order (`Order.folded`)."""
@@ -147,6 +162,8 @@ class Refunding:
         for refund in ordered[first:]:
             self._take_last(refund)
         self._apart, self.kept = Fraction(0), self._order.total - sum(taken.values())
+        last = next((refund for refund in reversed(ordered) if taken[refund.refund_id]), None)
+        self.gone_at = self._order.effective_at(last) if last is not None and not self.kept else None
         return taken
 
     def _take_last(self, refund: Refund) -> Fraction:
@@ -160,9 +177,11 @@ class Refunding:
                 self._run.ends[pool] = refund.place, rest
         taken = self.kept if fold.gone else taken
         self.kept -= taken
+        if taken and not self.kept:
+            self.gone_at = self._order.effective_at(refund)
         return taken
 
-    def _take_in_run(self, refund: Refund) -> list[SpendChange]:
+    def _take_in_run(self, refund: Refund) -> list[Change]:
         """Add a refund that counts among those of the last run."""
         left, shares, missing = self._left(), dict[Pool, _Share](), list[RefundQuery]()
         for pool, asked in self._asked(refund).items():
@@ -177,7 +196,9 @@ class Refunding:
         taken = sum((share.taken for share in shares.values()), Fraction(0))
         freed = [change for share in shares.values() for change in share.freed]
         self.kept -= taken - sum((change.amount for change in freed), Fraction(0))
-        return [self._spend_change(refund, -taken), *freed]
+        if not self.kept and self._run.ends:
+            self.gone_at = max(self._order.time, *(place[0] for place, _ in self._run.ends.values()))
+        return [self._change(refund, -taken), *freed]
 
     def _share(self, refund: Refund, pool: Pool, asked: Fraction, rest: Fraction) -> _Share:
         """What a refund of the last run takes from a pool that has `rest` left."""
@@ -196,7 +217,7 @@ class Refunding:
             took = end[1] if end is not None and other.place == end[0] else self._asked(other)[pool]
             back = min(took, need)
             if back:
-                share.freed.append(self._spend_change(other, back))
+                share.freed.append(self._change(other, back))
                 share.taken += back
                 need -= back
             if back < took:
@@ -239,7 +260,7 @@ class Refunding:
             if pool in self._by_pool:
                 insort(self._by_pool[pool], refund, key=place_of)
 
-    def _take_apart(self, refund: Refund, taken: dict[str, Fraction] | None) -> list[SpendChange]:
+    def _take_apart(self, refund: Refund, taken: dict[str, Fraction] | None) -> list[Change]:
         """Add a refund at any place, where some refunds stand apart, or this one cannot be added to the fold."""
         fold, apart, asked = self.fold.copy(), self._apart, Fraction(refund.amount)
         is_latest = fold.last is None or refund.place > fold.last
@@ -252,7 +273,7 @@ class Refunding:
             return self._take_before_run(refund, taken)
         self.fold, self._apart, self._run = fold, apart, run
         self.kept -= asked
-        return [self._spend_change(refund, -asked)]
+        return [self._change(refund, -asked)]
 
     def _is_plenty(self, fold: Fold, apart: Fraction) -> bool:
         """Whether every line has at least as much as all refunds outside the fold ask for together.
@@ -271,17 +292,17 @@ class Refunding:
         free = {line.line_id for line in self._order.purchase.lines if not units(line.amount)}
         return any(line.line_id in free and units(line.amount) for line in refund.lines)
 
-    def _take_before_run(self, refund: Refund, taken: dict[str, Fraction] | None) -> list[SpendChange]:
+    def _take_before_run(self, refund: Refund, taken: dict[str, Fraction] | None) -> list[Change]:
         """Add a refund that counts before the last run: all refunds are folded again."""
         if self._all is None:
             raise UnreadRefundsError(None)
         old = taken or replace(self._order, refunds=tuple(self._all)).taken()
         new = self._taken = self._take_all([*self._all, refund])
-        others = [self._spend_change(other, old[other.refund_id] - new[other.refund_id]) for other in self._all]
-        return [self._spend_change(refund, -new[refund.refund_id]), *(change for change in others if change.amount)]
+        others = [self._change(other, old[other.refund_id] - new[other.refund_id]) for other in self._all]
+        return [self._change(refund, -new[refund.refund_id]), *others]
 
-    def _spend_change(self, refund: Refund, amount: Fraction) -> SpendChange:
-        return SpendChange(self._order.effective_at(refund), day_of(self._order), amount)
+    def _change(self, refund: Refund, amount: Amount) -> Change:
+        return orders.taken(self._order, self._order.effective_at(refund), amount)
 
     def _kind(self, refund: Refund) -> Kind:
         return "lines" if refund.lines and self._order.purchase.lines else "share"

@@ -1,128 +1,86 @@
 """Checks of the stored state against itself: each statement finds offenders, of which there should be none."""
 
+from collections import defaultdict
 from collections.abc import Sequence
-from fractions import Fraction
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
-from services.tiers.rules.program.compiled import Program
-from services.tiers.rules.window import DAYS
+from services.tiers.rules.counting import About
+from services.tiers.rules.metrics import Change
+from services.tiers.rules.reversing import Transaction
 from services.tiers.store.fractions import from_columns
 from shared.contracts.orders import OrderKey
 from shared.postgres.checks import Query
 from shared.postgres.orders import REFUNDS
 from shared.postgres.pool import Connection
 
-# Ranks count from 1, the first tier: an entry of a timeline can only rise above it.
-TIMELINES_SQL = """
-WITH entry AS (
-    SELECT customer_id, effective_at, array_position($2::text[], tier) AS rank,
-           lag(array_position($2::text[], tier), 1, 1) OVER own AS rank_before, lag(effective_at) OVER own AS at_before
-    FROM timeline
-    WINDOW own AS (PARTITION BY customer_id ORDER BY effective_at)
+# Sums of thirds of a cent are inexact here, and exact where a customer's orders are recounted.
+TAKEN_SQL = """
+WITH lowered AS (
+    SELECT customer_id, about, sum(amount / divisor) FILTER (WHERE metric = 'spend') AS spend,
+           coalesce(sum(amount) FILTER (WHERE metric = 'orders'), 0) AS orders
+    FROM taken
+    WHERE metric IN ('spend', 'orders')
+    GROUP BY customer_id, about
 )
-SELECT DISTINCT customer_id AS id FROM entry WHERE rank IS NULL OR rank <= rank_before OR effective_at = at_before
-LIMIT $1
-"""
-
-LAST_SQL = """
-WITH last AS (
-    SELECT DISTINCT ON (customer_id) customer_id, tier, effective_at
-    FROM timeline
-    ORDER BY customer_id, effective_at DESC
-)
-SELECT customer_id AS id
-FROM customer FULL JOIN last USING (customer_id)
-WHERE (customer.tier, customer.since) IS DISTINCT FROM (last.tier, last.effective_at)
-LIMIT $1
-"""
-
-INSTANTS_SQL = """
-WITH happened AS (
-    SELECT customer_id, max(purchased_at) AS purchased_at, greatest(max(purchased_at), max(refunded_at)) AS judged_at
-    FROM purchase LEFT JOIN refund USING (customer_id, order_id)
-    WHERE currency = $2
-    GROUP BY customer_id
-)
-SELECT customer_id AS id
-FROM customer FULL JOIN happened USING (customer_id)
-WHERE (customer.purchased_at, customer.judged_at) IS DISTINCT FROM (happened.purchased_at, happened.judged_at)
-LIMIT $1
-"""
-
-# Sums of thirds of a cent are inexact here, and exact where a customer is judged again.
-SPEND_SQL = """
-SELECT customer.customer_id AS id
-FROM customer LEFT JOIN purchase
-  ON purchase.customer_id = customer.customer_id AND currency = $2
- AND purchase.purchased_at >= date_trunc('day', judged_at, 'UTC') - make_interval(days => $3::int - 1)
-GROUP BY customer.customer_id
-HAVING abs(round(spend, 20) / spend_divisor - coalesce(sum(round(kept, 20) / kept_divisor), 0)) > 1e-9
-LIMIT $1
-"""
-
-# A refund by line takes at most what its line has left, so more of the order can be kept.
-KEPT_SQL = """
-WITH returned AS (
-    SELECT customer_id, order_id, sum(amount) AS amount, bool_or(lines IS NOT NULL) AS by_line
-    FROM refund
-    GROUP BY customer_id, order_id
-)
-SELECT customer_id || '/' || order_id AS id
-FROM purchase LEFT JOIN returned USING (customer_id, order_id)
-WHERE CASE
-    WHEN purchase.lines IS NOT NULL AND by_line THEN kept < kept_divisor * greatest(total - returned.amount, 0)
-    ELSE kept <> kept_divisor * greatest(total - coalesce(returned.amount, 0), 0)
-END
-LIMIT $1
-"""
-
-HISTORY_SQL = """
-WITH change AS (
-    SELECT customer_id, to_tier, lead(id) OVER own IS NULL AS is_last,
-           from_tier = lag(to_tier, 1, ($2::text[])[1]) OVER own AND kind = CASE
-               sign(array_position($2::text[], to_tier) - array_position($2::text[], from_tier))
-               WHEN 1 THEN 'promoted' WHEN -1 THEN 'demoted' WHEN 0 THEN 'corrected' END AS is_next
-    FROM tier_change
-    WINDOW own AS (PARTITION BY customer_id ORDER BY id)
-)
-SELECT customer_id AS id FROM change WHERE is_next IS NOT TRUE
-UNION
-SELECT customer_id
-FROM customer FULL JOIN (SELECT customer_id, to_tier FROM change WHERE is_last) AS last USING (customer_id)
-WHERE coalesce(customer.tier, ($2::text[])[1]) <> coalesce(last.to_tier, ($2::text[])[1])
-LIMIT $1
-"""
-
-# An announced change replaces the timeline from its instant on, so it can announce several entries.
-ANNOUNCED_SQL = """
-SELECT DISTINCT customer_id AS id
-FROM timeline
-WHERE NOT EXISTS (
-    SELECT FROM tier_change
-    WHERE tier_change.customer_id = timeline.customer_id AND tier_change.effective_at <= timeline.effective_at
+SELECT coalesce(lowered.customer_id || '/' || lowered.about, purchase.customer_id || '/order/' || order_id) AS id
+FROM lowered FULL JOIN purchase
+  ON purchase.customer_id = lowered.customer_id AND 'order/' || purchase.order_id = lowered.about
+LEFT JOIN customer ON customer.customer_id = purchase.customer_id
+WHERE carried IS NOT false AND (
+    order_id IS NULL OR coalesce(orders, 0) <> CASE WHEN gone_at IS NULL THEN 0 ELSE -1 END
+    OR coalesce(spend, 0) NOT BETWEEN -total - 1e-9 AND 0
+    OR (gone_at IS NOT NULL) <> (total > 0 AND total + coalesce(spend, 0) < 1e-9)
 )
 LIMIT $1
 """
 
+TAKEN_BACK_SQL = """
+WITH lowered AS (
+    SELECT customer_id, about, metric, min(at) AS at, sum(amount) AS amount
+    FROM taken
+    WHERE metric IN ('reviews', 'referrals')
+    GROUP BY customer_id, about, metric
+), lost AS (
+    SELECT customer_id, kind || '/' || key AS about, kind || 's' AS metric, greatest(earned_at, taken_at) AS at, amount
+    FROM counted
+    WHERE kind IN ('review', 'referral') AND taken_at IS NOT NULL
+)
+SELECT customer_id || '/' || about AS id
+FROM lowered FULL JOIN lost USING (customer_id, about, metric)
+WHERE (lowered.at, -lowered.amount) IS DISTINCT FROM (lost.at, lost.amount)
+LIMIT $1
+"""
 
-def queries(program: Program) -> tuple[Query, ...]:
-    """The checks of the whole database; `program` is in force."""
-    tiers = [tier.id for tier in program.tiers]
-    return (
-        Query("timelines rise, one entry an instant", TIMELINES_SQL, (tiers,)),
-        Query("the current tier = the last entry of the timeline", LAST_SQL),
-        Query("the times of judging = the last order and refund", INSTANTS_SQL, (program.currency,)),
-        Query("spend = the money kept within the window", SPEND_SQL, (program.currency, DAYS)),
-        Query("the money kept = the total less refunds", KEPT_SQL),
-        REFUNDS,
-        Query("the history leads to the current tier", HISTORY_SQL, (tiers,)),
-        Query("every entry of a timeline was announced", ANNOUNCED_SQL),
-    )
+REVERSED_SQL = """
+WITH lowered AS (
+    SELECT customer_id, about, sum(amount) AS points FROM taken WHERE metric = 'points' GROUP BY customer_id, about
+), moved AS (
+    SELECT customer_id, about, coalesce(sum(amount) FILTER (WHERE kind = 'points'), 0) AS earned,
+           coalesce(sum(amount) FILTER (WHERE kind = 'reversal'), 0) AS reversed
+    FROM counted
+    WHERE about IS NOT NULL
+    GROUP BY customer_id, about
+)
+SELECT customer_id || '/' || about AS id
+FROM lowered FULL JOIN moved USING (customer_id, about)
+WHERE coalesce(-points, 0) IS DISTINCT FROM least(earned, reversed)
+LIMIT $1
+"""
+
+QUERIES: Final = (
+    Query("what was taken of an order is at most its total", TAKEN_SQL),
+    Query("reviews and referrals that were taken back count no more", TAKEN_BACK_SQL),
+    Query("no more points were reversed than earned", REVERSED_SQL),
+    REFUNDS,
+)
+"""The checks of what counts, of the whole database."""
 
 
 SAMPLE_SQL = """
 SELECT customer_id
 FROM customer TABLESAMPLE SYSTEM (least(100, 100.0 * $1 / greatest(1, (SELECT count(*) FROM customer))))
+WHERE carried
 LIMIT $1
 """
 
@@ -145,10 +103,46 @@ async def count_orders(connection: Connection, customer_ids: Sequence[str]) -> d
     return {row["customer_id"]: row["orders"] for row in await connection.fetch(ORDERS_SQL, customer_ids)}
 
 
-KEPT_OF_SQL = "SELECT customer_id, order_id, kept, kept_divisor FROM purchase WHERE customer_id = ANY($1::text[])"
+GONE_SQL = """
+SELECT customer_id, order_id, gone_at FROM purchase WHERE customer_id = ANY($1::text[]) AND gone_at IS NOT NULL
+"""
 
 
-async def load_kept(connection: Connection, customer_ids: Sequence[str]) -> dict[OrderKey, Fraction]:
-    """The stored money that is kept of every order of customers."""
-    rows: Sequence[Any] = await connection.fetch(KEPT_OF_SQL, customer_ids)
-    return {(row["customer_id"], row["order_id"]): from_columns(row["kept"], row["kept_divisor"]) for row in rows}
+async def load_gone(connection: Connection, customer_ids: Sequence[str]) -> dict[OrderKey, datetime]:
+    """The instants from which nothing of customers' orders is kept."""
+    rows: Sequence[Any] = await connection.fetch(GONE_SQL, customer_ids)
+    return {(row["customer_id"], row["order_id"]): row["gone_at"] for row in rows}
+
+
+TAKINGS_SQL = """
+SELECT customer_id, about, at, earned_at, metric, name, amount, divisor
+FROM taken
+WHERE customer_id = ANY($1::text[]) AND metric IN ('spend', 'orders', 'points')
+"""
+
+
+async def load_takings(connection: Connection, customer_ids: Sequence[str]) -> dict[str, list[tuple[str, Change]]]:
+    """What was taken of customers' orders and points, by customer, each with what it was a part of."""
+    takings: defaultdict[str, list[tuple[str, Change]]] = defaultdict(list)
+    rows: Sequence[Any] = await connection.fetch(TAKINGS_SQL, customer_ids)
+    for customer_id, about, at, earned_at, metric, name, amount, divisor in rows:
+        change = Change(at, earned_at, metric, name, from_columns(amount, divisor), is_taking=True)
+        takings[customer_id].append((about, change))
+    return takings
+
+
+TRANSACTIONS_SQL = """
+SELECT counted.customer_id, counted.about, earned_at, key,
+       CASE kind WHEN 'points' THEN amount ELSE -amount END AS points
+FROM counted JOIN reversing USING (customer_id, about)
+WHERE counted.customer_id = ANY($1::text[])
+"""
+
+
+async def load_transactions(connection: Connection, customer_ids: Sequence[str]) -> dict[About, list[Transaction]]:
+    """The transactions of customers' reasons that have several, by reason."""
+    transactions: defaultdict[About, list[Transaction]] = defaultdict(list)
+    rows: Sequence[Any] = await connection.fetch(TRANSACTIONS_SQL, customer_ids)
+    for customer_id, about, time, id_, points in rows:
+        transactions[customer_id, about].append(Transaction(time, id_, int(points)))
+    return transactions

@@ -1,12 +1,33 @@
 """Customers: one row each, which is locked while events of the customer are applied."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from services.tiers.rules.customer import Standing
-from services.tiers.rules.timeline import Entry
-from services.tiers.store.fractions import from_columns, to_columns
 from shared.postgres.pool import Connection
+
+
+class Customer(NamedTuple):
+    """A customer's row.
+
+    `state` is the state after everything that was judged, as JSON; None while nothing was. `judged_at` is its instant,
+    and `tier` to `program_version` are parts of it. `due_at` is when something falls due next. `rejudge_from` is the
+    earliest instant at which something is recorded that was not judged yet. `carried` is False for a customer of whose
+    orders an earlier release recorded the refunds and not what they took.
+    """
+
+    customer_id: str
+    judged_at: datetime | None = None
+    tier: str | None = None
+    since: datetime | None = None
+    valid_until: datetime | None = None
+    grace_until: datetime | None = None
+    program_version: int | None = None
+    state: Mapping[str, Any] | None = None
+    due_at: datetime | None = None
+    rejudge_from: datetime | None = None
+    carried: bool = True
+
 
 ENTER_SQL = """
 INSERT INTO customer (customer_id)
@@ -15,7 +36,8 @@ ON CONFLICT (customer_id) DO NOTHING
 """
 
 LOCK_SQL = """
-SELECT customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since, curve_until, loose
+SELECT customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
+       carried
 FROM customer
 WHERE customer_id = ANY($1::text[])
 ORDER BY customer_id
@@ -23,83 +45,106 @@ FOR UPDATE
 """
 
 
-async def lock(connection: Connection, customer_ids: Iterable[str]) -> dict[str, Standing]:
+async def lock(connection: Connection, customer_ids: Iterable[str]) -> dict[str, Customer]:
     """Lock the rows of customers, in the order of their ids; a new customer gets a row."""
     wanted = sorted(set(customer_ids))
     # Rows are inserted before any is locked: a transaction that holds locks and then waits for another's new row would
     # wait out of order, and could deadlock.
     await connection.execute(ENTER_SQL, wanted)
-    return {row["customer_id"]: _standing(row) for row in await connection.fetch(LOCK_SQL, wanted)}
+    return _by_id(await connection.fetch(LOCK_SQL, wanted))
 
 
 FIND_SQL = """
-SELECT customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since, curve_until, loose
+SELECT customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
+       carried
 FROM customer
 WHERE customer_id = $1
 """
 
 
-async def find(connection: Connection, customer_id: str) -> Standing:
-    """The standing of a customer, who may be unknown, without a lock."""
+async def find(connection: Connection, customer_id: str) -> Customer:
+    """A customer, who may be unknown, without a lock."""
     row = await connection.fetchrow(FIND_SQL, customer_id)
-    return _standing(row) if row else Standing(customer_id)
+    return Customer(*row) if row else Customer(customer_id)
 
 
 READ_SQL = """
-SELECT customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since, curve_until, loose
+SELECT customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
+       carried
 FROM customer
 WHERE customer_id = ANY($1::text[])
 """
 
 
-async def read(connection: Connection, customer_ids: Sequence[str]) -> dict[str, Standing]:
-    """The standings of those customers who are known, without a lock."""
-    return {row["customer_id"]: _standing(row) for row in await connection.fetch(READ_SQL, customer_ids)}
+async def read(connection: Connection, customer_ids: Sequence[str]) -> dict[str, Customer]:
+    """Those customers who are known, without a lock."""
+    return _by_id(await connection.fetch(READ_SQL, customer_ids))
+
+
+CLAIM_DUE_SQL = """
+SELECT customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
+       carried
+FROM customer
+WHERE due_at <= $1 AND rejudge_from IS NULL
+ORDER BY due_at, customer_id
+LIMIT $2
+FOR UPDATE SKIP LOCKED
+"""
+
+
+async def claim_due(connection: Connection, now: datetime, limit: int) -> dict[str, Customer]:
+    """Lock customers of whom something has fallen due and who are judged up to now, unless others hold them."""
+    return _by_id(await connection.fetch(CLAIM_DUE_SQL, now, limit))
+
+
+CLAIM_MARKED_SQL = """
+SELECT customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
+       carried
+FROM customer
+WHERE rejudge_from IS NOT NULL
+ORDER BY rejudge_from, customer_id
+LIMIT $1
+FOR UPDATE SKIP LOCKED
+"""
+
+
+async def claim_marked(connection: Connection, limit: int) -> dict[str, Customer]:
+    """Lock customers who have to be judged again, unless others hold them."""
+    return _by_id(await connection.fetch(CLAIM_MARKED_SQL, limit))
 
 
 SAVE_SQL = """
 UPDATE customer
-SET judged_at = new.judged_at,
-    purchased_at = new.purchased_at,
-    spend = new.spend,
-    spend_divisor = new.spend_divisor,
-    tier = new.tier,
-    since = new.since,
-    curve_until = new.curve_until,
-    loose = new.loose
-FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::numeric[], $5::numeric[], $6::text[],
-            $7::timestamptz[], $8::timestamptz[], $9::int[])
-    AS new (customer_id, judged_at, purchased_at, spend, spend_divisor, tier, since, curve_until, loose)
+SET judged_at = new.judged_at, tier = new.tier, since = new.since, valid_until = new.valid_until,
+    grace_until = new.grace_until, program_version = new.program_version, state = new.state, due_at = new.due_at,
+    rejudge_from = new.rejudge_from, carried = new.carried
+FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[],
+            $7::int[], $8::json[], $9::timestamptz[], $10::timestamptz[], $11::boolean[])
+    AS new (customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
+            carried)
 WHERE customer.customer_id = new.customer_id
 """
 
 
-async def save(connection: Connection, standings: Sequence[Standing]) -> None:
-    """Write the standings of customers."""
-    rows = [
-        (
-            standing.customer_id,
-            standing.judged_at,
-            standing.purchased_at,
-            *to_columns(standing.spend),
-            standing.last and standing.last.tier,
-            standing.last and standing.last.effective_at,
-            standing.curve_until,
-            standing.loose,
-        )
-        for standing in standings
-    ]
-    if rows:
-        await connection.execute(SAVE_SQL, *zip(*rows, strict=True))
+async def save(connection: Connection, customers: Sequence[Customer]) -> None:
+    """Write the rows of customers."""
+    if customers:
+        await connection.execute(SAVE_SQL, *zip(*customers, strict=True))
 
 
-def _standing(row: Mapping[str, Any]) -> Standing:
-    return Standing(
-        row["customer_id"],
-        row["judged_at"],
-        row["purchased_at"],
-        from_columns(row["spend"], row["spend_divisor"]),
-        None if row["tier"] is None else Entry(row["since"], row["tier"]),
-        row["curve_until"],
-        row["loose"],
-    )
+MARK_SQL = """
+UPDATE customer
+SET rejudge_from = least(rejudge_from, new.since)
+FROM unnest($1::text[], $2::timestamptz[]) AS new (customer_id, since)
+WHERE customer.customer_id = new.customer_id
+"""
+
+
+async def mark(connection: Connection, since: Mapping[str, datetime]) -> None:
+    """Have customers judged again from an instant on, or from an earlier one that they are marked with."""
+    if since:
+        await connection.execute(MARK_SQL, list(since), list(since.values()))
+
+
+def _by_id(rows: Iterable[Any]) -> dict[str, Customer]:
+    return {row["customer_id"]: Customer(*row) for row in rows}

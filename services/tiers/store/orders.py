@@ -1,17 +1,15 @@
 """Orders and their refunds, reduced to what tiers depend on."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from services.tiers.rules.admission import Admission, Step
-from services.tiers.rules.customer import Leaving
+from services.tiers.rules.admission import Admission
 from services.tiers.rules.refunding import Refunding
 from services.tiers.rules.unread import QueriedRefunds, RefundQuery
-from services.tiers.store.fractions import from_columns, to_columns
 from shared.contracts.lines import line_amounts
 from shared.contracts.orders import Order, OrderKey, content_of_refund
 from shared.contracts.refunds import Refund
@@ -32,15 +30,21 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 NAMED_SQL = """
 SELECT purchase.customer_id, purchase.order_id, source, purchased_at, currency, total::text AS total, lines, folded,
-       digest
+       digest, gone_at
 FROM unnest(string_to_array($1, chr(31)), string_to_array($2, chr(31))) AS wanted (customer_id, order_id)
 JOIN purchase ON purchase.customer_id = wanted.customer_id AND purchase.order_id = wanted.order_id
 """
 
 
-async def load_named(connection: Connection, keys: Collection[OrderKey]) -> dict[OrderKey, Order]:
-    """Those of the orders that are recorded, without their refunds."""
-    return {key_of(row): order_of(row, row["folded"]) for row in await connection.fetch(NAMED_SQL, *columns_of(keys))}
+async def load_named(
+    connection: Connection, keys: Collection[OrderKey]
+) -> tuple[dict[OrderKey, Order], dict[OrderKey, datetime]]:
+    """Those of the orders that are recorded, without their refunds, and since when nothing of their money is kept."""
+    if not keys:
+        return {}, {}
+    rows: Sequence[Row] = await connection.fetch(NAMED_SQL, *columns_of(keys))
+    gone = {key_of(row): row["gone_at"] for row in rows if row["gone_at"] is not None}
+    return {key_of(row): order_of(row, row["folded"]) for row in rows}, gone
 
 
 LAST_REFUNDS_SQL = """
@@ -76,40 +80,6 @@ async def load_last_refunds(
     ]
 
 
-LEAVING_SQL = """
-SELECT customer_id, purchased_at, kept, kept_divisor
-FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) AS wanted (customer_id, start, until)
-CROSS JOIN LATERAL (
-    SELECT purchased_at, kept, kept_divisor
-    FROM purchase
-    WHERE purchase.customer_id = wanted.customer_id AND currency = $4
-      AND purchased_at >= wanted.start AND purchased_at < wanted.until
-    LIMIT $5
-) AS leaving
-"""
-
-
-async def load_leaving(
-    connection: Connection, spans: Sequence[Leaving], currency: str, most: int
-) -> dict[str, dict[int, Fraction] | None]:
-    """What is kept of the orders in a currency, by customer and day (an ordinal); None for more than `most` orders."""
-    if not spans:
-        return {}
-    columns = zip(*((span.customer_id, span.start, span.end) for span in spans), strict=True)
-    rows: defaultdict[str, list[Row]] = defaultdict(list)
-    for row in await connection.fetch(LEAVING_SQL, *columns, currency, most + 1):
-        rows[row["customer_id"]].append(row)
-    return {customer_id: _days(own) if len(own) <= most else None for customer_id, own in rows.items()}
-
-
-def _days(rows: Iterable[Row]) -> dict[int, Fraction]:
-    days: dict[int, Fraction] = {}
-    for row in rows:
-        day = row["purchased_at"].toordinal()
-        days[day] = days.get(day, Fraction(0)) + from_columns(row["kept"], row["kept_divisor"])
-    return days
-
-
 OF_CUSTOMER_SQL = """
 SELECT customer_id, order_id, source, purchased_at, currency, total::text AS total, lines, folded, digest
 FROM purchase
@@ -118,7 +88,7 @@ WHERE customer_id = ANY($1::text[])
 
 
 async def load_all(connection: Connection, customer_ids: Sequence[str]) -> dict[str, list[Order]]:
-    """All orders of customers with all their refunds: for customers from before there were curves, and to verify."""
+    """All orders of customers with all their refunds: to record anew what refunds took, and to verify that."""
     rows: Sequence[Row] = await connection.fetch(OF_CUSTOMER_SQL, customer_ids)
     stored = {key_of(row): order_of(row, row["folded"]) for row in rows}
     orders: defaultdict[str, list[Order]] = defaultdict(list)
@@ -128,26 +98,23 @@ async def load_all(connection: Connection, customer_ids: Sequence[str]) -> dict[
 
 
 async def save(connection: Connection, admission: Admission) -> None:
-    """Write what was admitted: new orders, new refunds, and what is kept of the orders that were stored before."""
-    new = {_key_of(step): step.order for step in admission.steps if step.is_purchase}
-    await _add_orders(connection, [_order_row(key, order, admission.refunded.get(key)) for key, order in new.items()])
-    lowered = [(key, refunding) for key, refunding in admission.refunded.items() if key not in new]
-    await _lower(connection, [(*key, *_kept(refunding)) for key, refunding in lowered])
-    await add_refunds(
-        connection, [_refund_row(_key_of(step), refund) for step in admission.steps for refund in step.refunds]
+    """Write what was admitted: new orders, new refunds, and the state of the refunds of orders from before."""
+    refunded = admission.refunded
+    await _add_orders(
+        connection, [_order_row(key, order, refunded.get(key)) for key, order in admission.orders.items()]
     )
+    await save_refunding(connection, {key: refunded[key] for key in refunded if key not in admission.orders})
+    await add_refunds(connection, [_refund_row(key, refund) for key, refund in admission.refunds])
 
 
-# An order without refunds is kept as a whole.
 ADD_SQL = """
-INSERT INTO purchase (customer_id, order_id, source, purchased_at, currency, total, lines, digest,
-                      kept, kept_divisor, folded)
-SELECT customer_id, order_id, source, purchased_at, currency, total::numeric, nullif(lines, '')::json, digest,
-       coalesce(kept, total::numeric), coalesce(kept_divisor, 1), coalesce(folded, '{}')::json
+INSERT INTO purchase (customer_id, order_id, source, purchased_at, currency, total, lines, digest, gone_at, folded)
+SELECT customer_id, order_id, source, purchased_at, currency, total::numeric, nullif(lines, '')::json, digest, gone_at,
+       coalesce(folded, '{}')::json
 FROM unnest(string_to_array($1, chr(31)), string_to_array($2, chr(31)), string_to_array($3, chr(31)),
             string_to_array($4, chr(31)), string_to_array($5, chr(31)), string_to_array($6, chr(31)),
-            $7::timestamptz[], $8::bigint[], $9::numeric[], $10::numeric[], $11::text[])
-    AS new (customer_id, order_id, source, currency, total, lines, purchased_at, digest, kept, kept_divisor, folded)
+            $7::timestamptz[], $8::bigint[], $9::timestamptz[], $10::text[])
+    AS new (customer_id, order_id, source, currency, total, lines, purchased_at, digest, gone_at, folded)
 """
 
 
@@ -157,22 +124,19 @@ async def _add_orders(connection: Connection, rows: Sequence[tuple[Any, ...]]) -
         await connection.execute(ADD_SQL, *map(joined, columns[:6]), *columns[6:])
 
 
-LOWER_SQL = """
+REFUNDING_SQL = """
 UPDATE purchase
-SET kept = new.kept, kept_divisor = new.kept_divisor, folded = new.folded::json
-FROM unnest($1::text[], $2::text[], $3::numeric[], $4::numeric[], $5::text[])
-    AS new (customer_id, order_id, kept, kept_divisor, folded)
+SET gone_at = new.gone_at, folded = new.folded::json
+FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[]) AS new (customer_id, order_id, gone_at, folded)
 WHERE purchase.customer_id = new.customer_id AND purchase.order_id = new.order_id
 """
 
 
-async def _lower(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    if rows:
-        await connection.execute(LOWER_SQL, *zip(*rows, strict=True))
-
-
-def _key_of(step: Step) -> OrderKey:
-    return step.event.customer_id, step.order.order_id
+async def save_refunding(connection: Connection, refunded: Mapping[OrderKey, Refunding]) -> None:
+    """Write the state of the refunds of recorded orders."""
+    if refunded:
+        rows = [(*key, *_state(refunding)) for key, refunding in refunded.items()]
+        await connection.execute(REFUNDING_SQL, *zip(*rows, strict=True))
 
 
 def _order_row(key: OrderKey, order: Order, refunding: Refunding | None) -> tuple[Any, ...]:
@@ -180,12 +144,12 @@ def _order_row(key: OrderKey, order: Order, refunding: Refunding | None) -> tupl
     return (
         *(*key, order.source, purchase.currency, purchase.total, _to_json(line_amounts(purchase.lines))),
         *(order.time, order.content.digest),
-        *(_kept(refunding) if refunding else (None, None, None)),
+        *(_state(refunding) if refunding else (None, None)),
     )
 
 
-def _kept(refunding: Refunding) -> tuple[Any, ...]:
-    return *to_columns(refunding.kept), _ENCODER.encode(refunding.to_json()).decode()
+def _state(refunding: Refunding) -> tuple[datetime | None, str]:
+    return refunding.gone_at, _ENCODER.encode(refunding.to_json()).decode()
 
 
 def _refund_row(key: OrderKey, refund: Refund) -> RefundRow:

@@ -1,105 +1,166 @@
 """Timelines, and the history of their changes."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
-from services.tiers.rules.customer import Folded, TimelineChange
-from services.tiers.rules.program.compiled import Program
-from services.tiers.rules.timeline import Entry, Timeline
+from shared.contracts.envelope import Cause
 from shared.postgres.pool import Connection, Pool
 
-LOAD_SQL = """
-SELECT customer_id, effective_at, tier
-FROM timeline
-WHERE customer_id = ANY($1::text[])
-ORDER BY customer_id, effective_at
+Kind = Literal["promoted", "demoted", "retained", "corrected"]
+
+
+class TimelineEntry(NamedTuple):
+    """An instant at which a customer's state changed, and the state from then on.
+
+    `kind` is None where customers see no change. What comes after `points_multiplier` is None for an entry that an
+    earlier release made and that was not judged again yet.
+    """
+
+    customer_id: str
+    effective_at: datetime
+    tier: str
+    points_multiplier: str
+    valid_until: datetime | None = None
+    program_version: int | None = None
+    kind: Kind | None = None
+    reason: str | None = None
+    from_tier: str | None = None
+    state: Mapping[str, Any] | None = None
+
+
+FROM_SQL = """
+SELECT timeline.customer_id, effective_at, tier, points_multiplier, valid_until, program_version, kind, reason,
+       from_tier, state
+FROM unnest($1::text[], $2::timestamptz[]) AS wanted (customer_id, since)
+JOIN timeline ON timeline.customer_id = wanted.customer_id AND effective_at >= coalesce(since, '-infinity')
+ORDER BY timeline.customer_id, effective_at
 """
 
 
-async def load(connection: Connection, customer_ids: Sequence[str]) -> dict[str, Timeline]:
-    """The complete timelines of customers, without those who have none."""
-    entries: defaultdict[str, list[Entry]] = defaultdict(list)
-    for row in await connection.fetch(LOAD_SQL, customer_ids):
-        entries[row["customer_id"]].append(Entry(row["effective_at"], row["tier"]))
-    return {customer_id: tuple(own) for customer_id, own in entries.items()}
+async def load_from(connection: Connection, since: Mapping[str, datetime | None]) -> dict[str, list[TimelineEntry]]:
+    """The entries of customers from an instant on (None: all), in the order of time."""
+    entries: dict[str, list[TimelineEntry]] = {customer_id: [] for customer_id in since}
+    if since:
+        for row in await connection.fetch(FROM_SQL, list(since), list(since.values())):
+            entries[row["customer_id"]].append(TimelineEntry(*row))
+    return entries
+
+
+LAST_BEFORE_SQL = """
+SELECT last.*
+FROM unnest($1::text[], $2::timestamptz[]) AS wanted (customer_id, before)
+CROSS JOIN LATERAL (
+    SELECT customer_id, effective_at, tier, points_multiplier, valid_until, program_version, kind, reason, from_tier,
+           state
+    FROM timeline
+    WHERE timeline.customer_id = wanted.customer_id AND effective_at < before
+    ORDER BY effective_at DESC
+    LIMIT 1
+) AS last
+"""
+
+
+async def load_last_before(connection: Connection, before: Mapping[str, datetime]) -> dict[str, TimelineEntry]:
+    """The last entry of each customer strictly before an instant, without customers who have none."""
+    if not before:
+        return {}
+    rows: Sequence[Any] = await connection.fetch(LAST_BEFORE_SQL, list(before), list(before.values()))
+    return {row["customer_id"]: TimelineEntry(*row) for row in rows}
 
 
 CUT_SQL = """
 DELETE FROM timeline
-USING unnest($1::text[], $2::timestamptz[]) AS changed (customer_id, changed_at)
-WHERE timeline.customer_id = changed.customer_id AND timeline.effective_at >= changed.changed_at
+USING unnest($1::text[], $2::timestamptz[]) AS changed (customer_id, since)
+WHERE timeline.customer_id = changed.customer_id AND timeline.effective_at >= changed.since
 """
 
 
-async def save(connection: Connection, folded: Sequence[Folded]) -> None:
-    """Replace each timeline from the instant on at which it changed."""
-    changed = [
-        (customer.standing.customer_id, customer.changed_at) for customer in folded if customer.changed_at is not None
-    ]
-    if not changed:
-        return
-    await connection.execute(CUT_SQL, *zip(*changed, strict=True))
-    await connection.copy_records_to_table(
-        "timeline",
-        records=[
-            (customer.standing.customer_id, entry.effective_at, entry.tier)
-            for customer in folded
-            for entry in customer.timeline
-        ],
-        columns=("customer_id", "effective_at", "tier"),
-    )
-
-
-async def record(
-    connection: Connection, program: Program, changes: Sequence[tuple[TimelineChange, str]], now: datetime
+async def replace(
+    connection: Connection, since: Mapping[str, datetime], entries: Sequence[TimelineEntry], *, is_late: bool = True
 ) -> None:
-    """Add changes, each with its reason, to the history, in this order."""
-    if not changes:
-        return
-    rows = [
-        (
-            change.step.event.customer_id,
-            change.kind,
-            change.from_.id,
-            change.to.id,
-            reason,
-            program.version,
-            change.timeline[0].effective_at,
-            now,
-            change.step.event.source,
-            change.step.event.id,
-        )
-        for change, reason in changes
-    ]
-    await connection.copy_records_to_table(
-        "tier_change",
-        records=rows,
-        columns=(
-            *("customer_id", "kind", "from_tier", "to_tier", "reason", "program_version"),
-            *("effective_at", "recorded_at", "event_source", "event_id"),
-        ),
-    )
+    """Replace the timelines of customers from an instant on by new entries.
+
+    Without `is_late`, nothing is there to be replaced.
+    """
+    if since and is_late:
+        await connection.execute(CUT_SQL, list(since), list(since.values()))
+    if entries:
+        await connection.copy_records_to_table("timeline", records=entries, columns=TimelineEntry._fields)
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A line of the history; `number` grows from line to line."""
+class Change(NamedTuple):
+    """A change of a customer's tier or of its past, as it is recorded.
 
-    number: int
-    kind: Literal["promoted", "demoted", "retained", "corrected"]
+    `metrics` are the values by which it was judged, as decimal strings. The event with the id `event_id` caused it;
+    the event with the id `published_id` published it, with `correlation_id`. `actor` and `note` are of what was done
+    by hand.
+    """
+
+    customer_id: str
+    kind: Kind
     from_tier: str
     to_tier: str
     reason: str
     program_version: int
     effective_at: datetime
+    valid_until: datetime | None
     recorded_at: datetime
+    metrics: Mapping[str, str]
+    event_source: str
+    event_id: str
+    published_id: str
+    correlation_id: str
+    actor: str | None = None
+    note: str | None = None
+
+
+async def record(connection: Connection, changes: Sequence[Change]) -> None:
+    """Add changes to the history, in this order."""
+    if changes:
+        await connection.copy_records_to_table("tier_change", records=changes, columns=Change._fields)
+
+
+CAUSES_SQL = """
+SELECT last.*
+FROM unnest($1::text[]) AS wanted (customer_id)
+CROSS JOIN LATERAL (
+    SELECT customer_id, coalesce(correlation_id, event_id) AS correlation_id,
+           coalesce(published_id, event_id) AS causation_id
+    FROM tier_change
+    WHERE tier_change.customer_id = wanted.customer_id
+    ORDER BY id DESC
+    LIMIT 1
+) AS last
+"""
+
+
+async def load_causes(connection: Connection, customer_ids: Iterable[str]) -> dict[str, Cause]:
+    """The last published change of each customer as a cause: of the end of what it set."""
+    rows: Sequence[Any] = await connection.fetch(CAUSES_SQL, list(customer_ids))
+    return {row["customer_id"]: Cause(row["correlation_id"], row["causation_id"]) for row in rows}
+
+
+class Recorded(NamedTuple):
+    """A line of the history; `number` grows from line to line, and `metrics` is None in lines of earlier releases."""
+
+    number: int
+    kind: Kind
+    from_tier: str
+    to_tier: str
+    reason: str
+    program_version: int
+    effective_at: datetime
+    valid_until: datetime | None
+    recorded_at: datetime
+    metrics: Mapping[str, str] | None
+    actor: str | None
+    note: str | None
 
 
 HISTORY_SQL = """
-SELECT id AS number, kind, from_tier, to_tier, reason, program_version, effective_at, recorded_at
+SELECT id AS number, kind, from_tier, to_tier, reason, program_version, effective_at, valid_until, recorded_at, metrics,
+       actor, note
 FROM tier_change
 WHERE customer_id = $1 AND ($2::bigint IS NULL OR id < $2)
 ORDER BY id DESC
@@ -109,5 +170,4 @@ LIMIT $3
 
 async def history(pool: Pool, customer_id: str, before: int | None, limit: int) -> list[Recorded]:
     """The changes of a customer, the newest first; only those with a number below `before` if that is given."""
-    rows = await pool.fetch(HISTORY_SQL, customer_id, before, limit)
-    return [Recorded(**row) for row in rows]
+    return [Recorded(*row) for row in await pool.fetch(HISTORY_SQL, customer_id, before, limit)]

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from services.tiers.rules.admission import Stored, admit
-from services.tiers.rules.program.compiled import Program
 from services.tiers.rules.spend import changes_of
 from services.tiers.rules.timeline import Timeline, judge
 from services.tiers.rules.window import Window
+
+from services.tiers.rules.admission import Stored, admit
+from services.tiers.rules.program.compiled import Program
 from shared.contracts.envelope import Event
 from shared.contracts.orders import Content, Order, OrderKey, RefundKey, content_of_refund, key_of
 from shared.contracts.outcomes import Refusal
