@@ -1,0 +1,235 @@
+"""A run over time: the state of a customer while instants are judged, and what all steps of judging share."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from typing import Any, Final, Literal, NamedTuple, cast
+
+from services.tiers.rules.judging.conditions import add, is_kept_in, values_of
+from services.tiers.rules.judging.state import Basis, Foothold, Span, Standing, State, Values
+from services.tiers.rules.metrics import Amount, Change, Reading, Request, Sums
+from services.tiers.rules.program.calendar import Calendar
+from services.tiers.rules.program.compiled import Program, Tier
+from services.tiers.rules.program.versions import Versions
+
+Kind = Literal["promoted", "demoted", "retained"]
+
+MOMENT: Final = timedelta(microseconds=1)
+"""The resolution of time: everything up to an instant happened before the next moment."""
+
+
+class Entry(NamedTuple):
+    """An instant at which the standing changed, from `before` (by `version_before`) to `standing` (by `version`).
+
+    `kind` is None where nothing changed that customers see: tier, multiplier and `valid_until` are as before.
+    """
+
+    at: datetime
+    before: Standing
+    version_before: int
+    standing: Standing
+    version: int
+    kind: Kind | None
+    reason: str
+    metrics: Values
+
+
+@dataclass(slots=True)
+class Run:
+    """The state of a customer at `at`, which moves forward, and the entries made so far."""
+
+    versions: Versions
+    program: Program
+    standing: Standing
+    at: datetime | None
+    anchor: datetime | None
+    oldest: datetime | None
+    values: dict[str, Amount]
+    calendar: Calendar
+    entries: list[Entry] = field(default_factory=list[Entry])
+    reason: str = ""
+    """The reason of the last change of the standing at the current instant."""
+    applied: Sequence[Change] = ()
+    """The changes of the current instant."""
+
+    @classmethod
+    def of(cls, versions: Versions, state: State) -> "Run":
+        """A run from a state."""
+        program = versions.version(state.version)
+        calendar = Calendar(program.zone, program.period, state.anchor)
+        values = dict(state.metrics)
+        return cls(versions, program, state.standing, state.at, state.anchor, state.oldest, values, calendar)
+
+    def state(self) -> State:
+        """The state at `at`."""
+        return State(self.standing, self.program.version, self.at, self.anchor, self.oldest, self.values)
+
+    @property
+    def tier(self) -> Tier:
+        """The current tier."""
+        return self.program.tier(self.standing.tier)
+
+    def use(self, program: Program) -> None:
+        """Judge by another version from here on."""
+        self.program = program
+        self.calendar = Calendar(program.zone, program.period, self.anchor)
+
+    def set_anchor(self, anchor: datetime) -> None:
+        """Set the first instant at which anything counted."""
+        self.anchor = anchor
+        self.calendar = Calendar(self.program.zone, self.program.period, anchor)
+
+    def ends(self, tier: Tier) -> bool:
+        """Whether a tier has a `valid_until`, at which it has to be kept."""
+        return self.program.has_ends and tier.rank > 0 and not tier.permanent
+
+    def falls_at_once(self) -> bool:
+        """Whether the tier falls at the instant at which it is not kept any more."""
+        downgrade, standing = self.program.downgrade, self.standing
+        if downgrade.when != "at_once" or downgrade.to == "never" or standing.assigned:
+            return False
+        return self.tier.rank > 0 and not self.tier.permanent
+
+    def change(self, reason: str, tier: Tier, **changes: Any) -> None:  # noqa: ANN401 the fields of a standing
+        """Change the standing at the current instant; `since` follows from the tier."""
+        assert self.at is not None, "something happened"
+        since = self.standing.since if tier.id == self.standing.tier else self.at
+        self.standing = replace(self.standing, tier=tier.id, since=since, **changes)
+        self.reason = reason
+
+    def window_basis(self, tier: Tier) -> Basis | None:
+        """The basis of a tier that holds by the window of the current instant."""
+        assert self.at is not None, "something happened"
+        return self.basis(tier, (Span(self.calendar.window(self.at), self.at + MOMENT),))
+
+    def basis(self, tier: Tier, periods: Iterable[Span]) -> Basis | None:
+        """The basis of a tier that holds in one of the periods; the first tier needs none."""
+        return Basis(self.program.version, tier.id, tuple(periods)) if tier.rank else None
+
+    def ended(self, end: datetime) -> tuple[Span, ...]:
+        """The periods that end with an instant."""
+        return tuple(Span(*period) for period in self.calendar.ended(end))
+
+    def stand(self, tier: Tier, basis: Basis | None) -> tuple[Foothold, ...]:
+        """The tiers reached and not lost once the customer is in a tier with a basis."""
+        lower = tuple(foothold for foothold in self.standing.reached if self.program.tier(foothold.tier).rank < tier.rank)
+        return (*lower, Foothold(tier.id, basis)) if tier.rank else ()
+
+    def values_before(self) -> Values:
+        """The values right before the changes of the current instant."""
+        values = dict(self.values)
+        for change in self.applied:
+            if self.is_in_window(change):
+                add(self.program, values, (change.metric, change.name), -change.amount)
+        return values
+
+    def is_in_window(self, change: Change) -> bool:
+        """Whether a change of the current instant was earned in its window."""
+        assert self.at is not None, "the change happened"
+        start = self.calendar.window(self.at)
+        return start is None or change.earned_at >= start
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Add the changes of the current instant to the values."""
+        self.applied = changes
+        for change in changes:
+            if self.is_in_window(change):
+                add(self.program, self.values, (change.metric, change.name), change.amount)
+                if self.oldest is None or change.earned_at < self.oldest:
+                    self.oldest = change.earned_at
+
+    def renamed(self, tier: str, version: int) -> Tier:
+        """A tier of an earlier version by its id today: where a version lacks it, its `moves` say which it became."""
+        effective_at = self.versions.effective_at(version)
+        while version != self.program.version:
+            following = self.versions.after(effective_at)
+            assert following is not None, "the current version follows"
+            effective_at, program = following
+            version = program.version
+            tier = tier if tier in program else program.moves.get(tier, program.first.id)
+        return self.program.tier(tier)
+
+    def begin(self, at: datetime) -> tuple[Standing, int]:
+        """Begin an instant; returns the standing and the version before it."""
+        before = self.standing, self.program.version
+        self.at, self.applied, self.reason = at, (), ""
+        return before
+
+    def close(self, before: tuple[Standing, int]) -> None:
+        """Close the current instant: an entry is made where the standing changed."""
+        old, version = before
+        if self.standing is old and version == self.program.version:
+            return
+        tier_before, tier = self.versions.version(version).tier(old.tier), self.tier
+        is_visible = (
+            old.tier != self.standing.tier
+            or tier_before.points_multiplier != tier.points_multiplier
+            or old.valid_until != self.standing.valid_until
+            or self.reason == "assigned"
+        )
+        if not is_visible and old == self.standing:
+            return
+        assert self.at is not None, "something happened"
+        kind = _kind(tier_before, tier) if is_visible else None
+        metrics = dict(self.values)
+        entry = Entry(
+            self.at, old, version, self.standing, self.program.version, kind, self.reason or "program", metrics
+        )
+        self.entries.append(entry)
+
+
+def _kind(before: Tier, after: Tier) -> Kind:
+    """The kind of a change: by the position in the list of each version where the id differs (answers.md T19)."""
+    if before.id == after.id or before.rank == after.rank:
+        return "retained"
+    return "promoted" if after.rank > before.rank else "demoted"
+
+
+def sums_in(periods: Iterable[Span], known: datetime) -> Reading[list[Sums]]:
+    """The sums of changes in periods, as far as they happened before an instant."""
+    requests = [Request(span.since, min(span.before, known), known) for span in periods]
+    answers = yield requests
+    return [cast(Sums, answer) for answer in answers]
+
+
+def values_in(program: Program, periods: Iterable[Span], known: datetime) -> Reading[list[Values]]:
+    """The values of a program in periods, as far as changes happened before an instant."""
+    sums = yield from sums_in(periods, known)
+    return [values_of(program, own) for own in sums]
+
+
+def stands(run: Run, basis: Basis, known: datetime) -> Reading[tuple[bool, list[Values]]]:
+    """Whether a tier still holds on its basis, by the conditions of then, and the values there (answers.md T16)."""
+    then = run.versions.version(basis.version)
+    periods = yield from values_in(then, basis.periods, known)
+    return is_kept_in(then.tier(basis.tier), periods), periods
+
+
+def highest_floor(run: Run, ranks: range, known: datetime) -> Reading[Foothold | None]:
+    """The highest floor of a rank in a range: below it no fall ends (answers.md T10).
+
+    A permanent tier that was reached is one, and under `never` every tier, as long as it stands on its basis.
+    """
+    downgrade = run.program.downgrade
+    for foothold in reversed(run.standing.reached):
+        tier = run.program.tier(foothold.tier)
+        if tier.rank not in ranks:
+            continue
+        if tier.permanent:
+            return foothold
+        if downgrade.to == "never":
+            if downgrade.on_refund == "keep" or foothold.basis is None:
+                return foothold
+            holds, _ = yield from stands(run, foothold.basis, known)
+            if holds:
+                return foothold
+    return None
+
+
+def days_leaving(run: Run, start: datetime, moment: datetime) -> Reading[list[tuple[datetime, date, Sums]]]:
+    """The days that leave a rolling window until it begins at `start`: the instant, the day and its sums."""
+    assert run.at is not None, "something happened"
+    answers = yield [Request(run.calendar.window(run.at), start, moment, run.program.zone.key)]
+    by_day = cast("dict[date, Sums]", answers[0])
+    span = timedelta(days=run.program.period.days)
+    return [(run.calendar.start(day + span), day, by_day[day]) for day in sorted(by_day)]

@@ -1,0 +1,141 @@
+"""What is told of a customer's tier: one announcement for an instant in order, or for everything that is late."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from services.tiers.rules.judging.run import Entry
+from services.tiers.rules.judging.state import Standing, Values
+from services.tiers.rules.program.compiled import Tier
+from services.tiers.rules.program.versions import Versions
+
+Kind = Literal["promoted", "demoted", "retained", "corrected"]
+
+
+class Step(NamedTuple):
+    """From `at` on, the customer is in the tier, whose points are multiplied."""
+
+    at: datetime
+    tier: str
+    points_multiplier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A change that is recorded and published; `timeline` replaces what was told from `effective_at` on."""
+
+    kind: Kind
+    from_: str
+    to: str
+    reason: str
+    effective_at: datetime
+    valid_until: datetime | None
+    program_version: int
+    points_multiplier: str
+    timeline: Sequence[Step]
+    metrics: Values
+
+
+class Ended(NamedTuple):
+    """The end of a timeline: the standing, the version by which it is judged, and the values of metrics."""
+
+    standing: Standing
+    version: int
+    metrics: Values
+
+
+def of_entry(versions: Versions, entry: Entry) -> Announcement | None:
+    """What is told of an instant in order; None where customers see no change."""
+    if entry.kind is None:
+        return None
+    tier = versions.version(entry.version).tier(entry.standing.tier)
+    return Announcement(
+        entry.kind,
+        entry.before.tier,
+        tier.id,
+        entry.reason,
+        entry.at,
+        entry.standing.valid_until,
+        entry.version,
+        tier.points_multiplier,
+        (Step(entry.at, tier.id, tier.points_multiplier),),
+        entry.metrics,
+    )
+
+
+def of_late(
+    versions: Versions, base: Step, old: tuple[Sequence[Step], Ended], new: tuple[Sequence[Entry], Ended], reason: str
+) -> Announcement | None:
+    """What is told of everything that was late (answers.md T26); None where customers see no change.
+
+    `base` is the step in force right before the first late instant; `old` and `new` are the timelines from there on,
+    before and after.
+    """
+    old_steps, new_steps = _compact(base, old[0]), steps(versions, base, new[0])
+    before, after = old[1], new[1]
+    timeline = _difference(base, old_steps, new_steps)
+    if not timeline:
+        if before.standing.valid_until == after.standing.valid_until:
+            return None
+        last = new[0][-1].at if new[0] else base.at
+        timeline = [Step(last, after.standing.tier, _tier(versions, after).points_multiplier)]
+    from_, to = _tier(versions, before), _tier(versions, after)
+    return Announcement(
+        _kind(from_, to),
+        from_.id,
+        to.id,
+        reason,
+        timeline[0].at,
+        after.standing.valid_until,
+        versions.in_force(timeline[0].at).version,
+        to.points_multiplier,
+        timeline,
+        after.metrics,
+    )
+
+
+def steps(versions: Versions, base: Step, entries: Iterable[Entry]) -> list[Step]:
+    """The steps that entries make after `base`: those that change the tier or its multiplier."""
+    own = (
+        Step(
+            entry.at,
+            entry.standing.tier,
+            versions.version(entry.version).tier(entry.standing.tier).points_multiplier,
+        )
+        for entry in entries
+    )
+    return _compact(base, own)
+
+
+def _compact(base: Step, all_steps: Iterable[Step]) -> list[Step]:
+    kept: list[Step] = []
+    last = base
+    for step in all_steps:
+        if step[1:] != last[1:]:
+            kept.append(step)
+            last = step
+    return kept
+
+
+def _difference(base: Step, old: Sequence[Step], new: Sequence[Step]) -> list[Step]:
+    """The steps that replace `old` from the first instant on at which `new` differs; none where they are equal."""
+    same = 0
+    while same < min(len(old), len(new)) and old[same] == new[same]:
+        same += 1
+    rest = list(new[same:])
+    changed_at = min((step.at for step in (*old[same : same + 1], *rest[:1])), default=None)
+    if changed_at is None or (rest and rest[0].at == changed_at):
+        return rest
+    last = new[same - 1] if same else base
+    return [last._replace(at=changed_at), *rest]
+
+
+def _tier(versions: Versions, ended: Ended) -> Tier:
+    return versions.version(ended.version).tier(ended.standing.tier)
+
+
+def _kind(before: Tier, after: Tier) -> Kind:
+    if before.id == after.id or before.rank == after.rank:
+        return "corrected"
+    return "promoted" if after.rank > before.rank else "demoted"
