@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from services.tiers.rules.judging.state import Values
-from services.tiers.rules.metrics import Amount, Sums
+from services.tiers.rules.metrics import Amount, Metric, Sums
 from services.tiers.rules.program.compiled import Condition, Program, Tier
 
 Ways = Sequence[Sequence[Condition]]
@@ -12,7 +12,13 @@ Ways = Sequence[Sequence[Condition]]
 
 def holds(ways: Ways, values: Values) -> bool:
     """Whether all conditions of any list hold."""
-    return any(all(values.get(condition.key, 0) >= condition.at_least for condition in way) for way in ways)
+    for way in ways:
+        for condition in way:
+            if values.get(condition.key, 0) < condition.at_least:
+                break
+        else:
+            return True
+    return False
 
 
 def is_kept(tier: Tier, values: Values) -> bool:
@@ -60,19 +66,25 @@ def values_of(program: Program, sums: Sums) -> dict[str, Amount]:
     """The values of metrics of a program from sums of changes."""
     values: dict[str, Amount] = {}
     for (metric, name), amount in sums.items():
-        add(program, values, (metric, name), amount)
+        add(program, values, metric, name, amount)
     return values
 
 
-def add(program: Program, values: dict[str, Amount], what: tuple[str, str], amount: Amount) -> None:
+def add(program: Program, values: dict[str, Amount], metric: Metric, name: str, amount: Amount) -> None:
     """Add an amount of a metric to values; money in a currency without a rate counts nothing."""
-    metric, name = what
     if metric == "spend":
-        rate = program.rates.get(name)
-        if rate is None:
-            return
-        amount = amount * rate
-    elif metric == "activities" and name in program.activities:
+        if name != program.currency:
+            rate = program.rates.get(name)
+            if rate is None:
+                return
+            amount = amount * rate
+    elif name and name in program.activities:
         key = f"activities/{name}"
         values[key] = values.get(key, 0) + amount
     values[metric] = values.get(metric, 0) + amount
+
+
+def subtract(program: Program, values: dict[str, Amount], sums: Sums) -> None:
+    """Take sums of changes out of values."""
+    for (metric, name), amount in sums.items():
+        add(program, values, metric, name, -amount)

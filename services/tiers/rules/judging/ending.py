@@ -5,7 +5,7 @@ from datetime import datetime
 
 from services.tiers.rules.judging.conditions import highest_kept, is_kept, is_kept_in
 from services.tiers.rules.judging.run import Run, highest_floor, values_in
-from services.tiers.rules.judging.state import Foothold, Span, Values
+from services.tiers.rules.judging.state import Basis, Foothold, Span, Values
 from services.tiers.rules.metrics import Reading
 from services.tiers.rules.program.compiled import Tier
 
@@ -31,9 +31,7 @@ def keep_in_grace(run: Run, metric: str) -> None:
     if run.standing.grace_until and is_kept(run.tier, run.values):
         basis = run.window_basis(run.tier)
         end = run.calendar.reached(run.at) if run.ends(run.tier) else None
-        run.change(
-            metric, run.tier, valid_until=end, grace_until=None, basis=basis, reached=run.stand(run.tier, basis)
-        )
+        run.change(metric, run.tier, valid_until=end, grace_until=None, basis=basis, reached=run.stand(run.tier, basis))
 
 
 def target(run: Run, tier: Tier, periods: Sequence[Values]) -> Tier:
@@ -99,6 +97,6 @@ def _fall(
     run.change(reason, lower, valid_until=following, grace_until=None, assigned=None, basis=basis, reached=reached)
 
 
-def own_basis(run: Run, tier: Tier):
+def own_basis(run: Run, tier: Tier) -> Basis | None:
     """What a tier stood on when it was itself reached or kept last; None: on nothing (answers.md T16)."""
     return next((foothold.basis for foothold in run.standing.reached if foothold.tier == tier.id), None)

@@ -5,14 +5,13 @@ from datetime import datetime
 from itertools import groupby
 from typing import NamedTuple, cast
 
-from services.tiers.rules.judging.conditions import add, is_kept, values_of
+from services.tiers.rules.judging.conditions import is_kept, subtract, values_of
 from services.tiers.rules.judging.ending import end_due, keep_in_grace
 from services.tiers.rules.judging.moving import assign, change_version, kept_by, promote
-from services.tiers.rules.judging.run import MOMENT, Entry, Run, days_leaving
+from services.tiers.rules.judging.run import MOMENT, Entry, Run, calendar_of, days_leaving
 from services.tiers.rules.judging.state import NOTHING, Assignment, Standing, State
 from services.tiers.rules.judging.taking import fall_at_once, reason_of, revoke
 from services.tiers.rules.metrics import Change, Reading, Request, Sums
-from services.tiers.rules.program.calendar import Calendar
 from services.tiers.rules.program.versions import Versions
 
 
@@ -58,7 +57,8 @@ def advance(versions: Versions, state: State, happenings: Happenings, until: dat
         yield from _judge(run, instant)
     yield from _pass_until(run, until, is_included=True)
     if run.falls_at_once():
-        yield from _move(run, until)
+        # Days that leave the window at `until` are instants too.
+        yield from _move(run, until + MOMENT)
     return Advanced(run.state(), run.entries)
 
 
@@ -76,7 +76,7 @@ def restore(versions: Versions, standing: Standing | None, anchor: datetime | No
         assert anchor is not None, "something counted"
         standing = Standing(versions.in_force(anchor).first.id)
     program = versions.in_force(at)
-    window = Calendar(program.zone, program.period, anchor).window(at)
+    window = calendar_of(program, anchor).window(at)
     answers = yield [Request(window, None, before)]
     oldest = max(filter(None, (window, anchor)), default=None)
     return State(standing, program.version, at, anchor, oldest, values_of(program, cast(Sums, answers[0])))
@@ -90,8 +90,7 @@ def next_due(versions: Versions, state: State) -> Reading[datetime | None]:
     if not run.falls_at_once() or run.program.period.kind != "rolling_days":
         return state.standing.due_at
     for at, _, sums in (yield from days_leaving(run, state.at + MOMENT, state.at + MOMENT)):
-        for what, amount in sums.items():
-            add(run.program, run.values, what, -amount)
+        subtract(run.program, run.values, sums)
         if not is_kept(run.tier, run.values):
             return at
     return None
@@ -177,16 +176,14 @@ def _move(run: Run, moment: datetime) -> Reading[None]:
         run.values, run.oldest = dict(NOTHING), None
     elif (old := run.calendar.window(run.at)) != start:
         answers = yield [Request(old, start, moment)]
-        for what, amount in cast(Sums, answers[0]).items():
-            add(run.program, run.values, what, -amount)
+        subtract(run.program, run.values, cast(Sums, answers[0]))
         run.oldest = start
 
 
 def _move_by_day(run: Run, start: datetime, moment: datetime) -> Reading[None]:
     """Move the window day by day, since the tier falls on the day on which it is not kept any more."""
     for at, _, sums in (yield from days_leaving(run, start, moment)):
-        for what, amount in sums.items():
-            add(run.program, run.values, what, -amount)
+        subtract(run.program, run.values, sums)
         if at < moment:
             before = run.begin(at)
             yield from fall_at_once(run, "window")

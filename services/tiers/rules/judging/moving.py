@@ -3,7 +3,14 @@
 from datetime import datetime
 from typing import cast
 
-from services.tiers.rules.judging.conditions import difference, highest_entered, highest_kept, is_kept_in, values_of
+from services.tiers.rules.judging.conditions import (
+    Ways,
+    difference,
+    highest_entered,
+    highest_kept,
+    is_kept_in,
+    values_of,
+)
 from services.tiers.rules.judging.ending import keep_in_grace
 from services.tiers.rules.judging.run import Run, highest_floor, values_in
 from services.tiers.rules.judging.state import Assigned, Assignment, Foothold, Span
@@ -29,7 +36,7 @@ def promote(run: Run, reason: str | None) -> None:
     run.change(reason, tier, valid_until=end, grace_until=None, assigned=None, basis=basis, reached=reached)
 
 
-def _metric(run: Run, ways) -> str:
+def _metric(run: Run, ways: Ways) -> str:
     """The metric of the first condition of the first list that holds."""
     return next(
         way[0].metric
@@ -61,9 +68,7 @@ def assign(run: Run, assignment: Assignment) -> None:
         is_at_once = downgrade.when == "at_once" and downgrade.to != "never" and tier.rank > 0 and not tier.permanent
         end = run.calendar.reached(at) if run.ends(tier) or is_at_once else None
     assigned = Assigned(until, assignment.locked and until is not None)
-    run.change(
-        "assigned", tier, valid_until=end, grace_until=None, assigned=assigned, basis=None, reached=reached
-    )
+    run.change("assigned", tier, valid_until=end, grace_until=None, assigned=assigned, basis=None, reached=reached)
 
 
 def change_version(run: Run, program: Program) -> Reading[None]:

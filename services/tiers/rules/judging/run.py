@@ -1,15 +1,19 @@
 """A run over time: the state of a customer while instants are judged, and what all steps of judging share."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, cast
+from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
 
 from services.tiers.rules.judging.conditions import add, is_kept_in, values_of
 from services.tiers.rules.judging.state import Basis, Foothold, Span, Standing, State, Values
 from services.tiers.rules.metrics import Amount, Change, Reading, Request, Sums
 from services.tiers.rules.program.calendar import Calendar
-from services.tiers.rules.program.compiled import Program, Tier
+from services.tiers.rules.program.compiled import Period, Program, Tier
 from services.tiers.rules.program.versions import Versions
 
 Kind = Literal["promoted", "demoted", "retained"]
@@ -34,6 +38,16 @@ class Entry(NamedTuple):
     metrics: Values
 
 
+def calendar_of(program: Program, anchor: datetime | None) -> Calendar:
+    """The calendar of a version for a customer, of whom something counted first at `anchor`."""
+    return _calendar(program.zone, program.period, anchor if program.period.kind == "anniversary" else None)
+
+
+@lru_cache(maxsize=4096)
+def _calendar(zone: ZoneInfo, period: Period, anchor: datetime | None) -> Calendar:
+    return Calendar(zone, period, anchor)
+
+
 @dataclass(slots=True)
 class Run:
     """The state of a customer at `at`, which moves forward, and the entries made so far."""
@@ -56,7 +70,7 @@ class Run:
     def of(cls, versions: Versions, state: State) -> "Run":
         """A run from a state."""
         program = versions.version(state.version)
-        calendar = Calendar(program.zone, program.period, state.anchor)
+        calendar = calendar_of(program, state.anchor)
         values = dict(state.metrics)
         return cls(versions, program, state.standing, state.at, state.anchor, state.oldest, values, calendar)
 
@@ -72,12 +86,12 @@ class Run:
     def use(self, program: Program) -> None:
         """Judge by another version from here on."""
         self.program = program
-        self.calendar = Calendar(program.zone, program.period, self.anchor)
+        self.calendar = calendar_of(program, self.anchor)
 
     def set_anchor(self, anchor: datetime) -> None:
         """Set the first instant at which anything counted."""
         self.anchor = anchor
-        self.calendar = Calendar(self.program.zone, self.program.period, anchor)
+        self.calendar = calendar_of(self.program, anchor)
 
     def ends(self, tier: Tier) -> bool:
         """Whether a tier has a `valid_until`, at which it has to be kept."""
@@ -112,31 +126,31 @@ class Run:
 
     def stand(self, tier: Tier, basis: Basis | None) -> tuple[Foothold, ...]:
         """The tiers reached and not lost once the customer is in a tier with a basis."""
-        lower = tuple(foothold for foothold in self.standing.reached if self.program.tier(foothold.tier).rank < tier.rank)
+        lower = tuple(
+            foothold for foothold in self.standing.reached if self.program.tier(foothold.tier).rank < tier.rank
+        )
         return (*lower, Foothold(tier.id, basis)) if tier.rank else ()
 
     def values_before(self) -> Values:
         """The values right before the changes of the current instant."""
         values = dict(self.values)
-        for change in self.applied:
-            if self.is_in_window(change):
-                add(self.program, values, (change.metric, change.name), -change.amount)
+        for change in self._in_window():
+            add(self.program, values, change.metric, change.name, -change.amount)
         return values
-
-    def is_in_window(self, change: Change) -> bool:
-        """Whether a change of the current instant was earned in its window."""
-        assert self.at is not None, "the change happened"
-        start = self.calendar.window(self.at)
-        return start is None or change.earned_at >= start
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Add the changes of the current instant to the values."""
         self.applied = changes
-        for change in changes:
-            if self.is_in_window(change):
-                add(self.program, self.values, (change.metric, change.name), change.amount)
-                if self.oldest is None or change.earned_at < self.oldest:
-                    self.oldest = change.earned_at
+        for change in self._in_window():
+            add(self.program, self.values, change.metric, change.name, change.amount)
+            if self.oldest is None or change.earned_at < self.oldest:
+                self.oldest = change.earned_at
+
+    def _in_window(self) -> Sequence[Change]:
+        """The changes of the current instant that were earned in its window."""
+        assert self.at is not None, "the changes happened"
+        start = self.calendar.window(self.at)
+        return self.applied if start is None else [change for change in self.applied if change.earned_at >= start]
 
     def renamed(self, tier: str, version: int) -> Tier:
         """A tier of an earlier version by its id today: where a version lacks it, its `moves` say which it became."""

@@ -1,10 +1,11 @@
 """The state of a customer at an instant: all that judging what comes later needs."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import datetime
 from fractions import Fraction
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple
+
+import msgspec
 
 from services.tiers.rules.metrics import Amount
 
@@ -19,8 +20,7 @@ class Span(NamedTuple):
     before: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Basis:
+class Basis(msgspec.Struct, frozen=True, gc=False):
     """What a tier stands on: the conditions of a version's tier, held in one of the periods.
 
     Version and tier are those of the instant at which the tier was reached or kept last.
@@ -55,8 +55,7 @@ class Assignment(NamedTuple):
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The tier, and what decides how it can be lost.
 
     `valid_until` is the instant at which the tier has to be kept; in grace, which ends at `grace_until`, it is past.
@@ -84,36 +83,8 @@ class Standing:
         """The instant before which nothing but another assignment moves the tier; None: it is not locked."""
         return self.assigned.until if self.assigned and self.assigned.locked else None
 
-    def to_json(self) -> dict[str, Any]:
-        """The standing as it is stored, without what is empty."""
-        stored = {
-            "tier": self.tier,
-            "since": _text(self.since),
-            "valid_until": _text(self.valid_until),
-            "grace_until": _text(self.grace_until),
-            "assigned": self.assigned and [_text(self.assigned.until), self.assigned.locked],
-            "basis": _basis_to_json(self.basis),
-            "reached": [[foothold.tier, _basis_to_json(foothold.basis)] for foothold in self.reached],
-        }
-        return {name: value for name, value in stored.items() if value}
 
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """The standing that `to_json` stored."""
-        assigned = stored.get("assigned")
-        return cls(
-            stored["tier"],
-            _instant(stored.get("since")),
-            _instant(stored.get("valid_until")),
-            _instant(stored.get("grace_until")),
-            assigned and Assigned(_instant(assigned[0]), assigned[1]),
-            _basis_from_json(stored.get("basis")),
-            tuple(Foothold(tier, _basis_from_json(basis)) for tier, basis in stored.get("reached", ())),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class State:
+class State(msgspec.Struct, frozen=True, gc=False):
     """A customer after everything up to and including `at`; `at` is None for a customer of whom nothing is known.
 
     `version` is the program version in force at `at`, and `metrics` are its values in the window of `at`. `anchor` is
@@ -125,66 +96,53 @@ class State:
     at: datetime | None = None
     anchor: datetime | None = None
     oldest: datetime | None = None
-    metrics: Values = field(default_factory=dict[str, Amount])
+    metrics: Values = {}
 
     @property
     def tier(self) -> str:
         """The id of the tier."""
         return self.standing.tier
 
-    def to_json(self) -> dict[str, Any]:
-        """The state as it is stored, without what is empty."""
-        stored = {
-            "standing": self.standing.to_json(),
-            "version": self.version,
-            "at": _text(self.at),
-            "anchor": _text(self.anchor),
-            "oldest": _text(self.oldest),
-            "metrics": {key: _amount_to_json(value) for key, value in self.metrics.items() if value},
-        }
-        return {name: value for name, value in stored.items() if value}
 
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """The state that `to_json` stored."""
-        return cls(
-            Standing.from_json(stored["standing"]),
-            stored["version"],
-            _instant(stored.get("at")),
-            _instant(stored.get("anchor")),
-            _instant(stored.get("oldest")),
-            {key: _amount_from_json(value) for key, value in stored.get("metrics", {}).items()},
-        )
+class _Stored(msgspec.Struct, omit_defaults=True, gc=False):
+    standing: Standing
+    version: int
+    at: datetime | None = None
+    anchor: datetime | None = None
+    oldest: datetime | None = None
+    metrics: dict[str, int | str] = {}
 
 
-def _basis_to_json(basis: Basis | None) -> list[Any] | None:
-    if basis is None:
-        return None
-    return [basis.version, basis.tier, [[_text(span.since), _text(span.before)] for span in basis.periods]]
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(_Stored)
+_STANDING: Final = msgspec.json.Decoder(Standing)
 
 
-def _basis_from_json(stored: Sequence[Any] | None) -> Basis | None:
-    if not stored:
-        return None
-    version, tier, periods = stored
-    spans = tuple(Span(_instant(since), datetime.fromisoformat(before)) for since, before in periods)
-    return Basis(version, tier, spans)
+def encode_state(state: State) -> str:
+    """The state as it is stored: JSON without what is empty."""
+    metrics: dict[str, int | str] = {}
+    for key, value in state.metrics.items():
+        if value:
+            metrics[key] = value if isinstance(value, int) else str(value)
+    stored = _Stored(state.standing, state.version, state.at, state.anchor, state.oldest, metrics)
+    return _ENCODER.encode(stored).decode()
 
 
-def _text(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
+def decode_state(stored: str) -> State:
+    """The state that `encode_state` stored."""
+    own = _DECODER.decode(stored)
+    metrics = {key: value if isinstance(value, int) else Fraction(value) for key, value in own.metrics.items()}
+    return State(own.standing, own.version, own.at, own.anchor, own.oldest, metrics)
 
 
-def _instant(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+def encode_standing(standing: Standing) -> str:
+    """The standing as it is stored: JSON without what is empty."""
+    return _ENCODER.encode(standing).decode()
 
 
-def _amount_to_json(amount: Amount) -> int | str:
-    return amount if isinstance(amount, int) else int(amount) if amount.denominator == 1 else str(amount)
-
-
-def _amount_from_json(stored: int | str) -> Amount:
-    return stored if isinstance(stored, int) else Fraction(stored)
+def decode_standing(stored: str) -> Standing:
+    """The standing that `encode_standing` stored."""
+    return _STANDING.decode(stored)
 
 
 NOTHING: Final[Values] = {}

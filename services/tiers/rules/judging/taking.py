@@ -1,9 +1,10 @@
 """What is taken back, and days that leave the window: a tier that is revoked, or falls at once."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
+
+from msgspec.structs import replace
 
 from services.tiers.rules.judging.conditions import highest_kept, is_kept, is_kept_in
 from services.tiers.rules.judging.run import MOMENT, Run, highest_floor, stands, values_in
