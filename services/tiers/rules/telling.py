@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from services.tiers.rules.judging.run import Entry
+from services.tiers.rules.judging.run import Entry, direction
 from services.tiers.rules.judging.state import Standing, Values
 from services.tiers.rules.program.compiled import Tier
 from services.tiers.rules.program.versions import Versions
@@ -81,8 +81,9 @@ def of_late(
         last = new[0][-1].at if new[0] else base.at
         timeline = [Step(last, after.standing.tier, _tier(versions, after).points_multiplier)]
     from_, to = _tier(versions, before), _tier(versions, after)
+    moved = direction(from_, versions.version(after.version), to)
     return Announcement(
-        _kind(from_, to),
+        "promoted" if moved > 0 else "demoted" if moved < 0 else "corrected",
         from_.id,
         to.id,
         reason,
@@ -133,9 +134,3 @@ def _difference(base: Step, old: Sequence[Step], new: Sequence[Step]) -> list[St
 
 def _tier(versions: Versions, ended: Ended) -> Tier:
     return versions.version(ended.version).tier(ended.standing.tier)
-
-
-def _kind(before: Tier, after: Tier) -> Kind:
-    if before.id == after.id or before.rank == after.rank:
-        return "corrected"
-    return "promoted" if after.rank > before.rank else "demoted"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from services.tiers.rules.judging.conditions import highest_kept, is_kept, is_kept_in
-from services.tiers.rules.judging.run import Run, highest_floor, values_in
-from services.tiers.rules.judging.state import Basis, Foothold, Span, Values
+from services.tiers.rules.judging.run import Run, values_in
+from services.tiers.rules.judging.state import Span, Values
 from services.tiers.rules.metrics import Reading
 from services.tiers.rules.program.compiled import Tier
 
@@ -25,78 +25,83 @@ def end_due(run: Run) -> Reading[bool]:
     return was_due
 
 
-def keep_in_grace(run: Run, metric: str) -> None:
-    """Keep a tier in grace where it holds by the window of the current instant: held as if reached now."""
+def keep_in_grace(run: Run, reason: str) -> None:
+    """Keep a tier in grace where it holds by the window of the current instant: held as if reached then."""
     assert run.at is not None, "something happened"
     if run.standing.grace_until and is_kept(run.tier, run.values):
-        basis = run.window_basis(run.tier)
         end = run.calendar.reached(run.at) if run.ends(run.tier) else None
-        run.change(metric, run.tier, valid_until=end, grace_until=None, basis=basis, reached=run.stand(run.tier, basis))
+        run.hold(reason, run.tier, end, run.window())
 
 
 def target(run: Run, tier: Tier, periods: Sequence[Values]) -> Tier:
-    """The tier to which a tier falls, by the values of the period that ended, floors aside."""
+    """The tier to which a tier falls when a period has ended, by the values of the period."""
     if run.program.downgrade.to == "one_step":
-        return run.program.tiers[tier.rank - 1]
-    return highest_kept(run.program, tier.rank, periods)
+        lower = run.program.tiers[tier.rank - 1]
+    else:
+        lower = highest_kept(run.program, tier.rank, periods)
+    return run.at_least_floor(lower)
+
+
+def one_period_more(run: Run, tier: Tier, end: datetime) -> datetime | None:
+    """The `valid_until` of a tier that is held for one period from `end`."""
+    return run.calendar.period_from(end) if run.ends(tier) else None
 
 
 def _end_assignment(run: Run, until: datetime) -> Reading[None]:
-    run.change("assignment_ended", run.tier, assigned=None)
-    yield from _end_period(run, until, "assignment_ended")
-    floor = yield from highest_floor(run, range(run.tier.rank + 1, len(run.program.tiers)), until)
-    if floor is not None:
-        _return_to(run, floor, "assignment_ended")
-
-
-def _return_to(run: Run, floor: Foothold, reason: str) -> None:
-    """Return to a floor, which has no end."""
-    tier = run.program.tier(floor.tier)
-    reached = run.stand(tier, floor.basis)
-    run.change(reason, tier, valid_until=None, grace_until=None, basis=floor.basis, reached=reached)
+    """End an assignment by hand (answers.md T9): at least at the floor, kept, or lost."""
+    floor = run.floor()
+    if floor is not None and run.program.tier(floor.tier).rank > run.tier.rank:
+        run.fall("assignment_ended", run.program.tier(floor.tier), None)
+    else:
+        yield from _end_period(run, until, "assignment_ended")
 
 
 def _end_period(run: Run, end: datetime, reason: str) -> Reading[None]:
     """Judge the tier by the period that ends with `end`: it is kept, or its grace begins, or it falls."""
     tier, spans = run.tier, run.ended(end)
-    periods = (yield from values_in(run.program, spans, end)) if tier.rank else []
-    if not tier.rank or is_kept_in(tier, periods):
-        basis = run.basis(tier, spans)
-        following = run.calendar.period_from(end) if run.ends(tier) else None
-        reached = run.stand(tier, basis)
-        run.change(reason, tier, valid_until=following, assigned=None, basis=basis, reached=reached)
+    if not tier.rank:
+        run.fall(reason, tier, None)
+        return
+    if run.program.falls_at_once and not (run.standing.assigned and run.standing.assigned.until):
+        # Given by hand and held as if reached: from here on it falls like any other.
+        run.change(reason, tier, valid_until=None, assigned=None)
+        return
+    periods = yield from values_in(run.program, spans, end)
+    if is_kept_in(tier, periods):
+        run.hold(reason, tier, one_period_more(run, tier, end), spans)
     elif not run.program.has_ends:
-        # The end of an assignment under `never`, `lifetime` or `at_once`: there and then, without grace.
-        yield from _fall(run, highest_kept(run.program, tier.rank, periods), (end, spans, periods), reason)
+        _end_without_periods(run, spans, periods, reason)
     elif run.program.downgrade.grace_days:
         grace_until = run.calendar.days_after(end, run.program.downgrade.grace_days)
-        run.change(reason, tier, grace_until=grace_until, assigned=None)
+        run.change(reason, tier, valid_until=end, grace_until=grace_until, assigned=None)
     else:
-        yield from _fall(run, target(run, tier, periods), (end, spans, periods), reason)
+        _fall(run, (end, spans, periods), reason)
+
+
+def _end_without_periods(run: Run, spans: Sequence[Span], periods: Sequence[Values], reason: str) -> None:
+    """Fall under `never`, `lifetime` or `at_once` at the end of an assignment: there and then, without grace."""
+    lower = run.at_least_floor(highest_kept(run.program, run.tier.rank, periods))
+    is_floor = run.program.downgrade.to == "never" and any(own.tier == lower.id for own in run.standing.reached)
+    if is_kept_in(lower, periods) and not is_floor:
+        run.hold(reason, lower, None, spans)
+    else:
+        run.fall(reason, lower, None)
 
 
 def _end_grace(run: Run) -> Reading[None]:
-    end, tier = run.standing.valid_until, run.tier
+    end = run.standing.valid_until
     assert end is not None, "a grace follows a valid_until"
     spans = run.ended(end)
     periods = yield from values_in(run.program, spans, end)
-    yield from _fall(run, target(run, tier, periods), (end, spans, periods), "grace_end")
+    _fall(run, (end, spans, periods), "grace_end")
 
 
-def _fall(
-    run: Run, lower: Tier, ended: tuple[datetime, Sequence[Span], Sequence[Values]], reason: str
-) -> Reading[None]:
-    """Fall to a lower tier, or to a floor above it; the lower tier is held for one period from the end."""
+def _fall(run: Run, ended: tuple[datetime, Sequence[Span], Sequence[Values]], reason: str) -> None:
+    """Fall after a period; the lower tier is held for one period from its end."""
     end, spans, periods = ended
-    floor = yield from highest_floor(run, range(lower.rank + 1, run.tier.rank), end)
-    if floor is not None:
-        lower = run.program.tier(floor.tier)
-    basis = run.basis(lower, spans) if is_kept_in(lower, periods) else own_basis(run, lower)
-    following = run.calendar.period_from(end) if run.ends(lower) else None
-    reached = run.stand(lower, basis)
-    run.change(reason, lower, valid_until=following, grace_until=None, assigned=None, basis=basis, reached=reached)
-
-
-def own_basis(run: Run, tier: Tier) -> Basis | None:
-    """What a tier stood on when it was itself reached or kept last; None: on nothing (answers.md T16)."""
-    return next((foothold.basis for foothold in run.standing.reached if foothold.tier == tier.id), None)
+    lower = target(run, run.tier, periods)
+    following = one_period_more(run, lower, end)
+    if is_kept_in(lower, periods):
+        run.hold(reason, lower, following, spans)
+    else:
+        run.fall(reason, lower, following)

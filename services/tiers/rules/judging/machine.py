@@ -9,7 +9,7 @@ from services.tiers.rules.judging.conditions import is_kept, subtract, values_of
 from services.tiers.rules.judging.ending import end_due, keep_in_grace
 from services.tiers.rules.judging.moving import assign, change_version, kept_by, promote
 from services.tiers.rules.judging.run import MOMENT, Entry, Run, calendar_of, days_leaving
-from services.tiers.rules.judging.state import NOTHING, Assignment, Standing, State
+from services.tiers.rules.judging.state import NOTHING, Assignment, Standing, State, Values
 from services.tiers.rules.judging.taking import fall_at_once, reason_of, revoke
 from services.tiers.rules.metrics import Change, Reading, Request, Sums
 from services.tiers.rules.program.versions import Versions
@@ -31,8 +31,8 @@ class Happenings(NamedTuple):
 
 class _Instant(NamedTuple):
     at: datetime
-    changes: Sequence[Change]
-    assignment: Assignment | None
+    changes: Sequence[Change] = ()
+    assignments: Sequence[Assignment] = ()
 
 
 def unknown(versions: Versions, moment: datetime) -> State:
@@ -79,7 +79,15 @@ def restore(versions: Versions, standing: Standing | None, anchor: datetime | No
     window = calendar_of(program, anchor).window(at)
     answers = yield [Request(window, None, before)]
     oldest = max(filter(None, (window, anchor)), default=None)
-    return State(standing, program.version, at, anchor, oldest, values_of(program, cast(Sums, answers[0])))
+    return State(standing, program.version, at, anchor, oldest, values_of(program, cast("Sums", answers[0])))
+
+
+def values_at(versions: Versions, state: State, moment: datetime) -> Reading[Values]:
+    """The values of metrics in the window of an instant, up to which the state was advanced."""
+    run = Run.of(versions, state)
+    if run.at is not None:
+        yield from _move(run, moment)
+    return run.values
 
 
 def next_due(versions: Versions, state: State) -> Reading[datetime | None]:
@@ -100,16 +108,15 @@ def _instants(happenings: Happenings) -> list[_Instant]:
     """What happened, by instant."""
     changes = sorted(happenings.changes, key=_at)
     by_instant = {at: list(own) for at, own in groupby(changes, key=_at)}
-    # The last one of an instant stands.
-    assigned = {own.at: own for own in sorted(happenings.assignments, key=lambda own: (own.at, own.id))}
-    return [
-        _Instant(at, by_instant.get(at, ()), assigned.get(at))
-        for at in sorted({*by_instant, *assigned} if assigned else by_instant)
-    ]
+    if not happenings.assignments:
+        return [_Instant(at, own) for at, own in by_instant.items()]
+    assignments = sorted(happenings.assignments, key=lambda own: (own.at, own.id))
+    assigned = {at: list(own) for at, own in groupby(assignments, key=_at)}
+    return [_Instant(at, by_instant.get(at, ()), assigned.get(at, ())) for at in sorted({*by_instant, *assigned})]
 
 
-def _at(change: Change) -> datetime:
-    return change.at
+def _at(happening: Change | Assignment) -> datetime:
+    return happening.at
 
 
 def _pass_until(run: Run, moment: datetime, *, is_included: bool) -> Reading[None]:
@@ -119,7 +126,7 @@ def _pass_until(run: Run, moment: datetime, *, is_included: bool) -> Reading[Non
         coming = [at for at in (run.standing.due_at, version and version[0]) if at is not None]
         if not coming or (at := min(coming)) > moment or (at == moment and not is_included):
             return
-        yield from _judge(run, _Instant(at, (), None))
+        yield from _judge(run, _Instant(at))
 
 
 def _judge(run: Run, instant: _Instant) -> Reading[None]:
@@ -134,19 +141,18 @@ def _judge(run: Run, instant: _Instant) -> Reading[None]:
     yield from _end(run)
     if instant.changes:
         yield from _count(run, instant.changes)
-    if instant.assignment is not None:
-        assign(run, instant.assignment)
-    elif instant.changes:
+    for assignment in instant.assignments:
+        assign(run, assignment)
+    if instant.changes and not instant.assignments:
         promote(run, None)
     run.close(before)
 
 
 def _end(run: Run) -> Reading[None]:
     was_due = yield from end_due(run)
+    fall_at_once(run, run.reason if was_due else "window")
     if was_due:
         promote(run, run.reason)
-    elif run.falls_at_once():
-        yield from fall_at_once(run, "window")
 
 
 def _count(run: Run, changes: Sequence[Change]) -> Reading[None]:
@@ -158,7 +164,7 @@ def _count(run: Run, changes: Sequence[Change]) -> Reading[None]:
     if any(change.is_taking for change in changes):
         yield from revoke(run)
         yield from end_due(run)
-    yield from fall_at_once(run, reason_of(changes))
+    fall_at_once(run, reason_of(changes))
     if run.standing.grace_until:
         keep_in_grace(run, kept_by(run))
 
@@ -176,7 +182,7 @@ def _move(run: Run, moment: datetime) -> Reading[None]:
         run.values, run.oldest = dict(NOTHING), None
     elif (old := run.calendar.window(run.at)) != start:
         answers = yield [Request(old, start, moment)]
-        subtract(run.program, run.values, cast(Sums, answers[0]))
+        subtract(run.program, run.values, cast("Sums", answers[0]))
         run.oldest = start
 
 
@@ -186,6 +192,6 @@ def _move_by_day(run: Run, start: datetime, moment: datetime) -> Reading[None]:
         subtract(run.program, run.values, sums)
         if at < moment:
             before = run.begin(at)
-            yield from fall_at_once(run, "window")
+            fall_at_once(run, "window")
             run.close(before)
     run.oldest = start

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import cast
 
+from msgspec.structs import replace
+
 from services.tiers.rules.judging.conditions import (
     Ways,
     difference,
@@ -12,14 +14,14 @@ from services.tiers.rules.judging.conditions import (
     values_of,
 )
 from services.tiers.rules.judging.ending import keep_in_grace
-from services.tiers.rules.judging.run import Run, highest_floor, values_in
+from services.tiers.rules.judging.run import Run, values_in
 from services.tiers.rules.judging.state import Assigned, Assignment, Foothold, Span
 from services.tiers.rules.metrics import Reading, Request, Sums
 from services.tiers.rules.program.compiled import Program
 
 
-def promote(run: Run, reason: str | None) -> None:
-    """Promote the customer to the highest tier whose `enter` holds.
+def promote(run: Run, reason: str | None) -> bool:
+    """Promote the customer to the highest tier whose `enter` holds; returns whether there is one above.
 
     `reason` is that of what happened; None: an event, so that the metric that made the difference is the reason.
     """
@@ -27,13 +29,11 @@ def promote(run: Run, reason: str | None) -> None:
     assert at is not None, "something happened"
     tier = highest_entered(run.program, run.tier.rank, run.values)
     if tier is None or standing.locked_until:
-        return
-    basis = run.window_basis(tier)
-    end = run.calendar.reached(at) if run.ends(tier) else None
-    reached = run.stand(tier, basis)
+        return False
     if reason is None:
         reason = difference(tier.enter, run.values_before(), run.values) or _metric(run, tier.enter)
-    run.change(reason, tier, valid_until=end, grace_until=None, assigned=None, basis=basis, reached=reached)
+    run.hold(reason, tier, run.calendar.reached(at) if run.ends(tier) else None, run.window())
+    return True
 
 
 def _metric(run: Run, ways: Ways) -> str:
@@ -59,48 +59,59 @@ def assign(run: Run, assignment: Assignment) -> None:
     tier, until = run.program.tier(assignment.tier), assignment.until
     if tier.rank == 0 and not assignment.locked:
         until = None
-    if until is not None:
-        end, reached = (until if tier.rank else None), run.standing.reached
-    else:
-        # What was given by hand is the floor anew.
-        reached = (Foothold(tier.id, None),) if tier.rank else ()
-        downgrade = run.program.downgrade
-        is_at_once = downgrade.when == "at_once" and downgrade.to != "never" and tier.rank > 0 and not tier.permanent
-        end = run.calendar.reached(at) if run.ends(tier) or is_at_once else None
     assigned = Assigned(until, assignment.locked and until is not None)
-    run.change("assigned", tier, valid_until=end, grace_until=None, assigned=assigned, basis=None, reached=reached)
+    if until is not None:
+        end = until if tier.rank else None
+        run.change("assigned", tier, valid_until=end, grace_until=None, assigned=assigned, basis=None)
+        return
+    # `at_once` by days holds it as if it was reached, too.
+    is_at_once = run.program.falls_at_once and tier.rank > 0 and not tier.permanent
+    end = run.calendar.reached(at) if run.ends(tier) or is_at_once else None
+    run.settle("assigned", tier, end, None)
+    run.change("assigned", tier, assigned=assigned)
 
 
 def change_version(run: Run, program: Program) -> Reading[None]:
     """Judge by a new version from the current instant on."""
-    old, standing, at = run.program, run.standing, run.at
+    old, at = run.program, run.at
     assert at is not None, "the version comes into force"
     run.use(program)
-    if standing.tier not in program or any(foothold.tier not in program for foothold in standing.reached):
-        _rename(run, old)
+    if [tier.id for tier in program.tiers] != [tier.id for tier in old.tiers]:
+        _rename(run)
     answers = yield [Request(run.calendar.window(at), None, at)]
-    run.values = values_of(program, cast(Sums, answers[0]))
+    run.values = values_of(program, cast("Sums", answers[0]))
     window = run.calendar.window(at)
     run.oldest = max(filter(None, (window, run.anchor)), default=None)
+    _leave(run, at)
+    if promote(run, "program"):
+        return
     if _is_judged_anew(run):
         yield from _judge_anew(run, at)
     else:
-        _leave(run, at)
         keep_in_grace(run, "program")
-    promote(run, "program")
 
 
-def _rename(run: Run, old: Program) -> None:
+def _rename(run: Run) -> None:
     """Move a customer, and the tiers reached, out of tiers that the new version lacks."""
     program, standing = run.program, run.standing
 
     def new(tier: str) -> str:
         return tier if tier in program else program.moves.get(tier, program.first.id)
 
+    def renamed(footholds: tuple[Foothold, ...]) -> tuple[Foothold, ...]:
+        # Of two tiers that become one, the customer's own counts, then the one that had the name before.
+        order = sorted(footholds, key=lambda own: (own.tier == standing.tier, own.tier in program))
+        bases = {new(own.tier): own.basis for own in order}
+        return tuple(Foothold(*own) for own in sorted(bases.items(), key=lambda own: program.tier(own[0]).rank))
+
     tier = program.tier(new(standing.tier))
-    bases = {new(foothold.tier): foothold.basis for foothold in standing.reached}
-    reached = sorted((Foothold(*item) for item in bases.items()), key=lambda foothold: program.tier(foothold.tier).rank)
-    run.change("program", tier, reached=tuple(item for item in reached if program.tier(item.tier).rank))
+    if tier.id != standing.tier:
+        run.change("program", tier)
+    reached = tuple(own for own in renamed(standing.reached) if program.tier(own.tier).rank)
+    if standing.assigned is None or standing.assigned.until is None:
+        reached = tuple(own for own in reached if program.tier(own.tier).rank <= tier.rank)
+    if (reached, lost := renamed(standing.lost)) != (standing.reached, standing.lost):
+        run.standing = replace(run.standing, reached=reached, lost=lost)
 
 
 def _is_judged_anew(run: Run) -> bool:
@@ -108,19 +119,20 @@ def _is_judged_anew(run: Run) -> bool:
     program, standing = run.program, run.standing
     if program.on_publish != "full" or program.downgrade.to == "never":
         return False
-    return not run.tier.permanent and not standing.locked_until
+    return run.tier.rank > 0 and not run.tier.permanent and not standing.locked_until
 
 
 def _leave(run: Run, at: datetime) -> None:
     """Leave the customer in the tier until its own end, as far as the version has ends (answers.md T13)."""
     standing = run.standing
     if standing.assigned and standing.assigned.until:
-        return
-    if not run.ends(run.tier):
+        # The first tier has no `valid_until`, yet the assignment ends.
+        run.standing = replace(standing, valid_until=standing.assigned.until if run.tier.rank else None)
+    elif not run.ends(run.tier):
         if standing.valid_until or standing.grace_until:
-            run.change("program", run.tier, valid_until=None, grace_until=None)
+            run.standing = replace(standing, valid_until=None, grace_until=None)
     elif standing.valid_until is None:
-        run.change("program", run.tier, valid_until=run.calendar.period_from(at))
+        run.standing = replace(standing, valid_until=run.calendar.period_from(at))
 
 
 def _judge_anew(run: Run, at: datetime) -> Reading[None]:
@@ -131,11 +143,11 @@ def _judge_anew(run: Run, at: datetime) -> Reading[None]:
         periods = yield from values_in(run.program, spans, at)
     else:
         spans, periods = (Span(run.calendar.window(at), at),), [run.values]
-    kept = tier if is_kept_in(tier, periods) else highest_kept(run.program, tier.rank, periods)
-    basis = run.basis(kept, spans)
-    floor = yield from highest_floor(run, range(kept.rank + 1, tier.rank), at)
-    if floor is not None:
-        kept, basis = run.program.tier(floor.tier), floor.basis
-    end = run.calendar.period_from(at) if run.ends(kept) else None
-    reached = run.stand(kept, basis)
-    run.change("program", kept, valid_until=end, grace_until=None, assigned=None, basis=basis, reached=reached)
+    if not is_kept_in(tier, periods):
+        tier = highest_kept(run.program, tier.rank, periods)
+    tier = run.at_least_floor(tier)
+    end = run.calendar.period_from(at) if run.ends(tier) else None
+    if is_kept_in(tier, periods):
+        run.hold("program", tier, end, spans)
+    else:
+        run.fall("program", tier, end)

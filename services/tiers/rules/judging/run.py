@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from services.tiers.rules.judging.conditions import add, is_kept_in, values_of
+from services.tiers.rules.judging.conditions import add, values_of
 from services.tiers.rules.judging.state import Basis, Foothold, Span, Standing, State, Values
 from services.tiers.rules.metrics import Amount, Change, Reading, Request, Sums
 from services.tiers.rules.program.calendar import Calendar
@@ -63,6 +63,10 @@ class Run:
     entries: list[Entry] = field(default_factory=list[Entry])
     reason: str = ""
     """The reason of the last change of the standing at the current instant."""
+    reasons: dict[int, str] = field(default_factory=dict[int, str])
+    """The last reason at the current instant for which the customer fell (-1) or rose (1)."""
+    rank: int = 0
+    """The position of the current tier, in the version that had it last."""
     applied: Sequence[Change] = ()
     """The changes of the current instant."""
 
@@ -72,7 +76,9 @@ class Run:
         program = versions.version(state.version)
         calendar = calendar_of(program, state.anchor)
         values = dict(state.metrics)
-        return cls(versions, program, state.standing, state.at, state.anchor, state.oldest, values, calendar)
+        run = cls(versions, program, state.standing, state.at, state.anchor, state.oldest, values, calendar)
+        run.rank = run.tier.rank
+        return run
 
     def state(self) -> State:
         """The state at `at`."""
@@ -86,6 +92,8 @@ class Run:
     def use(self, program: Program) -> None:
         """Judge by another version from here on."""
         self.program = program
+        if self.standing.tier in program:
+            self.rank = self.tier.rank
         self.calendar = calendar_of(program, self.anchor)
 
     def set_anchor(self, anchor: datetime) -> None:
@@ -109,27 +117,69 @@ class Run:
         assert self.at is not None, "something happened"
         since = self.standing.since if tier.id == self.standing.tier else self.at
         self.standing = replace(self.standing, tier=tier.id, since=since, **changes)
-        self.reason = reason
+        self.reason = self.reasons[(tier.rank > self.rank) - (tier.rank < self.rank)] = reason
+        self.rank = tier.rank
 
-    def window_basis(self, tier: Tier) -> Basis | None:
-        """The basis of a tier that holds by the window of the current instant."""
+    def window(self) -> tuple[Span]:
+        """The window of the current instant, as far as it is known: events come after versions and what falls due."""
         assert self.at is not None, "something happened"
-        return self.basis(tier, (Span(self.calendar.window(self.at), self.at + MOMENT),))
-
-    def basis(self, tier: Tier, periods: Iterable[Span]) -> Basis | None:
-        """The basis of a tier that holds in one of the periods; the first tier needs none."""
-        return Basis(self.program.version, tier.id, tuple(periods)) if tier.rank else None
+        known = self.at + MOMENT if self.applied else self.at
+        return (Span(self.calendar.window(self.at), known),)
 
     def ended(self, end: datetime) -> tuple[Span, ...]:
         """The periods that end with an instant."""
         return tuple(Span(*period) for period in self.calendar.ended(end))
 
-    def stand(self, tier: Tier, basis: Basis | None) -> tuple[Foothold, ...]:
-        """The tiers reached and not lost once the customer is in a tier with a basis."""
-        lower = tuple(
-            foothold for foothold in self.standing.reached if self.program.tier(foothold.tier).rank < tier.rank
+    def hold(self, reason: str, tier: Tier, valid_until: datetime | None, periods: Iterable[Span]) -> None:
+        """Put the customer into a tier by right: it is reached or kept, and stands on these periods."""
+        basis = Basis(self.program.version, tier.id, tuple(periods)) if tier.rank else None
+        self.settle(reason, tier, valid_until, basis)
+
+    def fall(self, reason: str, tier: Tier, valid_until: datetime | None) -> None:
+        """Put the customer into a tier of which nothing held: it stands on what it stood on when it was kept last."""
+        self.settle(reason, tier, valid_until, self.standing.own_basis(tier.id))
+
+    def settle(self, reason: str, tier: Tier, valid_until: datetime | None, basis: Basis | None) -> None:
+        """Put the customer into a tier by right, without grace or assignment; all tiers above it are lost."""
+        reached, lost = self.footholds(tier)
+        if tier.rank:
+            reached = (*reached, Foothold(tier.id, basis))
+        lost = tuple(foothold for foothold in lost if foothold.tier != tier.id or basis is None)
+        self.change(
+            reason,
+            tier,
+            valid_until=valid_until,
+            grace_until=None,
+            assigned=None,
+            basis=basis,
+            reached=reached,
+            lost=lost,
         )
-        return (*lower, Foothold(tier.id, basis)) if tier.rank else ()
+
+    def footholds(self, tier: Tier) -> tuple[tuple[Foothold, ...], tuple[Foothold, ...]]:
+        """The tiers that were reached below a tier, and what others stood on last."""
+        standing = self.standing
+        lower = tuple(own for own in standing.reached if self.program.tier(own.tier).rank < tier.rank)
+        lost = {own.tier: own for own in (*standing.lost, *standing.reached[len(lower) :]) if own.basis is not None}
+        return lower, tuple(lost.values())
+
+    def floor(self) -> Foothold | None:
+        """The tier below which no fall and no end of an assignment leads (answers.md T10).
+
+        Of the tiers that were reached and not lost since, it is the highest that is permanent, under `never` any.
+        """
+        is_never = self.program.downgrade.to == "never"
+        for foothold in reversed(self.standing.reached):
+            if is_never or self.program.tier(foothold.tier).permanent:
+                return foothold
+        return None
+
+    def at_least_floor(self, tier: Tier) -> Tier:
+        """A tier, or the floor if that is higher."""
+        floor = self.floor()
+        if floor is None:
+            return tier
+        return max(tier, self.program.tier(floor.tier), key=lambda own: own.rank)
 
     def values_before(self) -> Values:
         """The values right before the changes of the current instant."""
@@ -167,6 +217,7 @@ class Run:
         """Begin an instant; returns the standing and the version before it."""
         before = self.standing, self.program.version
         self.at, self.applied, self.reason = at, (), ""
+        self.reasons.clear()
         return before
 
     def close(self, before: tuple[Standing, int]) -> None:
@@ -174,6 +225,9 @@ class Run:
         old, version = before
         if self.standing is old and version == self.program.version:
             return
+        if old.tier == self.standing.tier and old.since != self.standing.since:
+            # It was left and reached again at one instant.
+            self.standing = replace(self.standing, since=old.since)
         tier_before, tier = self.versions.version(version).tier(old.tier), self.tier
         is_visible = (
             old.tier != self.standing.tier
@@ -184,60 +238,33 @@ class Run:
         if not is_visible and old == self.standing:
             return
         assert self.at is not None, "something happened"
-        kind = _kind(tier_before, tier) if is_visible else None
+        moved = direction(tier_before, self.program, tier)
+        kind = ("promoted" if moved > 0 else "demoted" if moved < 0 else "retained") if is_visible else None
+        reason = (self.reasons.get(moved) if moved else None) or self.reason or "program"
         metrics = dict(self.values)
-        entry = Entry(
-            self.at, old, version, self.standing, self.program.version, kind, self.reason or "program", metrics
-        )
-        self.entries.append(entry)
+        self.entries.append(Entry(self.at, old, version, self.standing, self.program.version, kind, reason, metrics))
 
 
-def _kind(before: Tier, after: Tier) -> Kind:
-    """The kind of a change: by the position in the list of each version where the id differs (answers.md T19)."""
-    if before.id == after.id or before.rank == after.rank:
-        return "retained"
-    return "promoted" if after.rank > before.rank else "demoted"
+def direction(before: Tier, program: Program, after: Tier) -> int:
+    """Whether a customer rose (1) or fell (-1) from a tier to one of `program`; 0: neither.
+
+    Where the program lacks the tier before, the positions in the lists of both versions count (answers.md T19).
+    """
+    rank = program.tier(before.id).rank if before.id in program else before.rank
+    return (after.rank > rank) - (after.rank < rank)
 
 
 def sums_in(periods: Iterable[Span], known: datetime) -> Reading[list[Sums]]:
     """The sums of changes in periods, as far as they happened before an instant."""
     requests = [Request(span.since, min(span.before, known), known) for span in periods]
     answers = yield requests
-    return [cast(Sums, answer) for answer in answers]
+    return [cast("Sums", answer) for answer in answers]
 
 
 def values_in(program: Program, periods: Iterable[Span], known: datetime) -> Reading[list[Values]]:
     """The values of a program in periods, as far as changes happened before an instant."""
     sums = yield from sums_in(periods, known)
     return [values_of(program, own) for own in sums]
-
-
-def stands(run: Run, basis: Basis, known: datetime) -> Reading[tuple[bool, list[Values]]]:
-    """Whether a tier still holds on its basis, by the conditions of then, and the values there (answers.md T16)."""
-    then = run.versions.version(basis.version)
-    periods = yield from values_in(then, basis.periods, known)
-    return is_kept_in(then.tier(basis.tier), periods), periods
-
-
-def highest_floor(run: Run, ranks: range, known: datetime) -> Reading[Foothold | None]:
-    """The highest floor of a rank in a range: below it no fall ends (answers.md T10).
-
-    A permanent tier that was reached is one, and under `never` every tier, as long as it stands on its basis.
-    """
-    downgrade = run.program.downgrade
-    for foothold in reversed(run.standing.reached):
-        tier = run.program.tier(foothold.tier)
-        if tier.rank not in ranks:
-            continue
-        if tier.permanent:
-            return foothold
-        if downgrade.to == "never":
-            if downgrade.on_refund == "keep" or foothold.basis is None:
-                return foothold
-            holds, _ = yield from stands(run, foothold.basis, known)
-            if holds:
-                return foothold
-    return None
 
 
 def days_leaving(run: Run, start: datetime, moment: datetime) -> Reading[list[tuple[datetime, date, Sums]]]:

@@ -60,7 +60,7 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     `valid_until` is the instant at which the tier has to be kept; in grace, which ends at `grace_until`, it is past.
     `since` is the last change of the tier's id, None for a customer who has always been in the first tier. `reached`
-    rises: the tiers that were reached and not lost since.
+    rises: the tiers that were reached and not lost since. `lost` is what other tiers stood on when they were kept last.
     """
 
     tier: str
@@ -70,6 +70,11 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     assigned: Assigned | None = None
     basis: Basis | None = None
     reached: tuple[Foothold, ...] = ()
+    lost: tuple[Foothold, ...] = ()
+
+    def own_basis(self, tier: str) -> Basis | None:
+        """What a tier stood on when it was itself reached or kept last; None: on nothing (answers.md T16)."""
+        return next((foothold.basis for foothold in (*self.reached, *self.lost) if foothold.tier == tier), None)
 
     @property
     def due_at(self) -> datetime | None:
