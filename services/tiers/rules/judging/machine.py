@@ -82,6 +82,19 @@ def restore(versions: Versions, standing: Standing | None, anchor: datetime | No
     return State(standing, program.version, at, anchor, oldest, values_of(program, cast("Sums", answers[0])))
 
 
+def rejudge(
+    versions: Versions, before: tuple[Standing | None, datetime | None], happenings: Happenings, until: datetime
+) -> Reading[Advanced]:
+    """Judge again from the first of the happenings on, which are all of the customer from there on.
+
+    `before` is the standing of the last entry before it (None: there is none), and the first instant at which anything
+    counted, as far as that was known.
+    """
+    since = min(happening.at for happening in (*happenings.changes, *happenings.assignments))
+    state = yield from restore(versions, *before, since)
+    return (yield from advance(versions, state, happenings, until))
+
+
 def values_at(versions: Versions, state: State, moment: datetime) -> Reading[Values]:
     """The values of metrics in the window of an instant, up to which the state was advanced."""
     run = Run.of(versions, state)
