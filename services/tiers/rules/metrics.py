@@ -10,7 +10,7 @@ T = TypeVar("T")
 Metric = Literal["spend", "orders", "points", "reviews", "referrals", "activities"]
 
 Amount = int | Fraction
-"""Money, exact, or a count."""
+"""Money in ten-thousandths of its currency, exact (an int where possible), or a count."""
 
 
 class Change(NamedTuple):

@@ -59,7 +59,7 @@ def test_activities_count_by_name():
     quiz, visit = single("activities", t("03-01"), name="quiz"), single("activities", t("03-02"), name="visit")
     assert at_end(rules, [quiz, visit], "03-03").tier == "member"
     outcome = at_end(rules, [quiz, visit, single("activities", t("03-03"), name="quiz")], "03-03")
-    assert (outcome.tier, outcome.metrics["activities"], outcome.activities["visit"]) == ("fan", 3, 1)
+    assert (outcome.tier, outcome.metrics["activities"], outcome.activities["quiz"]) == ("fan", 3, 2)
 
 
 def test_a_refund_before_its_purchase_counts_from_the_purchase_on():

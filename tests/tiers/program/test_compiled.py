@@ -8,6 +8,7 @@ import pytest
 
 from services.tiers.rules.program.compiled import Benefit, Condition, Downgrade, Period, Uses
 from services.tiers.rules.program.versions import Versions
+from shared.contracts.values import UNITS
 from tests.tiers.programs import DEFAULT, MINIMAL, WHOLE, program
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,10 +24,10 @@ def test_the_example_of_the_documentation():
     member, silver, gold = compiled.tiers
     assert (member.id, member.rank, member.points_multiplier, member.enter, member.keep) == ("member", 0, "1", (), ())
     assert silver.enter == (
-        (Condition("spend", None, Fraction(500)),),
+        (Condition("spend", None, 500 * UNITS),),
         (Condition("orders", None, 10), Condition("reviews", None, 3)),
     )
-    assert silver.keep == ((Condition("spend", None, Fraction(400)),),)
+    assert silver.keep == ((Condition("spend", None, 400 * UNITS),),)
     assert silver.names == {"en": "Silver", "ar": "فضي"}
     # Without `keep`, a tier is kept as it is entered.
     assert gold.keep == gold.enter == ((Condition("spend", None, Fraction(1500)),),)

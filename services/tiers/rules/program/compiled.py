@@ -21,22 +21,23 @@ from services.tiers.rules.program.document import (
     SpendCondition,
     TierDocument,
 )
+from shared.contracts.values import units
 from shared.programs.values import moment_of
 
 PeriodKind = Literal["rolling_days", "calendar_year", "anniversary", "lifetime"]
 
 
 class Condition(NamedTuple):
-    """The least value of a metric: of spend an amount in the program's currency, of the others a number."""
+    """The least value of a metric: of spend in ten-thousandths of the program's currency, of the others a number."""
 
     metric: Metric
     activity: str | None
-    at_least: int | Fraction
+    at_least: int
 
     @property
-    def key(self) -> tuple[Metric, str | None]:
-        """The metric that the condition looks at, with the activity's name (None: all activities)."""
-        return self.metric, self.activity
+    def key(self) -> str:
+        """The key of the value that the condition looks at: the metric, or `activities/NAME`."""
+        return self.metric if self.activity is None else f"activities/{self.activity}"
 
 
 ConditionLists = tuple[tuple[Condition, ...], ...]
@@ -195,7 +196,7 @@ def _lists(conditions: Conditions) -> ConditionLists:
 
 def _condition(condition: AnyCondition) -> Condition:
     if isinstance(condition, SpendCondition):
-        return Condition("spend", None, Fraction(condition.at_least))
+        return Condition("spend", None, units(condition.at_least))
     activity = condition.activity if isinstance(condition, ActivityCondition) else None
     return Condition(condition.metric, activity, condition.at_least)
 

@@ -16,6 +16,10 @@ class Versions(Book[Program]):
         place = bisect_right(self._starts, moment)
         return self._versions[place] if place < len(self._versions) else None
 
+    def effective_at(self, number: int) -> datetime:
+        """The instant from which a version is in force."""
+        return next(start for start, version in self._versions if version.version == number)
+
     def with_draft(self, effective_at: datetime, program: Program) -> Self:
         """These versions and a draft, as if it were published to be in force from an instant on."""
         return type(self)([*self._versions, (effective_at, program)])
