@@ -1,6 +1,7 @@
 """What a history consists of: changes of metrics and assignments by hand; builders for the events of the shop."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from typing import NamedTuple, Protocol
@@ -90,12 +91,59 @@ def points(at: datetime, earned: int, *reversals: tuple[datetime, int]) -> list[
     """Qualifying points and their reversals (instant, points), which never go below 0."""
     kept = earned
     changes = [Change(at, at, "points", "", earned, False)] if earned else []
-    for reversed_at, asked in sorted(reversals):
+    for reversed_at, asked in sorted(reversals, key=lambda reversal: reversal[0]):
         taken = min(kept, asked)
         kept -= taken
         if taken:
             changes.append(Change(max(at, reversed_at), at, "points", "", -taken, True))
     return changes
+
+
+@dataclass(frozen=True)
+class Bought:
+    """An order of the shop; each refund is its instant and amount, in the order of their ids."""
+
+    order_id: str
+    at: datetime
+    total: str
+    currency: str
+    refunds: tuple[tuple[datetime, str], ...] = ()
+
+    def changes(self) -> list[Change]:
+        """What it changes."""
+        return order(self.at, self.total, *self.refunds, currency=self.currency)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A review, a referral or an activity (of a name), and when it is withdrawn or voided."""
+
+    id: str
+    metric: str
+    at: datetime
+    taken_at: datetime | None = None
+    name: str = ""
+
+    def changes(self) -> list[Change]:
+        """What it changes."""
+        return single(self.metric, self.at, self.taken_at, name=self.name)
+
+
+@dataclass(frozen=True)
+class Earned:
+    """Qualifying points of one award, and their reversals as (instant, points)."""
+
+    transaction_id: str
+    at: datetime
+    points: int
+    reversals: tuple[tuple[datetime, int], ...] = ()
+
+    def changes(self) -> list[Change]:
+        """What it changes."""
+        return points(self.at, self.points, *self.reversals)
+
+
+Fact = Bought | Counted | Earned
 
 
 def joined(parts: Sequence[Sequence[Change]]) -> list[Change]:
