@@ -43,6 +43,11 @@ class PublishRequest(BaseModel):
         Field(description="The instant from which the version is in force, not in the past; default: now."),
     ] = None
 
+    @property
+    def comment(self) -> str | None:
+        """The note that is stored with the version; a kind whose requests have one returns it."""
+        return None
+
 
 class Published(NamedTuple):
     """A version that was just published, within the same transaction."""
@@ -61,19 +66,25 @@ async def _trigger_nothing(_connection: Connection, _published: Published) -> No
     pass
 
 
+async def _no_warnings(_connection: Connection, _document: Any, _moment: datetime) -> Sequence[Fault]:  # noqa: ANN401 any document
+    return ()
+
+
 @dataclass(frozen=True, eq=False)
 class Program(Generic[D]):
     """A kind of document with what its service does in the transaction of a write.
 
     `admit` refuses a document for what only the database shows (a journey's template that does not exist), at draft and
     at publish. `on_publish` does what publishing triggers; it may refuse too. Both raise `DocumentError` for what is
-    wrong in the document or in the request, and `RefusedError` for anything else.
+    wrong in the document or in the request, and `RefusedError` for anything else. `warn` returns the warnings, beside
+    those of the lint, about a document that would be in force from an instant on.
     """
 
     kind: Kind[D, Any]
     admit: Callable[[Connection, D], Awaitable[None]] = _admit_all
     on_publish: Callable[[Connection, Published], Awaitable[None]] = _trigger_nothing
     request: type[PublishRequest] = PublishRequest
+    warn: Callable[[Connection, D, datetime], Awaitable[Sequence[Fault]]] = _no_warnings
 
 
 class Author(NamedTuple):
@@ -145,7 +156,7 @@ async def publish(
     document = program.kind.model.model_validate(locked.document)
     warnings = await _examine(connection, program, document, effective_at)
     key = Key(program.kind.name, locked.id)
-    publication = Publication(author.now, effective_at, author.principal)
+    publication = Publication(author.now, effective_at, author.principal, request.comment)
     version = await store.publish(connection, key, locked.version, publication)
     await program.on_publish(connection, Published(key, version, request))
     return Written(version, warnings)
@@ -156,4 +167,4 @@ async def _examine(connection: Connection, program: Program[D], document: D, mom
     loop = asyncio.get_running_loop()
     warnings = await loop.run_in_executor(_EXAMINERS, examine, program.kind, document, moment)
     await program.admit(connection, document)
-    return warnings
+    return [*warnings, *await program.warn(connection, document, moment)]

@@ -80,6 +80,24 @@ async def version_at(connection: Connection, kind: Kind[Any, C], moment: datetim
     return (await book(connection, kind, moment, moment)).in_force(moment)
 
 
+LAST_SQL = """
+SELECT version, effective_at, document::text AS document
+FROM document_version
+WHERE kind = $1 AND id = '' AND effective_at IS NOT NULL AND version IS DISTINCT FROM $2
+ORDER BY effective_at DESC, version DESC
+LIMIT 1
+"""
+
+
+async def last(connection: Connection, kind: Kind[Any, C], other_than: int | None = None) -> tuple[datetime, C] | None:
+    """Of the published versions of a kind's only document, the one that takes effect last, with its instant.
+
+    The version with the number `other_than` does not count.
+    """
+    row = await connection.fetchrow(LAST_SQL, kind.name, other_than)
+    return None if row is None else (row["effective_at"], compiled(kind, row["version"], row["document"]))
+
+
 EACH_IN_FORCE_SQL = """
 SELECT DISTINCT ON (id) id, version, document::text AS document
 FROM document_version

@@ -17,7 +17,7 @@ class Version:
     """A version of a document; only of a published one `published_at` and `effective_at` are set.
 
     `revision` counts how often the draft was written. `created_by` and `published_by` are null for a version that ships
-    with the product; `changed_by` is who replaced the draft last, if anybody did.
+    with the product; `changed_by` is who replaced the draft last, if anybody did. `note` is what the publisher wrote.
     """
 
     id: str
@@ -30,10 +30,12 @@ class Version:
     created_by: str | None
     changed_by: str | None
     published_by: str | None
+    note: str | None
 
 
 FIND_SQL = """
-SELECT id, version, document, revision, created_at, published_at, effective_at, created_by, changed_by, published_by
+SELECT id, version, document, revision, created_at, published_at, effective_at, created_by, changed_by, published_by,
+       note
 FROM document_version WHERE kind = $1 AND id = $2 AND version = $3
 """
 
@@ -45,7 +47,8 @@ async def find(pool: Pool, key: Key, version: int) -> Version | None:
 
 
 LOCK_SQL = """
-SELECT id, version, document, revision, created_at, published_at, effective_at, created_by, changed_by, published_by
+SELECT id, version, document, revision, created_at, published_at, effective_at, created_by, changed_by, published_by,
+       note
 FROM document_version WHERE kind = $1 AND id = $2 AND version = $3 FOR UPDATE
 """
 
@@ -57,7 +60,8 @@ async def lock(connection: Connection, key: Key, version: int) -> Version | None
 
 
 PAGE_SQL = """
-SELECT id, version, document, revision, created_at, published_at, effective_at, created_by, changed_by, published_by
+SELECT id, version, document, revision, created_at, published_at, effective_at, created_by, changed_by, published_by,
+       note
 FROM document_version WHERE kind = $1 AND id = $2 AND version < $3 ORDER BY version DESC LIMIT $4
 """
 
@@ -102,7 +106,8 @@ LOCK TABLE document_version IN SHARE ROW EXCLUSIVE MODE
 INSERT_SQL = """
 INSERT INTO document_version (kind, id, version, document, created_at, created_by)
 SELECT $1, $2, coalesce(max(version), 0) + 1, $3, $4, $5 FROM document_version WHERE kind = $1 AND id = $2
-RETURNING id, version, document, revision, created_at, published_at, effective_at, created_by, changed_by, published_by
+RETURNING id, version, document, revision, created_at, published_at, effective_at, created_by, changed_by, published_by,
+          note
 """
 
 
@@ -117,7 +122,8 @@ INSERT_FIRST_SQL = """
 INSERT INTO document_version (kind, id, version, document, created_at, created_by)
 VALUES ($1, $2, 1, $3, $4, $5)
 ON CONFLICT DO NOTHING
-RETURNING id, version, document, revision, created_at, published_at, effective_at, created_by, changed_by, published_by
+RETURNING id, version, document, revision, created_at, published_at, effective_at, created_by, changed_by, published_by,
+          note
 """
 
 
@@ -132,7 +138,8 @@ async def insert_first(
 UPDATE_SQL = """
 UPDATE document_version SET document = $4, revision = revision + 1, changed_by = $5
 WHERE kind = $1 AND id = $2 AND version = $3 AND effective_at IS NULL
-RETURNING id, version, document, revision, created_at, published_at, effective_at, created_by, changed_by, published_by
+RETURNING id, version, document, revision, created_at, published_at, effective_at, created_by, changed_by, published_by,
+          note
 """
 
 
@@ -143,17 +150,19 @@ async def update(connection: Connection, key: Key, version: int, document: dict[
 
 
 class Publication(NamedTuple):
-    """The instant of publication, the instant from which the version is in force, and the publisher."""
+    """The instant of publication, the instant from which the version is in force, the publisher, and their note."""
 
     published_at: datetime
     effective_at: datetime
     principal: str
+    note: str | None = None
 
 
 PUBLISH_SQL = """
-UPDATE document_version SET published_at = $4, effective_at = $5, published_by = $6
+UPDATE document_version SET published_at = $4, effective_at = $5, published_by = $6, note = $7
 WHERE kind = $1 AND id = $2 AND version = $3 AND effective_at IS NULL
-RETURNING id, version, document, revision, created_at, published_at, effective_at, created_by, changed_by, published_by
+RETURNING id, version, document, revision, created_at, published_at, effective_at, created_by, changed_by, published_by,
+          note
 """
 
 

@@ -45,6 +45,9 @@ class VersionView(BaseModel):
     published_by: Annotated[str | None, _WHERE_SET] = Field(
         default=None, description="Who published the version; absent in a draft."
     )
+    note: Annotated[str | None, _WHERE_SET] = Field(
+        default=None, description="What the publisher wrote about the publication, if anything."
+    )
     etag: str = Field(description="Entity tag for `If-Match`; equal to the header `ETag`.")
     document: dict[str, Any] = Field(description="The document, with every default spelled out.")
     warnings: Annotated[Sequence[Warning_] | None, _WHERE_SET] = Field(
@@ -85,6 +88,7 @@ def view(version: Version) -> VersionView:
         created_by=version.created_by,
         changed_by=version.changed_by,
         published_by=version.published_by,
+        note=version.note,
         etag=etag_of(version),
         document=version.document,
     )

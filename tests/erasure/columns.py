@@ -47,6 +47,7 @@ PLATFORM: Mapping[str, Fate] = {
     "outbox.value": Fate.PUBLISHED,
     **dict.fromkeys(("document_version.document", "document_version.id", "document_version.kind"), P),
     **dict.fromkeys(("document_version.created_by", "document_version.changed_by", "document_version.published_by"), P),
+    "document_version.note": P,
     **dict.fromkeys(("position.cluster_id", "position.consumer_group", "position.topic"), P),
     **dict.fromkeys(("schema_migration.checksum", "schema_migration.name", "schema_migration.package"), P),
     **dict.fromkeys(("waiting.header_names", "waiting.header_values", "waiting.value"), E),

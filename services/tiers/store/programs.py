@@ -2,12 +2,23 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Final, NamedTuple
 
 from services.tiers.rules.program.compiled import Program
 from services.tiers.rules.program.kind import KIND
 from services.tiers.rules.program.versions import Versions
 from shared.postgres.pool import Connection
-from shared.programs import in_force
+from shared.programs import in_force, store
+from shared.programs.kind import Key
+
+_FIRST: Final = 1
+
+
+class Effective(NamedTuple):
+    """A published version, and the instant from which it is in force."""
+
+    effective_at: datetime
+    program: Program
 
 
 async def load_program(connection: Connection, moment: datetime) -> Program:
@@ -20,3 +31,15 @@ async def load_versions(
 ) -> Versions:
     """The versions that are in force at any instant from `first` to `last`, and some others by number."""
     return Versions(await in_force.book(connection, KIND, first, last, numbers))
+
+
+async def load_last(connection: Connection, other_than: int | None) -> Effective:
+    """The published version that takes effect last, other than one."""
+    last = await in_force.last(connection, KIND, other_than)
+    assert last is not None, "version 1 is published"
+    return Effective(*last)
+
+
+async def lock(connection: Connection) -> None:
+    """Make publications wait for each other until their transactions end."""
+    await store.lock(connection, Key(KIND.name), _FIRST)

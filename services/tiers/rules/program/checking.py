@@ -5,6 +5,7 @@ Drafts are checked, and documents when they are published; versions that are alr
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -23,7 +24,7 @@ from shared.programs.values import moment_of
 
 # These bound the cost of judging a customer, and that of the lint.
 _MOST_RATES: Final = 200
-_MOST_CONDITIONS: Final = 1_000
+_MOST_CONDITIONS: Final = 500
 _MOST_LISTS: Final = 20
 _MOST_BENEFITS: Final = 500
 _MOST_ACTIVITIES: Final = 50
@@ -63,7 +64,7 @@ def _contradictions(document: ProgramDocument) -> Iterator[Fault]:
         if tier.id in ids:
             yield Fault(pointer("tiers", rank, "id"), f"another tier has the id {tier.id}")
         ids.add(tier.id)
-        faults = (*(_not_first(tier) if rank else _not_higher(tier)), *_wrong_parts(tier, zone))
+        faults = (*(_wrong_higher(tier) if rank else _wrong_first(tier)), *_wrong_parts(tier, zone))
         yield from (Fault(pointer("tiers", rank, *steps), message) for steps, message in faults)
     yield from _impossible_falls(document)
     for source, target in document.moves.items():
@@ -71,7 +72,7 @@ def _contradictions(document: ProgramDocument) -> Iterator[Fault]:
             yield Fault(pointer("moves", source), f"this document has no tier {target}")
 
 
-def _not_higher(tier: TierDocument) -> Iterator[tuple[_Steps, str]]:
+def _wrong_first(tier: TierDocument) -> Iterator[tuple[_Steps, str]]:
     """What the first tier must not have."""
     for field in ("enter", "keep"):
         if getattr(tier, field) is not None:
@@ -82,16 +83,16 @@ def _not_higher(tier: TierDocument) -> Iterator[tuple[_Steps, str]]:
         yield ("points_multiplier",), "the first tier has the multiplier 1"
 
 
-def _not_first(tier: TierDocument) -> Iterator[tuple[_Steps, str]]:
+def _wrong_higher(tier: TierDocument) -> Iterator[tuple[_Steps, str]]:
     if tier.enter is None:
         yield ("enter",), "a tier above the first needs conditions"
+    for field, lists in (("enter", tier.enter), ("keep", tier.keep)):
+        yield from (((field, *steps), message) for steps, message in _wrong_lists(lists))
 
 
 def _wrong_parts(tier: TierDocument, zone: ZoneInfo) -> Iterator[tuple[_Steps, str]]:
     if Decimal(tier.points_multiplier) > _MOST_MULTIPLIER:
         yield ("points_multiplier",), f"at most {_MOST_MULTIPLIER}"
-    for field, lists in (("enter", tier.enter), ("keep", tier.keep)):
-        yield from (((field, *steps), message) for steps, message in _wrong_lists(lists))
     ids = set[str]()
     for place, benefit in enumerate(tier.benefits):
         if benefit.id in ids:
@@ -124,17 +125,14 @@ def _subject(metric: str, activity: str | None) -> str:
 
 
 def _wrong_window(benefit: BenefitDocument, zone: ZoneInfo) -> Iterator[tuple[str, str]]:
-    ends = list[object]()
+    ends: list[datetime] = []
     for field, text in (("from", benefit.from_), ("to", benefit.to)):
         try:
-            ends.append(None if text is None else moment_of(text, zone))
+            ends += [] if text is None else [moment_of(text, zone)]
         except (ValueError, OverflowError):
             yield field, "neither a date, nor a date-time without an offset, nor an RFC 3339 date-time with one"
-    match ends:
-        case [start, end] if start is not None and end is not None and start >= end:  # pyright: ignore[reportOperatorIssue]
-            yield "to", "the end must be after the beginning"
-        case _:
-            pass
+    if len(ends) == 2 and ends[0] >= ends[1]:
+        yield "to", "the end must be after the beginning"
 
 
 def _impossible_falls(document: ProgramDocument) -> Iterator[Fault]:

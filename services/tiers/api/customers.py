@@ -3,15 +3,13 @@
 from datetime import UTC, datetime
 from typing import Final, Literal, Self
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.tiers.handlers.standing import Status, read_status
 from services.tiers.rules import amount, by_spend
-from services.tiers.settings import Settings
 from services.tiers.store import timelines
 from services.tiers.store.timelines import Recorded
-from shared.http.app import new_app
 from shared.http.auth import CustomerId, customer_or
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
 from shared.postgres.pool import Pool
@@ -118,24 +116,22 @@ class ChangeView(BaseModel):
         )
 
 
-def build(settings: Settings, pool: Pool) -> FastAPI:
-    """The service's API."""
-    app = new_app("tiers", "Wafa tiers", pool=pool, authenticator=settings.authenticator())
+def routes(pool: Pool) -> APIRouter:
+    """The routes of a customer's tier and its history."""
+    router = APIRouter(tags=["tiers"])
 
-    @app.get(
+    @router.get(
         "/v1/customers/{id}/tier",
         dependencies=[Depends(customer_or("read"))],
-        tags=["tiers"],
         summary="Get a customer's tier",
     )
     async def tier(customer_id: CustomerId) -> TierView:
         """Returns the current tier, and what is missing to the next one. An unknown customer is in the first tier."""
         return TierView.of(await read_status(pool, customer_id, datetime.now(UTC)))
 
-    @app.get(
+    @router.get(
         "/v1/customers/{id}/tier/history",
         dependencies=[Depends(customer_or("read"))],
-        tags=["tiers"],
         summary="List the changes of a customer's tier",
     )
     async def history(customer_id: CustomerId, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[ChangeView]:
@@ -145,4 +141,4 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
         listed = page(recorded, limit, lambda change: (change.number,))
         return Page(data=[ChangeView.of(change) for change in listed.data], next=listed.next)
 
-    return app
+    return router

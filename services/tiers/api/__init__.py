@@ -1,0 +1,18 @@
+"""The HTTP API of tiers."""
+
+from fastapi import FastAPI
+
+from services.tiers.api import customers, programs
+from services.tiers.settings import Settings
+from shared.http.app import new_app
+from shared.postgres.pool import Pool
+
+_PARTS = (customers, programs)
+
+
+def build(settings: Settings, pool: Pool) -> FastAPI:
+    """The app of tiers, on its pool."""
+    app = new_app("tiers", "Wafa tiers", pool=pool, authenticator=settings.authenticator())
+    for part in _PARTS:
+        app.include_router(part.routes(pool))
+    return app
