@@ -30,7 +30,7 @@ def test_the_example_of_the_documentation():
     assert silver.keep == ((Condition("spend", None, 400 * UNITS),),)
     assert silver.names == {"en": "Silver", "ar": "فضي"}
     # Without `keep`, a tier is kept as it is entered.
-    assert gold.keep == gold.enter == ((Condition("spend", None, Fraction(1500)),),)
+    assert gold.keep == gold.enter == ((Condition("spend", None, 1500 * UNITS),),)
     assert gold.benefits == (
         Benefit("early", "early_access", {"en": "Early access"}, None, None, None),
         Benefit("birthday-gift", "gift", {"en": "Birthday gift"}, None, None, Uses(1, "year")),
