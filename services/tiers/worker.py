@@ -1,13 +1,15 @@
 """The events that the worker handles."""
 
+from datetime import timedelta
 from typing import Final
 
 from services.tiers.handlers.events import handle
+from services.tiers.handlers.rejudging import rejudge
 from services.tiers.rules.admission import COUNTED
 from services.tiers.settings import Settings
-from services.tiers.store import erasing
+from services.tiers.store import customers, erasing
 from shared.contracts.registry import TYPES
-from shared.messaging.worker import Subscription, WorkerSpec
+from shared.messaging.worker import DueWork, Job, Subscription, WorkerSpec
 
 _HANDLED: Final = COUNTED | {"shop.customer.erased.v1"}
 """What counts towards a tier, and erasures, which delete stored records and answers."""
@@ -23,4 +25,6 @@ def spec(settings: Settings) -> WorkerSpec:
         ),
         handle=handle,
         erase=erasing.erase,
+        due_work=(DueWork("customers to judge again", customers.count_marked),),
+        jobs=(Job("judge customers again", timedelta(seconds=1), rejudge),),
     )

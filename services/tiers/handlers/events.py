@@ -1,17 +1,16 @@
-"""A batch of events: what counts is recorded, and the customers are marked to be judged."""
+"""A batch of events: what counts is recorded, and the customers are judged."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
 
 from services.tiers.handlers import recording
-from services.tiers.store import customers, erasing
+from services.tiers.handlers.judging import Arrival, judge
+from services.tiers.store import customers, erasing, programs
 from shared.contracts.envelope import Event
 from shared.contracts.outcomes import Refusal
 from shared.messaging import erasure
 from shared.postgres.pool import Connection
-
-SOURCE: Final = "/wafa/tiers"
 
 
 async def handle(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
@@ -21,17 +20,16 @@ async def handle(connection: Connection, events: Sequence[Event], now: datetime)
     stay, since they hold only ids, amounts and times.
     """
     booked = erasure.others(events)
-    refusals = await _book(connection, booked) if booked else []
+    refusals = await _book(connection, booked, now) if booked else []
     await erasure.apply(connection, events, erasing.erase, now)
     return refusals
 
 
-async def _book(connection: Connection, events: Sequence[Event]) -> list[Refusal]:
-    await customers.lock(connection, (event.customer_id for event in events))
+async def _book(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
+    locked = await customers.lock(connection, (event.customer_id for event in events))
     admission = await recording.record(connection, events)
-    since: dict[str, datetime] = {}
+    arrivals: defaultdict[str, list[Arrival]] = defaultdict(list)
     for step in admission.steps:
-        first = min(change.at for change in step.changes)
-        since[step.event.customer_id] = min(first, since.get(step.event.customer_id, first))
-    await customers.mark(connection, since)
+        arrivals[step.event.customer_id].append(Arrival.of(step))
+    await judge(connection, await programs.load_all(connection), locked, arrivals, now)
     return list(admission.refusals)

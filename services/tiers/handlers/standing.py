@@ -1,17 +1,20 @@
 """A customer's tier and spend as of now."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from fractions import Fraction
-from typing import Final, cast
 
-from services.tiers.rules.metrics import Request, Sums
+from services.tiers.handlers.judging import state_of
+from services.tiers.handlers.rounds import run
+from services.tiers.rules.judging.machine import Happenings, advance, values_at
+from services.tiers.rules.judging.state import State, Values
+from services.tiers.rules.metrics import Reading
 from services.tiers.rules.program.compiled import Program, Tier
-from services.tiers.store import customers, metrics
-from services.tiers.store.programs import load_program
+from services.tiers.rules.program.versions import Versions
+from services.tiers.store import customers
+from services.tiers.store.programs import load_all
+from shared.contracts.values import UNITS
 from shared.postgres.pool import Pool
-
-_DAYS: Final = 365
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,15 @@ async def read_status(pool: Pool, customer_id: str, now: datetime) -> Status:
     """A customer's tier and spend as of now; an unknown customer is in the first tier and has spent nothing."""
     # All reads see the same snapshot.
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        program = await load_program(connection, now)
+        versions = await load_all(connection)
         customer = await customers.find(connection, customer_id)
-        start = datetime.combine(now.date() - timedelta(days=_DAYS - 1), datetime.min.time(), UTC)
-        request = Request(start, None, now + timedelta(microseconds=1))
-        [sums] = await metrics.load_answers(connection, [(customer_id, request)])
-    tier = program.first if customer.tier is None else program.tier(customer.tier)
-    return Status(program, tier, customer.since, Fraction(cast("Sums", sums).get(("spend", program.currency), 0)))
+        reading = _values(versions, state_of(versions, customer, now), now)
+        state, values = (await run(connection, {customer_id: reading}))[customer_id]
+    program = versions.in_force(now)
+    spend = Fraction(values.get("spend", 0)) / UNITS
+    return Status(program, program.tier(state.tier), state.standing.since, spend)
+
+
+def _values(versions: Versions, state: State, now: datetime) -> Reading[tuple[State, Values]]:
+    advanced = yield from advance(versions, state, Happenings(), now)
+    return advanced.state, (yield from values_at(versions, advanced.state, now))

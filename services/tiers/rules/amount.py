@@ -3,6 +3,9 @@
 from fractions import Fraction
 from typing import Final
 
+from services.tiers.rules.metrics import Amount
+from shared.contracts.values import UNITS
+
 _PLACES: Final = 4
 _UNIT: Final = 10**_PLACES
 
@@ -21,3 +24,8 @@ def _text(units: int) -> str:
     whole, rest = divmod(units, _UNIT)
     digits = f"{rest:0{_PLACES}d}"
     return f"{whole}.{digits[:2]}{digits[2:].rstrip('0')}"
+
+
+def reached_value(metric: str, value: Amount) -> str:
+    """A value of a metric in its unit: money as a decimal string, rounded down, or a number."""
+    return reached_text(Fraction(value, UNITS)) if metric == "spend" else str(value)

@@ -3,20 +3,14 @@
 from datetime import datetime
 from fractions import Fraction
 
-from services.tiers.rules.metrics import Amount, Change
+from services.tiers.rules.metrics import Change
 from shared.contracts.orders import Order
 from shared.contracts.values import UNITS, units
 
 
-def money(amount: str) -> Amount:
-    """The exact amount of a decimal string: an int where it is whole."""
-    whole, part = divmod(units(amount), UNITS)
-    return Fraction(whole * UNITS + part, UNITS) if part else whole
-
-
 def bought(order: Order) -> list[Change]:
     """What an order as bought changes; a free order changes nothing."""
-    total = money(order.purchase.total)
+    total = units(order.purchase.total)
     if not total:
         return []
     return [
@@ -25,8 +19,10 @@ def bought(order: Order) -> list[Change]:
     ]
 
 
-def taken(order: Order, at: datetime, amount: Amount) -> Change:
+def taken(order: Order, at: datetime, money: Fraction) -> Change:
     """What a refund takes of an order's money, or (above 0) what it gives back of what another refund took."""
+    exact = money * UNITS
+    amount = exact.numerator if exact.denominator == 1 else exact
     return Change(at, order.time, "spend", order.purchase.currency, amount, is_taking=True)
 
 

@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Any, Final, Literal
 
 from services.tiers.rules import orders
-from services.tiers.rules.metrics import Amount, Change
+from services.tiers.rules.metrics import Change
 from services.tiers.rules.unread import Pool, QueriedRefunds, RefundQuery, UnreadRefundsError
 from shared.contracts.kept import Fold
 from shared.contracts.orders import Order
@@ -195,7 +195,7 @@ class Refunding:
         self._run.ends |= {pool: share.end for pool, share in shares.items() if share.end is not None}
         taken = sum((share.taken for share in shares.values()), Fraction(0))
         freed = [change for share in shares.values() for change in share.freed]
-        self.kept -= taken - sum((change.amount for change in freed), Fraction(0))
+        self.kept -= taken - Fraction(sum(change.amount for change in freed)) / UNITS
         if not self.kept and self._run.ends:
             self.gone_at = max(self._order.time, *(place[0] for place, _ in self._run.ends.values()))
         return [self._change(refund, -taken), *freed]
@@ -301,8 +301,8 @@ class Refunding:
         others = [self._change(other, old[other.refund_id] - new[other.refund_id]) for other in self._all]
         return [self._change(refund, -new[refund.refund_id]), *others]
 
-    def _change(self, refund: Refund, amount: Amount) -> Change:
-        return orders.taken(self._order, self._order.effective_at(refund), amount)
+    def _change(self, refund: Refund, money: Fraction) -> Change:
+        return orders.taken(self._order, self._order.effective_at(refund), money)
 
     def _kind(self, refund: Refund) -> Kind:
         return "lines" if refund.lines and self._order.purchase.lines else "share"

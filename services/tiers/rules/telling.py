@@ -1,13 +1,12 @@
 """What is told of a customer's tier: one announcement for an instant in order, or for everything that is late."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
 from services.tiers.rules.judging.run import Entry, direction
 from services.tiers.rules.judging.state import Standing, Values
-from services.tiers.rules.program.compiled import Tier
+from services.tiers.rules.program.compiled import Program, Tier
 from services.tiers.rules.program.versions import Versions
 
 Kind = Literal["promoted", "demoted", "retained", "corrected"]
@@ -21,9 +20,11 @@ class Step(NamedTuple):
     points_multiplier: str
 
 
-@dataclass(frozen=True, slots=True)
-class Announcement:
-    """A change that is recorded and published; `timeline` replaces what was told from `effective_at` on."""
+class Announcement(NamedTuple):
+    """A change that is recorded and published; `timeline` replaces what was told from `effective_at` on.
+
+    `program_version` is the version in force at `effective_at`, `version` that which has the tier `to`.
+    """
 
     kind: Kind
     from_: str
@@ -35,6 +36,11 @@ class Announcement:
     points_multiplier: str
     timeline: Sequence[Step]
     metrics: Values
+    version: int
+
+    def judged_by(self, versions: Versions) -> Program:
+        """The version that has the tier `to`."""
+        return versions.version(self.version)
 
 
 class Ended(NamedTuple):
@@ -61,6 +67,7 @@ def of_entry(versions: Versions, entry: Entry) -> Announcement | None:
         tier.points_multiplier,
         (Step(entry.at, tier.id, tier.points_multiplier),),
         entry.metrics,
+        entry.version,
     )
 
 
@@ -93,6 +100,7 @@ def of_late(
         to.points_multiplier,
         timeline,
         after.metrics,
+        after.version,
     )
 
 

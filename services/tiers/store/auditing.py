@@ -126,7 +126,7 @@ async def load_takings(connection: Connection, customer_ids: Sequence[str]) -> d
     takings: defaultdict[str, list[tuple[str, Change]]] = defaultdict(list)
     rows: Sequence[Any] = await connection.fetch(TAKINGS_SQL, customer_ids)
     for customer_id, about, at, earned_at, metric, name, amount, divisor in rows:
-        change = Change(at, earned_at, metric, name, from_columns(amount, divisor), is_taking=True)
+        change = Change(at, earned_at, metric, name, from_columns(metric, amount, divisor), is_taking=True)
         takings[customer_id].append((about, change))
     return takings
 

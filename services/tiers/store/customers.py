@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from shared.postgres.pool import Connection
+from shared.postgres.pool import Connection, Pool
 
 
 class Customer(NamedTuple):
@@ -12,8 +12,8 @@ class Customer(NamedTuple):
 
     `state` is the state after everything that was judged, as JSON; None while nothing was. `judged_at` is its instant,
     and `tier` to `program_version` are parts of it. `due_at` is when something falls due next. `rejudge_from` is the
-    earliest instant at which something is recorded that was not judged yet. `carried` is False for a customer of whose
-    orders an earlier release recorded the refunds and not what they took.
+    earliest instant at which something is recorded that was not judged yet, and `rejudge_for` what arrived then.
+    `carried` is False for a customer of whose orders an earlier release recorded the refunds and not what they took.
     """
 
     customer_id: str
@@ -27,6 +27,7 @@ class Customer(NamedTuple):
     due_at: datetime | None = None
     rejudge_from: datetime | None = None
     carried: bool = True
+    rejudge_for: Mapping[str, Any] | None = None
 
 
 ENTER_SQL = """
@@ -37,7 +38,7 @@ ON CONFLICT (customer_id) DO NOTHING
 
 LOCK_SQL = """
 SELECT customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
-       carried
+       carried, rejudge_for
 FROM customer
 WHERE customer_id = ANY($1::text[])
 ORDER BY customer_id
@@ -56,7 +57,7 @@ async def lock(connection: Connection, customer_ids: Iterable[str]) -> dict[str,
 
 FIND_SQL = """
 SELECT customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
-       carried
+       carried, rejudge_for
 FROM customer
 WHERE customer_id = $1
 """
@@ -70,7 +71,7 @@ async def find(connection: Connection, customer_id: str) -> Customer:
 
 READ_SQL = """
 SELECT customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
-       carried
+       carried, rejudge_for
 FROM customer
 WHERE customer_id = ANY($1::text[])
 """
@@ -83,7 +84,7 @@ async def read(connection: Connection, customer_ids: Sequence[str]) -> dict[str,
 
 CLAIM_DUE_SQL = """
 SELECT customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
-       carried
+       carried, rejudge_for
 FROM customer
 WHERE due_at <= $1 AND rejudge_from IS NULL
 ORDER BY due_at, customer_id
@@ -99,7 +100,7 @@ async def claim_due(connection: Connection, now: datetime, limit: int) -> dict[s
 
 CLAIM_MARKED_SQL = """
 SELECT customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
-       carried
+       carried, rejudge_for
 FROM customer
 WHERE rejudge_from IS NOT NULL
 ORDER BY rejudge_from, customer_id
@@ -117,11 +118,11 @@ SAVE_SQL = """
 UPDATE customer
 SET judged_at = new.judged_at, tier = new.tier, since = new.since, valid_until = new.valid_until,
     grace_until = new.grace_until, program_version = new.program_version, state = new.state, due_at = new.due_at,
-    rejudge_from = new.rejudge_from, carried = new.carried
+    rejudge_from = new.rejudge_from, carried = new.carried, rejudge_for = new.rejudge_for
 FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[],
-            $7::int[], $8::json[], $9::timestamptz[], $10::timestamptz[], $11::boolean[])
+            $7::int[], $8::json[], $9::timestamptz[], $10::timestamptz[], $11::boolean[], $12::json[])
     AS new (customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
-            carried)
+            carried, rejudge_for)
 WHERE customer.customer_id = new.customer_id
 """
 
@@ -132,18 +133,36 @@ async def save(connection: Connection, customers: Sequence[Customer]) -> None:
         await connection.execute(SAVE_SQL, *zip(*customers, strict=True))
 
 
+class Mark(NamedTuple):
+    """From when on a customer has to be judged again, and what arrived (see `Customer.rejudge_for`)."""
+
+    since: datetime
+    arrived: Mapping[str, Any]
+
+
 MARK_SQL = """
 UPDATE customer
-SET rejudge_from = least(rejudge_from, new.since)
-FROM unnest($1::text[], $2::timestamptz[]) AS new (customer_id, since)
+SET rejudge_from = least(rejudge_from, new.since),
+    rejudge_for = CASE WHEN rejudge_from < new.since THEN rejudge_for ELSE arrived END
+FROM unnest($1::text[], $2::timestamptz[], $3::json[]) AS new (customer_id, since, arrived)
 WHERE customer.customer_id = new.customer_id
 """
 
 
-async def mark(connection: Connection, since: Mapping[str, datetime]) -> None:
+async def mark(connection: Connection, marks: Mapping[str, Mark]) -> None:
     """Have customers judged again from an instant on, or from an earlier one that they are marked with."""
-    if since:
-        await connection.execute(MARK_SQL, list(since), list(since.values()))
+    if marks:
+        await connection.execute(MARK_SQL, list(marks), *zip(*marks.values(), strict=True))
+
+
+COUNT_MARKED_SQL = """
+SELECT count(*) FROM customer WHERE rejudge_from IS NOT NULL
+"""
+
+
+async def count_marked(pool: Pool) -> int:
+    """The number of customers who have to be judged again."""
+    return await pool.fetchval(COUNT_MARKED_SQL)
 
 
 def _by_id(rows: Iterable[Any]) -> dict[str, Customer]:

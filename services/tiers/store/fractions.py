@@ -1,25 +1,30 @@
-"""Exact amounts as two numeric columns: an amount and its divisor, which is 1 except for thirds of a cent and such."""
+"""Exact amounts as two numeric columns: an amount and its divisor, which is 1 except for thirds of a cent and such.
+
+Money is stored in its currency, and counted in ten-thousandths of it.
+"""
 
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
-from services.tiers.rules.metrics import Amount
+from services.tiers.rules.metrics import Amount, Metric
+from shared.contracts.values import UNITS
 
-_UNIT: Final = 10**4
 _ONE: Final = Decimal(1)
+_PLACES: Final = -4
 
 
-def to_columns(amount: Amount) -> tuple[Decimal, Decimal]:
-    """The amount and its divisor, which is 1 for every amount of at most 4 decimals."""
-    if _UNIT % amount.denominator == 0:
-        return Decimal(f"{amount.numerator * (_UNIT // amount.denominator)}E-4"), _ONE
-    return Decimal(amount.numerator), Decimal(amount.denominator)
+def to_columns(metric: Metric, amount: Amount) -> tuple[Decimal, Decimal]:
+    """The amount of a metric and its divisor, which is 1 for every whole one."""
+    is_money = metric == "spend"
+    if isinstance(amount, int):
+        return Decimal(amount).scaleb(_PLACES) if is_money else Decimal(amount), _ONE
+    return Decimal(amount.numerator), Decimal(amount.denominator * (UNITS if is_money else 1))
 
 
-def from_columns(amount: Decimal, divisor: Decimal = _ONE) -> Amount:
-    """The amount of two columns: an int where it is whole."""
-    numerator, denominator = amount.as_integer_ratio()
+def from_columns(metric: Metric, amount: Decimal, divisor: Decimal = _ONE) -> Amount:
+    """The amount of a metric of two columns: an int where it is whole."""
+    numerator, denominator = (amount.scaleb(-_PLACES) if metric == "spend" else amount).as_integer_ratio()
     if divisor == _ONE:
         return numerator if denominator == 1 else Fraction(numerator, denominator)
     exact = Fraction(numerator, denominator * int(divisor))

@@ -100,7 +100,7 @@ async def _sum(
     for place, bucket, kind, name, amount, divisor, orders in rows:
         sums = by_request[place - 1].setdefault(bucket, {})
         key = _key_of(kind, name)
-        sums[key] = sums.get(key, 0) + from_columns(amount, divisor)
+        sums[key] = sums.get(key, 0) + from_columns(key[0], amount, divisor)
         if orders:
             sums["orders", ""] = sums.get(("orders", ""), 0) + orders
     return by_request
@@ -161,8 +161,8 @@ def _loaded(rows: Iterable[Any], most: int | None) -> Loaded:
 
 
 def _changes_of(row: Any) -> list[Change]:  # noqa: ANN401 asyncpg's Record has no types
-    amount = from_columns(row["amount"], row["divisor"])
     metric, name = _key_of(row["kind"], row["name"])
+    amount = from_columns(metric, row["amount"], row["divisor"])
     change = Change(row["at"], row["earned_at"], metric, name, amount, row["branch"] == _TAKEN)
     return [change, change._replace(metric="orders", name="", amount=1)] if row["kind"] == _PURCHASE else [change]
 

@@ -1,7 +1,7 @@
 """The versions of the tier program that customers are judged by."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from services.tiers.rules.program.compiled import Program
@@ -43,3 +43,8 @@ async def load_last(connection: Connection, other_than: int | None) -> Effective
 async def lock(connection: Connection) -> None:
     """Make publications wait for each other until their transactions end."""
     await store.lock(connection, Key(KIND.name), _FIRST)
+
+
+async def load_all(connection: Connection) -> Versions:
+    """All published versions: judging again can reach far back, and what a tier stands on names old ones."""
+    return await load_versions(connection, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))

@@ -19,7 +19,15 @@ class Taking(NamedTuple):
 async def add(connection: Connection, takings: Iterable[Taking]) -> None:
     """Record what was taken back."""
     records = [
-        (customer_id, change.earned_at, change.at, change.metric, change.name, *to_columns(change.amount), about)
+        (
+            customer_id,
+            change.earned_at,
+            change.at,
+            change.metric,
+            change.name,
+            *to_columns(change.metric, change.amount),
+            about,
+        )
         for customer_id, about, change in takings
     ]
     if records:

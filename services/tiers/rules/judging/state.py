@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -118,36 +118,25 @@ class _Stored(msgspec.Struct, omit_defaults=True, gc=False):
     metrics: dict[str, int | str] = {}
 
 
-_ENCODER: Final = msgspec.json.Encoder()
-_DECODER: Final = msgspec.json.Decoder(_Stored)
-_STANDING: Final = msgspec.json.Decoder(Standing)
-
-
-def encode_state(state: State) -> str:
-    """The state as it is stored: JSON without what is empty."""
+def encode_state(state: State) -> Any:  # noqa: ANN401 a value of JSON
+    """The state as a value of JSON, without what is empty."""
     metrics: dict[str, int | str] = {}
     for key, value in state.metrics.items():
         if value:
             metrics[key] = value if isinstance(value, int) else str(value)
-    stored = _Stored(state.standing, state.version, state.at, state.anchor, state.oldest, metrics)
-    return _ENCODER.encode(stored).decode()
+    return _Stored(state.standing, state.version, state.at, state.anchor, state.oldest, metrics)
 
 
-def decode_state(stored: str) -> State:
+def decode_state(stored: Any) -> State:  # noqa: ANN401 a value of JSON
     """The state that `encode_state` stored."""
-    own = _DECODER.decode(stored)
+    own = msgspec.convert(stored, _Stored)
     metrics = {key: value if isinstance(value, int) else Fraction(value) for key, value in own.metrics.items()}
     return State(own.standing, own.version, own.at, own.anchor, own.oldest, metrics)
 
 
-def encode_standing(standing: Standing) -> str:
-    """The standing as it is stored: JSON without what is empty."""
-    return _ENCODER.encode(standing).decode()
-
-
-def decode_standing(stored: str) -> Standing:
-    """The standing that `encode_standing` stored."""
-    return _STANDING.decode(stored)
+def decode_standing(stored: Any) -> Standing:  # noqa: ANN401 a value of JSON
+    """The standing that was stored, which is a value of JSON as it is."""
+    return msgspec.convert(stored, Standing)
 
 
 NOTHING: Final[Values] = {}
