@@ -68,7 +68,7 @@ def test_a_multiplier_has_one_form(written: str, told: str):
 def test_activities_by_name():
     both = [{"metric": "activities", "at_least": 9}, {"metric": "activities", "activity": "quiz", "at_least": 3}]
     compiled = program(DEFAULT, ("/tiers/1/enter", [both]), ("/tiers/2/keep", [both[1:]]))
-    assert [condition.key for condition in compiled.tiers[1].enter[0]] == [("activities", None), ("activities", "quiz")]
+    assert [condition.key for condition in compiled.tiers[1].enter[0]] == ["activities", "activities/quiz"]
     assert compiled.activities == {"quiz"}
 
 

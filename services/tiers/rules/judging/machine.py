@@ -68,10 +68,10 @@ def restore(versions: Versions, standing: Standing | None, anchor: datetime | No
     `standing` is that of the last entry before it, None where there is none; `anchor` is the first instant at which
     anything counted, as far as that is known.
     """
-    at = before - MOMENT
     anchor = anchor if anchor is not None and anchor < before else None
     if standing is None and anchor is None:
         return unknown(versions, before)
+    at = before - MOMENT
     if standing is None:
         assert anchor is not None, "something counted"
         standing = Standing(versions.in_force(anchor).first.id)

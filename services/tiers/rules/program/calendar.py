@@ -46,14 +46,15 @@ class Calendar:
         return self._start(_day_of(moment, self.zone) + days)
 
     def window(self, moment: datetime) -> datetime | None:
-        """The start of the window that ends with an instant; None: it has none."""
+        """The start of the window that ends with an instant; None: it has none, or begins before the calendar."""
         match self.period.kind:
             case "lifetime":
                 return None
             case "rolling_days":
-                return self.days_after(moment, 1 - self.period.days)
+                start = self.days_after(moment, 1 - self.period.days)
             case _:
-                return self._year(moment, 0)
+                start = self._year(moment, 0)
+        return start if start > _start_of(_FIRST, self.zone) else None
 
     def ended(self, end: datetime) -> tuple[Span, ...]:
         """The periods that end with an instant, any of which can keep a tier.
