@@ -8,19 +8,11 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.tiers.handlers.standing import Status, read_status
-<<<<<<< HEAD:services/tiers/api/customers.py
-from services.tiers.rules import amount, by_spend
-from services.tiers.store import timelines
-from services.tiers.store.timelines import Recorded
-=======
 from services.tiers.rules import amount
 from services.tiers.rules.progress import nearest, ways
-from services.tiers.settings import Settings
 from services.tiers.store import timelines
 from services.tiers.store.timelines import Recorded
 from shared.contracts.values import UNITS
-from shared.http.app import new_app
->>>>>>> 79f471d (Read a customer's tier from the machine's state):services/tiers/api.py
 from shared.http.auth import CustomerId, customer_or
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
 from shared.postgres.pool import Pool
