@@ -74,9 +74,9 @@ async def announce(connection: Connection, versions: Versions, judged: Mapping[s
     await outbox.announce(connection, publications)
 
 
-def publication_id(version: int) -> str:
+def publication_id(number: int) -> str:
     """The id of the publication of a version, as the cause of events."""
-    return f"tier-program-{version}"
+    return f"tier-program-{number}"
 
 
 def _tell(versions: Versions, customer_id: str, judged: Judged) -> Iterator[Told]:
