@@ -45,19 +45,19 @@ def moments(
     changes, assignments = list(changes), list(assignments)
     replay = Replay(versions, changes, assignments)
     replay.run(now)
-    end = _end_ahead(replay.customer, now)
+    end, held_at = _end_ahead(replay.customer, now), replay.customer.state.held_at
     if end is None:
         return []
     found: list[Moment] = []
     for program in replay.programs:
         for days in set(program.at_risk_days):
             at = day_start(program.day(end) - timedelta(days=days), program.zone)
-            if at > now or _in_force(replay.programs, at) is not program:
+            is_before = held_at is None or held_at >= at  # the tier was reached, kept or given only then
+            if at > now or is_before or _in_force(replay.programs, at) is not program:
                 continue
             then = Replay(versions, changes, assignments)
             then.run(at, before_events=True)
-            held_at = then.customer.state.held_at
-            if _end_ahead(then.customer, at) != end or held_at is None or held_at >= at:
+            if _end_ahead(then.customer, at) != end:
                 continue
             found.append(Moment(end, days, at, _risk(then.customer, end, days, at)))
     return sorted(found, key=lambda moment: (moment.at, -moment.days))

@@ -58,3 +58,17 @@ def test_a_moment_before_the_tier_was_given_does_not_count():
 def test_a_floor_is_no_risk():
     rules = program(MEMBER, {**SILVER, "permanent": True}, GOLD, at_risk_days=[5])
     assert at_risk([(None, rules)], order(t("03-01"), "100"), [], t("03-11")) is None
+
+
+def test_a_moment_before_the_tier_was_fallen_into_does_not_count():
+    # Gold is revoked on 8 March, silver keeps V 12 March. The moment of 5 days, 7 March, lies before silver was had.
+    versions = [(None, program(at_risk_days=[5, 2], on_refund="revoke"))]
+    bought = order(t("03-01"), "300", (t("03-08"), "200"))
+    risks = announced(versions, bought, [], [t("03-09"), t("03-10")])
+    assert [(risk.days, risk.tier, risk.to) for risk in risks] == [(2, "silver", "member")]
+
+
+def test_what_happens_at_the_moment_comes_after_it():
+    # Gold is given at 7 March 00:00, its V (18 March) is another one: the moments of 12 March are over.
+    hand = [Assignment(t("03-07"), "gold")]
+    assert at_risk([(None, WARNING)], BOUGHT, hand, t("03-08")) is None

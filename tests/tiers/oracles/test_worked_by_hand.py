@@ -1,5 +1,9 @@
 """Worked examples for the model: tiers given by hand, with and without an end, locked and not (T8-T11, T38)."""
 
+from typing import Any
+
+import pytest
+
 from tests.tiers.oracles.facts import Assignment, order
 from tests.tiers.oracles.written import (
     CALENDAR,
@@ -179,3 +183,42 @@ def test_the_same_tier_again_is_retained():
     outcome = at_end(program(), [order(t("03-01"), "100")], "03-05", given("03-02", "silver"))
     assert told(outcome)[1:] == [line("retained", "silver", "03-02", "assigned", "03-13")]
     assert outcome.since == t("03-01")
+
+
+def test_a_tier_had_by_right_and_given_again_is_not_revoked():
+    bought = [order(t("03-01"), "300", (t("03-03"), "300"))]
+    outcome = at_end(program(on_refund="revoke"), bought, "03-05", given("03-02", "gold", "03-20"))
+    assert (outcome.tier, outcome.valid_until) == ("gold", t("03-20"))
+
+
+def test_what_is_given_stands_at_the_instant_of_an_order():
+    # 300 and silver until the 20th at one instant: gold was not reached. At the 20th nothing holds (10-19 March).
+    hand = given("03-01", "silver", "03-20")
+    outcome = at_end(program(to="never"), [order(t("03-01"), "300")], "03-20", hand)
+    assert told(outcome) == [
+        line("promoted", "silver", "03-01", "assigned", "03-20"),
+        line("demoted", "member", "03-20", "assignment_ended"),
+    ]
+
+
+@pytest.mark.parametrize("rules", [program(to="never", grace_days=3), program(period=LIFETIME, grace_days=3)])
+def test_without_periods_an_until_ends_there_and_then(rules: dict[str, Any]):
+    # No grace, and to the highest lower one that is kept, not one step down: member (T9).
+    outcome = at_end(rules, [], "03-06", given("03-01", "gold", "03-06"))
+    assert told(outcome)[1:] == [line("demoted", "member", "03-06", "assignment_ended")]
+
+
+def test_an_unlocked_until_on_the_first_tier_means_nothing():
+    rules = program(MEMBER, {**SILVER, "permanent": True}, GOLD)
+    outcome = at_end(rules, [order(t("03-01"), "100")], "03-31", given("03-02", "member", "03-20"))
+    assert told(outcome)[1:] == [line("demoted", "member", "03-02", "assigned")]
+
+
+def test_at_once_leaves_alone_what_is_given_whatever_happens():
+    outcome = at_end(
+        program(when="at_once", on_publish="full"),
+        [order(t("03-02"), "5", (t("03-03"), "5"))],
+        "03-11",
+        given("03-01", "gold"),
+    )
+    assert (outcome.tier, len(outcome.entries)) == ("gold", 1)

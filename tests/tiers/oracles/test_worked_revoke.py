@@ -180,3 +180,33 @@ def test_with_another_version_since_the_conditions_of_then_and_the_names_by_move
     # Whether it revokes says the version in force at the refund.
     outcome = at_end(revoking(), bought, "03-06", later=[("03-03", second | {"downgrade": {"to": "one_step"}})])
     assert outcome.tier == "top"
+
+
+def test_a_step_down_into_a_tier_that_was_lost_stands_on_what_it_stood_on_then():
+    # Silver by 100 on 1 March, lost on the 12th. Gold at once on the 20th, silver by one step on the 31st.
+    bought = [order(t("03-01"), "100", (t("04-01"), "0.01")), order(t("03-20"), "300")]
+    outcome = at_end(revoking(), bought, "04-02")
+    assert told(outcome)[2:] == [
+        line("promoted", "gold", "03-20", "spend", "03-31"),
+        line("demoted", "silver", "03-31", "period_end", "04-10"),
+        line("demoted", "member", "04-01", "refund"),
+    ]
+
+
+def test_a_revoked_tier_leads_to_one_that_stands_by_the_conditions_of_then():
+    # Silver needs 500 from 3 March on. Gold by 300 of 1 March: 100 go back, silver of then (100) holds; 50 more: still.
+    second = revoking(MEMBER, tier("silver", spend("500")), tier("gold", spend("900")))
+    bought = [order(t("03-01"), "300", (t("03-04"), "100"), (t("03-05"), "50"), (t("03-06"), "50.01"))]
+    outcome = at_end(revoking(), bought, "03-07", later=[("03-03", second)])
+    assert [entry[:3] for entry in told(outcome)[2:]] == [
+        ("demoted", "silver", t("03-04")),
+        ("demoted", "member", t("03-06")),
+    ]
+
+
+def test_in_grace_the_end_of_grace_stays_the_instant_that_it_was():
+    # G 17 March by the first version; the second has one day, and takes effect in that grace.
+    second = revoking(grace_days=1)
+    bought = [order(t("03-01"), "300", (t("03-13"), "200"))]
+    outcome = at_end(revoking(grace_days=5), bought, "03-13", later=[("03-12 12:00", second)])
+    assert (outcome.tier, outcome.grace_until) == ("silver", t("03-17"))

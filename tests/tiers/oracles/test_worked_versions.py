@@ -192,3 +192,60 @@ def test_days_currency_and_zone_are_of_the_version_that_judges():
     outcome = at_end(program(), [bought], "03-11 20:00", later=[("03-11 20:00", version)])
     assert told(outcome) == [line("promoted", "silver", "03-11 20:00", "program", "03-21 21:00")]
     assert at_end(program(), [bought], "03-11 21:00", later=[("03-11 21:00", version)]).tier == "member"
+
+
+def test_who_is_unknown_is_in_the_first_tier_whatever_moves_says():
+    version = program(tier("basic"), SILVER, GOLD, moves={"member": "silver"})
+    assert at_end(program(), [], "03-06", later=[("03-05", version)]).tier == "basic"
+    known = at_end(program(), [order(t("03-01"), "1")], "03-06", later=[("03-05", version)])
+    assert told(known) == [line("promoted", "silver", "03-05", "program", "03-15")]
+    # A member stays one where the new first tier comes below it, and has an end from E on.
+    version = program(tier("basic"), tier("member", spend("50")), SILVER)
+    known = at_end(program(), [order(t("03-01"), "1")], "03-06", later=[("03-05", version)])
+    assert told(known) == [line("retained", "member", "03-05", "program", "03-15")]
+    assert known.since is None
+
+
+@pytest.mark.parametrize("fields", [{"to": "never"}, {"to": "one_step"}])
+def test_full_leaves_an_until_of_never_and_of_a_permanent_tier(fields: dict[str, str]):
+    permanent = {**GOLD, "permanent": fields["to"] != "never"}
+    version = program(MEMBER, SILVER, permanent, on_publish="full", **fields)
+    hand = Assignment(t("03-01"), "gold", t("03-20"))
+    outcome = at_end(program(), [], "03-06", hand, later=[("03-05", version)])
+    assert (outcome.tier, outcome.valid_until, len(outcome.entries)) == ("gold", t("03-20"), 1)
+
+
+def test_full_does_not_end_below_the_floor():
+    # Permanent gold by right, silver lent: `full` takes the assignment away, and gold is the floor.
+    rules = program(MEMBER, SILVER, {**GOLD, "permanent": True})
+    hand = Assignment(t("03-02"), "silver", t("03-20"))
+    outcome = at_end(rules, [BOUGHT], "03-16", hand, later=[("03-15", {**rules, "on_publish": "full"})])
+    assert told(outcome)[1:] == [
+        line("demoted", "silver", "03-02", "assigned", "03-20"),
+        line("promoted", "gold", "03-15", "program"),
+    ]
+
+
+def test_what_a_fall_lost_is_no_floor_of_a_later_never():
+    # Gold falls to silver on 12 March. Under `never` since the 13th, member until the 15th leads back to silver.
+    hand = Assignment(t("03-14"), "member", t("03-15"), True)
+    outcome = at_end(program(), [BOUGHT], "03-16", hand, later=[("03-13", program(to="never"))])
+    assert told(outcome)[-1] == line("promoted", "silver", "03-15", "assignment_ended")
+
+
+def test_a_lock_that_is_moved_off_the_first_tier_bears_a_valid_until():
+    hand = Assignment(t("03-01"), "member", t("03-20"), True)
+    version = program(tier("basic"), SILVER, GOLD, moves={"member": "silver"})
+    outcome = at_end(program(), [], "03-06", hand, later=[("03-05", version)])
+    assert told(outcome)[1:] == [line("promoted", "silver", "03-05", "program", "03-20")]
+    version = program(MEMBER, SILVER, moves={"gold": "member"})
+    outcome = at_end(program(), [], "03-06", hand._replace(tier="gold"), later=[("03-05", version)])
+    assert told(outcome)[1:] == [line("demoted", "member", "03-05", "program")]
+    assert outcome.locked_until == t("03-20")
+
+
+def test_a_version_and_an_order_at_one_instant_are_one_entry():
+    # Gold is moved to member, the 100 of that instant lift to silver: below the third of three, by the program.
+    version = program(MEMBER, tier("silver", spend("400")), moves={"gold": "member"})
+    outcome = at_end(program(), [BOUGHT, order(t("03-05"), "100")], "03-06", later=[("03-05", version)])
+    assert told(outcome)[1:] == [line("demoted", "silver", "03-05", "program", "03-16")]
