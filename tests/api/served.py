@@ -22,6 +22,7 @@ from services.points.handlers.holding import Reservation
 from services.points.handlers.spending import ForReward
 from services.points.rules.books.rewards import Reward
 from services.points.store import rewards
+from services.tiers.handlers.simulating import simulate
 from shared.postgres.pool import Pool
 from shared.programs import store as programs
 from shared.programs.kind import Key
@@ -32,7 +33,8 @@ from tests.points.states import DEFAULT
 from tests.referrals.conftest import ADA, apply_to, give_codes
 from tests.referrals.shop import bought, signed_up
 from tests.support import postgres
-from tests.tiers import applied
+from tests.tiers import applied, what_if
+from tests.tiers import programs as tier_programs
 from tests.tiers import shop as tiers_shop
 
 SECRET = "a secret of thirty-two bytes or so"
@@ -64,7 +66,10 @@ async def _seed_points(pool: Pool) -> Known:
 
 async def _seed_tiers(pool: Pool) -> Known:
     await applied.apply(pool, tiers_shop.purchase("order-1", "600.00"), tiers_shop.purchase("order-2", "950.00"))
-    return {"customers": "ann"}
+    draft = await what_if.draft(pool, tier_programs.DEFAULT, books.NOW)
+    simulation = await what_if.start(pool, draft, books.NOW, books.NOW)
+    await simulate(pool, books.NOW)
+    return {"customers": "ann", "tier-programs": str(draft.version), "simulations": str(simulation.id)}
 
 
 async def _seed_referrals(pool: Pool) -> Known:

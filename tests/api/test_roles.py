@@ -21,6 +21,14 @@ from tests.api.served import ROUTES, SECRET, SERVICES, Route, Served, Service, a
 
 CART = {"currency": "USD", "total": "1.00"}
 RULE = {"id": "base", "name": {"en": "Base"}, "on": "purchase", "award": {"kind": "fixed", "points": 5}}
+TIERS = {
+    "currency": "USD",
+    "time_zone": "UTC",
+    "period": {"kind": "lifetime"},
+    "tiers": [{"id": "member", "name": {"en": "Member"}}],
+    "moves": {"silver": "member", "gold": "member"},
+    "downgrade": {"to": "never"},
+}
 BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/customers/{id}/adjustments": {"points": 5, "reason": "goodwill"},
     "POST /v1/customers/{id}/redemptions": {"points": 5, "reference": "r"},
@@ -30,6 +38,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /v1/rewards/{id}": {"points": 6},
     "POST /v1/earning-rules": {"currency": "USD", "rules": [RULE]},
     "PUT /v1/earning-rules/{version}": {"currency": "USD", "rules": [RULE]},
+    "POST /v1/tier-programs": TIERS,
+    "PUT /v1/tier-programs/{version}": TIERS,
 }
 """A valid body for each route that has one."""
 

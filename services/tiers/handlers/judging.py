@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from services.tiers.handlers.announcing import Judged, announce
 from services.tiers.handlers.arrivals import Arrival
 from services.tiers.handlers.rounds import run
-from services.tiers.rules.judging.machine import Advanced, Happenings, advance, next_due, rejudge, unknown
+from services.tiers.rules.judging.machine import BEGINNING, Happenings, advance, next_due, restore, unknown
 from services.tiers.rules.judging.state import Assignment, Standing, State, decode_standing, decode_state
 from services.tiers.rules.metrics import Reading
 from services.tiers.rules.program.versions import Versions
@@ -76,6 +76,11 @@ class Past(NamedTuple):
     entries: Sequence[TimelineEntry]
     happenings: Happenings
 
+    @property
+    def standing(self) -> Standing | None:
+        """The standing before it; None: nothing had changed."""
+        return _standing(self.before)
+
 
 def judged_again(
     versions: Versions, customer: Customer, past: Past, arrivals: Sequence[Arrival], now: datetime
@@ -84,10 +89,8 @@ def judged_again(
     state = state_of(versions, customer, now)
     standing = _standing(past.before)
     until = max([now, *(happening.at for happening in (*past.happenings.changes, *past.happenings.assignments))])
-    if past.happenings.changes or past.happenings.assignments:
-        advanced = yield from rejudge(versions, (standing, state.anchor), past.happenings, until)
-    else:
-        advanced = Advanced(unknown(versions, now), ())
+    restored = yield from restore(versions, standing, state.anchor, max(past.since, BEGINNING))
+    advanced = yield from advance(versions, restored, past.happenings, until)
     due_at = yield from next_due(versions, advanced.state)
     before = base_of(versions, past)
     old = [TimelineStep(entry.effective_at, entry.tier, entry.points_multiplier) for entry in past.entries]

@@ -1,9 +1,9 @@
 """The machine: applies versions, what falls due, and events, instant by instant."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 from services.tiers.rules.judging.conditions import is_kept, subtract, values_of
 from services.tiers.rules.judging.ending import end_due, keep_in_grace
@@ -13,6 +13,9 @@ from services.tiers.rules.judging.state import NOTHING, Assignment, Standing, St
 from services.tiers.rules.judging.taking import fall_at_once, reason_of, revoke
 from services.tiers.rules.metrics import Change, Reading, Request, Sums
 from services.tiers.rules.program.versions import Versions
+
+BEGINNING: Final = datetime(1, 1, 2, tzinfo=UTC)
+"""An instant before everything; there are instants before it."""
 
 
 class Advanced(NamedTuple):
@@ -51,6 +54,8 @@ def advance(versions: Versions, state: State, happenings: Happenings, until: dat
         if not instants:
             return Advanced(unknown(versions, until), ())
         state = unknown(versions, instants[0].at)
+    elif not instants and _stays(versions, state, until):
+        return Advanced(state, ())
     run = Run.of(versions, state)
     for instant in instants:
         yield from _pass_until(run, instant.at, is_included=False)
@@ -60,6 +65,15 @@ def advance(versions: Versions, state: State, happenings: Happenings, until: dat
         # Days that leave the window at `until` are instants too.
         yield from _move(run, until + MOMENT)
     return Advanced(run.state(), run.entries)
+
+
+def _stays(versions: Versions, state: State, until: datetime) -> bool:
+    """Whether a state is certainly the same until an instant, if nothing happens: no version comes, nothing is due."""
+    assert state.at is not None, "something happened"
+    due, following = state.standing.due_at, versions.after(state.at)
+    if (due is not None and due <= until) or (following is not None and following[0] <= until):
+        return False
+    return not versions.version(state.version).falls_at_once
 
 
 def restore(versions: Versions, standing: Standing | None, anchor: datetime | None, before: datetime) -> Reading[State]:
@@ -80,19 +94,6 @@ def restore(versions: Versions, standing: Standing | None, anchor: datetime | No
     answers = yield [Request(window, None, before)]
     oldest = max(filter(None, (window, anchor)), default=None)
     return State(standing, program.version, at, anchor, oldest, values_of(program, cast("Sums", answers[0])))
-
-
-def rejudge(
-    versions: Versions, before: tuple[Standing | None, datetime | None], happenings: Happenings, until: datetime
-) -> Reading[Advanced]:
-    """Judge again from the first of the happenings on, which are all of the customer from there on.
-
-    `before` is the standing of the last entry before it (None: there is none), and the first instant at which anything
-    counted, as far as that was known.
-    """
-    since = min(happening.at for happening in (*happenings.changes, *happenings.assignments))
-    state = yield from restore(versions, *before, since)
-    return (yield from advance(versions, state, happenings, until))
 
 
 def values_at(versions: Versions, state: State, moment: datetime) -> Reading[Values]:

@@ -129,9 +129,20 @@ def encode_state(state: State) -> Any:  # noqa: ANN401 a value of JSON
 
 def decode_state(stored: Any) -> State:  # noqa: ANN401 a value of JSON
     """The state that `encode_state` stored."""
-    own = msgspec.convert(stored, _Stored)
+    return _state(msgspec.convert(stored, _Stored))
+
+
+def read_state(stored: str) -> State:
+    """The state that `encode_state` stored, from the text of its JSON, which is faster for very many of them."""
+    return _state(_DECODER.decode(stored))
+
+
+def _state(own: _Stored) -> State:
     metrics = {key: value if isinstance(value, int) else Fraction(value) for key, value in own.metrics.items()}
     return State(own.standing, own.version, own.at, own.anchor, own.oldest, metrics)
+
+
+_DECODER: Final = msgspec.json.Decoder(_Stored)
 
 
 def decode_standing(stored: Any) -> Standing:  # noqa: ANN401 a value of JSON
