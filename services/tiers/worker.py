@@ -3,11 +3,13 @@
 from datetime import timedelta
 from typing import Final
 
+from services.tiers.handlers.applying import apply_versions
 from services.tiers.handlers.events import handle
 from services.tiers.handlers.rejudging import rejudge
+from services.tiers.handlers.simulating import simulate
 from services.tiers.rules.admission import COUNTED
 from services.tiers.settings import Settings
-from services.tiers.store import customers, erasing
+from services.tiers.store import customers, erasing, simulations
 from shared.contracts.registry import TYPES
 from shared.messaging.worker import DueWork, Job, Subscription, WorkerSpec
 
@@ -26,5 +28,10 @@ def spec(settings: Settings) -> WorkerSpec:
         handle=handle,
         erase=erasing.erase,
         due_work=(DueWork("customers to judge again", customers.count_marked),),
-        jobs=(Job("judge customers again", timedelta(seconds=1), rejudge),),
+        jobs=(
+            Job("judge customers again", timedelta(seconds=1), rejudge),
+            Job("apply tier programs", timedelta(seconds=1), apply_versions),
+            Job("simulate tier programs", timedelta(seconds=1), simulate),
+            Job("forget simulations", timedelta(hours=1), simulations.forget),
+        ),
     )

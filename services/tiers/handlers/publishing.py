@@ -9,7 +9,7 @@ from pydantic import Field
 from services.tiers.rules.program.checking import missing_moves
 from services.tiers.rules.program.document import ProgramDocument
 from services.tiers.rules.program.lint import idle_moves, unpriced
-from services.tiers.store import currencies, programs
+from services.tiers.store import currencies, programs, publications, simulations
 from shared.contracts.values import Flag
 from shared.postgres.pool import Connection
 from shared.programs.drafting import Published, PublishRequest, RefusedError
@@ -33,6 +33,8 @@ class PublishTierProgram(PublishRequest):
 
 async def admit(connection: Connection, published: Published) -> None:
     """Let a version be published that is the last to take effect, moves everybody, and was simulated.
+
+    From its instant on a job applies it to every customer.
 
     Raises:
         DocumentError: a later version is published, a tier's members have nowhere to go, or the note is missing.
@@ -59,6 +61,8 @@ async def admit(connection: Connection, published: Published) -> None:
             "simulation_required",
             "No simulation of this very draft is finished: simulate it, or publish `without_simulation` with a `note`.",
         )
+    assert version.published_at is not None
+    await publications.add(connection, version.version, version.effective_at, version.published_at)
 
 
 async def check_moves(connection: Connection, draft: Version) -> None:
@@ -73,9 +77,9 @@ async def check_moves(connection: Connection, draft: Version) -> None:
         raise DocumentError(faults)
 
 
-async def is_simulated(_connection: Connection, _draft: Version) -> bool:
+async def is_simulated(connection: Connection, draft: Version) -> bool:
     """Whether a simulation of this revision of a draft is finished."""
-    return False
+    return await simulations.is_simulated(connection, draft.version, draft.revision)
 
 
 async def warn(connection: Connection, document: ProgramDocument, _moment: datetime) -> Sequence[Fault]:
