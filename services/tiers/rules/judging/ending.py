@@ -60,7 +60,8 @@ def _end_period(run: Run, end: datetime, reason: str) -> Reading[None]:
     """Judge the tier by the period that ends with `end`: it is kept, or its grace begins, or it falls."""
     tier, spans = run.tier, run.ended(end)
     if not tier.rank:
-        run.fall(reason, tier, None)
+        # Nothing ends but the assignment: if anything else changed at this instant, that is the reason.
+        run.fall(run.reason or reason, tier, None)
         return
     if run.program.falls_at_once and not (run.standing.assigned and run.standing.assigned.until):
         # Given by hand and held as if reached: from here on it falls like any other.
@@ -73,7 +74,7 @@ def _end_period(run: Run, end: datetime, reason: str) -> Reading[None]:
         _end_without_periods(run, spans, periods, reason)
     elif run.program.downgrade.grace_days:
         grace_until = run.calendar.days_after(end, run.program.downgrade.grace_days)
-        run.change(reason, tier, valid_until=end, grace_until=grace_until, assigned=None)
+        run.change(run.reason or reason, tier, valid_until=end, grace_until=grace_until, assigned=None)
     else:
         _fall(run, (end, spans, periods), reason)
 
