@@ -10,19 +10,21 @@ from services.tiers.rules.metrics import Reading
 from services.tiers.rules.program.compiled import Tier
 
 
-def end_due(run: Run) -> Reading[bool]:
-    """Apply what is due at the current instant; returns whether anything was."""
+def end_due(run: Run) -> Reading[str | None]:
+    """Apply what is due at the current instant; returns the reason of the last of it, None where nothing is due."""
     assert run.at is not None, "something happened"
-    was_due = False
+    reason = None
     while (due := run.standing.due_at) is not None and due <= run.at:
-        was_due = True
         if run.standing.assigned and run.standing.assigned.until:
+            reason = "assignment_ended"
             yield from _end_assignment(run, due)
         elif run.standing.grace_until:
+            reason = "grace_end"
             yield from _end_grace(run)
         else:
-            yield from _end_period(run, due, "period_end")
-    return was_due
+            reason = "period_end"
+            yield from _end_period(run, due, reason)
+    return reason
 
 
 def keep_in_grace(run: Run, reason: str) -> None:

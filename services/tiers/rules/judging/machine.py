@@ -62,8 +62,7 @@ def advance(versions: Versions, state: State, happenings: Happenings, until: dat
         yield from _judge(run, instant)
     yield from _pass_until(run, until, is_included=True)
     if run.falls_at_once():
-        # Days that leave the window at `until` are instants too.
-        yield from _move(run, until + MOMENT)
+        yield from _move(run, until, is_included=True)
     return Advanced(run.state(), run.entries)
 
 
@@ -163,10 +162,11 @@ def _judge(run: Run, instant: _Instant) -> Reading[None]:
 
 
 def _end(run: Run) -> Reading[None]:
-    was_due = yield from end_due(run)
-    fall_at_once(run, run.reason if was_due else "window")
-    if was_due:
-        promote(run, run.reason)
+    """Apply what falls due at the current instant."""
+    reason = yield from end_due(run)
+    fall_at_once(run, reason or "window")
+    if reason:
+        promote(run, reason)
 
 
 def _count(run: Run, changes: Sequence[Change]) -> Reading[None]:
@@ -183,15 +183,18 @@ def _count(run: Run, changes: Sequence[Change]) -> Reading[None]:
         keep_in_grace(run, kept_by(run))
 
 
-def _move(run: Run, moment: datetime) -> Reading[None]:
-    """Move the window to an instant: days that are no longer in it do not count."""
+def _move(run: Run, moment: datetime, *, is_included: bool = False) -> Reading[None]:
+    """Move the window to an instant: days that are no longer in it do not count.
+
+    Where a tier falls at once, each day that leaves before the instant (or at it, if it is included) is judged.
+    """
     if run.at is None:
         return
     start = run.calendar.window(moment)
     if start is None or (run.oldest is not None and run.oldest >= start):
         return
     if run.falls_at_once():
-        yield from _move_by_day(run, start, moment)
+        yield from _move_by_day(run, start, moment, moment + MOMENT if is_included else moment)
     elif run.at < start:
         run.values, run.oldest = dict(NOTHING), None
     elif (old := run.calendar.window(run.at)) != start:
@@ -200,11 +203,11 @@ def _move(run: Run, moment: datetime) -> Reading[None]:
         run.oldest = start
 
 
-def _move_by_day(run: Run, start: datetime, moment: datetime) -> Reading[None]:
+def _move_by_day(run: Run, start: datetime, moment: datetime, judged_before: datetime) -> Reading[None]:
     """Move the window day by day, since the tier falls on the day on which it is not kept any more."""
     for at, _, sums in (yield from days_leaving(run, start, moment)):
         subtract(run.program, run.values, sums)
-        if at < moment:
+        if at < judged_before:
             before = run.begin(at)
             fall_at_once(run, "window")
             run.close(before)

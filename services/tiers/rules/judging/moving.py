@@ -133,6 +133,8 @@ def _leave(run: Run, at: datetime) -> None:
             run.standing = replace(standing, valid_until=None, grace_until=None)
     elif standing.valid_until is None:
         run.standing = replace(standing, valid_until=run.calendar.period_from(at))
+    if run.standing is not standing:
+        run.reason = run.reason or "program"
 
 
 def _judge_anew(run: Run, at: datetime) -> Reading[None]:
