@@ -76,6 +76,7 @@ def change_version(run: Run, program: Program) -> Reading[None]:
     old, at = run.program, run.at
     assert at is not None, "the version comes into force"
     run.use(program)
+    run.reason = "program"
     if [tier.id for tier in program.tiers] != [tier.id for tier in old.tiers]:
         _rename(run)
     answers = yield [Request(run.calendar.window(at), None, at)]
@@ -107,7 +108,7 @@ def _rename(run: Run) -> None:
     tier = program.tier(new(standing.tier))
     if tier.id != standing.tier:
         run.change("program", tier)
-    reached = tuple(own for own in renamed(standing.reached) if program.tier(own.tier).rank)
+    reached = renamed(standing.reached)
     if standing.assigned is None or standing.assigned.until is None:
         reached = tuple(own for own in reached if program.tier(own.tier).rank <= tier.rank)
     if (reached, lost := renamed(standing.lost)) != (standing.reached, standing.lost):
@@ -133,8 +134,6 @@ def _leave(run: Run, at: datetime) -> None:
             run.standing = replace(standing, valid_until=None, grace_until=None)
     elif standing.valid_until is None:
         run.standing = replace(standing, valid_until=run.calendar.period_from(at))
-    if run.standing is not standing:
-        run.reason = run.reason or "program"
 
 
 def _judge_anew(run: Run, at: datetime) -> Reading[None]:

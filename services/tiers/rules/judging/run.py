@@ -142,8 +142,6 @@ class Run:
     def settle(self, reason: str, tier: Tier, valid_until: datetime | None, basis: Basis | None) -> None:
         """Put the customer into a tier by right, without grace or assignment; all tiers above it are lost."""
         reached, lost = self.footholds(tier)
-        if tier.rank:
-            reached = (*reached, Foothold(tier.id, basis))
         lost = tuple(foothold for foothold in lost if foothold.tier != tier.id or basis is None)
         self.change(
             reason,
@@ -152,7 +150,7 @@ class Run:
             grace_until=None,
             assigned=None,
             basis=basis,
-            reached=reached,
+            reached=(*reached, Foothold(tier.id, basis)),
             lost=lost,
         )
 
