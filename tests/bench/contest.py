@@ -8,7 +8,7 @@ from tests.bench.plan import Plan
 from tests.bench.rounds import Reels, Side, between, play
 from tests.bench.tape import Take
 
-PARTS = ("limit", "ours", "peers", "mixed", "relay")
+PARTS = ("limit", "ours", "peers", "mixed", "tiers", "relay")
 
 
 async def measure(plan: Plan, parts: Iterable[str]) -> list[Figure]:
@@ -33,6 +33,8 @@ async def measure(plan: Plan, parts: Iterable[str]) -> list[Figure]:
         figures += limit.round_trips(results) + comparing.figures(results)
     if "mixed" in asked:
         figures += draining.mixed_figures(results)
+    if "tiers" in asked:
+        figures += draining.tier_figures(results)
     if "relay" in asked:
         figures += relaying.figures(results)
     return figures
@@ -51,6 +53,8 @@ async def _sides(plan: Plan, asked: set[str], takes: list[Take]) -> list[Side]:
         sides += draining.more_sides(plan)
     if "peers" in asked:
         sides += comparing.sides(plan)
+    if "tiers" in asked:
+        sides += draining.tier_sides(plan)
     if "relay" in asked:
         sides += relaying.sides(plan, await relaying.outbox(plan))
     return sides
@@ -62,4 +66,5 @@ def _reels(plan: Plan) -> Reels:
         "purchases": lambda: stream.purchases(year, events),
         "mixed": lambda: mixture.mixed(year, events, mixture.SIMPLE),
         "everything": lambda: mixture.mixed(year, events, mixture.EVERYTHING),
+        "counted": lambda: mixture.mixed(year, events, mixture.COUNTED),
     }

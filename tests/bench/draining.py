@@ -7,7 +7,7 @@ from typing import Final
 
 from shared.messaging.relay import _LEADER_LOCK
 from shared.postgres.pool import Connection, Pool
-from tests.bench import effects, limit
+from tests.bench import effects, limit, mixture
 from tests.bench.cpu import Meter
 from tests.bench.figures import Figure, Measured, rate, ratio
 from tests.bench.joining import barred, joined
@@ -21,6 +21,9 @@ from tests.bench.testbed import Testbed
 EVENTS: Final = 30_000
 
 _FEWEST: Final = 3_000
+
+_ONLY_TIERS: Final = "Q"
+"""What counts towards tiers, and is an event of points itself."""
 
 POSITIONS_SQL = "SELECT topic, partition, next_offset FROM position"
 
@@ -76,6 +79,20 @@ def mixed_sides(plan: Plan) -> list[Side]:
     return [Side("mixed", lambda: mixed("mixed")), Side("everything", lambda: mixed("everything"))]
 
 
+def tier_sides(plan: Plan) -> list[Side]:
+    """The sides of a worker of points and one of tiers on the same stream, of everything that counts."""
+    events = count(plan)
+    own = events - mixture.count_of(_ONLY_TIERS, events, mixture.COUNTED)
+
+    async def points() -> Mapping[str, Measured]:
+        return {"points, what counts": await drain(plan.bed, Drain(own))}
+
+    async def tiers() -> Mapping[str, Measured]:
+        return {"tiers, what counts": await drain(plan.bed, Drain(events, service="tiers"))}
+
+    return [Side("counted", points), Side("counted", tiers)]
+
+
 def figures(results: Results) -> list[Figure]:
     """The rows of the table about purchases."""
     return [
@@ -102,11 +119,21 @@ def mixed_figures(results: Results) -> list[Figure]:
     ]
 
 
+def tier_figures(results: Results) -> list[Figure]:
+    """The rows of the table about tiers."""
+    points, tiers = results["points, what counts"], results["tiers, what counts"]
+    return [
+        rate("tiers: events of all kinds that count, 1 worker", tiers, "events/s"),
+        ratio("tiers: 1 worker / points on the same events", tiers, points, 0.6),
+    ]
+
+
 async def drain(bed: Testbed, wanted: Drain) -> Measured:
     """Start workers on a new database and wait until they have handled everything; outbox rows stay."""
-    async with bed.database() as (url, pool):
+    check = effects.check_tiers if wanted.service == "tiers" else effects.check
+    async with bed.database(wanted.service) as (url, pool):
         measured = await drain_into(bed, (url, pool), wanted)
-        await effects.check(pool, wanted.events)
+        await check(pool, wanted.events)
         return measured
 
 

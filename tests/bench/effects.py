@@ -25,6 +25,27 @@ async def check(pool: Pool, total: int, *, relayed: bool = False) -> None:
         raise WrongEffectError(f"of {total} events came: {dict(counts)}")
 
 
+COUNTED_SQL = """
+SELECT (SELECT count(*) FROM inbox) AS inbox, (SELECT count(*) FROM purchase) AS purchases,
+       (SELECT count(*) FROM counted) AS counted, (SELECT count(*) FROM tier_change) AS changes,
+       (SELECT count(*) FROM outbox) AS outbox, (SELECT count(*) FROM dead_letter) AS dead,
+       (SELECT count(*) FROM customer WHERE rejudge_from IS NOT NULL) AS marked
+"""
+
+
+async def check_tiers(pool: Pool, total: int) -> None:
+    """Check that each of `total` events was recorded, and each change of a tier has its outbox row.
+
+    Raises:
+        WrongEffectError: an effect or a row is missing, or there are too many.
+    """
+    counts = await pool.fetchrow(COUNTED_SQL)
+    assert counts is not None, "it has a row"
+    is_whole = counts["inbox"] == total and not counts["dead"] and not counts["marked"]
+    if not is_whole or counts["outbox"] != counts["changes"] or not counts["changes"] or not counts["counted"]:
+        raise WrongEffectError(f"of {total} events came: {dict(counts)}")
+
+
 async def check_peer(pool: Pool, least: int) -> int:
     """Check that each purchase of a peer has all its rows; returns the number of purchases.
 

@@ -24,6 +24,9 @@ SIMPLE: Final = "PPPRPPPRPF"
 EVERYTHING: Final = "PPDPRPAPSFPWPTPRPAPDPUPNPEPAPFPVPSPRPDXP"
 """Of forty events 21 are purchases; the others are of every other kind that points handles (see `_MAKERS`)."""
 
+COUNTED: Final = "PQPRPQPAPQPFPPQWPPEPQPPVPQPFPPQRPPAPQPPF"
+"""Of forty events 25 are purchases; the others are of every other kind that counts towards a tier."""
+
 _UNDONE: Final = {"W": "R", "V": "E"}
 """What takes back what: a withdrawal (W) a review, a voided referral (V) one that was approved (E)."""
 
@@ -49,6 +52,11 @@ def mixed(year: Sample, count: int, pattern: str) -> Iterator[CloudEvent]:
         if letter in undoable:
             undoable[letter].append(basket)
         yield _event(letter, basket, number)
+
+
+def count_of(letter: str, count: int, pattern: str) -> int:
+    """The number of events of a letter among `count` mixed ones; the letter is not that of purchases."""
+    return sum(pattern[number % len(pattern)] == letter for number in range(count - min(count, _KEPT_BACK)))
 
 
 def _event(letter: str, basket: Basket, number: int) -> CloudEvent:
@@ -117,6 +125,14 @@ def _referral(basket: Basket, _number: int) -> Data:
     }
 
 
+def _earned(basket: Basket, _number: int) -> tuple[str, Data]:
+    points = int(Decimal(basket.purchase["total"]))
+    reason = {"kind": "purchase", "order_id": basket.purchase["order_id"]}
+    balance = {"available": points, "pending": 0, "held": 0, "debt": 0}
+    data = {"transaction_id": f"earned-{basket.basket}", "points": points + 1, "reason": reason, "balance": balance}
+    return "loyalty.points.earned.v1", data | {"qualifying_points": points + 1}
+
+
 def _instant(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
@@ -132,6 +148,7 @@ _MAKERS: Final[Mapping[str, _Maker]] = {
     "U": lambda basket, number: ("shop.customer.updated.v1", _profile(basket, number)),
     "X": lambda _basket, _number: ("shop.customer.erased.v1", {}),
     "T": _tier,
+    "Q": _earned,
     "E": lambda basket, number: ("loyalty.referral.approved.v1", _referral(basket, number)),
     "V": lambda basket, number: ("loyalty.referral.voided.v1", _referral(basket, number)),
 }
