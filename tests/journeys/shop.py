@@ -13,6 +13,7 @@ TOPICS = {
     "shop.review": "shop.reviews",
     "shop.referral": "shop.referrals",
     "shop.customer": "shop.customers",
+    "shop.activity": "shop.activities",
 }
 STRUCTURED = [("content-type", b"application/cloudevents+json; charset=utf-8")]
 
