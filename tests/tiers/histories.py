@@ -14,9 +14,13 @@ BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 
 # Few days and few hours, so that instants coincide; their distances straddle the 365 days of the window.
 _DAYS = (0, 1, 2, 100, 364, 365, 366, 465, 729, 730, 731)
-_TIMES = st.builds(
-    lambda day, hour: BEGIN + timedelta(days=day, hours=hour), st.sampled_from(_DAYS), st.sampled_from((0, 12, 23.999))
-)
+
+
+def _time(day: int, hour: float) -> datetime:
+    return BEGIN + timedelta(days=day, hours=hour)
+
+
+TIMES = st.builds(_time, st.sampled_from(_DAYS), st.sampled_from((0, 12, 23.999)))
 _TOTALS = st.sampled_from(("0.00", "0.01", "1.00", "250.00", "499.99", "500.00", "750.00", "999.9999", "1500.00"))
 
 
@@ -69,7 +73,7 @@ def _purchases(draw: st.DrawFn, order_id: str) -> Bought:
     if draw(st.booleans()):
         first = str(Decimal(total) / 2)[:6] if Decimal(total) > 1 else "0"
         lines = (("a", first), ("b", str(Decimal(total) - Decimal(first))))
-    return Bought(order_id, draw(_TIMES), total, currency, lines)
+    return Bought(order_id, draw(TIMES), total, currency, lines)
 
 
 @st.composite
@@ -77,7 +81,7 @@ def _refunds(draw: st.DrawFn, refund_id: str, purchases: Sequence[Bought]) -> Re
     bought = draw(st.sampled_from(purchases))
     amount = draw(st.sampled_from(("0.01", "1.00", "200.00", "333.33", bought.total, "2000.00")))
     lines = ((draw(st.sampled_from(("a", "b"))), amount),) if bought.lines and draw(st.booleans()) else ()
-    return Returned(bought.order_id, refund_id, draw(_TIMES), amount, bought.currency, lines)
+    return Returned(bought.order_id, refund_id, draw(TIMES), amount, bought.currency, lines)
 
 
 @st.composite

@@ -24,8 +24,10 @@ def to_columns(metric: Metric, amount: Amount) -> tuple[Decimal, Decimal]:
 
 def from_columns(metric: Metric, amount: Decimal, divisor: Decimal = _ONE) -> Amount:
     """The amount of a metric of two columns: an int where it is whole."""
-    numerator, denominator = (amount.scaleb(-_PLACES) if metric == "spend" else amount).as_integer_ratio()
-    if divisor == _ONE:
-        return numerator if denominator == 1 else Fraction(numerator, denominator)
+    numerator, denominator = amount.as_integer_ratio()
+    if metric == "spend":
+        numerator *= UNITS
+    if denominator == 1 and divisor == _ONE:
+        return numerator
     exact = Fraction(numerator, denominator * int(divisor))
     return exact.numerator if exact.denominator == 1 else exact
