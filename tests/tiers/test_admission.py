@@ -7,7 +7,7 @@ import pytest
 from services.tiers.handlers.standing import read_status
 from shared.contracts.reasons import Reason
 from shared.postgres.pool import Pool
-from tests.tiers.applied import apply
+from tests.tiers.applied import apply, timeline
 from tests.tiers.conftest import Counted
 from tests.tiers.shop import NOON, day, purchase, refund
 
@@ -22,7 +22,7 @@ class TestWaitingRefunds:
 
     async def test_within_a_batch_too(self, tiers_pool: Pool):
         await apply(tiers_pool, refund("1", "r", "1.00", day(1)), purchase("1", "500.00", day(0)))
-        assert (await read_status(tiers_pool, "ann", day(0.5))).spend == 500
+        assert await timeline(tiers_pool) == [(day(0), "silver")]
         assert (await read_status(tiers_pool, "ann", day(2))).spend == 499
 
     async def test_one_that_does_not_fit_is_refused_as_it_came(self, tiers_pool: Pool):
