@@ -1,0 +1,212 @@
+"""On a real database: any order of arrival, batches, sweeps and marks end as the slow model says, and all is told."""
+
+import asyncio
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pydantic_core import from_json
+
+from services.tiers.handlers import judging
+from services.tiers.handlers.rejudging import rejudge
+from services.tiers.rules.judging.state import decode_standing, decode_state
+from shared.contracts.envelope import Event
+from shared.postgres.pool import Pool
+from tests.support import postgres
+from tests.tiers import shop
+from tests.tiers.applied import apply
+from tests.tiers.histories import cut, cuts
+from tests.tiers.oracles.facts import Bought, Counted, Earned, Fact
+from tests.tiers.oracles.histories import History, histories
+from tests.tiers.oracles.model import Outcome
+from tests.tiers.programs import DEFAULT
+
+_numbers = itertools.count()
+
+FIRST: Final[dict[str, Any]] = {
+    "currency": "USD",
+    "rates": {"SAR": "0.2667"},
+    "time_zone": "Africa/Cairo",
+    "period": {"kind": "rolling_days", "days": 10},
+    "tiers": [
+        {"id": "member", "name": {"en": "Member"}},
+        {
+            "id": "silver",
+            "name": {"en": "Silver"},
+            "points_multiplier": "1.25",
+            "enter": [[{"metric": "spend", "at_least": "100"}], [{"metric": "points", "at_least": 2}]],
+            "keep": [[{"metric": "reviews", "at_least": 1}]],
+        },
+        {
+            "id": "gold",
+            "name": {"en": "Gold"},
+            "points_multiplier": "1.5",
+            "enter": [[{"metric": "spend", "at_least": "300"}, {"metric": "orders", "at_least": 2}]],
+        },
+    ],
+    "downgrade": {"to": "one_step", "grace_days": 3, "on_refund": "revoke"},
+}
+AT_ONCE: Final[dict[str, Any]] = {
+    **FIRST,
+    "time_zone": "UTC",
+    "downgrade": {"to": "earned", "when": "at_once", "on_refund": "keep"},
+    "on_publish": "full",
+}
+YEARS: Final[dict[str, Any]] = {
+    **FIRST,
+    "period": {"kind": "anniversary"},
+    "tiers": [FIRST["tiers"][0], {**FIRST["tiers"][2], "permanent": True}],
+    "downgrade": {"to": "earned", "on_refund": "revoke"},
+    "moves": {"silver": "member"},
+}
+# The histories begin in spring 2026, at its end, and in 2028.
+VERSIONS: Final[Sequence[tuple[datetime | None, Mapping[str, Any]]]] = (
+    (None, DEFAULT),
+    (datetime(2025, 1, 1, tzinfo=UTC), FIRST),
+    (datetime(2026, 3, 12, tzinfo=UTC), AT_ONCE),
+    (datetime(2028, 3, 2, 22, tzinfo=UTC), YEARS),
+)
+
+
+async def publish(pool: Pool) -> None:
+    """Publish the versions after the first."""
+    for number, (effective_at, document) in enumerate(VERSIONS[1:], 2):
+        await pool.execute(
+            "INSERT INTO document_version (kind, id, version, document, created_at, published_at, effective_at)"
+            " VALUES ('tier_program', '', $1, $2, now(), now(), $3)",
+            *(number, document, effective_at),
+        )
+
+
+@pytest.fixture
+def any_order_pool(postgres_url: str) -> Iterator[tuple[asyncio.Runner, Pool]]:
+    """A database with the versions, and an event loop of its own."""
+    with asyncio.Runner() as runner:
+        database = postgres.database(postgres_url, "tiers")
+        pool = runner.run(database.__aenter__())
+        try:
+            runner.run(publish(pool))
+            yield runner, pool
+        finally:
+            runner.run(database.__aexit__(None, None, None))
+
+
+def events_of(fact: Fact, customer_id: str) -> Iterator[Event]:
+    """The events that tell a fact."""
+    own: Any = {"customer_id": customer_id}
+    if isinstance(fact, Bought):
+        yield shop.purchase(fact.order_id, fact.total, fact.at, currency=fact.currency, **own)
+        for number, (at, amount) in enumerate(fact.refunds):
+            yield shop.refund(fact.order_id, f"r{number}", amount, at, currency=fact.currency, **own)
+    elif isinstance(fact, Earned):
+        own["reason"] = {"kind": "review", "review_id": fact.transaction_id}
+        yield shop.points(fact.transaction_id, fact.points, fact.at, **own)
+        for number, (at, points) in enumerate(fact.reversals):
+            yield shop.points(f"{fact.transaction_id}-{number}", points, at, verb="reversed", **own)
+    else:
+        yield from _counted(fact, own)
+
+
+def _counted(fact: Counted, own: Any) -> Iterator[Event]:
+    if fact.metric == "reviews":
+        yield shop.review(fact.id, fact.at, **own)
+        if fact.taken_at:
+            yield shop.withdrawal(fact.id, fact.taken_at, **own)
+    elif fact.metric == "referrals":
+        yield shop.referral(fact.id, fact.at, **own)
+        if fact.taken_at:
+            yield shop.referral(fact.id, fact.taken_at, verb="voided", **own)
+    else:
+        yield shop.activity(fact.id, fact.at, name=fact.name, **own)
+
+
+@pytest.mark.timeout(240)
+@settings(
+    max_examples=60,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # the model is slow: shrinking would take minutes
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    history=histories(first=FIRST, most_versions=1, most_steps=10, with_assignments=False),
+    sizes=cuts,
+    most=st.sampled_from([0, 2, 2_000]),
+    data=st.data(),
+)
+def test_any_order_of_arrival(
+    any_order_pool: tuple[asyncio.Runner, Pool], history: History, sizes: Sequence[int], most: int, data: st.DataObject
+):
+    runner, pool = any_order_pool
+    customer_id = f"customer-{next(_numbers)}"
+    whole = replace(history, versions=VERSIONS)
+    events = [event for fact in whole.facts for event in events_of(fact, customer_id) if event.time <= whole.now]
+    batches = cut(data.draw(st.permutations(events)), sizes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "MOST_INLINE", most)
+        for batch in batches:
+            assert runner.run(apply(pool, *batch, now=whole.now)) == []
+            if data.draw(st.booleans()):
+                runner.run(rejudge(pool, whole.now))
+        runner.run(rejudge(pool, whole.now))
+    if any(fact.changes() for fact in whole.facts):
+        runner.run(check(pool, customer_id, whole.judge()))
+
+
+async def check(pool: Pool, customer_id: str, expected: Outcome) -> None:
+    """Compare what is stored of a customer with the outcome of the model, and what was told with what is stored."""
+    row = await pool.fetchrow("SELECT state, tier, valid_until FROM customer WHERE customer_id = $1", customer_id)
+    assert row is not None
+    state = decode_state(row["state"])
+    standing = state.standing
+    assert (standing.tier, standing.since, standing.valid_until) == (
+        expected.tier,
+        expected.since,
+        expected.valid_until,
+    )
+    assert (standing.grace_until, state.version) == (expected.grace_until, expected.version)
+    assert (row["tier"], row["valid_until"]) == (expected.tier, expected.valid_until)
+    entries = await pool.fetch(
+        "SELECT effective_at, tier, points_multiplier, kind, valid_until, reason, state FROM timeline"
+        " WHERE customer_id = $1 ORDER BY effective_at",
+        customer_id,
+    )
+    shown = [tuple(entry)[:6] for entry in entries if entry["kind"]]
+    assert shown == [
+        (entry.at, entry.tier, entry.points_multiplier, entry.kind, entry.valid_until, entry.reason)
+        for entry in expected.entries
+    ]
+    if entries:
+        assert decode_standing(entries[-1]["state"]) == standing
+    assert steps(told(await published(pool, customer_id))) == steps([tuple(entry)[:3] for entry in entries])
+
+
+async def published(pool: Pool, customer_id: str) -> list[dict[str, Any]]:
+    rows = await pool.fetch("SELECT value FROM outbox WHERE key = $1 ORDER BY id", customer_id.encode())
+    return [from_json(row["value"]) for row in rows]
+
+
+def told(events: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """The timeline as readers know it: each event replaces what was known from its `effective_at` on."""
+    known: dict[datetime, tuple[Any, ...]] = {}
+    for event in events:
+        since = datetime.fromisoformat(event["data"]["effective_at"])
+        known = {at: entry for at, entry in known.items() if at < since}
+        for entry in event["data"]["timeline"]:
+            at = datetime.fromisoformat(entry["effective_at"])
+            known[at] = (at, entry["tier"], entry["points_multiplier"])
+    return [known[at] for at in sorted(known)]
+
+
+def steps(entries: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The entries that change the tier or its multiplier, after the first tier."""
+    found: list[tuple[Any, ...]] = []
+    last: tuple[Any, ...] = ("member", "1")
+    for entry in entries:
+        if entry[1:] != last:
+            found.append(entry)
+            last = entry[1:]
+    return found
