@@ -103,3 +103,25 @@ async def test_a_withdrawal_reads_no_other_reviews(tiers_pool: Pool):
     await grown(tiers_pool, [review(f"{number}", day(number / 10)) for number in range(2_000)])
     assert await cost(tiers_pool, withdrawal("7", day(300))) == (3, 1)
     assert await cost(tiers_pool, review("new", day(3))) == (3, 0)
+
+
+async def test_each_statement_takes_the_index_whose_order_it_asks_for(tiers_pool: Pool):
+    """The planner's choice where most customers have little and one has much."""
+    await tiers_pool.execute("""
+        INSERT INTO taken SELECT 'c' || n, '2026-01-01Z', '2026-01-02Z', 'spend', 'USD', -1, 1, 'order/1'
+        FROM generate_series(1, 20000) AS n;
+        INSERT INTO taken SELECT 'ann', '2026-01-01Z'::timestamptz + n * interval '1 hour',
+               '2026-01-01Z'::timestamptz + n * interval '2 hours', 'spend', 'USD', -1, 1, 'order/1'
+        FROM generate_series(1, 5000) AS n;
+        INSERT INTO purchase SELECT 'c' || n, '1', '/s', '2026-01-01Z', 'USD', 5, NULL, '{}', NULL, NULL
+        FROM generate_series(1, 20000) AS n;
+        ANALYZE
+    """)
+    for statement, arguments, index in (
+        (metrics.SUMS_SQL, (["ann"], [day(0)], [day(1)], [day(1)], [False], []), "taken_earned"),
+        (metrics.CHANGES_SQL, (["ann"], [day(0)], 2_001), "taken_at"),
+    ):
+        rows = await tiers_pool.fetch(f"EXPLAIN (COSTS OFF) {statement}", *arguments)
+        plan = "\n".join(row[0] for row in rows)
+        assert f"using {index} on taken" in plan, plan
+        assert "using purchase_earned on purchase" in plan, plan

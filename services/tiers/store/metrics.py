@@ -75,7 +75,7 @@ CROSS JOIN LATERAL (
     SELECT CASE WHEN by_day THEN greatest(width_bucket(earned_at, $6), 1) ELSE 0 END, metric, name, sum(amount),
            divisor, 0
     FROM taken
-    WHERE customer_id = asked.customer_id AND earned_at >= coalesce(since, '-infinity')
+    WHERE customer_id || '' = asked.customer_id AND earned_at >= coalesce(since, '-infinity')
       AND earned_at < coalesce(before, 'infinity') AND at < coalesce(known, 'infinity')
     GROUP BY 1, metric, name, divisor
 ) AS sums

@@ -65,7 +65,8 @@ CROSS JOIN LATERAL (
     UNION ALL
     SELECT metric, name, trim_scale(sum(CASE metric WHEN 'spend' THEN amount * 10000 ELSE amount END)), divisor, 0
     FROM taken
-    WHERE customer_id = asked.customer_id AND earned_at >= coalesce($2, '-infinity') AND earned_at < $3 AND at < $3
+    WHERE customer_id || '' = asked.customer_id AND earned_at >= coalesce($2, '-infinity') AND earned_at < $3
+      AND at < $3
     GROUP BY metric, name, divisor
 ) AS sums
 """
@@ -99,7 +100,7 @@ CROSS JOIN LATERAL (
           AND earned_at < $3 AND kind = 'points'
         UNION ALL
         SELECT amount FROM taken
-        WHERE customer_id = asked.customer_id AND earned_at >= coalesce($2, '-infinity') AND earned_at < $3
+        WHERE customer_id || '' = asked.customer_id AND earned_at >= coalesce($2, '-infinity') AND earned_at < $3
           AND at < $3 AND metric = 'points'
     ) AS moved
 ) AS net
