@@ -1,4 +1,4 @@
-"""The example of docs/architecture.md is what the machine and the slow model say."""
+"""The example of docs/tiers.md is what the machine and the slow model say."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tests.tiers.oracles.facts import order
 from tests.tiers.oracles.model import Outcome
 from tests.tiers.oracles.written import GOLD, MEMBER, program, spend, t, tier
 
-PAGE = Path(__file__).parents[3] / "docs" / "architecture.md"
+PAGE = Path(__file__).parents[3] / "docs" / "tiers.md"
 ROW = re.compile(r"^\| (\d{4}-\d\d-\d\d \d\d:\d\d) \| (\w+) \| (\w+) \| ([\d:-]+ [\d:]+)? ?\|", re.MULTILINE)
 
 SILVER = tier("silver", spend("500"), keep=spend("200"), points_multiplier="1.25")
