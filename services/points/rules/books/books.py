@@ -229,6 +229,10 @@ class Books:
         self.changes.repeats += not differs
         self.changes.repeats_that_differ += differs
 
+    def note_unlisted(self, tiers: int) -> None:
+        """Count the tiers in an event's timeline that the rules in force do not list."""
+        self.changes.unlisted_tiers += tiers
+
     def let_wait(self, event: Event, about: str, natural_id: str) -> None:
         """Let an event wait for what it is about."""
         waiting = Waiting(about, natural_id, event)

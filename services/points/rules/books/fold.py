@@ -6,7 +6,7 @@ what was given.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import cast
 
 from services.points.rules.books import accruing, births, orders
@@ -17,7 +17,7 @@ from services.points.rules.books.orders import OrderCase
 from services.points.rules.books.promotions import settle_promotions
 from services.points.rules.books.referrals import settle_referral
 from services.points.rules.books.rejudging import OrdersByTime, note_rest
-from services.points.rules.books.rises import numbered, rises_from
+from services.points.rules.books.rises import numbered, rises_from, unlisted
 from services.points.rules.books.settling import deliver, settle
 from services.points.rules.books.state import Changes, Order
 from services.points.rules.books.tiers import (
@@ -197,13 +197,18 @@ class _Fold:
     def _tier(self, event: Event, data: TierChanged) -> None:
         books = self.books
         customer = data.customer_id
-        before = books.state.timelines.get(customer, ())
+        before, entries = books.state.timelines.get(customer, ()), entries_of(data)
+
+        def ladder_at(moment: datetime) -> Sequence[str]:
+            return books.rules.in_force(moment).document.tiers
+
         timeline = numbered(
-            revised(before, entries_of(data), data.effective_at),
+            revised(before, entries, data.effective_at),
             data.effective_at,
             books.state.rises.get(customer, {}),
-            lambda moment: books.rules.in_force(moment).document.tiers,
+            ladder_at,
         )
+        books.note_unlisted(len(unlisted(entries, ladder_at)))
         books.set_timeline(customer, timeline, data.effective_at)
         trigger = Trigger.of(event, books.now)
         spans = changed(before, timeline)
