@@ -23,13 +23,13 @@ VIP: Any = DOUBLE | {"tiers": ["member", "silver", "gold", "vip"]}
 
 
 async def four_customers(pool: Pool) -> None:
-    """Two in vip, one in plus, and one who left vip; one of vip will fall."""
+    """Two in vip, one in plus, and one who left vip; one of vip will fall and return."""
     await deliver(
         pool,
         timeline((hour(1), "vip", "1"), (hour(2), "vip", "2")),
         timeline((hour(1), "vip", "1"), (hour(2), "gold", "2"), customer_id="bob"),
         timeline((hour(1), "plus", "1"), customer_id="zoë"),
-        timeline((hour(1), "vip", "1"), (hour(99_999), "member", "1"), customer_id="far"),
+        timeline((hour(1), "vip", "1"), (hour(99_998), "member", "1"), (hour(99_999), "vip", "1"), customer_id="far"),
     )
 
 
