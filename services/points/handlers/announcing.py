@@ -1,14 +1,11 @@
 """Writes the changes of batches, requests and the daily pipeline, and puts their events into the outbox."""
 
 import asyncio
-from collections.abc import Iterator
-from uuid import UUID
 
 from services.points.rules.books.state import Changes, State
 from services.points.store import commands, publications, redemptions, saving
 from services.points.store.commands import Beside
 from shared.messaging import outbox
-from shared.postgres.ids import new_id
 from shared.postgres.pool import Connection
 from shared.turns import map_in_turns
 
@@ -36,9 +33,3 @@ async def write_command(connection: Connection, state: State, changes: Changes, 
         return False
     await save_and_announce(connection, state, changes)
     return True
-
-
-def new_ids() -> Iterator[UUID]:
-    """New ids without end."""
-    while True:
-        yield new_id()

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from services.points.handlers.announcing import new_ids, write_command
+from services.points.handlers.announcing import write_command
 from services.points.rules.books.books import Books
 from services.points.rules.books.maturity import apply_due
 from services.points.rules.books.state import State
@@ -22,6 +22,7 @@ from services.points.store.commands import Beside
 from services.points.store.redemptions import Redemption
 from shared.contracts.envelope import Cause
 from shared.postgres.answers import Answer
+from shared.postgres.ids import new_ids
 from shared.postgres.pool import Connection
 
 _NO_RULES: Final = RuleBook(())
