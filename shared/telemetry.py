@@ -72,6 +72,15 @@ RELAY_FAILURES: Final = Counter(
 LEDGER_IMBALANCE: Final = Gauge(
     "wafa_ledger_imbalance_points", "Sum of all accounts of the ledger in points; any value but 0 is an error."
 )
+UNLISTED_TIERS: Final = Counter(
+    "wafa_unlisted_tiers_total",
+    "Tiers in events of the tiers service that the earning rules in force do not list.",
+)
+UNLISTED_TIER_CUSTOMERS: Final = Gauge(
+    "wafa_unlisted_tier_customers",
+    "Customers whose tier the earning rules in force do not list, by tier; no series if there are none.",
+    ("tier",),
+)
 HTTP_REQUESTS: Final = Counter(
     "wafa_http_requests_total", "HTTP requests, by method, route and status.", ("method", "route", "status")
 )
@@ -104,6 +113,8 @@ METRICS: Final[tuple[MetricWrapperBase, ...]] = (
     RELAY_PUBLISHED,
     RELAY_FAILURES,
     LEDGER_IMBALANCE,
+    UNLISTED_TIERS,
+    UNLISTED_TIER_CUSTOMERS,
     HTTP_REQUESTS,
     HTTP_SECONDS,
     HTTP_CUT,

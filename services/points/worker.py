@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from services.points.handlers import day, events, resettling
+from services.points.handlers import day, events, resettling, unlisted
 from services.points.rules.program import earning
 from services.points.settings import Settings
 from services.points.store import auditing, erasing, rejudging
@@ -20,6 +20,7 @@ def spec(_settings: Settings) -> WorkerSpec:
         decodes_apart=True,
         jobs=(
             Job("measure the ledger", timedelta(minutes=1), auditing.measure_imbalance),
+            Job("count customers of unlisted tiers", timedelta(minutes=1), unlisted.measure),
             Job("sweep up what is due", timedelta(minutes=1), day.sweep_up),
             Job("settle what new timelines changed", timedelta(seconds=1), resettling.resettle),
         ),

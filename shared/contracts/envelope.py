@@ -17,7 +17,7 @@ from shared.contracts.reasons import Malformed, Reason
 from shared.contracts.registry import TYPES, EventType
 from shared.contracts.shop import EventData
 from shared.contracts.topics import PURCHASES
-from shared.contracts.values import Id, format_instant, parse_instant
+from shared.contracts.values import Id, format_instant, in_utc, parse_instant
 
 MOST_AHEAD: Final = timedelta(hours=24)
 """How far the time of an event may be ahead of the Kafka timestamp of its record."""
@@ -102,7 +102,7 @@ class Publication(msgspec.Struct, frozen=True, gc=False):
 
 
 class PlainData(msgspec.Struct, frozen=True, gc=False):
-    """The data of an event to be published, as its type's model has it; nothing checks it."""
+    """The data of an event to be published, as its type's model has it; nothing checks it. Instants are in UTC."""
 
     customer_id: str
 
@@ -114,7 +114,8 @@ class _Structured(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     id: str
     source: str
     type: str
-    time: str
+    time: datetime
+    """In UTC: it is encoded as by `format_instant`, at a tenth of the cost."""
     subject: str
     datacontenttype: str
     correlationid: str
@@ -148,7 +149,7 @@ def publication(
         event_id,
         source,
         type_,
-        format_instant(time),
+        in_utc(time),
         customer,
         "application/json",
         cause.correlation_id,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.contracts.shop import EventData
-from shared.contracts.values import Decimals, Id, Instant, Text
+from shared.contracts.values import Decimals, Id, Instant, Quantity, Text
 
 Points = Annotated[int, Field(strict=True)]
 SomePoints = Annotated[int, Field(strict=True, gt=0)]
@@ -71,7 +71,8 @@ class PointsMoved(EventData):
     points: SomePoints = Field(description="Number of points, above 0; the event type gives the direction.")
     reason: PointsReason = Field(description="Why points moved, with the ids of what it refers to.")
     qualifying_points: Points = Field(
-        description="The part of `points` that counts toward tiers, without tier extras; below 0 if it is taken back."
+        description="The part of `points` that counts toward tiers, without tier extras and promotion awards; of "
+        "points that are taken back, the part that counts no longer. 0 or more; the event type gives the direction."
     )
     pending_points: SomePoints | None = Field(
         default=None,
@@ -111,8 +112,10 @@ class Progress(_Part):
     next: Id = Field(description="Id of the next tier.")
 
 
-class TierChanged(EventData):
-    """`loyalty.tier.*.v1`: a customer's tier, now and from `effective_at` on."""
+class _TierEvent(EventData):
+    """What the events about a customer's tier have in common."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True)
 
     program_version: int = Field(strict=True, ge=1, description="Version of the tier program that applied.")
     # `from` is a keyword of Python; the contract's name is the alias.
@@ -124,12 +127,60 @@ class TierChanged(EventData):
     effective_at: Instant = Field(description="Instant from which the change applies.")
     valid_until: Instant | None = Field(default=None, description="When the tier ends unless it is requalified.")
     points_multiplier: Decimals = Field(description="Factor on base points in this tier.")
+
+
+class TierChanged(_TierEvent):
+    """`loyalty.tier.*.v1`: a customer's tier, now and from `effective_at` on."""
+
     timeline: Annotated[tuple[TimelineEntry, ...], Field(min_length=1, fail_fast=True)] = Field(
         description="The tiers from `effective_at` on, in order; they replace what was published before from there on."
     )
     progress: Progress | None = Field(default=None, description="Progress toward another tier.")
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+class Need(_Part):
+    """What is missing of a condition that keeps the tier."""
+
+    metric: Id = Field(
+        description="What is measured: `spend`, `orders`, `points`, `reviews`, `referrals` or `activities`."
+    )
+    activity: Id | None = Field(default=None, description="The activity that is counted; without it, any counts.")
+    missing: Quantity = Field(
+        description="What is missing: a decimal string in the program's currency for `spend`, else an integer."
+    )
+
+
+class TierAtRisk(_TierEvent):
+    """`loyalty.tier.at_risk.v1`: a customer's tier ends soon and is not kept yet. It changes no timeline."""
+
+    from_: Id | None = Field(
+        default=None, validation_alias="from", serialization_alias="from", description="Id of the tier at risk."
+    )
+    to: Id = Field(description="Id of the tier to which the customer would fall.")
+    effective_at: Instant = Field(description="When the customer would fall, after the time of grace.")
+    points_multiplier: Decimals = Field(description="Factor on base points in the tier at risk.")
+    timeline: Annotated[tuple[TimelineEntry, ...], Field(fail_fast=True)] = Field(
+        description="Empty: readers of timelines skip this event."
+    )
+    needs: Annotated[tuple[Need, ...], Field(fail_fast=True)] | None = Field(
+        default=None, description="What is missing to keep the tier, by the nearest way."
+    )
+    progress: Progress | None = Field(default=None, description="Progress toward another tier.")
+
+
+class BenefitUsed(EventData):
+    """`loyalty.tier.benefit_used.v1`: a customer used a benefit of the tier."""
+
+    benefit_id: Id = Field(description="Id of the benefit.")
+    kind: Id = Field(
+        description="Kind of the benefit: `free_shipping`, `early_access`, `event_invitation`, `gift`, `discount`, "
+        "`priority_support` or `other`."
+    )
+    reference: Text = Field(description="Reference that the shop gave; it names a use within customer and benefit.")
+    tier: Id = Field(description="Id of the customer's tier at that time.")
+    left: Annotated[int, Field(strict=True, ge=0)] | None = Field(
+        default=None, description="Number of uses that are left; without it, any number."
+    )
 
 
 class ReferralChanged(EventData):

@@ -122,15 +122,7 @@ _TYPES: Final = (
         "loyalty.tier.retained.v1",
         topics.TIERS,
         loyalty.TierChanged,
-        "A customer keeps the tier for another period.",
-        is_published=False,
-    ),
-    EventType(
-        "loyalty.tier.at_risk.v1",
-        topics.TIERS,
-        loyalty.TierChanged,
-        "A customer's tier ends soon and is not requalified yet.",
-        is_published=False,
+        "A customer keeps the tier for another period, or the tier has another multiplier or end by a new program.",
     ),
     EventType(
         "loyalty.tier.corrected.v1",
@@ -138,6 +130,13 @@ _TYPES: Final = (
         loyalty.TierChanged,
         "A late event changed the past; the current tier is the same.",
     ),
+    EventType(
+        "loyalty.tier.at_risk.v1",
+        topics.TIERS,
+        loyalty.TierAtRisk,
+        "A customer's tier ends soon and is not requalified yet. It changes no timeline.",
+    ),
+    EventType("loyalty.tier.benefit_used.v1", topics.TIERS, loyalty.BenefitUsed, "A customer used a benefit."),
     EventType(
         "loyalty.referral.signed_up.v1",
         topics.LOYALTY_REFERRALS,

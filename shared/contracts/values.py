@@ -118,8 +118,12 @@ def _after_leap_second(moment: datetime) -> datetime:
 
 def format_instant(moment: datetime) -> str:
     """Format an instant as RFC 3339 in UTC with `Z`."""
-    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return in_utc.isoformat()[: -len("+00:00")] + "Z"
+    return in_utc(moment).isoformat()[: -len("+00:00")] + "Z"
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same instant in UTC."""
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
 def trim(text: str) -> str:

@@ -4,11 +4,13 @@ A response belongs to the customer that the write is about, and is erased with t
 the write is not done twice.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from pydantic_core import to_json
 from starlette.requests import Request
@@ -17,7 +19,7 @@ from starlette.responses import Response
 from shared.http.auth.principal import Principal
 from shared.http.problems import FieldError, Problem
 from shared.postgres import answers
-from shared.postgres.answers import KEPT_FOR, Answer, StoredMeanwhileError
+from shared.postgres.answers import KEPT_FOR, Answer, StoredMeanwhileError, claim_of
 from shared.postgres.pool import Connection, Pool
 
 LONGEST_KEY: Final = 255
@@ -29,6 +31,9 @@ _ERASED: Final = 410
 Run = Callable[[Connection], Awaitable[tuple[int, object]]]
 """The effect, within the given transaction; returns the status (2xx) and the JSON body of the response."""
 
+RunAtOnce = Callable[[Connection], Awaitable[object]]
+"""The effect, by one statement or transaction of its own, which also stores the response that `answer_of` gives."""
+
 
 @dataclass(slots=True)
 class _Attempt:
@@ -37,6 +42,32 @@ class _Attempt:
     fingerprint: bytes
     answer: Answer | None = None
     """The response, once it is known."""
+    is_again: bool = False
+    """Whether the key has an expired response, which the new one replaces."""
+
+    @property
+    def id(self) -> tuple[str, str]:
+        """The principal and the key."""
+        return self.principal, self.key
+
+
+@dataclass(slots=True, weakref_slot=True)
+class _Turn:
+    """The turn of writes about one customer, and the attempts that have it or wait for it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    attempts: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+
+
+class _AtOnce(NamedTuple):
+    """What is tried first, and the turn that it needs."""
+
+    turn: asyncio.Lock
+    run: RunAtOnce
+
+
+_TURNS: Final = WeakValueDictionary[str, _Turn]()
+"""By customer; a turn exists while writes use it."""
 
 
 async def idempotent(request: Request, pool: Pool, principal: Principal, required: bool, run: Run) -> Response:  # noqa: FBT001 (of five, one is a flag)
@@ -53,34 +84,89 @@ async def idempotent(request: Request, pool: Pool, principal: Principal, require
         async with pool.acquire() as conn, conn.transaction():
             status, body = await run(conn)
         return _answer(status, to_json(body))
-    attempt = _Attempt(principal.name, key, _fingerprint(request, await request.body()))
-    request.state.attempt = attempt
+    return await _carry_out(request, pool, await _begin(request, principal, key), run)
+
+
+async def idempotent_at_once(
+    request: Request, pool: Pool, principal: Principal, run: Run, run_at_once: RunAtOnce
+) -> Response:
+    """Like `idempotent` with a required key, but `run_at_once` is tried first, without the transaction and the claim.
+
+    It must have no effect where the key has a response or is claimed, and store the response (`answer_of`) with the
+    effect. Where it stores none, it had no effect, and `run` follows. Such writes about one customer take turns in this
+    process, since they would disturb each other.
+    """
+    key = key_of(request, required=True)
+    assert key is not None, "it is required"
+    attempt = await _begin(request, principal, key)
+    turn = _TURNS.setdefault(_customer(request) or "", _Turn())
+    if attempt.id in turn.attempts:  # the same request is running, and is not waited for
+        return await _carry_out(request, pool, attempt, run)
+    turn.attempts.add(attempt.id)
     try:
-        async with pool.acquire() as conn, conn.transaction():
-            stored = await _claim(conn, attempt)
-            if stored is not None:
-                return stored
-            status, body = await run(conn)
-            answer = attempt.answer
-            if answer is None or not answer.is_stored:
-                answer = _answered(request, attempt, status, body)
-                await answers.store(conn, answer)
-        return _answer(answer.status, answer.body.encode())
+        return await _carry_out(request, pool, attempt, run, _AtOnce(turn.lock, run_at_once))
+    finally:
+        turn.attempts.discard(attempt.id)
+
+
+async def _carry_out(
+    request: Request, pool: Pool, attempt: _Attempt, run: Run, at_once: _AtOnce | None = None
+) -> Response:
+    try:
+        async with pool.acquire() as conn:
+            if at_once is None:
+                stored = await _transact(request, conn, attempt, run)
+            else:
+                async with at_once.turn:
+                    is_done = await _is_done_at_once(conn, attempt, at_once.run)
+                    stored = None if is_done else await _transact(request, conn, attempt, run)
     except (Problem, StoredMeanwhileError):
         # The same request may have ended just when this one claimed the key.
         stored = await _find(pool, attempt)
         if stored is None:
             raise
+    if stored is not None:
         return stored
+    answer = attempt.answer
+    assert answer is not None, "the write is done"
+    return _answer(answer.status, answer.body.encode())
+
+
+async def _is_done_at_once(conn: Connection, attempt: _Attempt, run_at_once: RunAtOnce) -> bool:
+    try:
+        await run_at_once(conn)
+    except StoredMeanwhileError:
+        return False
+    return attempt.answer is not None and attempt.answer.is_stored
+
+
+async def _transact(request: Request, conn: Connection, attempt: _Attempt, run: Run) -> Response | None:
+    """Run the write in a transaction; returns the stored response if it has been carried out before."""
+    async with conn.transaction():
+        stored = await _claim(conn, attempt)
+        if stored is not None:
+            return stored
+        status, body = await run(conn)
+        if attempt.answer is None or not attempt.answer.is_stored:
+            attempt.answer = _answered(request, attempt, status, body)
+            await answers.store(conn, attempt.answer)
+    return None
+
+
+async def _begin(request: Request, principal: Principal, key: str) -> _Attempt:
+    attempt = _Attempt(principal.name, key, _fingerprint(request, await request.body()))
+    request.state.attempt = attempt
+    return attempt
 
 
 def answer_of(request: Request, status: int, body: object) -> Answer | None:
-    """The response of a running write, for a statement that stores it together with the effect; None without a key.
+    """The response of a running write, for a statement that stores it together with the effect.
 
-    If that statement does not store it, `idempotent` stores what the write returns.
+    None: there is no key, or it has an expired response. If no statement stores it, `idempotent` stores what the write
+    returns.
     """
-    attempt: _Attempt | None = getattr(request.state, "attempt", None)
-    if attempt is None:
+    attempt: _Attempt | None = request.scope["state"].get("attempt")
+    if attempt is None or attempt.is_again:
         return None
     attempt.answer = _answered(request, attempt, status, body)
     return attempt.answer
@@ -97,7 +183,7 @@ def concerns(request: Request, customer_id: str) -> None:
 
 
 def _customer(request: Request) -> str | None:
-    noted: str | None = getattr(request.state, "customer_id", None)
+    noted: str | None = request.scope["state"].get("customer_id")
     if noted is None and request.scope["path"].startswith(_OF_CUSTOMER):
         noted = request.path_params.get("id")
     return noted
@@ -125,9 +211,9 @@ async def forget(pool: Pool, now: datetime) -> None:
 
 
 CLAIM_SQL = """
-SELECT pg_try_advisory_xact_lock($1) AS locked, fingerprint, status, body::text AS body
-FROM (VALUES (true)) AS always (present)
-LEFT JOIN idempotency_key ON principal = $2 AND key = $3 AND created_at >= now() - $4::interval
+SELECT pg_try_advisory_xact_lock($1) AS locked, fingerprint, status, body::text AS body,
+       created_at < now() - $4::interval AS is_expired
+FROM (VALUES (true)) AS always (present) LEFT JOIN idempotency_key ON principal = $2 AND key = $3
 """
 
 
@@ -136,14 +222,14 @@ async def _claim(conn: Connection, attempt: _Attempt) -> Response | None:
 
     What the previous holder commits at that moment is seen later, by `answers.store` or `_find`.
     """
-    name = f"idempotency_key\x00{attempt.principal}\x00{attempt.key}"
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+    number = claim_of(attempt.principal, attempt.key)
     row = await conn.fetchrow(CLAIM_SQL, number, attempt.principal, attempt.key, KEPT_FOR)
     assert row is not None, "an outer join has a row"
     if not row["locked"]:
         problem = Problem(409, "request_in_progress", "A request with this Idempotency-Key is still running.")
         raise problem.with_headers({"Retry-After": "1"})
-    return None if row["fingerprint"] is None else _stored(row, attempt)
+    attempt.is_again = bool(row["is_expired"])
+    return None if row["fingerprint"] is None or attempt.is_again else _stored(row, attempt)
 
 
 FIND_SQL = """

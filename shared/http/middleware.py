@@ -4,10 +4,12 @@ Plain ASGI: Starlette's `BaseHTTPMiddleware` would start a task group for every 
 """
 
 import time
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 import structlog
+from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -123,6 +125,11 @@ def _count(scope: Scope, status: int, seconds: float) -> None:
     route = _route(scope)
     if route in _PROBES:
         return
-    method = scope["method"] if route != "unmatched" else "any"
-    HTTP_REQUESTS.labels(method, route, str(status or 499)).inc()
-    HTTP_SECONDS.labels(method, route).observe(seconds)
+    requests, durations = _metrics(scope["method"] if route != "unmatched" else "any", route, status or 499)
+    requests.inc()
+    durations.observe(seconds)
+
+
+@lru_cache(maxsize=1024)  # looking both up costs as much as counting
+def _metrics(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return HTTP_REQUESTS.labels(method, route, str(status)), HTTP_SECONDS.labels(method, route)

@@ -98,6 +98,7 @@ def _server(app: ASGIApp, host: str, port: int, limits: Limits) -> _Server:
             # `sweep` does what Uvicorn's own timer is for, and must come first.
             timeout_keep_alive=int(limits.keep_alive) + 60,
             ws="none",
+            proxy_headers=False,  # nothing here depends on the caller's address or scheme
             lifespan="off",
             log_config=None,
             access_log=False,

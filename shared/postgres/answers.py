@@ -1,5 +1,6 @@
 """Stored responses of requests that have an idempotency key: each is stored in the transaction of its effect."""
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -8,6 +9,9 @@ from shared.postgres.pool import Connection
 
 KEPT_FOR: Final = timedelta(days=7)
 """How long a key and its response are kept."""
+
+PRIMARY_KEY: Final = "idempotency_key_pkey"
+"""The constraint that is violated where a key that has a response is inserted."""
 
 
 class StoredMeanwhileError(Exception):
@@ -30,6 +34,17 @@ class Answer:
     def row(self) -> tuple[object, ...]:
         """The values of the columns principal, key, fingerprint, customer_id, status and body (as text)."""
         return self.principal, self.key, self.fingerprint, self.customer_id, self.status, self.body
+
+    @property
+    def claim(self) -> int:
+        """The number of the advisory lock that claims the key."""
+        return claim_of(self.principal, self.key)
+
+
+def claim_of(principal: str, key: str) -> int:
+    """The number of the advisory lock that the transaction of a request with this key holds."""
+    name = f"idempotency_key\x00{principal}\x00{key}"
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
 
 
 STORE_SQL = """

@@ -3,7 +3,7 @@
 UUIDs have asyncpg's own type, which is ten times as fast as Python's: C code creates, compares and encodes them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 from uuid import UUID
 
@@ -14,6 +14,12 @@ from asyncpg.pgproto import pgproto
 def new_id() -> UUID:
     """A UUIDv7."""
     return id_of(uuid_utils.uuid7().bytes)
+
+
+def new_ids() -> Iterator[UUID]:
+    """New UUIDv7s without end."""
+    while True:
+        yield new_id()
 
 
 def id_of(name: bytes) -> UUID:

@@ -62,12 +62,12 @@ async def _admit_all(_connection: Connection, _document: Any) -> None:  # noqa: 
     pass
 
 
+async def _warn_of_nothing(_connection: Connection, _document: Any, _moment: datetime) -> Sequence[Fault]:  # noqa: ANN401 any document
+    return ()
+
+
 async def _trigger_nothing(_connection: Connection, _published: Published) -> None:
     pass
-
-
-async def _no_warnings(_connection: Connection, _document: Any, _moment: datetime) -> Sequence[Fault]:  # noqa: ANN401 any document
-    return ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,16 +75,16 @@ class Program(Generic[D]):
     """A kind of document with what its service does in the transaction of a write.
 
     `admit` refuses a document for what only the database shows (a journey's template that does not exist), at draft and
-    at publish. `on_publish` does what publishing triggers; it may refuse too. Both raise `DocumentError` for what is
-    wrong in the document or in the request, and `RefusedError` for anything else. `warn` returns the warnings, beside
-    those of the lint, about a document that would be in force from an instant on.
+    at publish. `warn` returns the warnings that only the database shows, about a document that would be in force from
+    an instant on. `on_publish` does what publishing triggers; it may refuse too. `admit` and `on_publish` raise
+    `DocumentError` for what is wrong in the document or in the request, and `RefusedError` for anything else.
     """
 
     kind: Kind[D, Any]
     admit: Callable[[Connection, D], Awaitable[None]] = _admit_all
     on_publish: Callable[[Connection, Published], Awaitable[None]] = _trigger_nothing
     request: type[PublishRequest] = PublishRequest
-    warn: Callable[[Connection, D, datetime], Awaitable[Sequence[Fault]]] = _no_warnings
+    warn: Callable[[Connection, D, datetime], Awaitable[Sequence[Fault]]] = _warn_of_nothing
 
 
 class Author(NamedTuple):

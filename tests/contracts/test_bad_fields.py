@@ -5,12 +5,14 @@ import json
 import pytest
 
 from shared.contracts.envelope import Record
+from shared.contracts.loyalty import TierAtRisk
 from shared.contracts.reasons import Reason
 from tests.contracts.records import ACTIVITY, PURCHASE, REFUND, STRUCTURED, about, read, record, refusal, structured
 
 REVIEW = "shop.review.published.v1"
 SURVEY = "shop.survey.answered.v1"
 UPDATE = "shop.customer.updated.v1"
+PROMOTED = "loyalty.tier.promoted.v1"
 
 
 def with_property(raw: str) -> Record:
@@ -73,6 +75,7 @@ def test_bad_ids(field: str, value: object):
         (UPDATE, "locale", "العربية"),
         (UPDATE, "marketing_consent", True),
         (UPDATE, "marketing_consent", {"email": "yes"}),
+        (PROMOTED, "timeline", []),
         (ACTIVITY, "properties", []),
         (ACTIVITY, "properties", {"a": "\x00"}),
         (ACTIVITY, "properties", {"a": ["\ud800"]}),
@@ -84,6 +87,12 @@ def test_bad_fields(type_: str, field: str, value: object):
     error = refusal(structured(about(type_, **{field: value})))
     assert error.reason is Reason.BAD_FIELD
     assert error.detail.startswith(f"data.{field}")
+
+
+def test_a_warning_of_a_tier_at_risk_needs_no_timeline():
+    data = read(structured(about("loyalty.tier.at_risk.v1", timeline=[], needs=...))).data
+    assert isinstance(data, TierAtRisk)
+    assert (data.timeline, data.needs) == ((), None)
 
 
 def test_a_csat_score_runs_from_one_to_five():

@@ -1,16 +1,19 @@
 """Both CloudEvents modes in, structured mode out, and what an event carries along."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import structs
 
 from shared.contracts.envelope import Cause, check_id, decode, from_milliseconds, publication
 from shared.contracts.examples import EXAMPLES
 from shared.contracts.reasons import Malformed
 from shared.contracts.registry import TYPES
+from shared.contracts.values import format_instant
 from tests.contracts.records import (
     ARRIVED,
     EVERY_TYPE,
@@ -25,6 +28,7 @@ from tests.contracts.records import (
 )
 
 REVIEW = "shop.review.published.v1"
+ZONES = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
 
 @pytest.mark.parametrize("type_", TYPES)
@@ -156,6 +160,13 @@ def test_a_publication_is_a_cloudevent_with_a_uuid7_and_without_nulls():
     assert "from_" not in value["data"]
     assert None not in value.values()
     assert None not in value["data"].values()
+
+
+@given(st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=ZONES))  # noqa: DTZ001 bounds have no zone
+def test_the_time_of_a_publication_is_in_utc_in_the_format_of_instants(at: datetime):
+    payload = {"customer_id": "c-1042"}
+    sent = publication("loyalty.tier.demoted.v1", at, payload, Cause.of_request("req-1"), "/wafa/tiers")
+    assert json.loads(sent.value)["time"] == format_instant(at)
 
 
 def test_a_publication_of_a_type_outside_the_contract():

@@ -2,10 +2,12 @@
 
 import asyncio
 import importlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from itertools import islice
+from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from random import Random
 
@@ -30,6 +32,9 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 EVENTS = 20_000
 KILLS = 10
+PARTS = 20
+MOST_PARTS = 200
+"""Maximum number of publications of a part until all faults have taken effect."""
 WORKERS = ("points", "points", "tiers", "referrals", "notifications")
 ALPHABET = "23456789"
 
@@ -53,10 +58,10 @@ class Stream:
         prepared += [made_up.sign_up(pair, self.codes[pair.advocate], visits[pair.friend]) for pair in pairs]
         self.events = list(islice(made_up.along(sample.baskets(), prepared), EVENTS))
 
-    def slices(self, count: int) -> Iterator[list[CloudEvent]]:
-        """Split the events into parts."""
-        size = -(-len(self.events) // count)
-        return (self.events[start : start + size] for start in range(0, len(self.events), size))
+    def parts(self) -> list[list[CloudEvent]]:
+        """The events in parts."""
+        size = -(-len(self.events) // PARTS)
+        return [self.events[start : start + size] for start in range(0, len(self.events), size)]
 
     async def give_codes(self, url: str) -> None:
         """Create the advocates' codes."""
@@ -120,33 +125,55 @@ async def supervised(fleet: Fleet):
         await asyncio.gather(keeping, return_exceptions=True)
 
 
+async def publish(bootstrap: str, events: Sequence[CloudEvent]) -> None:
+    async with connect(bootstrap, idempotent=True) as publisher:
+        await publisher.publish(events, lambda _: None)
+
+
+async def publish_through_faults(stack: Stack, stream: Stream, server: Postgres) -> tuple[Counter[str], list[str]]:
+    """Publish the stream, and inject the faults one after another; returns their number by kind, and the victims.
+
+    A part may be handled before a fault finds a worker at work. Then the next part gets it; after the last part, the
+    stream is published again, as by a producer that retries: repeats have no effect.
+    """
+    struck: Counter[str] = Counter()
+    victims: list[str] = []
+    async with Lag.of(stack) as lag:
+        faults = Faults(stack, lag, Random(7))
+        kill = ("kill", faults.kill_a_worker)
+        planned = [
+            *[kill] * 4,
+            ("broker", faults.restart_the_broker),
+            *[kill] * 3,
+            ("server", partial(faults.restart_the_server, server)),
+            *[kill] * (KILLS - 7),
+        ]
+        for number, part in enumerate(islice(cycle(stream.parts()), MOST_PARTS)):
+            if number >= PARTS and not planned:
+                break
+            publishing = asyncio.create_task(publish(stack.broker.bootstrap, part))
+            if planned and (victim := await planned[0][1](publishing)):
+                struck[planned.pop(0)[0]] += 1
+                victims.append(victim)
+            await publishing
+    return struck, victims
+
+
 async def test_the_results_equal_those_of_a_quiet_run(
     kafka: ApacheKafka, durable: Postgres, postgres_url: str, folder: Path, stream: Stream
 ):
     assert len(stream.events) == EVENTS
     stack = await Stack.make(kafka, durable.url(), folder)
-    # Small batches: faults hit more transactions, and a killed worker has work left.
+    # Small batches: faults hit more transactions, and a worker has work left for longer.
     stack.env |= {f"WAFA_{service.upper()}_BATCH_SIZE": "50" for service in stack.services}
     await stream.give_codes(stack.database_url("referrals"))
-    faults = Faults(Lag(stack, {service: spec(service).topics for service in stack.services}), Random(7))
-    killed: list[str] = []
-    broker_restarts = server_restarts = 0
-    parts = stream.slices(KILLS * 2)  # a kill without work left does not count, and the next part gets another
     try:
         await stack.ready(*(stack.worker(service) for service in WORKERS))
         async with supervised(stack.fleet):
-            for number, part in enumerate(parts):
-                async with connect(kafka.bootstrap, idempotent=True) as publisher:
-                    await publisher.publish(part, lambda _: None)
-                if number >= 4 and broker_restarts == 0:
-                    broker_restarts += await faults.restart_the_broker()
-                elif number >= 8 and server_restarts == 0:
-                    server_restarts += await faults.restart_the_server(durable)
-                elif len(killed) < KILLS and (victim := await faults.kill_a_worker()):
-                    killed.append(victim)
+            struck, victims = await publish_through_faults(stack, stream, durable)
             await stack.drain(seconds=240)
             await stack.ready(*stack.workers)
-        assert (len(killed), broker_restarts, server_restarts) == (KILLS, 1, 1)
+        assert struck == {"kill": KILLS, "broker": 1, "server": 1}
         ends = [code for _, code in stack.fleet.ends]
         assert ends.count(-9) >= KILLS
         assert set(ends) <= {-9, EXIT_RESTART}
@@ -159,6 +186,6 @@ async def test_the_results_equal_those_of_a_quiet_run(
     repeats = await books.check_every_transaction_is_published(stack)
     await books.check_every_event_had_its_effect_once(stack)
     # `make test-kafka` shows these numbers as evidence.
-    print(f"\n{EVENTS} events, killed {killed}, {len(ends)} restarts, {repeats} published again")  # noqa: T201
+    print(f"\n{EVENTS} events, struck {victims}, {len(ends)} restarts, {repeats} published again")  # noqa: T201
     disturbed = await standings({service: stack.database_url(service) for service in stack.services})
     assert disturbed == await quiet_run(stream, postgres_url)

@@ -12,15 +12,14 @@ from deploy.local.kafka import ApacheKafka
 from deploy.local.postgres import Postgres
 from tests.journeys.shop import STRUCTURED, Shop
 from tests.kafka import books
-from tests.kafka.faults import Lag
-from tests.support.fleet import Member, until
+from tests.kafka.faults import Lag, has_worked
+from tests.support.fleet import until
 from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 ORDERS = 12_000
 CUSTOMERS = 300
-TOPICS = {"points": ("shop.purchases", "shop.reviews", "loyalty.tiers", "loyalty.referrals")}
 
 
 class Load:
@@ -47,30 +46,27 @@ class Load:
         assert self._producer.flush(30) == 0
 
 
-async def has_worked(worker: Member) -> bool:
-    """Whether a worker has committed a batch."""
-    return await asyncio.to_thread(worker.metric, "wafa_batch_records_count") > 0
-
-
 async def test_a_second_worker_joins_and_leaves_under_load(kafka: ApacheKafka, durable: Postgres, folder: Path):
     stack = await Stack.make(kafka, durable.url(), folder, ["points"])
     stack.env["WAFA_POINTS_BATCH_SIZE"] = "50"
-    lag = Lag(stack, TOPICS)
     load = Load(stack.producer())
     try:
         first = stack.worker("points")
         await stack.ready(first)
-        publishing = asyncio.create_task(load.run(ORDERS, pace=400))
-        await lag.works("points")
-        for _ in range(2):
-            second = stack.worker("points")
-            await stack.ready(second)
-            await until(lambda worker=second: has_worked(worker), 20, "the second worker to have a share of the work")
-            assert not publishing.done(), "it joined under load"
-            assert second.terminate() == 0
+        async with Lag.of(stack) as lag:
+            publishing = asyncio.create_task(load.run(ORDERS, pace=400))
             await lag.works("points")
-        assert not publishing.done(), "it left under load"
-        await publishing
+            for _ in range(2):
+                second = stack.worker("points")
+                await stack.ready(second)
+                await until(
+                    lambda worker=second: has_worked(worker), 20, "the second worker to have a share of the work"
+                )
+                assert not publishing.done(), "it joined under load"
+                assert second.terminate() == 0
+                await lag.works("points")
+            assert not publishing.done(), "it left under load"
+            await publishing
         await stack.drain(seconds=60)
         assert first.terminate() == 0
     finally:

@@ -5,6 +5,13 @@ import pytest
 from services.notifications.rules.notice import Kind, Trigger, notices
 from shared.contracts.envelope import Cause, Event
 from tests.notifications.world import NOW, earned, erased, moved, referral, registered, reversed_, tier, updated
+from tests.notifications.world import event as happened
+
+USED = happened(
+    "loyalty.tier.benefit_used.v1",
+    {"customer_id": "c", "benefit_id": "gift", "kind": "gift", "reference": "g-1", "tier": "gold"},
+    NOW,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,7 +28,11 @@ from tests.notifications.world import NOW, earned, erased, moved, referral, regi
         (moved("redeemed", "c", 5), []),
         (moved("expired", "c", 5), []),
         (tier("promoted", "c", "gold"), [("c", Trigger.TIER_REACHED)]),
+        (tier("promoted", "c", "gold", reason="program"), [("c", Trigger.TIER_REACHED)]),
         (tier("corrected", "c", "gold"), []),
+        (tier("retained", "c", "gold"), []),
+        (tier("at_risk", "c", "silver", timeline=[]), []),
+        (USED, []),
         (tier("demoted", "c", "member"), []),
         (referral("qualified", "ada", "ben"), []),
         (referral("voided", "ada", "ben"), []),

@@ -90,22 +90,30 @@ def withdrawal(review_id: str, time: datetime = NOON, *, customer_id: str = "ann
 
 
 def tier(entries: Sequence[tuple[datetime, str]], *, customer_id: str = "ann", verb: str = "promoted") -> Event:
-    """An event with a timeline from its first entry on; entries are pairs of instant and multiplier."""
-    timeline = tuple(
-        TimelineEntry(effective_at=at, tier=f"x{multiplier}", points_multiplier=multiplier)
-        for at, multiplier in entries
-    )
+    """An event with a timeline from its first entry on; entries are pairs of instant and multiplier.
+
+    Each multiplier is a tier of its own that no rules list.
+    """
+    named = [(at, f"x{multiplier}", multiplier) for at, multiplier in entries]
+    return timeline(*named, customer_id=customer_id, verb=verb)
+
+
+def timeline(
+    *entries: tuple[datetime, str, str], customer_id: str = "ann", verb: str = "promoted", reason: str = "spend"
+) -> Event:
+    """An event with a timeline from its first entry on; entries are instant, tier and multiplier."""
+    told = tuple(TimelineEntry(effective_at=at, tier=name, points_multiplier=factor) for at, name, factor in entries)
     data = TierChanged(
         customer_id=customer_id,
         program_version=1,
         from_=None,
-        to=timeline[-1].tier,
-        reason="spend",
-        effective_at=timeline[0].effective_at,
-        points_multiplier=timeline[-1].points_multiplier,
-        timeline=timeline,
+        to=told[-1].tier,
+        reason=reason,
+        effective_at=told[0].effective_at,
+        points_multiplier=told[-1].points_multiplier,
+        timeline=told,
     )
-    return event(f"loyalty.tier.{verb}.v1", timeline[0].effective_at, data, "/wafa/tiers")
+    return event(f"loyalty.tier.{verb}.v1", told[0].effective_at, data, "/wafa/tiers")
 
 
 def referral(

@@ -202,6 +202,14 @@ def test_settling_again_follows_the_time_of_the_orders(ann: State):
     assert [transaction.context.reason["order_id"] for transaction in changes.transactions] == ["1", "2", "3"]
 
 
+def test_a_batch_settles_the_orders_that_came_between_its_timelines_again(ann: State):
+    apply(ann, purchase("1", "100.00", hour(1)))
+    changes = apply(
+        ann, tier([(hour(0), "2")]), purchase("2", "100.00", hour(2)), tier([(hour(0), "1")], verb="corrected")
+    )
+    assert moved(changes) == [("earned", 100), ("earned", 200), ("reversed", -100), ("reversed", -100)]
+
+
 def test_an_equal_multiplier_in_another_notation_settles_nothing(ann: State):
     apply(ann, purchase("1", "100.00", hour(1)))
     changes = apply(ann, tier([(hour(0), "1.00")]))

@@ -206,16 +206,24 @@ async def test_a_redemption_needs_an_idempotency_key_and_counts_once(
     assert (await post(client, path, shop, body | {"quantity": 4}, name="many")).status_code == 201
 
 
+@pytest.mark.parametrize("body", [{"points": 30, "reference": "r"}, {"reward_id": "tea"}])
 async def test_a_response_is_stored_by_the_statement_of_its_effect(
-    client: httpx.AsyncClient, points_pool: Pool, shop: Headers, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient,
+    points_pool: Pool,
+    shop: Headers,
+    marketing: Headers,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    body: dict[str, object],
 ):
     await deliver(points_pool, purchase("1", "100.00"))
+    await done(client, "/v1/rewards", marketing, TEA)
     monkeypatch.delattr(answers, "store")
-    path, body = of("ann", "redemptions"), {"points": 10, "reference": "r"}
+    path = of("ann", "redemptions")
     first = await post(client, path, shop, body, name="k")
     again = await post(client, path, shop, body, name="k")
     assert (first.status_code, again.content, again.headers["Idempotency-Replayed"]) == (201, first.content, "true")
-    assert (await balances(points_pool)).available == 90
+    assert (await balances(points_pool)).available == 70
 
 
 async def test_a_response_that_was_stored_meanwhile_undoes_the_redemption(

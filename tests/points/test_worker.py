@@ -16,6 +16,11 @@ def test_each_type_is_read_from_its_topic():
     assert wanted == {type_: TYPES[type_].topic for type_ in wanted}
 
 
+def test_only_events_with_a_timeline_are_read_of_tiers():
+    types = {type_ for type_ in worker.spec(Settings()).wanted if type_.startswith("loyalty.tier.")}
+    assert types == {f"loyalty.tier.{verb}.v1" for verb in ("promoted", "demoted", "retained", "corrected")}
+
+
 async def test_the_job_measures_the_imbalance_of_the_ledger(points_pool: Pool):
     job, *_ = worker.spec(Settings()).jobs
     await deliver(points_pool, purchase("1", "100.00"))

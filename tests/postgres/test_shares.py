@@ -126,3 +126,29 @@ async def test_a_released_session_is_not_reset_but_has_no_transaction(pool: Pool
     async with pool.acquire() as connection:
         assert await connection.fetchval("SHOW statement_timeout") == "30s"
         assert await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+
+
+async def test_a_lost_connection_is_released_too(pool: Pool):
+    for _ in range(SIZE + 1):
+        CALLER.set(writer())
+        async with pool.acquire() as connection:
+            connection.terminate()
+    assert await held(pool, writer(), reader()) == [True, True]
+    assert not pool._shares._shares
+
+
+async def test_a_canceled_release_returns_the_connection(pool: Pool):
+    async def use() -> None:
+        CALLER.set(writer())
+        async with pool.acquire() as connection:
+            await connection.execute("SELECT pg_sleep(10)")
+
+    for _ in range(SIZE + 1):
+        using = asyncio.create_task(use())
+        await asyncio.sleep(0.05)
+        using.cancel()
+        await asyncio.sleep(0)
+        using.cancel()
+        await asyncio.gather(using, return_exceptions=True)
+    assert await held(pool, writer(), reader()) == [True, True]
+    assert not pool._shares._shares

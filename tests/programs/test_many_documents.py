@@ -190,6 +190,17 @@ async def test_warnings_are_for_the_effective_instant(client: httpx.AsyncClient,
     assert published["warnings"] == [{"pointer": "/size", "message": "too large for 2100"}]
 
 
+async def test_what_the_database_shows_is_warned_about_last(client: httpx.AsyncClient, pool: Pool, marketing: Headers):
+    sent = toy(101, "leg") | {"from": "table:shelf"}
+    made = await create(client, marketing, "bear", sent)
+    assert [warning["pointer"] for warning in made["warnings"]] == ["/size", "/from"]
+    ahead = {"effective_at": "2100-01-01T00:00:00Z"}
+    published = (await client.post(f"{TOYS}/bear/versions/1/publish", json=ahead, headers=marketing)).json()
+    assert published["warnings"][1] == {"pointer": "/from", "message": "no such table in 2100"}
+    await pool.execute("CREATE TABLE shelf ()")
+    assert (await create(client, marketing, "cow", toy(5) | {"from": "table:shelf"}))["warnings"] == []
+
+
 async def test_both_shapes_are_described_in_openapi(client: httpx.AsyncClient):
     document = (await client.get("/openapi.json")).json()
     assert set(document["paths"]) == {

@@ -67,8 +67,15 @@ async def on_publish(connection: Connection, published: Published) -> None:
     await connection.execute("INSERT INTO outbox (topic, key, value) VALUES ('toys', '', $1)", value)
 
 
+async def warn(connection: Connection, toy: Toy, moment: datetime) -> Sequence[Fault]:
+    """Warn about a material that is not in the database."""
+    if not toy.from_.startswith("table:") or await connection.fetchval("SELECT to_regclass($1)", toy.from_[6:]):
+        return []
+    return [Fault("/from", f"no such table in {moment:%Y}")]
+
+
 TOYS = Kind("toy", Toy, check, lint, CompiledToy)
-TOY_PROGRAM = Program(TOYS, admit, on_publish, Note)
+TOY_PROGRAM = Program(TOYS, admit, on_publish, Note, warn)
 
 BOX = Kind("toy_box", Toy, check, lint, CompiledToy)
 """A kind that has a single document."""

@@ -89,11 +89,12 @@ class Stack:
         Raises:
             DrainTimeoutError: something is left after `seconds`.
         """
-        async with self._readers(services) as readers:
+        async with self.readers(services) as readers:
             await drain.drain_readers(broker_of(self.env), readers, seconds)
 
     @asynccontextmanager
-    async def _readers(self, services: Collection[str]) -> AsyncIterator[list[Reader]]:
+    async def readers(self, services: Collection[str] = SERVICES) -> AsyncIterator[list[Reader]]:
+        """Those of these services that have a database here, as readers of topics."""
         cluster = await broker_of(self.env).cluster_id()
         async with AsyncExitStack() as pools:
             readers: list[Reader] = []

@@ -11,6 +11,7 @@ from shared.contracts.shop import Line, PurchaseCompleted, check_lines
 from shared.contracts.values import Currency, Id, Instant, Money, Text
 from shared.http.auth import Kind, Principal, require
 from shared.http.bodies import BOUNDED, at_most
+from shared.http.fields import OMITTED_IF_NONE
 from shared.http.idempotency import key_of
 from shared.http.problems import Problem
 from shared.postgres.pool import Pool
@@ -56,6 +57,9 @@ class Quote(BaseModel):
     receipt: dict[str, Any] = Field(
         description="How they come about: the version of the rules, every rule tried, limits, and the tier's extra."
     )
+    unlisted_tier: Annotated[str | None, OMITTED_IF_NONE] = Field(
+        default=None, description="The customer's tier, if these rules do not list it; absent otherwise."
+    )
 
 
 def routes(pool: Pool) -> APIRouter:
@@ -89,7 +93,7 @@ def routes(pool: Pool) -> APIRouter:
             store_id=cart.store_id,
             coupon_codes=cart.coupon_codes or (),
         )
-        points, receipt = await quoting.quote(pool, purchase, customer, cart.at or datetime.now(UTC))
-        return Quote(points=points, receipt=receipt)
+        quoted = await quoting.quote(pool, purchase, customer, cart.at or datetime.now(UTC))
+        return Quote(points=quoted.points, receipt=quoted.receipt, unlisted_tier=quoted.unlisted_tier)
 
     return router

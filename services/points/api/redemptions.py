@@ -17,7 +17,7 @@ from shared.contracts.values import Id
 from shared.http.auth import CustomerId, Principal, customer_or, require
 from shared.http.bodies import BOUNDED
 from shared.http.fields import OMITTED_IF_NONE
-from shared.http.idempotency import answer_of, concerns, documented, idempotent
+from shared.http.idempotency import answer_of, concerns, documented, idempotent, idempotent_at_once
 from shared.http.problems import Problem
 from shared.http.request import request_id
 from shared.postgres.answers import Answer
@@ -107,13 +107,20 @@ def routes(pool: Pool) -> APIRouter:
         reward also `not_in_window`, `tier_too_low`, `limit_reached`, `out_of_stock`.
         """
 
+        def call() -> Call:
+            return Call(customer_id, request_id(request), datetime.now(UTC), answer)
+
+        def answer(redemption: Redemption) -> Answer | None:
+            return answer_of(request, 201, _view(redemption))
+
         async def run(connection: Connection) -> tuple[int, object]:
-            def answer(redemption: Redemption) -> Answer | None:
-                return answer_of(request, 201, _view(redemption))
+            return 201, _view(await _redeem(connection, call(), sent))
 
-            call = Call(customer_id, request_id(request), datetime.now(UTC), answer)
-            return 201, _view(await _redeem(connection, call, sent))
-
+        if isinstance(sent, PointsRedemption):
+            wanted = ForReference(sent.points, sent.reference)
+            return await idempotent_at_once(
+                request, pool, principal, run, lambda connection: spending.redeem_unlocked(connection, call(), wanted)
+            )
         return await idempotent(request, pool, principal, True, run)
 
     @router.post(

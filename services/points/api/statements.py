@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, Field
 
 from services.points.handlers import verifying
+from services.points.handlers.verifying import Rebuilt
 from services.points.rules.ledger.transactions import Transaction
 from services.points.store import adjustments, statement
 from services.points.store.statement import Entry, Filter, Line, PostingRow
@@ -69,6 +70,9 @@ class TransactionView(StatementLine):
     )
     receipt_digest: str = Field(description="SHA-256 of the receipt as it was decided, in hex.")
     receipt_verified: bool = Field(description="Whether the receipt, rebuilt now, has that digest.")
+    unlisted_tier: Annotated[str | None, OMITTED_IF_NONE] = Field(
+        default=None, description="The customer's tier of then, if the rules of the receipt do not list it."
+    )
     by_hand: Annotated[ByHand | None, OMITTED_IF_NONE] = Field(
         default=None, description="Who made an adjustment; only for callers with the scope `support`."
     )
@@ -106,8 +110,8 @@ def routes(pool: Pool) -> APIRouter:
             found = await statement.entries(connection, [transaction_id])
             if not found or not _may_see(principal, found[0].line.customer_id):
                 raise Problem(404, "not_found", "There is no such transaction.")
-            receipt, proved = await verifying.rebuilt(connection, found[0])
-            shown = _transaction(found[0], receipt, proved, await statement.postings(connection, transaction_id))
+            rebuilt = await verifying.rebuilt(connection, found[0])
+            shown = _transaction(found[0], rebuilt, await statement.postings(connection, transaction_id))
             if found[0].line.kind == "adjusted" and principal.may(Scope.SUPPORT):
                 made = await adjustments.find(connection, found[0].line.customer_id, transaction_id)
                 shown.by_hand = made and ByHand(principal=made.principal, note=made.note)
@@ -149,17 +153,13 @@ def _line(line: Line) -> StatementLine:
     )
 
 
-def _transaction(
-    entry: Entry,
-    receipt: dict[str, Any],
-    proved: bool,  # noqa: FBT001 of four, one is a flag
-    postings: Sequence[PostingRow],
-) -> TransactionView:
+def _transaction(entry: Entry, rebuilt: Rebuilt, postings: Sequence[PostingRow]) -> TransactionView:
     return TransactionView(
         **_line(entry.line).model_dump(),
         customer_id=entry.line.customer_id,
         postings=[PostingView.model_validate(posting, from_attributes=True) for posting in postings],
-        receipt=receipt,
+        receipt=rebuilt.receipt,
         receipt_digest=entry.receipt_digest.hex(),
-        receipt_verified=proved,
+        receipt_verified=rebuilt.is_proved,
+        unlisted_tier=rebuilt.unlisted_tier,
     )

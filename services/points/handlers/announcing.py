@@ -1,14 +1,11 @@
 """Writes the changes of batches, requests and the daily pipeline, and puts their events into the outbox."""
 
 import asyncio
-from collections.abc import Iterator
-from uuid import UUID
 
 from services.points.rules.books.state import Changes, State
 from services.points.store import commands, publications, redemptions, saving
 from services.points.store.commands import Beside
 from shared.messaging import outbox
-from shared.postgres.ids import new_id
 from shared.postgres.pool import Connection
 from shared.turns import map_in_turns
 
@@ -24,20 +21,15 @@ async def save_and_announce(connection: Connection, state: State, changes: Chang
 async def write_command(connection: Connection, state: State, changes: Changes, beside: Beside) -> bool:
     """Write the changes of a request, mostly one transaction, and what is written beside them.
 
-    False: nothing is written, since the redemption's reference is used. `beside.answer.is_stored` has
-    whether the response is stored.
+    False: nothing is written, since the redemption's reference is used, or since `beside.version` does not allow it.
+    `beside.answer.is_stored` has whether the response is stored.
     """
     if commands.is_plain(state, changes):
         (account,) = state.accounts.values()
         event = publications.of_transaction(changes.announced[0]) if changes.announced else None
         return await commands.write(connection, account, changes, event, beside)
+    assert beside.version is None, "several statements need the lock of the account"
     if beside.redemption is not None and not await redemptions.insert(connection, beside.redemption):
         return False
     await save_and_announce(connection, state, changes)
     return True
-
-
-def new_ids() -> Iterator[UUID]:
-    """New ids without end."""
-    while True:
-        yield new_id()

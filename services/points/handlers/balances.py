@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from services.points.handlers.announcing import new_ids
 from services.points.rules.books.books import Books
 from services.points.rules.books.maturity import apply_due
 from services.points.rules.books.state import State
@@ -12,6 +11,7 @@ from services.points.rules.ledger.accounts import Account
 from services.points.rules.program.ruleset import RuleBook
 from services.points.store import accounts, loading, rules, statement
 from services.points.store.statement import Maturity
+from shared.postgres.ids import new_ids
 from shared.postgres.pool import Connection, Pool
 
 

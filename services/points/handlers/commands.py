@@ -4,9 +4,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from services.points.handlers.announcing import new_ids, write_command
+from services.points.handlers.announcing import write_command
 from services.points.rules.books.books import Books
 from services.points.rules.books.maturity import apply_due
 from services.points.rules.books.state import State
@@ -21,7 +22,10 @@ from services.points.store.commands import Beside
 from services.points.store.redemptions import Redemption
 from shared.contracts.envelope import Cause
 from shared.postgres.answers import Answer
+from shared.postgres.ids import new_ids
 from shared.postgres.pool import Connection
+
+_NO_RULES: Final = RuleBook(())
 
 
 class InsufficientPointsError(Exception):
@@ -68,8 +72,14 @@ class OpenBooks:
     """The lots to spend, where they were read together with the lock."""
     redemption: Redemption | None = None
     """The redemption that is written with the books."""
+    version: int | None = None
+    """The version of the account's row, where it is not locked."""
     is_written: bool = field(default=False, init=False)
-    """Whether closing wrote the books; if not, the reference of the redemption was used before."""
+    """Whether closing wrote the books.
+
+    If not, nothing was changed, or the reference of the redemption was used before; of an account without a lock also
+    if it has changed since it was read, or the request's key is used or claimed.
+    """
 
     @property
     def account(self) -> Account:
@@ -114,13 +124,36 @@ async def open_books(connection: Connection, call: Call, to_spend: int | None = 
     exception, or where the reference of its redemption was used before.
     """
     opened = (await _load_to_spend(connection, call, to_spend) if to_spend else None) or await _load(connection, call)
-    books = opened.books
-    apply_due(books, [call.customer_id])
+    apply_due(opened.books, [call.customer_id])
     yield opened
-    apply_due(books, [call.customer_id])
+    apply_due(opened.books, [call.customer_id])
+    await close_books(opened)
+
+
+async def read_books(connection: Connection, call: Call, to_spend: int) -> OpenBooks | None:
+    """Read a customer's books without a lock, for `close_books`; None where one round trip cannot read them."""
+    read = await available.read_with_account(connection, call.customer_id, to_spend, call.now)
+    if read is None:
+        return None
+    opened = _opened(connection, call, read.account, read.lots)
+    if opened is not None:
+        opened.version = read.version
+    return opened
+
+
+async def close_books(opened: OpenBooks) -> bool:
+    """Write everything; returns whether it was written, see `OpenBooks.is_written`.
+
+    Raises:
+        StoredMeanwhileError: the request's key has a response; nothing is written, or the transaction must be rolled
+            back.
+    """
+    books = opened.books
     if books.changes.accounts:
-        beside = Beside(opened.redemption, opened.redemption and call.answer(opened.redemption))
-        opened.is_written = await write_command(connection, books.state, books.changes, beside)
+        answer = opened.redemption and opened.call.answer(opened.redemption)
+        beside = Beside(opened.redemption, answer, opened.version)
+        opened.is_written = await write_command(opened.connection, books.state, books.changes, beside)
+    return opened.is_written
 
 
 async def _load_to_spend(connection: Connection, call: Call, points: int) -> OpenBooks | None:
@@ -128,17 +161,22 @@ async def _load_to_spend(connection: Connection, call: Call, points: int) -> Ope
     locked = await available.lock_and_read(connection, call.customer_id, points, call.now)
     if locked is None or locked.lots is None:
         return None
-    if locked.account.due_at is not None and locked.account.due_at <= call.now:
+    return _opened(connection, call, locked.account, locked.lots)
+
+
+def _opened(connection: Connection, call: Call, account: Account, lots: Sequence[Lot]) -> OpenBooks | None:
+    """The books of an account with the lots to spend; None if something has fallen due."""
+    if account.due_at is not None and account.due_at <= call.now:
         return None
-    books = Books(State(accounts={call.customer_id: locked.account}), RuleBook(()), call.now, new_ids())
-    books.add_lots(locked.lots)
-    return OpenBooks(connection, call, books, locked.lots)
+    books = Books(State(accounts={call.customer_id: account}), _NO_RULES, call.now, new_ids())
+    books.add_lots(lots)
+    return OpenBooks(connection, call, books, lots)
 
 
 async def _load(connection: Connection, call: Call) -> OpenBooks:
     state = State(accounts=await loading.lock(connection, [call.customer_id], call.now))
     due_at = state.accounts[call.customer_id].due_at
-    book = RuleBook(())
+    book = _NO_RULES
     if due_at is not None and due_at <= call.now:
         await loading.load_matured(connection, state, [call.customer_id], call.now)
         book = await rules.book(connection, call.now, call.now, state.rules_versions)

@@ -35,8 +35,8 @@ _log = structlog.stdlib.get_logger(__name__)
 
 _CUSTOMERS: Final = 1000
 """Number of customers that one transaction sweeps."""
-_AT_ONCE: Final = 2
-"""Number of transactions that sweep at the same time."""
+_AT_ONCE: Final = 3
+"""Number of transactions that sweep at the same time: the events of one are made while two are in the database."""
 _MOST_DAYS_LATE: Final = 7
 
 LEFT: Final = "customers left as they are"

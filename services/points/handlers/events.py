@@ -9,6 +9,7 @@ from services.points.rules.books import accruals, orders
 from services.points.rules.books.accruals import AccrualCase
 from services.points.rules.books.fold import entries_of, fold
 from services.points.rules.books.state import State
+from services.points.rules.books.tiers import entries_before
 from services.points.rules.program import birthdays, earning
 from services.points.rules.program.birthdays import origins_near
 from services.points.rules.program.earning import PURCHASE, REFERRAL, REVIEW
@@ -54,6 +55,7 @@ async def handle(connection: Connection, events: Sequence[Event], now: datetime)
     await erasure.apply(connection, events, erasing.erase, now)
     telemetry.DUPLICATES.labels("natural_key").inc(changes.repeats)
     telemetry.DUPLICATES.labels("repeat_differs").inc(changes.repeats_that_differ)
+    telemetry.UNLISTED_TIERS.inc(changes.unlisted_tiers)
     return changes.refusals
 
 
@@ -74,10 +76,12 @@ async def _rules(
     """The versions in force at `moments` and at the times of the events, and those that the state was judged by."""
     times = [*moments, *(event.time for event in events)]
     times += [waiting.event.time for waiting_events in state.waiting.values() for waiting in waiting_events]
-    # A promotion is judged as of its own instant.
-    times += [
-        entry.effective_at for event in events if isinstance(event.data, TierChanged) for entry in event.data.timeline
-    ]
+    for event in events:
+        if isinstance(event.data, TierChanged):
+            # A promotion is judged as of its own instant, and by the tier before it.
+            times += [entry.effective_at for entry in event.data.timeline]
+            stored = entries_before(state.timelines.get(event.customer_id, ()), event.data.effective_at)
+            times += [entry.effective_at for entry in stored[-1:]]
     return await rules.book_at(connection, times, state.rules_versions)
 
 

@@ -4,10 +4,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from services.points.handlers.announcing import new_ids, save_and_announce
+from services.points.handlers.announcing import save_and_announce
 from services.points.rules.books.books import Books
 from services.points.rules.books.state import State
 from services.points.rules.program.ruleset import RuleBook
+from shared.postgres.ids import new_ids
 from shared.postgres.pool import Connection
 
 

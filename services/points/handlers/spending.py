@@ -5,7 +5,14 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from services.points.handlers.commands import Call, InsufficientPointsError, OpenBooks, open_books
+from services.points.handlers.commands import (
+    Call,
+    InsufficientPointsError,
+    OpenBooks,
+    close_books,
+    open_books,
+    read_books,
+)
 from services.points.rules.books.rewards import Reward, tier_suffices
 from services.points.rules.books.state import Hold
 from services.points.rules.books.tiers import Span, standing_before
@@ -125,6 +132,22 @@ async def redeem_for_reference(connection: Connection, call: Call, wanted: ForRe
     first = await _redeemed(connection, call, wanted)
     assert first is not None, "nothing was written only because of it"
     return first
+
+
+async def redeem_unlocked(connection: Connection, call: Call, wanted: ForReference) -> Redemption | None:
+    """Redeem points like `redeem_for_reference`, but by two statements without a transaction around them.
+
+    None: nothing is written, since the account changed between them, the reference or the request's key is used, or
+    more has to be read. Then the other function decides.
+
+    Raises:
+        StoredMeanwhileError: the request's key has a response; nothing is written.
+    """
+    opened = await read_books(connection, call, wanted.points)
+    if opened is None:
+        return None
+    redemption = await _spend(opened, _redemption(opened, wanted.points, wanted.reference))
+    return redemption if await close_books(opened) else None
 
 
 async def _redeemed(connection: Connection, call: Call, wanted: ForReference) -> Redemption | None:

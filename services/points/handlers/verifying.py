@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.points.rules.books import accruals, rebuilding
 from services.points.rules.books.books import is_full
@@ -126,15 +126,26 @@ async def _broken_receipts(connection: Connection, sample: int) -> list[str]:
     return broken[:MOST_SHOWN]
 
 
-async def rebuilt(connection: Connection, entry: Entry) -> tuple[dict[str, Any], bool]:
-    """A transaction's receipt, rebuilt from what is stored, and whether its digest is the stored one.
+class Rebuilt(NamedTuple):
+    """A receipt rebuilt from what is stored, and whether its digest is the stored one.
+
+    `unlisted_tier` is the customer's tier of then, where the rules of the receipt do not list it.
+    """
+
+    receipt: dict[str, Any]
+    is_proved: bool
+    unlisted_tier: str | None
+
+
+async def rebuilt(connection: Connection, entry: Entry) -> Rebuilt:
+    """A transaction's receipt, rebuilt.
 
     Raises:
         LookupError: the order or accrual of the transaction is not stored any more.
     """
     book = await _book(connection, [entry.rules_version])
     [basis] = await statement.bases(connection, [entry], book)
-    return rebuilding.prove(basis, entry.receipt_digest)
+    return Rebuilt(*rebuilding.prove(basis, entry.receipt_digest), rebuilding.unlisted_tier(basis))
 
 
 def _rebuilds(entry: Entry, basis: Basis) -> bool:

@@ -1,8 +1,10 @@
-"""The lots that points are taken from: of several customers, or of a single one with the lock of its account."""
+"""The lots that points are taken from: of several customers, or of a single one with its account."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
+
+import asyncpg
 
 from services.points.rules.ledger.accounts import Account
 from services.points.rules.ledger.lots import Lot, spending_order
@@ -56,10 +58,21 @@ class LockedAccount(NamedTuple):
     lots: Sequence[Lot] | None
 
 
+class UnlockedAccount(NamedTuple):
+    """An account, the lots that points are taken from, and the version of the account's row.
+
+    While the row has this version, the account and its available lots are unchanged.
+    """
+
+    account: Account
+    lots: Sequence[Lot]
+    version: int
+
+
 _ACCOUNT: Final = len(Account._fields)
 
 _SHORT_PAGE: Final = 16
-"""Number of lots read with the lock: enough for most, and cheap for a customer who has very many."""
+"""Number of lots read with the account: enough for most, and cheap for a customer who has very many."""
 
 # The lots are as they were when the statement began, which may be before it waited for the lock. Whoever changed
 # available lots meanwhile made a transaction, so the locked account has another `sequence` than the one `seen`.
@@ -91,7 +104,43 @@ async def lock_and_read(connection: Connection, customer: str, points: int, now:
     if not rows:
         return None
     account, seen = Account(*rows[0][:_ACCOUNT]), rows[0][_ACCOUNT]
+    return LockedAccount(account, _enough(rows, points) if seen == account.sequence else None)
+
+
+READ_WITH_ACCOUNT_SQL = """
+SELECT account.customer_id, available, account.pending, account.held, debt, earned, redeemed, sequence, orders,
+       recorded_at, due_at, account.xmin AS version, page.*
+FROM account LEFT JOIN LATERAL (
+    (SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, held, spent, reversed, expired, pending,
+            occurred_at, activates_at, cancels_at, expires_at
+     FROM lot
+     WHERE lot.customer_id = account.customer_id AND remaining > 0 AND NOT lot.pending AND expires_at > $2
+     ORDER BY expires_at, occurred_at, id LIMIT $3)
+    UNION ALL
+    (SELECT id, customer_id, transaction_id, origin, rule, granted, remaining, held, spent, reversed, expired, pending,
+            occurred_at, activates_at, cancels_at, expires_at
+     FROM lot
+     WHERE lot.customer_id = account.customer_id AND remaining > 0 AND NOT lot.pending AND expires_at IS NULL
+     ORDER BY expires_at, occurred_at, id LIMIT $3)
+) AS page ON true
+WHERE account.customer_id = $1
+"""
+
+
+async def read_with_account(
+    connection: Connection, customer: str, points: int, now: datetime
+) -> UnlockedAccount | None:
+    """Read a customer's account with the lots that so many points are taken from, without a lock.
+
+    None: there is no account, or the lots have to be read by `read`.
+    """
+    rows = await connection.fetch(READ_WITH_ACCOUNT_SQL, customer, now, _SHORT_PAGE)
+    lots = _enough(rows, points)
+    return None if lots is None else UnlockedAccount(Account(*rows[0][:_ACCOUNT]), lots, rows[0][_ACCOUNT])
+
+
+def _enough(rows: Sequence[asyncpg.Record], points: int) -> Sequence[Lot] | None:
+    """The lots that follow the account in these rows, in spending order; None if they have fewer points."""
     lots = [Lot(*row[_ACCOUNT + 1 :]) for row in rows if row["id"] is not None]
     lots = sorted(lots, key=spending_order)[:_SHORT_PAGE]
-    is_enough = seen == account.sequence and sum(lot.remaining for lot in lots) >= points
-    return LockedAccount(account, lots if is_enough else None)
+    return lots if sum(lot.remaining for lot in lots) >= points else None

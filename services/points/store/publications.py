@@ -10,7 +10,7 @@ from services.points.rules.books.state import Announced
 from services.points.rules.ledger.accounts import Account
 from services.points.store.notices import Ending
 from shared.contracts.envelope import Cause, PlainData, Publication, publication
-from shared.contracts.values import format_instant
+from shared.contracts.values import in_utc
 
 SOURCE: Final = "/wafa/points"
 
@@ -27,17 +27,17 @@ class Balance(msgspec.Struct, frozen=True, gc=False):
 class PointsMoved(PlainData, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """The data of an event, with the fields of `shared.contracts.loyalty.PointsMoved` in their order.
 
-    Every event has such data, whose cost the contract's model would double. Instants are texts of the contract.
+    Every event has such data, whose cost the contract's model would double.
     """
 
     transaction_id: str
     points: int
-    reason: Mapping[str, str]
+    reason: Mapping[str, str] | msgspec.Raw
     qualifying_points: int
     pending_points: int | None = None
-    activates_at: str | None = None
+    activates_at: datetime | None = None
     activating_points: int | None = None
-    expires_at: str | None = None
+    expires_at: datetime | None = None
     expiring_points: int | None = None
     repaid_points: int | None = None
     rules_version: int | None = None
@@ -60,9 +60,9 @@ def of_transaction(announced: Announced) -> Publication:
         reason=transaction.context.reason,
         qualifying_points=announced.qualifying,
         pending_points=transaction.pending or None,
-        activates_at=None if activates_at is None else format_instant(activates_at),
+        activates_at=None if activates_at is None else in_utc(activates_at),
         activating_points=None if activates_at is None else transaction.activating,
-        expires_at=None if expires_at is None else format_instant(expires_at),
+        expires_at=None if expires_at is None else in_utc(expires_at),
         expiring_points=None if expires_at is None else transaction.expiring,
         repaid_points=transaction.repaid or None,
         rules_version=transaction.context.rules_version,
@@ -80,7 +80,7 @@ def of_ending(ending: Ending, account: Account, now: datetime) -> Publication:
         points=ending.points,
         reason={"kind": "expiry"},
         qualifying_points=0,
-        expires_at=format_instant(ending.expires_at),
+        expires_at=in_utc(ending.expires_at),
         expiring_points=ending.points,
         balance=_balance(account),
     )

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import msgspec
+
 from services.points.rules.ledger.receipts import digest_without_rules
 from services.points.rules.program.earning import REASONS
 from services.points.store.publications import Balance, PointsMoved, points_event
 from shared.contracts.envelope import Cause, Publication
-from shared.contracts.values import format_instant
 from shared.messaging import outbox
 from shared.postgres.pool import Connection
 from shared.turns import map_in_turns
@@ -122,9 +123,10 @@ WITH matured AS MATERIALIZED (
     SELECT 'expired', pg_backend_pid() % 16, sum(points) FROM made WHERE kind = 'expired' HAVING count(*) > 0
     ON CONFLICT (kind, shard) DO UPDATE SET balance = program_account.balance + excluded.balance
 )
-SELECT customer_id, kind, at, cause, id AS transaction_id, points, reason::json AS reason, expires_at,
-       (SELECT sum(part.points) FROM unnest(parts, ends) AS part (points, ends_at) WHERE ends_at = expires_at)::bigint
-           AS expiring_points,
+SELECT customer_id, kind, at, cause::text, id::text AS transaction_id, points, reason, expires_at,
+       CASE WHEN expires_at IS NOT NULL THEN (
+           SELECT sum(part.points) FROM unnest(parts, ends) AS part (points, ends_at) WHERE ends_at = expires_at
+       )::bigint END AS expiring_points,
        available, pending, held, debt
 FROM made ORDER BY customer_id, sequence
 """
@@ -151,16 +153,15 @@ async def sweep(connection: Connection, customers: Sequence[str], now: datetime)
 
 def _event(row: Any) -> Publication:  # noqa: ANN401 asyncpg's Record has no types
     # By position: names would be looked up in every row.
-    customer_id, kind, at, cause_id, transaction_id, points, reason, expires_at, expiring_points, *balance = row
-    cause = str(cause_id)
+    customer_id, kind, at, cause, transaction_id, points, reason, expires_at, expiring, *balance = row
     data = PointsMoved(
         customer_id=customer_id,
-        transaction_id=str(transaction_id),
+        transaction_id=transaction_id,
         points=points,
-        reason=reason,
+        reason=msgspec.Raw(reason),
         qualifying_points=0,
-        expires_at=None if expires_at is None else format_instant(expires_at),
-        expiring_points=expiring_points,
+        expires_at=expires_at,
+        expiring_points=expiring,
         balance=Balance(*balance),
     )
     return points_event(kind, at, Cause(cause, cause), data)

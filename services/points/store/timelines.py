@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from services.points.rules.books.state import Changes, State
@@ -11,6 +12,9 @@ from shared.postgres.pool import Connection
 
 _MOST: Final = 16
 """Number of entries up to which a timeline is loaded as a whole; nearly all are shorter."""
+
+_MOST_UNLISTED: Final = 50
+"""Number of tiers that are reported as not listed; a program has at most as many."""
 
 
 class Last(NamedTuple):
@@ -79,6 +83,33 @@ async def _within(connection: Connection, spans: Mapping[str, Span]) -> dict[str
     for row in await connection.fetch(WITHIN_SQL, *columns):
         entries[row["customer_id"]].append(TierEntry(row["effective_at"], row["tier"], row["multiplier"], row["rise"]))
     return entries
+
+
+UNLISTED_SQL = """
+WITH RECURSIVE named AS (
+    SELECT min(tier) AS tier FROM tier_entry
+    UNION ALL
+    SELECT (SELECT min(tier) FROM tier_entry WHERE tier > named.tier) FROM named WHERE named.tier IS NOT NULL
+)
+SELECT tier, customers
+FROM named CROSS JOIN LATERAL (
+    SELECT count(DISTINCT customer_id) AS customers
+    FROM tier_entry AS own
+    WHERE own.tier = named.tier AND NOT EXISTS (
+        SELECT FROM tier_entry AS later
+        WHERE later.customer_id = own.customer_id AND later.effective_at > own.effective_at
+          AND later.effective_at <= $2)
+) AS counted
+WHERE tier <> ALL ($1::text[]) AND customers > 0
+ORDER BY customers DESC, tier
+LIMIT $3
+"""
+
+
+async def unlisted(connection: Connection, listed: Collection[str], now: datetime) -> dict[str, int]:
+    """The number of customers by tier, of tiers that are not listed: who is in it now, or will be as published."""
+    rows = await connection.fetch(UNLISTED_SQL, list(listed), now, _MOST_UNLISTED)
+    return {row["tier"]: row["customers"] for row in rows}
 
 
 FORGET_SQL = """

@@ -31,6 +31,18 @@ def _tier(verb: str, number: int, time: str, **data: Any) -> Example:  # noqa: A
     return Example(f"loyalty.tier.{verb}.v1", f"{_TIERS}{number:012}", "/wafa/tiers", time, data, _ORDER)
 
 
+def _at_risk(number: int, time: str, **data: Any) -> Example:  # noqa: ANN401 fields of any type
+    data = {"customer_id": "c-1042", "program_version": 1, **data}
+    cause = f"{_TIERS}{1:012}"
+    return Example("loyalty.tier.at_risk.v1", f"{_TIERS}{number:012}", "/wafa/tiers", time, data, cause, root=_ORDER)
+
+
+def _benefit_used(number: int, moment: tuple[str, str], **data: Any) -> Example:  # noqa: ANN401 fields of any type
+    time, cause = moment
+    data = {"customer_id": "c-1042", **data}
+    return Example("loyalty.tier.benefit_used.v1", f"{_TIERS}{number:012}", "/wafa/tiers", time, data, cause)
+
+
 def _referral(verb: str, number: int, moment: tuple[str, str], **data: Any) -> Example:  # noqa: ANN401 fields of any type
     time, cause = moment
     data = {"customer_id": "c-1042", "referral_id": "ref-501", "friend_id": "c-2077", **data}
@@ -97,7 +109,7 @@ LOYALTY: Final = (
         _REFUNDED,
         points=25,
         reason={"kind": "refund", "order_id": "SO-2026-10457", "refund_id": "RF-2026-311"},
-        qualifying_points=-25,
+        qualifying_points=25,
         rules_version=1,
         balance=_balance(340, pending=104),
     ),
@@ -172,36 +184,46 @@ LOYALTY: Final = (
     _tier(
         "retained",
         3,
-        "2027-03-14T10:26:53.589Z",
+        "2027-03-15T00:00:00Z",
         **{"from": "silver"},
         to="silver",
-        reason="spend",
-        valid_until="2028-03-14T10:26:53.589Z",
+        reason="period_end",
+        valid_until="2028-03-14T00:00:00Z",
         points_multiplier="1.25",
-    ),
-    _tier(
-        "at_risk",
-        4,
-        "2027-02-12T10:26:53.589Z",
-        **{"from": "silver"},
-        to="silver",
-        reason="spend",
-        valid_until="2027-03-14T10:26:53.589Z",
-        points_multiplier="1.25",
-        progress={"metric": "spend", "value": "410.00", "needed": "500.00", "next": "silver"},
     ),
     _tier(
         "corrected",
-        5,
+        4,
         "2026-02-27T08:15:00Z",
-        **{"from": "member"},
+        **{"from": "silver"},
         to="silver",
-        reason="late_event",
+        reason="refund",
         points_multiplier="1.25",
         timeline=[
             {"effective_at": "2026-02-27T08:15:00Z", "tier": "member", "points_multiplier": "1"},
             {"effective_at": _ORDERED_AT, "tier": "silver", "points_multiplier": "1.25"},
         ],
+    ),
+    _at_risk(
+        5,
+        "2027-02-13T00:00:00Z",
+        **{"from": "silver"},
+        to="member",
+        reason="period_end",
+        effective_at="2027-04-14T00:00:00Z",
+        valid_until="2027-03-15T00:00:00Z",
+        points_multiplier="1.25",
+        timeline=[],
+        needs=[{"metric": "orders", "missing": 2}, {"metric": "activities", "activity": "event", "missing": 1}],
+    ),
+    _benefit_used(
+        6,
+        ("2026-04-02T09:30:00Z", "req-97b3"),
+        benefit_id="birthday-gift",
+        kind="gift",
+        reference="GIFT-2026-0402",
+        tier="silver",
+        left=0,
     ),
     _referral("signed_up", 1, _SIGNED_UP, advocate_points=500, friend_points=200),
     _referral("qualified", 2, _BOUGHT, advocate_points=500, friend_points=200, order_id="SO-2026-10512"),

@@ -16,6 +16,7 @@ _CUSTOMER = st.sampled_from(CUSTOMERS)
 _TIME = st.sampled_from([hour(count) for count in (0, 1, 2, 3, 4)])
 _AMOUNT = st.sampled_from(("0.00", "0.9999", "1.00", "3.33", "10.00", "99.995", "100.00", "250.01"))
 _MULTIPLIER = st.sampled_from(("1", "1.0", "1.25", "1.5", "2", "0.5", "1.333333333"))
+_TIER = st.sampled_from(("member", "silver", "gold", "gold", "plus", "vip"))
 _CURRENCY = st.sampled_from(("USD", "USD", "USD", "EUR"))
 
 
@@ -77,8 +78,11 @@ def _referral(draw: st.DrawFn, referral_id: str) -> list[Event]:
 
 @st.composite
 def _tier(draw: st.DrawFn) -> Event:
+    """Rises, falls, tiers kept at another multiplier, and tiers that the rules list at some times or never."""
     times = sorted(draw(st.lists(_TIME, min_size=1, max_size=3, unique=True)))
-    return shop.tier([(at, draw(_MULTIPLIER)) for at in times], customer_id=draw(_CUSTOMER))
+    entries = [(at, draw(_TIER), draw(_MULTIPLIER)) for at in times]
+    verb = draw(st.sampled_from(("promoted", "demoted", "retained", "corrected")))
+    return shop.timeline(*entries, customer_id=draw(_CUSTOMER), verb=verb)
 
 
 def _in_order(arrival: Sequence[Event]) -> list[Event]:

@@ -6,12 +6,12 @@ Written apart from the product: integers and fractions, no lots, no postings, no
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from fractions import Fraction
-from itertools import pairwise
 from typing import Any
 
 from shared.contracts.envelope import Event
+from tests.points.oracles.rises import Promotions, Terms
 
 Key = tuple[str, str]
 
@@ -20,8 +20,8 @@ Key = tuple[str, str]
 class Model:
     """The events seen so far, applied in the order of arrival."""
 
-    promotion: int = 0
-    """Points of a promotion by the rules in force; 0 in version 1."""
+    terms: Sequence[Terms] = (Terms(datetime.min.replace(tzinfo=UTC)),)
+    """The programs for promotions, in order; version 1 gives nothing."""
 
     orders: dict[Key, Event] = field(default_factory=dict)
     refunds: dict[Key, dict[str, Event]] = field(default_factory=lambda: defaultdict(dict))
@@ -32,6 +32,7 @@ class Model:
     referrals: dict[Key, int] = field(default_factory=dict)
     voided: set[Key] = field(default_factory=set)
     tiers: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    promotions: dict[str, Promotions] = field(default_factory=dict)
     adjusted: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     refused: list[Event] = field(default_factory=list)
 
@@ -47,8 +48,11 @@ class Model:
                 self._review(event, (data.customer_id, data.review_id))
             case ["review", _]:
                 self._withdraw((data.customer_id, data.review_id))
+            case ["tier", "at_risk" | "benefit_used"]:
+                pass
             case ["tier", _]:
                 self.tiers[data.customer_id].append(data)
+                self.promotions.setdefault(data.customer_id, Promotions(self.terms)).apply(data)
             case ["referral", verb]:
                 self._referral(verb, data)
 
@@ -99,32 +103,28 @@ class Model:
 
     def earned(self, customer: str) -> int:
         """Points earned, minus those reversed."""
-        orders = sum(self._due(key) for key in self.orders if key[0] == customer)
+        extras = sum(self._extra(key) for key in self.orders if key[0] == customer)
+        promotions = self.promotions[customer].points if customer in self.promotions else 0
+        return self.qualifying(customer) + extras + promotions
+
+    def qualifying(self, customer: str) -> int:
+        """The part of the points earned that counts toward tiers: none that depends on a tier."""
+        orders = sum(self._base(key) for key in self.orders if key[0] == customer)
         reviews = sum(50 for owner, _ in self.rewarded if owner == customer)
         referrals = sum(self.referrals[key] for key in self.referrals.keys() - self.voided if key[0] == customer)
-        return orders + reviews + referrals + self.promotion * self._rises(customer)
-
-    def _rises(self, customer: str) -> int:
-        """Number of rises of the latest timeline; a promotion earns at each."""
-        timeline: dict[datetime, Fraction] = {}
-        for data in self.tiers[customer]:
-            timeline = {at: multiplier for at, multiplier in timeline.items() if at < data.effective_at}
-            timeline |= {entry.effective_at: Fraction(entry.points_multiplier) for entry in data.timeline}
-        multipliers = [Fraction(1), *(timeline[at] for at in sorted(timeline))]
-        return sum(later > before for before, later in pairwise(multipliers))
+        return orders + reviews + referrals
 
     def balance(self, customer: str) -> tuple[int, int]:
         """Available points and debt; at least one of them is 0."""
         net = self.earned(customer) + self.adjusted[customer]
         return max(net, 0), max(-net, 0)
 
-    def _due(self, key: Key) -> int:
+    def _base(self, key: Key) -> int:
         order: Any = self.orders[key].data
-        if order.currency != "USD":
-            return 0
-        base = int(kept_of(order, list(self.refunds[key].values())))
-        extra = int(base * (self._multiplier(key[0], self.orders[key].time) - 1))
-        return base + max(0, extra)
+        return int(kept_of(order, list(self.refunds[key].values()))) if order.currency == "USD" else 0
+
+    def _extra(self, key: Key) -> int:
+        return max(0, int(self._base(key) * (self._multiplier(key[0], self.orders[key].time) - 1)))
 
     def _multiplier(self, customer: str, moment: datetime) -> Fraction:
         # The last tier event that covers the instant just before the moment decides.

@@ -3,6 +3,7 @@
 Rules read `state` as they like and change it by the verbs of `Books`; a test of the architecture holds that.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -50,6 +51,8 @@ class Books:
     """By customer: when something fell due next, as it was loaded."""
     _by_origin: dict[str, dict[str, dict[UUID, None]]] = field(default_factory=dict, init=False)
     """By customer (of those that were asked for) and origin: the lots."""
+    _by_time: dict[str, list[tuple[datetime, str]]] | None = field(default=None, init=False)
+    """By customer: times and ids of the orders, once they were asked for."""
 
     def __post_init__(self) -> None:
         for customer, account in self.state.accounts.items():
@@ -71,6 +74,16 @@ class Books:
             for lot in lots.values():
                 by_origin.setdefault(lot.origin, {})[lot.id] = None
         return [lots[lot_id] for lot_id in by_origin.get(key[1], ())]
+
+    def orders_by_time(self, customer: str) -> list[tuple[datetime, str]]:
+        """Times and ids of a customer's orders that are loaded or were made since, in the order of time."""
+        if self._by_time is None:
+            self._by_time = defaultdict(list)
+            for key, order in self.state.orders.items():
+                self._by_time[key[0]].append((order.occurred_at, key[1]))
+        orders = self._by_time[customer]
+        orders.sort()  # Nearly all of it is in order already.
+        return orders
 
     def fitting(self, customer: str, points: Mapping[str, int]) -> Mapping[str, int]:
         """Points (by rule) as far as they fit the customer's account, the last of them cut first."""
@@ -165,6 +178,8 @@ class Books:
         """Add a new order."""
         self.state.orders[key] = order
         self.changes.orders_made[key] = None
+        if self._by_time is not None:
+            self._by_time[key[0]].append((order.occurred_at, key[1]))
 
     def keep_order(self, key: Key, order: Order) -> None:
         """Keep an order as it is now; an order that this batch made is still inserted."""
@@ -228,6 +243,10 @@ class Books:
         """Count an event that repeats an earlier one by its natural key, and may differ from it."""
         self.changes.repeats += not differs
         self.changes.repeats_that_differ += differs
+
+    def note_unlisted(self, tiers: int) -> None:
+        """Count the tiers in an event's timeline that the rules in force do not list."""
+        self.changes.unlisted_tiers += tiers
 
     def let_wait(self, event: Event, about: str, natural_id: str) -> None:
         """Let an event wait for what it is about."""

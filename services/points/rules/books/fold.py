@@ -5,19 +5,18 @@ what was given.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import cast
 
-from services.points.rules.books import accruing, births, orders
+from services.points.rules.books import accruing, births, orders, rejudging
 from services.points.rules.books.accruing import Happening
 from services.points.rules.books.books import Books
 from services.points.rules.books.maturity import apply_due, is_due
 from services.points.rules.books.orders import OrderCase
 from services.points.rules.books.promotions import settle_promotions
 from services.points.rules.books.referrals import settle_referral
-from services.points.rules.books.rejudging import OrdersByTime, note_rest
-from services.points.rules.books.rises import numbered, rises_from
+from services.points.rules.books.rises import numbered, rises_from, unlisted
 from services.points.rules.books.settling import deliver, settle
 from services.points.rules.books.state import Changes, Order
 from services.points.rules.books.tiers import (
@@ -77,15 +76,11 @@ def entries_of(data: TierChanged) -> list[TierEntry]:
 @dataclass(slots=True)
 class _Fold:
     books: Books
-    orders: OrdersByTime = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.orders = OrdersByTime(self.books)
 
     def go_on(self) -> None:
         """Settle more of the timelines of which an earlier transaction settled only a part."""
         for customer in list(self.books.state.resettling):
-            trigger = self.orders.go_on(customer)
+            trigger = rejudging.go_on(self.books, customer)
             if trigger is not None:
                 accruing.settle_again(self.books, customer, [Span(SINCE_EVER, FOR_EVER)], trigger)
 
@@ -154,7 +149,6 @@ class _Fold:
             made,
         )
         books.add_order(key, order)
-        self.orders.add(key, event.time)
         if used:
             books.count_uses(used)
         for waiting in books.take_waiting(customer, origin) if books.state.waiting else ():
@@ -197,20 +191,25 @@ class _Fold:
     def _tier(self, event: Event, data: TierChanged) -> None:
         books = self.books
         customer = data.customer_id
-        before = books.state.timelines.get(customer, ())
+        before, entries = books.state.timelines.get(customer, ()), entries_of(data)
+
+        def ladder_at(moment: datetime) -> Sequence[str]:
+            return books.rules.in_force(moment).document.tiers
+
         timeline = numbered(
-            revised(before, entries_of(data), data.effective_at),
+            revised(before, entries, data.effective_at),
             data.effective_at,
             books.state.rises.get(customer, {}),
-            lambda moment: books.rules.in_force(moment).document.tiers,
+            ladder_at,
         )
+        books.note_unlisted(len(unlisted(entries, ladder_at)))
         books.set_timeline(customer, timeline, data.effective_at)
         trigger = Trigger.of(event, books.now)
         spans = changed(before, timeline)
         for span in spans:
-            self.orders.settle_within(customer, span, trigger)
+            rejudging.settle_within(books, customer, span, trigger)
         accruing.settle_again(books, customer, spans, trigger)
-        note_rest(books, customer, trigger)
+        rejudging.note_rest(books, customer, trigger)
         had, has = rises_from(before, data.effective_at), rises_from(timeline, data.effective_at)
         settle_promotions(books, customer, had, has, trigger)
 

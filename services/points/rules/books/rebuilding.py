@@ -66,6 +66,11 @@ def prove(basis: Basis, digest_then: bytes) -> tuple[Receipt, bool]:
     return receipt, False
 
 
+def unlisted_tier(basis: Basis) -> str | None:
+    """The tier that a transaction was judged at, where its rules do not list it."""
+    return None if basis.rules is None else basis.rules.unlisted(basis.inputs.get("tier"))
+
+
 def _by_engine_1(receipt: Receipt) -> Receipt:
     """The receipt of the first engine: it had only the default rules, and judged them alike.
 

@@ -202,3 +202,5 @@ class Changes:
     refusals: list[Refusal] = field(default_factory=list)
     repeats: int = 0
     repeats_that_differ: int = 0
+    unlisted_tiers: int = 0
+    """The number of tiers in timelines of events that the rules in force do not list."""

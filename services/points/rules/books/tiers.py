@@ -29,6 +29,11 @@ class Standing(NamedTuple):
 NEWCOMER: Final = Standing()
 
 
+def entries_before(timeline: Sequence[TierEntry], moment: datetime) -> Sequence[TierEntry]:
+    """The entries of a timeline strictly before an instant."""
+    return timeline[: bisect_left(timeline, moment, key=lambda entry: entry.effective_at)]
+
+
 def standing_before(timeline: Sequence[TierEntry], moment: datetime) -> Standing:
     """The tier in force strictly before an instant: the purchase that lifts a customer earns at the old tier."""
     index = bisect_left(timeline, moment, key=lambda entry: entry.effective_at)
@@ -80,5 +85,4 @@ def revised(timeline: Sequence[TierEntry], entries: Sequence[TierEntry], start: 
     Of several entries at one instant the last one counts.
     """
     later = {entry.effective_at: entry for entry in entries}
-    before = timeline[: bisect_left(timeline, start, key=lambda entry: entry.effective_at)]
-    return (*before, *(later[moment] for moment in sorted(later)))
+    return (*entries_before(timeline, start), *(later[moment] for moment in sorted(later)))

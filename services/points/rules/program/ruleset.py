@@ -76,6 +76,10 @@ class RuleSet:
         """An instant in the program's time zone, if any rule needs it (the conversion takes a microsecond)."""
         return dates.local(moment, self.zone) if self.looks_at_clock else moment
 
+    def unlisted(self, tier: str | None) -> str | None:
+        """The tier if the rules do not list it, else None."""
+        return None if tier in self.document.tiers else tier
+
     def on(self, event: On) -> tuple[CompiledRule, ...]:
         """The rules for an event, in the document's order."""
         return self.rules[event]
