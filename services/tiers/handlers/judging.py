@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from services.tiers.handlers.announcing import Judged, announce
 from services.tiers.handlers.arrivals import Arrival
 from services.tiers.handlers.rounds import run
-from services.tiers.rules.judging.machine import BEGINNING, Happenings, advance, next_due, restore, unknown
+from services.tiers.rules.judging.machine import Happenings, advance, next_due, restore, unknown
 from services.tiers.rules.judging.state import Assignment, Standing, State, decode_standing, decode_state
 from services.tiers.rules.metrics import Reading
 from services.tiers.rules.program.versions import Versions
@@ -89,7 +89,7 @@ def judged_again(
     state = state_of(versions, customer, now)
     standing = _standing(past.before)
     until = max([now, *(happening.at for happening in (*past.happenings.changes, *past.happenings.assignments))])
-    restored = yield from restore(versions, standing, state.anchor, max(past.since, BEGINNING))
+    restored = yield from restore(versions, standing, state.anchor, past.since)
     advanced = yield from advance(versions, restored, past.happenings, until)
     due_at = yield from next_due(versions, advanced.state)
     before = base_of(versions, past)

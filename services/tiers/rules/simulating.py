@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from services.tiers.rules.judging.conditions import Ways
-from services.tiers.rules.judging.machine import BEGINNING, Happenings, advance, restore
+from services.tiers.rules.judging.machine import Happenings, advance, restore
 from services.tiers.rules.judging.run import MOMENT
 from services.tiers.rules.judging.state import Standing, State, Values
 from services.tiers.rules.metrics import Amount, Answer, Reading, Request
@@ -72,7 +72,7 @@ class WhatIf:
                 since = missed if since is None else min(since, missed)
             if state.at >= self.at:
                 since = self.at if since is None else min(since, self.at)
-        return since and min(max(since, BEGINNING), self.at)
+        return since and min(since, self.at)
 
     @cached_property
     def _missed(self) -> Mapping[int, datetime | None]:

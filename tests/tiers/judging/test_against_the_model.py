@@ -68,9 +68,9 @@ class Customer:
             later = [happening for happening in self.known if happening.at >= first]
             standing = before[-1].standing if before else None
             until = max(happening.at for happening in later)
-            reading = judging.rejudge(self.versions, (standing, self.state.anchor), split(later), until)
-            self.state, new = self._memory().run(reading)
-            self.entries = [*before, *new]
+            self.state = self._memory().run(judging.restore(self.versions, standing, self.state.anchor, first))
+            self.entries = before
+            self._advance(later, until)
         if clock is not None:
             self.pass_until(clock)
 

@@ -1,9 +1,9 @@
 """The machine: applies versions, what falls due, and events, instant by instant."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
-from typing import Final, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from services.tiers.rules.judging.conditions import is_kept, subtract, values_of
 from services.tiers.rules.judging.ending import end_due, keep_in_grace
@@ -13,9 +13,6 @@ from services.tiers.rules.judging.state import NOTHING, Assignment, Standing, St
 from services.tiers.rules.judging.taking import fall_at_once, reason_of, revoke
 from services.tiers.rules.metrics import Change, Reading, Request, Sums
 from services.tiers.rules.program.versions import Versions
-
-BEGINNING: Final = datetime(1, 1, 2, tzinfo=UTC)
-"""An instant before everything; there are instants before it."""
 
 
 class Advanced(NamedTuple):
