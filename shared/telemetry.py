@@ -72,6 +72,10 @@ RELAY_FAILURES: Final = Counter(
 LEDGER_IMBALANCE: Final = Gauge(
     "wafa_ledger_imbalance_points", "Sum of all accounts of the ledger in points; any value but 0 is an error."
 )
+TIER_SLICES: Final = Gauge(
+    "wafa_tier_program_slices_left",
+    "Groups of up to 500 customers to whom a tier program that is in force is not applied yet.",
+)
 HTTP_REQUESTS: Final = Counter(
     "wafa_http_requests_total", "HTTP requests, by method, route and status.", ("method", "route", "status")
 )
