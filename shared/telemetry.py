@@ -81,6 +81,10 @@ UNLISTED_TIER_CUSTOMERS: Final = Gauge(
     "Customers whose tier the earning rules in force do not list, by tier; no series if there are none.",
     ("tier",),
 )
+TIER_SLICES: Final = Gauge(
+    "wafa_tier_program_slices_left",
+    "Groups of up to 500 customers to whom a tier program that is in force is not applied yet.",
+)
 HTTP_REQUESTS: Final = Counter(
     "wafa_http_requests_total", "HTTP requests, by method, route and status.", ("method", "route", "status")
 )

@@ -9,7 +9,7 @@ from services.tiers.handlers.rejudging import rejudge
 from services.tiers.handlers.simulating import simulate
 from services.tiers.rules.admission import COUNTED
 from services.tiers.settings import Settings
-from services.tiers.store import customers, erasing, simulations
+from services.tiers.store import customers, erasing, publications, simulations
 from shared.contracts.registry import TYPES
 from shared.messaging.worker import DueWork, Job, Subscription, WorkerSpec
 
@@ -27,7 +27,11 @@ def spec(settings: Settings) -> WorkerSpec:
         ),
         handle=handle,
         erase=erasing.erase,
-        due_work=(DueWork("customers to judge again", customers.count_marked),),
+        due_work=(
+            DueWork("customers to judge again", customers.count_marked),
+            DueWork("tier programs to apply", publications.count_due),
+            DueWork("simulations to run", simulations.count),
+        ),
         jobs=(
             Job("judge customers again", timedelta(seconds=1), rejudge),
             Job("apply tier programs", timedelta(seconds=1), apply_versions),

@@ -26,6 +26,7 @@ from tests.bench import (
     memory,
     serving,
     stream,
+    tier_programs,
     verdicts,
     volume,
 )
@@ -42,6 +43,7 @@ ALONE = {
     "memory": memory.measure,
     "volume": volume.measure,
     "judging": verdicts.measure,
+    "programs": tier_programs.measure,
 }
 PARTS = (*contest.PARTS, *ALONE)
 ROUNDS = "7"

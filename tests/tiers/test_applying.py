@@ -13,7 +13,9 @@ from services.tiers.handlers.applying import apply_versions
 from services.tiers.handlers.judging import judged_in_order
 from services.tiers.handlers.rejudging import rejudge
 from services.tiers.handlers.rounds import run
+from services.tiers.rules.program.versions import Versions
 from services.tiers.store import customers, slices
+from services.tiers.store import programs as program_store
 from services.tiers.store.programs import load_all
 from shared.contracts.values import format_instant
 from shared.postgres.pool import Connection, Pool
@@ -107,20 +109,32 @@ async def test_whom_an_older_version_judged_without_anything_since_is_judged_aga
     assert await what_if.tiers(tiers_pool) == {"ann": "member"}
     drafted = await what_if.draft(tiers_pool, programs.DEFAULT, end)
     await what_if.publish_and_apply(tiers_pool, drafted.version, end - timedelta(seconds=1), end)
-    # Under the new version nobody falls.
+    # Under the new version nobody falls: at its instant the tier has no end any more.
     assert await what_if.tiers(tiers_pool) == {"ann": "silver"}
+    rows = await tiers_pool.fetch("SELECT effective_at, reason FROM timeline ORDER BY effective_at DESC LIMIT 1")
+    assert [tuple(row) for row in rows] == [(end - timedelta(seconds=1), "program")]
 
 
-async def test_customers_of_a_transaction_that_did_not_know_the_version_are_found_in_the_end(tiers_pool: Pool):
+async def test_customers_of_a_transaction_that_did_not_know_the_version_are_found_in_the_end(
+    tiers_pool: Pool, monkeypatch: pytest.MonkeyPatch
+):
     await shop(tiers_pool)
+    async with tiers_pool.acquire() as connection:
+        versions = await load_all(connection)
     drafted = await what_if.draft(tiers_pool, LOWER, NOW)
     await what_if.publish_and_apply(tiers_pool, drafted.version, NOW, NOW)
+
+    async def load_old(_: Connection) -> Versions:
+        return versions
+
+    with monkeypatch.context() as patch:
+        patch.setattr(program_store, "load_all", load_old)
+        await apply(tiers_pool, purchase("1", "450.00", day(3), customer_id="zoe"), now=NOW)
+    assert (await what_if.tiers(tiers_pool))["zoe"] == "member"
+    await apply_versions(tiers_pool, LATER - timedelta(seconds=1))
     assert await tiers_pool.fetchval("SELECT finished_at FROM publication") is None
-    await tiers_pool.execute("UPDATE customer SET program_version = 1, state = NULL, tier = NULL, judged_at = NULL")
-    await tiers_pool.execute("UPDATE customer SET rejudge_from = '0001-01-01Z'")
-    await rejudge(tiers_pool, NOW)
     await apply_versions(tiers_pool, LATER)
-    assert await tiers_pool.fetchval("SELECT count(*) FROM customer WHERE program_version = 1") == 0
+    assert (await what_if.tiers(tiers_pool))["zoe"] == "silver"
     assert await tiers_pool.fetchval("SELECT finished_at FROM publication") == LATER
     assert await tiers_pool.fetchval("SELECT count(*) FROM slice") == 0
 
@@ -147,7 +161,7 @@ async def test_versions_one_after_the_other_judge_as_if_they_had_been_applied_on
 async def test_a_publication_goes_on_where_it_was_killed_and_two_workers_share_it(
     tiers_pool: Pool, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(applying, "_CUSTOMERS", 2)
+    monkeypatch.setattr(applying, "SLICE", 2)
     await crowd(tiers_pool, 30)
     before = len(await published(tiers_pool))
     drafted = await what_if.draft(tiers_pool, FULL, NOW)
@@ -175,7 +189,7 @@ async def test_a_publication_goes_on_where_it_was_killed_and_two_workers_share_i
 
 
 async def test_events_flow_beside_a_publication(tiers_pool: Pool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(applying, "_CUSTOMERS", 2)
+    monkeypatch.setattr(applying, "SLICE", 2)
     await crowd(tiers_pool, 30)
     drafted = await what_if.draft(tiers_pool, FULL, NOW)
     await what_if.publish(tiers_pool, drafted.version, NOW, NOW)

@@ -54,6 +54,35 @@ async def test_the_result_counts_everybody_of_whom_something_counted(tiers_pool:
     }
 
 
+async def test_the_cost_is_that_of_the_multipliers_for_the_points_of_a_year(tiers_pool: Pool):
+    await shop(tiers_pool)
+    year_begins = (NOW - timedelta(days=364)).replace(hour=0)
+    earned = [
+        ("ann", "1", year_begins, 1003),
+        ("ann", "2", year_begins - timedelta(microseconds=1), 1000),
+        ("bob", "1", NOW, 99),
+        ("bob", "2", NOW + timedelta(microseconds=1), 1000),
+        ("cid", "1", day(1), 121),
+        ("dan", "1", day(1), 1000),
+    ]
+    await tiers_pool.executemany(
+        "INSERT INTO counted (customer_id, kind, key, earned_at, amount, digest) VALUES ($1, 'points', $2, $3, $4, 0)",
+        earned,
+    )
+    await tiers_pool.execute(
+        "INSERT INTO taken (customer_id, earned_at, at, metric, name, amount, divisor, about)"
+        " VALUES ('cid', $1, $2, 'points', '', -20, 1, 'points/1')",
+        day(1),
+        day(2),
+    )
+    _, result = await what_if.simulated(tiers_pool, LOWER, NOW, NOW)
+    # ann 1003 × 0.25 = 250, bob 99 × 0.5 = 49; cid comes into Silver: 101 × 0.25 = 25.
+    assert result["points_cost"] == {"before": 299, "after": 324, "delta": 25}
+    weekly = what_if.changed(LOWER, period={"kind": "rolling_days", "days": 7})
+    _, result = await what_if.simulated(tiers_pool, weekly, NOW, NOW)
+    assert result["points_cost"] == {"before": 299, "after": 299, "delta": 0}
+
+
 async def test_it_lists_the_customers_and_says_why(tiers_pool: Pool):
     await shop(tiers_pool)
     drafted = await what_if.draft(tiers_pool, LOWER, NOW)
@@ -147,7 +176,7 @@ async def test_a_change_of_the_draft_voids_its_simulations(tiers_pool: Pool):
 
 
 async def test_a_draft_that_changes_meanwhile_ends_the_simulation(tiers_pool: Pool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(simulating, "_CUSTOMERS", 2)
+    monkeypatch.setattr(simulating, "SLICE", 2)
     await shop(tiers_pool)
     drafted = await what_if.draft(tiers_pool, LOWER, NOW)
     simulation = await what_if.start(tiers_pool, drafted, NOW, NOW)
@@ -187,7 +216,7 @@ def small_slices(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         await asyncio.sleep(0)
         return await predict(connection, run, asked, part)
 
-    monkeypatch.setattr(simulating, "_CUSTOMERS", 2)
+    monkeypatch.setattr(simulating, "SLICE", 2)
     monkeypatch.setattr(simulating, "predict_slice", counted)
     return begun
 

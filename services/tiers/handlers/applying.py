@@ -24,7 +24,7 @@ from shared.postgres.pool import Connection, Pool, is_transient
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_CUSTOMERS: Final = 500
+SLICE: Final = 500
 """Customers of a slice: their rows are locked while it is done."""
 
 SETTLED: Final = timedelta(seconds=120)
@@ -41,7 +41,8 @@ class _Case(NamedTuple):
 
 async def apply_versions(pool: Pool, now: datetime) -> None:
     """Job: apply the versions that are in force to the customers who were judged by older ones last."""
-    for publication in await publications.due(pool, now):
+    due = await publications.due(pool, now)
+    for publication in due:
         async with pool.acquire() as connection:
             versions = await programs.load_all(connection)
         older = frozenset(
@@ -52,6 +53,8 @@ async def apply_versions(pool: Pool, now: datetime) -> None:
             continue
         if now >= publication.published_at + SETTLED:
             await _finish(pool, case, now)
+    left = await slices.count_left(pool, [publication.id for publication in due]) if due else 0
+    telemetry.TIER_SLICES.set(left)
 
 
 async def _apply_slices(pool: Pool, case: _Case, now: datetime) -> bool:
@@ -59,7 +62,8 @@ async def _apply_slices(pool: Pool, case: _Case, now: datetime) -> bool:
     run_id = case.publication.id
     async with pool.acquire() as connection, connection.transaction():
         if await publications.lock(connection, run_id) and not await slices.is_cut(connection, run_id):
-            await slices.cut(connection, run_id, _CUSTOMERS)
+            await slices.cut(connection, run_id, SLICE)
+    telemetry.TIER_SLICES.set(await slices.count_left(pool, [run_id]))
     await slicing.work_off(pool, run_id, partial(_apply_slice, case, now))
     async with pool.acquire() as connection, connection.transaction():
         publication = await publications.lock(connection, run_id)
@@ -86,7 +90,7 @@ async def _finish(pool: Pool, case: _Case, now: datetime) -> None:
         async with pool.acquire() as connection, connection.transaction():
             if not await publications.lock(connection, case.publication.id):
                 return
-            names = await publications.left_over(connection, case.older, refused, _CUSTOMERS)
+            names = await publications.left_over(connection, case.older, refused, SLICE)
             refused += await _apply(connection, case, names, now)
             # Whoever is judged again from the version's instant on is marked, and still has the older version.
             refused += names

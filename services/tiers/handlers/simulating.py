@@ -40,7 +40,7 @@ from shared.programs.store import Version
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_CUSTOMERS: Final = 1000
+SLICE: Final = 1000
 """Customers of a slice."""
 
 CHANGED: Final = "the draft was changed after the simulation began: start another one"
@@ -88,7 +88,7 @@ async def _run(pool: Pool, simulation: Simulation) -> None:
         return
     async with pool.acquire() as connection, connection.transaction():
         if await simulations.lock(connection, simulation.id) and not await slices.is_cut(connection, simulation.id):
-            await slices.cut(connection, simulation.id, _CUSTOMERS)
+            await slices.cut(connection, simulation.id, SLICE)
         versions = await programs.load_versions(connection, documents.SINCE_EVER, simulation.wanted.at)
     program = Program.of(draft.version, ProgramDocument.model_validate(draft.document))
     what_if = WhatIf(versions, program, simulation.wanted.at)

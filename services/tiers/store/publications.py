@@ -43,6 +43,16 @@ async def due(pool: Pool, now: datetime) -> list[Publication]:
     return [Publication(*row) for row in await pool.fetch(DUE_SQL, now)]
 
 
+COUNT_DUE_SQL = """
+SELECT count(*) FROM publication WHERE finished_at IS NULL AND applied_at IS NULL AND effective_at <= now()
+"""
+
+
+async def count_due(pool: Pool) -> int:
+    """The number of versions that are in force and whose slices are not done."""
+    return int(await pool.fetchval(COUNT_DUE_SQL) or 0)
+
+
 LOCK_SQL = """
 SELECT id, version, effective_at, published_at, applied_at
 FROM publication

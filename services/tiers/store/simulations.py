@@ -57,6 +57,12 @@ async def count_running(connection: Connection) -> int:
     return int(await connection.fetchval(COUNT_RUNNING_SQL) or 0)
 
 
+async def count(pool: Pool) -> int:
+    """The number of simulations that are not over."""
+    async with pool.acquire() as connection:
+        return await count_running(connection)
+
+
 FIND_SQL = """
 SELECT id, version, revision, base, at, state, result, failure FROM simulation WHERE id = $1
 """

@@ -104,6 +104,16 @@ async def progress(pool: Pool, run_id: UUID) -> float:
     return float(await pool.fetchval(PROGRESS_SQL, run_id) or 0)
 
 
+COUNT_LEFT_SQL = """
+SELECT count(*) FROM slice WHERE run_id = ANY($1::uuid[]) AND outcome IS NULL
+"""
+
+
+async def count_left(pool: Pool, run_ids: Collection[UUID]) -> int:
+    """The number of slices of runs that are not done."""
+    return int(await pool.fetchval(COUNT_LEFT_SQL, list(run_ids)) or 0)
+
+
 FORGET_SQL = """
 DELETE FROM slice WHERE run_id = ANY($1::uuid[])
 """

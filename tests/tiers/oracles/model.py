@@ -111,7 +111,7 @@ class Replay:
             locked_until=state.until if state.locked else None,
             points_multiplier=program.tier(state.tier).multiplier,
             metrics={metric: value(metric) for metric in METRICS},
-            activities={name: value("activities", name) for name in names},
+            activities={name: value("activities", name) for name in names if value("activities", name)},
             entries=tuple(self.entries),
             version=program.number,
         )

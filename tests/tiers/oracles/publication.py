@@ -46,6 +46,8 @@ def _move(customer: Customer, before: Program) -> None:
     state.last_basis = {name_now(customer, before, t): state.last_basis[t] for t in order}
     if state.until is None:
         customer.lose_above(now)
+    if not state.by_hand:  # in it by right, even if it was the first tier before, or moved from that
+        state.stands.setdefault(now, state.last_basis.get(now))
 
 
 def _end_anew(customer: Customer, instant: datetime) -> None:

@@ -98,3 +98,10 @@ def test_days_of_23_and_25_hours_are_days():
     rules = program(time_zone="America/New_York")
     assert at_end(rules, [gold("03-02 12:00")], "03-02 12:00").valid_until == t("03-13 04:00")
     assert at_end(rules, [gold("02-20 12:00")], "02-20 12:00").valid_until == t("03-03 05:00")
+
+
+def test_the_last_instant_of_a_day_is_of_that_day():
+    # With days of one day, 1 March counts up to its last microsecond, and nothing of it on the 2nd.
+    rules = program(period={"kind": "rolling_days", "days": 1}, when="at_once", on_publish="full")
+    assert at_end(rules, [gold("03-01")], "03-01 23:59:59.999999").metrics["spend"] == 300
+    assert at_end(rules, [gold("03-01")], "03-02").metrics["spend"] == 0

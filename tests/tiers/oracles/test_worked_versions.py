@@ -249,3 +249,19 @@ def test_a_version_and_an_order_at_one_instant_are_one_entry():
     version = program(MEMBER, tier("silver", spend("400")), moves={"gold": "member"})
     outcome = at_end(program(), [BOUGHT, order(t("03-05"), "100")], "03-06", later=[("03-05", version)])
     assert told(outcome)[1:] == [line("demoted", "silver", "03-05", "program", "03-16")]
+
+
+def test_who_was_moved_from_the_first_tier_is_in_the_new_one_by_right():
+    # Silver by `moves` under `never`, gold lent until the 10th: silver after it, not the first tier.
+    version = program(tier("basic"), SILVER, GOLD, moves={"member": "silver"}, to="never")
+    hand = Assignment(t("03-06"), "gold", t("03-10"))
+    outcome = at_end(program(), [order(t("03-01"), "1")], "03-11", hand, later=[("03-05", version)])
+    assert told(outcome)[-1] == line("demoted", "silver", "03-10", "assignment_ended")
+
+
+def test_a_multiplier_that_changes_where_grace_begins_is_told_for_the_program():
+    # V is E. Grace begins without a word (T17); what changes is the multiplier, by the version (T31).
+    version = program(MEMBER, SILVER, {**GOLD, "points_multiplier": "2"}, grace_days=3)
+    outcome = at_end(program(grace_days=3), [BOUGHT], "03-12", later=[("03-12", version)])
+    assert told(outcome)[1:] == [line("retained", "gold", "03-12", "program", "03-12")]
+    assert outcome.grace_until == t("03-15")

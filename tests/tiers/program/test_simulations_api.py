@@ -103,7 +103,7 @@ async def test_from_a_simulation_to_the_customers(
 async def test_the_customers_come_in_pages(
     client: httpx.AsyncClient, tiers_pool: Pool, marketing: Headers, reader: Headers, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("services.tiers.handlers.simulating._CUSTOMERS", 3)
+    monkeypatch.setattr("services.tiers.handlers.simulating.SLICE", 3)
     await shop(tiers_pool)
     await done(client, PROGRAMS, marketing, LOWER)
     started = (await start(client, marketing, 2)).json()["id"]

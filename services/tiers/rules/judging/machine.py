@@ -116,6 +116,8 @@ def next_due(versions: Versions, state: State) -> Reading[datetime | None]:
 
 def _instants(happenings: Happenings) -> list[_Instant]:
     """What happened, by instant."""
+    if not happenings.changes and not happenings.assignments:
+        return []
     changes = sorted(happenings.changes, key=_at)
     by_instant = {at: list(own) for at, own in groupby(changes, key=_at)}
     if not happenings.assignments:

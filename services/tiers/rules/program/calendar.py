@@ -114,6 +114,7 @@ def _first_day(year: int, first: date) -> int:
     return first.replace(year=year).toordinal()
 
 
+@lru_cache(maxsize=4096)  # several windows and periods are asked of one instant, in a simulation of all customers
 def _day_of(moment: datetime, zone: ZoneInfo) -> int:
     """The day of an instant in a time zone, as an ordinal."""
     try:
