@@ -82,6 +82,8 @@ def _decode_instant(value: tuple[int]) -> datetime:
 
 def is_transient(error: BaseException) -> bool:
     """Whether a retry can succeed: after a lost connection, a deadlock, a timeout or a full disk."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_transient, cast("BaseExceptionGroup[BaseException]", error).exceptions))
     if isinstance(error, asyncpg.PostgresError):
         state = cast("str | None", cast("Any", error).sqlstate) or ""
         # Classes: 08 connection, 40 rollback, 53 resources, 57 operator, 58 system. Codes: 25006 read-only (after a

@@ -21,3 +21,9 @@ async def test_a_connection_lost_during_its_release_is_a_transient_failure(platf
 
 def test_another_failure_inside_the_driver_is_not_transient():
     assert not is_transient(asyncpg.InternalClientError("_on_result: waiter is None"))
+
+
+def test_failures_of_several_tasks_are_transient_if_all_are():
+    lost, wrong = ConnectionResetError(), ValueError()
+    assert is_transient(ExceptionGroup("tasks", [lost, ExceptionGroup("tasks", [lost])]))
+    assert not is_transient(ExceptionGroup("tasks", [lost, wrong]))

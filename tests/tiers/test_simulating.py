@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from services.tiers.handlers import publishing, simulating
+from services.tiers.handlers.rejudging import rejudge
 from services.tiers.handlers.simulating import simulate
-from services.tiers.store import simulations, slices
+from services.tiers.store import simulations, slices, sums
 from shared.postgres.pool import Connection, Pool
 from tests.tiers import programs, what_if
 from tests.tiers.applied import apply
@@ -280,6 +281,35 @@ async def test_an_error_of_the_program_fails_the_simulation_only(tiers_pool: Poo
     await simulate(tiers_pool, NOW)
     found = await what_if.find(tiers_pool, simulation)
     assert (found.state, found.result) == ("failed", None)
+
+
+async def test_a_publication_in_this_very_moment_is_no_error(tiers_pool: Pool, monkeypatch: pytest.MonkeyPatch):
+    await shop(tiers_pool)
+    drafted, other = [await what_if.draft(tiers_pool, LOWER, NOW) for _ in range(2)]
+    simulation = await what_if.start(tiers_pool, drafted, day(130), NOW)
+    known_in = sums.known_in
+
+    async def publish_first(connection: Connection, part: slices.Slice) -> Any:
+        await what_if.publish_and_apply(tiers_pool, other.version, NOW, NOW)
+        monkeypatch.setattr(sums, "known_in", known_in)
+        async with tiers_pool.acquire() as later:
+            return await known_in(later, part)
+
+    monkeypatch.setattr(sums, "known_in", publish_first)
+    await simulate(tiers_pool, NOW)
+    assert (await what_if.find(tiers_pool, simulation)).failure == simulating.OVERTAKEN
+
+
+async def test_a_simulation_waits_for_an_upgrade(tiers_pool: Pool):
+    await shop(tiers_pool)
+    await tiers_pool.execute("UPDATE customer SET carried = false, rejudge_from = '0001-01-01Z'")
+    drafted = await what_if.draft(tiers_pool, LOWER, NOW)
+    simulation = await what_if.start(tiers_pool, drafted, NOW, NOW)
+    await simulate(tiers_pool, NOW)
+    assert (await what_if.find(tiers_pool, simulation)).state == "running"
+    await rejudge(tiers_pool, NOW)
+    await simulate(tiers_pool, NOW)
+    assert (await what_if.find(tiers_pool, simulation)).state == "done"
 
 
 async def test_old_simulations_are_deleted(tiers_pool: Pool):

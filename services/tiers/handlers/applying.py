@@ -43,6 +43,9 @@ async def apply_versions(pool: Pool, now: datetime) -> None:
     """Job: apply the versions that are in force to the customers who were judged by older ones last."""
     due = await publications.due(pool, now)
     for publication in due:
+        is_settled = now >= publication.published_at + SETTLED
+        if publication.applied_at is not None and not is_settled:
+            continue
         async with pool.acquire() as connection:
             versions = await programs.load_all(connection)
         older = frozenset(
@@ -51,7 +54,7 @@ async def apply_versions(pool: Pool, now: datetime) -> None:
         case = _Case(publication, versions, older)
         if publication.applied_at is None and not await _apply_slices(pool, case, now):
             continue
-        if now >= publication.published_at + SETTLED:
+        if is_settled:
             await _finish(pool, case, now)
     left = await slices.count_left(pool, [publication.id for publication in due]) if due else 0
     telemetry.TIER_SLICES.set(left)

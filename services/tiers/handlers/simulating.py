@@ -27,7 +27,7 @@ from services.tiers.rules.simulating import (
     predict_again,
     result_of,
 )
-from services.tiers.store import programs, simulations, slices, sums
+from services.tiers.store import customers, programs, simulations, slices, sums
 from services.tiers.store.simulations import Group, Simulation, Wanted
 from services.tiers.store.slices import Slice
 from services.tiers.store.sums import Known
@@ -77,14 +77,20 @@ async def simulate(pool: Pool, _now: datetime) -> None:
         except Exception as error:
             if is_transient(error):
                 raise
-            _log.error("simulation_failed", simulation_id=str(simulation.id), **telemetry.trace(error))
-            await _fail(pool, simulation, _BROKEN)
+            # A version that was published in this moment may have been the cause.
+            _, void = await _look_up(pool, simulation)
+            if void is None:
+                _log.error("simulation_failed", simulation_id=str(simulation.id), **telemetry.trace(error))
+            await _fail(pool, simulation, void or _BROKEN)
 
 
 async def _run(pool: Pool, simulation: Simulation) -> None:
     draft, void = await _look_up(pool, simulation)
     if draft is None or void is not None:
         await _fail(pool, simulation, void or CHANGED)
+        return
+    if await customers.is_upgrading(pool):
+        # What refunds took before the upgrade is not known yet: the next run of the job looks again.
         return
     async with pool.acquire() as connection, connection.transaction():
         if await simulations.lock(connection, simulation.id) and not await slices.is_cut(connection, simulation.id):

@@ -114,6 +114,16 @@ async def claim_marked(connection: Connection, limit: int) -> dict[str, Customer
     return _by_id(await connection.fetch(CLAIM_MARKED_SQL, limit))
 
 
+IS_UPGRADING_SQL = """
+SELECT EXISTS (SELECT FROM customer WHERE rejudge_from < '0001-01-02Z' AND NOT carried)
+"""
+
+
+async def is_upgrading(pool: Pool) -> bool:
+    """Whether there are customers of whose orders an earlier release recorded the refunds and not what they took."""
+    return bool(await pool.fetchval(IS_UPGRADING_SQL))
+
+
 SAVE_SQL = """
 UPDATE customer
 SET judged_at = new.judged_at, tier = new.tier, since = new.since, valid_until = new.valid_until,
