@@ -11,6 +11,7 @@ from services.tiers.handlers.rejudging import rejudge
 from services.tiers.handlers.simulating import simulate
 from services.tiers.store import simulations, slices, sums
 from shared.postgres.pool import Connection, Pool
+from tests.support import postgres
 from tests.tiers import programs, what_if
 from tests.tiers.applied import apply
 from tests.tiers.shop import day, purchase, refund
@@ -212,10 +213,10 @@ def small_slices(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     begun: list[int] = []
     predict = simulating.predict_slice
 
-    async def counted(connection: Connection, run: Any, asked: Any, part: slices.Slice) -> Any:
+    async def counted(run: Any, asked: Any, connection: Connection, part: slices.Slice) -> Any:
         begun.append(part.number)
         await asyncio.sleep(0)
-        return await predict(connection, run, asked, part)
+        return await predict(run, asked, connection, part)
 
     monkeypatch.setattr(simulating, "SLICE", 2)
     monkeypatch.setattr(simulating, "predict_slice", counted)
@@ -240,6 +241,16 @@ async def test_two_workers_share_a_simulation_and_do_no_slice_twice(tiers_pool: 
     assert sorted(small_slices) == list(range(1, 11))
     assert found["customers"] == len(await what_if.customers_of(tiers_pool, simulation)) == 19
     assert found["moves"] == [{"from": "member", "to": "silver", "customers": 1}]
+
+
+async def test_two_connections_are_enough(postgres_url: str, small_slices: list[int]):
+    async with postgres.database(postgres_url, "tiers", max_size=2) as pool:
+        await crowd(pool, 20)
+        async with asyncio.timeout(20):
+            await what_if.simulated(pool, LOWER, NOW, NOW)
+            drafted = await what_if.draft(pool, LOWER, NOW)
+            await what_if.publish_and_apply(pool, drafted.version, NOW, NOW)
+    assert len(small_slices) == 10
 
 
 async def test_a_simulation_goes_on_where_it_was_killed(

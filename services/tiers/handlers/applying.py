@@ -11,6 +11,7 @@ from services.tiers.handlers import slicing
 from services.tiers.handlers.announcing import SOURCE, announce, publication_id
 from services.tiers.handlers.judging import judged_in_order
 from services.tiers.handlers.rounds import run
+from services.tiers.handlers.slicing import Run
 from services.tiers.rules.metrics import Request
 from services.tiers.rules.program.versions import Versions
 from services.tiers.rules.simulating import answered, window_at
@@ -67,7 +68,7 @@ async def _apply_slices(pool: Pool, case: _Case, now: datetime) -> bool:
         if await publications.lock(connection, run_id) and not await slices.is_cut(connection, run_id):
             await slices.cut(connection, run_id, SLICE)
     telemetry.TIER_SLICES.set(await slices.count_left(pool, [run_id]))
-    await slicing.work_off(pool, run_id, partial(_apply_slice, case, now))
+    await slicing.work_off(pool, Run(run_id, partial(_apply_slice, case, now)))
     async with pool.acquire() as connection, connection.transaction():
         publication = await publications.lock(connection, run_id)
         outcomes = await slices.outcomes(connection, run_id)

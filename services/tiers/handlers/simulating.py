@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,6 +12,7 @@ import structlog
 from services.tiers.handlers import slicing
 from services.tiers.handlers.judging import load_pasts
 from services.tiers.handlers.rounds import run
+from services.tiers.handlers.slicing import Run
 from services.tiers.rules.judging.machine import Happenings
 from services.tiers.rules.judging.state import State, read_state
 from services.tiers.rules.metrics import Reading
@@ -99,11 +101,12 @@ async def _run(pool: Pool, simulation: Simulation) -> None:
     program = Program.of(draft.version, ProgramDocument.model_validate(draft.document))
     what_if = WhatIf(versions, program, simulation.wanted.at)
 
-    async def work(connection: Connection, part: Slice) -> Mapping[str, Any] | None:
+    async def goes_on() -> bool:
         _, void = await _look_up(pool, simulation)
-        return None if void else await predict_slice(connection, simulation.id, what_if, part)
+        return void is None
 
-    await slicing.work_off(pool, simulation.id, work, is_snapshot=True)
+    work = partial(predict_slice, simulation.id, what_if)
+    await slicing.work_off(pool, Run(simulation.id, work, goes_on, "repeatable_read"))
     await _finish(pool, simulation, what_if)
 
 
@@ -138,7 +141,7 @@ async def _fail(pool: Pool, simulation: Simulation, failure: str) -> None:
         await simulations.forget_customers(connection, [simulation.id])
 
 
-async def predict_slice(connection: Connection, simulation_id: UUID, what_if: WhatIf, part: Slice) -> Mapping[str, Any]:
+async def predict_slice(simulation_id: UUID, what_if: WhatIf, connection: Connection, part: Slice) -> Mapping[str, Any]:
     """Judge the customers of a slice; returns their tally."""
     known = await sums.known_in(connection, part)
     readings, points = await _readings(connection, what_if, known)

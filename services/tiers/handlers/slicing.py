@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -12,21 +13,31 @@ from shared.postgres.pool import Connection, Pool
 _AT_ONCE: Final = 2
 """Slices that a worker works on at the same time: one is computed while the database answers for the other."""
 
-Work = Callable[[Connection, Slice], Awaitable[Mapping[str, Any] | None]]
-"""Does a slice, in the transaction that locks it; returns its outcome, None to end the run here."""
 
-_Isolation = Literal["read_committed", "repeatable_read"]
+async def _always() -> bool:
+    return True
 
 
-async def work_off(pool: Pool, run_id: UUID, work: Work, *, is_snapshot: bool = False) -> None:
-    """Do all slices of a run that are not done and that no other worker works on.
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run over all customers, which has its slices.
 
-    With `is_snapshot`, all statements of a slice see the same instant; that is for slices that lock nothing else.
+    `work` does a slice in the transaction that locks it, and returns its outcome. `goes_on` is asked before each slice,
+    without a connection, whether the run is to go on. With `repeatable_read`, all statements of a slice see the same
+    instant; that is for slices that lock nothing else.
     """
-    isolation = "repeatable_read" if is_snapshot else "read_committed"
+
+    id: UUID
+    work: Callable[[Connection, Slice], Awaitable[Mapping[str, Any]]]
+    goes_on: Callable[[], Awaitable[bool]] = _always
+    isolation: Literal["read_committed", "repeatable_read"] = "read_committed"
+
+
+async def work_off(pool: Pool, run: Run) -> None:
+    """Do all slices of a run that are not done and that no other worker works on."""
 
     async def go_on() -> None:
-        while await _do_next(pool, run_id, work, isolation):
+        while await run.goes_on() and await _do_next(pool, run):
             pass
 
     try:
@@ -37,17 +48,15 @@ async def work_off(pool: Pool, run_id: UUID, work: Work, *, is_snapshot: bool = 
         raise failures.exceptions[0] from failures
 
 
-async def _do_next(pool: Pool, run_id: UUID, work: Work, isolation: _Isolation) -> bool:
+async def _do_next(pool: Pool, run: Run) -> bool:
     """Do a slice; returns whether there may be more."""
     try:
-        async with pool.acquire() as connection, connection.transaction(isolation=isolation):
-            claimed = await slices.claim(connection, run_id)
+        async with pool.acquire() as connection, connection.transaction(isolation=run.isolation):
+            claimed = await slices.claim(connection, run.id)
             if claimed is None:
                 return False
-            outcome = await work(connection, claimed)
-            if outcome is None:
-                return False
-            await slices.finish(connection, run_id, claimed.number, outcome)
+            outcome = await run.work(connection, claimed)
+            await slices.finish(connection, run.id, claimed.number, outcome)
     except DoneMeanwhileError:
-        return True
+        pass
     return True
