@@ -119,6 +119,7 @@ METRICS: Final[tuple[MetricWrapperBase, ...]] = (
     LEDGER_IMBALANCE,
     UNLISTED_TIERS,
     UNLISTED_TIER_CUSTOMERS,
+    TIER_SLICES,
     HTTP_REQUESTS,
     HTTP_SECONDS,
     HTTP_CUT,
