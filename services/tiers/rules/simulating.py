@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from services.tiers.rules.judging.conditions import Ways
 from services.tiers.rules.judging.machine import Happenings, advance, restore
-from services.tiers.rules.judging.run import MOMENT
+from services.tiers.rules.judging.run import MOMENT, direction
 from services.tiers.rules.judging.state import Standing, State, Values
 from services.tiers.rules.metrics import Amount, Answer, Reading, Request
 from services.tiers.rules.program.calendar import Calendar
@@ -180,7 +180,7 @@ def result_of(what_if: WhatIf, tallies: Iterable[Tally]) -> dict[str, Any]:
         ((pair, count) for pair, count in total.pairs.items() if pair[0] != pair[1]),
         key=lambda move: (before.tier(move[0][0]).rank, after.tier(move[0][1]).rank),
     )
-    rises = [(after.tier(to).rank - before.tier(from_).rank, count) for (from_, to), count in moves]
+    rises = [(direction(before.tier(from_), after, after.tier(to)), count) for (from_, to), count in moves]
     promoted = sum(count for rise, count in rises if rise > 0)
     demoted = sum(count for rise, count in rises if rise < 0)
     customers = sum(total.pairs.values())
