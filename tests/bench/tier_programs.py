@@ -1,6 +1,7 @@
 """A draft of the tier program simulated over, and published to, many customers with long histories."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import psutil
 from deploy.sample.cloudevent import CloudEvent
 from deploy.sample.publisher import connect
 from services.tiers.handlers.simulating import simulate
+from shared.messaging.host import GARBAGE_THRESHOLD
 from shared.postgres.pool import Connection, Pool
 from tests.bench import preload, stream
 from tests.bench.figures import Figure
@@ -145,6 +147,8 @@ async def _simulate(pool: Pool, now: datetime) -> tuple[float, float]:
     """The seconds of a simulation, and the growth of this process's memory in megabytes."""
     drafted = await what_if.draft(pool, LOWER, now)
     simulation = await what_if.start(pool, drafted, datetime.now(UTC), now)
+    # As in a worker: with Python's default it collects after every few customers.
+    gc.set_threshold(GARBAGE_THRESHOLD)
     async with _watched() as peak:
         began = time.perf_counter()
         await simulate(pool, now)

@@ -16,20 +16,19 @@ class Known(NamedTuple):
     """A customer of whom something is known, without a lock; `state` is as `encode_state` made it."""
 
     customer_id: str
-    judged_at: datetime | None
     rejudge_from: datetime | None
     state: str | None
 
 
 KNOWN_UNTIL_SQL = """
-SELECT customer_id, judged_at, rejudge_from, state::text AS state
+SELECT customer_id, rejudge_from, state::text AS state
 FROM customer
 WHERE customer_id > $1 AND customer_id <= $2 AND (state IS NOT NULL OR rejudge_from IS NOT NULL)
 ORDER BY customer_id
 """
 
 KNOWN_AFTER_SQL = """
-SELECT customer_id, judged_at, rejudge_from, state::text AS state
+SELECT customer_id, rejudge_from, state::text AS state
 FROM customer
 WHERE customer_id > $1 AND (state IS NOT NULL OR rejudge_from IS NOT NULL)
 ORDER BY customer_id

@@ -79,9 +79,9 @@ def change_version(run: Run, program: Program) -> Reading[None]:
     run.reason = "program"
     if [tier.id for tier in program.tiers] != [tier.id for tier in old.tiers]:
         _rename(run)
-    answers = yield [Request(run.calendar.window(at), None, at)]
-    run.values = values_of(program, cast("Sums", answers[0]))
     window = run.calendar.window(at)
+    answers = yield [Request(window, None, at)]
+    run.values = values_of(program, cast("Sums", answers[0]))
     run.oldest = max(filter(None, (window, run.anchor)), default=None)
     _leave(run, at)
     if promote(run, "program"):
