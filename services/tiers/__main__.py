@@ -1,4 +1,4 @@
-"""The door: `python -m services.tiers {api|worker|migrate|verify|dead-letters|positions}`."""
+"""The door: `python -m services.tiers {api|worker|migrate|verify|day|dead-letters|positions}`."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 from services.tiers.api import build
-from services.tiers.handlers import verifying
+from services.tiers.handlers import day, verifying
 from services.tiers.settings import Settings
 from services.tiers.worker import spec
 from shared.postgres.checks import Check
 from shared.postgres.pool import Pool
 from shared.process import verify
+from shared.process.day import command
 from shared.process.door import Door
 
 
@@ -19,7 +20,15 @@ def _verify(_settings: Settings, pool: Pool, sample: int) -> AsyncIterator[Check
     return verifying.verify(pool, sample, datetime.now(UTC))
 
 
-DOOR: Final = Door(Settings, spec, build, (verify.command(_verify, "customers"),))
+DOOR: Final = Door(
+    Settings,
+    spec,
+    build,
+    (
+        verify.command(_verify, "customers"),
+        command(Settings, day.run, "apply what falls due: tiers that end, and warnings of tiers at risk", day.LEFT),
+    ),
+)
 
 if __name__ == "__main__":
     sys.exit(DOOR.open())

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from services.tiers.handlers.applying import apply_versions
+from services.tiers.handlers.day import sweep_up
 from services.tiers.handlers.events import handle
 from services.tiers.handlers.rejudging import rejudge
 from services.tiers.handlers.simulating import simulate
@@ -37,5 +38,6 @@ def spec(settings: Settings) -> WorkerSpec:
             Job("apply tier programs", timedelta(seconds=1), apply_versions),
             Job("simulate tier programs", timedelta(seconds=1), simulate),
             Job("forget simulations", timedelta(hours=1), simulations.forget),
+            Job("apply what falls due", timedelta(minutes=1), sweep_up),
         ),
     )

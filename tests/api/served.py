@@ -69,7 +69,12 @@ async def _seed_tiers(pool: Pool) -> Known:
     draft = await what_if.draft(pool, tier_programs.DEFAULT, books.NOW)
     simulation = await what_if.start(pool, draft, books.NOW, books.NOW)
     await simulate(pool, books.NOW)
-    return {"customers": "ann", "tier-programs": str(draft.version), "simulations": str(simulation.id)}
+    return {
+        "customers": "ann",
+        "tier-programs": str(draft.version),
+        "simulations": str(simulation.id),
+        "benefits": "shipping",
+    }
 
 
 async def _seed_referrals(pool: Pool) -> Known:

@@ -38,6 +38,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /v1/rewards/{id}": {"points": 6},
     "POST /v1/earning-rules": {"currency": "USD", "rules": [RULE]},
     "PUT /v1/earning-rules/{version}": {"currency": "USD", "rules": [RULE]},
+    "PUT /v1/customers/{id}/tier": {"tier": "gold", "note": "goodwill"},
+    "POST /v1/customers/{id}/benefits/{benefit}/uses": {"reference": "r"},
     "POST /v1/tier-programs": TIERS,
     "PUT /v1/tier-programs/{version}": TIERS,
 }
@@ -75,7 +77,8 @@ async def ask(served: Served, route: Route, headers: dict[str, str]) -> httpx.Re
     url = route.path.format(**served.parameters(route.path))
     if route.method == "put":
         current = await served.client.get(url, headers=served.admin)
-        headers = headers | {"If-Match": current.headers["ETag"]}
+        if "ETag" in current.headers:
+            headers = headers | {"If-Match": current.headers["ETag"]}
     headers = headers | {"Idempotency-Key": str(uuid4())}
     return await served.client.request(route.method, url, json=BODIES.get(str(route)), headers=headers)
 

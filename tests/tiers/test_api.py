@@ -47,6 +47,10 @@ def customer(customer_id: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
+def metrics(spend: str, orders: int) -> dict[str, Any]:
+    return {"spend": spend, "orders": orders, "points": 0, "reviews": 0, "referrals": 0, "activities": 0}
+
+
 async def get(client: httpx.AsyncClient, path: str) -> Any:
     response = await client.get(path)
     assert response.status_code == 200, response.text
@@ -54,25 +58,32 @@ async def get(client: httpx.AsyncClient, path: str) -> Any:
 
 
 async def test_an_unknown_customer_is_in_the_first_tier(client: httpx.AsyncClient):
+    way = {"metric": "spend", "value": "0.00", "needed": "500.00", "missing": "500.00"}
     assert await get(client, "/v1/customers/nobody/tier") == {
         "tier": "member",
+        "name": "Member",
         "since": None,
+        "points_multiplier": "1",
         "benefits": [],
-        "metrics": {"spend": "0.00"},
-        "next": {"tier": "silver", "needs": [{"metric": "spend", "missing": "500.00"}]},
+        "metrics": metrics("0.00", 0),
+        "next": {"tier": "silver", "ways": [[way]], "needs": [{"metric": "spend", "missing": "500.00"}]},
         "program_version": 1,
     }
     assert await get(client, "/v1/customers/nobody/tier/history") == {"data": [], "next": None}
+    assert await get(client, "/v1/customers/nobody/benefits") == {"data": []}
 
 
 async def test_a_customer_sees_what_is_missing(client: httpx.AsyncClient, tiers_pool: Pool):
-    await apply(tiers_pool, purchase("1", "512.3456", day(1)), refund("1", "r", "0.00", day(2)))
+    await apply(tiers_pool, purchase("1", "512.3456", day(1)), refund("1", "r", "0.00", day(2)), now=day(2))
+    way = {"metric": "spend", "value": "512.3456", "needed": "1500.00", "missing": "987.6544"}
     assert await get(client, "/v1/customers/ann/tier") == {
         "tier": "silver",
+        "name": "Silver",
         "since": format_instant(day(1)),
+        "points_multiplier": "1.25",
         "benefits": [],
-        "metrics": {"spend": "512.3456"},
-        "next": {"tier": "gold", "needs": [{"metric": "spend", "missing": "987.6544"}]},
+        "metrics": metrics("512.3456", 1),
+        "next": {"tier": "gold", "ways": [[way]], "needs": [{"metric": "spend", "missing": "987.6544"}]},
         "program_version": 1,
     }
 
@@ -80,7 +91,7 @@ async def test_a_customer_sees_what_is_missing(client: httpx.AsyncClient, tiers_
 async def test_above_the_highest_tier_there_is_none(client: httpx.AsyncClient, tiers_pool: Pool):
     await apply(tiers_pool, purchase("1", "1500", day(1)))
     seen = await get(client, "/v1/customers/ann/tier")
-    assert (seen["tier"], seen["metrics"]) == ("gold", {"spend": "1500.00"})
+    assert (seen["tier"], seen["metrics"]) == ("gold", metrics("1500.00", 1))
     assert "next" not in seen
 
 
@@ -91,7 +102,7 @@ async def test_spend_is_that_of_the_window_that_ends_today(client: httpx.AsyncCl
         purchase("2", "20.00", day(TODAY - 364)),
         purchase("3", "3.00", day(0)),
     )
-    assert (await get(client, "/v1/customers/ann/tier"))["metrics"] == {"spend": "23.00"}
+    assert (await get(client, "/v1/customers/ann/tier"))["metrics"] == metrics("23.00", 2)
 
 
 async def test_what_is_dated_ahead_counts_from_its_instant_on(client: httpx.AsyncClient, tiers_pool: Pool):
@@ -102,10 +113,10 @@ async def test_what_is_dated_ahead_counts_from_its_instant_on(client: httpx.Asyn
         purchase("2", "500.00", day(TODAY + 0.75)),
     )
     seen = await get(client, "/v1/customers/ann/tier")
-    assert (seen["tier"], seen["since"], seen["metrics"]) == ("member", None, {"spend": "100.00"})
+    assert (seen["tier"], seen["since"], seen["metrics"]) == ("member", None, metrics("100.00", 1))
     with time_machine.travel(day(TODAY + 0.75), tick=False):
         seen = await get(client, "/v1/customers/ann/tier")
-    assert (seen["tier"], seen["metrics"]) == ("silver", {"spend": "560.00"})
+    assert (seen["tier"], seen["metrics"]) == ("silver", metrics("560.00", 2))
 
 
 async def test_history_tells_every_change_newest_first(client: httpx.AsyncClient, tiers_pool: Pool):
@@ -124,6 +135,7 @@ async def test_history_tells_every_change_newest_first(client: httpx.AsyncClient
                 "effective_at": format_instant(day(2)),
                 "recorded_at": format_instant(recorded[2]),
                 "program_version": 1,
+                "metrics": metrics("499.00", 3),
             },
             {
                 "kind": "promoted",
@@ -174,11 +186,12 @@ async def test_the_document_tells_what_can_be_null_or_absent(client: httpx.Async
     schemas = (await get(client, "/openapi.json"))["components"]["schemas"]
     view = schemas["TierView"]
     assert {"type": "null"} in view["properties"]["since"]["anyOf"]
-    assert set(view["required"]) == {"tier", "since", "benefits", "metrics", "program_version"}
+    always = {"tier", "name", "since", "points_multiplier", "benefits", "metrics", "program_version"}
+    assert set(view["required"]) == always
     assert "from" in schemas["ChangeView"]["required"]
 
 
 async def test_a_refund_of_today_counts_today(client: httpx.AsyncClient, tiers_pool: Pool):
     now = day(TODAY)
     await apply(tiers_pool, purchase("1", "10.00", now - timedelta(days=1)), refund("1", "r", "4.00", now))
-    assert (await get(client, "/v1/customers/ann/tier"))["metrics"] == {"spend": "6.00"}
+    assert (await get(client, "/v1/customers/ann/tier"))["metrics"] == metrics("6.00", 1)

@@ -155,8 +155,7 @@ def test_the_plan_stays_while_the_end_stays():
 
 
 def test_an_end_was_set_by_the_first_entry_that_has_it():
-    one, two = standing("03-10"), standing("03-20")
-    timeline = [(t("03-01"), one), (t("03-10"), two), (t("03-12"), Standing("gold", valid_until=t("03-20")))]
+    timeline = [(t("03-01"), t("03-10")), (t("03-10"), t("03-20")), (t("03-12"), t("03-20"))]
     assert end_set_at(timeline) == t("03-10")
     assert end_set_at(timeline[:1]) == t("03-01")
     assert end_set_at([]) is None
@@ -206,7 +205,7 @@ def look(
     by = versions(dated[0][1], later=[(at, document) for at, document in dated[1:] if at is not None and at <= now])
     happened = [change for change in known if change.at <= now]
     state, entries = judge(by, happened, now, [own for own in given if own.at <= now])
-    set_at = end_set_at([(entry.at, entry.standing) for entry in entries])
+    set_at = end_set_at([(entry.at, entry.standing.valid_until) for entry in entries])
     if set_at is None:
         return []
     come = due(by, state.standing, set_at, now, ())

@@ -40,6 +40,7 @@ _AT_ONCE: Final = 3
 _MOST_DAYS_LATE: Final = 7
 
 LEFT: Final = "customers left as they are"
+"""The name of the number of customers for whom it failed."""
 
 Counts = Counter[str]
 """What a run did: numbers by name."""

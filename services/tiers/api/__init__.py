@@ -2,12 +2,12 @@
 
 from fastapi import FastAPI
 
-from services.tiers.api import customers, programs, simulations
+from services.tiers.api import benefits, customers, programs, simulations, summary
 from services.tiers.settings import Settings
 from shared.http.app import new_app
 from shared.postgres.pool import Pool
 
-_PARTS = (customers, programs, simulations)
+_PARTS = (customers, benefits, programs, simulations, summary)
 
 
 def build(settings: Settings, pool: Pool) -> FastAPI:

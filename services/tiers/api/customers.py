@@ -1,150 +1,132 @@
-"""The HTTP routes: a customer's tier, and the history of its changes."""
+"""The routes of a customer's tier: what it is, its history, and giving it by hand."""
 
 from datetime import UTC, datetime
-from fractions import Fraction
-from typing import Final, Literal, Self
+from typing import Annotated
 
-from fastapi import APIRouter, Depends
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from services.tiers.handlers.standing import Status, read_status
-from services.tiers.rules import amount
-from services.tiers.rules.progress import nearest, ways
+from services.tiers.api.views import ChangeView, TierView
+from services.tiers.handlers import standing
+from services.tiers.handlers.assigning import Given, UnknownTierError, assign
+from services.tiers.handlers.opening import Call
 from services.tiers.store import timelines
-from services.tiers.store.timelines import Recorded
-from shared.contracts.values import UNITS
-from shared.http.auth import CustomerId, customer_or
+from services.tiers.store.programs import Programs
+from shared.contracts.values import Flag, Id, Instant
+from shared.http.auth import CustomerId, Principal, customer_or, to_customer
+from shared.http.auth.principal import Kind
+from shared.http.bodies import BOUNDED
+from shared.http.idempotency import documented, idempotent
+from shared.http.languages import AcceptLanguage
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
-from shared.postgres.pool import Pool
-
-_MONEY: Final = r"^[0-9]+\.[0-9]{2,4}$"
-
-
-class Metrics(BaseModel):
-    """The metrics that count for tiers, as of now."""
-
-    model_config = ConfigDict(frozen=True)
-
-    spend: str = Field(
-        pattern=_MONEY,
-        examples=["1204.90"],
-        description="Money spent, net of refunds, in the 365 calendar days (UTC) that end today, in the program's "
-        "currency; rounded down to 4 decimals.",
-    )
+from shared.http.problems import FieldError, Problem
+from shared.http.request import request_id
+from shared.postgres.pool import Connection, Pool
 
 
-class Need(BaseModel):
-    """The amount of a metric that is missing to the next tier."""
-
-    model_config = ConfigDict(frozen=True)
-
-    metric: Literal["spend"] = Field(description="The metric, as `metrics` has it.")
-    missing: str = Field(
-        pattern=_MONEY, examples=["295.10"], description="The missing amount, rounded up to 4 decimals."
-    )
+def _not_blank(note: str) -> str:
+    if not note.strip():
+        raise ValueError("say why the tier is given by hand")
+    return note
 
 
-class Next(BaseModel):
-    """The next higher tier."""
+class Assigning(BaseModel):
+    """A tier to give by hand."""
 
-    model_config = ConfigDict(frozen=True)
+    # A mistyped `until` must not give the tier for good.
+    model_config = ConfigDict(extra="forbid")
 
-    tier: str = Field(examples=["gold"], description="The id of the tier.")
-    needs: tuple[Need, ...] = Field(description="What is missing to reach the tier.")
-
-
-class TierView(BaseModel):
-    """The current tier of a customer."""
-
-    model_config = ConfigDict(frozen=True)
-
-    tier: str = Field(examples=["silver"], description="The id of the tier.")
-    since: datetime | None = Field(
-        description="When the customer reached the tier; null for the first tier, in which every customer starts."
-    )
-    benefits: tuple[str, ...] = Field(description="The benefits of the tier besides more points.")
-    metrics: Metrics = Field(description="The metrics that count for tiers, as of now.")
-    next: Next | None = Field(
+    tier: Id = Field(examples=["gold"], description="Id of a tier of the program in force.")
+    until: Instant | None = Field(
         default=None,
-        exclude_if=lambda value: value is None,
-        description="The next higher tier; absent in the highest tier.",
+        description="When it ends, like a `valid_until`; ahead of now. Without it the tier is held as if reached now.",
     )
-    program_version: int = Field(description="The version of the tier program that is in force.")
-
-    @classmethod
-    def of(cls, status: Status) -> Self:
-        """The view of a customer's status."""
-        above = status.program.above(status.tier)
-        return cls(
-            tier=status.tier.id,
-            since=status.since,
-            benefits=(),
-            metrics=Metrics(spend=amount.reached_text(status.spend)),
-            next=above
-            and Next(
-                tier=above.id,
-                needs=tuple(
-                    Need(metric="spend", missing=amount.missing_text(Fraction(need.missing, UNITS)))
-                    for need in nearest(ways(above.enter, {"spend": status.spend * UNITS}))
-                ),
-            ),
-            program_version=status.program.version,
-        )
-
-
-class ChangeView(BaseModel):
-    """A change of a customer's tier, or of its past, as it was recorded."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: Literal["promoted", "demoted", "retained", "corrected"] = Field(
-        description="The kind of the published event `loyalty.tier.<kind>.v1`. `corrected`: only the past changed, the "
-        "current tier did not."
+    locked: Flag = Field(
+        default=False, description="Whether nothing but another tier given by hand moves the customer until then."
     )
-    from_: str = Field(serialization_alias="from", examples=["member"], description="The tier before the change.")
-    to: str = Field(examples=["silver"], description="The tier after the change.")
-    reason: str = Field(examples=["spend", "refund"], description="What caused the change.")
-    effective_at: datetime = Field(description="The first instant at which the customer's tier differs.")
-    recorded_at: datetime = Field(description="When the change was recorded.")
-    program_version: int = Field(description="The version of the tier program by which the customer was judged.")
-
-    @classmethod
-    def of(cls, recorded: Recorded) -> Self:
-        """The view of a line of the history."""
-        return cls(
-            kind=recorded.kind,
-            from_=recorded.from_tier,
-            to=recorded.to_tier,
-            reason=recorded.reason,
-            effective_at=recorded.effective_at,
-            recorded_at=recorded.recorded_at,
-            program_version=recorded.program_version,
-        )
+    note: Annotated[str, Field(max_length=2000, description="Why; shown to support only."), AfterValidator(_not_blank)]
 
 
 def routes(pool: Pool) -> APIRouter:
     """The routes of a customer's tier and its history."""
     router = APIRouter(tags=["tiers"])
+    cached = Programs()
+    _add_reading(router, pool, cached)
+    _add_assigning(router, pool, cached)
+    return router
 
-    @router.get(
-        "/v1/customers/{id}/tier",
-        dependencies=[Depends(customer_or("read"))],
-        summary="Get a customer's tier",
-    )
-    async def tier(customer_id: CustomerId) -> TierView:
-        """Returns the current tier, and what is missing to the next one. An unknown customer is in the first tier."""
-        return TierView.of(await read_status(pool, customer_id, datetime.now(UTC)))
 
-    @router.get(
-        "/v1/customers/{id}/tier/history",
-        dependencies=[Depends(customer_or("read"))],
-        summary="List the changes of a customer's tier",
-    )
-    async def history(customer_id: CustomerId, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[ChangeView]:
-        """Returns every change of the tier or of its past, newest first, in pages."""
+def _add_reading(router: APIRouter, pool: Pool, cached: Programs) -> None:
+    @router.get("/v1/customers/{id}/tier", dependencies=[Depends(customer_or("read"))], summary="Get a customer's tier")
+    async def tier(customer_id: CustomerId, accept_language: AcceptLanguage = None) -> TierView:
+        """Returns the tier as of now, what counts, and what is missing to the next tier and to keep this one.
+
+        An unknown customer is in the first tier.
+        """
+        return TierView.of(await standing.read(pool, cached, customer_id, datetime.now(UTC)), accept_language)
+
+    @router.get("/v1/customers/{id}/tier/history", summary="List the changes of a customer's tier")
+    async def history(
+        customer_id: CustomerId,
+        principal: Annotated[Principal, Depends(customer_or("read", "support"))],
+        limit: Limit = DEFAULT_LIMIT,
+        after: After = None,
+    ) -> Page[ChangeView]:
+        """Returns every change of the tier or of its past, newest first, in pages.
+
+        Who gave a tier by hand, and why, is not shown to the customer.
+        """
         cursor = decode_cursor(after, tuple[int])
         recorded = await timelines.history(pool, customer_id, cursor[0] if cursor else None, limit + 1)
         listed = page(recorded, limit, lambda change: (change.number,))
-        return Page(data=[ChangeView.of(change) for change in listed.data], next=listed.next)
+        with_author = principal.kind is not Kind.CUSTOMER
+        return Page(data=[ChangeView.of(own, with_author=with_author) for own in listed.data], next=listed.next)
 
-    return router
+
+def _add_assigning(router: APIRouter, pool: Pool, cached: Programs) -> None:
+    @router.put(
+        "/v1/customers/{id}/tier",
+        response_model=TierView,
+        summary="Give a customer a tier by hand",
+        openapi_extra=documented(required=False),
+    )
+    async def assign_tier(
+        request: Request,
+        customer_id: CustomerId,
+        sent: Annotated[Assigning, BOUNDED],
+        principal: Annotated[Principal, Depends(to_customer("support"))],
+        accept_language: AcceptLanguage = None,
+    ) -> Response:
+        """Put the customer into a tier now; it replaces a tier that was given before. Needs the scope `support`.
+
+        Returns the tier as of now. 422 for an unknown tier, an `until` that is not ahead, or `locked` without `until`.
+        """
+
+        async def run(connection: Connection) -> tuple[int, object]:
+            call = Call(customer_id, request_id(request), principal.name, datetime.now(UTC))
+            _check(sent, call.now)
+            given = Given(sent.tier, sent.until, sent.locked, sent.note)
+            try:
+                seen = await assign(connection, await cached.load(connection), call, given)
+            except UnknownTierError as error:
+                raise _invalid("/tier", f"is none of the program in force: {', '.join(error.tiers)}") from None
+            return 200, TierView.of(seen, accept_language).model_dump(mode="json", by_alias=True)
+
+        return await idempotent(request, pool, principal, False, run)
+
+
+def _check(sent: Assigning, now: datetime) -> None:
+    """Refuse an `until` that is not ahead, and a lock without one.
+
+    Raises:
+        Problem: 422, with the pointer.
+    """
+    if sent.until is not None and sent.until <= now:
+        raise _invalid("/until", "has to be ahead of now")
+    if sent.locked and sent.until is None:
+        raise _invalid("/until", "is required with locked: say when the lock ends", "/locked")
+
+
+def _invalid(pointer: str, message: str, *others: str) -> Problem:
+    errors = [FieldError(pointer=each, message=message) for each in (pointer, *others)]
+    return Problem(422, "invalid_request", f"{pointer}: {message}", errors)

@@ -26,6 +26,18 @@ from shared.postgres.pool import Connection
 SOURCE: Final = "/wafa/tiers"
 
 
+class Due(NamedTuple):
+    """When the tier can end or fall next, and when it may have to be judged next to be at risk."""
+
+    end_at: datetime | None
+    warn_at: datetime | None
+
+    @property
+    def at(self) -> datetime | None:
+        """The earlier of the two."""
+        return min(filter(None, self), default=None)
+
+
 class Judged(NamedTuple):
     """A customer who was judged, with what arrived.
 
@@ -35,7 +47,7 @@ class Judged(NamedTuple):
 
     customer: Customer
     advanced: Advanced
-    due_at: datetime | None
+    due: Due
     arrivals: Sequence[Arrival] = ()
     since: datetime | None = None
     base: Step | None = None
@@ -134,7 +146,8 @@ def _row(judged: Judged) -> Customer:
         grace_until=state.standing.grace_until,
         program_version=state.version if known else None,
         state=encode_state(state) if known else None,
-        due_at=judged.due_at,
+        due_at=judged.due.at,
+        warn_at=judged.due.warn_at,
         rejudge_from=None,
         carried=True,
         rejudge_for=None,
@@ -176,6 +189,7 @@ def _change(item: Told, published: Publication, cause: Cause, now: datetime) -> 
         cause.correlation_id,
         arrival.actor if arrival else None,
         arrival.note if arrival else None,
+        [(format_instant(step.at), step.tier, step.points_multiplier) for step in announcement.timeline],
     )
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from services.tiers.handlers.announcing import Judged, announce
+from services.tiers.handlers.announcing import Due, Judged, announce
 from services.tiers.handlers.arrivals import Arrival
 from services.tiers.handlers.rounds import run
-from services.tiers.rules.judging.machine import Happenings, advance, next_due, restore, unknown
+from services.tiers.rules.at_risk import next_notice
+from services.tiers.rules.judging.machine import Advanced, Happenings, advance, next_due, restore, unknown
 from services.tiers.rules.judging.state import Assignment, Standing, State, decode_standing, decode_state
 from services.tiers.rules.metrics import Reading
 from services.tiers.rules.program.versions import Versions
@@ -61,8 +62,8 @@ def judged_in_order(
     )
     until = max([now, *(own.last for own in arrivals)])
     advanced = yield from advance(versions, state, happenings, until)
-    due_at = yield from next_due(versions, advanced.state)
-    return Judged(customer, advanced, due_at, arrivals)
+    due = yield from _next_due(versions, (state, customer.warn_at), advanced)
+    return Judged(customer, advanced, due, arrivals)
 
 
 class Past(NamedTuple):
@@ -79,7 +80,7 @@ class Past(NamedTuple):
     @property
     def standing(self) -> Standing | None:
         """The standing before it; None: nothing had changed."""
-        return _standing(self.before)
+        return standing_of(self.before)
 
 
 def judged_again(
@@ -87,15 +88,21 @@ def judged_again(
 ) -> Reading[Judged]:
     """Judge a customer again from a late instant on, with what happened since."""
     state = state_of(versions, customer, now)
-    standing = _standing(past.before)
+    standing = standing_of(past.before)
     until = max([now, *(happening.at for happening in (*past.happenings.changes, *past.happenings.assignments))])
     restored = yield from restore(versions, standing, state.anchor, past.since)
     advanced = yield from advance(versions, restored, past.happenings, until)
-    due_at = yield from next_due(versions, advanced.state)
+    due = yield from _next_due(versions, (unknown(versions, now), customer.warn_at), advanced)
     before = base_of(versions, past)
     old = [TimelineStep(entry.effective_at, entry.tier, entry.points_multiplier) for entry in past.entries]
     ended = Ended(state.standing, state.version, state.metrics)
-    return Judged(customer, advanced, due_at, arrivals, past.since, before, (old, ended))
+    return Judged(customer, advanced, due, arrivals, past.since, before, (old, ended))
+
+
+def _next_due(versions: Versions, before: tuple[State, datetime | None], advanced: Advanced) -> Reading[Due]:
+    """What falls due next of a customer who was judged; `before` is as `next_notice` has it."""
+    end = yield from next_due(versions, advanced.state)
+    return Due(end, next_notice(versions, before, advanced))
 
 
 def state_of(versions: Versions, customer: Customer, now: datetime) -> State:
@@ -128,7 +135,7 @@ async def _load_pasts(connection: Connection, since: Mapping[str, datetime], lim
             at,
             before.get(name),
             entries.get(name, ()),
-            Happenings(loaded[name].changes, [_assignment(own) for own in given.get(name, ())]),
+            Happenings(loaded[name].changes, [assignment_of(own) for own in given.get(name, ())]),
         )
         for name, at in whole.items()
     }
@@ -142,14 +149,16 @@ def base_of(versions: Versions, past: Past) -> TimelineStep:
     return TimelineStep(past.since, first.id, first.points_multiplier)
 
 
-def _standing(entry: TimelineEntry | None) -> Standing | None:
+def standing_of(entry: TimelineEntry | None) -> Standing | None:
+    """The standing from an entry on; None where there is no entry."""
     if entry is None:
         return None
     assert entry.state is not None, "entries without a state are judged from the beginning"
     return decode_standing(entry.state)
 
 
-def _assignment(stored: assignments.Assignment) -> Assignment:
+def assignment_of(stored: assignments.Assignment) -> Assignment:
+    """A stored assignment, as customers are judged by it."""
     return Assignment(stored.at, stored.tier, stored.until, stored.locked, str(stored.id))
 
 

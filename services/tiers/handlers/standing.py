@@ -1,45 +1,98 @@
-"""A customer's tier and spend as of now."""
+"""A customer's tier and benefits as of now; reading writes nothing."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from fractions import Fraction
+from typing import NamedTuple
 
-from services.tiers.handlers.judging import state_of
+from services.tiers.handlers.judging import assignment_of, standing_of, state_of
 from services.tiers.handlers.rounds import run
-from services.tiers.rules.judging.machine import Happenings, advance, values_at
-from services.tiers.rules.judging.state import State, Values
-from services.tiers.rules.metrics import Reading
-from services.tiers.rules.program.compiled import Program, Tier
+from services.tiers.rules import benefits as rules
+from services.tiers.rules.judging.answering import InMemory
+from services.tiers.rules.judging.machine import Happenings
+from services.tiers.rules.judging.run import MOMENT
+from services.tiers.rules.judging.state import Standing
+from services.tiers.rules.orders import takings_of
+from services.tiers.rules.program.compiled import Benefit
 from services.tiers.rules.program.versions import Versions
-from services.tiers.store import customers
-from services.tiers.store.programs import load_all
-from shared.contracts.values import UNITS
-from shared.postgres.pool import Pool
+from services.tiers.rules.status import Known, Status, status
+from services.tiers.store import assignments, benefits, customers, metrics, orders, timelines
+from services.tiers.store.customers import Customer
+from services.tiers.store.programs import Programs
+from shared.postgres.pool import Connection, Pool
+
+
+class Entitlement(NamedTuple):
+    """A benefit that a customer has; `left` is the number of uses that are left, None for any number."""
+
+    benefit: Benefit
+    left: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """A customer's tier at an instant; `since` is None where the customer has never left the first tier."""
+class Seen:
+    """A customer's tier, and the benefits that the customer has now."""
 
-    program: Program
-    tier: Tier
-    since: datetime | None
-    spend: Fraction
+    status: Status
+    benefits: tuple[Entitlement, ...]
 
 
-async def read_status(pool: Pool, customer_id: str, now: datetime) -> Status:
-    """A customer's tier and spend as of now; an unknown customer is in the first tier and has spent nothing."""
+async def read(pool: Pool, cached: Programs, customer_id: str, now: datetime) -> Seen:
+    """A customer's tier as of now; an unknown customer is in the first tier, and nothing counts."""
     # All reads see the same snapshot.
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        versions = await load_all(connection)
-        customer = await customers.find(connection, customer_id)
-        reading = _values(versions, state_of(versions, customer, now), now)
-        state, values = (await run(connection, {customer_id: reading}))[customer_id]
-    program = versions.in_force(now)
-    spend = Fraction(values.get("spend", 0)) / UNITS
-    return Status(program, program.tier(state.tier), state.standing.since, spend)
+        return await see(connection, await cached.load(connection), customer_id, now)
 
 
-def _values(versions: Versions, state: State, now: datetime) -> Reading[tuple[State, Values]]:
-    advanced = yield from advance(versions, state, Happenings(), now)
-    return advanced.state, (yield from values_at(versions, advanced.state, now))
+async def see(connection: Connection, versions: Versions, customer_id: str, now: datetime) -> Seen:
+    """A customer's tier as of now, within a transaction."""
+    customer = await customers.find(connection, customer_id)
+    found = await _status(connection, versions, customer, now)
+    return Seen(found, await entitled(connection, customer_id, found, now))
+
+
+async def entitled(connection: Connection, customer_id: str, found: Status, now: datetime) -> tuple[Entitlement, ...]:
+    """The benefits that a customer has now, with what is left of them."""
+    own = rules.listed(found, now)
+    since = {benefit.id: rules.counted_since(found, benefit, now) for benefit in own if benefit.uses}
+    used = await benefits.count(connection, customer_id, since)
+    return tuple(Entitlement(benefit, rules.left(benefit, used.get(benefit.id, 0))) for benefit in own)
+
+
+async def _status(connection: Connection, versions: Versions, customer: Customer, now: datetime) -> Status:
+    state = state_of(versions, customer, now)
+    name, late_from = customer.customer_id, customer.rejudge_from
+    if late_from is not None and late_from <= now:
+        return await _judged_in_memory(connection, versions, customer, now)
+    known = Known(state)
+    if state.at is not None and state.at > now:
+        # Something is dated ahead: what stands now is what the last entry by now says.
+        known = Known(state, await _standing_before(connection, name, now + MOMENT))
+    return (await run(connection, {name: status(versions, known, Happenings(), now)}))[name]
+
+
+async def _judged_in_memory(connection: Connection, versions: Versions, customer: Customer, now: datetime) -> Status:
+    """The status of a customer who is marked to be judged again, which a job will do."""
+    name, since = customer.customer_id, customer.rejudge_from
+    assert since is not None, "the customer is marked"
+    changes = (await metrics.load_changes(connection, {name: since}))[name].changes
+    given = (await assignments.load_from(connection, {name: since}))[name]
+    late = Happenings(
+        [change for change in changes if change.at <= now],
+        [assignment_of(assignment) for assignment in given if assignment.at <= now],
+    )
+    standing = await _standing_before(connection, name, since)
+    reading = status(versions, Known(state_of(versions, customer, now), standing, since), late, now)
+    if customer.carried:
+        return (await run(connection, {name: reading}))[name]
+    # What an earlier release recorded of refunds is not yet in the rows that sums are read from.
+    own = (await orders.load_all(connection, [name])).get(name, ())
+    taken = [change for order in own for change in takings_of(order) if change.at <= now]
+    late = Happenings([*late.changes, *taken], late.assignments)
+    reading = status(versions, Known(state_of(versions, customer, now), standing, since), late, now)
+    return InMemory(late.changes).run(reading)
+
+
+async def _standing_before(connection: Connection, customer_id: str, moment: datetime) -> Standing | None:
+    """The standing of the last entry before an instant."""
+    entries = await timelines.load_last_before(connection, {customer_id: moment})
+    return standing_of(entries.get(customer_id))

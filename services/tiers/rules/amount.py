@@ -29,3 +29,8 @@ def _text(units: int) -> str:
 def reached_value(metric: str, value: Amount) -> str:
     """A value of a metric in its unit: money as a decimal string, rounded down, or a number."""
     return reached_text(Fraction(value, UNITS)) if metric == "spend" else str(value)
+
+
+def missing_value(metric: str, value: Amount) -> str | int:
+    """What is missing of a metric in its unit: money as a decimal string, rounded up, or a number."""
+    return missing_text(Fraction(value, UNITS)) if metric == "spend" else int(value)

@@ -62,17 +62,17 @@ def next_notice(versions: Versions, before: tuple[State, datetime | None], advan
         # A new version warns from its first instant on; what the one before has left to warn of is not lost.
         after = versions.effective_at(state.version)
     else:
-        return planned if notices(versions.version(state.version), state.standing) else None
+        return planned if state.standing.valid_until is not None and state.standing.grace_until is None else None
     later = [notice.at for notice in notices(versions.version(state.version), state.standing) if notice.at > after]
     return min(filter(None, (planned, min(later, default=None))), default=None)
 
 
-def end_set_at(timeline: Sequence[tuple[datetime, Standing]]) -> datetime | None:
-    """When the current `valid_until` was set, by a timeline with the standing after each entry; None: never."""
+def end_set_at(timeline: Sequence[tuple[datetime, datetime | None]]) -> datetime | None:
+    """When the current `valid_until` was set, by the instants of a timeline and the `valid_until` from each on."""
     set_at: datetime | None = None
-    end = timeline[-1][1].valid_until if timeline else None
-    for at, standing in reversed(timeline):
-        if standing.valid_until != end:
+    end = timeline[-1][1] if timeline else None
+    for at, valid_until in reversed(timeline):
+        if valid_until != end:
             break
         set_at = at
     return set_at

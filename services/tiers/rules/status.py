@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, NamedTuple, cast
 
 from services.tiers.rules.judging.conditions import is_kept, subtract, values_of
-from services.tiers.rules.judging.machine import Happenings, advance, restore
+from services.tiers.rules.judging.machine import BEGINNING, Happenings, advance, restore
 from services.tiers.rules.judging.run import MOMENT, Run, calendar_of
 from services.tiers.rules.judging.state import NOTHING, Standing, State, Values
 from services.tiers.rules.metrics import Amount, Reading, Request, Sums
@@ -75,7 +75,7 @@ class Status:
 def status(versions: Versions, known: Known, late: Happenings, moment: datetime) -> Reading[Status]:
     """The status at an instant, with everything that falls due until then.
 
-    `late` is what happened from `rejudge_from` on; it is needed only where that is given.
+    `late` is all that happened from `rejudge_from` up to the instant; it is needed only where that is given.
     """
     state = yield from state_at(versions, known, late, moment)
     program = versions.in_force(moment)
@@ -100,13 +100,11 @@ def state_at(versions: Versions, known: Known, late: Happenings, moment: datetim
     """The state at an instant; it can be before what is stored already happened, or what is stored out of date."""
     state, standing, rejudge_from = known
     if rejudge_from is not None and rejudge_from <= moment:
-        state = yield from restore(versions, standing, state.anchor, rejudge_from)
-    elif state.at is not None and state.at > moment:
+        restored = yield from restore(versions, standing, state.anchor, max(rejudge_from, BEGINNING))
+        return (yield from advance(versions, restored, late, moment)).state
+    if state.at is not None and state.at > moment:
         return (yield from restore(versions, standing, state.anchor, moment + MOMENT))
-    else:
-        late = _NOTHING
-    advanced = yield from advance(versions, state, late, moment)
-    return advanced.state
+    return (yield from advance(versions, state, _NOTHING, moment)).state
 
 
 def keeping(tier: Tier, by: datetime | None, periods: Sequence[Values]) -> Keeping:

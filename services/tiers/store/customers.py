@@ -1,6 +1,6 @@
 """Customers: one row each, which is locked while events of the customer are applied."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -11,7 +11,8 @@ class Customer(NamedTuple):
     """A customer's row.
 
     `state` is the state after everything that was judged, as JSON; None while nothing was. `judged_at` is its instant,
-    and `tier` to `program_version` are parts of it. `due_at` is when something falls due next. `rejudge_from` is the
+    and `tier` to `program_version` are parts of it. `due_at` is when something falls due next, at the latest at
+    `warn_at`, when the tier may have to be judged to be at risk. `rejudge_from` is the
     earliest instant at which something is recorded that was not judged yet, and `rejudge_for` what arrived then.
     `carried` is False for a customer of whose orders an earlier release recorded the refunds and not what they took.
     """
@@ -28,6 +29,7 @@ class Customer(NamedTuple):
     rejudge_from: datetime | None = None
     carried: bool = True
     rejudge_for: Mapping[str, Any] | None = None
+    warn_at: datetime | None = None
 
 
 ENTER_SQL = """
@@ -38,7 +40,7 @@ ON CONFLICT (customer_id) DO NOTHING
 
 LOCK_SQL = """
 SELECT customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
-       carried, rejudge_for
+       carried, rejudge_for, warn_at
 FROM customer
 WHERE customer_id = ANY($1::text[])
 ORDER BY customer_id
@@ -57,7 +59,7 @@ async def lock(connection: Connection, customer_ids: Iterable[str]) -> dict[str,
 
 FIND_SQL = """
 SELECT customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
-       carried, rejudge_for
+       carried, rejudge_for, warn_at
 FROM customer
 WHERE customer_id = $1
 """
@@ -71,7 +73,7 @@ async def find(connection: Connection, customer_id: str) -> Customer:
 
 READ_SQL = """
 SELECT customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
-       carried, rejudge_for
+       carried, rejudge_for, warn_at
 FROM customer
 WHERE customer_id = ANY($1::text[])
 """
@@ -84,23 +86,25 @@ async def read(connection: Connection, customer_ids: Sequence[str]) -> dict[str,
 
 CLAIM_DUE_SQL = """
 SELECT customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
-       carried, rejudge_for
+       carried, rejudge_for, warn_at
 FROM customer
-WHERE due_at <= $1 AND rejudge_from IS NULL
+WHERE due_at <= $1 AND rejudge_from IS NULL AND customer_id <> ALL($3::text[])
 ORDER BY due_at, customer_id
 LIMIT $2
 FOR UPDATE SKIP LOCKED
 """
 
 
-async def claim_due(connection: Connection, now: datetime, limit: int) -> dict[str, Customer]:
-    """Lock customers of whom something has fallen due and who are judged up to now, unless others hold them."""
-    return _by_id(await connection.fetch(CLAIM_DUE_SQL, now, limit))
+async def claim_due(
+    connection: Connection, now: datetime, limit: int, other_than: Collection[str]
+) -> dict[str, Customer]:
+    """Lock customers of whom something has fallen due and who need no judging again, unless others hold them."""
+    return _by_id(await connection.fetch(CLAIM_DUE_SQL, now, limit, list(other_than)))
 
 
 CLAIM_MARKED_SQL = """
 SELECT customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
-       carried, rejudge_for
+       carried, rejudge_for, warn_at
 FROM customer
 WHERE rejudge_from IS NOT NULL
 ORDER BY rejudge_from, customer_id
@@ -128,11 +132,13 @@ SAVE_SQL = """
 UPDATE customer
 SET judged_at = new.judged_at, tier = new.tier, since = new.since, valid_until = new.valid_until,
     grace_until = new.grace_until, program_version = new.program_version, state = new.state, due_at = new.due_at,
-    rejudge_from = new.rejudge_from, carried = new.carried, rejudge_for = new.rejudge_for
+    rejudge_from = new.rejudge_from, carried = new.carried, rejudge_for = new.rejudge_for,
+    warn_at = new.warn_at
 FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[],
-            $7::int[], $8::json[], $9::timestamptz[], $10::timestamptz[], $11::boolean[], $12::json[])
+            $7::int[], $8::json[], $9::timestamptz[], $10::timestamptz[], $11::boolean[], $12::json[],
+            $13::timestamptz[])
     AS new (customer_id, judged_at, tier, since, valid_until, grace_until, program_version, state, due_at, rejudge_from,
-            carried, rejudge_for)
+            carried, rejudge_for, warn_at)
 WHERE customer.customer_id = new.customer_id
 """
 

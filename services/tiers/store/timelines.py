@@ -93,8 +93,8 @@ class Change(NamedTuple):
     """A change of a customer's tier or of its past, as it is recorded.
 
     `metrics` are the values by which it was judged, as decimal strings. The event with the id `event_id` caused it;
-    the event with the id `published_id` published it, with `correlation_id`. `actor` and `note` are of what was done
-    by hand.
+    the event with the id `published_id` published it, with `correlation_id`, and with the steps of `timeline`: instant,
+    tier and multiplier. `actor` and `note` are of what was done by hand.
     """
 
     customer_id: str
@@ -113,6 +113,7 @@ class Change(NamedTuple):
     correlation_id: str
     actor: str | None = None
     note: str | None = None
+    timeline: Sequence[tuple[str, str, str]] = ()
 
 
 async def record(connection: Connection, changes: Sequence[Change]) -> None:

@@ -73,12 +73,12 @@ def require(*scopes: Scope | str) -> Access:
     return _Access(tuple(Scope(scope) for scope in scopes), of_customer=False)
 
 
-def customer_or(scope: Scope | str) -> Access:
-    """A dependency for `/v1/customers/{id}/…` that requires that customer's own token or the scope.
+def customer_or(*scopes: Scope | str) -> Access:
+    """A dependency for `/v1/customers/{id}/…` that requires that customer's own token or any one of the scopes.
 
     Another customer gets 404.
     """
-    return _Access((Scope(scope),), of_customer=True, by_customer=True)
+    return _Access(tuple(Scope(scope) for scope in scopes), of_customer=True, by_customer=True)
 
 
 def to_customer(scope: Scope | str) -> Access:
