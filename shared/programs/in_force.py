@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Generic
 
 from shared.postgres.pool import Connection
 from shared.programs.kind import Book, C, Kind, compiled
@@ -131,3 +131,26 @@ async def published(
 
 def _book(kind: Kind[Any, C], rows: Collection[Any]) -> Book[C]:
     return Book([(row["effective_at"], compiled(kind, row["version"], row["document"])) for row in rows])
+
+
+NEW_SQL = """
+SELECT version, effective_at, CASE WHEN version <> ALL($2::int[]) THEN document::text END AS document
+FROM document_version
+WHERE kind = $1 AND id = '' AND effective_at IS NOT NULL
+"""
+
+
+class Published(Generic[C]):
+    """The published versions of a kind's only document in one database; a version is read and compiled once."""
+
+    def __init__(self, kind: Kind[Any, C]) -> None:
+        self._kind = kind
+        self._compiled: dict[int, C] = {}
+
+    async def load(self, connection: Connection) -> list[tuple[datetime, C]]:
+        """All published versions with the instants from which they are in force."""
+        rows = await connection.fetch(NEW_SQL, self._kind.name, list(self._compiled))
+        for row in rows:
+            if row["document"] is not None:
+                self._compiled[row["version"]] = compiled(self._kind, row["version"], row["document"])
+        return [(row["effective_at"], self._compiled[row["version"]]) for row in rows]

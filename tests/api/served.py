@@ -33,7 +33,7 @@ from tests.points.states import DEFAULT
 from tests.referrals.conftest import ADA, apply_to, give_codes
 from tests.referrals.shop import bought, signed_up
 from tests.support import postgres
-from tests.tiers import applied, what_if
+from tests.tiers import applied, given, what_if
 from tests.tiers import programs as tier_programs
 from tests.tiers import shop as tiers_shop
 
@@ -65,6 +65,9 @@ async def _seed_points(pool: Pool) -> Known:
 
 
 async def _seed_tiers(pool: Pool) -> Known:
+    shipping = {"id": "shipping", "kind": "free_shipping", "name": {"en": "Free shipping"}}
+    document = tier_programs.changed(tier_programs.DEFAULT, ("/tiers/2/benefits", [shipping]))
+    await given.replace_first(pool, document)
     await applied.apply(pool, tiers_shop.purchase("order-1", "600.00"), tiers_shop.purchase("order-2", "950.00"))
     draft = await what_if.draft(pool, tier_programs.DEFAULT, books.NOW)
     simulation = await what_if.start(pool, draft, books.NOW, books.NOW)

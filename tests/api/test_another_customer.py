@@ -25,16 +25,18 @@ OF_A_CUSTOMER = [
 ]
 
 BODIES = {
-    "/v1/customers/{id}/adjustments": {"points": 5, "reason": "goodwill"},
-    "/v1/customers/{id}/redemptions": {"points": 5, "reference": "r"},
-    "/v1/customers/{id}/holds": {"points": 5, "reference": "r", "expires_in_seconds": 60},
+    "POST /v1/customers/{id}/adjustments": {"points": 5, "reason": "goodwill"},
+    "POST /v1/customers/{id}/redemptions": {"points": 5, "reference": "r"},
+    "POST /v1/customers/{id}/holds": {"points": 5, "reference": "r", "expires_in_seconds": 60},
+    "PUT /v1/customers/{id}/tier": {"tier": "gold", "note": "goodwill"},
+    "POST /v1/customers/{id}/benefits/{benefit}/uses": {"reference": "r"},
 }
 
 
 async def ask(served: Served, route: Route, headers: dict[str, str], **other: str) -> httpx.Response:
     headers = headers | {"Idempotency-Key": str(uuid4())}
     url = route.path.format(**served.parameters(route.path) | other)
-    return await served.client.request(route.method, url, json=BODIES.get(route.path), headers=headers)
+    return await served.client.request(route.method, url, json=BODIES.get(str(route)), headers=headers)
 
 
 def content(response: httpx.Response) -> dict[str, Any]:

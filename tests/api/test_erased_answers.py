@@ -30,7 +30,7 @@ async def test_a_write_repeated_after_the_erasure_is_410_and_has_no_effect(route
     async def ask(key: str) -> tuple[int, str]:
         url = route.path.format(**served.parameters(route.path))
         headers = served.admin | {"Idempotency-Key": key}
-        answer = await served.client.request(route.method, url, json=BODIES.get(route.path), headers=headers)
+        answer = await served.client.request(route.method, url, json=BODIES.get(str(route)), headers=headers)
         return answer.status_code, str(answer.json().get("code"))
 
     first = await ask("once")

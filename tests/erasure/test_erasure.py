@@ -110,16 +110,6 @@ UPDATE transaction SET inputs = json_build_object('note', $1::text) WHERE kind =
 """
 
 
-ASSIGNED_SQL = """
-INSERT INTO assignment VALUES (gen_random_uuid(), $2, '2026-01-01Z', 'gold', NULL, false, 'key:support', $1)
-"""
-CHANGED_SQL = """
-INSERT INTO tier_change (customer_id, kind, from_tier, to_tier, reason, program_version, effective_at, recorded_at,
-                         event_source, event_id, note)
-VALUES ($2, 'promoted', 'member', 'gold', 'assigned', 1, '2026-01-01Z', '2026-01-01Z', '/wafa/tiers', 'e', $1)
-"""
-
-
 async def live(served: Served, service: Service) -> None:
     """Store everything about the customer that a service can store."""
     pool = served.pool
@@ -137,8 +127,9 @@ async def live(served: Served, service: Service) -> None:
         # Earlier versions stored support's note, which they showed to customers.
         await pool.execute(LEGACY_NOTE_SQL, SECRETS["note"], CUSTOMER)
     if service.name == "tiers":
-        for statement in (ASSIGNED_SQL, CHANGED_SQL):
-            await pool.execute(statement, SECRETS["note"], CUSTOMER)
+        body = {"tier": "gold", "note": SECRETS["note"]}
+        answer = await served.client.put(f"/v1/customers/{CUSTOMER}/tier", json=body, headers=served.admin)
+        assert answer.status_code == 200
     # The relay deletes events once they are published.
     await pool.execute("DELETE FROM outbox")
 

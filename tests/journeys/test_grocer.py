@@ -21,13 +21,13 @@ from deploy.sample.publisher import connect
 from services.points.handlers import events as points
 from services.points.handlers.verifying import verify
 from services.tiers.handlers.events import handle as handle_tiers
-from services.tiers.handlers.standing import read_status
 from services.tiers.handlers.verifying import verify as verify_tiers
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool, open_pool
 from tests.support import grocer, wire
 from tests.support.grocer import Standing
 from tests.support.stack import Stack
+from tests.tiers.applied import read_status
 
 MONTH = 11
 TOLD = ("loyalty.tier.promoted.v1", "loyalty.tier.demoted.v1", "loyalty.tier.corrected.v1")

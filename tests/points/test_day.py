@@ -217,10 +217,11 @@ async def test_the_command_runs_it_as_of_an_instant(postgres_url: str, capsys: p
         await enact(pool, BASE, time_zone="Asia/Riyadh")
         await deliver(pool, purchase("1", "100.00"), now=hour(1))
         before = Namespace(at=parse_instant("2027-03-01T23:59:59+03:00"))
-        assert await __main__._day(before, settings) == 0
+        [command] = [own for own in __main__.DOOR.commands if own.name == "day"]
+        assert await command.run(before, settings) == 0
         assert (await balances(pool, now=hour(2))).available == 100
         assert "endings announced: 1" in capsys.readouterr().out.splitlines()
-        assert await __main__._day(Namespace(at=parse_instant("2027-03-02T00:00:00+03:00")), settings) == 0
+        assert await command.run(Namespace(at=parse_instant("2027-03-02T00:00:00+03:00")), settings) == 0
         assert "points expired: 100" in capsys.readouterr().out.splitlines()
         assert (await balances(pool, now=hour(2))).available == 0
         await check_books(pool)

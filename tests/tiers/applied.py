@@ -1,14 +1,19 @@
 """Applies batches to a database, and reads their results."""
 
 from datetime import UTC, datetime
-from typing import Any
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 import asyncpg
 from pydantic_core import from_json
 
 from services.tiers.handlers.events import handle
+from services.tiers.handlers.standing import read
+from services.tiers.rules.program.compiled import Tier
+from services.tiers.store.programs import Programs
 from shared.contracts.envelope import Event
 from shared.contracts.outcomes import Refusal
+from shared.contracts.values import UNITS
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -38,3 +43,17 @@ def announced(event: dict[str, Any]) -> tuple[str, str, str, list[tuple[datetime
     assert data["effective_at"] == data["timeline"][0]["effective_at"]
     entries = [(datetime.fromisoformat(entry["effective_at"]), entry["tier"]) for entry in data["timeline"]]
     return event["type"].removeprefix("loyalty.tier.").removesuffix(".v1"), data["from"], data["to"], entries
+
+
+class Standing(NamedTuple):
+    """A customer's tier as a read sees it, with the spend in whole units of the currency."""
+
+    tier: Tier
+    since: datetime | None
+    spend: Fraction
+
+
+async def read_status(pool: asyncpg.Pool, customer_id: str, now: datetime) -> Standing:
+    """A customer's tier as of an instant."""
+    status = (await read(pool, Programs(), customer_id, now)).status
+    return Standing(status.tier, status.standing.since, Fraction(status.values.get("spend", 0)) / UNITS)

@@ -4,10 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from services.tiers.handlers.standing import read_status
 from shared.contracts.reasons import Reason
 from shared.postgres.pool import Pool
-from tests.tiers.applied import apply, timeline
+from tests.tiers.applied import apply, read_status, timeline
 from tests.tiers.conftest import Counted
 from tests.tiers.shop import NOON, day, purchase, refund
 

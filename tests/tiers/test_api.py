@@ -145,6 +145,7 @@ async def test_history_tells_every_change_newest_first(client: httpx.AsyncClient
                 "effective_at": format_instant(day(2)),
                 "recorded_at": format_instant(recorded[0]),
                 "program_version": 1,
+                "metrics": metrics("500.00", 1),
             },
         ],
         "next": None,

@@ -7,10 +7,9 @@ from fractions import Fraction
 import pytest
 
 from services.tiers.handlers.events import handle
-from services.tiers.handlers.standing import read_status
 from shared.contracts.values import format_instant
 from shared.postgres.pool import Pool
-from tests.tiers.applied import NOW, announced, apply, published, timeline
+from tests.tiers.applied import NOW, announced, apply, published, read_status, timeline
 from tests.tiers.shop import NOON, day, purchase, refund
 
 

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import asyncpg
 
 from services.tiers.handlers.rejudging import rejudge
-from services.tiers.handlers.standing import read_status
 from services.tiers.handlers.verifying import verify
 from services.tiers.store import customers
 from shared.postgres.migrate import migrations_of
 from shared.postgres.pool import open_pool
 from tests.support.postgres import make_database
-from tests.tiers.applied import NOW, apply, published, timeline
+from tests.tiers.applied import NOW, apply, published, read_status, timeline
 from tests.tiers.conftest import Counted
 from tests.tiers.shop import NOON, day, purchase, refund
 

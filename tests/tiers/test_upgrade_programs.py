@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
-from services.tiers.handlers.standing import read_status
 from services.tiers.rules.program.kind import KIND
 from services.tiers.store.programs import load_program, load_versions
 from shared.postgres.migrate import migrations_of
@@ -13,6 +12,7 @@ from shared.postgres.pool import Pool, open_pool
 from shared.programs.kind import Key, dump
 from shared.programs.store import SINCE_EVER, find
 from tests.support.postgres import make_database
+from tests.tiers.applied import read_status
 from tests.tiers.programs import DEFAULT, parse
 from tests.tiers.shop import NOON
 

@@ -67,7 +67,7 @@ async def announce(connection: Connection, versions: Versions, judged: Mapping[s
     """Store judged customers, and record and publish what changed; the customers are locked."""
     await customers.save(connection, [_row(own) for own in judged.values()])
     late = {name: own.since for name, own in judged.items() if own.since is not None}
-    entries = [_entry(versions, name, entry) for name, own in judged.items() for entry in own.advanced.entries]
+    entries = [timeline_entry(versions, name, entry) for name, own in judged.items() for entry in own.advanced.entries]
     await timelines.replace(connection, late, entries)
     told = [item for name, own in judged.items() for item in _tell(versions, name, own)]
     if not told:
@@ -154,7 +154,8 @@ def _row(judged: Judged) -> Customer:
     )
 
 
-def _entry(versions: Versions, customer_id: str, entry: Entry) -> TimelineEntry:
+def timeline_entry(versions: Versions, customer_id: str, entry: Entry) -> TimelineEntry:
+    """An entry as it is stored."""
     tier = versions.version(entry.version).tier(entry.standing.tier)
     return TimelineEntry(
         customer_id,

@@ -53,7 +53,11 @@ async def see(connection: Connection, versions: Versions, customer_id: str, now:
 async def entitled(connection: Connection, customer_id: str, found: Status, now: datetime) -> tuple[Entitlement, ...]:
     """The benefits that a customer has now, with what is left of them."""
     own = rules.listed(found, now)
-    since = {benefit.id: rules.counted_since(found, benefit, now) for benefit in own if benefit.uses}
+    since = {
+        benefit.id: rules.counted_since(found.program, found.calendar, uses, now)
+        for benefit in own
+        if (uses := benefit.uses)
+    }
     used = await benefits.count(connection, customer_id, since)
     return tuple(Entitlement(benefit, rules.left(benefit, used.get(benefit.id, 0))) for benefit in own)
 

@@ -6,11 +6,12 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from services.tiers.handlers import replaying
 from services.tiers.rules.metrics import Change
 from services.tiers.rules.orders import takings_of
 from services.tiers.rules.refunding import Refunding
 from services.tiers.rules.reversing import changes_of
-from services.tiers.store import auditing, orders
+from services.tiers.store import auditing, orders, programs
 from shared.contracts.orders import Order, about_order
 from shared.postgres import checks
 from shared.postgres.checks import Check
@@ -19,12 +20,15 @@ from shared.postgres.pool import Connection, Pool
 _MOST_ORDERS: Final = 20_000
 """The maximum number of orders in memory, unless a single customer has more."""
 
+_AT_ONCE: Final = 500
+"""The number of customers whose orders are counted together."""
+
 _Sums = Counter[tuple[str, Change]]
 """Sums of what was taken, by what it was a part of; the amount of the change is 0 in the key."""
 
 
-async def verify(pool: Pool, sample: int, _now: datetime) -> AsyncIterator[Check]:
-    """Check the database in one snapshot; of `sample` customers all that was taken back is computed again."""
+async def verify(pool: Pool, sample: int, now: datetime) -> AsyncIterator[Check]:
+    """Check the database in one snapshot; `sample` customers are judged again from nothing."""
     async with checks.snapshot(pool) as connection:
         async for check in checks.ask(connection, auditing.QUERIES):
             yield check
@@ -32,6 +36,22 @@ async def verify(pool: Pool, sample: int, _now: datetime) -> AsyncIterator[Check
         yield await checks.judge(
             "what was taken back = a replay of the events", chosen, partial(_misrecorded, connection)
         )
+        offenders = await _replay(connection, chosen, now)
+        for name in replaying.CHECKS:
+            yield Check(name, offenders[name][: checks.MOST_SHOWN])
+
+
+async def _replay(connection: Connection, chosen: Sequence[str], now: datetime) -> Mapping[str, list[str]]:
+    """By check, those of the customers who fail it."""
+    versions = await programs.load_all(connection)
+    offenders: defaultdict[str, list[str]] = defaultdict(list)
+    for start in range(0, len(chosen), _AT_ONCE):
+        names = chosen[start : start + _AT_ONCE]
+        for portion in _portions(names, await auditing.count_orders(connection, names)):
+            for stored in await replaying.load(connection, portion):
+                for failed in replaying.offending(versions, stored, now):
+                    offenders[failed].append(stored.customer.customer_id)
+    return offenders
 
 
 async def _misrecorded(connection: Connection, customer_ids: Sequence[str]) -> list[str]:

@@ -53,7 +53,7 @@ def next_notice(versions: Versions, before: tuple[State, datetime | None], advan
     """
     old, planned = before
     state = advanced.state
-    if state.at is None:
+    if state.at is None or state.standing.valid_until is None or state.standing.grace_until is not None:
         return None
     set_at = next((entry.at for entry in reversed(advanced.entries) if _sets_end(entry)), None)
     if set_at is not None:
@@ -62,7 +62,7 @@ def next_notice(versions: Versions, before: tuple[State, datetime | None], advan
         # A new version warns from its first instant on; what the one before has left to warn of is not lost.
         after = versions.effective_at(state.version)
     else:
-        return planned if state.standing.valid_until is not None and state.standing.grace_until is None else None
+        return planned
     later = [notice.at for notice in notices(versions.version(state.version), state.standing) if notice.at > after]
     return min(filter(None, (planned, min(later, default=None))), default=None)
 

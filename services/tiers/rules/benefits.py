@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from services.tiers.rules.program.calendar import Calendar
-from services.tiers.rules.program.compiled import Benefit, Period
+from services.tiers.rules.program.compiled import Benefit, Period, Program, Uses
 from services.tiers.rules.status import Status
 
 _YEAR = Period("calendar_year")
@@ -14,14 +14,13 @@ def listed(status: Status, moment: datetime) -> list[Benefit]:
     return [benefit for benefit in status.tier.benefits if benefit.is_valid_at(moment)]
 
 
-def counted_since(status: Status, benefit: Benefit, moment: datetime) -> datetime | None:
+def counted_since(program: Program, calendar: Calendar, uses: Uses, moment: datetime) -> datetime | None:
     """The beginning of the span whose uses count at an instant; None: all uses count (answers.md T37)."""
-    assert benefit.uses is not None, "uses are counted"
-    match benefit.uses.per:
+    match uses.per:
         case "year":
-            return Calendar(status.program.zone, _YEAR).window(moment)
+            return Calendar(program.zone, _YEAR).window(moment)
         case "period":
-            return status.calendar.window(moment)
+            return calendar.window(moment)
         case "ever":
             return None
 

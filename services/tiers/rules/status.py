@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, NamedTuple, cast
 
 from services.tiers.rules.judging.conditions import is_kept, subtract, values_of
-from services.tiers.rules.judging.machine import BEGINNING, Happenings, advance, restore
+from services.tiers.rules.judging.machine import Happenings, advance, restore
 from services.tiers.rules.judging.run import MOMENT, Run, calendar_of
 from services.tiers.rules.judging.state import NOTHING, Standing, State, Values
 from services.tiers.rules.metrics import Amount, Reading, Request, Sums
@@ -100,7 +100,7 @@ def state_at(versions: Versions, known: Known, late: Happenings, moment: datetim
     """The state at an instant; it can be before what is stored already happened, or what is stored out of date."""
     state, standing, rejudge_from = known
     if rejudge_from is not None and rejudge_from <= moment:
-        restored = yield from restore(versions, standing, state.anchor, max(rejudge_from, BEGINNING))
+        restored = yield from restore(versions, standing, state.anchor, rejudge_from)
         return (yield from advance(versions, restored, late, moment)).state
     if state.at is not None and state.at > moment:
         return (yield from restore(versions, standing, state.anchor, moment + MOMENT))

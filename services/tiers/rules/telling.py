@@ -79,7 +79,7 @@ def of_late(
     `base` is the step in force right before the first late instant; `old` and `new` are the timelines from there on,
     before and after.
     """
-    old_steps, new_steps = _compact(base, old[0]), steps(versions, base, new[0])
+    old_steps, new_steps = compact(base, old[0]), steps(versions, base, new[0])
     before, after = old[1], new[1]
     timeline = _difference(base, old_steps, new_steps)
     if not timeline:
@@ -114,10 +114,11 @@ def steps(versions: Versions, base: Step, entries: Iterable[Entry]) -> list[Step
         )
         for entry in entries
     )
-    return _compact(base, own)
+    return compact(base, own)
 
 
-def _compact(base: Step, all_steps: Iterable[Step]) -> list[Step]:
+def compact(base: Step, all_steps: Iterable[Step]) -> list[Step]:
+    """The steps after `base` that change the tier or its multiplier."""
     kept: list[Step] = []
     last = base
     for step in all_steps:

@@ -68,13 +68,60 @@ WHERE coalesce(-points, 0) IS DISTINCT FROM least(earned, reversed)
 LIMIT $1
 """
 
+CHAIN_SQL = """
+WITH entry AS (
+    SELECT customer_id, from_tier, state, lag(tier) OVER (PARTITION BY customer_id ORDER BY effective_at) AS tier_before
+    FROM timeline
+)
+SELECT DISTINCT customer_id AS id FROM entry WHERE state IS NOT NULL AND from_tier <> tier_before
+LIMIT $1
+"""
+
+HISTORY_SQL = """
+WITH change AS (
+    SELECT customer_id, from_tier, to_tier, lag(to_tier) OVER own AS to_before, lead(id) OVER own IS NULL AS is_last
+    FROM tier_change
+    WINDOW own AS (PARTITION BY customer_id ORDER BY id)
+)
+SELECT DISTINCT customer_id AS id
+FROM change LEFT JOIN customer USING (customer_id)
+WHERE from_tier <> to_before OR (is_last AND rejudge_from IS NULL AND to_tier IS DISTINCT FROM tier)
+LIMIT $1
+"""
+
+LAST_SQL = """
+WITH last AS (
+    SELECT DISTINCT ON (customer_id) customer_id, tier, valid_until
+    FROM timeline
+    ORDER BY customer_id, effective_at DESC
+)
+SELECT customer_id AS id
+FROM last LEFT JOIN customer USING (customer_id)
+WHERE rejudge_from IS NULL AND (customer.tier, customer.valid_until) IS DISTINCT FROM (last.tier, last.valid_until)
+LIMIT $1
+"""
+
+WARNED_SQL = """
+SELECT DISTINCT customer_id || '/' || days AS id
+FROM (
+    SELECT customer_id, days, told_at, valid_until, count(*) OVER (PARTITION BY customer_id, valid_until, days) AS times
+    FROM at_risk
+) AS warned
+WHERE times > 1 OR told_at >= valid_until
+LIMIT $1
+"""
+
 QUERIES: Final = (
     Query("what was taken of an order is at most its total", TAKEN_SQL),
     Query("reviews and referrals that were taken back count no more", TAKEN_BACK_SQL),
     Query("no more points were reversed than earned", REVERSED_SQL),
     REFUNDS,
+    Query("entries of timelines follow from each other", CHAIN_SQL),
+    Query("the history leads to the current tier", HISTORY_SQL),
+    Query("the current tier = the last entry of the timeline", LAST_SQL),
+    Query("warnings of tiers at risk were told once, before the end", WARNED_SQL),
 )
-"""The checks of what counts, of the whole database."""
+"""The checks of the whole database."""
 
 
 SAMPLE_SQL = """

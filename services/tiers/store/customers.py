@@ -96,7 +96,7 @@ FOR UPDATE SKIP LOCKED
 
 
 async def claim_due(
-    connection: Connection, now: datetime, limit: int, other_than: Collection[str]
+    connection: Connection, now: datetime, limit: int, other_than: Collection[str] = ()
 ) -> dict[str, Customer]:
     """Lock customers of whom something has fallen due and who need no judging again, unless others hold them."""
     return _by_id(await connection.fetch(CLAIM_DUE_SQL, now, limit, list(other_than)))

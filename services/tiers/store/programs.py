@@ -9,7 +9,7 @@ from services.tiers.rules.program.kind import KIND
 from services.tiers.rules.program.versions import Versions
 from shared.postgres.pool import Connection
 from shared.programs import in_force, store
-from shared.programs.kind import Key, compiled
+from shared.programs.kind import Key
 
 _FIRST: Final = 1
 
@@ -50,27 +50,16 @@ async def load_all(connection: Connection) -> Versions:
     return await load_versions(connection, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
-NEW_SQL = """
-SELECT version, effective_at, CASE WHEN version <> ALL($2::int[]) THEN document::text END AS document
-FROM document_version
-WHERE kind = $1 AND id = '' AND effective_at IS NOT NULL
-"""
-
-
 class Programs:
-    """The published versions of one database, each of which is read and compiled once: it never changes."""
+    """The published versions of one database, each of which is read and compiled once."""
 
     def __init__(self) -> None:
-        self._compiled: dict[int, Program] = {}
-        self._versions: dict[tuple[tuple[datetime, int], ...], Versions] = {}
+        self._published = in_force.Published(KIND)
+        self._versions: tuple[object, Versions] | None = None
 
     async def load(self, connection: Connection) -> Versions:
         """All published versions."""
-        rows = await connection.fetch(NEW_SQL, KIND.name, list(self._compiled))
-        for row in rows:
-            if row["document"] is not None:
-                self._compiled[row["version"]] = compiled(KIND, row["version"], row["document"])
-        published = tuple(sorted((row["effective_at"], row["version"]) for row in rows))
-        if published not in self._versions:
-            self._versions = {published: Versions([(at, self._compiled[version]) for at, version in published])}
-        return self._versions[published]
+        published = await self._published.load(connection)
+        if self._versions is None or self._versions[0] != published:
+            self._versions = published, Versions(published)
+        return self._versions[1]
