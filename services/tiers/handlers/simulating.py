@@ -13,13 +13,13 @@ from services.tiers.handlers import slicing
 from services.tiers.handlers.judging import load_pasts
 from services.tiers.handlers.rounds import run
 from services.tiers.handlers.slicing import Run
-from services.tiers.rules.judging.machine import Happenings
 from services.tiers.rules.judging.state import State, read_state
 from services.tiers.rules.metrics import Reading
 from services.tiers.rules.program.compiled import Program
 from services.tiers.rules.program.document import ProgramDocument
 from services.tiers.rules.program.kind import KIND
 from services.tiers.rules.simulating import (
+    NOTHING_HAPPENED,
     Before,
     Prediction,
     Tally,
@@ -188,11 +188,11 @@ async def _prompt(
 ) -> dict[str, Reading[Prediction | None]]:
     """The predictions of customers of whom nothing is known from `at` on."""
     if what_if.window is None:
-        return {name: predict(what_if, state, Happenings()) for name, state in states.items()}
+        return {name: predict(what_if, state, NOTHING_HAPPENED) for name, state in states.items()}
     # Nearly all customers need the same sums first: one statement that asks for nothing else is the fastest.
     answers = await sums.load_sums(connection, list(states), what_if.window)
     return {
-        name: answered(predict(what_if, state, Happenings()), what_if.window, answer)
+        name: answered(predict(what_if, state, NOTHING_HAPPENED), what_if.window, answer)
         for (name, state), answer in zip(states.items(), answers, strict=True)
     }
 

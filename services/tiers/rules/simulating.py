@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from services.tiers.rules.judging.conditions import Ways
-from services.tiers.rules.judging.machine import Happenings, advance, restore
+from services.tiers.rules.judging.machine import Happenings, advance, restore, stays
 from services.tiers.rules.judging.run import MOMENT, direction
 from services.tiers.rules.judging.state import Standing, State, Values
 from services.tiers.rules.metrics import Amount, Answer, Reading, Request
@@ -19,6 +19,9 @@ from services.tiers.rules.program.versions import Versions
 from services.tiers.rules.why import why
 
 T = TypeVar("T")
+
+NOTHING_HAPPENED: Final = Happenings()
+"""Nearly every customer's, so that it is made once."""
 
 _COST_PERIOD: Final = Period("rolling_days", 365)
 """The days whose qualifying points the cost of multipliers is counted by."""
@@ -114,13 +117,16 @@ def predict(what_if: WhatIf, state: State, happenings: Happenings) -> Reading[Pr
 
     `state` is before that instant, and `happenings` are what happened after it. None: nothing has counted yet.
     """
-    before = yield from advance(what_if.published, state, happenings, what_if.at)
-    if before.state.at is None:
+    if happenings is NOTHING_HAPPENED and state.at is not None and stays(what_if.published, state, what_if.at):
+        before = state
+    else:
+        before = (yield from advance(what_if.published, state, happenings, what_if.at)).state
+    if before.at is None:
         return None
     after = yield from advance(what_if.versions, state, happenings, what_if.at)
     last = after.entries[-1] if after.entries and after.entries[-1].at == what_if.at else None
-    reason = why(what_if.draft, before.state.tier, last)
-    return Prediction(before.state.tier, after.state.tier, reason, after.state.metrics)
+    reason = why(what_if.draft, before.tier, last)
+    return Prediction(before.tier, after.state.tier, reason, after.state.metrics)
 
 
 def predict_again(what_if: WhatIf, past: Before, happenings: Happenings) -> Reading[Prediction | None]:

@@ -51,7 +51,7 @@ def advance(versions: Versions, state: State, happenings: Happenings, until: dat
         if not instants:
             return Advanced(unknown(versions, until), ())
         state = unknown(versions, instants[0].at)
-    elif not instants and _stays(versions, state, until):
+    elif not instants and stays(versions, state, until):
         return Advanced(state, ())
     run = Run.of(versions, state)
     for instant in instants:
@@ -63,7 +63,7 @@ def advance(versions: Versions, state: State, happenings: Happenings, until: dat
     return Advanced(run.state(), run.entries)
 
 
-def _stays(versions: Versions, state: State, until: datetime) -> bool:
+def stays(versions: Versions, state: State, until: datetime) -> bool:
     """Whether a state is certainly the same until an instant, if nothing happens: no version comes, nothing is due."""
     assert state.at is not None, "something happened"
     due, following = state.standing.due_at, versions.after(state.at)
