@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.tiers.handlers import simulating
 from services.tiers.handlers.publishing import check_moves
 from services.tiers.rules.program.kind import KIND
-from services.tiers.store import simulations, slices
+from services.tiers.store import programs, simulations, slices
 from services.tiers.store.simulations import Moved, Simulation
 from shared.contracts.values import Instant
 from shared.http.auth import Principal, require
@@ -195,7 +195,7 @@ async def _start(
     if draft.effective_at is not None:
         raise Problem(409, "already_published", "The version is published: simulate a draft.")
     at = wanted_at or now
-    faults = _wrong_instant(at, now)
+    faults = _wrong_instant(at, now) or await _occupied(connection, at)
     if not faults:
         try:
             await check_moves(connection, draft)
@@ -213,6 +213,13 @@ def _wrong_instant(at: datetime, now: datetime) -> list[Fault]:
     if at < now:
         return [Fault("/at", "This is in the past.")]
     return [Fault("/at", "This is more than ten years ahead.")] if at > now + _FURTHEST else []
+
+
+async def _occupied(connection: Connection, at: datetime) -> list[Fault]:
+    """One instant has one version: each is judged after the one before it."""
+    versions = await programs.load_versions(connection, at, at)
+    taken = [version.version for start, version in versions if start == at]
+    return [Fault("/at", f"Version {number} takes effect at this very instant.") for number in taken]
 
 
 def _add_reading(router: APIRouter, pool: Pool) -> None:

@@ -164,6 +164,22 @@ async def test_what_cannot_be_simulated_is_refused(client: httpx.AsyncClient, ma
     assert (await client.get(f"/v1/simulations/{uuid4()}/customers", headers=reader)).status_code == 404
 
 
+async def test_a_draft_is_simulated_before_and_after_a_version_that_is_ahead_but_not_at_its_instant(
+    client: httpx.AsyncClient, tiers_pool: Pool, marketing: Headers, reader: Headers
+):
+    await shop(tiers_pool)
+    ahead = NOON + timedelta(days=1)
+    for _ in range(2):
+        await done(client, PROGRAMS, marketing, LOWER)
+    await what_if.publish(tiers_pool, 2, ahead, NOON)
+    assert pointers(await start(client, marketing, 3, at=format_instant(ahead))) == ["/at"]
+    for moment, promoted in ((NOON, MOVING), (ahead + timedelta(seconds=1), 0)):
+        started = (await start(client, marketing, 3, at=format_instant(moment))).json()["id"]
+        await simulate(tiers_pool, NOON)
+        result = (await read(client, reader, started))["result"]
+        assert (result["customers"], result["promoted"]) == (10, promoted)
+
+
 async def test_a_request_that_is_sent_again_starts_nothing_new(client: httpx.AsyncClient, marketing: Headers):
     await done(client, PROGRAMS, marketing, LOWER)
     headers = marketing | {"Idempotency-Key": "once"}
