@@ -10,6 +10,7 @@ import pytest
 from services.tiers.handlers import applying
 from services.tiers.handlers.announcing import announce
 from services.tiers.handlers.applying import apply_versions
+from services.tiers.handlers.day import run as run_day
 from services.tiers.handlers.judging import judged_in_order
 from services.tiers.handlers.rejudging import rejudge
 from services.tiers.handlers.rounds import run
@@ -58,6 +59,16 @@ async def test_a_version_waits_for_its_instant(tiers_pool: Pool):
     row = await tiers_pool.fetchrow("SELECT tier, since FROM customer WHERE customer_id = 'cid'")
     assert row is not None
     assert tuple(row) == ("silver", day(120))
+
+
+async def test_the_day_by_hand_applies_what_is_in_force_by_then(tiers_pool: Pool):
+    await shop(tiers_pool)
+    drafted = await what_if.draft(tiers_pool, LOWER, NOW)
+    await what_if.publish(tiers_pool, drafted.version, day(120), NOW)
+    await run_day(tiers_pool, day(119))
+    assert (await what_if.tiers(tiers_pool))["cid"] == "member"
+    await run_day(tiers_pool, day(121))
+    assert (await what_if.tiers(tiers_pool))["cid"] == "silver"
 
 
 async def test_what_is_retained_is_told_where_its_end_changes(tiers_pool: Pool):

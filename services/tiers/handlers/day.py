@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 
 from services.tiers.handlers.announcing import SOURCE, Due, Judged, announce, publication_id
+from services.tiers.handlers.applying import apply_versions
 from services.tiers.handlers.judging import judged_in_order
 from services.tiers.handlers.rejudging import rejudge
 from services.tiers.handlers.rounds import run as run_rounds
@@ -48,7 +49,8 @@ async def sweep_up(pool: Pool, now: datetime) -> None:
 
 
 async def run(pool: Pool, now: datetime) -> Counts:
-    """Judge who is marked, and apply everything that falls due as of an instant."""
+    """Apply versions, judge who is marked, and apply everything that falls due as of an instant."""
+    await apply_versions(pool, now)
     await rejudge(pool, now)
     return await sweep(pool, now)
 
