@@ -10,7 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy.sample.grocer import HOUSEHOLDS, Year
+from services.tiers.handlers.assigning import Given, assign
+from services.tiers.handlers.opening import Call
 from services.tiers.handlers.simulating import simulate
+from services.tiers.store.programs import load_all
 from shared.postgres.pool import Pool
 from tests.support import postgres
 from tests.tiers import programs, shop, what_if
@@ -65,10 +68,37 @@ def documents(draw: st.DrawFn, *, lacks_gold: bool = False) -> dict[str, Any]:
     }
 
 
+_BY_HAND = st.lists(
+    st.builds(
+        lambda customer, at, tier, days, locked: (
+            customer,
+            BEGIN + timedelta(days=at, hours=1),
+            Given(tier, None if days is None else BEGIN + timedelta(days=at + days), bool(days) and locked, "by hand"),
+        ),
+        st.sampled_from([f"c{number}" for number in range(CUSTOMERS)]),
+        st.sampled_from((3, 150, 450)),
+        st.sampled_from(("member", "silver", "gold")),
+        st.none() | st.sampled_from((40, 360)),
+        st.booleans(),
+    ),
+    max_size=2,
+)
+"""Tiers given by hand: the customer, the instant, and what is given."""
+
+
+async def _give(pool: Pool, given: Sequence[tuple[str, datetime, Given]]) -> None:
+    for number, (customer_id, at, own) in enumerate(given):
+        async with pool.acquire() as connection, connection.transaction():
+            call = Call(customer_id, f"request-{number}", "tests", at)
+            await assign(connection, await load_all(connection), call, own)
+
+
 async def _run(
-    pool: Pool, events: Mapping[str, Sequence[Happening]], versions: Sequence[Any], at: datetime, now: datetime
+    pool: Pool, history: tuple[Mapping[str, Sequence[Happening]], Sequence[Any]], versions: Sequence[Any], at: datetime
 ) -> None:
     """Versions one after the other, the last one simulated; then it is published, and whoever moves was predicted."""
+    events, given = history
+    now = NOW
     *published, draft = versions
     for number, document in enumerate(published):
         drafted = await what_if.draft(pool, document, now)
@@ -76,6 +106,7 @@ async def _run(
     for customer_id, own in events.items():
         for batch in cut([happening.event(customer_id) for happening in own], [3, 2]):
             await apply(pool, *batch, now=now)
+    await _give(pool, given)
     drafted = await what_if.draft(pool, draft, now)
     simulation = await what_if.start(pool, drafted, at, now)
     await simulate(pool, now)
@@ -111,7 +142,7 @@ async def test_on_random_histories(postgres_url: str, data: st.DataObject):
     ]
     at = data.draw(st.sampled_from((NOW, NOW + timedelta(days=90), BEGIN + timedelta(days=731))))
     async with postgres.database(postgres_url, "tiers", max_size=3) as pool:
-        await _run(pool, events, versions, at, NOW)
+        await _run(pool, (events, data.draw(_BY_HAND)), versions, at)
 
 
 YEAR_END = datetime(2026, 3, 1, tzinfo=UTC)
