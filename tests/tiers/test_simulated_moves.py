@@ -68,22 +68,23 @@ def documents(draw: st.DrawFn, *, lacks_gold: bool = False) -> dict[str, Any]:
     }
 
 
+def _by_hand(customer_id: str, at: int, tier: str, days: int | None, *, locked: bool) -> tuple[str, datetime, Given]:
+    """A tier that is given to a customer some days after the beginning, for some days or for good."""
+    until = None if days is None else BEGIN + timedelta(days=at + days)
+    return customer_id, BEGIN + timedelta(days=at, hours=1), Given(tier, until, locked and days is not None, "by hand")
+
+
 _BY_HAND = st.lists(
     st.builds(
-        lambda customer, at, tier, days, locked: (
-            customer,
-            BEGIN + timedelta(days=at, hours=1),
-            Given(tier, None if days is None else BEGIN + timedelta(days=at + days), bool(days) and locked, "by hand"),
-        ),
+        _by_hand,
         st.sampled_from([f"c{number}" for number in range(CUSTOMERS)]),
         st.sampled_from((3, 150, 450)),
         st.sampled_from(("member", "silver", "gold")),
         st.none() | st.sampled_from((40, 360)),
-        st.booleans(),
+        locked=st.booleans(),
     ),
     max_size=2,
 )
-"""Tiers given by hand: the customer, the instant, and what is given."""
 
 
 async def _give(pool: Pool, given: Sequence[tuple[str, datetime, Given]]) -> None:
