@@ -12,18 +12,21 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic_core import from_json
 
-from services.tiers.handlers import judging
-from services.tiers.handlers.rejudging import rejudge
+from services.tiers.handlers import day, judging, standing
+from services.tiers.handlers.arrivals import Arrival
 from services.tiers.rules.judging.state import decode_standing, decode_state
-from shared.contracts.envelope import Event
+from services.tiers.store import assignments, customers, programs
+from shared.contracts.envelope import Cause, Event
+from shared.contracts.values import UNITS
+from shared.postgres.ids import new_id
 from shared.postgres.pool import Pool
 from tests.support import postgres
 from tests.tiers import shop
 from tests.tiers.applied import apply
 from tests.tiers.histories import cut, cuts
-from tests.tiers.oracles.facts import Bought, Counted, Earned, Fact
+from tests.tiers.oracles.facts import Assignment, Bought, Counted, Earned, Fact
 from tests.tiers.oracles.histories import History, histories
-from tests.tiers.oracles.model import Outcome
+from tests.tiers.oracles.model import METRICS, Outcome
 from tests.tiers.programs import DEFAULT
 
 _numbers = itertools.count()
@@ -125,14 +128,32 @@ def _counted(fact: Counted, own: Any) -> Iterator[Event]:
         yield shop.activity(fact.id, fact.at, name=fact.name, **own)
 
 
+async def give(pool: Pool, customer_id: str, given: Assignment, now: datetime) -> None:
+    """Give a tier by hand, as a request at that instant which is handled only now."""
+    stored = assignments.Assignment(new_id(), customer_id, given.at, given.tier, given.until, given.locked, "s", "n")
+    cause = Cause.of_request("request")
+    async with pool.acquire() as connection, connection.transaction():
+        locked = await customers.lock(connection, [customer_id])
+        await assignments.add(connection, stored)
+        arrival = Arrival(cause, "/wafa/tiers", "request", given.at, assignments=(judging.assignment_of(stored),))
+        await judging.judge(connection, await programs.load_all(connection), locked, {customer_id: [arrival]}, now)
+
+
+def has_tier(given: Assignment) -> bool:
+    """Whether the version in force at the instant of an assignment has the tier."""
+    document = [document for at, document in VERSIONS if at is None or at <= given.at][-1]
+    return given.tier in {tier["id"] for tier in document["tiers"]}
+
+
 @pytest.mark.timeout(240)
 @settings(
     max_examples=60,
+    deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),  # the model is slow: shrinking would take minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
-    history=histories(first=FIRST, most_versions=1, most_steps=10, with_assignments=False),
+    history=histories(first=FIRST, most_versions=1, most_steps=10),
     sizes=cuts,
     most=st.sampled_from([0, 2, 2_000]),
     data=st.data(),
@@ -142,18 +163,42 @@ def test_any_order_of_arrival(
 ):
     runner, pool = any_order_pool
     customer_id = f"customer-{next(_numbers)}"
-    whole = replace(history, versions=VERSIONS)
+    given = [own for own in history.assignments if has_tier(own) and own.at <= history.now]
+    whole = replace(history, versions=VERSIONS, assignments=given)
     events = [event for fact in whole.facts for event in events_of(fact, customer_id) if event.time <= whole.now]
-    batches = cut(data.draw(st.permutations(events)), sizes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judging, "MOST_INLINE", most)
-        for batch in batches:
-            assert runner.run(apply(pool, *batch, now=whole.now)) == []
+        for batch in cut(data.draw(st.permutations([*events, *given])), sizes):
+            clock = data.draw(st.sampled_from([whole.now, max(moment_of(happening) for happening in batch)]))
+            own = [happening for happening in batch if isinstance(happening, Event)]
+            assert not own or runner.run(apply(pool, *own, now=clock)) == []
+            for happening in batch:
+                if isinstance(happening, Assignment):
+                    runner.run(give(pool, customer_id, happening, clock))
             if data.draw(st.booleans()):
-                runner.run(rejudge(pool, whole.now))
-        runner.run(rejudge(pool, whole.now))
-    if any(fact.changes() for fact in whole.facts):
-        runner.run(check(pool, customer_id, whole.judge()))
+                runner.run(day.run(pool, clock))
+    if given or any(fact.changes() for fact in whole.facts):
+        expected = whole.judge()
+        runner.run(check_read(pool, customer_id, expected, whole.now))
+        runner.run(day.run(pool, whole.now))
+        runner.run(check_read(pool, customer_id, expected, whole.now))
+        runner.run(check(pool, customer_id, expected))
+
+
+def moment_of(happening: Event | Assignment) -> datetime:
+    """When something happened."""
+    return happening.time if isinstance(happening, Event) else happening.at
+
+
+async def check_read(pool: Pool, customer_id: str, expected: Outcome, now: datetime) -> None:
+    """Compare what a read sees with the outcome of the model, whether it was stored yet or not."""
+    status = (await standing.read(pool, programs.Programs(), customer_id, now)).status
+    own = status.standing
+    assert (own.tier, own.since, own.valid_until) == (expected.tier, expected.since, expected.valid_until)
+    assert (own.grace_until, own.locked_until) == (expected.grace_until, expected.locked_until)
+    assert {metric: status.values.get(metric, 0) for metric in METRICS} == {
+        metric: value * UNITS if metric == "spend" else value for metric, value in expected.metrics.items()
+    }
 
 
 async def check(pool: Pool, customer_id: str, expected: Outcome) -> None:
@@ -161,13 +206,9 @@ async def check(pool: Pool, customer_id: str, expected: Outcome) -> None:
     row = await pool.fetchrow("SELECT state, tier, valid_until FROM customer WHERE customer_id = $1", customer_id)
     assert row is not None
     state = decode_state(row["state"])
-    standing = state.standing
-    assert (standing.tier, standing.since, standing.valid_until) == (
-        expected.tier,
-        expected.since,
-        expected.valid_until,
-    )
-    assert (standing.grace_until, state.version) == (expected.grace_until, expected.version)
+    own = state.standing
+    assert (own.tier, own.since, own.valid_until) == (expected.tier, expected.since, expected.valid_until)
+    assert (own.grace_until, state.version) == (expected.grace_until, expected.version)
     assert (row["tier"], row["valid_until"]) == (expected.tier, expected.valid_until)
     entries = await pool.fetch(
         "SELECT effective_at, tier, points_multiplier, kind, valid_until, reason, state FROM timeline"
@@ -180,7 +221,7 @@ async def check(pool: Pool, customer_id: str, expected: Outcome) -> None:
         for entry in expected.entries
     ]
     if entries:
-        assert decode_standing(entries[-1]["state"]) == standing
+        assert decode_standing(entries[-1]["state"]) == own
     assert steps(told(await published(pool, customer_id))) == steps([tuple(entry)[:3] for entry in entries])
 
 
