@@ -114,7 +114,7 @@ async def fill(pool: Pool, count: int) -> None:
 
 
 async def test_two_sweeps_at_once_tell_everything_once(pool: Pool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sweeping, "_CUSTOMERS", 7)
+    monkeypatch.setattr(sweeping, "CUSTOMERS", 7)
     await fill(pool, 60)
     for moment in (END - timedelta(days=7), END, END + timedelta(days=40)):
         await asyncio.gather(sweeping.run(pool, moment), sweeping.run(pool, moment))
@@ -124,7 +124,7 @@ async def test_two_sweeps_at_once_tell_everything_once(pool: Pool, monkeypatch: 
 
 
 async def test_a_sweep_that_is_cut_off_loses_and_doubles_nothing(pool: Pool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sweeping, "_CUSTOMERS", 7)
+    monkeypatch.setattr(sweeping, "CUSTOMERS", 7)
     await fill(pool, 40)
     warn, calls = at_risk.add, 0
 

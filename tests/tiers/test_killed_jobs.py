@@ -3,30 +3,40 @@
 import asyncio
 import sys
 from collections import Counter
+from datetime import datetime, timedelta
 
+from services.tiers.handlers import day as sweeping
 from services.tiers.handlers.applying import apply_versions
 from services.tiers.handlers.simulating import simulate
 from shared.postgres.pool import Pool, open_pool
 from tests.support import postgres
 from tests.tiers import what_if
-from tests.tiers.applied import published
+from tests.tiers.applied import apply, published
+from tests.tiers.given import replace_first
+from tests.tiers.oracles.written import program
+from tests.tiers.shop import NOON, purchase
 from tests.tiers.test_applying import FULL
 from tests.tiers.test_simulating import LOWER, NOW, crowd
 
 CUSTOMERS = 60
 
 
-async def kill_while_working(pool: Pool, url: str, job: str) -> int:
-    """Run a job in a process, and kill that in the middle; returns the number of slices that it did."""
+SLICES_SQL = "SELECT count(outcome) FROM slice"
+
+FALLEN_SQL = "SELECT count(*) FROM tier_change WHERE kind = 'demoted'"
+
+
+async def kill_while_working(pool: Pool, url: str, job: str, done_sql: str = SLICES_SQL, now: datetime = NOW) -> int:
+    """Run a job in a process, and kill that in the middle; returns how much of it was done, by a statement."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.tiers.slow_job", url, job, NOW.isoformat()
+        sys.executable, "-m", "tests.tiers.slow_job", url, job, now.isoformat()
     )
     async with asyncio.timeout(30):
-        while await pool.fetchval("SELECT count(outcome) FROM slice") < 5:  # noqa: ASYNC110 only the database knows
+        while await pool.fetchval(done_sql) < 5:  # noqa: ASYNC110 only the database knows
             await asyncio.sleep(0.01)
     process.kill()
     await process.wait()
-    done: int = await pool.fetchval("SELECT count(outcome) FROM slice")
+    done: int = await pool.fetchval(done_sql)
     assert 5 <= done < CUSTOMERS / 2
     return done
 
@@ -64,3 +74,19 @@ async def test_a_publication_survives_its_worker(postgres_url: str):
         assert 0 < some < len(told)
         assert await pool.fetchval("SELECT count(*) FROM customer WHERE program_version <> $1", drafted.version) == 0
         assert await pool.fetchval("SELECT applied_at FROM publication") == NOW
+
+
+async def test_a_sweep_survives_its_worker(postgres_url: str):
+    url = await postgres.make_database(postgres_url, "tiers")
+    later = NOON + timedelta(days=30)
+    async with await open_pool(url, application="wafa-test") as pool:
+        await replace_first(pool, program())  # ten days, one step down without grace
+        await apply(pool, *(purchase("1", "100.00", customer_id=f"c{n:02}") for n in range(CUSTOMERS)), now=NOON)
+        await kill_while_working(pool, url, "sweep", FALLEN_SQL, later)
+        counts = [await sweeping.sweep(pool, later) for _ in range(2)]
+        assert 0 < counts[0]["demoted"] < CUSTOMERS
+        assert counts[1] == Counter()
+        told = Counter(event["data"]["customer_id"] for event in (await published(pool))[CUSTOMERS:])
+        assert len(told) == CUSTOMERS
+        assert set(told.values()) == {1}
+        assert await pool.fetchval("SELECT count(*) FROM customer WHERE tier <> 'member' OR due_at IS NOT NULL") == 0

@@ -31,7 +31,7 @@ from shared.postgres.pool import Connection, Pool, is_transient
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_CUSTOMERS: Final = 500
+CUSTOMERS: Final = 500
 """Number of customers that one transaction sweeps."""
 _AT_ONCE: Final = 2
 """Number of transactions that sweep at the same time."""
@@ -72,7 +72,7 @@ async def sweep(pool: Pool, now: datetime) -> Counts:
 
 async def _sweep_some(pool: Pool, now: datetime, broken: set[str]) -> Counts | None:
     async with pool.acquire() as connection, connection.transaction():
-        claimed = await customers.claim_due(connection, now, _CUSTOMERS, broken)
+        claimed = await customers.claim_due(connection, now, CUSTOMERS, broken)
         if not claimed:
             return None
         return await _apply(connection, claimed, now, broken)
