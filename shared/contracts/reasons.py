@@ -30,7 +30,10 @@ class Reason(StrEnum):
         "bad_field",
         "An attribute or field has a value that the contract does not allow, or the type belongs to another topic.",
     )
-    TIME_IN_FUTURE = "time_in_future", "`time` is more than 24 hours ahead of the record's Kafka timestamp."
+    TIME_IN_FUTURE = (
+        "time_in_future",
+        "`time` of a shop's event is more than 24 hours ahead of the record's Kafka timestamp.",
+    )
     LINES_DO_NOT_ADD_UP = "lines_do_not_add_up", "The amounts of the lines do not add up to the total."
     KEY_MISMATCH = (
         "key_mismatch",

@@ -205,6 +205,11 @@ def test_time_in_future():
     assert refusal(structured(envelope(time=time))).reason is Reason.TIME_IN_FUTURE
 
 
+def test_what_wafa_publishes_may_be_dated_ahead():
+    at = ARRIVED + timedelta(days=400)
+    assert read(structured(envelope("loyalty.tier.promoted.v1", time=format_instant(at)))).time == at
+
+
 @pytest.mark.parametrize(
     ("type_", "changes"),
     [

@@ -52,7 +52,8 @@ def of_envelope() -> Schema:
             "type": "string",
             "format": "date-time",
             "description": "When it happened: strict RFC 3339 with offset. Rules apply as of this time, not of "
-            "arrival. Any age is accepted; more than 24 hours ahead of the record's Kafka timestamp is refused.",
+            "arrival. Any age is accepted; a shop's event more than 24 hours ahead of the record's Kafka timestamp is "
+            "refused.",
         },
         "subject": {"type": "string", "description": "The customer id, if present."},
         "datacontenttype": {"const": "application/json", "description": "The format of `data`."},
