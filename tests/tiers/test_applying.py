@@ -14,6 +14,7 @@ from services.tiers.handlers.day import run as run_day
 from services.tiers.handlers.judging import judged_in_order
 from services.tiers.handlers.rejudging import rejudge
 from services.tiers.handlers.rounds import run
+from services.tiers.handlers.standing import see
 from services.tiers.rules.program.versions import Versions
 from services.tiers.store import customers, slices
 from services.tiers.store import programs as program_store
@@ -59,6 +60,33 @@ async def test_a_version_waits_for_its_instant(tiers_pool: Pool):
     row = await tiers_pool.fetchrow("SELECT tier, since FROM customer WHERE customer_id = 'cid'")
     assert row is not None
     assert tuple(row) == ("silver", day(120))
+
+
+async def test_whom_an_event_judges_after_the_day_by_hand_and_before_the_version_gets_it_again(tiers_pool: Pool):
+    await shop(tiers_pool)
+    drafted = await what_if.draft(tiers_pool, LOWER, NOW)
+    await what_if.publish(tiers_pool, drafted.version, day(120), NOW)
+    await run_day(tiers_pool, day(121))
+    await apply(tiers_pool, purchase("late", "1.00", day(2), customer_id="cid"), now=NOW)
+    assert (await what_if.tiers(tiers_pool))["cid"] == "member"
+    await apply_versions(tiers_pool, day(122))
+    assert (await what_if.tiers(tiers_pool))["cid"] == "silver"
+
+
+async def test_who_was_judged_ahead_is_judged_through_a_version_that_came_in_between(tiers_pool: Pool):
+    await shop(tiers_pool)
+    at = NOW + timedelta(hours=1)
+    await apply(tiers_pool, purchase("ahead", "1.00", NOW + timedelta(days=2), customer_id="cid"), now=NOW)
+    drafted = await what_if.draft(tiers_pool, LOWER, NOW)
+    await what_if.publish(tiers_pool, drafted.version, at, NOW)
+    later = at + timedelta(hours=1)
+    async with tiers_pool.acquire() as connection:
+        read = (await see(connection, await load_all(connection), "cid", later)).status.standing
+    assert (read.tier, read.since) == ("silver", at)
+    await apply(tiers_pool, purchase("late", "1.00", later, customer_id="cid"), now=later)
+    row = await tiers_pool.fetchrow("SELECT tier, since FROM customer WHERE customer_id = 'cid'")
+    assert row is not None
+    assert tuple(row) == ("silver", at)
 
 
 async def test_the_day_by_hand_applies_what_is_in_force_by_then(tiers_pool: Pool):

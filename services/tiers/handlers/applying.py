@@ -9,7 +9,7 @@ import structlog
 
 from services.tiers.handlers import slicing
 from services.tiers.handlers.announcing import SOURCE, announce, publication_id
-from services.tiers.handlers.judging import judged_in_order
+from services.tiers.handlers.judging import judged_in_order, missed
 from services.tiers.handlers.rounds import run
 from services.tiers.handlers.slicing import Run
 from services.tiers.rules.metrics import Request
@@ -40,11 +40,14 @@ class _Case(NamedTuple):
     older: frozenset[int]
 
 
-async def apply_versions(pool: Pool, now: datetime) -> None:
-    """Job: apply the versions that are in force to the customers who were judged by older ones last."""
+async def apply_versions(pool: Pool, now: datetime, *, may_finish: bool = True) -> None:
+    """Job: apply the versions that are in force to the customers who were judged by older ones last.
+
+    Whoever runs it ahead of time may not finish a version: until it is in force, events go on being judged without it.
+    """
     due = await publications.due(pool, now)
     for publication in due:
-        is_settled = now >= publication.published_at + SETTLED
+        is_settled = may_finish and now >= publication.published_at + SETTLED
         if publication.applied_at is not None and not is_settled:
             continue
         async with pool.acquire() as connection:
@@ -124,13 +127,13 @@ async def _apply(connection: Connection, case: _Case, names: Sequence[str], now:
 
 
 async def _apply_together(connection: Connection, case: _Case, names: Sequence[str], now: datetime) -> None:
-    effective_at = case.publication.effective_at
     locked = await customers.lock(connection, names)
     # Meanwhile an event may have been faster.
     old = {name: customer for name, customer in locked.items() if customer.program_version in case.older}
-    passed = [name for name, own in old.items() if own.judged_at is not None and own.judged_at >= effective_at]
-    # These were judged by a batch that did not know the version yet. The job judges them again.
-    await customers.mark(connection, dict.fromkeys(passed, _mark(case.publication)))
+    # These were judged past a version that was not known yet. The job judges them again from its instant on.
+    passed = {name: since for name, own in old.items() if (since := missed(case.versions, own)) is not None}
+    mark = _mark(case.publication)
+    await customers.mark(connection, {name: mark._replace(since=since) for name, since in passed.items()})
     # Whoever is marked already is judged again by all versions.
     prompt = {name: own for name, own in old.items() if own.rejudge_from is None and name not in passed}
     await _judge(connection, case, prompt, now)

@@ -50,7 +50,7 @@ async def sweep_up(pool: Pool, now: datetime) -> None:
 
 async def run(pool: Pool, now: datetime) -> Counts:
     """Apply versions, judge who is marked, and apply everything that falls due as of an instant."""
-    await apply_versions(pool, now)
+    await apply_versions(pool, now, may_finish=False)
     await rejudge(pool, now)
     return await sweep(pool, now)
 

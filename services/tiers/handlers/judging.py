@@ -38,8 +38,8 @@ async def judge(
     Judging reaches up to `now`, or to what arrived of a later time. What changes is recorded and announced.
     """
     marked = {name for name in arrivals if locked[name].rejudge_from is not None}
-    late = {name: min(own.first for own in arrivals[name]) for name in arrivals if name not in marked}
-    late = {name: since for name, since in late.items() if _is_late(locked[name], since)}
+    since = {name: _since(versions, locked[name], arrivals[name]) for name in arrivals if name not in marked}
+    late = {name: first for name, first in since.items() if _is_late(locked[name], first)}
     pasts = await _load_pasts(connection, late, MOST_INLINE)
     marked.update(late.keys() - pasts.keys())
     await customers.mark(connection, {name: _mark(arrivals[name]) for name in marked})
@@ -160,6 +160,27 @@ def standing_of(entry: TimelineEntry | None) -> Standing | None:
 def assignment_of(stored: assignments.Assignment) -> Assignment:
     """A stored assignment, as customers are judged by it."""
     return Assignment(stored.at, stored.tier, stored.until, stored.locked, str(stored.id))
+
+
+def missed(versions: Versions, customer: Customer) -> datetime | None:
+    """The instant of the first version that was published after a customer had been judged past that instant.
+
+    What came ahead of time was judged without it, and has to be judged again from then on. None: there is none.
+    """
+    if customer.judged_at is None or customer.program_version is None:
+        return None
+    following = versions.following(customer.program_version)
+    return following[0] if following is not None and following[0] <= customer.judged_at else None
+
+
+def outdated_from(versions: Versions, customer: Customer) -> datetime | None:
+    """The instant from which on a customer has to be judged again; None: what is stored holds."""
+    return min(filter(None, (customer.rejudge_from, missed(versions, customer))), default=None)
+
+
+def _since(versions: Versions, customer: Customer, arrivals: Iterable[Arrival]) -> datetime:
+    """The first instant at which what arrived, or a version that was missed, changes anything."""
+    return min(filter(None, (*(own.first for own in arrivals), missed(versions, customer))))
 
 
 def _is_late(customer: Customer, since: datetime) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from services.tiers.handlers.announcing import announce
 from services.tiers.handlers.arrivals import Arrival
-from services.tiers.handlers.judging import judged_again, load_pasts
+from services.tiers.handlers.judging import judged_again, load_pasts, outdated_from
 from services.tiers.handlers.recounting import recount_orders
 from services.tiers.handlers.rounds import run
 from services.tiers.rules.program.versions import Versions
@@ -37,7 +37,7 @@ async def rejudge_marked(
 ) -> None:
     """Judge locked customers again who are marked."""
     await recount_orders(connection, [name for name, customer in marked.items() if not customer.carried])
-    since = {name: customer.rejudge_from or SINCE_EVER for name, customer in marked.items()}
+    since = {name: outdated_from(versions, customer) or SINCE_EVER for name, customer in marked.items()}
     pasts = await load_pasts(connection, since)
     readings = {
         name: judged_again(versions, marked[name], past, [_arrival(marked[name])], now) for name, past in pasts.items()

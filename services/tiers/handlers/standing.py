@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from services.tiers.handlers.judging import assignment_of, standing_of, state_of
+from services.tiers.handlers.judging import assignment_of, outdated_from, standing_of, state_of
 from services.tiers.handlers.rounds import run
 from services.tiers.rules import benefits as rules
 from services.tiers.rules.judging.answering import InMemory
@@ -64,9 +64,9 @@ async def entitled(connection: Connection, customer_id: str, found: Status, now:
 
 async def _status(connection: Connection, versions: Versions, customer: Customer, now: datetime) -> Status:
     state = state_of(versions, customer, now)
-    name, late_from = customer.customer_id, customer.rejudge_from
+    name, late_from = customer.customer_id, outdated_from(versions, customer)
     if late_from is not None and late_from <= now:
-        return await _judged_in_memory(connection, versions, customer, now)
+        return await _judged_in_memory(connection, versions, customer._replace(rejudge_from=late_from), now)
     known = Known(state)
     if state.at is not None and state.at > now:
         # Something is dated ahead: what stands now is what the last entry by now says.

@@ -16,6 +16,12 @@ class Versions(Book[Program]):
         place = bisect_right(self._starts, moment)
         return self._versions[place] if place < len(self._versions) else None
 
+    def following(self, number: int) -> tuple[datetime, Program] | None:
+        """The version that comes into force next after a version, with its instant; None if there is none."""
+        if number not in self or self._versions[-1][1].version == number:
+            return None
+        return self.after(self.effective_at(number))
+
     def effective_at(self, number: int) -> datetime:
         """The instant from which a version is in force."""
         return next(start for start, version in self._versions if version.version == number)
