@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 from uuid import UUID
@@ -18,12 +18,15 @@ from services.points.rules.program.limits import Cut
 from services.points.rules.program.ruleset import RuleBook, RuleSet
 from services.referrals.rules.program import Program as ReferralProgram
 from services.referrals.rules.program import ProgramDocument as ReferralDocument
-from services.tiers.rules.program.compiled import Program as TierProgram
-from services.tiers.rules.program.document import ProgramDocument as TierDocument
 from shared.postgres.pool import Pool
+from tests.prove import tiered
 from tests.prove.replay.statement import Entry, Line
+from tests.prove.tiered import Tiers
 
 _AT_ONCE: Final = 12
+
+ASKED_AT: Final = "asked at"
+"""The field of an answer with the instant of the question."""
 
 STATEMENT_SQL: Final = """
 SELECT id::text, customer_id, sequence, kind, points, available_after, pending_after, held_after, debt_after,
@@ -41,10 +44,8 @@ SELECT id, topic, key, value FROM proof_outbox WHERE id NOT IN (SELECT id FROM o
 INBOX_SQL: Final = "SELECT digest FROM inbox"
 DEAD_SQL: Final = 'SELECT topic, partition, "offset", reason, error FROM dead_letter'
 USES_SQL: Final = "SELECT rule, count, points FROM limit_use WHERE owner = ''"
-ENTRIES_SQL: Final = "SELECT customer_id, effective_at, tier FROM tier_entry ORDER BY customer_id, effective_at"
-TIMELINE_SQL: Final = "SELECT customer_id, effective_at, tier FROM timeline ORDER BY customer_id, effective_at"
-TIER_PROGRAM_SQL: Final = """
-SELECT version, document FROM document_version WHERE effective_at IS NOT NULL ORDER BY effective_at DESC LIMIT 1
+ENTRIES_SQL: Final = """
+SELECT customer_id, effective_at, tier, multiplier FROM tier_entry ORDER BY customer_id, effective_at
 """
 REFERRAL_PROGRAMS_SQL: Final = "SELECT version, effective_at, document FROM referral_program WHERE state = 'published'"
 REFERRALS_SQL: Final = """
@@ -64,7 +65,8 @@ FROM reward LEFT JOIN (
 GROUP BY reward.id
 """
 
-Timelines = Mapping[str, Sequence[tuple[datetime, str]]]
+Steps = Mapping[str, Sequence[tuple[datetime, str, str]]]
+"""Instant, tier and multiplier of each step of a timeline, by customer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class Points:
     cuts: Mapping[str, Mapping[str, Mapping[str, Cut]]]
     uses: Mapping[str, tuple[int, int]]
     rules: RuleBook
-    tiers: Timelines
+    tiers: Steps
     written: frozenset[str]
     rewards: Sequence[tuple[int, int, int]]
     """Of each reward: what is left of its stock, how many were redeemed, and how many by one customer at most."""
@@ -105,8 +107,7 @@ class Findings:
     """The state to check, from databases after the last write."""
 
     points: Points
-    timelines: Timelines
-    tier_program: TierProgram
+    tiers: Tiers
     referral_programs: Sequence[ReferralProgram]
     referrals: Sequence[tuple[Any, ...]]
     messages: Sequence[tuple[Any, ...]]
@@ -118,12 +119,10 @@ class Findings:
 async def read(pools: Mapping[str, Pool], versions: Iterable[Mapping[str, Any]]) -> Findings:
     """Read the state; `versions` are the earning rules from the API."""
     outboxes = {service: [Published(*row) for row in await pools[service].fetch(OUTBOX_SQL)] for service in SERVICES}
-    rows = await pools["tiers"].fetch(TIER_PROGRAM_SQL)
     programs = await pools["referrals"].fetch(REFERRAL_PROGRAMS_SQL)
     return Findings(
         points=await _points(pools["points"], versions, outboxes["points"]),
-        timelines=_timelines(await pools["tiers"].fetch(TIMELINE_SQL)),
-        tier_program=TierProgram.of(rows[0]["version"], TierDocument.model_validate(rows[0]["document"])),
+        tiers=await tiered.read(pools["tiers"]),
         referral_programs=[
             ReferralProgram(row["version"], row["effective_at"], ReferralDocument.model_validate(row["document"]))
             for row in programs
@@ -151,7 +150,7 @@ async def _points(pool: Pool, versions: Iterable[Mapping[str, Any]], outbox: Seq
         cuts[row["customer_id"]][row["origin"]] = {rule: Cut(*cut) for rule, cut in row["found"].items()}
     uses = {row["rule"]: (row["count"], row["points"]) for row in await pool.fetch(USES_SQL)}
     written = frozenset(row[0] for row in await pool.fetch(WRITTEN_SQL))
-    tiers = _timelines(await pool.fetch(ENTRIES_SQL))
+    tiers = _steps(await pool.fetch(ENTRIES_SQL))
     rewards = [tuple(row) for row in await pool.fetch(REWARDS_SQL)]
     return Points(statements, cuts, uses, _book(versions), tiers, written, rewards)
 
@@ -179,22 +178,33 @@ def _book(versions: Iterable[Mapping[str, Any]]) -> RuleBook:
     )
 
 
-def _timelines(rows: Iterable[Any]) -> Timelines:
-    timelines: defaultdict[str, list[tuple[datetime, str]]] = defaultdict(list)
-    for row in rows:
-        timelines[row["customer_id"]].append((row["effective_at"], row["tier"]))
-    return timelines
+def _steps(rows: Iterable[Any]) -> Steps:
+    steps: defaultdict[str, list[tuple[datetime, str, str]]] = defaultdict(list)
+    for customer, *step in rows:
+        steps[customer].append(tuple(step))  # type: ignore[arg-type]
+    return steps
 
 
 async def balances(client: httpx.AsyncClient, customers: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Every customer's balance from the API."""
+    return await _ask(client, customers, "points")
+
+
+async def standings(client: httpx.AsyncClient, customers: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Every customer's tier from the API."""
+    return await _ask(client, customers, "tier")
+
+
+async def _ask(client: httpx.AsyncClient, customers: Sequence[str], what: str) -> dict[str, dict[str, Any]]:
+    """The API's answers about customers, each with the instant of the question."""
     by_customer: dict[str, dict[str, Any]] = {}
     left = iter(customers)
 
     async def ask() -> None:
         for customer in left:
-            answer = await client.get(f"/v1/customers/{quote(customer, safe='')}/points", timeout=30.0)
-            by_customer[customer] = answer.raise_for_status().json()
+            asked_at = datetime.now(UTC)
+            answer = await client.get(f"/v1/customers/{quote(customer, safe='')}/{what}", timeout=30.0)
+            by_customer[customer] = answer.raise_for_status().json() | {ASKED_AT: asked_at}
 
     await asyncio.gather(*(ask() for _ in range(_AT_ONCE)))
     return by_customer

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
-from tests.prove import faults, outsiders
+from tests.prove import faults, jobs, outsiders
 from tests.prove.faults import Strike
+from tests.prove.jobs import Marketing
 from tests.prove.patience import until
 from tests.prove.plan import Fault, Plan
 from tests.prove.progress import Progress
@@ -28,6 +29,14 @@ ALONE: Final = {
     Fault.HOSTILE_CALLERS: outsiders.hostile_callers,
 }
 """Faults that are injected only when everything has recovered."""
+
+
+JOBS: Final = {
+    Fault.KILL_SWEEP: jobs.kill_sweep,
+    Fault.KILL_PUBLICATION: jobs.kill_publication,
+    Fault.KILL_SIMULATION: jobs.kill_simulation,
+}
+"""Faults of the jobs of tiers, one after another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,7 @@ class Nemesis:
             )
             lanes.create_task(self._lane(self._shuffled(sessions), self._session, 6.0))
             lanes.create_task(self._lane(apis, lambda _: faults.kill_api(self._scene), 25.0))
+            lanes.create_task(self._jobs())
             lanes.create_task(self._servers())
 
     @property
@@ -112,6 +122,13 @@ class Nemesis:
         for fault in some:
             await asyncio.sleep(pause * self.plan.pause * self.random.uniform(0.5, 1.5))
             await self._until_seen(fault, lambda fault=fault: strike(fault))
+
+    async def _jobs(self) -> None:
+        """Publish versions of the tier program, and kill the jobs that they and time cause."""
+        planned = [item for fault in JOBS for item in [fault] * self.plan.faults.get(fault, 0)]
+        versions = sum(fault is not Fault.KILL_SWEEP for fault in planned)
+        marketing = Marketing(self.writer, versions)
+        await self._lane(self._shuffled(planned), lambda fault: JOBS[fault](self._scene, marketing), 10.0)
 
     async def _until_seen(self, fault: Fault, strike: Callable[[], Awaitable[Strike]]) -> None:
         for _ in range(_TRIES):

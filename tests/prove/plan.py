@@ -26,6 +26,9 @@ class Fault(StrEnum):
     POISON = "records that no client can read"
     HOT_CUSTOMER = "2,501 events of one customer at once"
     HOSTILE_CALLERS = "hostile callers of the APIs"
+    KILL_SWEEP = "SIGKILL of a sweep of tiers, days ahead"
+    KILL_PUBLICATION = "SIGKILL while a tier program is applied"
+    KILL_SIMULATION = "SIGKILL while a tier program is simulated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,14 @@ class Plan:
     writes: float = 6.0
     faults: Mapping[Fault, int] = field(default_factory=dict)
     mix: Mapping[Kind, int] = field(
-        default_factory=lambda: {Kind.ADJUST: 3, Kind.REDEEM: 3, Kind.REWARD: 1, Kind.HOLD: 4}
+        default_factory=lambda: {
+            Kind.ADJUST: 3,
+            Kind.REDEEM: 3,
+            Kind.REWARD: 1,
+            Kind.HOLD: 4,
+            Kind.ASSIGN: 2,
+            Kind.USE: 1,
+        }
     )
     """Relative frequency of each kind of write."""
     commits_of: tuple[str, ...] = ("points-worker", "points-api", "tiers-worker", "points-worker", "referrals-worker")
@@ -46,6 +56,8 @@ class Plan:
     """Factor of the pauses between two faults of a kind."""
     quiet_seconds: float = 300.0
     """Seconds for the drain after the last record is published."""
+    settles_soon: bool = True
+    """Whether workers take a tier program as applied to everybody after seconds, not minutes: see plants/tiers.py."""
 
 
 _FAULTS: Final = {
@@ -61,15 +73,19 @@ _FAULTS: Final = {
     Fault.POISON: 5,
     Fault.HOT_CUSTOMER: 3,
     Fault.HOSTILE_CALLERS: 3,
+    Fault.KILL_SWEEP: 4,
+    Fault.KILL_PUBLICATION: 4,
+    Fault.KILL_SIMULATION: 2,
 }
 
-FULL: Final = Plan(Size(100_000, 5_000), faults=_FAULTS)
+FULL: Final = Plan(Size(100_000, 5_000), faults=_FAULTS, settles_soon=False)
 SOAK: Final = Plan(
     Size(360_000, 10_000, rate=120.0),
     pace=Pace(rate=120.0),
     faults={fault: 9 * count for fault, count in _FAULTS.items()},
     pause=1.5,  # so that the faults last as long as the history
     quiet_seconds=900.0,
+    settles_soon=False,
 )
 """About 45 minutes, more on a slow machine."""
 QUICK: Final = Plan(
@@ -79,6 +95,7 @@ QUICK: Final = Plan(
         **dict.fromkeys((Fault.KILL_WORKER, Fault.TERMINATE, Fault.RESET, Fault.RESET_AT_COMMIT), 1),
         **dict.fromkeys((Fault.KILL_API, Fault.RESTART_SERVER), 1),
         **dict.fromkeys((Fault.POISON, Fault.HOT_CUSTOMER, Fault.HOSTILE_CALLERS), 1),
+        **dict.fromkeys((Fault.KILL_SWEEP, Fault.KILL_PUBLICATION, Fault.KILL_SIMULATION), 1),
     },
 )
 CALM: Final = Plan(Size(2_000, 200), pace=Pace(rate=500.0, burst=500, burst_every=800))

@@ -3,13 +3,13 @@
 import runpy
 import sys
 
-from tests.prove.plants import PLANTS
+from tests.prove.plants import PLANTS, tiers
 
 
 def main() -> None:
     """Plant the bug, then run the program."""
     bug, module, *arguments = sys.argv[1:]
-    PLANTS[bug].plant()
+    ({tiers.SETTLED.name: tiers.SETTLED} | PLANTS)[bug].plant()
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

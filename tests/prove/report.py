@@ -24,7 +24,9 @@ GROUPS: Final = {
     5: "dead letters = malformed and refused records; one message per event and channel",
     6: "the services recovered without a person",
 }
-KILLS: Final = frozenset({Fault.KILL_WORKER, Fault.KILL_API})
+KILLS: Final = frozenset(
+    {Fault.KILL_WORKER, Fault.KILL_API, Fault.KILL_SWEEP, Fault.KILL_PUBLICATION, Fault.KILL_SIMULATION}
+)
 _OF_THREE: Final = 3
 """The rule of three: with 0 failures in N trials, the 95 % upper bound of the failure rate is 3/N."""
 

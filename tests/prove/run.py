@@ -7,14 +7,14 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Final
 
 import httpx
 
 from deploy.local.drain import DrainTimeoutError
-from tests.prove import findings, history, log, quiet
+from tests.prove import findings, history, log, quiet, sweeps, tiered, tiering
 from tests.prove.checks import applied, published, recovered, refused, replayed, verified
 from tests.prove.checks.check import Check, check
 from tests.prove.checks.oracle import Evidence, consult
@@ -26,10 +26,17 @@ from tests.prove.plan import Plan
 from tests.prove.progress import Progress
 from tests.prove.publishing import Publisher, connected
 from tests.prove.stage import Cast, Ground, Stage, staged
+from tests.prove.tiered import Quiet
 from tests.prove.writes import Writer
 
 _AHEAD: Final = 0.08
 """How far publishing may be ahead of the faults, as a share of the remaining ones."""
+
+_QUIET_DAYS: Final = 3
+_AHEAD_DAYS: Final = 45
+"""Days ahead of the end, to which tiers are swept: by then all short periods are over."""
+_SWEEPS: Final = 3
+"""Most sweeps up to the end: what they let happen may arrive at tiers again."""
 
 _CODES_SQL: Final = "INSERT INTO referral_code (customer_id, code, created_at) VALUES ($1, $2, now())"
 
@@ -61,7 +68,7 @@ async def run(seed: int, plan: Plan, ground: Ground, cast: Cast | None = None) -
     started = time.monotonic()
     say(f"seed {seed}: making {plan.size.records:,} records of {plan.size.customers:,} customers")
     shop_history = await asyncio.to_thread(history.make, seed, plan.size)
-    async with staged(ground, cast or Cast()) as stage:
+    async with staged(ground, cast or Cast(settles_soon=plan.settles_soon)) as stage:
         headers = {"Authorization": f"Bearer {stage.token}"}
         async with httpx.AsyncClient(base_url=stage.api_url, headers=headers) as client:
             await _prepare(stage, client, shop_history)
@@ -82,6 +89,10 @@ async def _prepare(stage: Stage, client: httpx.AsyncClient, shop_history: Histor
     draft = (await client.post("/v1/earning-rules", json=DOCUMENT)).raise_for_status().json()
     (await client.post(f"/v1/earning-rules/{draft['version']}/publish")).raise_for_status()
     (await client.post("/v1/rewards", json=REWARD)).raise_for_status()
+    if "tiers" in stage.cast.services:
+        draft = (await client.post("/v1/tier-programs", json=tiering.STEPWISE)).raise_for_status().json()
+        how = {"without_simulation": True, "note": "nobody is there yet"}
+        (await client.post(f"/v1/tier-programs/{draft['version']}/publish", json=how)).raise_for_status()
 
 
 def keeps_up(struck: float, published: float) -> bool:
@@ -99,6 +110,8 @@ class _Load:
     plan: Plan
     outcome: Outcome
     poisoned: frozenset[tuple[str, int, int]] = frozenset()
+    swept: Quiet | None = None
+    ahead: datetime | None = None
     writer: Writer = field(init=False)
     publisher: Publisher = field(init=False)
 
@@ -150,7 +163,9 @@ class _Load:
         say("everything is published; draining")
         began = time.monotonic()
         try:
-            await quiet.settle(self.stage, self.plan.quiet_seconds, self.stage.cast.services)
+            await self._settle()
+            if "tiers" in self.stage.cast.services:
+                await self._sweep()
         except DrainTimeoutError as error:
             self.outcome.checks.append(check(6, "everything is drained in the end", 1, [error]))
         else:
@@ -160,6 +175,24 @@ class _Load:
         disorderly = [f"{name} ended with {code}" for name, code in codes.items() if code != 0]
         self.outcome.checks.append(check(6, "workers end in order on SIGTERM", len(codes), disorderly))
         self.outcome.figures["seconds to drain"] = round(time.monotonic() - began, 1)
+
+    async def _settle(self) -> None:
+        await quiet.settle(self.stage, self.plan.quiet_seconds, self.stage.cast.services)
+
+    async def _sweep(self) -> None:
+        """Let all versions be applied and all that falls due in the next weeks happen, once nothing else happens."""
+        pool = self.stage.pools["tiers"]
+        await quiet.applied(pool, self.plan.quiet_seconds)
+        await self._settle()
+        now = datetime.now(UTC)
+        at, before = now + timedelta(days=_QUIET_DAYS), await tiered.warned(pool)
+        await sweeps.sweep(self.stage, at)
+        self.swept = Quiet(at, before, await tiered.warned(pool))
+        self.ahead = now + timedelta(days=_AHEAD_DAYS)
+        for _ in range(_SWEEPS):
+            if not await sweeps.sweep(self.stage, self.ahead):
+                break
+            await self._settle()
 
 
 async def _end(task: asyncio.Task[None]) -> None:
@@ -175,6 +208,7 @@ async def _judge(stage: Stage, client: httpx.AsyncClient, shop_history: History,
     read = await log.read(stage.broker.bootstrap)
     customers = sorted({event.customer_id for item in read.all() if (event := item.event) is not None})
     balances = await findings.balances(client, customers)
+    standings = await findings.standings(client, customers) if "tiers" in stage.cast.services else {}
     stored = await findings.read(stage.pools, await findings.earning_rules(client))
     evidence = Evidence(
         stage.cast.services,
@@ -184,6 +218,9 @@ async def _judge(stage: Stage, client: httpx.AsyncClient, shop_history: History,
         balances,
         customers,
         shop_history.advocates,
+        standings,
+        load.ahead,
+        load.swept,
         load.poisoned,
     )
     say("replaying")
@@ -206,6 +243,8 @@ def _figures(evidence: Evidence, load: _Load) -> dict[str, int | float]:
         "records in the log": sum(1 for _ in evidence.log.all()),
         "records published again by relays": published.repeats(evidence),
         "ledger lines": sum(map(len, evidence.findings.points.statements.values())),
+        "tier programs published": len(evidence.findings.tiers.versions) - 1,
+        "entries of tier timelines": sum(map(len, evidence.findings.tiers.timelines.values())),
         "API writes": len(writes),
         "API writes acknowledged": sum(1 for write in writes if write.done),
         "API writes whose first answer was lost": sum(1 for write in writes if write.replayed),

@@ -16,6 +16,9 @@ from tests.prove.stage import Cast, Ground
 from tests.prove.writes import Kind
 
 CONTROL: Final = "none (control)"
+JOBS: Final = (Fault.KILL_PUBLICATION, Fault.KILL_SWEEP, Fault.KILL_SWEEP)
+"""The faults of a run that has tiers."""
+
 _SIZE: Final = Size(2_500, 60, malformed=0.3)
 _PACE: Final = Pace(rate=600.0, burst=300, burst_every=600)
 
@@ -37,8 +40,10 @@ class Caught:
 
 async def prove(ground: Ground, seed: int) -> list[Caught]:
     """A control run without a bug, then a run for each bug."""
-    control = Plant(CONTROL, lambda: None, (), (Fault.KILL_WORKER,) * 2 + (Fault.RESET_AT_COMMIT,) * 2)
-    return [await against(ground, seed, plant) for plant in (control, *PLANTS.values())]
+    of_workers = (Fault.KILL_WORKER,) * 2 + (Fault.RESET_AT_COMMIT,) * 2
+    control = Plant(CONTROL, lambda: None, (), of_workers)
+    of_tiers = Plant(f"{CONTROL}, of tiers", lambda: None, (), JOBS, of_tiers=1)
+    return [await against(ground, seed, plant) for plant in (control, of_tiers, *PLANTS.values())]
 
 
 async def against(ground: Ground, seed: int, plant: Plant) -> Caught:
@@ -46,16 +51,20 @@ async def against(ground: Ground, seed: int, plant: Plant) -> Caught:
     run.say(f"planted: {plant.name}")
     began = time.monotonic()
     of_api = plant.of_api
+    mix = {Kind.ADJUST: 1} if of_api else {Kind.ADJUST: 2, Kind.HOLD: 1}
+    if plant.of_tiers:
+        mix = {Kind.ASSIGN: 1, Kind.USE: 2}
     directed = Plan(
         _SIZE,
         _PACE,
         writes=30.0,
         faults=Counter(plant.faults),
-        mix={Kind.ADJUST: 1} if of_api else {Kind.ADJUST: 2, Kind.HOLD: 1},
+        mix=mix,
         commits_of=("points-api",) if of_api else ("points-worker",),
         pause=0.1,
         quiet_seconds=15.0,
     )
-    cast = Cast({"points": plant.workers}, plant.name if plant.found_by else None, planted_api=of_api)
+    workers = {"points": plant.workers} | ({"tiers": plant.of_tiers} if plant.of_tiers else {})
+    cast = Cast(workers, plant.name if plant.found_by else None, planted_api=of_api, settles_soon=plant.of_tiers > 0)
     outcome = await run.run(seed + Random(plant.name).randrange(1000), directed, ground, cast)
     return Caught(plant.name, time.monotonic() - began, plant.found_by, tuple(item.name for item in outcome.violated))

@@ -23,7 +23,7 @@ from services import SERVICES
 from shared.contracts.topics import ALL
 from shared.postgres.migrate import migrate
 from shared.postgres.pool import Pool, open_pool
-from tests.prove.plants.plant import FOLDER
+from tests.prove.plants.plant import FOLDER, SETTLING
 from tests.prove.proxy import Proxy
 from tests.support.fleet import Fleet, Member, environment, listening, planted
 
@@ -60,6 +60,8 @@ class Cast:
     )
     planted: str | None = None
     planted_api: bool = False
+    settles_soon: bool = False
+    """See Plan; a plant decides that itself."""
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -209,7 +211,7 @@ def _start(fleet: Fleet, cast: Cast, api_port: int) -> Member:
         fleet.add("mail", "mail", ("deploy.local.mail", smtp, web))
     gateway = ("deploy.local.gateway", str(api_port))
     api = fleet.add("api", "api", planted(cast.planted, gateway) if cast.planted_api else gateway, port=api_port)
-    fleet.planted = cast.planted
+    fleet.planted = cast.planted or (SETTLING if cast.settles_soon else None)
     for service, count in cast.workers.items():
         for number in range(1, count + 1):
             fleet.add_worker(service, f"{service}-{number}")

@@ -1,23 +1,30 @@
 """Every check passes on the real services, and fails after one wrong change."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from pydantic_core import from_json
 
 from shared.contracts import topics
-from tests.prove import earning
+from tests.prove import earning, tiering
 from tests.prove.checks import applied, published, refused, replayed
 from tests.prove.checks.check import Check
 from tests.prove.checks.oracle import Evidence, consult
+from tests.prove.checks.tiers import kind_of
 from tests.prove.findings import Dead
 from tests.prove.history import History, Size
 from tests.prove.log import Log
 from tests.prove.rehearsal import rehearse
+from tests.prove.tiered import Use
 from tests.prove.writes import Kind, Write
+
+LATER = datetime(2040, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +49,14 @@ def test_the_rehearsal_has_data_of_every_kind(rehearsed: tuple[History, Evidence
     _, evidence = rehearsed
     checked = {check.name: check.checked for check in checks(*rehearsed)}
     assert {name for name, count in checked.items() if not count} <= {
-        "acknowledged API writes = API writes in the ledger",
+        "benefits are used as acknowledged, within their uses",
         "the reward's stock and limit per customer hold",
     }
     assert len({referral[3] for referral in evidence.findings.referrals}) > 1
-    assert sum(map(len, evidence.findings.timelines.values())) > 2
+    entries = [entry for timeline in evidence.findings.tiers.timelines.values() for entry in timeline]
+    assert {entry.kind for entry in entries} == {"promoted", "demoted", "retained"}
+    assert evidence.quiet is not None
+    assert any(evidence.quiet.after.values())
 
 
 Change = Callable[[Evidence], Evidence]
@@ -99,10 +109,55 @@ def richer(evidence: Evidence) -> Evidence:
     return replace(evidence, balances=balances)
 
 
-def demoted(evidence: Evidence) -> Evidence:
-    timelines = dict(evidence.findings.timelines)
-    customer = next(iter(timelines))
-    return with_findings(evidence, timelines=timelines | {customer: timelines[customer][:-1]})
+def tiers(evidence: Evidence, **parts: Any) -> Evidence:
+    return with_findings(evidence, tiers=replace(evidence.findings.tiers, **parts))
+
+
+def without_entry(evidence: Evidence) -> Evidence:
+    timelines = dict(evidence.findings.tiers.timelines)
+    customer = next(customer for customer, entries in timelines.items() if entries[-1].before != entries[-1].tier)
+    return tiers(evidence, timelines=timelines | {customer: timelines[customer][:-1]})
+
+
+def held_longer(evidence: Evidence) -> Evidence:
+    standings = dict(evidence.findings.tiers.standings)
+    customer = next(iter(standings))
+    return tiers(evidence, standings=standings | {customer: standings[customer]._replace(valid_until=LATER)})
+
+
+def more_orders(evidence: Evidence) -> Evidence:
+    customer = evidence.customers[0]
+    answer = dict(evidence.standings[customer])
+    answer["metrics"] = answer["metrics"] | {"orders": answer["metrics"]["orders"] + 1}
+    return replace(evidence, standings=dict(evidence.standings) | {customer: answer})
+
+
+def told_again(evidence: Evidence) -> Evidence:
+    rows = evidence.findings.outboxes["tiers"]
+    kinds = {"promoted", "demoted", "retained"}
+    row = next(row for row in rows if kind_of(from_json(row.value)) in kinds)
+    return with_findings(evidence, outboxes=dict(evidence.findings.outboxes) | {"tiers": [*rows, row]})
+
+
+def warned_again(evidence: Evidence) -> Evidence:
+    rows = evidence.findings.outboxes["tiers"]
+    row = next(row for row in rows if kind_of(from_json(row.value)) == "at_risk")
+    return with_findings(evidence, outboxes=dict(evidence.findings.outboxes) | {"tiers": [*rows, row]})
+
+
+def not_warned(evidence: Evidence) -> Evidence:
+    assert evidence.quiet is not None
+    after = dict(evidence.quiet.after)
+    return replace(evidence, quiet=replace(evidence.quiet, after=dict.fromkeys(after, False)))
+
+
+def not_given(evidence: Evidence) -> Evidence:
+    return replace(evidence, writes=[])
+
+
+def used(evidence: Evidence) -> Evidence:
+    use = Use(evidence.customers[0], tiering.GIFT, "r", LATER)
+    return tiers(evidence, uses=[use])
 
 
 def another_state(evidence: Evidence) -> Evidence:
@@ -167,8 +222,16 @@ def unanswered(evidence: Evidence) -> Evidence:
         (unanswered, "acknowledged API writes = API writes in the ledger"),
         (without_line, "statements = the replay, line by line"),
         (richer, "balances (read over HTTP) = the replay"),
-        (demoted, "tiers = the replay"),
-        (demoted, "points' timelines = tiers' timelines"),
+        (without_entry, "timelines of tiers = the model"),
+        (without_entry, "told timelines of tiers = the stored ones"),
+        (without_entry, "points' timelines = tiers' timelines"),
+        (held_longer, "customers' tiers = the model"),
+        (more_orders, "tiers (read over HTTP) = the model"),
+        (told_again, "every change of a tier is told once"),
+        (warned_again, "a tier at risk is told once"),
+        (not_warned, "tiers at risk = the model"),
+        (not_given, "tiers given by hand = acknowledged writes"),
+        (used, "benefits are used as acknowledged, within their uses"),
         (another_state, "referrals = a replay"),
         (over_the_limit, f"limit of the program: {earning.LAUNCH}"),
         (oversold, "the reward's stock and limit per customer hold"),
@@ -195,7 +258,7 @@ def test_a_missing_event_is_named(rehearsed: tuple[History, Evidence]):
     shop_history, evidence = rehearsed
     changed = without_inbox_row(evidence)
     [failed] = [check for check in applied.checks(changed, consult(changed), shop_history.items) if check.count]
-    assert "shop.purchases/0@" in failed.offenders[0]
+    assert re.search(r"(shop|loyalty)\.[a-z]+/0@", failed.offenders[0])
 
 
 def test_an_unexpected_malformed_record_is_a_violation(rehearsed: tuple[History, Evidence]):

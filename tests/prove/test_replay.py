@@ -18,14 +18,16 @@ from shared.contracts.envelope import Event
 from shared.contracts.shop import CustomerErased, CustomerRegistered, ReferralSignedUp
 from tests.points import shop
 from tests.points.states import rulebook, ruleset
-from tests.prove.replay import messages, referrals, tiers
+from tests.prove import tiering
+from tests.prove.replay import counted, messages, referrals
 from tests.prove.replay.acts import Acts
 from tests.prove.replay.points import Given, Replay, Replayed
 from tests.prove.replay.referrals import Terms
 from tests.prove.replay.statement import Entry, Line
+from tests.prove.replay.tiers import History, judge, judge_all
 from tests.prove.writes import Kind, Write
-from tests.tiers.oracle import timeline_of
-from tests.tiers.programs import program
+from tests.tiers import shop as tier_shop
+from tests.tiers.oracles import facts
 
 LATER = shop.hour(1000)
 Queues = Mapping[str, Sequence[Event]]
@@ -192,18 +194,37 @@ def test_refused_events_are_not_in_the_inbox_and_are_refused_again():
     assert len(result.taken.names) == 1
 
 
-def test_tiers_do_not_depend_on_the_order_of_arrival():
-    events = [
-        shop.purchase("1", "400.00", shop.hour(1)),
-        shop.purchase("2", "200.00", shop.hour(2)),
-        shop.refund("1", "r", "350.00", shop.hour(3)),
-        shop.purchase("3", "1400.00", shop.hour(4)),
+@given(data=st.data())
+@settings(max_examples=100)
+def test_what_counts_towards_tiers_does_not_depend_on_the_order_of_arrival(data: st.DataObject):
+    buy, back = tier_shop.purchase("1", "400.00", shop.hour(1)), tier_shop.refund("1", "r", "400.00", shop.hour(3))
+    review, withdrawal = tier_shop.review("v", shop.hour(2)), tier_shop.withdrawal("v", shop.hour(1))
+    activity, referral = tier_shop.activity("a", shop.hour(4), name="quiz"), tier_shop.referral("f", shop.hour(5))
+    earned = tier_shop.points("t1", 50, shop.hour(1), reason={"kind": "purchase", "order_id": "1"})
+    taken = tier_shop.points("t2", 80, shop.hour(3), verb="reversed", reason={"kind": "refund", "order_id": "1"})
+    expected = [
+        *facts.order(shop.hour(1), "400.00", (shop.hour(3), "400.00")),
+        *facts.single("reviews", shop.hour(2), shop.hour(2)),
+        *facts.single("activities", shop.hour(4), name="quiz"),
+        *facts.single("referrals", shop.hour(5)),
+        *facts.points(shop.hour(1), 50, (shop.hour(3), 80)),
     ]
-    expected = timeline_of(events)
-    assert expected
-    for arrival in (events, events[::-1], [*events[2:], *events[:2], shop.again(events[0])]):
-        result = tiers.replay(program(), arrival)
-        assert [(item.effective_at, item.tier) for item in result.timeline] == expected
+    arrival = data.draw(st.permutations([buy, back, review, withdrawal, activity, referral, earned, taken]))
+    by_topic: dict[str, list[Event]] = {}
+    for event in (*arrival, shop.redelivered(arrival[0])):
+        by_topic.setdefault(event.record.topic, []).append(event)
+    assert sorted(counted.replay(by_topic).changes) == sorted(expected)
+
+
+def test_customers_are_judged_in_several_processes_as_in_one():
+    versions = [(None, tiering.FIRST), (shop.hour(2), tiering.STEPWISE)]
+    spent = {f"c{number}": facts.order(shop.hour(number % 5), f"{number * 7}.00") for number in range(120)}
+    histories = [History(customer, changes, (), shop.hour(10)) for customer, changes in spent.items()]
+    ahead = shop.hour(24 * 40)
+    together = judge_all(versions, histories, ahead)
+    assert together == {history.customer: judge(versions, history, ahead) for history in histories}
+    assert len({len(judged.ahead.entries) for judged in together.values()}) > 2
+    assert all(judged.now.entries == judged.ahead.entries[: len(judged.now.entries)] for judged in together.values())
 
 
 TERMS = {"currency": "USD", "minimum": "20.00", "within_hours": 720, "advocate_points": 500, "friend_points": 200}

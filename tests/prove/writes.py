@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from random import Random
 from typing import Any, Final
@@ -11,6 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
+from tests.prove import tiering
 from tests.prove.earning import REWARD
 
 _TIMEOUT: Final = 10.0
@@ -28,6 +30,9 @@ class Kind(StrEnum):
     HOLD = "hold"
     CAPTURE = "capture"
     RELEASE = "release"
+    ASSIGN = "tier by hand"
+    USE = "use of a benefit"
+    PROGRAM = "tier program"
 
 
 @dataclass(slots=True)
@@ -38,7 +43,8 @@ class Write:
     kind: Kind
     customer: str
     path: str
-    body: dict[str, Any]
+    body: Mapping[str, Any]
+    method: str = "POST"
     status: int = 0
     answer: dict[str, Any] = field(default_factory=dict)
     attempts: int = 0
@@ -96,7 +102,7 @@ class Writer:
     async def _begin(self, customer: str) -> None:
         [kind] = self.random.choices(list(self.mix), list(self.mix.values()))
         number, home, draw = len(self.writes), f"/v1/customers/{quote(customer, safe='')}", self.random
-        path, body = f"{home}/redemptions", {}
+        path, body, method = f"{home}/redemptions", dict[str, Any](), "POST"
         match kind:
             case Kind.ADJUST:
                 path = f"{home}/adjustments"
@@ -105,10 +111,15 @@ class Writer:
                 body = {"points": draw.randint(1, 60), "reference": f"proof-{number}"}
             case Kind.REWARD:
                 body = {"reward_id": REWARD["id"]}
+            case Kind.ASSIGN:
+                path, body, method = f"{home}/tier", _assignment(draw, number), "PUT"
+            case Kind.USE:
+                benefit = draw.choice((tiering.GIFT, tiering.GIFT, tiering.SHIPPING))
+                path, body = f"{home}/benefits/{benefit}/uses", {"reference": f"proof-{number}"}
             case _:
                 path, seconds = f"{home}/holds", draw.choice((2, 5, 3600))
                 body = {"points": draw.randint(1, 50), "reference": f"proof-{number}", "expires_in_seconds": seconds}
-        write = await self._send(Write(f"proof-{number}", kind, customer, path, body))
+        write = await self.send(Write(f"proof-{number}", kind, customer, path, body, method))
         if write.done:
             await self._go_on(write)
 
@@ -126,16 +137,17 @@ class Writer:
             await self._follow(write, Kind.CANCEL, f"/v1/redemptions/{write.answer['id']}/cancel", {})
 
     async def _follow(self, write: Write, kind: Kind, path: str, body: dict[str, Any]) -> None:
-        await self._send(Write(f"{write.key}-{kind}", kind, write.customer, path, body))
+        await self.send(Write(f"{write.key}-{kind}", kind, write.customer, path, body))
 
-    async def _send(self, write: Write) -> Write:
+    async def send(self, write: Write) -> Write:
         """Send a write until it gets a final answer."""
         self.writes.append(write)
         while write.status == 0:
             write.attempts += 1
             try:
-                answer = await self.client.post(
-                    write.path, json=write.body, headers={"Idempotency-Key": write.key}, timeout=_TIMEOUT
+                headers = {"Idempotency-Key": write.key}
+                answer = await self.client.request(
+                    write.method, write.path, json=write.body, headers=headers, timeout=_TIMEOUT
                 )
             except httpx.TransportError:
                 await asyncio.sleep(_PAUSE)
@@ -148,6 +160,15 @@ class Writer:
             self.last_answer = asyncio.get_running_loop().time()
             self.answered[write.kind] += 1
         return write
+
+
+def _assignment(draw: Random, number: int) -> dict[str, Any]:
+    """A tier by hand: as if it was reached, for some seconds or for days; locked or not."""
+    body: dict[str, Any] = {"tier": draw.choice(("member", "silver", "gold", "gold")), "note": f"proof {number}"}
+    if draw.random() < 0.7:
+        until = datetime.now(UTC) + timedelta(seconds=draw.choice((15, 40, 86_400, 3 * 86_400)))
+        body["until"] = until.isoformat()
+    return body | {"locked": "until" in body and draw.random() < 0.5}
 
 
 def _is_running(answer: httpx.Response) -> bool:

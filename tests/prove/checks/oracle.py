@@ -14,10 +14,10 @@ from shared.contracts.reasons import Reason
 from shared.contracts.shop import CustomerErased, ReferralSignedUp
 from shared.messaging.inbox import digest
 from tests.prove import progress
-from tests.prove.findings import Findings
+from tests.prove.findings import ASKED_AT, Findings
 from tests.prove.lives import code_of
 from tests.prove.log import Log
-from tests.prove.replay import messages, referrals, tiers
+from tests.prove.replay import counted, messages, referrals, tiers
 from tests.prove.replay.acts import Acts
 from tests.prove.replay.dedupe import Seen
 from tests.prove.replay.messages import Message
@@ -25,10 +25,15 @@ from tests.prove.replay.points import Given, Replay
 from tests.prove.replay.points import Replayed as PointsReplayed
 from tests.prove.replay.referrals import Place, Terms
 from tests.prove.replay.referrals import Replayed as ReferralsReplayed
-from tests.prove.replay.tiers import Replayed as TiersReplayed
+from tests.prove.replay.tiers import History, Judged
+from tests.prove.tiered import Quiet
 from tests.prove.writes import Write
+from tests.tiers.oracles.at_risk import Moment
 
-_ORDERS: Final = frozenset({"shop.purchase.completed.v1", "shop.purchase.refunded.v1"})
+_ORDERS: Final = counted.COUNTED[topics.PURCHASES]
+
+_WARNED: Final = 400
+"""Most customers whose warnings are judged by the model, which takes several replays of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,11 @@ class Evidence:
     balances: Mapping[str, Mapping[str, Any]]
     customers: Sequence[str]
     advocates: Sequence[str]
+    standings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The API's answers about tiers."""
+    ahead: datetime | None = None
+    """The instant up to which everything that falls due was swept at the end."""
+    quiet: Quiet | None = None
     poisoned: frozenset[tuple[str, int, int]] = frozenset()
     """Topic, partition and offset of records that are unreadable on purpose."""
 
@@ -51,7 +61,9 @@ class Oracle:
     """Expected state by customer; expected inbox and refusals by service."""
 
     points: dict[str, PointsReplayed] = field(default_factory=dict)
-    tiers: dict[str, TiersReplayed] = field(default_factory=dict)
+    tiers: dict[str, Judged] = field(default_factory=dict)
+    warnings: dict[str, list[Moment]] = field(default_factory=dict)
+    """Of some customers, the moments that had come by the quiet sweep."""
     referrals: dict[str, ReferralsReplayed] = field(default_factory=dict)
     messages: set[Message] = field(default_factory=set)
     taken: dict[str, set[UUID]] = field(default_factory=lambda: defaultdict(set))
@@ -70,8 +82,10 @@ def consult(evidence: Evidence) -> Oracle:
     oracle = Oracle()
     customers = sorted({*evidence.customers, *_customers_of(evidence)})
     _points(oracle, evidence, customers)
-    if {"tiers", "referrals"} & set(evidence.services):
-        _tiers_and_referrals(oracle, evidence, customers)
+    if "tiers" in evidence.services:
+        _tiers(oracle, evidence, customers)
+    if "referrals" in evidence.services:
+        _referrals(oracle, evidence, customers)
     if "notifications" in evidence.services:
         _messages(oracle, evidence)
     return oracle
@@ -123,7 +137,31 @@ def _of_friends(events: Sequence[Event]) -> Mapping[str, Mapping[str, list[Event
     return by_friend
 
 
-def _tiers_and_referrals(oracle: Oracle, evidence: Evidence, customers: Sequence[str]) -> None:
+def _tiers(oracle: Oracle, evidence: Evidence, customers: Sequence[str]) -> None:
+    stored, histories = evidence.findings.tiers, list[History]()
+    for customer in customers:
+        own = {topic: evidence.log.of_customers(topic).get(customer, ()) for topic in counted.COUNTED}
+        replayed = counted.replay(own)
+        oracle.note("tiers", replayed.taken, replayed.refused)
+        asked_at = evidence.standings[customer][ASKED_AT]
+        histories.append(History(customer, replayed.changes, stored.assignments.get(customer, ()), asked_at))
+    assert evidence.ahead is not None, "the last sweep reached an instant"
+    oracle.tiers = tiers.judge_all(stored.versions, histories, evidence.ahead)
+    if evidence.quiet is not None:
+        some = _to_warn(evidence, evidence.quiet, histories)
+        oracle.warnings = tiers.warnings(stored.versions, some, evidence.quiet.at)
+    oracle.note("tiers", _taken(_erasures(evidence)), ())
+
+
+def _to_warn(evidence: Evidence, quiet: Quiet, histories: Sequence[History]) -> list[History]:
+    """Some of the customers: first those who were warned in the quiet sweep, then others with a short history."""
+    new = {customer for customer, _, _ in quiet.after.keys() - quiet.before.keys()}
+    known = evidence.findings.tiers.standings
+    some = [own for own in histories if own.customer in known]
+    return sorted(some, key=lambda own: (own.customer not in new, len(own.changes)))[:_WARNED]
+
+
+def _referrals(oracle: Oracle, evidence: Evidence, customers: Sequence[str]) -> None:
     codes = {code_of(advocate): advocate for advocate in evidence.advocates}
     erasures = _erasures(evidence)
     terms = Terms(evidence.findings.referral_programs, codes, _too_late(evidence, codes, erasures))
@@ -131,14 +169,14 @@ def _tiers_and_referrals(oracle: Oracle, evidence: Evidence, customers: Sequence
     sign_ups = evidence.log.of_customers(topics.REFERRALS)
     for customer in customers:
         orders = [event for event in purchases.get(customer, ()) if event.type in _ORDERS]
-        tier = tiers.replay(evidence.findings.tier_program, orders)
         referral = referrals.replay(terms, orders, sign_ups.get(customer, ()))
-        oracle.tiers[customer], oracle.referrals[customer] = tier, referral
-        oracle.note("tiers", tier.taken, tier.refused)
+        oracle.referrals[customer] = referral
         oracle.note("referrals", referral.taken, referral.refused)
-    taken = Seen({digest(event) for events in erasures.values() for event in events})
-    for service in ("tiers", "referrals"):
-        oracle.note(service, taken, ())
+    oracle.note("referrals", _taken(erasures), ())
+
+
+def _taken(erasures: Mapping[str, Sequence[Event]]) -> Seen:
+    return Seen({digest(event) for events in erasures.values() for event in events})
 
 
 def _erasures(evidence: Evidence) -> Mapping[str, Sequence[Event]]:

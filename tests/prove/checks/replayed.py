@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from tests.prove import earning
+from tests.prove.checks import tiers
 from tests.prove.checks.check import Check, check
 from tests.prove.checks.oracle import Evidence, Oracle
 
@@ -15,8 +16,7 @@ def checks(evidence: Evidence, oracle: Oracle) -> Iterator[Check]:
     yield check(3, "statements = the replay, line by line", lines, wrong)
     yield check(3, "balances (read over HTTP) = the replay", len(oracle.points), _balances(evidence, oracle))
     if "tiers" in evidence.services:
-        yield check(3, "tiers = the replay", len(oracle.tiers), _tiers(evidence, oracle))
-        yield check(3, "points' timelines = tiers' timelines", len(oracle.tiers), _timelines(evidence))
+        yield from tiers.checks(evidence, oracle)
     if "referrals" in evidence.services:
         yield check(3, "referrals = a replay", len(evidence.findings.referrals), _referrals(evidence, oracle))
     for rule in earning.OF_THE_PROGRAM:
@@ -37,31 +37,6 @@ def _balances(evidence: Evidence, oracle: Oracle) -> Iterator[str]:
         answered = tuple(evidence.balances[customer][name] for name in names)
         if answered != due:
             yield f"{customer} has {answered}, should have {due}"
-
-
-def _tiers(evidence: Evidence, oracle: Oracle) -> Iterator[str]:
-    for customer, replayed in oracle.tiers.items():
-        due = [(entry.effective_at, entry.tier) for entry in replayed.timeline]
-        there = list(evidence.findings.timelines.get(customer, ()))
-        if there != due:
-            yield f"{customer} has {there}, should have {due}"
-
-
-def _timelines(evidence: Evidence) -> Iterator[str]:
-    """Compare points' timelines with those of tiers; a first entry that changes no tier does not count."""
-    for customer in {*evidence.findings.timelines, *evidence.findings.points.tiers}:
-        in_points = _changes(evidence.findings.points.tiers.get(customer, ()), evidence.findings.tier_program.first.id)
-        in_tiers = list(evidence.findings.timelines.get(customer, ()))
-        if in_points != in_tiers:
-            yield f"{customer}: points has {in_points}, tiers has {in_tiers}"
-
-
-def _changes(timeline: "list[tuple[object, str]] | object", first: str) -> list[tuple[object, str]]:
-    changes: list[tuple[object, str]] = []
-    for at, tier in timeline:  # type: ignore[attr-defined]
-        if tier != (changes[-1][1] if changes else first):
-            changes.append((at, tier))
-    return changes
 
 
 def _referrals(evidence: Evidence, oracle: Oracle) -> Iterator[str]:

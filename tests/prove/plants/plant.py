@@ -13,11 +13,15 @@ FOLDER: Final = "PROVE_PLANT_FOLDER"
 """Name of the environment variable with the folder where processes count their kills."""
 
 
+SETTLING: Final = "none, but tier programs settle soon"
+"""The name of the plant that is no bug."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plant:
     """A bug: its name, the function that plants it, the checks that have to find it, and the faults that provoke it.
 
-    `of_api` plants it in the APIs too; `workers` is the number of workers.
+    `of_api` plants it in the APIs too; `workers` is the number of workers of points, `of_tiers` those of tiers.
     """
 
     name: str
@@ -26,6 +30,7 @@ class Plant:
     faults: tuple[Fault, ...] = ()
     of_api: bool = False
     workers: int = 2
+    of_tiers: int = 0
 
 
 def die_here(moment: str, times: int = 2, skipped: int = 3) -> None:

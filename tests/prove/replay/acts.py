@@ -59,8 +59,10 @@ class Acts:
                 self.releases[write.answer["id"]] = write
             case Kind.CANCEL:
                 self.cancellations[write.answer["id"]] = write
-            case _:
+            case Kind.REDEEM | Kind.REWARD:
                 self.redemptions[write.answer["id"]] = write
+            case _:
+                pass  # it moves no points
 
     def adjust(self, books: Books, customer: str, note: str) -> None:
         """Apply a correction by hand, found by its note or its transaction.

@@ -1,48 +1,75 @@
-"""Replays tiers: a function of the set of a customer's events."""
+"""Judges customers by the slow model of tests/tiers/oracles, which is written apart from the service."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from multiprocessing import get_context
+from typing import Any, Final, NamedTuple
 
-from services.tiers.rules.spend import changes_of
-from services.tiers.rules.timeline import Timeline, judge
-from services.tiers.rules.window import Window
+from tests.tiers.oracles.at_risk import Moment, moments
+from tests.tiers.oracles.facts import Assignment, Change
+from tests.tiers.oracles.model import Outcome, Replay
 
-from services.tiers.rules.admission import Stored, admit
-from services.tiers.rules.program.compiled import Program
-from shared.contracts.envelope import Event
-from shared.contracts.orders import Content, Order, OrderKey, RefundKey, content_of_refund, key_of
-from shared.contracts.outcomes import Refusal
-from tests.prove.replay.dedupe import Seen
+Versions = Sequence[tuple[datetime | None, Mapping[str, Any]]]
+"""The published documents by `effective_at`; the first is in force since ever."""
+
+_AT_ONCE: Final = 25
+_FEW: Final = 100
+_PROCESSES: Final = 2
+
+
+class History(NamedTuple):
+    """What counts of a customer, the tiers given by hand, and when the API was asked for the tier."""
+
+    customer: str
+    changes: Sequence[Change]
+    assignments: Sequence[Assignment]
+    asked_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """A customer's timeline and refused events."""
+class Judged:
+    """A customer as of the question to the API, and once everything ahead has fallen due."""
 
-    timeline: Timeline
-    refused: Sequence[Refusal]
-    taken: Seen
+    now: Outcome
+    ahead: Outcome
 
 
-def replay(program: Program, events: Sequence[Event]) -> Replayed:
-    """Replay a customer's purchases and refunds in the order of their log."""
-    recorded: dict[OrderKey, Order] = {}
-    refunds: dict[RefundKey, Content] = {}
-    early: defaultdict[OrderKey, list[Event]] = defaultdict(list)
-    refused: list[Refusal] = []
-    seen = Seen()
-    for event in seen.new_ones(events):
-        key = key_of(event)
-        orders = {key: recorded[key]} if key in recorded else {}
-        outcome = admit([event], Stored(orders, refunds, {key: early.pop(key, [])}))
-        early[key] = sorted((item.event for item in outcome.waiting), key=lambda item: (item.time, item.data.refund_id))
-        for step in outcome.steps:
-            recorded[key] = replace(step.order, refunds=(*(step.order.refunds or ()), *step.refunds))
-            refunds |= {(*key, refund.refund_id): content_of_refund(refund) for refund in step.refunds}
-        refused += outcome.refusals
-        seen.forget(refusal.event for refusal in outcome.refusals)
-    counted = [order for order in recorded.values() if order.purchase.currency == program.currency]
-    spend_changes = chain.from_iterable(changes_of(order) for order in counted)
-    return Replayed(judge(program, Window(), (), list(spend_changes)), refused, seen)
+def judge(versions: Versions, history: History, ahead: datetime) -> Judged:
+    """Judge a customer from nothing."""
+    replay = Replay(versions, history.changes, history.assignments)
+    replay.run(history.asked_at)
+    now = replay.outcome(history.asked_at)
+    if ahead <= history.asked_at:
+        return Judged(now, now)
+    replay.run(ahead, after=history.asked_at)
+    return Judged(now, replay.outcome(ahead))
+
+
+def judge_all(versions: Versions, histories: Sequence[History], ahead: datetime) -> dict[str, Judged]:
+    """Judge customers, many of them in several processes."""
+    # Those with the longest histories first, so that no process is left with one of them at the end.
+    ordered = sorted(histories, key=lambda history: -len(history.changes))
+    if len(ordered) <= _FEW:
+        return {history.customer: judge(versions, history, ahead) for history in ordered}
+    with ProcessPoolExecutor(_PROCESSES, get_context("spawn")) as pool:
+        parts = ((versions, part, ahead) for part in _parts(ordered))
+        return {name: judged for part in pool.map(_judge_part, parts) for name, judged in part}
+
+
+def warnings(versions: Versions, histories: Sequence[History], at: datetime) -> dict[str, list[Moment]]:
+    """By customer, the moments of warnings that have come by an instant, of the `valid_until` ahead of it."""
+    return {own.customer: moments(versions, own.changes, own.assignments, at) for own in histories}
+
+
+def _parts(histories: Sequence[History]) -> Iterator[list[History]]:
+    left = iter(histories)
+    while part := list(islice(left, _AT_ONCE)):
+        yield part
+
+
+def _judge_part(part: tuple[Versions, list[History], datetime]) -> list[tuple[str, Judged]]:
+    versions, histories, ahead = part
+    return [(history.customer, judge(versions, history, ahead)) for history in histories]

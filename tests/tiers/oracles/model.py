@@ -78,10 +78,13 @@ class Replay:
         self.customer = Customer(self.programs, self.changes, [given.at for given in self.assignments])
         self.entries: list[Entry] = []
 
-    def run(self, now: datetime, *, before_events: bool = False) -> None:
-        """Replay up to an instant; `before_events`: of that instant only the version and what falls due."""
+    def run(self, now: datetime, *, before_events: bool = False, after: datetime | None = None) -> None:
+        """Replay up to an instant; `before_events`: of that instant only the version and what falls due.
+
+        `after` is the instant up to which it was replayed before.
+        """
         instants = [instant for instant in self._instants() if instant <= now]
-        last: datetime | None = None
+        last = after
         while True:
             due = next_due(self.customer)
             ahead = [

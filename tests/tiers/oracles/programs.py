@@ -90,7 +90,7 @@ class Program:
 
     def value(self, condition: Condition, changes: Iterable[Changed], span: Span, known_before: datetime) -> Fraction:
         """The value of a condition's metric: what was earned in a span, net of what was taken back and is known."""
-        total = Fraction(0)
+        total: int | Fraction = 0
         for change in changes:
             if change.metric != condition.metric or change.at >= known_before or change.earned_at >= span.before:
                 continue
@@ -98,8 +98,9 @@ class Program:
                 continue
             if condition.activity is not None and change.name != condition.activity:
                 continue
-            total += change.amount * self._rate(change)
-        return total
+            rate = self._rate(change)
+            total += change.amount if rate == 1 else change.amount * rate
+        return Fraction(total)
 
     def holds(self, ways: Ways, changes: Sequence[Changed], span: Span, known_before: datetime) -> bool:
         """Whether all conditions of some list hold."""
@@ -114,9 +115,9 @@ class Program:
             return True
         return self.holds(tier.keep, changes, span, known_before) or self.holds(tier.enter, changes, span, known_before)
 
-    def _rate(self, change: Changed) -> Fraction:
+    def _rate(self, change: Changed) -> int | Fraction:
         if change.metric != "spend" or change.name == self.currency:
-            return Fraction(1)
+            return 1
         return self.rates.get(change.name, Fraction(0))
 
 
