@@ -51,6 +51,8 @@ SELECT string_agg(format($1, tablename), '; ' ORDER BY tablename) FROM pg_tables
 WHERE schemaname = 'public' AND tablename NOT IN ('schema_migration', 'document_version')
 """
 
+_FIRST_VERSIONS: Final = "DELETE FROM document_version WHERE version > 1"
+
 _TRUNCATE_EVERY: Final = 100
 
 
@@ -69,6 +71,7 @@ class Databases:
         self.emptied += 1
         for watch in self.watches.values():
             watch.run(watch.value(_TABLES, command))
+            watch.run(_FIRST_VERSIONS)
 
 
 @contextmanager

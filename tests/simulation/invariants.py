@@ -3,6 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
 from shared.contracts.envelope import Event, decode
@@ -10,25 +11,28 @@ from shared.contracts.reasons import Malformed, Reason
 from shared.messaging.inbox import digest
 from shared.messaging.record_batches import Unreadable
 from tests.points.oracles.model import Model
+from tests.prove import tiered
+from tests.prove.checks import tiers
+from tests.prove.replay import counted
 from tests.simulation.broker import Kept
 from tests.simulation.node import Service
 from tests.simulation.watch import Watch
 from tests.simulation.world import World
-from tests.tiers import oracle
+from tests.tiers.oracles.facts import Assignment
+from tests.tiers.oracles.model import Entry, judge
 
 
 def violations(world: World) -> Iterator[str]:
     """Descriptions of the violations."""
-    models: dict[str, Model] = {}
+    logs: dict[str, _Read] = {}
     for service in world.services:
-        log = _Read(world, service)
-        models[service.name] = log.model
+        log = logs[service.name] = _Read(world, service)
         watch = world.watches[service.name]
         for check in (_effects, _letters, _positions):
             yield from (f"{service.name}: {violation}" for violation in check(log, watch))
         yield from (f"{service.name}: {violation}" for violation in _published(world, watch))
-    yield from (f"points: {violation}" for violation in _points(models["points"], world.watches["points"]))
-    yield from (f"tiers: {violation}" for violation in _tiers(models["tiers"], world.watches["tiers"]))
+    yield from (f"points: {violation}" for violation in _points(logs["points"].model, world.watches["points"]))
+    yield from (f"tiers: {violation}" for violation in _tiers(world, logs["tiers"], world.watches["tiers"]))
 
 
 class _Read:
@@ -164,17 +168,29 @@ def _points(model: Model, watch: Watch) -> Iterator[str]:
             yield f"{customer}: transactions {transactions}, published {published[customer]}"
 
 
-def _tiers(model: Model, watch: Watch) -> Iterator[str]:
-    """Timelines equal the oracle's."""
-    by_customer: dict[str, list[Event]] = defaultdict(list)
-    for (customer, _), event in model.orders.items():
-        by_customer[customer].append(event)
-    for (customer, _), refunds in model.refunds.items():
-        by_customer[customer] += refunds.values()
-    for customer, events in by_customer.items():
-        rows = watch.rows(
-            "SELECT effective_at, tier FROM timeline WHERE customer_id = $1 ORDER BY effective_at", customer
-        )
-        actual = [tuple(row) for row in rows]
-        if actual != (expected := oracle.timeline_of(events)):
-            yield f"the timeline of {customer} is {actual}, and should be {expected}"
+def _tiers(world: World, log: _Read, watch: Watch) -> Iterator[str]:
+    """Timelines equal the slow model's, and what was told, put together, is what is stored."""
+    first, *later = [(row["effective_at"], row["document"]) for row in watch.rows(tiered.VERSIONS_SQL)]
+    versions = [(None, first[1]), *later]
+    by_customer: dict[str, dict[str, list[Event]]] = defaultdict(lambda: defaultdict(list))
+    for event in log.events:
+        by_customer[event.customer_id][event.record.topic].append(event)
+    given: dict[str, list[Assignment]] = defaultdict(list)
+    for customer, *fields in watch.rows(tiered.ASSIGNMENTS_SQL):
+        given[customer].append(Assignment(*fields))
+    stored: dict[str, list[Entry]] = defaultdict(list)
+    for customer, *fields in watch.rows(tiered.TIMELINE_SQL):
+        stored[customer].append(Entry(*fields))
+    told: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in watch.rows("SELECT key, value FROM announced ORDER BY id"):
+        told[row["key"].decode()].append(json.loads(row["value"]))
+    for customer in sorted(by_customer.keys() | given.keys() | stored.keys()):
+        changes = counted.replay(by_customer[customer]).changes
+        expected = judge(versions, changes, given[customer], world.ahead)
+        for actual, due in zip_longest(stored[customer], expected.entries):
+            if actual != due:
+                yield f"the timeline of {customer} has {actual}, and should have {due}"
+        steps = tiers.compact(tiers.put_together(told[customer]))
+        due_steps = tiers.compact((entry.at, entry.tier, entry.points_multiplier) for entry in stored[customer])
+        if steps != due_steps:
+            yield f"{customer} was told {steps}, and should have been {due_steps}"

@@ -15,6 +15,7 @@ import asyncpg
 import structlog
 import uuid_utils
 
+from services.tiers.handlers import applying
 from shared.messaging import culprits, inflow, relay
 from shared.postgres import pool
 from tests.simulation.loop import Loop, running
@@ -51,6 +52,8 @@ def seams(world: "World") -> Iterator[None]:
             # Idle polls would take most of the time.
             patch.object(relay, "_IDLE", world.chance.choice((0.1, 1.0))),
             patch.object(inflow, "_POLL_MS", 1250),
+            # Longer than a process can be paused within a transaction, as in production.
+            patch.object(applying, "SETTLED", timedelta(seconds=20)),
         ):
             yield
     finally:

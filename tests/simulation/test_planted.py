@@ -1,4 +1,4 @@
-"""Planted bugs in the delivery: each violates an invariant within the first 100 seeds."""
+"""Planted bugs in the delivery and in the jobs of tiers: each violates an invariant within the first 100 seeds."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -9,6 +9,9 @@ from weakref import WeakKeyDictionary
 import pytest
 
 from services.points.store import accounts
+from services.tiers.handlers import events
+from services.tiers.rules.judging import ending
+from services.tiers.store import customers, publications
 from shared.contracts.envelope import Event
 from shared.contracts.reasons import Reason
 from shared.messaging import dead_letters, inbox, inflow, positions, relay
@@ -20,6 +23,7 @@ from shared.messaging.inbox import Claimed
 from shared.messaging.inflow import Inflow
 from shared.messaging.record_batches import Unreadable
 from shared.postgres.pool import Connection
+from tests.prove.plants.tiers import hasty, only_new
 from tests.simulation.databases import Databases
 from tests.simulation.seeds import play
 
@@ -111,6 +115,10 @@ def behind_the_first(fetched: Any) -> int:
     return (fetched.record.offset if isinstance(fetched, Unreadable) else fetched.offset) + 1
 
 
+async def no_customers(*_: object) -> list[str]:
+    return []
+
+
 class Nothing:
     """A class without instances."""
 
@@ -136,6 +144,15 @@ PLANTS: dict[str, list[Plant]] = {
     "a position is sought while another lane reads": [(Inflow, "__init__", lanes_read_at_once)],
     "the position moves into unreadable records": [(inflow, "end_of", behind_the_first)],
     "unreadable records are dropped": [(inflow, "Unreadable", Nothing)],
+    "a late event is not judged through a version": [(events, "judge", only_new(events.judge))],
+    "tiers fall without their grace": [(ending, "_end_period", hasty(ending._end_period))],
+    "a version is not applied to whom no event judges": [
+        (publications, "judged_by", no_customers),
+        (publications, "left_over", no_customers),
+    ],
+    "a sweep does not lock its customers": [
+        (customers, "CLAIM_DUE_SQL", customers.CLAIM_DUE_SQL.replace("FOR UPDATE SKIP LOCKED", "")),
+    ],
 }
 
 

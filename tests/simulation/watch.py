@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import asyncpg
@@ -41,7 +42,7 @@ class Watch:
 
     def ask(self, question: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
         """The result of a function on a pool."""
-        return self._wait(question(self._connection))
+        return self._wait(question(_Single(self._connection)))
 
     def run(self, statements: str) -> None:
         """Run statements without results."""
@@ -57,3 +58,18 @@ class Watch:
 
     def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=600)
+
+
+class _Single:
+    """A pool that has a single connection."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncGenerator[asyncpg.Connection]:
+        """Lend the connection."""
+        yield self._connection

@@ -1,9 +1,10 @@
-"""Plays a seed: services with two workers each, a shop that publishes, and faults."""
+"""Plays a seed: services with two workers each, a shop that publishes, an office that decides, and faults."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from random import Random
 from typing import Any, Final
@@ -14,6 +15,7 @@ from tests.simulation.faults import Faults, Poison
 from tests.simulation.history import Sent, history
 from tests.simulation.loop import DeadlockError, Loop, Process, running
 from tests.simulation.node import Address, Node, Service, StartFailedError, poisoned
+from tests.simulation.office import Office, Sweep, draw
 from tests.simulation.seams import seams
 from tests.simulation.server import Server
 from tests.simulation.trace import Trace
@@ -23,6 +25,10 @@ _CALM_SECONDS: Final = 6.0
 _DRAIN_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.5
 
+AHEAD_DAYS: Final = 1_000
+"""Days ahead to which tiers are swept at the end: everything that falls due has happened by then, years too."""
+
+UNFINISHED_SQL: Final = "SELECT count(*) FROM publication WHERE finished_at IS NULL"
 _POSITIONS_SQL: Final = "SELECT topic, partition, next_offset FROM position"
 
 
@@ -59,7 +65,12 @@ class World:
         self.server.fault, self.server.crash = self.faults.of_statement, self.crash
         self.slots = [Slot(service, number) for service in self.services for number in range(WORKERS)]
         self.sent: list[Sent] = []
+        [tiers] = [service for service in self.services if service.name == "tiers"]
+        acts = draw(Random(f"{seed} acts"))
+        self.office = Office(tiers.url, acts, self.broker.now, Random(f"{seed} office"))
         self.strikes: Counter[str] = Counter([f"poison {self.poison.kind}"] if self.poison is not None else [])
+        self.ahead = self.broker.now()
+        """The instant up to which tiers are swept at the end."""
         self._dead: list[Process] = []
         self._is_closing = self._is_over = False
         self._struck_at = 0
@@ -81,16 +92,27 @@ class World:
         watching = asyncio.create_task(self.broker.watch_members(), name="members")
         for slot in self.slots:
             self.start(slot)
+        process = Process("office")
+        deciding = self.loop.create_task(self.office.run(), name="office", context=process.context)
         await self._publish()
         await asyncio.sleep(self.chance.uniform(0.0, _CALM_SECONDS))
         self.become_calm()
+        await deciding
         if await self._drained():
+            await self._sweep(process)
             await asyncio.sleep(1.0)
         self._is_closing = True
         for slot in self.slots:
             slot.stopped.set()
         await asyncio.sleep(1.0)
         watching.cancel()
+
+    async def _sweep(self, process: Process) -> None:
+        """Let everything happen that falls due ahead."""
+        sweeping = self.office.do(Sweep(AHEAD_DAYS))
+        await self.loop.create_task(sweeping, name="sweep", context=process.context)
+        self.ahead = self.broker.now() + timedelta(days=AHEAD_DAYS)
+        await self._drained()
 
     async def _publish(self) -> None:
         """Publish the history."""
@@ -126,6 +148,8 @@ class World:
             for place, log in sorted(self.broker.logs.items()):
                 if place.topic in service.spec.topics and log.handled != stored.get(place):
                     backlogs.append(f"{service.name} is at {stored.get(place)} of {log.handled} in {place}")
+            if service.name == "tiers" and (count := watch.value(UNFINISHED_SQL)):
+                backlogs.append(f"{count} tier programs are not applied")
             if waiting := watch.value("SELECT count(*) FROM outbox"):
                 backlogs.append(f"{waiting} rows of {service.name} are unpublished")
             backlogs += [
