@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from time import process_time
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from services.tiers.rules.metrics import Request
+from services.tiers.rules.program.calendar import Calendar
+from services.tiers.rules.program.compiled import Period
 from services.tiers.store import metrics
 from services.tiers.store.metrics import Loaded
 from shared.postgres.pool import Pool
@@ -43,7 +47,7 @@ async def test_days_begin_with_their_first_instant(
     }
 
 
-async def test_requests_of_many_customers_and_zones_take_a_statement_for_each_zone(tiers_pool: Pool):
+async def test_requests_take_a_statement_and_two_for_each_zone_of_requests_by_day(tiers_pool: Pool):
     await apply(tiers_pool, *(purchase("1", "2.50", customer_id=f"c{number}") for number in range(50)))
     asked = [(f"c{number}", Request(None, None, day(1))) for number in range(50)]
     by_day = [("c1", Request(day(-9), None, day(1), zone)) for zone in ("UTC", "UTC", "Asia/Riyadh")]
@@ -53,16 +57,22 @@ async def test_requests_of_many_customers_and_zones_take_a_statement_for_each_zo
         assert counting.statements == 1
         assert answers == [{("spend", "USD"): 25_000, ("orders", ""): 1}] * 50
         answers = await metrics.load_answers(counting, [*asked, *by_day])  # pyright: ignore[reportArgumentType]
-        assert counting.statements == 3
+        assert counting.statements == 5
         assert answers[50:] == [{date(2026, 3, 1): answers[0]}] * 3
         assert await metrics.load_answers(connection, []) == []
 
 
-async def test_a_request_by_day_needs_limits(tiers_pool: Pool):
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Etc/GMT+12"])
+async def test_days_from_one_end_of_the_calendar_to_the_other_cost_no_more(tiers_pool: Pool, zone: str):
+    last = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+    times = [datetime(1, 1, 1, tzinfo=UTC), day(0), last - timedelta(days=9)]
+    await apply(tiers_pool, *(review(str(number), time) for number, time in enumerate(times)))
+    began = process_time()
     async with tiers_pool.acquire() as connection:
-        for request in (Request(None, day(1), day(1), "UTC"), Request(day(1), None, None, "UTC")):
-            with pytest.raises(ValueError, match="needs limits"):
-                await metrics.load_answers(connection, [("ann", request)])
+        [answer] = await metrics.load_answers(connection, [("ann", Request(None, None, last, zone))])
+    assert process_time() - began < 0.5
+    calendar = Calendar(ZoneInfo(zone), Period("rolling_days", 1))
+    assert answer == {calendar.day(time): {("reviews", ""): 1} for time in times}
 
 
 async def test_sums_are_exact(tiers_pool: Pool):

@@ -1,28 +1,24 @@
-"""The days of requests by day."""
+"""The days of a time zone on which something was earned."""
 
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from services.tiers.rules.metrics import Request
 from services.tiers.rules.program.calendar import Calendar
 from services.tiers.rules.program.compiled import Period
 
 _ANY: Final = Period("lifetime")
 
+_FIRST: Final = date.min.toordinal()
+_LAST: Final = date.max.toordinal()
 
-def days_of(zone: str, requests: Iterable[Request]) -> list[tuple[date, datetime]]:
-    """The days of a time zone that requests by day reach over, in order, each with its first instant.
 
-    Raises:
-        ValueError: a request has no first or no last instant.
-    """
+def days_around(zone: str, dates: Iterable[date]) -> list[tuple[date, datetime]]:
+    """The days of a time zone that overlap these days of UTC, in order, each with its first instant."""
     calendar = Calendar(ZoneInfo(zone), _ANY)
-    days: set[int] = set()
-    for request in requests:
-        ends = [end for end in (request.before, request.known) if end is not None]
-        if request.since is None or not ends:
-            raise ValueError("a request by day needs limits: a `since`, and a `before` or a `known`")
-        days.update(range(calendar.day(request.since).toordinal(), calendar.day(min(ends)).toordinal() + 1))
-    return [(day, calendar.start(day)) for day in map(date.fromordinal, sorted(days))]
+    # No time zone is a whole day from UTC: a day of UTC overlaps at most two days of one beside its own date.
+    near = {min(max(own.toordinal() + days, _FIRST), _LAST) for own in dates for days in (-1, 0, 1)}
+    # Near the ends of the calendar, several dates are one day.
+    starts = {calendar.start(date.fromordinal(ordinal)) for ordinal in near}
+    return [(calendar.day(start), start) for start in sorted(starts)]

@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, NamedTuple, cast
 
 from services.tiers.rules.counting import METRICS, Kind
-from services.tiers.rules.days import days_of
+from services.tiers.rules.days import days_around
 from services.tiers.rules.metrics import Amount, Answer, Change, Metric, Request
 from services.tiers.store.fractions import from_columns
 from shared.postgres.pool import Connection
@@ -19,11 +19,7 @@ _PURCHASE: Final = "purchase"
 
 
 async def load_answers(connection: Connection, asked: Sequence[Asked]) -> list[Answer]:
-    """The answers of requests, in their order, by one statement (and one more for each further time zone).
-
-    Raises:
-        ValueError: a request by day has no limits.
-    """
+    """The answers of requests, in their order, by one statement; two for each time zone of requests by day."""
     answers: list[Answer] = [{}] * len(asked)
     zones = list(dict.fromkeys(request.by_day_of for _, request in asked if request.by_day_of is not None))
     for number, zone in enumerate(zones or [None]):
@@ -42,7 +38,8 @@ async def load_answers(connection: Connection, asked: Sequence[Asked]) -> list[A
 async def _load_of_zone(connection: Connection, zone: str | None, asked: Sequence[Asked]) -> list[Answer]:
     """The answers of requests, those by day in a single time zone."""
     requests = [request for _, request in asked]
-    days = [] if zone is None else days_of(zone, (request for request in requests if request.by_day_of is not None))
+    by_day = [own for own in asked if own[1].by_day_of is not None]
+    days = [] if zone is None else days_around(zone, await _load_dates(connection, by_day))
     rows = await _sum(connection, asked, [start for _, start in days])
     answers: list[Answer] = []
     for request, own in zip(requests, rows, strict=True):
@@ -51,6 +48,30 @@ async def _load_of_zone(connection: Connection, zone: str | None, asked: Sequenc
         else:
             answers.append({days[bucket - 1][0]: sums for bucket, sums in own.items()})
     return answers
+
+
+# The days that are asked about can be millions, those on which something was earned are few.
+DATES_SQL = """
+SELECT DISTINCT (earned_at AT TIME ZONE 'UTC')::date
+FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) AS asked (customer_id, since, before)
+CROSS JOIN LATERAL (
+    SELECT purchased_at AS earned_at
+    FROM purchase
+    WHERE customer_id || '' = asked.customer_id AND purchased_at >= coalesce(since, '-infinity')
+      AND purchased_at < coalesce(before, 'infinity') AND total > 0
+    UNION ALL
+    SELECT earned_at
+    FROM counted
+    WHERE customer_id || '' = asked.customer_id AND earned_at >= coalesce(since, '-infinity')
+      AND earned_at < coalesce(before, 'infinity') AND kind <> 'reversal'
+) AS earned
+"""
+
+
+async def _load_dates(connection: Connection, asked: Sequence[Asked]) -> list[date]:
+    """The days of UTC on which anything was earned that requests ask for; what was taken was earned before."""
+    columns = zip(*((customer_id, request.since, request.before) for customer_id, request in asked), strict=True)
+    return [row[0] for row in await connection.fetch(DATES_SQL, *columns)]
 
 
 # Whatever was earned by itself happened when it was earned. Buckets are days, by their first instants.
