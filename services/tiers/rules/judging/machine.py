@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 from services.tiers.rules.judging.conditions import is_kept, subtract, values_of
 from services.tiers.rules.judging.ending import end_due, keep_in_grace
 from services.tiers.rules.judging.moving import assign, change_version, kept_by, promote
-from services.tiers.rules.judging.run import MOMENT, Entry, Run, calendar_of, days_leaving
+from services.tiers.rules.judging.run import MOMENT, Entry, Run, calendar_of, days_leaving, following
 from services.tiers.rules.judging.state import NOTHING, Assignment, Standing, State, Values
 from services.tiers.rules.judging.taking import fall_at_once, reason_of, revoke
 from services.tiers.rules.metrics import Change, Reading, Request, Sums
@@ -107,7 +107,7 @@ def next_due(versions: Versions, state: State) -> Reading[datetime | None]:
     run = Run.of(versions, state)
     if not run.falls_at_once() or run.program.period.kind != "rolling_days":
         return state.standing.due_at
-    for at, _, sums in (yield from days_leaving(run, state.at + MOMENT, state.at + MOMENT)):
+    for at, _, sums in (yield from days_leaving(run, following(state.at), following(state.at))):
         subtract(run.program, run.values, sums)
         if not is_kept(run.tier, run.values):
             return at
@@ -193,7 +193,7 @@ def _move(run: Run, moment: datetime, *, is_included: bool = False) -> Reading[N
     if start is None or (run.oldest is not None and run.oldest >= start):
         return
     if run.falls_at_once():
-        yield from _move_by_day(run, start, moment, moment + MOMENT if is_included else moment)
+        yield from _move_by_day(run, start, moment, following(moment) if is_included else moment)
     elif run.at < start:
         run.values, run.oldest = dict(NOTHING), None
     elif (old := run.calendar.window(run.at)) != start:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, cast
 from zoneinfo import ZoneInfo
@@ -20,6 +20,13 @@ Kind = Literal["promoted", "demoted", "retained"]
 
 MOMENT: Final = timedelta(microseconds=1)
 """The resolution of time: everything up to an instant happened before the next moment."""
+
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
+
+
+def following(moment: datetime) -> datetime:
+    """The moment after an instant; of the last instant of the calendar, itself."""
+    return moment if moment == _LAST else moment + MOMENT
 
 
 class Entry(NamedTuple):
@@ -123,7 +130,7 @@ class Run:
     def window(self) -> tuple[Span]:
         """The window of the current instant, as far as it is known: events come after versions and what falls due."""
         assert self.at is not None, "something happened"
-        known = self.at + MOMENT if self.applied else self.at
+        known = following(self.at) if self.applied else self.at
         return (Span(self.calendar.window(self.at), known),)
 
     def ended(self, end: datetime) -> tuple[Span, ...]:
@@ -270,5 +277,7 @@ def days_leaving(run: Run, start: datetime, moment: datetime) -> Reading[list[tu
     assert run.at is not None, "something happened"
     answers = yield [Request(run.calendar.window(run.at), start, moment, run.program.zone.key)]
     by_day = cast("dict[date, Sums]", answers[0])
+    # Near the end of the calendar, days never leave.
+    leaving = [day for day in sorted(by_day) if day.toordinal() + run.program.period.days <= date.max.toordinal()]
     span = timedelta(days=run.program.period.days)
-    return [(run.calendar.start(day + span), day, by_day[day]) for day in sorted(by_day)]
+    return [(run.calendar.start(day + span), day, by_day[day]) for day in leaving]
