@@ -123,7 +123,8 @@ def encode_state(state: State) -> Any:  # noqa: ANN401 a value of JSON
     metrics: dict[str, int | str] = {}
     for key, value in state.metrics.items():
         if value:
-            metrics[key] = value if isinstance(value, int) else str(value)
+            # Decimals of very many digits cannot be read back, and take long.
+            metrics[key] = value if isinstance(value, int) else f"{value.numerator:#x}/{value.denominator:#x}"
     return _Stored(state.standing, state.version, state.at, state.anchor, state.oldest, metrics)
 
 
@@ -138,8 +139,16 @@ def read_state(stored: str) -> State:
 
 
 def _state(own: _Stored) -> State:
-    metrics = {key: value if isinstance(value, int) else Fraction(value) for key, value in own.metrics.items()}
+    metrics = {key: value if isinstance(value, int) else _fraction(value) for key, value in own.metrics.items()}
     return State(own.standing, own.version, own.at, own.anchor, own.oldest, metrics)
+
+
+def _fraction(text: str) -> Fraction:
+    """A fraction as it is stored: of hexadecimal numbers, or of decimals as an earlier release stored it."""
+    if not text.startswith(("0x", "-0x")):
+        return Fraction(text)
+    numerator, _, denominator = text.partition("/")
+    return Fraction(int(numerator, 16), int(denominator, 16))
 
 
 _DECODER: Final = msgspec.json.Decoder(_Stored)
