@@ -63,4 +63,4 @@ def _in_utc(local: datetime) -> datetime:
     try:
         return local.astimezone(UTC)
     except OverflowError:  # the first or the last day of the calendar
-        return local
+        return datetime.min.replace(tzinfo=UTC) if local.year == 1 else datetime.max.replace(tzinfo=UTC)

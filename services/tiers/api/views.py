@@ -10,6 +10,7 @@ from services.tiers.handlers.standing import Entitlement, Seen
 from services.tiers.rules.amount import missing_value, reached_value
 from services.tiers.rules.judging.state import Values
 from services.tiers.rules.metrics import Amount
+from services.tiers.rules.program.compiled import Benefit, Tier
 from services.tiers.rules.program.document import BenefitKind, Metric
 from services.tiers.rules.progress import Need as Missing
 from services.tiers.rules.progress import Way, nearest
@@ -156,7 +157,7 @@ class BenefitView(_View):
         return cls(
             id=benefit.id,
             kind=benefit.kind,
-            name=chosen(benefit.names, language),
+            name=_name(benefit, language),
             from_=benefit.starts_at,
             to=benefit.ends_at,
             left=own.left,
@@ -198,7 +199,7 @@ class TierView(_View):
         status, standing = seen.status, seen.status.standing
         return cls(
             tier=status.tier.id,
-            name=chosen(status.tier.names, language),
+            name=_name(status.tier, language),
             since=standing.since,
             valid_until=standing.valid_until,
             grace_until=standing.grace_until,
@@ -254,6 +255,11 @@ class ChangeView(_View):
             actor=recorded.actor if with_author else None,
             note=recorded.note if with_author else None,
         )
+
+
+def _name(of: Tier | Benefit, language: str | None) -> str:
+    """The name in the language of a header `Accept-Language`; the id of what has no name."""
+    return chosen(of.names, language) if of.names else of.id
 
 
 def _next(status: Status) -> Next | None:
