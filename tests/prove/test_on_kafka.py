@@ -22,6 +22,7 @@ SMALL = Plan(
         (
             *(Fault.KILL_WORKER, Fault.RESET_AT_COMMIT, Fault.RESTART_SERVER),
             *(Fault.POISON, Fault.HOT_CUSTOMER, Fault.HOSTILE_CALLERS),
+            *(Fault.KILL_SWEEP, Fault.KILL_PUBLICATION),
         ),
         1,
     ),
@@ -36,7 +37,7 @@ async def ground() -> AsyncIterator[Ground]:
 
 
 async def test_a_correct_run_passes_all_checks(ground: Ground):
-    outcome = await run.run(5, SMALL, ground, Cast({"points": 2, "tiers": 1}))
+    outcome = await run.run(5, SMALL, ground, Cast({"points": 2, "tiers": 1}, settles_soon=True))
     assert {item.name: item.offenders for item in outcome.violated} == {}
     assert sum(1 for fault in outcome.struck if fault.counts) == len(SMALL.faults)
 
