@@ -32,8 +32,10 @@ from tests.tiers.oracles.at_risk import Moment
 
 _ORDERS: Final = counted.COUNTED[topics.PURCHASES]
 
-_WARNED: Final = 400
+_WARNED: Final = 150
 """Most customers whose warnings are judged by the model, which takes several replays of each."""
+_SHORT: Final = 300
+"""Most changes of such a customer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ def _to_warn(evidence: Evidence, quiet: Quiet, histories: Sequence[History]) -> 
     """Some of the customers: first those who were warned in the quiet sweep, then others with a short history."""
     new = {customer for customer, _, _ in quiet.after.keys() - quiet.before.keys()}
     known = evidence.findings.tiers.standings
-    some = [own for own in histories if own.customer in known]
+    some = [own for own in histories if own.customer in known and len(own.changes) <= _SHORT]
     return sorted(some, key=lambda own: (own.customer not in new, len(own.changes)))[:_WARNED]
 
 
