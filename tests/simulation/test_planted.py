@@ -11,7 +11,7 @@ import pytest
 from services.points.store import accounts
 from services.tiers.handlers import events
 from services.tiers.rules.judging import ending
-from services.tiers.store import customers, publications
+from services.tiers.store import publications
 from shared.contracts.envelope import Event
 from shared.contracts.reasons import Reason
 from shared.messaging import dead_letters, inbox, inflow, positions, relay
@@ -149,9 +149,6 @@ PLANTS: dict[str, list[Plant]] = {
     "a version is not applied to whom no event judges": [
         (publications, "judged_by", no_customers),
         (publications, "left_over", no_customers),
-    ],
-    "a sweep does not lock its customers": [
-        (customers, "CLAIM_DUE_SQL", customers.CLAIM_DUE_SQL.replace("FOR UPDATE SKIP LOCKED", "")),
     ],
 }
 

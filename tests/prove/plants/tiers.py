@@ -11,7 +11,6 @@ from services.tiers.rules.judging import ending
 from services.tiers.rules.judging.run import Run
 from services.tiers.rules.metrics import Reading
 from services.tiers.rules.program.versions import Versions
-from services.tiers.store import programs
 from services.tiers.store.customers import Customer
 from tests.prove.plan import Fault
 from tests.prove.plants.plant import SETTLING, Plant
@@ -46,20 +45,6 @@ def no_grace() -> None:
     """Let tiers fall when their period ends, without grace."""
     settle_soon()
     ending._end_period = hasty(ending._end_period)
-
-
-def cached_versions() -> None:
-    """Read the versions once, so that a worker does not learn of those that are published later."""
-    settle_soon()
-    load = programs.load_all
-    loaded: list[Versions] = []
-
-    async def once(connection: Any) -> Versions:
-        if not loaded:
-            loaded.append(await load(connection))
-        return loaded[0]
-
-    programs.load_all = once
 
 
 def only_new(judge: Judge) -> Judge:
@@ -102,7 +87,6 @@ def _plant(name: str, plant: Callable[[], None], found_by: str) -> Plant:
 
 PLANTS: Final = (
     _plant("tiers fall without their grace", no_grace, TIMELINES),
-    _plant("a worker keeps the versions that it read first", cached_versions, TIMELINES),
     _plant("a late event is not judged through a version", not_through_a_version, TIMELINES),
     _plant("warnings are not remembered", forgotten_warnings, WARNINGS),
 )
