@@ -8,6 +8,8 @@ from typing import Final
 from tests.architecture.tree import ROOT
 
 README: Final = ROOT / "README.md"
+TIER_PROGRAMS: Final = ROOT / "docs" / "tier-programs.md"
+"""A page whose only block is run after those of the README."""
 
 RUN: Final = frozenset({"sh", "python"})
 SHOWN: Final = frozenset({"text"})
@@ -74,6 +76,15 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 """Regular expressions that the output of a block has to match, by the block's first line."""
+
+TIERS_EXPECTED: Final = (
+    r"^version 2, warnings: \[",
+    r'"state":"done","progress":1\.0,"result":\{"customers":[0-9]+,',
+    r'^\{"data":\[.*"next":',
+    r"^published$",
+    r'^\{"tier":"member","name":"عضو",.*"program_version":1\}',
+)
+"""The same of the block of `TIER_PROGRAMS`."""
 
 UNWANTED: Final = re.compile(r'"status":[45]\d\d|"code":"|Traceback|command not found|No such file', re.MULTILINE)
 """Output that no block may print: problem documents (curl exits with 0), tracebacks, missing commands."""

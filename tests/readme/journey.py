@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 import pytest
 
 from tests.architecture import tree
-from tests.readme.blocks import EXPECTED, README, RUN, UNWANTED, Block, blocks
+from tests.readme.blocks import EXPECTED, README, RUN, TIER_PROGRAMS, TIERS_EXPECTED, UNWANTED, Block, blocks
 
 PAGE = README.read_text(encoding="utf-8")
 UP_SECONDS = 900.0
@@ -157,6 +157,15 @@ def test_both_first_events_have_their_effect(stack: subprocess.Popen[bytes], rea
     ask = 'curl -s -H "Authorization: Bearer $WAFA_ADMIN_TOKEN" $WAFA_URL/v1/customers/layla/points'
     drain = ".venv/bin/python -m deploy.local drain >&2"
     assert '"available":149,' in reader.run(f"{drain}; . .local/wafa.env; {ask}")
+
+
+def test_a_tier_program_is_drafted_simulated_and_published(stack: subprocess.Popen[bytes], reader: Reader):
+    [block] = [own for own in blocks(TIER_PROGRAMS.read_text(encoding="utf-8")) if own.language in RUN]
+    output = reader.run(block.text)
+    for pattern in TIERS_EXPECTED:
+        assert re.search(pattern, output, re.MULTILINE), output
+    assert not UNWANTED.search(output), output
+    assert stack.poll() is None
 
 
 def test_ctrl_c_stops_it(stack: subprocess.Popen[bytes], reader: Reader):
