@@ -1,7 +1,8 @@
 """Runs the computations of many customers: what they ask for is read together, with one statement per round."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from services.tiers.rules.metrics import Answer, Reading, Request
 from services.tiers.store import metrics
@@ -26,3 +27,21 @@ async def run(connection: Connection, readings: Mapping[str, Reading[T]]) -> dic
         found = iter(await metrics.load_answers(connection, requests))
         answers = {customer_id: [next(found) for _ in own] for customer_id, own in asked}
     return results
+
+
+async def run_apart(connection: Connection, customer_id: str, reading: Reading[T]) -> T:
+    """The result of a computation that may take long: its steps run in a thread, so that the event loop goes on."""
+    answers: Sequence[Answer] | None = None
+    while True:
+        requests, result = await asyncio.to_thread(_step, reading, answers)
+        if requests is None:
+            return cast("T", result)
+        answers = await metrics.load_answers(connection, [(customer_id, request) for request in requests])
+
+
+def _step(reading: Reading[T], answers: Sequence[Answer] | None) -> tuple[Sequence[Request] | None, T | None]:
+    """What a computation asks for next; None once it has its result, which comes with it."""
+    try:
+        return (next(reading) if answers is None else reading.send(answers)), None
+    except StopIteration as end:
+        return None, end.value

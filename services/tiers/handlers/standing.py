@@ -1,11 +1,12 @@
 """A customer's tier and benefits as of now; reading writes nothing."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 from services.tiers.handlers.judging import assignment_of, outdated_from, standing_of, state_of
-from services.tiers.handlers.rounds import run
+from services.tiers.handlers.rounds import run, run_apart
 from services.tiers.rules import benefits as rules
 from services.tiers.rules.judging.answering import InMemory
 from services.tiers.rules.judging.machine import Happenings
@@ -87,13 +88,13 @@ async def _judged_in_memory(connection: Connection, versions: Versions, customer
     standing = await _standing_before(connection, name, since)
     reading = status(versions, Known(state_of(versions, customer, now), standing, since), late, now)
     if customer.carried:
-        return (await run(connection, {name: reading}))[name]
+        return await run_apart(connection, name, reading)
     # What an earlier release recorded of refunds is not yet in the rows that sums are read from.
     own = (await orders.load_all(connection, [name])).get(name, ())
     taken = [change for order in own for change in takings_of(order) if change.at <= now]
     late = Happenings([*late.changes, *taken], late.assignments)
     reading = status(versions, Known(state_of(versions, customer, now), standing, since), late, now)
-    return InMemory(late.changes).run(reading)
+    return await asyncio.to_thread(InMemory(late.changes).run, reading)
 
 
 async def _standing_before(connection: Connection, customer_id: str, moment: datetime) -> Standing | None:
