@@ -11,16 +11,20 @@ from msgspec.structs import replace
 
 from services.tiers.rules.judging.conditions import add, values_of
 from services.tiers.rules.judging.state import Basis, Foothold, Span, Standing, State, Values
-from services.tiers.rules.metrics import Amount, Change, Reading, Request, Sums
+from services.tiers.rules.metrics import Amount, Change, Metric, Reading, Request, Sums
 from services.tiers.rules.program.calendar import Calendar
 from services.tiers.rules.program.compiled import Period, Program, Tier
 from services.tiers.rules.program.versions import Versions
 
 Kind = Literal["promoted", "demoted", "retained"]
 
+_Net = dict[tuple[Metric, str], Amount]
+
 MOMENT: Final = timedelta(microseconds=1)
 """The resolution of time: everything up to an instant happened before the next moment."""
 
+_MOST_KNOWN: Final = 8
+"""Periods whose sums a run keeps up to date."""
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -76,6 +80,8 @@ class Run:
     """The position of the current tier, in the version that had it last."""
     applied: Sequence[Change] = ()
     """The changes of the current instant."""
+    known: dict[Span, _Net] = field(default_factory=dict[Span, _Net])
+    """Sums of periods net of everything up to now: what is asked for once is kept up to date by the changes."""
 
     @classmethod
     def of(cls, versions: Versions, state: State) -> "Run":
@@ -196,10 +202,24 @@ class Run:
     def apply(self, changes: Sequence[Change]) -> None:
         """Add the changes of the current instant to the values."""
         self.applied = changes
+        for span, sums in self.known.items():
+            _keep_up(span, sums, changes)
         for change in self._in_window():
             add(self.program, self.values, change.metric, change.name, change.amount)
             if self.oldest is None or change.earned_at < self.oldest:
                 self.oldest = change.earned_at
+
+    def net(self, periods: Sequence[Span]) -> Reading[list[Sums]]:
+        """The sums of periods, net of everything that happened up to the current instant."""
+        assert self.at is not None, "something happened"
+        missing = [span for span in periods if span not in self.known]
+        if missing:
+            if len(self.known) >= _MOST_KNOWN:
+                self.known.clear()
+                missing = list(periods)
+            found = yield from sums_in(missing, following(self.at))
+            self.known.update((span, dict(sums)) for span, sums in zip(missing, found, strict=True))
+        return [self.known[span] for span in periods]
 
     def _in_window(self) -> Sequence[Change]:
         """The changes of the current instant that were earned in its window."""
@@ -248,6 +268,14 @@ class Run:
         reason = (self.reasons.get(moved) if moved else None) or self.reason or "program"
         metrics = dict(self.values)
         self.entries.append(Entry(self.at, old, version, self.standing, self.program.version, kind, reason, metrics))
+
+
+def _keep_up(span: Span, sums: _Net, changes: Iterable[Change]) -> None:
+    """Add changes to the sums of a period."""
+    for change in changes:
+        if change.earned_at < span.before and (span.since is None or change.earned_at >= span.since):
+            key = change.metric, change.name
+            sums[key] = sums.get(key, 0) + change.amount
 
 
 def direction(before: Tier, program: Program, after: Tier) -> int:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from services.tiers.rules.judging.conditions import highest_kept, is_kept, is_kept_in, values_of
 from services.tiers.rules.judging.ending import one_period_more
-from services.tiers.rules.judging.run import Run, following, sums_in, values_in
+from services.tiers.rules.judging.run import Run, values_in
 from services.tiers.rules.judging.state import Basis, Foothold, Standing, Values
 from services.tiers.rules.metrics import Change, Metric, Reading
 from services.tiers.rules.program.compiled import Tier
@@ -78,9 +78,8 @@ def _without(standing: Standing, revoked: Sequence[Foothold]) -> Standing:
 
 def _values_on(run: Run, basis: Basis) -> Reading[list[Values]]:
     """The values in the periods of a basis, by the version of then, net of everything taken back up to now."""
-    assert run.at is not None, "something was taken back"
     then = run.versions.version(basis.version)
-    return [values_of(then, sums) for sums in (yield from sums_in(basis.periods, following(run.at)))]
+    return [values_of(then, sums) for sums in (yield from run.net(basis.periods))]
 
 
 def _lose(run: Run, basis: Basis, periods: Sequence[Values]) -> Reading[None]:
