@@ -1,6 +1,7 @@
 """The events that the worker handles."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from services.tiers.handlers.applying import apply_versions
@@ -11,6 +12,7 @@ from services.tiers.handlers.simulating import simulate
 from services.tiers.rules.admission import COUNTED
 from services.tiers.settings import Settings
 from services.tiers.store import customers, erasing, publications, simulations
+from services.tiers.store.programs import Programs
 from shared.contracts.registry import TYPES
 from shared.messaging.worker import DueWork, Job, Subscription, WorkerSpec
 
@@ -26,7 +28,7 @@ def spec(settings: Settings) -> WorkerSpec:
         subscriptions=tuple(
             Subscription(topic, frozenset(name for name in _HANDLED if TYPES[name].topic == topic)) for topic in topics
         ),
-        handle=handle,
+        handle=partial(handle, cached=Programs()),
         erase=erasing.erase,
         due_work=(
             DueWork("customers to judge again", customers.count_marked),

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Final, Generic
+from typing import Any, Final, Generic, NamedTuple
 
 from shared.postgres.pool import Connection
 from shared.programs.kind import Book, C, Kind, compiled
@@ -133,24 +133,47 @@ def _book(kind: Kind[Any, C], rows: Collection[Any]) -> Book[C]:
     return Book([(row["effective_at"], compiled(kind, row["version"], row["document"])) for row in rows])
 
 
-NEW_SQL = """
-SELECT version, effective_at, CASE WHEN version <> ALL($2::int[]) THEN document::text END AS document
+STAMP_SQL = """
+SELECT count(*), max(published_at) FROM document_version WHERE kind = $1 AND id = '' AND effective_at IS NOT NULL
+"""
+
+ALL_SQL = """
+SELECT version, effective_at, published_at, document::text AS document
 FROM document_version
 WHERE kind = $1 AND id = '' AND effective_at IS NOT NULL
 """
 
 
+class Stamp(NamedTuple):
+    """Tells whether anything was published: the number of published versions, and the last publication's instant."""
+
+    number: int
+    last: datetime
+
+
 class Published(Generic[C]):
-    """The published versions of a kind's only document in one database; a version is read and compiled once."""
+    """The published versions of a kind's only document in one database: read again only after a publication.
+
+    Published versions never change and never go, so an equal stamp means the same versions. Each use reads the stamp,
+    so it sees the versions of its own transaction.
+    """
 
     def __init__(self, kind: Kind[Any, C]) -> None:
         self._kind = kind
-        self._compiled: dict[int, C] = {}
+        self._read: tuple[Stamp, Book[C]] | None = None
 
-    async def load(self, connection: Connection) -> list[tuple[datetime, C]]:
-        """All published versions with the instants from which they are in force."""
-        rows = await connection.fetch(NEW_SQL, self._kind.name, list(self._compiled))
-        for row in rows:
-            if row["document"] is not None:
-                self._compiled[row["version"]] = compiled(self._kind, row["version"], row["document"])
-        return [(row["effective_at"], self._compiled[row["version"]]) for row in rows]
+    async def load(self, connection: Connection) -> Book[C]:
+        """All published versions."""
+        if self._read is not None:
+            row = await connection.fetchrow(STAMP_SQL, self._kind.name)
+            assert row is not None, "an aggregate has a row"
+            if self._read[0] == Stamp(*row):
+                return self._read[1]
+        rows = await connection.fetch(ALL_SQL, self._kind.name)
+        stamp = Stamp(len(rows), max(row["published_at"] for row in rows))
+        self._read = stamp, _book(self._kind, rows)
+        return self._read[1]
+
+    def known(self, stamp: Stamp) -> Book[C] | None:
+        """All published versions; None if others were published by the stamp than were read last."""
+        return self._read[1] if self._read is not None and self._read[0] == stamp else None

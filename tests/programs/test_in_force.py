@@ -19,6 +19,7 @@ from shared.programs.faults import Fault
 from shared.programs.kind import ONLY, Key, Kind
 from shared.programs.store import SINCE_EVER, Publication
 from tests.programs.toys import BOX, TOYS, CompiledToy, Toy
+from tests.support.counting import Counting
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -154,3 +155,18 @@ def _accept(_document: object) -> None:
 
 def _warn_of_nothing(_document: object, _moment: datetime) -> Sequence[Fault]:
     return []
+
+
+async def test_versions_are_read_again_only_after_a_publication(pool: Pool):
+    published = in_force.Published(BOX)
+    async with pool.acquire() as connection, connection.transaction():
+        counting = Counting(connection)
+        first = await published.load(counting)  # pyright: ignore[reportArgumentType]
+        assert await published.load(counting) is first  # pyright: ignore[reportArgumentType]
+        await store_versions(connection, BOX.name, "", [None])
+        assert await published.load(counting) is first  # pyright: ignore[reportArgumentType]
+        assert (counting.statements, counting.rows) == (3, 3)
+        await store.publish(connection, Key(BOX.name), 2, Publication(START, day(3), "key:test"))
+        assert published.known(in_force.Stamp(2, START)) is None
+        assert [version.version for _, version in await published.load(connection)] == [1, 2]
+        assert published.known(in_force.Stamp(2, START)) is await published.load(connection)

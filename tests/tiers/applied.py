@@ -55,5 +55,8 @@ class Standing(NamedTuple):
 
 async def read_status(pool: asyncpg.Pool, customer_id: str, now: datetime) -> Standing:
     """A customer's tier as of an instant."""
-    status = (await read(pool, Programs(), customer_id, now)).status
+    cached = Programs()
+    async with pool.acquire() as connection:
+        await cached.load(connection)
+    status = (await read(pool, cached, customer_id, now)).status
     return Standing(status.tier, status.standing.since, Fraction(status.values.get("spend", 0)) / UNITS)

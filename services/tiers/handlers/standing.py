@@ -1,6 +1,7 @@
 """A customer's tier and benefits as of now; reading writes nothing."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -12,11 +13,12 @@ from services.tiers.rules.judging.answering import InMemory
 from services.tiers.rules.judging.machine import Happenings
 from services.tiers.rules.judging.run import MOMENT
 from services.tiers.rules.judging.state import Standing
+from services.tiers.rules.metrics import Reading, Request
 from services.tiers.rules.orders import takings_of
 from services.tiers.rules.program.compiled import Benefit
 from services.tiers.rules.program.versions import Versions
 from services.tiers.rules.status import Known, Status, status
-from services.tiers.store import assignments, benefits, customers, metrics, orders, timelines
+from services.tiers.store import assignments, benefits, customers, metrics, orders, reading, timelines
 from services.tiers.store.customers import Customer
 from services.tiers.store.programs import Programs
 from shared.postgres.pool import Connection, Pool
@@ -39,9 +41,43 @@ class Seen:
 
 async def read(pool: Pool, cached: Programs, customer_id: str, now: datetime) -> Seen:
     """A customer's tier as of now; an unknown customer is in the first tier, and nothing counts."""
-    # All reads see the same snapshot.
-    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        return await see(connection, await cached.load(connection), customer_id, now)
+    async with pool.acquire() as connection:
+        found = await reading.read(connection, cached, customer_id)
+        if found is not None and (seen := await _see_found(connection, found, now)) is not None:
+            return seen
+        # All reads see the same snapshot.
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            return await see(connection, await cached.load(connection), customer_id, now)
+
+
+async def _see_found(connection: Connection, found: reading.Read, now: datetime) -> Seen | None:
+    """A customer's tier as of now without a transaction; None if that needs one."""
+    customer, versions, _ = found
+    state, name = state_of(versions, customer, now), customer.customer_id
+    if outdated_from(versions, customer) is not None or (state.at is not None and state.at > now):
+        return None
+    asking = status(versions, Known(state), Happenings(), now)
+    try:
+        asked = next(asking)
+    except StopIteration as end:
+        seen: Status = end.value
+        if not any(benefit.uses for benefit in rules.listed(seen, now)):
+            return Seen(seen, await entitled(connection, name, seen, now))
+    else:
+        seen = (await run(connection, {name: _begun(asking, asked)}))[name]
+    benefits_ = await entitled(connection, name, seen, now)
+    # All of it was read of the same state of the customer, hence as of one instant.
+    return Seen(seen, benefits_) if await reading.is_unchanged(connection, found) else None
+
+
+def _begun(reading_: Reading[Status], asked: Sequence[Request]) -> Reading[Status]:
+    """A computation that goes on with what it asked for first."""
+    while True:
+        answers = yield asked
+        try:
+            asked = reading_.send(answers)
+        except StopIteration as end:
+            return end.value
 
 
 async def see(connection: Connection, versions: Versions, customer_id: str, now: datetime) -> Seen:

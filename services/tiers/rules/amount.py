@@ -7,7 +7,8 @@ from services.tiers.rules.metrics import Amount
 from shared.contracts.values import UNITS
 
 _PLACES: Final = 4
-_UNIT: Final = 10**_PLACES
+_UNIT: Final = UNITS
+"""Amounts of money in the metrics have the same unit: a whole one is its text's digits."""
 
 
 def reached_text(amount: Fraction) -> str:
@@ -28,9 +29,13 @@ def _text(units: int) -> str:
 
 def reached_value(metric: str, value: Amount) -> str:
     """A value of a metric in its unit: money as a decimal string, rounded down, or a number."""
-    return reached_text(Fraction(value, UNITS)) if metric == "spend" else str(value)
+    if metric != "spend":
+        return str(value)
+    return _text(value) if isinstance(value, int) else reached_text(value / UNITS)
 
 
 def missing_value(metric: str, value: Amount) -> str | int:
     """What is missing of a metric in its unit: money as a decimal string, rounded up, or a number."""
-    return missing_text(Fraction(value, UNITS)) if metric == "spend" else int(value)
+    if metric != "spend":
+        return int(value)
+    return _text(value) if isinstance(value, int) else missing_text(value / UNITS)

@@ -33,7 +33,7 @@ def ways(lists: ConditionLists, values: Values) -> tuple[Way, ...]:
 
 def nearest(of: Sequence[Way]) -> Way:
     """What is missing of the way whose worst condition misses the smallest share; the first of equals (T36)."""
-    best = min(of, key=lambda way: max(need.share for need in way))
+    best = of[0] if len(of) == 1 else min(of, key=lambda way: max(need.share for need in way))
     return tuple(need for need in best if need.missing)
 
 

@@ -9,7 +9,8 @@ from services.tiers.rules.program.kind import KIND
 from services.tiers.rules.program.versions import Versions
 from shared.postgres.pool import Connection
 from shared.programs import in_force, store
-from shared.programs.kind import Key
+from shared.programs.in_force import Stamp
+from shared.programs.kind import Book, Key
 
 _FIRST: Final = 1
 
@@ -51,15 +52,22 @@ async def load_all(connection: Connection) -> Versions:
 
 
 class Programs:
-    """The published versions of one database, each of which is read and compiled once."""
+    """The published versions of one database, read again only after a publication."""
 
     def __init__(self) -> None:
         self._published = in_force.Published(KIND)
-        self._versions: tuple[object, Versions] | None = None
+        self._versions: tuple[Book[Program], Versions] | None = None
 
     async def load(self, connection: Connection) -> Versions:
         """All published versions."""
-        published = await self._published.load(connection)
-        if self._versions is None or self._versions[0] != published:
-            self._versions = published, Versions(published)
+        return self._of(await self._published.load(connection))
+
+    def known(self, stamp: Stamp) -> Versions | None:
+        """All published versions; None if others were published by the stamp than were read last."""
+        book = self._published.known(stamp)
+        return None if book is None else self._of(book)
+
+    def _of(self, book: Book[Program]) -> Versions:
+        if self._versions is None or self._versions[0] is not book:
+            self._versions = book, Versions(book)
         return self._versions[1]
