@@ -157,6 +157,8 @@ TIERS: Mapping[str, Fate] = {
     "refund.lines": N,
     "refund.order_id": ID,
     "refund.refund_id": ID,
+    "rejudging.customer_id": ID,
+    "rejudging.late_for": ID,
     "reversing.about": ID,
     "reversing.customer_id": ID,
     "reversing.state": N,

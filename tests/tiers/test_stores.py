@@ -38,12 +38,12 @@ async def test_the_earliest_mark_stands(tiers_pool: Pool):
         await customers.mark(connection, {"ann": Mark(day(2), {"id": "2"}), "bob": Mark(day(1), {"id": "1"})})
         await customers.mark(connection, {"ann": Mark(day(5), {"id": "5"})})
         await customers.mark(connection, {})
-        marked = await customers.claim_marked(connection, 10)
+        marked = await customers.claim_marked(connection, day(9), 10)
         assert {name: (row.rejudge_from, row.rejudge_for) for name, row in marked.items()} == {
             "ann": (day(2), {"id": "2"}),
             "bob": (day(1), {"id": "1"}),
         }
-        assert list(await customers.claim_marked(connection, 1)) == ["bob"]
+        assert list(await customers.claim_marked(connection, day(9), 1)) == ["bob"]
     assert await customers.count_marked(tiers_pool) == 2
 
 

@@ -40,7 +40,7 @@ async def judge(
     marked = {name for name in arrivals if locked[name].rejudge_from is not None}
     since = {name: _since(versions, locked[name], arrivals[name]) for name in arrivals if name not in marked}
     late = {name: first for name, first in since.items() if _is_late(locked[name], first)}
-    pasts = await _load_pasts(connection, late, MOST_INLINE)
+    pasts = await load_pasts(connection, late, MOST_INLINE)
     marked.update(late.keys() - pasts.keys())
     await customers.mark(connection, {name: _mark(arrivals[name]) for name in marked})
     readings: dict[str, Reading[Judged]] = {}
@@ -116,13 +116,10 @@ def state_of(versions: Versions, customer: Customer, now: datetime) -> State:
     return State(Standing(customer.tier, customer.since), state.version, customer.judged_at)
 
 
-async def load_pasts(connection: Connection, since: Mapping[str, datetime]) -> dict[str, Past]:
-    """What is stored of customers from an instant on, however much it is."""
-    return await _load_pasts(connection, since, None)
-
-
-async def _load_pasts(connection: Connection, since: Mapping[str, datetime], limit: int | None) -> dict[str, Past]:
-    """What is stored of customers from an instant on, without those of whom there is more than `limit`."""
+async def load_pasts(
+    connection: Connection, since: Mapping[str, datetime], limit: int | None = None
+) -> dict[str, Past]:
+    """What is stored of customers from an instant on, without those of whom there is more than `limit`, if given."""
     loaded = await metrics.load_changes(connection, since, limit)
     whole = {name: since[name] for name, own in loaded.items() if own.until is None}
     if not whole:

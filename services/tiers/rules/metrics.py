@@ -51,4 +51,7 @@ Answer = Sums | Mapping[date, Sums]
 """The sums that a request asks for; by day, without days on which nothing was earned, for one with `by_day_of`."""
 
 Reading = Generator[Sequence[Request], Sequence[Answer], T]
-"""A computation that yields requests, is sent their answers in the same order, and returns its result."""
+"""A computation that yields requests, is sent their answers in the same order, and returns its result.
+
+A long one yields no requests now and then, so that others have a turn.
+"""

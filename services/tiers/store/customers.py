@@ -107,15 +107,16 @@ SELECT customer_id, judged_at, tier, since, valid_until, grace_until, program_ve
        carried, rejudge_for, warn_at
 FROM customer
 WHERE rejudge_from IS NOT NULL
+  AND NOT EXISTS (SELECT FROM rejudging WHERE rejudging.customer_id = customer.customer_id AND until > $1)
 ORDER BY rejudge_from, customer_id
-LIMIT $1
+LIMIT $2
 FOR UPDATE SKIP LOCKED
 """
 
 
-async def claim_marked(connection: Connection, limit: int) -> dict[str, Customer]:
-    """Lock customers who have to be judged again, unless others hold them."""
-    return _by_id(await connection.fetch(CLAIM_MARKED_SQL, limit))
+async def claim_marked(connection: Connection, now: datetime, limit: int) -> dict[str, Customer]:
+    """Lock customers who have to be judged again, unless others hold them or judge them, or they were just judged."""
+    return _by_id(await connection.fetch(CLAIM_MARKED_SQL, now, limit))
 
 
 IS_UPGRADING_SQL = """
@@ -156,11 +157,20 @@ class Mark(NamedTuple):
     arrived: Mapping[str, Any]
 
 
+# Also noted where the customer is being judged again: that does not see what arrives meanwhile.
 MARK_SQL = """
+WITH new AS (
+    SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::json[]) AS new (customer_id, since, arrived)
+), noted AS (
+    UPDATE rejudging
+    SET late_from = least(late_from, since), late_for = CASE WHEN late_from < since THEN late_for ELSE arrived END
+    FROM new
+    WHERE rejudging.customer_id = new.customer_id
+)
 UPDATE customer
 SET rejudge_from = least(rejudge_from, new.since),
     rejudge_for = CASE WHEN rejudge_from < new.since THEN rejudge_for ELSE arrived END
-FROM unnest($1::text[], $2::timestamptz[], $3::json[]) AS new (customer_id, since, arrived)
+FROM new
 WHERE customer.customer_id = new.customer_id
 """
 

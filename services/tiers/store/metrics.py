@@ -127,6 +127,14 @@ async def _sum(
     return by_request
 
 
+PAUSE_SQL = "SELECT"
+
+
+async def pause(connection: Connection) -> None:
+    """Let other tasks have a turn during a long computation, without leaving the transaction idle."""
+    await connection.execute(PAUSE_SQL)
+
+
 class Loaded(NamedTuple):
     """Changes in the order of `at`; there may be more of them from `until` on (None: these are all)."""
 
@@ -165,14 +173,23 @@ async def load_changes(
     """The changes of customers from an instant on (None: all), at most about `limit` of each of three kinds of rows."""
     if not since:
         return {}
-    most = None if limit is None else limit + 1
+    if limit is None:
+        return await _load_all(connection, since)
     by_customer: dict[str, list[Any]] = {customer_id: [] for customer_id in since}
-    for row in await connection.fetch(CHANGES_SQL, list(since), list(since.values()), most):
+    for row in await connection.fetch(CHANGES_SQL, list(since), list(since.values()), limit + 1):
         by_customer[row["customer_id"]].append(row)
-    return {customer_id: _loaded(rows, most) for customer_id, rows in by_customer.items()}
+    return {customer_id: _loaded(rows, limit + 1) for customer_id, rows in by_customer.items()}
 
 
-def _loaded(rows: Iterable[Any], most: int | None) -> Loaded:
+async def _load_all(connection: Connection, since: Mapping[str, datetime | None]) -> dict[str, Loaded]:
+    """All changes of customers from an instant on, read in portions: they can be very many, and others have a turn."""
+    changes: dict[str, list[Change]] = {customer_id: [] for customer_id in since}
+    async for row in connection.cursor(CHANGES_SQL, list(since), list(since.values()), None, prefetch=_PORTION):
+        changes[row["customer_id"]] += _changes_of(row)
+    return {customer_id: Loaded(sorted(own, key=_instant), None) for customer_id, own in changes.items()}
+
+
+def _loaded(rows: Iterable[Any], most: int) -> Loaded:
     by_branch: defaultdict[int, list[Any]] = defaultdict(list)
     for row in rows:
         by_branch[row["branch"]].append(row)
@@ -189,6 +206,9 @@ def _changes_of(row: Any) -> list[Change]:  # noqa: ANN401 asyncpg's Record has 
 
 
 _TAKEN: Final = 2
+
+_PORTION: Final = 250
+"""Rows that are read at once."""
 
 
 def _instant(change: Change) -> datetime:

@@ -1,9 +1,9 @@
 """The machine: applies versions, what falls due, and events, instant by instant."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import groupby
-from typing import NamedTuple, cast
+from itertools import chain, groupby, takewhile
+from typing import Final, NamedTuple, cast
 
 from services.tiers.rules.judging.conditions import is_kept, subtract, values_of
 from services.tiers.rules.judging.ending import end_due, keep_in_grace
@@ -13,6 +13,9 @@ from services.tiers.rules.judging.state import NOTHING, Assignment, Standing, St
 from services.tiers.rules.judging.taking import fall_at_once, reason_of, revoke
 from services.tiers.rules.metrics import Change, Reading, Request, Sums
 from services.tiers.rules.program.versions import Versions
+
+_AT_ONCE: Final = 200
+"""Instants after which a computation asks for nothing, so that others have a turn meanwhile."""
 
 
 class Advanced(NamedTuple):
@@ -46,15 +49,18 @@ def advance(versions: Versions, state: State, happenings: Happenings, until: dat
 
     At one instant a new version comes first, then what falls due, then the events together.
     """
-    instants = [instant for instant in _instants(happenings) if instant.at <= until]
+    instants = takewhile(lambda instant: instant.at <= until, _instants(happenings))
+    first = next(instants, None)
     if state.at is None:
-        if not instants:
+        if first is None:
             return Advanced(unknown(versions, until), ())
-        state = unknown(versions, instants[0].at)
-    elif not instants and stays(versions, state, until):
+        state = unknown(versions, first.at)
+    elif first is None and stays(versions, state, until):
         return Advanced(state, ())
     run = Run.of(versions, state)
-    for instant in instants:
+    for number, instant in enumerate(chain([first] if first else [], instants), 1):
+        if number % _AT_ONCE == 0:
+            yield ()
         yield from _pass_until(run, instant.at, is_included=False)
         yield from _judge(run, instant)
     yield from _pass_until(run, until, is_included=True)
@@ -114,17 +120,15 @@ def next_due(versions: Versions, state: State) -> Reading[datetime | None]:
     return None
 
 
-def _instants(happenings: Happenings) -> list[_Instant]:
-    """What happened, by instant."""
-    if not happenings.changes and not happenings.assignments:
-        return []
-    changes = sorted(happenings.changes, key=_at)
-    by_instant = {at: list(own) for at, own in groupby(changes, key=_at)}
+def _instants(happenings: Happenings) -> Iterator[_Instant]:
+    """What happened, by instant, in the order of time; made one by one, since they can be very many."""
+    changes = groupby(sorted(happenings.changes, key=_at), key=_at)
     if not happenings.assignments:
-        return [_Instant(at, own) for at, own in by_instant.items()]
+        return (_Instant(at, list(own)) for at, own in changes)
+    by_instant = {at: list(own) for at, own in changes}
     assignments = sorted(happenings.assignments, key=lambda own: (own.at, own.id))
     assigned = {at: list(own) for at, own in groupby(assignments, key=_at)}
-    return [_Instant(at, by_instant.get(at, ()), assigned.get(at, ())) for at in sorted({*by_instant, *assigned})]
+    return (_Instant(at, by_instant.get(at, ()), assigned.get(at, ())) for at in sorted({*by_instant, *assigned}))
 
 
 def _at(happening: Change | Assignment) -> datetime:
