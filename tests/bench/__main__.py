@@ -27,6 +27,7 @@ from tests.bench import (
     serving,
     stream,
     tier_programs,
+    tier_reads,
     verdicts,
     volume,
 )
@@ -44,6 +45,7 @@ ALONE = {
     "volume": volume.measure,
     "judging": verdicts.measure,
     "programs": tier_programs.measure,
+    "tier-reads": tier_reads.measure,
 }
 PARTS = (*contest.PARTS, *ALONE)
 ROUNDS = "7"

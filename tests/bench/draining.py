@@ -17,10 +17,14 @@ from tests.bench.processes import worker
 from tests.bench.rounds import Results, Side, between
 from tests.bench.tape import Take
 from tests.bench.testbed import Testbed
+from tests.prove import progress
 
 EVENTS: Final = 30_000
 
 _FEWEST: Final = 3_000
+_STALLED: Final = 30.0
+_PATIENCE: Final = 120.0
+"""Seconds without an event that is handled, in which only jobs work."""
 
 _ONLY_TIERS: Final = "Q"
 """What counts towards tiers, and is an event of points itself."""
@@ -34,11 +38,15 @@ RESIGN_SQL = "SELECT pg_advisory_unlock($1)"
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """A drain: number of events, number of workers, and their service."""
+    """A drain: number of events, number of workers, and their service.
+
+    `with_jobs`: what the jobs have to do because of the events belongs to it, so it ends when nothing of that is left.
+    """
 
     events: int
     workers: int = 1
     service: str = "points"
+    with_jobs: bool = False
 
 
 def count(plan: Plan) -> int:
@@ -152,7 +160,14 @@ async def drain_into(bed: Testbed, database: tuple[str, Pool], wanted: Drain) ->
             ]
             await joined(bed, wanted.service, wanted.workers)
         meter = Meter(bed, pool, {"worker": [process.pid for process in started]})
-        return await watch(wanted.events, lambda: handled(bed, pool), meter)
+        works = progress.spec(wanted.service).due_work if wanted.with_jobs else ()
+
+        async def done() -> int:
+            count = await handled(bed, pool)
+            # The last event counts as handled when nothing is left for the jobs.
+            return count - 1 if count == wanted.events and any([await work.count(pool) for work in works]) else count
+
+        return await watch(wanted.events, done, meter, patience=_PATIENCE if wanted.with_jobs else _STALLED)
 
 
 async def handled(bed: Testbed, pool: Pool) -> int:

@@ -21,9 +21,10 @@ async def worker(bed: Testbed, url: str, service: str = "points", number: int = 
 async def serving(
     name: str, arguments: tuple[str, ...], env: Mapping[str, str], folder: Path
 ) -> AsyncIterator[tuple[int, Member]]:
-    """An HTTP server on a free port, which it gets as `WAFA_POINTS_PORT`; the port and the process."""
+    """An HTTP server on a free port, which it gets as `WAFA_POINTS_PORT` or its own; the port and the process."""
     port = free_port()
-    member = Member(name, name, arguments, {**env, "WAFA_POINTS_PORT": str(port)}, folder, port)
+    ports = {f"WAFA_{name.upper()}_PORT": str(port), "WAFA_POINTS_PORT": str(port)}
+    member = Member(name, name, arguments, {**env, **ports}, folder, port)
     async with running(member):
         await listening(member)
         yield port, member
