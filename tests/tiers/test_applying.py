@@ -17,8 +17,7 @@ from services.tiers.handlers.rounds import run
 from services.tiers.handlers.standing import see
 from services.tiers.rules.program.versions import Versions
 from services.tiers.store import customers, slices
-from services.tiers.store import programs as program_store
-from services.tiers.store.programs import load_all
+from services.tiers.store.programs import Programs, load_all
 from shared.contracts.values import format_instant
 from shared.postgres.pool import Connection, Pool
 from tests.tiers import programs, what_if
@@ -80,7 +79,7 @@ async def test_who_was_judged_ahead_is_judged_through_a_version_that_came_in_bet
     drafted = await what_if.draft(tiers_pool, LOWER, NOW)
     await what_if.publish(tiers_pool, drafted.version, at, NOW)
     later = at + timedelta(hours=1)
-    async with tiers_pool.acquire() as connection:
+    async with tiers_pool.acquire() as connection, connection.transaction():
         read = (await see(connection, await load_all(connection), "cid", later)).status.standing
     assert (read.tier, read.since) == ("silver", at)
     await apply(tiers_pool, purchase("late", "1.00", later, customer_id="cid"), now=later)
@@ -163,11 +162,11 @@ async def test_customers_of_a_transaction_that_did_not_know_the_version_are_foun
     drafted = await what_if.draft(tiers_pool, LOWER, NOW)
     await what_if.publish_and_apply(tiers_pool, drafted.version, NOW, NOW)
 
-    async def load_old(_: Connection) -> Versions:
+    async def load_old(_self: Programs, _connection: Connection) -> Versions:
         return versions
 
     with monkeypatch.context() as patch:
-        patch.setattr(program_store, "load_all", load_old)
+        patch.setattr(Programs, "load", load_old)
         await apply(tiers_pool, purchase("1", "450.00", day(3), customer_id="zoe"), now=NOW)
     assert (await what_if.tiers(tiers_pool))["zoe"] == "member"
     await apply_versions(tiers_pool, LATER - timedelta(seconds=1))

@@ -94,8 +94,8 @@ async def test_what_arrives_meanwhile_does_not_wait_and_is_judged_next(
     meanwhile(monkeypatch, arrive)
     async with tiers_pool.acquire() as connection, connection.transaction():
         marked = await customers.claim_marked(connection, NOW, 10)
-        await store.begin(connection, marked, NOW + rejudging._LEASE)
-    await rejudging._judge_long(tiers_pool, "ann", NOW)
+        await store.begin(connection, marked, NOW + rejudging.LEASE)
+    await rejudging.judge_long(tiers_pool, "ann", NOW)
     # The outcome is that of what was there before, and the mark that of what came.
     assert await marks(tiers_pool) == [mark]
     assert await timeline(tiers_pool) == [(day(8), "silver")]

@@ -23,7 +23,7 @@ from shared.postgres.pool import Connection, Pool
 
 _CUSTOMERS: Final = 20
 """Customers who are judged in one transaction."""
-_LEASE: Final = timedelta(seconds=60)
+LEASE: Final = timedelta(seconds=60)
 """A judging without a lock that takes longer was interrupted: another worker may begin."""
 _REST: Final = timedelta(microseconds=250)
 """Rest of a customer by change, beyond `_FREE` of them: about seven times of what judging a change takes."""
@@ -40,9 +40,9 @@ async def rejudge(pool: Pool, now: datetime) -> None:
             if not marked:
                 return
             long = await _judge_short(connection, marked, now)
-            await rejudging.begin(connection, long, now + _LEASE)
+            await rejudging.begin(connection, long, now + LEASE)
         for customer_id in long:
-            await _judge_long(pool, customer_id, now)
+            await judge_long(pool, customer_id, now)
 
 
 async def rejudge_marked(
@@ -79,7 +79,7 @@ async def _judge(
     return set(pasts)
 
 
-async def _judge_long(pool: Pool, customer_id: str, now: datetime) -> None:
+async def judge_long(pool: Pool, customer_id: str, now: datetime) -> None:
     """Judge a customer again on a snapshot, and store the outcome unless others have judged the customer meanwhile."""
     async with pool.acquire() as connection:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -96,7 +96,7 @@ async def _judge_long(pool: Pool, customer_id: str, now: datetime) -> None:
             await customers.lock(connection, [customer_id])
             if list(await programs.load_all(connection)) != list(versions):
                 return  # A version was published: it is judged again by all of them when the lease ends.
-            ended = await rejudging.end(connection, customer_id, now + _LEASE, now + rest)
+            ended = await rejudging.end(connection, customer_id, now + LEASE, now + rest)
             if ended is None:
                 return
             await announce(connection, versions, judged, now)
