@@ -133,6 +133,13 @@ def _book(kind: Kind[Any, C], rows: Collection[Any]) -> Book[C]:
     return Book([(row["effective_at"], compiled(kind, row["version"], row["document"])) for row in rows])
 
 
+class Stamp(NamedTuple):
+    """Tells whether anything was published: the number of published versions, and the last publication's instant."""
+
+    number: int
+    last: datetime
+
+
 STAMP_SQL = """
 SELECT count(*), max(published_at) FROM document_version WHERE kind = $1 AND id = '' AND effective_at IS NOT NULL
 """
@@ -142,13 +149,6 @@ SELECT version, effective_at, published_at, document::text AS document
 FROM document_version
 WHERE kind = $1 AND id = '' AND effective_at IS NOT NULL
 """
-
-
-class Stamp(NamedTuple):
-    """Tells whether anything was published: the number of published versions, and the last publication's instant."""
-
-    number: int
-    last: datetime
 
 
 class Published(Generic[C]):

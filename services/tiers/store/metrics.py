@@ -1,7 +1,7 @@
 """Sums of what counts over periods, and the changes from an instant on, from the recorded rows."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple, cast
 
@@ -167,6 +167,16 @@ CROSS JOIN LATERAL (
 """
 
 
+async def _rows(connection: Connection, since: Mapping[str, datetime | None], most: int | None) -> AsyncIterator[Any]:
+    """The rows; without a limit they can be very many, so they come in portions, and others have a turn."""
+    if most is None:
+        async for row in connection.cursor(CHANGES_SQL, list(since), list(since.values()), None, prefetch=_PORTION):
+            yield row
+    else:
+        for row in await connection.fetch(CHANGES_SQL, list(since), list(since.values()), most):
+            yield row
+
+
 async def load_changes(
     connection: Connection, since: Mapping[str, datetime | None], limit: int | None = None
 ) -> dict[str, Loaded]:
@@ -174,19 +184,14 @@ async def load_changes(
     if not since:
         return {}
     if limit is None:
-        return await _load_all(connection, since)
+        changes: dict[str, list[Change]] = {customer_id: [] for customer_id in since}
+        async for row in _rows(connection, since, None):
+            changes[row["customer_id"]] += _changes_of(row)
+        return {customer_id: Loaded(sorted(own, key=_instant), None) for customer_id, own in changes.items()}
     by_customer: dict[str, list[Any]] = {customer_id: [] for customer_id in since}
-    for row in await connection.fetch(CHANGES_SQL, list(since), list(since.values()), limit + 1):
+    async for row in _rows(connection, since, limit + 1):
         by_customer[row["customer_id"]].append(row)
     return {customer_id: _loaded(rows, limit + 1) for customer_id, rows in by_customer.items()}
-
-
-async def _load_all(connection: Connection, since: Mapping[str, datetime | None]) -> dict[str, Loaded]:
-    """All changes of customers from an instant on, read in portions: they can be very many, and others have a turn."""
-    changes: dict[str, list[Change]] = {customer_id: [] for customer_id in since}
-    async for row in connection.cursor(CHANGES_SQL, list(since), list(since.values()), None, prefetch=_PORTION):
-        changes[row["customer_id"]] += _changes_of(row)
-    return {customer_id: Loaded(sorted(own, key=_instant), None) for customer_id, own in changes.items()}
 
 
 def _loaded(rows: Iterable[Any], most: int) -> Loaded:

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from services.tiers.rules.program.kind import KIND
 from services.tiers.rules.program.versions import Versions
 from services.tiers.store.customers import Customer
 from services.tiers.store.programs import Programs
@@ -19,23 +18,18 @@ class Read(NamedTuple):
 
 
 READ_SQL = """
-SELECT count, last, customer.xmin, customer_id, judged_at, tier, since, valid_until, grace_until,
-       program_version, state, due_at, rejudge_from, carried, rejudge_for, warn_at
-FROM (
-    SELECT count(*) AS count, max(published_at) AS last
-    FROM document_version
-    WHERE kind = $1 AND id = '' AND effective_at IS NOT NULL
-) AS stamp
-LEFT JOIN customer ON customer_id = $2
+SELECT number, last, customer.xmin, customer_id, judged_at, tier, since, valid_until, grace_until, program_version,
+       state, due_at, rejudge_from, carried, rejudge_for, warn_at
+FROM published_programs LEFT JOIN customer ON customer_id = $1
 """
 
 
 async def read(connection: Connection, programs: Programs, customer_id: str) -> Read | None:
     """A customer and the versions at one instant; None if the versions have to be loaded."""
-    row = await connection.fetchrow(READ_SQL, KIND.name, customer_id)
+    row = await connection.fetchrow(READ_SQL, customer_id)
     assert row is not None, "an aggregate has a row"
-    count, last, xmin, *columns = row
-    versions = programs.known(Stamp(count, last))
+    number, last, xmin, *columns = row
+    versions = programs.known(Stamp(number, last))
     if versions is None:
         return None
     return Read(Customer(customer_id) if xmin is None else Customer(*columns), versions, xmin)
