@@ -19,11 +19,11 @@ from tests.tiers.oracles.model import Outcome
 
 Happening = Change | Assignment
 
-# The model is slow: shrinking would take minutes. A failing history is small as it is.
-NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
+# The same histories in every run: the simulation and the proof search at random. Shrinking would take minutes.
+NO_SHRINKING = (Phase.explicit, Phase.generate)
 
 
-@settings(max_examples=100, phases=NO_SHRINKING)
+@settings(max_examples=100, phases=NO_SHRINKING, derandomize=True)
 @given(histories())
 def test_a_history_in_order(history: History):
     expected = history.judge()
@@ -31,7 +31,7 @@ def test_a_history_in_order(history: History):
     assert shown(outcome) == shown(expected)
 
 
-@settings(max_examples=60, phases=NO_SHRINKING)
+@settings(max_examples=60, phases=NO_SHRINKING, derandomize=True)
 @given(histories(most_steps=9), st.data())
 def test_a_history_in_any_order_of_arrival(history: History, data: st.DataObject):
     customer = Customer(history)

@@ -111,7 +111,12 @@ def _rename(run: Run) -> None:
     reached = renamed(standing.reached)
     if standing.assigned is None or standing.assigned.until is None:
         reached = tuple(own for own in reached if program.tier(own.tier).rank <= tier.rank)
-    if (reached, lost := renamed(standing.lost)) != (standing.reached, standing.lost):
+    lost = renamed(standing.lost)
+    if standing.assigned is None and all(own.tier != tier.id for own in reached):
+        # In it by right, though it was the first tier before, or is one that the first became.
+        basis = next((own.basis for own in lost if own.tier == tier.id), None)
+        reached = (*reached, Foothold(tier.id, basis))
+    if (reached, lost) != (standing.reached, standing.lost):
         run.standing = replace(run.standing, reached=reached, lost=lost)
 
 

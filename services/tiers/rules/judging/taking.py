@@ -35,7 +35,7 @@ def revoke(run: Run) -> Reading[None]:
         yield from _revoke_floors(run)
     standing, tier = run.standing, run.tier
     basis = standing.basis
-    if tier.permanent or standing.assigned or basis is None:
+    if not tier.rank or tier.permanent or standing.assigned or basis is None:
         return
     periods = yield from _values_on(run, basis)
     then = run.versions.version(basis.version)
