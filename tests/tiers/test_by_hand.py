@@ -105,7 +105,7 @@ async def test_the_same_key_gives_it_once(client: httpx.AsyncClient, tiers_pool:
         ({"tier": "gold", "note": "n", "until": "2027-01-01"}, "/until"),
         ({"tier": "gold", "note": "n", "locked": True}, "/until"),
         ({"tier": "gold", "note": "n", "locked": True}, "/locked"),
-        ({"tier": "gold", "note": "n", "untill": "2027-01-01T00:00:00Z"}, "/untill"),
+        ({"tier": "gold", "note": "n", "ends": "2027-01-01T00:00:00Z"}, "/ends"),
     ],
 )
 async def test_a_wrong_request_is_refused_with_its_pointer(
