@@ -1,3 +1,4 @@
+-- squawk-ignore-file ban-drop-not-null
 -- Uses of benefits, warnings of tiers at risk, and what the summary and `verify` read.
 
 -- Each use of a benefit, with the tier and the version by which the customer was entitled to it. uses_left is what was
