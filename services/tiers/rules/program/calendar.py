@@ -70,25 +70,28 @@ class Calendar:
         return ((before, begun),) if begun == end else ((before, begun), (begun, end))
 
     def reached(self, moment: datetime) -> datetime | None:
-        """The end of a tier that is reached at an instant, or kept in grace; None: it has none."""
+        """The end of a tier that is reached at an instant, or kept in grace; None: not within the calendar."""
         match self.period.kind:
             case "lifetime":
                 return None
             case "rolling_days":
-                return self.days_after(moment, self.period.days + 1)
+                end = self.days_after(moment, self.period.days + 1)
             case _:
-                return self._year(moment, 2)
+                end = self._year(moment, 2)
+        return end if end > moment else None
 
     def period_from(self, moment: datetime) -> datetime | None:
-        """The end of the whole period that begins at an instant or next after it; None: it has none."""
+        """The end of the whole period that begins at an instant or next after it; None: not within the calendar."""
         match self.period.kind:
             case "lifetime":
                 return None
             case "rolling_days":
                 is_inside = moment != self.days_after(moment, 0)
-                return self.days_after(moment, self.period.days + is_inside)
+                end = self.days_after(moment, self.period.days + is_inside)
             case _:
-                return self._year(moment, 1 + (moment != self._year(moment, 0)))
+                end = self._year(moment, 1 + (moment != self._year(moment, 0)))
+        # Where the calendar ends, a period that did not end later would end for ever.
+        return end if end > moment else None
 
     def _start(self, ordinal: int) -> datetime:
         return _start_of(ordinal, self.zone)
