@@ -134,18 +134,23 @@ def _book(kind: Kind[Any, C], rows: Collection[Any]) -> Book[C]:
 
 
 class Stamp(NamedTuple):
-    """Tells whether anything was published: the number of published versions, and the last publication's instant."""
+    """Tells whether anything was published: the number of published versions, the last publication's instant, and the
+    last transaction that wrote one, which differs where a database was filled anew.
+    """
 
     number: int
     last: datetime
+    transaction: int
 
 
 STAMP_SQL = """
-SELECT count(*), max(published_at) FROM document_version WHERE kind = $1 AND id = '' AND effective_at IS NOT NULL
+SELECT count(*), max(published_at), max(xmin::text::bigint)
+FROM document_version
+WHERE kind = $1 AND id = '' AND effective_at IS NOT NULL
 """
 
 ALL_SQL = """
-SELECT version, effective_at, published_at, document::text AS document
+SELECT version, effective_at, published_at, xmin::text::bigint AS transaction, document::text AS document
 FROM document_version
 WHERE kind = $1 AND id = '' AND effective_at IS NOT NULL
 """
@@ -170,7 +175,7 @@ class Published(Generic[C]):
             if self._read[0] == Stamp(*row):
                 return self._read[1]
         rows = await connection.fetch(ALL_SQL, self._kind.name)
-        stamp = Stamp(len(rows), max(row["published_at"] for row in rows))
+        stamp = Stamp(len(rows), max(row["published_at"] for row in rows), max(row["transaction"] for row in rows))
         self._read = stamp, _book(self._kind, rows)
         return self._read[1]
 

@@ -167,10 +167,10 @@ async def test_earning_rules_move_into_the_table_of_all_programs(postgres_url: s
     async with await open_pool(fresh, application="wafa-test") as pool:
         versions = {version.version: version for version in await store.page(pool, Key("earning_rules"), 99, 9)}
         assert versions[2] == Version(
-            "", 2, {"currency": "EUR", "rules": []}, 3, hour(0), hour(0), hour(9), "key:a", "key:b", "key:c"
+            "", 2, {"currency": "EUR", "rules": []}, 3, hour(0), hour(0), hour(9), "key:a", "key:b", "key:c", None
         )
         assert versions[3] == Version(
-            "", 3, {"currency": "SAR", "rules": []}, 1, hour(0), None, None, "key:a", None, None
+            "", 3, {"currency": "SAR", "rules": []}, 1, hour(0), None, None, "key:a", None, None, None
         )
         assert (versions[1].document, versions[1].effective_at) == (DEFAULT, SINCE_EVER)
         async with pool.acquire() as opened:

@@ -21,8 +21,8 @@ SERVICES: dict[str, tuple[Door[Any], int, str, str]] = {
         "sequences are gapless: FAILED: ann",
     ),
     "tiers": (
-        *(TIERS, 10, "INSERT INTO timeline VALUES ('ann', now(), 'member'), ('bob', now(), 'tin')"),
-        "timelines rise, one entry an instant: FAILED: ann, bob",
+        *(TIERS, 14, "INSERT INTO refund VALUES ('ann', 'o', 'r', now(), 1, NULL)"),
+        "refunds have their order, and none waits for a recorded one: FAILED: ann/o/r",
     ),
     "referrals": (
         *(REFERRALS, 10, "INSERT INTO referral_code VALUES ('ann', 'SHORT', now())"),

@@ -9,6 +9,7 @@ from functools import partial
 from random import Random
 from typing import Any, Final
 
+from shared.messaging.application import Handle
 from tests.simulation.broker import Broker
 from tests.simulation.databases import Databases
 from tests.simulation.faults import Faults, Poison
@@ -175,7 +176,7 @@ class World:
             relay_linger_ms=self.linger_ms,
             simulated=self.broker,
         )
-        service = slot.service
+        service = replace(slot.service, spec=replace(slot.service.spec, handle=_fresh(slot.service.spec.handle)))
         if self.poison is not None and self.poison.service == service.name:
             service = replace(service, spec=replace(service.spec, handle=poisoned(service.spec.handle, self.poison)))
         exit_ = partial(self._exited, slot, slot.process)
@@ -299,3 +300,10 @@ class World:
             self.loop.run_until_complete(asyncio.wait(tasks, timeout=10))
         self.loop.run_until_complete(asyncio.sleep(1))
         self.server.close()
+
+
+def _fresh(handle: Handle) -> Handle:
+    """A handler as a new process has it: what one keeps in memory is empty."""
+    if isinstance(handle, partial):
+        return partial(handle.func, **{name: type(kept)() for name, kept in handle.keywords.items()})
+    return handle

@@ -99,7 +99,7 @@ async def test_sums_are_exact(tiers_pool: Pool):
 
 class TestChanges:
     async def load(self, pool: Pool, since: float | None, limit: int | None = None) -> Loaded:
-        async with pool.acquire() as connection:
+        async with pool.acquire() as connection, connection.transaction():
             wanted = {"ann": None if since is None else day(since), "nobody": None}
             loaded = await metrics.load_changes(connection, wanted, limit)
         assert loaded["nobody"] == Loaded([], None)

@@ -29,7 +29,7 @@ _numbers = itertools.count()
 
 async def changes_of(pool: Pool, customer_id: str = "ann") -> list[Change]:
     """All recorded changes of a customer."""
-    async with pool.acquire() as connection:
+    async with pool.acquire() as connection, connection.transaction():
         return (await metrics.load_changes(connection, {customer_id: None}))[customer_id].changes
 
 

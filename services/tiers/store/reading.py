@@ -18,8 +18,8 @@ class Read(NamedTuple):
 
 
 READ_SQL = """
-SELECT number, last, customer.xmin, customer_id, judged_at, tier, since, valid_until, grace_until, program_version,
-       state, due_at, rejudge_from, carried, rejudge_for, warn_at
+SELECT number, last, transaction, customer.xmin, customer_id, judged_at, tier, since, valid_until, grace_until,
+       program_version, state, due_at, rejudge_from, carried, rejudge_for, warn_at
 FROM published_programs LEFT JOIN customer ON customer_id = $1
 """
 
@@ -28,8 +28,8 @@ async def read(connection: Connection, programs: Programs, customer_id: str) -> 
     """A customer and the versions at one instant; None if the versions have to be loaded."""
     row = await connection.fetchrow(READ_SQL, customer_id)
     assert row is not None, "an aggregate has a row"
-    number, last, xmin, *columns = row
-    versions = programs.known(Stamp(number, last))
+    number, last, transaction, xmin, *columns = row
+    versions = programs.known(Stamp(number, last, transaction))
     if versions is None:
         return None
     return Read(Customer(customer_id) if xmin is None else Customer(*columns), versions, xmin)
