@@ -103,6 +103,11 @@ async def test_an_empty_database_is_sound(tiers_pool: Pool):
 
 def history(chance: random.Random, customer_id: str) -> list[Event]:
     """Two years of everything that counts, in any order, with repeats and other currencies."""
+    return orders(chance, customer_id) + beside_orders(chance, customer_id)
+
+
+def orders(chance: random.Random, customer_id: str) -> list[Event]:
+    """Two years of orders and refunds, by lines and by share, in any order, with repeats and other currencies."""
     events: list[Event] = []
     for number in range(chance.randint(0, 12)):
         order, time = f"o{number}", day(chance.uniform(0, 800))
@@ -119,7 +124,7 @@ def history(chance: random.Random, customer_id: str) -> list[Event]:
             events.append(
                 refund(order, f"r{nth}", given_back, later, customer_id=customer_id, currency=currency, lines=by_line)
             )
-    return chance.sample(events, len(events)) + beside_orders(chance, customer_id)
+    return chance.sample(events, len(events))
 
 
 def beside_orders(chance: random.Random, customer_id: str) -> list[Event]:

@@ -11,13 +11,13 @@ from services.tiers.handlers.opening import Call
 from services.tiers.handlers.rejudging import rejudge
 from services.tiers.handlers.verifying import verify
 from services.tiers.store import programs
-from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool
 from tests.support.broken import broken
 from tests.tiers.applied import apply
 from tests.tiers.given import publish, replace_first
 from tests.tiers.oracles.written import MEMBER, program, spend, tier
 from tests.tiers.shop import day, purchase, refund
+from tests.tiers.test_verify import orders
 
 TAKEN = "what was taken of an order is at most its total"
 BACK = "reviews and referrals that were taken back count no more"
@@ -148,34 +148,13 @@ async def test_an_empty_database_is_sound(tiers_pool: Pool):
     ]
 
 
-def history(chance: random.Random, customer_id: str) -> list[Event]:
-    """Two years of orders and refunds, by lines and by share, in any order, with repeats and other currencies."""
-    events: list[Event] = []
-    for number in range(chance.randint(0, 12)):
-        order, time = f"o{number}", day(chance.uniform(0, 800))
-        parts = [chance.choice(("0.00", "33.33", "180.00", "499.9999")) for _ in range(chance.randint(0, 3))]
-        total = f"{sum(round(float(part) * 10_000) for part in parts) / 10_000:.4f}" if parts else "250.00"
-        currency = chance.choice(("USD", "USD", "USD", "EUR"))
-        lines = tuple((f"l{place}", part) for place, part in enumerate(parts))
-        bought = purchase(order, total, time, customer_id=customer_id, currency=currency, lines=lines)
-        events += [bought] * chance.choice((1, 1, 1, 2))
-        for nth in range(chance.choice((0, 0, 1, 4))):
-            given_back = chance.choice(("0.01", "10.00", "200.00"))
-            by_line = ((lines[0][0], given_back),) if lines and chance.random() < 0.5 else ()
-            later = time + timedelta(days=chance.uniform(-1, 300))
-            events.append(
-                refund(order, f"r{nth}", given_back, later, customer_id=customer_id, currency=currency, lines=by_line)
-            )
-    return chance.sample(events, len(events))
-
-
 async def test_the_state_that_random_events_leave_is_sound(tiers_pool: Pool):
     chance = random.Random(5)
     await replace_first(tiers_pool, PROGRAM)
     full = program(MEMBER, tier("silver", spend("90")), tier("gold", spend("280")), at_risk_days=[5], on_publish="full")
     at_once = program(when="at_once", to="earned", on_publish="full")
     await publish(tiers_pool, (day(300), at_once), (day(600), full))
-    events = [event for number in range(60) for event in history(chance, f"c{number}")]
+    events = [event for number in range(60) for event in orders(chance, f"c{number}")]
     chance.shuffle(events)
     for start in range(0, len(events), 100):
         now = day(chance.uniform(0, 900))
