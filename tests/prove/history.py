@@ -4,7 +4,7 @@ Everything depends only on the seed, except the instant at which a run begins. T
 of limits (days, months) are those of the day of the run.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -65,6 +65,11 @@ class History:
     def of_role(self, role: Role) -> list[Item]:
         """The records of a kind."""
         return [item for item in self.items if item.role is role]
+
+    def with_orders(self, most: int) -> list[str]:
+        """The customers with at most so many purchase events."""
+        orders = Counter(item.event.customer for item in self.items if item.event.type == "shop.purchase.completed.v1")
+        return [customer for customer in self.customers if orders[customer] <= most]
 
 
 _Placed = tuple[float, Item]

@@ -25,6 +25,7 @@ from tests.prove.nemesis import Nemesis, Struck
 from tests.prove.plan import Plan
 from tests.prove.progress import Progress
 from tests.prove.publishing import Publisher, connected
+from tests.prove.replay.points import SETTLED_AT_ONCE
 from tests.prove.stage import Cast, Ground, Stage, staged
 from tests.prove.tiered import Quiet
 from tests.prove.writes import Writer
@@ -112,12 +113,15 @@ class _Load:
     poisoned: frozenset[tuple[str, int, int]] = frozenset()
     swept: Quiet | None = None
     ahead: datetime | None = None
+    able: Sequence[str] = field(init=False)
+    """The customers who write by API."""
     writer: Writer = field(init=False)
     publisher: Publisher = field(init=False)
 
     async def run(self) -> None:
         """Run until everything is published and drained."""
         keeping = asyncio.create_task(self.stage.fleet.keep())
+        self.able = self.shop_history.with_orders(SETTLED_AT_ONCE)
         try:
             async with connected(self.stage.broker.bootstrap) as producer:
                 self.publisher = Publisher(producer, self.shop_history.items, self.outcome.began, self.plan.pace)
@@ -155,9 +159,11 @@ class _Load:
             await _end(writing)
 
     def _customers(self) -> Sequence[str]:
-        """Customers with events that were published a while ago."""
-        count = min(len(self.shop_history.customers), self.publisher.published // 4)
-        return self.shop_history.customers[:count]
+        """Customers with events that were published a while ago.
+
+        For customers with more orders, the replay compares sums only, which do not say what a write found.
+        """
+        return self.able[: self.publisher.published // 4]
 
     async def _quiet(self) -> None:
         say("everything is published; draining")

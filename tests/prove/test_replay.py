@@ -19,9 +19,8 @@ from shared.contracts.shop import CustomerErased, CustomerRegistered, ReferralSi
 from tests.points import shop
 from tests.points.states import rulebook, ruleset
 from tests.prove import tiering
-from tests.prove.replay import counted, messages, referrals
-from tests.prove.replay.acts import Acts
-from tests.prove.replay.points import Given, Replay, Replayed
+from tests.prove.replay import counted, messages, points, referrals
+from tests.prove.replay.points import Given, Replayed
 from tests.prove.replay.referrals import Terms
 from tests.prove.replay.statement import Entry, Line
 from tests.prove.replay.tiers import History, judge, judge_all
@@ -43,8 +42,8 @@ def entry(sequence: int, written: Line, cause: Event | None, **reason: Any) -> E
     return Entry(f"t{sequence}", sequence, written, reason, inputs, at, at, cause and cause.id)
 
 
-def replayed(queues: Queues, *entries: Entry, acts: Acts | None = None, rules: RuleBook | None = None) -> Replayed:
-    return Replay(Given("ann", queues, entries, acts or Acts(), rules or rulebook())).run(LATER)
+def replayed(queues: Queues, *entries: Entry, writes: Sequence[Write] = (), rules: RuleBook | None = None) -> Replayed:
+    return points.replay(Given("ann", queues, entries, writes, rules or rulebook()), LATER)
 
 
 def write(kind: Kind, body: dict[str, Any], answer: dict[str, Any] | None = None, status: int = 201) -> Write:
@@ -108,31 +107,29 @@ def test_the_statement_orders_writes_and_refunds():
     reason = {"kind": "redemption", "redemption_id": "x"}
     before = entry(2, line("redeemed", -100, 0, earned=100, redeemed=100), None, **reason)
     owed = entry(3, line("reversed", -30, 0, debt=30, earned=70, redeemed=100), BACK, **REFUNDED.reason)
-    acts = Acts.of([spent])
-    result = replayed({topics.PURCHASES: [BUY, BACK]}, BOUGHT, before, owed, acts=acts)
-    assert (result.wrong, result.account.debt, acts.missing()) == (None, 30, [])
+    result = replayed({topics.PURCHASES: [BUY, BACK]}, BOUGHT, before, owed, writes=[spent])
+    assert (result.wrong, result.account.debt, result.unwritten) == (None, 30, [])
 
 
 def test_a_write_without_an_answer_is_a_difference():
     reason = {"kind": "adjustment", "note": "n"}
     given = entry(1, Line("adjusted", 5, 5, 0, 0, 0, 0, 0), None, **reason)
-    assert replayed({}, given, acts=Acts.of([write(Kind.ADJUST, {"points": 5, "reason": "n"})])).wrong is None
+    assert replayed({}, given, writes=[write(Kind.ADJUST, {"points": 5, "reason": "n"})]).wrong is None
     assert "not acknowledged" in str(replayed({}, given).wrong)
     refused = write(Kind.ADJUST, {"points": 5, "reason": "n"}, status=409)
-    assert "not acknowledged" in str(replayed({}, given, acts=Acts.of([refused])).wrong)
+    assert "not acknowledged" in str(replayed({}, given, writes=[refused]).wrong)
 
 
 def test_a_duplicate_write_is_a_difference():
-    acts = Acts.of([write(Kind.ADJUST, {"points": 5, "reason": "n"})])
+    adjusted = write(Kind.ADJUST, {"points": 5, "reason": "n"})
     lines = [Line("adjusted", 5, 5 * number, 0, 0, 0, 0, 0) for number in (1, 2)]
     entries = [entry(number, item, None, kind="adjustment", note="n") for number, item in enumerate(lines, 1)]
-    assert "applied twice" in str(replayed({}, *entries, acts=acts).wrong)
+    assert "applied twice" in str(replayed({}, *entries, writes=[adjusted]).wrong)
 
 
 def test_an_acknowledged_write_without_a_line_is_missing():
-    acts = Acts.of([write(Kind.ADJUST, {"points": 5, "reason": "n"})])
-    replayed({}, acts=acts)
-    assert acts.missing() == ["key-adjust"]
+    adjusted = write(Kind.ADJUST, {"points": 5, "reason": "n"})
+    assert replayed({}, writes=[adjusted]).unwritten == ["key-adjust"]
 
 
 def test_a_hold_is_captured_in_part_or_expires():
@@ -154,9 +151,8 @@ def test_a_hold_is_captured_in_part_or_expires():
     ]
     entries = [entry(number, item, None, **reason) for number, (item, reason) in enumerate(statement, 1)]
     entries[-1] = replace(entries[-1], recorded_at=shop.hour(50), occurred_at=shop.hour(50))
-    acts = Acts.of(asked)
-    assert replayed({}, *entries, acts=acts).wrong is None
-    assert acts.missing() == []
+    result = replayed({}, *entries, writes=asked)
+    assert (result.wrong, result.unwritten) == (None, [])
 
 
 def replace_key(request: Write, key: str) -> Write:
@@ -179,9 +175,25 @@ def test_cuts_of_shared_limits_are_taken_from_the_database():
     shared = {"count": 1, "per": "ever", "scope": "program"}
     award = {"kind": "fixed", "points": 5}
     rules = rulebook((shop.hour(-1000), ruleset({"id": "first", "on": "purchase", "award": award, "limits": [shared]})))
-    for cut, points in ((Cut(5, None), 5), (Cut(0, 0), 0)):
-        given = Given("ann", {topics.PURCHASES: [BUY]}, (), Acts(), rules, {"order/o": {"first": cut}})
-        assert Replay(given).run(LATER).account.available == points
+    for cut, awarded in ((Cut(5, None), 5), (Cut(0, 0), 0)):
+        given = Given("ann", {topics.PURCHASES: [BUY]}, (), (), rules, {"order/o": {"first": cut}})
+        assert points.replay(given, LATER).account.available == awarded
+
+
+def test_an_order_is_judged_at_any_of_the_moments_with_the_tier_of_its_line():
+    # The customer has x2 twice. An order that was judged at the second moment was not settled by what lies between.
+    order = shop.purchase("o", "100.00", shop.hour(2))
+    tiers = [shop.tier([(shop.hour(1), multiplier)]) for multiplier in ("2", "1", "2")]
+    queues = {topics.PURCHASES: [order], topics.TIERS: tiers}
+    at_tier = {"multiplier": "2", "tier": "x2"}
+    earned = replace(
+        entry(1, line("earned", 200, 200, earned=200), order, kind="purchase", order_id="o"), inputs=at_tier
+    )
+    assert replayed(queues, earned).wrong is None
+    taken = entry(2, line("reversed", -100, 100, earned=100), tiers[1], kind="tier", order_id="o")
+    assert "missing" in str(replayed(queues, earned, taken).wrong)
+    given = entry(3, line("earned", 100, 200, earned=200), tiers[2], kind="tier", order_id="o")
+    assert replayed(queues, earned, taken, given).wrong is None
 
 
 def test_refused_events_are_not_in_the_inbox_and_are_refused_again():

@@ -17,11 +17,10 @@ from tests.prove import progress
 from tests.prove.findings import ASKED_AT, Findings
 from tests.prove.lives import code_of
 from tests.prove.log import Log
-from tests.prove.replay import counted, messages, referrals, tiers
-from tests.prove.replay.acts import Acts
+from tests.prove.replay import counted, messages, points, referrals, tiers
 from tests.prove.replay.dedupe import Seen
 from tests.prove.replay.messages import Message
-from tests.prove.replay.points import Given, Replay
+from tests.prove.replay.points import Given
 from tests.prove.replay.points import Replayed as PointsReplayed
 from tests.prove.replay.referrals import Place, Terms
 from tests.prove.replay.referrals import Replayed as ReferralsReplayed
@@ -116,13 +115,12 @@ def _points(oracle: Oracle, evidence: Evidence, customers: Sequence[str]) -> Non
         own = {topic: evidence.log.of_customers(topic).get(customer, []) for topic in wanted.topics}
         own |= {f"referred by {advocate}": events for advocate, events in referred.get(customer, {}).items()}
         queues = {topic: [event for event in events if event.type in wanted.wanted] for topic, events in own.items()}
-        acts = Acts.of(writes[customer])
-        entries = stored.statements.get(customer, ())
-        replay = Replay(Given(customer, queues, entries, acts, stored.rules, stored.cuts.get(customer, {})))
-        replayed = replay.run(datetime.fromisoformat(evidence.balances[customer]["as_of"]))
+        entries, cuts = stored.statements.get(customer, ()), stored.cuts.get(customer, {})
+        given = Given(customer, queues, entries, writes[customer], stored.rules, cuts)
+        replayed = points.replay(given, datetime.fromisoformat(evidence.balances[customer]["as_of"]))
         oracle.points[customer] = replayed
         oracle.note("points", replayed.taken, _own(replayed.refused, customer))
-        oracle.unwritten += acts.missing()
+        oracle.unwritten += replayed.unwritten
 
 
 def _own(refused: Sequence[Refusal], customer: str) -> list[Refusal]:

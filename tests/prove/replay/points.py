@@ -27,11 +27,15 @@ from shared.contracts.shop import PurchaseCompleted
 from tests.prove.replay.acts import Acts
 from tests.prove.replay.dedupe import Seen
 from tests.prove.replay.statement import Entry, Line
+from tests.prove.writes import Write
 
 _SINCE: Final = datetime(1, 1, 1, tzinfo=UTC)
 
-_SETTLED_AT_ONCE: Final = 100
+SETTLED_AT_ONCE: Final = 100
 """The orders of one customer that a transaction settles at least, after its timeline changed."""
+
+_MOST_ATTEMPTS: Final = 100
+"""Number of ways to interleave a customer's tier events with the orders that are tried."""
 
 # The reason of a line that was not published (an award of 0) has the id of its subject.
 _NAMED: Final = tuple((earner.id_field or "", *earner.events) for earner in (PURCHASE, REVIEW, ACTIVITY, SURVEY))
@@ -49,7 +53,7 @@ class Given:
     customer: str
     queues: Mapping[str, Sequence[Event]]
     entries: Sequence[Entry]
-    writes: Acts
+    writes: Sequence[Write]
     rules: RuleBook
     cuts: Mapping[str, Mapping[str, Cut]] = field(default_factory=dict)
 
@@ -63,13 +67,42 @@ class Replayed:
     refused: list[Refusal]
     taken: Seen
     wrong: str | None
+    unwritten: list[str]
+    """The keys of acknowledged writes that no line has."""
 
 
-class Replay:
-    """Builds a customer's books from nothing."""
+def replay(given: Given, as_of: datetime) -> Replayed:
+    """Replay everything, and apply what is due up to an instant.
 
-    def __init__(self, given: Given) -> None:
+    A line says at which tier its order was judged, and a customer can have had that tier several times: each of these
+    moments is tried until the lines follow. The result of the first attempt stands where none does.
+    """
+    waiting: list[Mapping[int, int]] = [{}]
+    first: Replayed | None = None
+    for _ in range(_MOST_ATTEMPTS):
+        attempt = _Replay(given, waiting.pop())
+        replayed = attempt.run(as_of)
+        first = first or replayed
+        waiting += attempt.others()
+        if replayed.wrong is None:
+            return replayed
+        if not waiting:
+            break
+    assert first is not None, "there is an attempt"
+    return first
+
+
+class _Replay:
+    """Builds a customer's books from nothing.
+
+    `passed` has the number of moments to pass over at which the customer had the tier of a line, by the line's number.
+    """
+
+    def __init__(self, given: Given, passed: Mapping[int, int]) -> None:
         self._given = given
+        self._acts = Acts.of(given.writes)
+        self._passed = passed
+        self._chosen: dict[int, int] = {}
         self._customer = given.customer
         self._state = State(accounts={given.customer: newcomer(given.customer)}, next_due={given.customer: None})
         self._queues = {topic: deque(events) for topic, events in given.queues.items()}
@@ -86,12 +119,26 @@ class Replay:
         orders = sum(
             isinstance(event.data, PurchaseCompleted) for event in self._given.queues.get(topics.PURCHASES, ())
         )
-        wrong = self._by_order() if orders > _SETTLED_AT_ONCE else self._by_line()
+        wrong = self._by_order() if orders > SETTLED_AT_ONCE else self._by_line()
         self._now = max(self._now, as_of)
         with_dues = self._books()
         apply_due(with_dues, [self._customer])
         self._note(with_dues)
-        return Replayed(self._state.accounts[self._customer], self._lines, self._refused, self._seen, wrong)
+        account, unwritten = self._state.accounts[self._customer], self._acts.missing()
+        return Replayed(account, self._lines, self._refused, self._seen, wrong, unwritten)
+
+    def others(self) -> list[Mapping[int, int]]:
+        """Other choices, each different from the choices made at one line, and equal before it."""
+        fixed = max(self._passed, default=0)
+        others: list[Mapping[int, int]] = []
+        before = dict(self._passed)
+        for sequence, passed in self._chosen.items():
+            if sequence > fixed:
+                others.append({**before, sequence: passed + 1})
+                before[sequence] = passed
+            elif sequence == fixed and sequence in self._passed:
+                others.append({**self._passed, sequence: passed + 1})
+        return others
 
     def _by_order(self) -> str | None:
         """Compare the points of each order.
@@ -147,7 +194,7 @@ class Replay:
 
     def _act(self, books: Books, entry: Entry) -> None:
         """Apply the API write of a line, if it has one."""
-        acts, customer, reason = self._given.writes, self._customer, entry.reason
+        acts, customer, reason = self._acts, self._customer, entry.reason
         match entry.line.kind, reason["kind"]:
             case "adjusted", _:
                 acts.adjust(books, customer, reason.get("note", entry.id))
@@ -190,8 +237,12 @@ class Replay:
             return
         recorded = Standing(entry.inputs.get("tier"), entry.inputs["multiplier"])
         tiers = self._queues.get(topics.TIERS, deque())
-        while tiers and self._standing(event) != recorded:
+        left = self._passed.get(entry.sequence, 0)
+        while tiers and (left > 0 or self._standing(event) != recorded):
+            left -= self._standing(event) == recorded
             self._apply(tiers.popleft())
+        if tiers:
+            self._chosen[entry.sequence] = self._passed.get(entry.sequence, 0)
 
     def _standing(self, event: Event) -> Standing:
         return standing_before(self._state.timelines.get(self._customer, ()), event.time)
