@@ -112,7 +112,7 @@ class Apart:
         try:
             await process.stdout.read(len(_READY))  # empty if it ended at once: the first request raises then
         except asyncio.CancelledError:
-            process.kill()  # its ready byte would be read as part of the next answer
+            await _end(process)  # its ready byte would be read as part of the next answer
             raise
         self._process = process
 
@@ -129,7 +129,7 @@ class Apart:
             raise DecoderGoneError("the decoding process ended by itself") from error
 
     async def close(self) -> None:
-        """End the process."""
+        """End the process, and wait for its end."""
         if self._asked is not None:
             self._asked.cancel()
             await asyncio.gather(self._asked, return_exceptions=True)
@@ -137,10 +137,19 @@ class Apart:
             return
         assert self._process.stdin is not None, "it has pipes"
         self._process.stdin.close()
-        try:
-            await asyncio.wait_for(self._process.wait(), timeout=_STOP_SECONDS)
-        except TimeoutError:
-            self._process.kill()
+        await _end(self._process, _STOP_SECONDS)
+
+
+async def _end(process: Process, seconds: float = 0.0) -> None:
+    """Wait for the end of a process and of its pipes; kill it after some seconds, or when the caller is canceled."""
+    try:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(process.communicate(), seconds)
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.communicate()
 
 
 def _frame(payload: list[Any]) -> bytes:

@@ -108,10 +108,10 @@ async def test_a_start_that_is_canceled_leaves_no_partial_answer(apart: Observed
     await wait_until(lambda: bool(started))
     reading.cancel()
     await asyncio.wait([reading])
+    assert started[0].returncode == -signal.SIGKILL, "it was waited for"
     decoded = await asyncio.wait_for(apart.read(many()), 20)
     assert decoded == await Here(EVERY_TYPE).read(many())
     assert apart.was_apart
-    await asyncio.wait_for(started[0].wait(), 5)
 
 
 async def test_without_an_idle_processor_the_worker_decodes(apart: Observed, monkeypatch: pytest.MonkeyPatch):
@@ -161,14 +161,34 @@ async def test_the_decoder_runs_at_idle_priority(apart: Observed):
     assert os.sched_getscheduler(0) != os.SCHED_IDLE
 
 
-async def test_a_request_in_flight_is_canceled_by_close(apart: Observed):
+async def hanging(apart: Observed) -> asyncio.subprocess.Process:
+    """A process that has been asked, and does not run: as where no processor is idle."""
     await apart.read(many())
-    process = process_of(apart)
-    process.suspend()
+    process_of(apart).suspend()
     apart.patience = 0.0
     await apart.read(many())
+    assert apart._process is not None
+    return apart._process
+
+
+async def test_close_kills_a_process_that_does_not_end_and_waits_for_it(
+    apart: Observed, monkeypatch: pytest.MonkeyPatch
+):
+    process = await hanging(apart)
+    monkeypatch.setattr(module, "_STOP_SECONDS", 0.1)
     await apart.close()
-    await wait_until(lambda: not process.is_running())
+    assert process.returncode == -signal.SIGKILL
+    assert process._transport.is_closing(), "with its pipes"  # type: ignore[attr-defined]
+
+
+async def test_a_close_that_is_canceled_waits_for_the_end_too(apart: Observed):
+    process = await hanging(apart)
+    closing = asyncio.create_task(apart.close())
+    await asyncio.sleep(0.1)
+    closing.cancel()
+    await asyncio.wait([closing])
+    assert closing.cancelled()
+    assert process.returncode == -signal.SIGKILL
 
 
 async def test_ctrl_c_does_not_end_the_decoder(apart: Observed):
@@ -178,7 +198,7 @@ async def test_ctrl_c_does_not_end_the_decoder(apart: Observed):
     process.send_signal(signal.SIGTERM)
     assert (await apart.read(many()))[0]
     await apart.close()
-    await wait_until(lambda: not process.is_running())
+    assert not process.is_running()
 
 
 _WORKER = """
