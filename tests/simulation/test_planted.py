@@ -1,4 +1,7 @@
-"""Planted bugs in the delivery and in the jobs of tiers: each violates an invariant within the first 100 seeds."""
+"""Planted bugs in the delivery and in the jobs of tiers: each violates an invariant within the first 100 seeds.
+
+The search begins near a seed that finds the bug, where that is known, and goes through all of them if it must.
+"""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -152,10 +155,17 @@ PLANTS: dict[str, list[Plant]] = {
     ],
 }
 
+FIRST = {
+    "the outbox is read after the last id": 10,
+    "the position moves into unreadable records": 49,
+}
+"""Where the search begins for bugs that few seeds find, to be quick; 0 for others."""
+
 
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_bug_is_found(simulated: Databases, monkeypatch: pytest.MonkeyPatch, name: str):
     for place, function, wrong in PLANTS[name]:
         assert getattr(place, function) != wrong, "a plant changes something"
         monkeypatch.setattr(place, function, wrong)
-    assert any(play(seed, simulated).violations for seed in range(ENOUGH))
+    first = FIRST.get(name, 0)
+    assert any(play(seed % ENOUGH, simulated).violations for seed in range(first, first + ENOUGH))
