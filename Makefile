@@ -3,6 +3,8 @@
 PYTHON ?= python3
 SAMPLE ?= 148
 SEEDS ?= 1000
+# Of pytest: one more than the cores that it is measured on, since many tests wait for a time or for other processes.
+WORKERS ?= 3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -22,7 +24,7 @@ dev: setup ## start everything without the sample; a process restarts when its s
 	@$(BIN)/python -m deploy.local up --empty --reload
 
 test: setup ## run the tests, with journeys on the embedded broker
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not kafka"
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not kafka"
 
 test-one: setup ## run the tests of a file, or those whose names match (K=tests/points/test_fold.py, K="debt and not late")
 	@$(if $(K),,$(error say which tests: make test-one K=tests/points/test_fold.py, or a part of their names))

@@ -15,6 +15,9 @@ from shared.contracts.envelope import Event, Record, decode
 from tests.support import grocer as independent
 from tests.support.headers import in_bytes
 
+# One process of pytest-xdist reads the whole year.
+pytestmark = pytest.mark.xdist_group("sample")
+
 TODAY = date(2026, 11, 22)
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.databases import Databases
 from tests.simulation.seeds import Outcome, play, words
 
-SEEDS = 100
+SEEDS = 60
 AT_ONCE = 10
 
 
