@@ -5,9 +5,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import settings
 
 from shared.postgres.pool import Pool
 from tests.support import postgres
+
+# By default an example that takes longer than 200 ms fails, as any does on a busy machine. Tests of durations measure
+# them themselves, and a test that hangs is ended by pytest-timeout.
+settings.register_profile("wafa", deadline=None)
+settings.load_profile("wafa")
 
 
 @pytest.fixture(scope="session")
