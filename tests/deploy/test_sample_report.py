@@ -48,8 +48,10 @@ async def test_the_books_are_counted_in_the_four_databases(postgres_url: str):
     assert await books.read(env) == NOTHING
     for service, rows in ROWS.items():
         connection = await asyncpg.connect(env[f"WAFA_DATABASE_URL_{service.upper()}"])
-        await connection.execute(rows)
-        await connection.close()
+        try:
+            await connection.execute(rows)
+        finally:
+            await connection.close()  # else a later test fails too, when it is collected
     assert await books.read(env) == Books(
         points=Points(customers=2, orders=3, earned=105, available=70, debt=4),
         tiers={"gold": 1, "member": 1},
