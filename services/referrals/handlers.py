@@ -11,7 +11,7 @@ from uuid import UUID
 
 from services.referrals.rules.code import ALPHABET, LENGTH, parse
 from services.referrals.rules.fold import Outcome, Step, Stored, fold
-from services.referrals.rules.program import Program, program_at
+from services.referrals.rules.program.compiled import Program
 from services.referrals.rules.referral import Referral, State, is_explained, referral_id_of
 from services.referrals.store import auditing, codes, locks, programs, purchases, referrals
 from services.referrals.store.purchases import Window
@@ -83,9 +83,9 @@ async def follow(pool: Pool, text: str, now: datetime) -> str | None:
 async def verify(pool: Pool, sample: int) -> AsyncIterator[Check]:
     """Check the database in one snapshot; `sample` referrals are judged again from their facts."""
     async with checks.snapshot(pool) as connection:
-        async for check in checks.ask(connection, auditing.QUERIES):
+        versions = {program.version: program for _, program in await programs.load_published(connection)}
+        async for check in checks.ask(connection, auditing.queries(versions.values())):
             yield check
-        versions = {program.version: program for program in await programs.load_published(connection)}
         chosen = await auditing.sample(connection, sample)
         yield await checks.judge(
             "states = those of a replay of the facts",
@@ -212,14 +212,14 @@ async def _load_friends(connection: Connection, batch: _Batch, stored: Stored) -
         advocate_id = stored.advocates.get(parse(data.code) or "")
         # Orders decide only about the first sign-up with another customer's code: further ones are rejected anyway.
         if advocate_id not in {None, friend_id} and friend_id not in referred and referral_id_of(event) not in recorded:
-            windows.setdefault(friend_id, _window(friend_id, event.time, program_at(stored.programs, event.time)))
+            windows.setdefault(friend_id, _window(friend_id, event.time, stored.programs.in_force(event.time)))
     history = await purchases.load_history(connection, windows.values())
     return replace(stored, referred=referred, recorded=recorded, orders={**history, **stored.orders})
 
 
 def _window(friend_id: str, signed_up_at: datetime, program: Program) -> Window:
-    document = program.document
-    return Window(friend_id, signed_up_at, program.deadline(signed_up_at), document.currency, document.minimum)
+    minimum = program.document.qualifies.amount_at_least
+    return Window(friend_id, signed_up_at, program.deadline(signed_up_at), program.currency, minimum)
 
 
 async def _take_waiting(connection: Connection, new: Collection[OrderKey]) -> dict[OrderKey, list[Event]]:

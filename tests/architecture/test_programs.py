@@ -9,9 +9,6 @@ from services import SERVICES
 from tests.architecture import tree
 from tests.support import postgres
 
-# Documents from before shared/programs, without routes: their services move them when marketing can write them.
-OWN_TABLES = {"referrals": {"referral_program"}}
-
 TABLES_SQL = """
 SELECT table_name FROM information_schema.columns
 WHERE table_schema = 'public' AND column_name IN ('version', 'document', 'effective_at')
@@ -23,7 +20,7 @@ GROUP BY table_name HAVING count(*) = 3
 async def test_a_versioned_document_has_no_table_of_its_own(service: str, postgres_url: str):
     async with postgres.database(postgres_url, service, max_size=1) as pool:
         tables = {row["table_name"] for row in await pool.fetch(TABLES_SQL)}
-    assert tables == {"document_version"} | OWN_TABLES.get(service, set())
+    assert tables == {"document_version"}
 
 
 def test_the_table_of_programs_is_known_to_shared_programs_only():

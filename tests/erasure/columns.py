@@ -214,8 +214,6 @@ REFERRALS: Mapping[str, Fate] = {
     "referral_code.code": ID,
     "referral_code.customer_id": ID,
     "retired_code.code": ID,
-    "referral_program.document": P,
-    "referral_program.state": P,
     "refund.customer_id": ID,
     "refund.lines": N,
     "refund.order_id": ID,

@@ -11,12 +11,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.referrals.rules import program as referral_program
-from services.referrals.store.programs import load_published
 from shared.postgres.pool import Connection, Pool
 from shared.programs import in_force, store
-from shared.programs.faults import Fault
-from shared.programs.kind import ONLY, Key, Kind
+from shared.programs.kind import Key
 from shared.programs.store import SINCE_EVER, Publication
 from tests.programs.toys import BOX, TOYS, CompiledToy, Toy
 from tests.support.counting import Counting
@@ -132,29 +129,6 @@ async def test_only_the_versions_of_the_instants_are_read(pool: Pool):
         book = await in_force.book_at(connection, BOX, [day(0), day(7), day(29)])
         assert [book.in_force(day(number)).version for number in (0, 7, 29)] == [2, 9, 31]
         assert len(book) == 3
-
-
-async def test_the_program_of_referrals_fits(referrals_pool: Pool):
-    kind = Kind(
-        "referral_program",
-        referral_program.ProgramDocument,
-        _accept,
-        _warn_of_nothing,
-        lambda version, document: referral_program.Program(version, SINCE_EVER, document),
-    )
-    async with referrals_pool.acquire() as connection:
-        shipped = await connection.fetchval("SELECT document FROM referral_program")
-        await store.seed(connection, kind.name, {ONLY: shipped})
-        program = await in_force.version_at(connection, kind, START)
-        assert (program,) == await load_published(connection)
-
-
-def _accept(_document: object) -> None:
-    pass
-
-
-def _warn_of_nothing(_document: object, _moment: datetime) -> Sequence[Fault]:
-    return []
 
 
 async def test_versions_are_read_again_only_after_a_publication(pool: Pool):

@@ -16,9 +16,10 @@ from services import SERVICES
 from services.points.rules.program.checking import parse
 from services.points.rules.program.limits import Cut
 from services.points.rules.program.ruleset import RuleBook, RuleSet
-from services.referrals.rules.program import Program as ReferralProgram
-from services.referrals.rules.program import ProgramDocument as ReferralDocument
+from services.referrals.rules.program.compiled import Program as ReferralProgram
+from services.referrals.store.programs import load_published
 from shared.postgres.pool import Pool
+from shared.programs.kind import Book
 from tests.prove import tiered
 from tests.prove.replay.statement import Entry, Line
 from tests.prove.tiered import Tiers
@@ -47,7 +48,6 @@ USES_SQL: Final = "SELECT rule, count, points FROM limit_use WHERE owner = ''"
 ENTRIES_SQL: Final = """
 SELECT customer_id, effective_at, tier, multiplier FROM tier_entry ORDER BY customer_id, effective_at
 """
-REFERRAL_PROGRAMS_SQL: Final = "SELECT version, effective_at, document FROM referral_program WHERE state = 'published'"
 REFERRALS_SQL: Final = """
 SELECT referral_id::text, advocate_id, friend_id, state, reason, order_id, advocate_points, friend_points FROM referral
 """
@@ -108,7 +108,7 @@ class Findings:
 
     points: Points
     tiers: Tiers
-    referral_programs: Sequence[ReferralProgram]
+    referral_programs: Book[ReferralProgram]
     referrals: Sequence[tuple[Any, ...]]
     messages: Sequence[tuple[Any, ...]]
     outboxes: Mapping[str, Sequence[Published]]
@@ -119,14 +119,12 @@ class Findings:
 async def read(pools: Mapping[str, Pool], versions: Iterable[Mapping[str, Any]]) -> Findings:
     """Read the state; `versions` are the earning rules from the API."""
     outboxes = {service: [Published(*row) for row in await pools[service].fetch(OUTBOX_SQL)] for service in SERVICES}
-    programs = await pools["referrals"].fetch(REFERRAL_PROGRAMS_SQL)
+    async with pools["referrals"].acquire() as connection:
+        programs = await load_published(connection)
     return Findings(
         points=await _points(pools["points"], versions, outboxes["points"]),
         tiers=await tiered.read(pools["tiers"]),
-        referral_programs=[
-            ReferralProgram(row["version"], row["effective_at"], ReferralDocument.model_validate(row["document"]))
-            for row in programs
-        ],
+        referral_programs=programs,
         referrals=[tuple(row) for row in await pools["referrals"].fetch(REFERRALS_SQL)],
         messages=[tuple(row) for row in await pools["notifications"].fetch(MESSAGES_SQL)],
         outboxes=outboxes,

@@ -12,10 +12,11 @@ from msgspec import structs
 from services.points.rules.program.limits import Cut
 from services.points.rules.program.ruleset import RuleBook
 from services.referrals.rules.fold import Stored, fold
-from services.referrals.rules.program import Program, ProgramDocument
 from shared.contracts import topics
 from shared.contracts.envelope import Event
 from shared.contracts.shop import CustomerErased, CustomerRegistered, ReferralSignedUp
+from shared.programs.kind import Book
+from shared.programs.store import SINCE_EVER
 from tests.points import shop
 from tests.points.states import rulebook, ruleset
 from tests.prove import tiering
@@ -25,6 +26,7 @@ from tests.prove.replay.referrals import Terms
 from tests.prove.replay.statement import Entry, Line
 from tests.prove.replay.tiers import History, judge, judge_all
 from tests.prove.writes import Kind, Write
+from tests.referrals.programs import program
 from tests.tiers import shop as tier_shop
 from tests.tiers.oracles import facts
 
@@ -239,12 +241,12 @@ def test_customers_are_judged_in_several_processes_as_in_one():
     assert all(judged.now.entries == judged.ahead.entries[: len(judged.now.entries)] for judged in together.values())
 
 
-TERMS = {"currency": "USD", "minimum": "20.00", "within_hours": 720, "advocate_points": 500, "friend_points": 200}
+VERSIONS = Book([(SINCE_EVER, program())])
 
 
 def test_referrals_allow_either_order_of_their_topics():
     code = "23456789"
-    terms = Terms([Program(1, shop.hour(-9999), ProgramDocument.model_validate(TERMS))], {code: "ann"})
+    terms = Terms(VERSIONS, {code: "ann"})
     joined = shop.event("shop.referral.signed_up.v1", shop.NOON, ReferralSignedUp(customer_id="bob", code=code))
     early = shop.purchase("1", "25.00", shop.hour(-1), customer_id="bob")
     late = shop.purchase("2", "25.00", shop.hour(1), customer_id="bob")
@@ -275,7 +277,7 @@ def test_the_outcomes_of_referrals_are_those_of_every_interleaving(
     orders: list[tuple[str, str, int]], sign_ups: list[tuple[str, int]]
 ):
     codes = {"23456789": "ann", "3456789A": "cid", "456789AB": "bob"}
-    terms = Terms([Program(1, shop.hour(-9999), ProgramDocument.model_validate(TERMS))], codes)
+    terms = Terms(VERSIONS, codes)
     first: set[str] = set()
     bought: list[Event] = []
     for number, (kind, order, at) in enumerate(orders):

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from services.referrals.rules.code import ALPHABET, LENGTH, parse
 from services.referrals.rules.fold import Outcome, Stored, fold
-from services.referrals.rules.program import Program, ProgramDocument, program_at
 from services.referrals.rules.referral import Ground, Referral, State, fell_below
 from services.referrals.store.purchases import amounts
 from shared.contracts.envelope import Event
@@ -22,16 +21,16 @@ from shared.contracts.orders import Order
 from shared.contracts.reasons import Reason
 from shared.contracts.refunds import Purchase, Refund
 from shared.postgres.orders import purchase_of, refund_lines_of
+from shared.programs.kind import Book
+from shared.programs.store import SINCE_EVER
+from tests.referrals.programs import DEFAULT, program
 from tests.referrals.shop import START, at, bought, refunded, signed_up
 
 CODE = "CDFGHJKM"
 MINE = "23456789"
-PROGRAM = Program(
-    version=1,
-    effective_at=at(-1_000_000),
-    document=ProgramDocument(currency="USD", minimum="20.00", within_hours=720, advocate_points=500, friend_points=200),
-)
-STORED = Stored(programs=(PROGRAM,), advocates={CODE: "ada", MINE: "fay"})
+PROGRAM = program()
+BOOK = Book([(SINCE_EVER, PROGRAM)])
+STORED = Stored(programs=BOOK, advocates={CODE: "ada", MINE: "fay"})
 
 
 def run(*events: Event) -> Outcome:
@@ -151,7 +150,7 @@ def test_the_same_sign_up_again_has_no_effect():
     first = run(signed_up("fay", CODE, id_="s1")).steps[0].referral
     again = fold(
         [signed_up("fay", CODE, id_="s1")],
-        Stored(programs=(PROGRAM,), advocates=STORED.advocates, recorded=frozenset({first.referral_id})),
+        Stored(programs=BOOK, advocates=STORED.advocates, recorded=frozenset({first.referral_id})),
     )
     assert not again.steps
     assert again.repeats == 1
@@ -214,15 +213,12 @@ def test_a_refund_that_does_not_fit_is_refused_and_one_that_repeats_is_counted()
 
 
 def test_the_program_in_force_at_the_sign_up_rules_the_referral_to_its_end():
-    richer = Program(
-        version=2, effective_at=START, document=PROGRAM.document.model_copy(update={"advocate_points": 900})
-    )
-    stored = Stored(programs=(PROGRAM, richer), advocates=STORED.advocates)
+    richer = program(DEFAULT, ("/advocate_points", 900), version=2)
+    stored = Stored(programs=Book([(SINCE_EVER, PROGRAM), (START, richer)]), advocates=STORED.advocates)
     early = fold([signed_up("fay", CODE, -1), bought("fay", "o1", 5)], stored)
     late = fold([signed_up("fay", CODE, 0), bought("fay", "o1", 5)], stored)
     assert (last(early).program_version, last(early).advocate_points) == (1, 500)
     assert (last(late).program_version, last(late).advocate_points) == (2, 900)
-    assert program_at((richer, PROGRAM), at(-1)) is PROGRAM
 
 
 _amount = st.decimals(min_value=0, max_value=12, places=2).map(str)
@@ -304,7 +300,7 @@ def test_an_approval_is_void_when_the_fold_of_all_refunds_says_so(returns: list[
     referral = replace(referral, kept=referral.kept if remembered else None)
     key, order = ("fay", "o"), Order.of(order_event)
     for start in range(0, len(returns), size):
-        stored = Stored(programs=(PROGRAM,), standing={"fay": referral}, orders={key: replace(order, refunds=None)})
+        stored = Stored(programs=BOOK, standing={"fay": referral}, orders={key: replace(order, refunds=None)})
         outcome = fold(returns[start : start + size], stored)
         if outcome.unread:
             assert outcome.unread == {key}
@@ -313,7 +309,7 @@ def test_an_approval_is_void_when_the_fold_of_all_refunds_says_so(returns: list[
         referral = outcome.referrals.get(referral.referral_id, referral)
         for _, refund in outcome.refunds:
             order = replace(order, refunds=(*(order.refunds or ()), refund))
-        fell_at = fell_below(order, PROGRAM.minimum)
+        fell_at = fell_below(order, PROGRAM.amount)
         assert (referral.state is State.VOIDED) == (fell_at is not None)
         if fell_at is not None:
             assert states(outcome) == ["voided"]
@@ -331,4 +327,4 @@ def _is_settled_at(referral: Referral, order: Order) -> bool:
     before = keep(
         order.purchase, [refund for refund in order.refunds or () if order.effective_at(refund) < referral.since]
     )
-    return kept.total < PROGRAM.minimum <= before.total
+    return kept.total < PROGRAM.amount <= before.total

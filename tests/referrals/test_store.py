@@ -1,12 +1,18 @@
 """A state that the rules never make cannot be stored."""
 
+from datetime import timedelta
+
 import asyncpg
 import pytest
 
+from services.referrals.rules.program.kind import KIND
 from services.referrals.store import programs
 from shared.postgres.pool import Pool
+from shared.programs.kind import Key
+from shared.programs.store import SINCE_EVER, insert
 from tests.referrals.conftest import ADA, BEN, Apply
-from tests.referrals.shop import bought, signed_up
+from tests.referrals.programs import MINIMAL
+from tests.referrals.shop import START, bought, signed_up
 
 
 @pytest.mark.parametrize(
@@ -43,10 +49,8 @@ async def test_no_two_customers_have_one_code(pool: Pool):
 
 
 async def test_a_draft_is_not_in_force(pool: Pool):
-    await pool.execute(
-        "INSERT INTO referral_program (version, state, document) SELECT 2, 'draft', document FROM referral_program"
-    )
-    async with pool.acquire() as connection:
-        (program,) = await programs.load_published(connection)
-    assert (program.version, program.document.advocate_points, program.document.friend_points) == (1, 500, 200)
-    assert (program.minimum, program.document.within_hours) == (20, 30 * 24)
+    async with pool.acquire() as connection, connection.transaction():
+        await insert(connection, Key(KIND.name), MINIMAL, START, "key:ann")
+        ((start, program),) = await programs.load_published(connection)
+    assert (start, program.version, program.advocate_points, program.friend_points) == (SINCE_EVER, 1, 500, 200)
+    assert (program.amount, program.within) == (20, timedelta(days=30))

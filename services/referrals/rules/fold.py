@@ -7,7 +7,7 @@ from uuid import UUID
 
 from services.referrals.rules import referral as steps
 from services.referrals.rules.code import parse
-from services.referrals.rules.program import Program, program_at
+from services.referrals.rules.program.compiled import Program
 from services.referrals.rules.referral import Referral, SignUp, State
 from shared.contracts.envelope import Event
 from shared.contracts.orders import Content, Order, OrderKey, RefundKey, UnreadRefundsError, key_of
@@ -16,6 +16,7 @@ from shared.contracts.reasons import Reason
 from shared.contracts.refunds import Refund
 from shared.contracts.register import Register
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded, ReferralSignedUp
+from shared.programs.kind import Book
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Stored:
     refunds that came before the new orders of the batch.
     """
 
-    programs: Sequence[Program] = ()
+    programs: Book[Program] = field(default_factory=lambda: Book[Program](()))
     advocates: Mapping[str, str] = field(default_factory=dict[str, str])
     """Customer ids by referral code."""
     standing: Mapping[str, Referral] = field(default_factory=dict[str, Referral])
@@ -85,7 +86,6 @@ class _Fold:
     def __init__(self, stored: Stored) -> None:
         self.outcome = Outcome()
         self._programs = stored.programs
-        self._versions = {program.version: program for program in stored.programs}
         self._advocates = stored.advocates
         self._standing = dict(stored.standing)
         self._referred = set(stored.referred)
@@ -188,7 +188,7 @@ class _Fold:
             self._referred.add(friend_id)
 
     def _opened(self, sign_up: SignUp) -> list[Referral]:
-        program = program_at(self._programs, sign_up.time)
+        program = self._programs.in_force(sign_up.time)
         referred = sign_up.friend_id in self._referred
         keys = self._of_customer[sign_up.friend_id]
         try:
@@ -216,4 +216,4 @@ class _Fold:
             del self._standing[referral.friend_id]
 
     def _program(self, referral: Referral) -> Program:
-        return self._versions[referral.program_version]
+        return self._programs.version(referral.program_version)

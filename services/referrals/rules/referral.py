@@ -7,13 +7,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any, Final
 from uuid import UUID
 
-from services.referrals.rules.program import Program
+from services.referrals.rules.program.compiled import Program
 from shared.contracts.envelope import Event
 from shared.contracts.kept import Fold
 from shared.contracts.orders import Order
@@ -133,22 +132,22 @@ def judge_refund(referral: Referral, order: Order, refund: Refund, program: Prog
     """
     if referral.kept is not None:
         asked = Fraction(referral.kept["asked"]) + Fraction(refund.amount)
-        if Fraction(order.purchase.total) - asked >= program.minimum:
+        if Fraction(order.purchase.total) - asked >= program.amount:
             # No refund takes more than it asks for: enough is kept, wherever this refund counts.
             return replace(referral, kept=_with_refund(referral.kept, order, refund, asked))
         fold = None if referral.kept["fold"] is None else Fold.from_json(order.purchase, referral.kept["fold"])
         if fold is not None and fold.accepts(refund):
             is_latest = fold.last is None or refund.place > fold.last
             fold.add(refund)
-            if fold.total >= program.minimum:
+            if fold.total >= program.amount:
                 return replace(referral, kept={"asked": str(asked), "fold": fold.to_json()})
             if is_latest:
                 return _void(referral, order.effective_at(refund))
-    fell_at = fell_below(order, program.minimum)
+    fell_at = fell_below(order, program.amount)
     return replace(referral, kept=_kept(order)) if fell_at is None else _void(referral, fell_at)
 
 
-def fell_below(order: Order, minimum: Decimal) -> datetime | None:
+def fell_below(order: Order, minimum: Fraction) -> datetime | None:
     """When refunds left less than `minimum` of an order's money; None while at least that is kept.
 
     Raises:
@@ -207,7 +206,7 @@ def _open(request: SignUp, program: Program) -> Referral:
 def _is_settled(referral: Referral, opened: Referral, order: Order, program: Program) -> bool:
     """Whether a referral that the order qualified is approved if enough of it is kept, and voided if not."""
     qualified, approved = _qualify(opened, replace(order, refunds=()), program)
-    fell_at = fell_below(order, program.minimum)
+    fell_at = fell_below(order, program.amount)
     if fell_at is None or referral.closed_at is None:
         return fell_at is None and referral == approved
     # A refund that arrived after the referral was voided can have an earlier time; the referral keeps its own.
@@ -219,22 +218,22 @@ def _qualifies(referral: Referral, order: Order, program: Program) -> bool:
     """Whether the order as bought qualifies the referral; orders in other currencies do not."""
     return (
         referral.signed_up_at <= order.time <= program.deadline(referral.signed_up_at)
-        and order.purchase.currency == program.document.currency
-        and Decimal(order.purchase.total) >= program.minimum
+        and order.purchase.currency == program.currency
+        and program.is_enough(order.purchase.total, order.purchase.currency)
     )
 
 
 def _qualify(referral: Referral, order: Order, program: Program) -> list[Referral]:
     qualified = replace(referral, state=State.QUALIFIED, order_id=order.order_id, qualified_at=order.time)
-    fell_at = fell_below(order, program.minimum)
+    fell_at = fell_below(order, program.amount)
     if fell_at is not None:
         return [qualified, _void(qualified, fell_at)]
     approved = replace(
         qualified,
         state=State.APPROVED,
         approved_at=order.time,
-        advocate_points=program.document.advocate_points,
-        friend_points=program.document.friend_points,
+        advocate_points=program.advocate_points,
+        friend_points=program.friend_points,
         kept=_kept(order),
     )
     return [qualified, approved]

@@ -1,9 +1,10 @@
 """Checks of the stored state against itself: each statement finds offenders, of which there should be none."""
 
-from typing import Final
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from services.referrals.rules.code import ALPHABET, LENGTH
+from services.referrals.rules.program.compiled import Program
 from services.referrals.rules.referral import Ground, State
 from shared.postgres.checks import Query
 from shared.postgres.orders import REFUNDS
@@ -58,25 +59,27 @@ LIMIT $1
 QUALIFIED_SQL = """
 SELECT referral_id::text AS id
 FROM referral
-LEFT JOIN referral_program AS program ON program.version = program_version AND program.state = 'published'
+LEFT JOIN unnest($2::int[], $3::text[], $4::numeric[], $5::interval[])
+    AS program (version, accepted, minimum, within) ON program.version = program_version
 LEFT JOIN purchase ON purchase.customer_id = friend_id AND purchase.order_id = referral.order_id
 WHERE (referral.order_id IS NOT NULL OR referral.state IN ('qualified', 'flagged', 'approved', 'voided'))
   AND NOT coalesce(
-      currency = document->>'currency'
-      AND total >= (document->>'minimum')::numeric
+      currency = accepted
+      AND total >= minimum
       AND purchased_at = qualified_at
-      AND purchased_at BETWEEN signed_up_at
-                           AND signed_up_at + make_interval(hours => (document->>'within_hours')::int),
+      AND purchased_at BETWEEN signed_up_at AND signed_up_at + within,
       false)
 LIMIT $1
 """
 
 PAID_SQL = """
 SELECT referral_id::text AS id
-FROM referral LEFT JOIN referral_program AS program ON program.version = program_version
+FROM referral
+LEFT JOIN unnest($2::int[], $3::int[], $4::int[]) AS program (version, of_advocate, of_friend)
+    ON program.version = program_version
 WHERE (advocate_points, friend_points) IS DISTINCT FROM (
-    CASE WHEN approved_at IS NOT NULL THEN (document->>'advocate_points')::int END,
-    CASE WHEN approved_at IS NOT NULL THEN (document->>'friend_points')::int END
+    CASE WHEN approved_at IS NOT NULL THEN of_advocate END,
+    CASE WHEN approved_at IS NOT NULL THEN of_friend END
 ) OR (referral.state = 'approved' AND approved_at IS NULL)
 LIMIT $1
 """
@@ -90,26 +93,33 @@ WITH returned AS (
 )
 SELECT referral_id::text AS id
 FROM referral
-JOIN referral_program AS program ON program.version = program_version
+JOIN unnest($2::int[], $3::numeric[]) AS program (version, minimum) ON program.version = program_version
 JOIN purchase ON purchase.customer_id = friend_id AND purchase.order_id = referral.order_id
 LEFT JOIN returned ON returned.customer_id = friend_id AND returned.order_id = referral.order_id
 WHERE CASE referral.state
-    WHEN 'voided' THEN total - coalesce(returned.amount, 0) >= (document->>'minimum')::numeric
-    ELSE total - returned.amount < (document->>'minimum')::numeric AND NOT (by_line AND purchase.lines IS NOT NULL)
+    WHEN 'voided' THEN total - coalesce(returned.amount, 0) >= minimum
+    ELSE total - returned.amount < minimum AND NOT (by_line AND purchase.lines IS NOT NULL)
 END
 LIMIT $1
 """
 
-QUERIES: Final = (
-    Query("each customer has one code, unique and well formed", CODES_SQL, (ALPHABET, LENGTH)),
-    Query("each referral has its advocate's code", ADVOCATES_SQL),
-    Query("a friend has one standing referral and is rewarded once", FRIENDS_SQL),
-    Query("states are legal, and their times in order", STATES_SQL),
-    Query("each qualified referral has an order that qualifies it", QUALIFIED_SQL),
-    Query("the points = those of the program, for approved referrals", PAID_SQL),
-    Query("voided = too little is kept of the order", VOIDED_SQL),
-    REFUNDS,
-)
+
+def queries(programs: Collection[Program]) -> Sequence[Query]:
+    """The checks; `programs` are the published versions."""
+    versions = [program.version for program in programs]
+    minima = [program.document.qualifies.amount_at_least for program in programs]
+    qualified = [program.currency for program in programs], minima, [program.within for program in programs]
+    points = [program.advocate_points for program in programs], [program.friend_points for program in programs]
+    return (
+        Query("each customer has one code, unique and well formed", CODES_SQL, (ALPHABET, LENGTH)),
+        Query("each referral has its advocate's code", ADVOCATES_SQL),
+        Query("a friend has one standing referral and is rewarded once", FRIENDS_SQL),
+        Query("states are legal, and their times in order", STATES_SQL),
+        Query("each qualified referral has an order that qualifies it", QUALIFIED_SQL, (versions, *qualified)),
+        Query("the points = those of the program, for approved referrals", PAID_SQL, (versions, *points)),
+        Query("voided = too little is kept of the order", VOIDED_SQL, (versions, minima)),
+        REFUNDS,
+    )
 
 
 SAMPLE_SQL = """

@@ -1,16 +1,20 @@
 """The versions of the referral program."""
 
-from services.referrals.rules.program import Program, ProgramDocument
+from datetime import UTC, datetime
+
+from services.referrals.rules.program.compiled import Program
+from services.referrals.rules.program.kind import KIND
 from shared.postgres.pool import Connection
-
-LOAD_PUBLISHED_SQL = """
-SELECT version, effective_at, document FROM referral_program WHERE state = 'published' ORDER BY version
-"""
+from shared.programs import in_force
+from shared.programs.kind import Book
 
 
-async def load_published(connection: Connection) -> tuple[Program, ...]:
+async def load_program(connection: Connection, moment: datetime) -> Program:
+    """The version in force at an instant."""
+    return await in_force.version_at(connection, KIND, moment)
+
+
+async def load_published(connection: Connection) -> Book[Program]:
     """Every published version."""
-    return tuple(
-        Program(row["version"], row["effective_at"], ProgramDocument.model_validate(row["document"]))
-        for row in await connection.fetch(LOAD_PUBLISHED_SQL)
-    )
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    return await in_force.book(connection, KIND, first, last)

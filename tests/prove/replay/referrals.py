@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.referrals.rules.fold import Stored, fold
-from services.referrals.rules.program import Program
+from services.referrals.rules.program.compiled import Program
 from services.referrals.rules.referral import Referral, State
 from shared.contracts.envelope import Event
 from shared.contracts.orders import Content, Order, OrderKey, RefundKey, content_of_refund
 from shared.contracts.outcomes import Refusal
 from shared.contracts.reasons import Reason
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded
+from shared.programs.kind import Book
 from tests.prove.replay.dedupe import Seen
 
 Outcome = frozenset[tuple[object, ...]]
@@ -27,7 +28,7 @@ class Terms:
     `too_late` are the places in the log of sign-ups that were refused after their advocate was erased.
     """
 
-    programs: Sequence[Program]
+    programs: Book[Program]
     advocates: Mapping[str, str]
     too_late: frozenset[Place] = frozenset()
 
