@@ -30,6 +30,7 @@ from tests.notifications import world
 from tests.points import books
 from tests.points import shop as points_shop
 from tests.points.states import DEFAULT
+from tests.referrals import programs as referral_programs
 from tests.referrals.conftest import ADA, apply_to, give_codes
 from tests.referrals.shop import bought, signed_up
 from tests.support import postgres
@@ -83,7 +84,10 @@ async def _seed_tiers(pool: Pool) -> Known:
 async def _seed_referrals(pool: Pool) -> Known:
     await give_codes(pool)
     await apply_to(pool, [signed_up("zoe", ADA), bought("zoe", "order-1", 1), signed_up("yan", ADA)])
-    return {"customers": "ada", "r": ADA}
+    async with pool.acquire() as connection, connection.transaction():
+        document = referral_programs.DEFAULT
+        draft = await programs.insert(connection, Key("referral_program"), document, books.NOW, "key:seed")
+    return {"customers": "ada", "r": ADA, "referral-programs": str(draft.version)}
 
 
 async def _seed_notifications(pool: Pool) -> Known:

@@ -18,6 +18,7 @@ from joserfc.jwk import OctKey
 from shared.http.bodies import BOUNDED
 from tests.api.access import ACCESS, PUBLIC, SCOPES, Access, Customer
 from tests.api.served import ROUTES, SECRET, SERVICES, Route, Served, Service, as_customer, serve
+from tests.referrals.programs import MINIMAL
 
 CART = {"currency": "USD", "total": "1.00"}
 RULE = {"id": "base", "name": {"en": "Base"}, "on": "purchase", "award": {"kind": "fixed", "points": 5}}
@@ -42,6 +43,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/customers/{id}/benefits/{benefit}/uses": {"reference": "r"},
     "POST /v1/tier-programs": TIERS,
     "PUT /v1/tier-programs/{version}": TIERS,
+    "POST /v1/referral-programs": MINIMAL,
+    "PUT /v1/referral-programs/{version}": MINIMAL,
 }
 """A valid body for each route that has one."""
 

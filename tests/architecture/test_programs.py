@@ -36,4 +36,8 @@ def test_a_versioned_document_has_no_routes_of_its_own():
     own = [path for path in tree.python("services") if re.search(r"/publish\"|\{version\}\"", tree.text(path))]
     assert own == []
     users = [path for path in tree.python("services") if "shared.programs.routes.Place" in tree.imports(path)]
-    assert {Path("services/points/api/earning_rules.py"), Path("services/tiers/api/programs.py")} <= set(users)
+    assert {
+        Path("services/points/api/earning_rules.py"),
+        Path("services/referrals/api/programs.py"),
+        Path("services/tiers/api/programs.py"),
+    } <= set(users)

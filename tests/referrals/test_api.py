@@ -141,6 +141,9 @@ def test_the_document_tells_the_answers(configuration: Settings):
         "/v1/customers/{id}/referral-code",
         "/v1/customers/{id}/referrals",
         "/r/{code}",
+        "/v1/referral-programs",
+        "/v1/referral-programs/{version}",
+        "/v1/referral-programs/{version}/publish",
     }
     post = document["paths"]["/v1/customers/{id}/referral-code"]["post"]
     assert post["responses"]["200"]["content"]["application/json"]["schema"] == {
