@@ -9,8 +9,9 @@ from pydantic import Field
 from services.tiers.rules.program.checking import missing_moves
 from services.tiers.rules.program.document import ProgramDocument
 from services.tiers.rules.program.lint import idle_moves, unpriced
-from services.tiers.store import currencies, programs, publications, simulations
+from services.tiers.store import programs, publications, simulations
 from shared.contracts.values import Flag
+from shared.postgres.orders import count_currencies
 from shared.postgres.pool import Connection
 from shared.programs.drafting import Published, PublishRequest, RefusedError
 from shared.programs.faults import DocumentError, Fault
@@ -85,5 +86,5 @@ async def is_simulated(connection: Connection, draft: Version) -> bool:
 async def warn(connection: Connection, document: ProgramDocument, _moment: datetime) -> Sequence[Fault]:
     """Warnings about a document beside what customers have bought, and the version that takes effect before it."""
     last = await programs.load_last(connection, None)
-    counts = await currencies.count(connection)
+    counts = await count_currencies(connection)
     return [*missing_moves(last.program, document), *idle_moves(last.program, document), *unpriced(document, counts)]

@@ -10,8 +10,9 @@ from shared.contracts.values import format_instant
 from shared.postgres.pool import Pool
 from shared.programs.store import SINCE_EVER
 from tests.points.asking import at, done, pointers, post, refusal
-from tests.referrals.conftest import Headers
+from tests.referrals.conftest import Apply, Headers
 from tests.referrals.programs import DEFAULT, MINIMAL, WHOLE
+from tests.referrals.shop import bought
 from tests.tiers.programs import changed
 
 PROGRAMS = "/v1/referral-programs"
@@ -59,6 +60,16 @@ async def test_every_default_is_spelled_out(client: httpx.AsyncClient, marketing
             {"id": "ip_velocity", "action": "flag", "weight": 0, "threshold": 10},
         ]
     }
+
+
+async def test_a_draft_is_warned_about_currencies_that_customers_buy_in(
+    client: httpx.AsyncClient, apply: Apply, marketing: Headers
+):
+    await apply([bought("fay", "1", 1), bought("fay", "2", 1, currency="AED"), bought("fay", "3", 1, currency="SAR")])
+    made = await done(client, PROGRAMS, marketing, changed(DEFAULT, ("/hold_days", 14), ("/rates", {"SAR": "0.2667"})))
+    assert [(warning["pointer"], warning["message"]) for warning in made["warnings"]] == [
+        ("/rates", "1 of 3 orders looked at are in AED, which has no rate: they qualify nothing")
+    ]
 
 
 async def test_a_version_is_published_for_an_instant(client: httpx.AsyncClient, pool: Pool, marketing: Headers):

@@ -16,6 +16,7 @@ from services.tiers.rules.program.document import BenefitDocument, ProgramDocume
 from services.tiers.rules.program.idle import Doubt, idle_lists, skipped_tiers
 from services.tiers.rules.program.implications import looks_at_spend
 from services.tiers.rules.program.wording import name_of
+from shared.programs import rates
 from shared.programs.faults import Fault, pointer
 from shared.programs.values import moment_of
 
@@ -51,12 +52,7 @@ def unpriced(document: ProgramDocument, orders: Mapping[str, int]) -> list[Fault
     """Warnings about currencies of orders that have no rate, the most frequent first."""
     if not any(looks_at_spend((*(tier.enter or ()), *(tier.keep or ()))) for tier in document.tiers):
         return []
-    priced, total = {document.currency, *document.rates}, sum(orders.values())
-    missing = sorted((-count, currency) for currency, count in orders.items() if currency not in priced)
-    return [
-        Fault("/rates", f"{-count} of {total} orders looked at are in {currency}, which has no rate: they are no spend")
-        for count, currency in missing[:_MOST_LISTED]
-    ]
+    return rates.unpriced({document.currency, *document.rates}, orders, "they are no spend")
 
 
 def _unnamed(tier: TierDocument, locales: frozenset[str]) -> Iterator[Doubt]:
