@@ -4,8 +4,8 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Final
 
-from services.referrals import handlers
 from services.referrals.api import build
+from services.referrals.handlers import events
 from services.referrals.settings import Settings
 from services.referrals.worker import spec
 from shared.postgres.checks import Check
@@ -15,7 +15,7 @@ from shared.process.door import Door
 
 
 def _verify(_settings: Settings, pool: Pool, sample: int) -> AsyncIterator[Check]:
-    return handlers.verify(pool, sample)
+    return events.verify(pool, sample)
 
 
 DOOR: Final = Door(Settings, spec, build, (verify.command(_verify, "referrals"),))

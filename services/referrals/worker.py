@@ -1,6 +1,6 @@
 """The events that the worker handles."""
 
-from services.referrals.handlers import handle
+from services.referrals.handlers.events import handle
 from services.referrals.settings import Settings
 from services.referrals.store import codes
 from shared.contracts import topics

@@ -33,6 +33,7 @@ SECRETS: Final = {
     "header": "kassab-session",
     "parcel": "parcel-of-zanobia",
     "answer": "zanobia was answered",
+    "vanity": "KASSAB7",
 }
 
 EVIDENCE: Final = {

@@ -130,6 +130,13 @@ async def live(served: Served, service: Service) -> None:
         body = {"tier": "gold", "note": SECRETS["note"]}
         answer = await served.client.put(f"/v1/customers/{CUSTOMER}/tier", json=body, headers=served.admin)
         assert answer.status_code == 200
+    if service.name == "referrals":
+        body = {"vanity": SECRETS["vanity"]}
+        path = f"/v1/customers/{CUSTOMER}/referral-code"
+        answer = await served.client.post(path, json=body, headers=served.admin | {"Idempotency-Key": "k-3"})
+        assert answer.status_code == 200
+        await served.client.get(f"/r/{SECRETS['vanity']}")
+        assert await pool.fetchval("SELECT count(*) FROM referral_click") == 1
     # The relay deletes events once they are published.
     await pool.execute("DELETE FROM outbox")
 

@@ -26,7 +26,7 @@ SERVICES: dict[str, tuple[Door[Any], int, str, str]] = {
     ),
     "referrals": (
         *(REFERRALS, 10, "INSERT INTO referral_code VALUES ('ann', 'SHORT', now())"),
-        "each customer has one code, unique and well formed: FAILED: SHORT",
+        "codes are unique and well formed, and one is given out: FAILED: SHORT",
     ),
     "notifications": (
         *(NOTIFICATIONS, 9, "INSERT INTO customer VALUES ('ann', '{}', now(), now())"),

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from deploy.keys import create_key
 from services.referrals.api import build
-from services.referrals.handlers import handle
+from services.referrals.handlers.events import handle
 from services.referrals.settings import Settings
 from services.referrals.store import codes
 from shared.contracts.envelope import Event

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.referrals.handlers import handle, verify
+from services.referrals.handlers.events import handle, verify
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool
 from tests.referrals.conftest import ADA, BEN, Apply, verbs

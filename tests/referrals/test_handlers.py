@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.referrals.handlers import find_or_make_code, follow, handle
-from services.referrals.rules.code import parse
+from services.referrals.handlers.events import handle
 from shared import telemetry
 from shared.contracts.envelope import Event
 from shared.contracts.reasons import Reason
@@ -172,28 +171,6 @@ async def test_purchases_of_customers_without_a_referral_cost_four_statements_an
                 await handle(connection, [bought(f"c{number}", order_id, 1) for number in range(100)], START)
                 await asyncio.sleep(0.01)  # the driver logs a little later
     assert len(statements) == 6
-
-
-async def test_codes_are_one_per_customer_and_unlike_each_other(pool: Pool):
-    async with pool.acquire() as connection:
-        made = [await find_or_make_code(connection, f"c{number}", START) for number in range(50)]
-        again = [await find_or_make_code(connection, f"c{number}", START) for number in range(50)]
-    assert made == again
-    assert len({*made, ADA, BEN}) == 52
-    assert all(parse(code) == code for code in made)
-
-
-async def test_a_visit_is_counted_for_a_known_code_only(pool: Pool):
-    assert [await follow(pool, text, START) for text in (ADA, ADA.lower(), "23456789", "nonsense", "\x00")] == [
-        ADA,
-        ADA,
-        None,
-        None,
-        None,
-    ]
-    assert await pool.fetch("SELECT code, day::text, sum(clicks)::int FROM referral_click GROUP BY 1, 2") == [
-        (ADA, "2026-03-01", 2)
-    ]
 
 
 def _log(chance: random.Random) -> list[Event]:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.referrals.rules.code import ALPHABET, LENGTH, parse
 from services.referrals.rules.fold import Outcome, Stored, fold
 from services.referrals.rules.referral import Ground, Referral, State, fell_below
 from services.referrals.store.purchases import amounts
@@ -138,12 +137,6 @@ def test_an_unknown_code_is_refused(code: str):
     outcome = run(signed_up("fay", code or "-"))
     assert [refusal.reason for refusal in outcome.refused] == [Reason.UNKNOWN_CODE]
     assert not outcome.steps
-
-
-def test_a_code_is_read_as_people_type_it():
-    assert parse(" cdfghjkm ") == CODE
-    assert len(set(ALPHABET)) == 24
-    assert len(CODE) == LENGTH
 
 
 def test_the_same_sign_up_again_has_no_effect():

@@ -3,14 +3,14 @@
 import random
 from collections.abc import Mapping, Sequence
 
-from services.referrals.handlers import verify
+from services.referrals.handlers.events import verify
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool
 from tests.referrals.conftest import ADA, BEN, Apply
 from tests.referrals.shop import bought, refunded, signed_up
 from tests.support.broken import broken
 
-CODES = "each customer has one code, unique and well formed"
+CODES = "codes are unique and well formed, and one is given out"
 ADVOCATES = "each referral has its advocate's code"
 FRIENDS = "a friend has one standing referral and is rewarded once"
 STATES = "states are legal, and their times in order"
@@ -37,12 +37,15 @@ LIFE = (
 
 # Statements that break the database, and the offenders that each check finds then.
 BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
-    """ALTER TABLE referral_code DROP CONSTRAINT referral_code_code_key;
+    """ALTER TABLE referral_code DROP CONSTRAINT referral_code_pkey; DROP INDEX referral_code_key;
        INSERT INTO referral_code VALUES ('cy', 'CDFGHJKM', now())""": {CODES: ["CDFGHJKM"]},
-    """ALTER TABLE referral_code DROP CONSTRAINT referral_code_pkey;
+    """DROP INDEX referral_code_given_out;
        INSERT INTO referral_code VALUES ('ada', '23456789', now())""": {CODES: ["ada"]},
     "INSERT INTO referral_code VALUES ('cy', 'CDFGHJK', now())": {CODES: ["CDFGHJK"]},
     "INSERT INTO referral_code VALUES ('cy', 'CDFGHJK0', now())": {CODES: ["CDFGHJK0"]},
+    "INSERT INTO referral_code VALUES ('cy', 'RJ6HG5PF3', now())": {CODES: ["RJ6HG5PF3"]},
+    "INSERT INTO referral_code VALUES ('cy', 'FRIEND!', now(), 'f', now())": {CODES: ["FRIEND!"]},
+    "INSERT INTO referral_code VALUES ('cy', '23456789', now(), 'f', now())": {CODES: ["23456789"]},
     "UPDATE referral SET code = '23456789' WHERE friend_id = 'new'": {ADVOCATES: ["new"]},
     "UPDATE referral SET advocate_id = 'ben' WHERE friend_id = 'new'": {ADVOCATES: ["new"]},
     "DELETE FROM referral_code WHERE customer_id = 'ada'": {ADVOCATES: ["ada", "new", "paid", "twice"]},

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import asyncpg
 import pytest
 
-from services.referrals.handlers import handle
+from services.referrals.handlers.events import handle
 from services.referrals.store import codes
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from services.referrals.rules import referral as steps
-from services.referrals.rules.code import parse
+from services.referrals.rules.codes.code import parse
 from services.referrals.rules.program.compiled import Program
 from services.referrals.rules.referral import Referral, SignUp, State
 from shared.contracts.envelope import Event

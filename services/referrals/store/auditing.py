@@ -3,21 +3,37 @@
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from services.referrals.rules.code import ALPHABET, LENGTH
+from services.referrals.rules.codes.code import LENGTH, OLD_LENGTH, OLD_SYMBOLS, SYMBOLS
 from services.referrals.rules.program.compiled import Program
 from services.referrals.rules.referral import Ground, State
 from shared.postgres.checks import Query
 from shared.postgres.orders import REFUNDS
 from shared.postgres.pool import Connection
 
+# The weighted sum of a code with a check symbol is 0 modulo the number of symbols: see rules/codes/code.py.
 CODES_SQL = """
-SELECT code AS id FROM referral_code GROUP BY code HAVING count(*) > 1
+SELECT min(code) AS id FROM referral_code GROUP BY coalesce(key, code) HAVING count(*) > 1
 UNION
-SELECT code FROM referral_code JOIN retired_code USING (code)
+SELECT referral_code.code FROM referral_code JOIN retired_code ON retired_code.code = coalesce(key, referral_code.code)
 UNION
-SELECT customer_id FROM referral_code GROUP BY customer_id HAVING count(*) > 1
+SELECT customer_id FROM referral_code WHERE key IS NULL GROUP BY customer_id HAVING count(*) > 1
 UNION
-SELECT code FROM referral_code WHERE length(code) <> $3 OR translate(code, $2, '') <> ''
+SELECT code
+FROM referral_code
+WHERE key IS NULL AND NOT (length(code) = $5 AND translate(code, $4, '') = '') AND (
+    length(code) <> $3 OR translate(code, $2, '') <> '' OR (
+        SELECT sum(($3::int + 1 - place) * (strpos($2, substr(code, place, 1)) - 1)) % length($2)
+        FROM generate_series(1, $3::int) AS place
+    ) <> 0
+)
+UNION
+SELECT code
+FROM referral_code
+WHERE key IS NOT NULL AND (
+    code !~ '^[0-9A-Z]{4,20}$'
+    OR length(code) = $3 AND translate(code, $2, '') = ''
+    OR length(code) = $5 AND translate(code, $4, '') = ''
+)
 LIMIT $1
 """
 
@@ -26,7 +42,7 @@ SELECT referral_id::text AS id
 FROM referral
 WHERE NOT EXISTS (
     SELECT FROM referral_code
-    WHERE referral_code.code = referral.code AND referral_code.customer_id = referral.advocate_id
+    WHERE coalesce(key, referral_code.code) = referral.code AND referral_code.customer_id = referral.advocate_id
 ) AND NOT EXISTS (SELECT FROM retired_code WHERE retired_code.code = referral.code)
 LIMIT $1
 """
@@ -111,7 +127,11 @@ def queries(programs: Collection[Program]) -> Sequence[Query]:
     qualified = [program.currency for program in programs], minima, [program.within for program in programs]
     points = [program.advocate_points for program in programs], [program.friend_points for program in programs]
     return (
-        Query("each customer has one code, unique and well formed", CODES_SQL, (ALPHABET, LENGTH)),
+        Query(
+            "codes are unique and well formed, and one is given out",
+            CODES_SQL,
+            (SYMBOLS, LENGTH, OLD_SYMBOLS, OLD_LENGTH),
+        ),
         Query("each referral has its advocate's code", ADVOCATES_SQL),
         Query("a friend has one standing referral and is rewarded once", FRIENDS_SQL),
         Query("states are legal, and their times in order", STATES_SQL),

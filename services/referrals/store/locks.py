@@ -16,7 +16,7 @@ WITH touched AS (
     UNION
     SELECT advocate_id FROM referral WHERE friend_id = ANY($2) AND state <> 'rejected'
     UNION
-    SELECT customer_id FROM referral_code WHERE code = ANY($3::text[])
+    SELECT customer_id FROM referral_code WHERE coalesce(key, code) = ANY($3::text[])
 ), locked AS MATERIALIZED (
     SELECT customer_id, pg_advisory_xact_lock($1, hash)
     FROM (SELECT customer_id, hashtext(customer_id) AS hash FROM touched ORDER BY hash) AS ordered
@@ -25,10 +25,10 @@ SELECT customer_id FROM locked
 """
 
 
-async def lock(connection: Connection, customers: Collection[str], codes: Collection[str]) -> set[str]:
+async def lock(connection: Connection, customers: Collection[str], keys: Collection[str]) -> set[str]:
     """Lock customers, the advocates of those who are friends, and the owners of codes, until the transaction ends.
 
-    Returns the locked customers. Advocates and owners are those at the start of the statement: a sign-up may have been
-    committed while it waited, so the caller has to check again.
+    Codes are named by their keys. Returns the locked customers. Advocates and owners are those at the start of the
+    statement: a sign-up may have been committed while it waited, so the caller has to check again.
     """
-    return {row["customer_id"] for row in await connection.fetch(LOCK_SQL, _SPACE, customers, codes)}
+    return {row["customer_id"] for row in await connection.fetch(LOCK_SQL, _SPACE, customers, keys)}

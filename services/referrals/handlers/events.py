@@ -1,6 +1,5 @@
 """The handling of batches of events and of calls, and the verification of the stored state."""
 
-import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +8,7 @@ from functools import partial
 from typing import Final, Self
 from uuid import UUID
 
-from services.referrals.rules.code import ALPHABET, LENGTH, parse
+from services.referrals.rules.codes.code import parse
 from services.referrals.rules.fold import Outcome, Step, Stored, fold
 from services.referrals.rules.program.compiled import Program
 from services.referrals.rules.referral import Referral, State, is_explained, referral_id_of
@@ -28,8 +27,6 @@ from shared.postgres.orders import load_contents, with_refunds
 from shared.postgres.pool import Connection, Pool
 
 SOURCE: Final = "/wafa/referrals"
-
-CLICK_SHARDS: Final = 16
 
 
 async def handle(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
@@ -59,25 +56,6 @@ async def _book(connection: Connection, events: Sequence[Event], now: datetime) 
         outcome = fold(events, stored)
     await _write(connection, outcome, now)
     return outcome.refused
-
-
-async def find_or_make_code(connection: Connection, customer_id: str, now: datetime) -> str:
-    """The customer's code; it is created at the first call."""
-    code = await codes.find_code(connection, customer_id)
-    while code is None:
-        # Adds nothing if another call has just created this customer's code, or another customer has this code.
-        await codes.add_code(connection, customer_id, "".join(map(secrets.choice, [ALPHABET] * LENGTH)), now)
-        code = await codes.find_code(connection, customer_id)
-    return code
-
-
-async def follow(pool: Pool, text: str, now: datetime) -> str | None:
-    """Count a visit by a referral link; returns the code, None where no customer has it."""
-    code = parse(text)
-    if code is None:
-        return None
-    is_owned = await codes.count_click(pool, code, now.date(), secrets.randbelow(CLICK_SHARDS))
-    return code if is_owned else None
 
 
 async def verify(pool: Pool, sample: int) -> AsyncIterator[Check]:

@@ -1,0 +1,1 @@
+"""What the worker and the API do: each handler in a transaction that it is given."""
