@@ -20,7 +20,8 @@ class Facts:
     `same` has the signals of values that both sides have. `similarity` is that of the two most similar local parts of
     e-mail addresses at one domain. `customer_for` and `advocate_for` are the times from the friend's and the advocate's
     registration to the sign-up; None where the registration is unknown. The counts of friends and networks include the
-    sign-up itself. `edges` has the advocates of customers above the advocate, by referrals that were not rejected.
+    sign-up itself. `edges` has the advocates of customers above the advocate, by stored referrals that were recorded
+    before this one and not rejected.
     """
 
     same: frozenset[SignalId] = frozenset()
