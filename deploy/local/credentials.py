@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from joserfc import jwt
@@ -19,10 +19,14 @@ TOKEN_SECONDS: Final = 30 * 24 * 3600
 
 @dataclass(frozen=True)
 class Credentials:
-    """`jwt_key` signs customers' tokens (HS256); `admin_token` is an API key with every scope."""
+    """`jwt_key` signs customers' tokens (HS256); `admin_token` is an API key with every scope.
+
+    `evidence_key` keys the evidence against fraud of the referrals service; a stack from before it has none yet.
+    """
 
     jwt_key: str
     admin_token: str
+    evidence_key: str = ""
 
 
 _CREDENTIALS: Final = TypeAdapter(Credentials)
@@ -34,14 +38,20 @@ def ensure(layout: Layout) -> Credentials:
         stored = _CREDENTIALS.validate_json(layout.credentials_file.read_bytes())
     except FileNotFoundError:
         stored = None
-    if stored is not None and stored.admin_token.split("_")[1] in {entry.id for entry in list_keys(layout.api_keys)}:
+    is_valid = stored is not None and stored.admin_token.split("_")[1] in {
+        entry.id for entry in list_keys(layout.api_keys)
+    }
+    if stored is not None and is_valid and stored.evidence_key:
         return stored
-    fresh = Credentials(
-        jwt_key=stored.jwt_key if stored else secrets.token_urlsafe(48),
-        admin_token=api_key(layout, sorted(KEY_SCOPES), "admin of the one-machine stack"),
-    )
+    admin_token = stored.admin_token if stored is not None and is_valid else _admin_key(layout)
+    fresh = stored or Credentials(jwt_key=secrets.token_urlsafe(48), admin_token=admin_token)
+    fresh = replace(fresh, admin_token=admin_token, evidence_key=fresh.evidence_key or secrets.token_urlsafe(48))
     write_private(layout.credentials_file, _CREDENTIALS.dump_json(fresh, indent=2).decode() + "\n")
     return fresh
+
+
+def _admin_key(layout: Layout) -> str:
+    return api_key(layout, sorted(KEY_SCOPES), "admin of the one-machine stack")
 
 
 def customer_token(layout: Layout, customer_id: str) -> str:

@@ -100,6 +100,7 @@ def settings(layout: Layout, pieces: Pieces) -> dict[str, str]:
         "WAFA_API_KEYS_FILE": str(layout.api_keys),
         "WAFA_JWT_KEY": secrets.jwt_key,
         "WAFA_REFERRALS_PUBLIC_URL": pieces.url,
+        "WAFA_REFERRALS_EVIDENCE_KEY": secrets.evidence_key,
         "WAFA_NOTIFICATIONS_SMTP_HOST": LOOPBACK,
         "WAFA_NOTIFICATIONS_SMTP_PORT": str(pieces.ports[SMTP]),
         "WAFA_MAIL_URL": f"http://{LOOPBACK}:{pieces.ports[MAIL]}",

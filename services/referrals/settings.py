@@ -2,9 +2,10 @@
 
 from typing import ClassVar
 
-from pydantic import Field, HttpUrl
+from pydantic import Field, HttpUrl, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from services.referrals.rules.evidence.keys import EvidenceKey, key_of
 from shared.process.settings import ServiceSettings, linger, relay_linger
 
 
@@ -27,3 +28,12 @@ class Settings(ServiceSettings):
         default=HttpUrl("https://shop.example.org/"),
         description="The page of the shop that referral links lead to, with `ref=CODE` added to its query.",
     )
+    evidence_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="Secret that keys the stored evidence against fraud: 32 characters or more. Unset: none is stored.",
+    )
+
+    def key(self) -> EvidenceKey | None:
+        """The key of evidence; None where none is set."""
+        return None if self.evidence_key is None else key_of(self.evidence_key.get_secret_value())

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -86,9 +87,22 @@ async def test_secrets_stay_until_the_admin_key_is_revoked(layout: Layout):
 
     revoke_key(layout.api_keys, list_keys(layout.api_keys)[0].id)
     second = credentials.ensure(layout)
-    assert second.jwt_key == first.jwt_key
+    assert (second.jwt_key, second.evidence_key) == (first.jwt_key, first.evidence_key)
     with pytest.raises(Problem):
         await Authenticator(layout.api_keys).authenticate(f"Bearer {first.admin_token}")
+
+
+def test_a_stack_from_before_the_evidence_key_gets_one(layout: Layout):
+    first = credentials.ensure(layout)
+    stored = json.loads(layout.credentials_file.read_bytes())
+    assert len(stored.pop("evidence_key")) >= 32
+    layout.credentials_file.write_text(json.dumps(stored))
+    second = credentials.ensure(layout)
+    assert (second.jwt_key, second.admin_token) == (first.jwt_key, first.admin_token)
+    assert len(second.evidence_key) >= 32
+    assert (
+        pieces.settings(layout, pieces.choose(layout, None, None))["WAFA_REFERRALS_EVIDENCE_KEY"] == second.evidence_key
+    )
 
 
 def test_a_purge_deletes_everything_but_downloads(layout: Layout):

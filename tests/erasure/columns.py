@@ -197,6 +197,9 @@ TIERS: Mapping[str, Fate] = {
 }
 
 REFERRALS: Mapping[str, Fate] = {
+    "customer_registered.customer_id": ID,
+    "evidence.customer_id": ID,
+    "evidence.payload": D,  # encrypted; it goes with its row, see tests/referrals/evidence
     "purchase.currency": W,
     "purchase.customer_id": ID,
     "purchase.lines": N,
@@ -215,6 +218,9 @@ REFERRALS: Mapping[str, Fate] = {
     "referral_code.customer_id": ID,
     "referral_code.key": D,
     "retired_code.code": ID,
+    "sign_up_trace.advocate_id": ID,
+    "sign_up_trace.code": ID,
+    "sign_up_trace.friend_id": ID,
     "refund.customer_id": ID,
     "refund.lines": N,
     "refund.order_id": ID,
