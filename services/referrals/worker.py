@@ -1,10 +1,13 @@
 """The events that the worker handles."""
 
+from datetime import timedelta
+
+from services.referrals.handlers.day import sweep_up
 from services.referrals.handlers.events import handle
 from services.referrals.settings import Settings
 from services.referrals.store import codes
 from shared.contracts import topics
-from shared.messaging.worker import Subscription, WorkerSpec
+from shared.messaging.worker import Job, Subscription, WorkerSpec
 
 
 def spec(settings: Settings) -> WorkerSpec:
@@ -18,4 +21,5 @@ def spec(settings: Settings) -> WorkerSpec:
         ),
         handle=handle,
         erase=codes.retire,
+        jobs=(Job("apply what falls due", timedelta(minutes=1), sweep_up),),
     )

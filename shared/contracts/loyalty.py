@@ -190,7 +190,7 @@ class ReferralChanged(EventData):
     referral_id: Id = Field(description="Id of the referral.")
     friend_id: Id = Field(description="Id of the friend, who is a customer too.")
     advocate_points: Annotated[int, Field(strict=True, ge=0)] | None = Field(
-        default=None, description="Points for the advocate."
+        default=None, description="Points for the advocate, with those of a milestone."
     )
     friend_points: Annotated[int, Field(strict=True, ge=0)] | None = Field(
         default=None, description="Points for the friend."

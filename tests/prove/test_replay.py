@@ -12,6 +12,7 @@ from msgspec import structs
 from services.points.rules.program.limits import Cut
 from services.points.rules.program.ruleset import RuleBook
 from services.referrals.rules.fold import Stored, fold
+from services.referrals.rules.judging import Known
 from shared.contracts import topics
 from shared.contracts.envelope import Event
 from shared.contracts.shop import CustomerErased, CustomerRegistered, ReferralSignedUp
@@ -297,7 +298,7 @@ def test_the_outcomes_of_referrals_are_those_of_every_interleaving(
         merged = [*bought]
         for place, event in reversed(list(zip(places, joined, strict=True))):
             merged.insert(place, event)
-        steps = fold(merged, Stored(terms.programs, terms.advocates)).steps
+        steps = fold(merged, Stored(Known(terms.programs, shop.hour(3)), terms.advocates)).steps
         return frozenset(map(referrals.compared, {step.referral.referral_id: step.referral for step in steps}.values()))
 
     every = combinations_with_replacement(range(len(bought) + 1), len(joined))

@@ -1,6 +1,7 @@
 """A database of the service with two customers who have a code."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,9 @@ async def pool(referrals_pool: Pool) -> Pool:
     return referrals_pool
 
 
-async def apply_to(pool: Pool, events: Sequence[Event]) -> list[Refusal]:
+async def apply_to(pool: Pool, events: Sequence[Event], now: datetime = START) -> list[Refusal]:
     async with pool.acquire() as connection, connection.transaction():
-        return await handle(connection, events, START)
+        return await handle(connection, events, now)
 
 
 @pytest.fixture

@@ -79,8 +79,8 @@ async def test_the_list_tells_states_and_rewards_and_nothing_of_friends(client: 
     assert [(view["state"], view["reason"], view["advocate_points"], view["friend_points"]) for view in seen] == [
         ("voided", "refunded", 0, 0),
         ("approved", None, 500, 200),
-        ("rejected", "self_referral", 0, 0),
-        ("signed_up", None, 0, 0),
+        ("rejected", "fraud", 0, 0),
+        ("expired", None, 0, 0),
     ]
     assert seen[0]["approved_at"] == "2026-03-01T18:00:00Z"
     assert seen[0]["closed_at"] == "2026-03-01T21:00:00Z"

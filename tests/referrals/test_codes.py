@@ -214,7 +214,7 @@ PLANS = {
     codes.SPELLED_SQL: ([ADA],),
     codes.COUNT_CLICK_SQL: (ADA, START.date(), 1),
     codes.FIND_OWNED_SQL: (ADA,),
-    locks.LOCK_SQL: (1, ["ada"], [ADA]),
+    locks.LOCK_SQL: (1, ["ada"], [ADA], 3),
 }
 
 

@@ -20,13 +20,13 @@ from tests.referrals.shop import START, bought, signed_up
     [
         ("advocate_id = friend_id", "referral_self"),
         ("state = 'rejected'", "referral_closed"),
-        ("reason = 'refunded'", "referral_closed"),
+        ("reason = 'refunded'", "referral_reason"),
         ("order_id = NULL", "referral_qualified"),
         ("order_id = NULL, qualified_at = NULL", "referral_qualified"),
         ("friend_points = NULL", "referral_approved"),
         ("approved_at = NULL, advocate_points = NULL, friend_points = NULL", "referral_approved"),
         ("advocate_points = -1", "referral_advocate_points_check"),
-        ("state = 'paid'", "referral_state_check"),
+        ("state = 'paid'", "referral_state"),
     ],
 )
 async def test_a_broken_referral_cannot_be_stored(pool: Pool, apply: Apply, change: str, constraint: str):
@@ -39,7 +39,9 @@ async def test_a_broken_referral_cannot_be_stored(pool: Pool, apply: Apply, chan
 async def test_a_friend_cannot_stand_in_two_referrals(pool: Pool, apply: Apply):
     await apply([signed_up("fay", ADA), signed_up("fay", BEN)])
     with pytest.raises(asyncpg.UniqueViolationError) as caught:
-        await pool.execute("UPDATE referral SET state = 'signed_up', reason = NULL, closed_at = NULL")
+        await pool.execute(
+            "UPDATE referral SET state = 'signed_up', reason = NULL, closed_at = NULL, next_at = signed_up_at"
+        )
     assert caught.value.constraint_name == "referral_standing"
 
 

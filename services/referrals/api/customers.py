@@ -1,12 +1,13 @@
 """An advocate's referrals."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.referrals.handlers import due
 from services.referrals.rules.referral import Ground, State
 from services.referrals.store import referrals
 from services.referrals.store.referrals import Listed
@@ -63,6 +64,7 @@ def routes(pool: Pool) -> APIRouter:
         """Returns the referrals by the customer's code with their states and rewards, newest first, in pages."""
         cursor = decode_cursor(after, tuple[int])
         before = cursor[0] if cursor is not None else _NEWEST
+        await due.refresh(pool, [customer_id], datetime.now(UTC))
         own = await referrals.list_of(pool, customer_id, before, limit + 1)
         listed = page(own, limit, lambda referral: (referral.number,))
         return Page(data=[ReferralView.of(referral) for referral in listed.data], next=listed.next)

@@ -1,32 +1,29 @@
-"""The handling of batches of events and of calls, and the verification of the stored state."""
+"""The handling of batches of events: record orders and refunds, advance referrals, announce their steps."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
-from typing import Final, Self
-from uuid import UUID
+from typing import Final, NamedTuple, Self
 
+from services.referrals.handlers import due, knowing, saving
 from services.referrals.rules.codes.code import parse
-from services.referrals.rules.fold import Outcome, Step, Stored, fold
+from services.referrals.rules.fold import Outcome, Stored, fold
 from services.referrals.rules.program.compiled import Program
-from services.referrals.rules.referral import Referral, State, is_explained, referral_id_of
-from services.referrals.store import auditing, codes, locks, programs, purchases, referrals
+from services.referrals.rules.referral import Referral
+from services.referrals.store import codes, locks, purchases, referrals
 from services.referrals.store.purchases import Window
 from shared import telemetry
-from shared.contracts.envelope import Cause, Event, Publication, publication
-from shared.contracts.loyalty import ReferralChanged
-from shared.contracts.orders import Order, OrderKey, RefundKey, about_order, key_of
+from shared.contracts.envelope import Event
+from shared.contracts.orders import OrderKey, RefundKey, about_order, key_of
 from shared.contracts.outcomes import Refusal
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded, ReferralSignedUp
-from shared.messaging import erasure, outbox, waiting
-from shared.postgres import checks
-from shared.postgres.checks import Check
-from shared.postgres.orders import load_contents, with_refunds
-from shared.postgres.pool import Connection, Pool
+from shared.messaging import erasure, waiting
+from shared.postgres.orders import load_contents
+from shared.postgres.pool import Connection
 
-SOURCE: Final = "/wafa/referrals"
+_MOST_ROUNDS: Final = 8
+"""Rounds of a fold that asks for more each time; a batch has never needed more than four."""
 
 
 async def handle(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
@@ -42,63 +39,34 @@ async def handle(connection: Connection, events: Sequence[Event], now: datetime)
 
 async def _book(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
     batch = _Batch.of(events)
-    sides = await _lock(connection, batch)
+    sides = await _lock(connection, batch, now)
+    if sides.is_due:
+        await due.apply_due(connection, sides.locked, batch.customers, now)
+        by_friend, _ = await referrals.load_at_hand(connection, batch.customers, (), now)
+        sides = sides._replace(referrals=by_friend)
     # The state is loaded before the batch's orders join it: a sign-up is judged by what precedes it.
-    stored = await _load(connection, batch, sides)
+    stored = await _load(connection, batch, sides, now)
     new = await purchases.add_orders(connection, batch.orders.values())
     repeated = await purchases.load_orders(connection, batch.orders.keys() - new - stored.orders.keys())
     waiting_refunds = await _take_waiting(connection, new)
     stored = replace(stored, orders={**stored.orders, **repeated}, waiting=waiting_refunds)
-    outcome = fold(events, stored)
-    while outcome.unread:
-        read = await with_refunds(connection, {key: stored.orders[key] for key in outcome.unread})
-        stored = replace(stored, orders={**stored.orders, **read})
-        outcome = fold(events, stored)
+    outcome = await _folded(connection, events, stored, new)
     await _write(connection, outcome, now)
     return outcome.refused
 
 
-async def verify(pool: Pool, sample: int) -> AsyncIterator[Check]:
-    """Check the database in one snapshot; `sample` referrals are judged again from their facts."""
-    async with checks.snapshot(pool) as connection:
-        versions = {program.version: program for _, program in await programs.load_published(connection)}
-        async for check in checks.ask(connection, auditing.queries(versions.values())):
-            yield check
-        chosen = await auditing.sample(connection, sample)
-        yield await checks.judge(
-            "states = those of a replay of the facts",
-            chosen,
-            partial(_misjudged, connection, versions),
-        )
-
-
-async def _misjudged(connection: Connection, versions: Mapping[int, Program], ids: Sequence[UUID]) -> list[str]:
-    """Those of the referrals whose state the stored sign-ups, orders and refunds do not explain."""
-    sampled = await referrals.read(connection, ids)
-    windows = [
-        _window(referral.friend_id, referral.signed_up_at, versions[referral.program_version])
-        for referral, _ in sampled
-        if referral.program_version in versions
-    ]
-    own = {(referral.friend_id, referral.order_id) for referral, _ in sampled if referral.order_id is not None}
-    stored = await purchases.load_history(connection, windows) | await purchases.load_orders(connection, own)
-    orders: defaultdict[str, list[Order]] = defaultdict(list)
-    for (friend_id, _), order in (await with_refunds(connection, stored)).items():
-        orders[friend_id].append(order)
-    return [
-        str(referral.referral_id)
-        for referral, referred in sampled
-        if not _is_explained(referral, versions, orders[referral.friend_id], referred=referred)
-    ]
-
-
-def _is_explained(
-    referral: Referral, versions: Mapping[int, Program], orders: Sequence[Order], *, referred: bool
-) -> bool:
-    try:
-        return is_explained(referral, versions[referral.program_version], orders, referred=referred)
-    except LookupError:
-        return False  # a version that is not published, or a refund of a line that its order does not have
+async def _folded(connection: Connection, events: Sequence[Event], stored: Stored, new: set[OrderKey]) -> Outcome:
+    outcome = fold(events, stored)
+    for _ in range(_MOST_ROUNDS):
+        if not outcome.wanted:
+            return outcome
+        assert stored.known is not None, "only referrals are judged"
+        known = await knowing.learn(connection, stored.known, outcome.wanted)
+        # The batch's own orders are recorded by now, but new to the fold.
+        read = {key: known.orders[key] for key in outcome.wanted.orders - new}
+        stored = replace(stored, known=known, orders={**stored.orders, **read})
+        outcome = fold(events, stored)
+    raise RuntimeError(f"the fold of a batch asks for more after {_MOST_ROUNDS} rounds: {outcome.wanted}")
 
 
 @dataclass(slots=True)
@@ -107,7 +75,8 @@ class _Batch:
 
     customers: set[str] = field(default_factory=set[str])
     codes: set[str] = field(default_factory=set[str])
-    sign_ups: list[Event] = field(default_factory=list[Event])
+    sign_ups: dict[tuple[str, str], Event] = field(default_factory=dict[tuple[str, str], Event])
+    """The first sign-up of each friend with each code."""
     orders: dict[OrderKey, Event] = field(default_factory=dict[OrderKey, Event])
     refunded: set[RefundKey] = field(default_factory=set[RefundKey])
 
@@ -126,35 +95,38 @@ class _Batch:
             case PurchaseRefunded(order_id=order_id, refund_id=refund_id):
                 self.refunded.add((event.customer_id, order_id, refund_id))
             case ReferralSignedUp(code=text):
-                self.sign_ups.append(event)
                 code = parse(text)
                 if code is not None:
                     self.codes.add(code)
+                    self.sign_ups.setdefault((event.customer_id, code), event)
             case _:
                 raise TypeError(f"{event.type} is not of referrals")
 
 
-@dataclass(frozen=True, slots=True)
-class _Sides:
-    """The standing referrals of a batch's customers, by friend, and the owners of its codes. Both sides are locked."""
+class _Sides(NamedTuple):
+    """The referrals of a batch's friends that were not rejected, and the owners of its codes. Both sides are locked.
 
-    standing: dict[str, Referral]
+    `is_due` says that something of them has fallen due.
+    """
+
+    locked: set[str]
+    referrals: dict[str, list[Referral]]
     advocates: dict[str, str]
+    is_due: bool
 
     def customers(self) -> set[str]:
-        return {*self.advocates.values(), *(referral.advocate_id for referral in self.standing.values())}
+        of_friends = {referral.advocate_id for own in self.referrals.values() for referral in own}
+        return of_friends.union(self.advocates.values())
 
 
-async def _lock(connection: Connection, batch: _Batch) -> _Sides:
+async def _lock(connection: Connection, batch: _Batch, now: datetime) -> _Sides:
     """Lock every customer about whom the batch can announce an event, and read the referrals under the locks."""
     while True:
         attempt = connection.transaction()
         await attempt.start()
         locked = await locks.lock(connection, batch.customers, batch.codes)
-        sides = _Sides(
-            standing=await referrals.load_standing(connection, batch.customers),
-            advocates=await codes.load_advocates(connection, batch.codes),
-        )
+        by_friend, is_due = await referrals.load_at_hand(connection, batch.customers, locked, now)
+        sides = _Sides(locked, by_friend, await codes.load_advocates(connection, batch.codes), is_due)
         if sides.customers() <= locked:
             await attempt.commit()
             return sides
@@ -163,15 +135,15 @@ async def _lock(connection: Connection, batch: _Batch) -> _Sides:
         await attempt.rollback()
 
 
-async def _load(connection: Connection, batch: _Batch, sides: _Sides) -> Stored:
+async def _load(connection: Connection, batch: _Batch, sides: _Sides, now: datetime) -> Stored:
     orders = await purchases.load_orders(connection, {refund[:2] for refund in batch.refunded})
     refunds = await load_contents(connection, [refund for refund in batch.refunded if refund[:2] in orders])
-    if not sides.standing and not batch.sign_ups:
+    if not sides.referrals and not batch.sign_ups:
         return Stored(orders=orders, refunds=refunds)
     stored = Stored(
-        programs=await programs.load_published(connection),
+        known=await knowing.begin(connection, now),
         advocates=sides.advocates,
-        standing=sides.standing,
+        referrals=sides.referrals,
         orders=orders,
         refunds=refunds,
     )
@@ -180,24 +152,23 @@ async def _load(connection: Connection, batch: _Batch, sides: _Sides) -> Stored:
 
 async def _load_friends(connection: Connection, batch: _Batch, stored: Stored) -> Stored:
     """What is stored, with what decides on the batch's sign-ups."""
-    friends = {event.customer_id for event in batch.sign_ups}
-    referred = await referrals.load_referred(connection, friends)
-    recorded = await referrals.load_recorded(connection, {referral_id_of(event) for event in batch.sign_ups})
-    windows: dict[str, Window] = {}
-    for event in batch.sign_ups:
-        friend_id, data = event.customer_id, event.data
-        assert isinstance(data, ReferralSignedUp)
-        advocate_id = stored.advocates.get(parse(data.code) or "")
-        # Orders decide only about the first sign-up with another customer's code: further ones are rejected anyway.
-        if advocate_id not in {None, friend_id} and friend_id not in referred and referral_id_of(event) not in recorded:
-            windows.setdefault(friend_id, _window(friend_id, event.time, stored.programs.in_force(event.time)))
-    history = await purchases.load_history(connection, windows.values())
-    return replace(stored, referred=referred, recorded=recorded, orders={**history, **stored.orders})
+    assert stored.known is not None, "programs are loaded for sign-ups"
+    known_codes = {key: event for key, event in batch.sign_ups.items() if key[1] in stored.advocates}
+    recorded = await referrals.load_recorded(connection, known_codes.keys())
+    new = {key: event for key, event in known_codes.items() if key not in recorded}
+    rejected = await referrals.load_rejected(connection, {friend_id for friend_id, _ in new})
+    windows = [
+        _window(friend_id, event.time, stored.known.programs.in_force(event.time))
+        for (friend_id, code), event in new.items()
+        if stored.advocates[code] != friend_id
+    ]
+    history = await purchases.load_history(connection, windows)
+    return replace(stored, rejected=rejected, recorded=recorded, orders={**history, **stored.orders})
 
 
 def _window(friend_id: str, signed_up_at: datetime, program: Program) -> Window:
-    minimum = program.document.qualifies.amount_at_least
-    return Window(friend_id, signed_up_at, program.deadline(signed_up_at), program.currency, minimum)
+    deadline, least = program.deadline(signed_up_at), purchases.least_totals(program)
+    return Window(friend_id, signed_up_at, deadline, program.nth, least)
 
 
 async def _take_waiting(connection: Connection, new: Collection[OrderKey]) -> dict[OrderKey, list[Event]]:
@@ -212,25 +183,6 @@ async def _take_waiting(connection: Connection, new: Collection[OrderKey]) -> di
 async def _write(connection: Connection, outcome: Outcome, now: datetime) -> None:
     await purchases.add_refunds(connection, outcome.refunds)
     await waiting.keep(connection, outcome.waiting)
-    # A referral with several steps is written once, as it is after the last.
-    await referrals.save(connection, outcome.referrals.values(), now)
-    await outbox.announce(connection, [_publication(step) for step in outcome.steps])
+    await saving.save(connection, outcome.referrals.values(), outcome.steps, outcome.ledger, now)
     telemetry.DUPLICATES.labels("natural_key").inc(outcome.repeats)
     telemetry.DUPLICATES.labels("repeat_differs").inc(outcome.differing_repeats)
-
-
-def _publication(step: Step) -> Publication:
-    referral = step.referral
-    # A voided referral announces the points that it takes back: none where it was never approved.
-    rewarded = referral.state in {State.APPROVED, State.VOIDED}
-    data = ReferralChanged(
-        customer_id=referral.advocate_id,
-        referral_id=str(referral.referral_id),
-        friend_id=referral.friend_id,
-        advocate_points=(referral.advocate_points or 0) if rewarded else None,
-        friend_points=(referral.friend_points or 0) if rewarded else None,
-        order_id=referral.order_id,
-        reason=referral.reason,
-    )
-    type_ = f"loyalty.referral.{referral.state}.v1"
-    return publication(type_, referral.since, data, Cause.of(step.cause), SOURCE)

@@ -1,24 +1,19 @@
-"""A referral and its steps. Every step is a new value of the referral.
-
-The times of steps are those of the deciding facts (the order, the refund), whichever event arrived last.
-"""
+"""A referral: a friend's sign-up with an advocate's code, and its state."""
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from services.referrals.rules.program.compiled import Program
-from shared.contracts.envelope import Event
-from shared.contracts.kept import Fold
-from shared.contracts.orders import Order
-from shared.contracts.refunds import Refund
+from shared.contracts.envelope import Cause, Event
 
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "/wafa/referrals")
+
+SYSTEM: Final = "system"
+"""The actor of steps that no person takes."""
 
 
 class State(StrEnum):
@@ -26,32 +21,63 @@ class State(StrEnum):
 
     SIGNED_UP = "signed_up"
     QUALIFIED = "qualified"
+    """An order qualified it; it is approved when the hold is over."""
     FLAGGED = "flagged"
+    """It waits for the decision of a person."""
     APPROVED = "approved"
     REJECTED = "rejected"
     VOIDED = "voided"
+    """It was approved, and refunds took it back."""
+    EXPIRED = "expired"
+    """No order qualified it in the window; an order of the window that arrives later still does."""
+
+
+OPEN: Final = frozenset({State.SIGNED_UP, State.EXPIRED})
+"""The states in which an order can qualify a referral."""
+
+HELD: Final = frozenset({State.QUALIFIED, State.FLAGGED})
+"""The states between the qualifying order and the approval."""
 
 
 class Ground(StrEnum):
-    """Why a referral was rejected or voided."""
+    """Why a referral was rejected or voided, or why its reward was cut."""
 
-    SELF_REFERRAL = "self_referral"
-    """A customer used their own code."""
-    REFERRED_BEFORE = "referred_before"
-    """The friend signed up before with another customer's code; the order of handling counts."""
-    BOUGHT_BEFORE = "bought_before"
-    """The friend had bought before the sign-up."""
+    FRAUD = "fraud"
+    """By its signals."""
     REFUNDED = "refunded"
-    """Refunds left less than the program's minimum of the qualifying order."""
+    """Refunds left less than the program's amount of the qualifying order."""
+    UNDECIDED = "undecided"
+    """It was flagged, nobody decided, and the program rejects then."""
+    DECISION = "decision"
+    """A person rejected it."""
+    CAP = "cap"
+    """It was approved, and a cap cut the reward."""
+
+
+class Signal(NamedTuple):
+    """A signal that was found, with its action and its weight when it was found last, and when that was."""
+
+    id: str
+    action: str
+    weight: int
+    at: datetime
+
+
+class Counted(NamedTuple):
+    """An order of the friend that counts toward the one that qualifies."""
+
+    ordered_at: datetime
+    order_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Referral:
     """A friend's sign-up with an advocate's code, and its state.
 
-    `advocate_points` and `friend_points` are those that the approval gave, also after it was voided. While the referral
-    is approved, `kept` has the sum that refunds of the order asked for, and the state of their `Fold` (null where it
-    has to be computed from all of them); None where both have to be computed.
+    `advocate_points` and `friend_points` are those that the approval gave, also after it was voided; the advocate's
+    include `milestone_points`. From the qualifying order until it is closed, `kept` has the sum that refunds of the
+    order asked for, and the state of their `Fold` (null where it has to be computed from all of them); None where both
+    have to be computed.
     """
 
     referral_id: UUID
@@ -64,16 +90,51 @@ class Referral:
     reason: Ground | None = None
     order_id: str | None = None
     qualified_at: datetime | None = None
+    """The time of the qualifying order."""
+    due_at: datetime | None = None
+    """When the hold is over."""
+    flagged_at: datetime | None = None
     approved_at: datetime | None = None
     closed_at: datetime | None = None
+    """When it was rejected, voided or expired."""
+    next_at: datetime | None = None
+    """The first instant at which time alone changes the referral; None where it never does."""
     advocate_points: int | None = None
     friend_points: int | None = None
+    milestone_points: int = 0
+    milestones: tuple[int, ...] = ()
+    """The counts of the milestones that it paid."""
+    signals: tuple[Signal, ...] = ()
+    is_cleared: bool = False
+    """Whether a person approved it: signals neither flag nor block it any more."""
+    has_bought: bool = False
+    """Whether an order of the friend from before the sign-up is known."""
+    was_referred: bool = False
+    """Whether the friend had signed up with another customer's code before."""
+    counted: tuple[Counted, ...] = ()
+    """Before it is qualified, the orders that count, where more than one is needed; in the order of time and id."""
+    number: int | None = field(default=None, compare=False)
+    """The place in the order of recording; None before it is stored."""
     kept: Mapping[str, Any] | None = field(default=None, compare=False)
+    cause: Cause | None = field(default=None, compare=False)
+    """The cause of the last step that was not due by time."""
 
     @property
     def since(self) -> datetime:
         """When the referral reached its state."""
-        return self.closed_at or self.approved_at or self.qualified_at or self.signed_up_at
+        return self.closed_at or self.approved_at or self.flagged_at or self.qualified_at or self.signed_up_at
+
+    @property
+    def score(self) -> int:
+        """The sum of the weights of the signals."""
+        return sum(signal.weight for signal in self.signals)
+
+    @property
+    def place(self) -> tuple[datetime, int]:
+        """The place among referrals that fall due: by instant, then in the order of recording."""
+        assert self.next_at is not None, "it falls due"
+        assert self.number is not None, "it is stored"
+        return self.next_at, self.number
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +147,25 @@ class SignUp:
     code: str
     time: datetime
 
+    @property
+    def is_self(self) -> bool:
+        """Whether the code is the friend's own."""
+        return self.friend_id == self.advocate_id
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A change of a referral's state, which is announced and recorded.
+
+    `at` is the time of its event. `actor` is the principal that decided, with a `note`.
+    """
+
+    referral: Referral
+    at: datetime
+    cause: Cause
+    actor: str = SYSTEM
+    note: str | None = None
+
 
 def referral_id_of(event: Event) -> UUID:
     """The id of the referral of a sign-up event: the same each time that the event is handled."""
@@ -93,155 +173,14 @@ def referral_id_of(event: Event) -> UUID:
     return uuid.uuid5(_NAMESPACE, f"{event.customer_id}\x00{event.source}\x00{event.id}")
 
 
-def sign_up(request: SignUp, program: Program, orders: Sequence[Order], *, referred: bool) -> list[Referral]:
-    """The steps of a new referral, by the friend's orders and whether another customer referred the friend before."""
-    opened = _open(request, program)
-    if request.advocate_id == request.friend_id:
-        return [_reject(opened, Ground.SELF_REFERRAL)]
-    if referred:
-        return [_reject(opened, Ground.REFERRED_BEFORE)]
-    if any(order.time < request.time for order in orders):
-        return [_reject(opened, Ground.BOUGHT_BEFORE)]
-    for order in sorted(orders, key=lambda order: (order.time, order.order_id)):
-        if _qualifies(opened, order, program):
-            return [opened, *_qualify(opened, order, program)]
-    return [opened]
+def cause_of(referral: Referral) -> Cause:
+    """The cause of what falls due of a referral: that of its last step before.
 
-
-def judge_order(referral: Referral, order: Order, program: Program) -> list[Referral]:
-    """The steps of a referral when an order of the friend arrives."""
-    if referral.state is not State.SIGNED_UP:
-        return []
-    if order.time < referral.signed_up_at:
-        return [_reject(referral, Ground.BOUGHT_BEFORE)]
-    return _qualify(referral, order, program) if _qualifies(referral, order, program) else []
-
-
-def is_about(referral: Referral, order_id: str) -> bool:
-    """Whether refunds of an order of the friend can change the referral."""
-    return referral.state is State.APPROVED and referral.order_id == order_id
-
-
-def judge_refund(referral: Referral, order: Order, refund: Refund, program: Program) -> Referral:
-    """An approved referral after a new refund of its order: voided, or with the new state of the refunds.
-
-    Where the refunds of `order` were read, the new one is among them.
-
-    Raises:
-        UnreadRefundsError: the result depends on other refunds of the order, which were not read.
+    Of referrals from before causes were stored, the referral itself is the cause.
     """
-    if referral.kept is not None:
-        asked = Fraction(referral.kept["asked"]) + Fraction(refund.amount)
-        if Fraction(order.purchase.total) - asked >= program.amount:
-            # No refund takes more than it asks for: enough is kept, wherever this refund counts.
-            return replace(referral, kept=_with_refund(referral.kept, order, refund, asked))
-        fold = None if referral.kept["fold"] is None else Fold.from_json(order.purchase, referral.kept["fold"])
-        if fold is not None and fold.accepts(refund):
-            is_latest = fold.last is None or refund.place > fold.last
-            fold.add(refund)
-            if fold.total >= program.amount:
-                return replace(referral, kept={"asked": str(asked), "fold": fold.to_json()})
-            if is_latest:
-                return _void(referral, order.effective_at(refund))
-    fell_at = fell_below(order, program.amount)
-    return replace(referral, kept=_kept(order)) if fell_at is None else _void(referral, fell_at)
+    return referral.cause or Cause.of_request(str(referral.referral_id))
 
 
-def fell_below(order: Order, minimum: Fraction) -> datetime | None:
-    """When refunds left less than `minimum` of an order's money; None while at least that is kept.
-
-    Raises:
-        UnreadRefundsError: the refunds were not read.
-    """
-    return next((at for at, kept in order.kept_over_time() if kept < minimum), None)
-
-
-def _kept(order: Order) -> Mapping[str, Any]:
-    asked = sum((Fraction(refund.amount) for refund in order.refunds or ()), Fraction(0))
-    return {"asked": str(asked), "fold": order.fold().to_json()}
-
-
-def _with_refund(kept: Mapping[str, Any], order: Order, refund: Refund, asked: Fraction) -> Mapping[str, Any]:
-    fold = None if kept["fold"] is None else Fold.from_json(order.purchase, kept["fold"])
-    if fold is None or not fold.accepts(refund):
-        return {"asked": str(asked), "fold": None}
-    fold.add(refund)
-    return {"asked": str(asked), "fold": fold.to_json()}
-
-
-def is_explained(referral: Referral, program: Program, orders: Sequence[Order], *, referred: bool) -> bool:
-    """Whether these facts lead to the referral's state in some order of arrival.
-
-    `orders` are recorded orders of the friend, whenever they arrived: all of them, or at least one of those from before
-    the sign-up, one of those that can qualify it, and the referral's own.
-    """
-    request = SignUp(
-        *(referral.referral_id, referral.friend_id, referral.advocate_id, referral.code, referral.signed_up_at)
-    )
-    opened = _open(request, program)
-    if request.advocate_id == request.friend_id or referred:
-        return [referral] == sign_up(request, program, (), referred=referred)
-    # An order from before the sign-up changes nothing after an approval, so the referral need not be rejected.
-    is_late = any(order.time < request.time for order in orders)
-    if referral.state is State.REJECTED:
-        return is_late and referral == _reject(opened, Ground.BOUGHT_BEFORE)
-    if referral.state is State.SIGNED_UP:
-        return not is_late and referral == opened and not any(_qualifies(opened, order, program) for order in orders)
-    order = next((order for order in orders if order.order_id == referral.order_id), None)
-    return order is not None and _qualifies(opened, order, program) and _is_settled(referral, opened, order, program)
-
-
-def _open(request: SignUp, program: Program) -> Referral:
-    return Referral(
-        referral_id=request.referral_id,
-        advocate_id=request.advocate_id,
-        friend_id=request.friend_id,
-        code=request.code,
-        program_version=program.version,
-        state=State.SIGNED_UP,
-        signed_up_at=request.time,
-    )
-
-
-def _is_settled(referral: Referral, opened: Referral, order: Order, program: Program) -> bool:
-    """Whether a referral that the order qualified is approved if enough of it is kept, and voided if not."""
-    qualified, approved = _qualify(opened, replace(order, refunds=()), program)
-    fell_at = fell_below(order, program.amount)
-    if fell_at is None or referral.closed_at is None:
-        return fell_at is None and referral == approved
-    # A refund that arrived after the referral was voided can have an earlier time; the referral keeps its own.
-    is_void = replace(referral, closed_at=fell_at, kept=None) in {_void(qualified, fell_at), _void(approved, fell_at)}
-    return is_void and referral.closed_at >= fell_at
-
-
-def _qualifies(referral: Referral, order: Order, program: Program) -> bool:
-    """Whether the order as bought qualifies the referral; orders in other currencies do not."""
-    return (
-        referral.signed_up_at <= order.time <= program.deadline(referral.signed_up_at)
-        and order.purchase.currency == program.currency
-        and program.is_enough(order.purchase.total, order.purchase.currency)
-    )
-
-
-def _qualify(referral: Referral, order: Order, program: Program) -> list[Referral]:
-    qualified = replace(referral, state=State.QUALIFIED, order_id=order.order_id, qualified_at=order.time)
-    fell_at = fell_below(order, program.amount)
-    if fell_at is not None:
-        return [qualified, _void(qualified, fell_at)]
-    approved = replace(
-        qualified,
-        state=State.APPROVED,
-        approved_at=order.time,
-        advocate_points=program.advocate_points,
-        friend_points=program.friend_points,
-        kept=_kept(order),
-    )
-    return [qualified, approved]
-
-
-def _reject(referral: Referral, ground: Ground) -> Referral:
-    return replace(referral, state=State.REJECTED, reason=ground, closed_at=referral.signed_up_at)
-
-
-def _void(referral: Referral, fell_at: datetime) -> Referral:
-    return replace(referral, state=State.VOIDED, reason=Ground.REFUNDED, closed_at=fell_at, kept=None)
+def in_order(referrals: Sequence[Referral]) -> list[Referral]:
+    """Stored referrals in the order in which they fall due."""
+    return sorted(referrals, key=lambda referral: referral.place)

@@ -92,7 +92,7 @@ class _Case(NamedTuple):
     threshold: Fraction
 
 
-def _is_same(id_: SignalId) -> Callable[[_Case], bool]:
+def _have_same(id_: SignalId) -> Callable[[_Case], bool]:
     return lambda case: id_ in case.facts.same
 
 
@@ -118,14 +118,14 @@ def _hardly_qualifies(case: _Case) -> bool:
 _HOLDS: Final[Mapping[SignalId, Callable[[_Case], bool]]] = {
     "already_referred": lambda case: case.around.referred,
     "already_bought": lambda case: case.around.bought,
-    "same_email": _is_same("same_email"),
+    "same_email": _have_same("same_email"),
     "similar_email": lambda case: case.facts.similarity >= case.threshold > 0,
-    "same_phone": _is_same("same_phone"),
-    "same_payment": _is_same("same_payment"),
-    "same_device": _is_same("same_device"),
-    "same_ip_and_agent": _is_same("same_ip_and_agent"),
-    "same_ip": _is_same("same_ip"),
-    "same_name": _is_same("same_name"),
+    "same_phone": _have_same("same_phone"),
+    "same_payment": _have_same("same_payment"),
+    "same_device": _have_same("same_device"),
+    "same_ip_and_agent": _have_same("same_ip_and_agent"),
+    "same_ip": _have_same("same_ip"),
+    "same_name": _have_same("same_name"),
     "already_customer": _is_long_a_customer,
     "circle": lambda case: case.around.closes_circle,
     "ip_velocity": lambda case: case.facts.friends_of_ip >= case.threshold,

@@ -1,14 +1,12 @@
 """Checks of the stored state against itself: each statement finds offenders, of which there should be none."""
 
 from collections.abc import Collection, Sequence
-from uuid import UUID
 
 from services.referrals.rules.codes.code import LENGTH, OLD_LENGTH, OLD_SYMBOLS, SYMBOLS
 from services.referrals.rules.program.compiled import Program
-from services.referrals.rules.referral import Ground, State
+from services.referrals.store.purchases import least_totals
 from shared.postgres.checks import Query
 from shared.postgres.orders import REFUNDS
-from shared.postgres.pool import Connection
 
 # The weighted sum of a code with a check symbol is 0 modulo the number of symbols: see rules/codes/code.py.
 CODES_SQL = """
@@ -51,23 +49,24 @@ FRIENDS_SQL = """
 SELECT friend_id AS id
 FROM referral
 GROUP BY friend_id
-HAVING count(*) FILTER (WHERE state <> 'rejected') > 1 OR count(approved_at) > 1
+HAVING count(*) FILTER (WHERE state NOT IN ('rejected', 'expired')) > 1 OR count(approved_at) > 1
 LIMIT $1
 """
 
-# No referral stays qualified or flagged: the order that qualifies a referral approves it, or has been refunded before.
 STATES_SQL = """
 SELECT referral_id::text AS id
 FROM referral
 WHERE NOT coalesce(CASE state
-    WHEN 'signed_up' THEN num_nonnulls(order_id, qualified_at, approved_at, closed_at, reason) = 0
-    WHEN 'rejected' THEN num_nonnulls(order_id, qualified_at, approved_at) = 0 AND closed_at = signed_up_at
-                         AND reason IN ('self_referral', 'referred_before', 'bought_before')
-    WHEN 'approved' THEN order_id IS NOT NULL AND signed_up_at <= qualified_at AND approved_at = qualified_at
-                         AND num_nonnulls(closed_at, reason) = 0
-    WHEN 'voided' THEN order_id IS NOT NULL AND signed_up_at <= qualified_at AND qualified_at <= closed_at
-                       AND coalesce(approved_at, qualified_at) = qualified_at AND reason = 'refunded'
+    WHEN 'signed_up' THEN num_nonnulls(order_id, approved_at) = 0
+    WHEN 'expired' THEN num_nonnulls(order_id, approved_at) = 0 AND signed_up_at <= closed_at
+    WHEN 'qualified' THEN approved_at IS NULL
+    WHEN 'flagged' THEN approved_at IS NULL AND qualified_at <= flagged_at
+    WHEN 'rejected' THEN approved_at IS NULL AND signed_up_at <= closed_at
+                         AND reason IN ('fraud', 'refunded', 'undecided', 'decision')
+    WHEN 'approved' THEN due_at <= approved_at
+    WHEN 'voided' THEN qualified_at <= closed_at AND reason = 'refunded'
 END, false)
+   OR signed_up_at > qualified_at OR qualified_at > due_at
    OR num_nonnulls(approved_at, advocate_points, friend_points) NOT IN (0, 3)
 LIMIT $1
 """
@@ -75,13 +74,12 @@ LIMIT $1
 QUALIFIED_SQL = """
 SELECT referral_id::text AS id
 FROM referral
-LEFT JOIN unnest($2::int[], $3::text[], $4::numeric[], $5::interval[])
-    AS program (version, accepted, minimum, within) ON program.version = program_version
+LEFT JOIN unnest($2::int[], $3::json[], $4::interval[]) AS program (version, least, within)
+    ON program.version = program_version
 LEFT JOIN purchase ON purchase.customer_id = friend_id AND purchase.order_id = referral.order_id
 WHERE (referral.order_id IS NOT NULL OR referral.state IN ('qualified', 'flagged', 'approved', 'voided'))
   AND NOT coalesce(
-      currency = accepted
-      AND total >= minimum
+      total >= (least ->> currency)::numeric
       AND purchased_at = qualified_at
       AND purchased_at BETWEEN signed_up_at AND signed_up_at + within,
       false)
@@ -93,10 +91,11 @@ SELECT referral_id::text AS id
 FROM referral
 LEFT JOIN unnest($2::int[], $3::int[], $4::int[]) AS program (version, of_advocate, of_friend)
     ON program.version = program_version
-WHERE (advocate_points, friend_points) IS DISTINCT FROM (
-    CASE WHEN approved_at IS NOT NULL THEN of_advocate END,
-    CASE WHEN approved_at IS NOT NULL THEN of_friend END
-) OR (referral.state = 'approved' AND approved_at IS NULL)
+WHERE approved_at IS NOT NULL AND NOT coalesce(
+    CASE WHEN reason = 'cap' OR state = 'voided'
+         THEN advocate_points - milestone_points <= of_advocate AND friend_points <= of_friend
+         ELSE (advocate_points - milestone_points, friend_points) = (of_advocate, of_friend) END,
+    false)
 LIMIT $1
 """
 
@@ -109,13 +108,31 @@ WITH returned AS (
 )
 SELECT referral_id::text AS id
 FROM referral
-JOIN unnest($2::int[], $3::numeric[]) AS program (version, minimum) ON program.version = program_version
+JOIN unnest($2::int[], $3::json[], $4::interval[]) AS program (version, least, within)
+    ON program.version = program_version
 JOIN purchase ON purchase.customer_id = friend_id AND purchase.order_id = referral.order_id
 LEFT JOIN returned ON returned.customer_id = friend_id AND returned.order_id = referral.order_id
-WHERE CASE referral.state
-    WHEN 'voided' THEN total - coalesce(returned.amount, 0) >= minimum
-    ELSE total - returned.amount < minimum AND NOT (by_line AND purchase.lines IS NOT NULL)
+WHERE CASE
+    WHEN referral.reason = 'refunded' THEN total - coalesce(returned.amount, 0) >= (least ->> currency)::numeric
+    WHEN referral.state = 'rejected' THEN false
+    ELSE total - returned.amount < (least ->> currency)::numeric AND NOT (by_line AND purchase.lines IS NOT NULL)
 END
+LIMIT $1
+"""
+
+ACCOUNTS_SQL = """
+SELECT coalesce(advocate.customer_id, own.advocate_id) AS id
+FROM advocate
+FULL JOIN (
+    SELECT advocate_id, count(*) FILTER (WHERE state = 'approved') AS approved,
+           count(*) FILTER (WHERE advocate_points > milestone_points) AS rewards,
+           sum(advocate_points - milestone_points) AS points
+    FROM referral
+    WHERE approved_at IS NOT NULL
+    GROUP BY advocate_id
+) AS own ON own.advocate_id = advocate.customer_id
+WHERE (coalesce(advocate.approved, 0), coalesce(advocate.rewards, 0), coalesce(advocate.points, 0))
+      <> (coalesce(own.approved, 0), coalesce(own.rewards, 0), coalesce(own.points, 0))
 LIMIT $1
 """
 
@@ -123,8 +140,8 @@ LIMIT $1
 def queries(programs: Collection[Program]) -> Sequence[Query]:
     """The checks; `programs` are the published versions."""
     versions = [program.version for program in programs]
-    minima = [program.document.qualifies.amount_at_least for program in programs]
-    qualified = [program.currency for program in programs], minima, [program.within for program in programs]
+    least = [least_totals(program) for program in programs]
+    counting = (versions, least, [program.within for program in programs])
     points = [program.advocate_points for program in programs], [program.friend_points for program in programs]
     return (
         Query(
@@ -135,22 +152,9 @@ def queries(programs: Collection[Program]) -> Sequence[Query]:
         Query("each referral has its advocate's code", ADVOCATES_SQL),
         Query("a friend has one standing referral and is rewarded once", FRIENDS_SQL),
         Query("states are legal, and their times in order", STATES_SQL),
-        Query("each qualified referral has an order that qualifies it", QUALIFIED_SQL, (versions, *qualified)),
+        Query("each qualified referral has an order that qualifies it", QUALIFIED_SQL, counting),
         Query("the points = those of the program, for approved referrals", PAID_SQL, (versions, *points)),
-        Query("voided = too little is kept of the order", VOIDED_SQL, (versions, minima)),
+        Query("voided or rejected for refunds = too little is kept of the order", VOIDED_SQL, counting),
+        Query("accounts of advocates = sums of their referrals", ACCOUNTS_SQL),
         REFUNDS,
     )
-
-
-SAMPLE_SQL = """
-SELECT referral_id
-FROM referral TABLESAMPLE SYSTEM (least(100, 100.0 * $1 / greatest(1, (SELECT count(*) FROM referral))))
-WHERE state = ANY($2::text[]) AND (reason IS NULL OR reason = ANY($3::text[]))
-LIMIT $1
-"""
-
-
-async def sample(connection: Connection, count: int) -> list[UUID]:
-    """The ids of about `count` referrals that the rules can read; of all if there are fewer."""
-    rows = await connection.fetch(SAMPLE_SQL, count, list(State), list(Ground))
-    return [row["referral_id"] for row in rows]

@@ -7,11 +7,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from services.referrals.rules.program.compiled import Program
 from shared.contracts.envelope import Event
 from shared.contracts.lines import line_amounts
 from shared.contracts.orders import Order, OrderKey, content_of_purchase, content_of_refund
 from shared.contracts.refunds import Refund
 from shared.contracts.shop import PurchaseCompleted, RefundLine
+from shared.contracts.values import UNITS
 from shared.postgres import orders
 from shared.postgres.ids import joined
 from shared.postgres.orders import RefundRow, columns_of, key_of, order_of
@@ -21,13 +23,21 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 class Window(NamedTuple):
-    """Asks for orders of a friend: those from before the sign-up, and those that can qualify it until a deadline."""
+    """Asks for orders of a friend: one from before the sign-up, and the first `nth` that count until a deadline.
+
+    `least`: see `least_totals`.
+    """
 
     friend_id: str
     signed_up_at: datetime
     deadline: datetime
-    currency: str
-    minimum: str
+    nth: int
+    least: Mapping[str, str]
+
+
+def least_totals(program: Program) -> dict[str, str]:
+    """The least total of an order that counts, as a decimal string by currency."""
+    return {currency: f"{amount // UNITS}.{amount % UNITS:04}" for currency, amount in program.least.items()}
 
 
 ADD_ORDERS_SQL = """
@@ -73,20 +83,19 @@ async def load_orders(connection: Connection, keys: Collection[OrderKey]) -> dic
     return {key_of(row): order_of(row) for row in await connection.fetch(LOAD_ORDERS_SQL, *columns_of(keys))}
 
 
-# One order from before the sign-up is enough to reject it, and the first order that qualifies is enough to approve it.
 LOAD_HISTORY_SQL = """
 SELECT customer_id, order_id, source, purchased_at, currency, total::text AS total, lines, digest
-FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[])
-     AS asked (friend_id, signed_up_at, deadline, wanted, minimum)
+FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::int[], $5::json[])
+     AS asked (friend_id, signed_up_at, deadline, nth, least)
 CROSS JOIN LATERAL (
     (SELECT * FROM purchase WHERE customer_id = friend_id AND purchased_at < signed_up_at LIMIT 1)
     UNION ALL
     (SELECT *
      FROM purchase
      WHERE customer_id = friend_id AND purchased_at BETWEEN signed_up_at AND deadline
-       AND currency = wanted AND total >= minimum::numeric
+       AND total >= (least ->> currency)::numeric
      ORDER BY purchased_at, order_id COLLATE "C"
-     LIMIT 1)
+     LIMIT nth)
 ) AS purchase
 """
 

@@ -1,95 +1,203 @@
-"""Referrals: those of friends, and the list of an advocate."""
+"""Referrals: those of friends, those that fall due, and the list of an advocate."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from services.referrals.rules.referral import Ground, Referral, State
+import msgspec
+
+from services.referrals.rules.referral import Counted, Ground, Referral, Signal, State
+from shared.contracts.envelope import Cause
 from shared.postgres.pool import Connection, Pool
 
-LOAD_STANDING_SQL = """
-SELECT referral_id, advocate_id, friend_id, code, program_version, state, reason, signed_up_at,
-       order_id, qualified_at, approved_at, closed_at, advocate_points, friend_points, kept
-FROM referral
-WHERE friend_id = ANY($1::text[]) AND state <> 'rejected'
+_ENCODER: Final = msgspec.json.Encoder()
+
+OF_FRIEND: Final = 3
+"""How many referrals of a friend are read that were not rejected: the one that stands first, then the newest."""
+
+# Of the customers who only bought, most have neither a referral of their own nor one that falls due.
+LOAD_AT_HAND_SQL = """
+SELECT own.*
+FROM unnest($1::text[]) AS friend (customer_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM referral
+    WHERE friend_id = friend.customer_id AND state <> 'rejected'
+    ORDER BY (state = 'expired'), number DESC
+    LIMIT $4
+) AS own
+UNION ALL
+SELECT due.*
+FROM unnest($2::text[]) AS advocate (customer_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM referral WHERE advocate_id = advocate.customer_id AND next_at <= $3 ORDER BY next_at LIMIT 1
+) AS due
 """
 
 
-async def load_standing(connection: Connection, friends: Collection[str]) -> dict[str, Referral]:
-    """The standing (not rejected) referrals of friends, of which each has at most one, by friend."""
-    rows = await connection.fetch(LOAD_STANDING_SQL, friends)
-    return {row["friend_id"]: _referral(row) for row in rows}
+async def load_at_hand(
+    connection: Connection, friends: Collection[str], locked: Collection[str], now: datetime
+) -> tuple[dict[str, list[Referral]], bool]:
+    """The referrals of friends that were not rejected, by friend, and whether any of locked advocates has fallen due.
+
+    Of a friend come the one that stands, then the newest, at most OF_FRIEND.
+    """
+    by_friend: dict[str, list[Referral]] = {}
+    is_due = False
+    asked = set(friends)
+    seen: set[UUID] = set()
+    for row in await connection.fetch(LOAD_AT_HAND_SQL, list(friends), list(locked), now, OF_FRIEND):
+        referral = _referral(row)
+        is_due = is_due or (referral.next_at is not None and referral.next_at <= now)
+        if referral.friend_id in asked and referral.referral_id not in seen:
+            seen.add(referral.referral_id)
+            by_friend.setdefault(referral.friend_id, []).append(referral)
+    return by_friend, is_due
 
 
-LOAD_REFERRED_SQL = """
-SELECT friend_id
-FROM unnest($1::text[]) AS asked (friend_id)
+LOAD_DUE_SQL = """
+SELECT *
+FROM (
+    SELECT due.*
+    FROM unnest($1::text[]) AS advocate (customer_id)
+    CROSS JOIN LATERAL (
+        SELECT * FROM referral
+        WHERE advocate_id = advocate.customer_id AND next_at <= $3
+        ORDER BY next_at, number
+        LIMIT $4
+    ) AS due
+    UNION ALL
+    SELECT * FROM referral
+    WHERE friend_id = ANY($2::text[]) AND state NOT IN ('rejected', 'expired') AND next_at <= $3
+) AS due
+ORDER BY next_at, number
+LIMIT $4
+"""
+
+
+async def load_due(
+    connection: Connection, advocates: Collection[str], friends: Collection[str], now: datetime, limit: int
+) -> list[Referral]:
+    """The referrals of locked advocates and of friends that have fallen due, in the order of (instant, recording)."""
+    rows = await connection.fetch(LOAD_DUE_SQL, list(advocates), list(friends), now, limit)
+    # One whose sides are both among the customers comes twice.
+    return list({row["referral_id"]: _referral(row) for row in rows}.values())
+
+
+DUE_ADVOCATES_SQL = """
+SELECT DISTINCT advocate_id
+FROM (
+    SELECT advocate_id FROM referral
+    WHERE next_at <= $1 AND advocate_id <> ALL($2::text[])
+    ORDER BY next_at
+    LIMIT $3
+) AS due
+"""
+
+
+async def due_advocates(connection: Connection, now: datetime, without: Collection[str], limit: int) -> list[str]:
+    """Advocates of whom a referral has fallen due, those of the earliest ones."""
+    return [row["advocate_id"] for row in await connection.fetch(DUE_ADVOCATES_SQL, now, list(without), limit)]
+
+
+LOAD_REJECTED_SQL = """
+SELECT customer_id
+FROM unnest($1::text[]) AS asked (customer_id)
 WHERE EXISTS (
-    SELECT FROM referral WHERE referral.friend_id = asked.friend_id AND advocate_id <> referral.friend_id
+    SELECT FROM referral WHERE friend_id = customer_id AND state = 'rejected' AND advocate_id <> friend_id
 )
 """
 
 
-async def load_referred(connection: Connection, friends: Collection[str]) -> frozenset[str]:
-    """Those of the customers who signed up with another customer's code, whatever became of the referral."""
-    return frozenset(row["friend_id"] for row in await connection.fetch(LOAD_REFERRED_SQL, friends))
+async def load_rejected(connection: Connection, friends: Collection[str]) -> frozenset[str]:
+    """Those of the friends of whom a referral by another customer was rejected."""
+    rows = await connection.fetch(LOAD_REJECTED_SQL, list(friends))
+    return frozenset(row["customer_id"] for row in rows)
 
 
-LOAD_RECORDED_SQL = "SELECT referral_id FROM referral WHERE referral_id = ANY($1::uuid[])"
-
-
-async def load_recorded(connection: Connection, ids: Collection[UUID]) -> frozenset[UUID]:
-    """Those of the referrals that are recorded."""
-    return frozenset(row["referral_id"] for row in await connection.fetch(LOAD_RECORDED_SQL, ids))
-
-
-READ_SQL = """
-SELECT referral_id, advocate_id, friend_id, code, program_version, state, reason, signed_up_at,
-       order_id, qualified_at, approved_at, closed_at, advocate_points, friend_points, kept,
-       EXISTS (
-           SELECT FROM referral AS earlier
-           WHERE earlier.friend_id = referral.friend_id AND earlier.number < referral.number
-             AND earlier.advocate_id <> earlier.friend_id
-       ) AS referred
-FROM referral
-WHERE referral_id = ANY($1::uuid[])
+LOAD_RECORDED_SQL = """
+SELECT friend_id, code
+FROM unnest($1::text[], $2::text[]) AS asked (friend_id, code)
+WHERE EXISTS (SELECT FROM referral WHERE referral.friend_id = asked.friend_id AND referral.code = asked.code)
 """
 
 
-async def read(connection: Connection, ids: Collection[UUID]) -> list[tuple[Referral, bool]]:
-    """Referrals, each with whether another customer had referred the friend before."""
-    return [(_referral(row), row["referred"]) for row in await connection.fetch(READ_SQL, ids)]
+async def load_recorded(connection: Connection, sign_ups: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+    """Those of the sign-ups, by friend and code, that are recorded."""
+    if not sign_ups:
+        return frozenset()
+    friends, codes = zip(*sign_ups, strict=True)
+    rows = await connection.fetch(LOAD_RECORDED_SQL, list(friends), list(codes))
+    return frozenset((row["friend_id"], row["code"]) for row in rows)
+
+
+READ_SQL = "SELECT * FROM referral WHERE referral_id = ANY($1::uuid[])"
+
+
+async def read(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Referral]:
+    """Those of the referrals that exist, by id."""
+    rows = await connection.fetch(READ_SQL, list(ids))
+    return {row["referral_id"]: _referral(row) for row in rows}
 
 
 SAVE_SQL = """
-INSERT INTO referral (referral_id, advocate_id, friend_id, code, program_version, state, reason, signed_up_at,
-                      order_id, qualified_at, approved_at, closed_at, advocate_points, friend_points, kept, recorded_at)
-SELECT *, $16
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::text[], $8::timestamptz[],
-            $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::int[], $14::int[],
-            $15::json[])
+INSERT INTO referral (
+    referral_id, advocate_id, friend_id, code, program_version, state, reason, signed_up_at, order_id, qualified_at,
+    due_at, flagged_at, approved_at, closed_at, next_at, advocate_points, friend_points, milestone_points, milestones,
+    signals, score, is_cleared, has_bought, was_referred, counted, kept, correlation_id, causation_id, recorded_at
+)
+SELECT referral_id, advocate_id, friend_id, code, program_version, state, reason, signed_up_at, order_id, qualified_at,
+       due_at, flagged_at, approved_at, closed_at, next_at, advocate_points, friend_points, milestone_points,
+       milestones::int[], signals::json, score, is_cleared, has_bought, was_referred, counted::json, kept,
+       correlation_id, causation_id, $1
+FROM unnest(
+    $2::uuid[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[], $9::timestamptz[], $10::text[],
+    $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::timestamptz[],
+    $16::timestamptz[], $17::int[], $18::int[], $19::int[], $20::text[], $21::text[], $22::int[], $23::boolean[],
+    $24::boolean[], $25::boolean[], $26::text[], $27::json[], $28::text[], $29::text[]
+) AS new (
+    referral_id, advocate_id, friend_id, code, program_version, state, reason, signed_up_at, order_id, qualified_at,
+    due_at, flagged_at, approved_at, closed_at, next_at, advocate_points, friend_points, milestone_points, milestones,
+    signals, score, is_cleared, has_bought, was_referred, counted, kept, correlation_id, causation_id
+)
 ON CONFLICT (referral_id) DO UPDATE SET
     state = excluded.state,
     reason = excluded.reason,
     order_id = excluded.order_id,
     qualified_at = excluded.qualified_at,
+    due_at = excluded.due_at,
+    flagged_at = excluded.flagged_at,
     approved_at = excluded.approved_at,
     closed_at = excluded.closed_at,
+    next_at = excluded.next_at,
     advocate_points = excluded.advocate_points,
     friend_points = excluded.friend_points,
-    kept = excluded.kept
+    milestone_points = excluded.milestone_points,
+    milestones = excluded.milestones,
+    signals = excluded.signals,
+    score = excluded.score,
+    is_cleared = excluded.is_cleared,
+    has_bought = excluded.has_bought,
+    was_referred = excluded.was_referred,
+    counted = excluded.counted,
+    kept = excluded.kept,
+    correlation_id = excluded.correlation_id,
+    causation_id = excluded.causation_id
 """
 
 
 async def save(connection: Connection, referrals: Collection[Referral], now: datetime) -> None:
-    """Write referrals; new ones get their number in this order."""
+    """Write referrals; new ones get their number in this order.
+
+    A friend's referral that stands no more comes before another one that stands since.
+    """
     if referrals:
-        await connection.execute(SAVE_SQL, *zip(*map(_row, referrals), strict=True), now)
+        await connection.execute(SAVE_SQL, now, *zip(*map(_row, referrals), strict=True))
 
 
 def _row(referral: Referral) -> tuple[Any, ...]:
+    cause = referral.cause
     return (
         referral.referral_id,
         referral.advocate_id,
@@ -101,12 +209,30 @@ def _row(referral: Referral) -> tuple[Any, ...]:
         referral.signed_up_at,
         referral.order_id,
         referral.qualified_at,
+        referral.due_at,
+        referral.flagged_at,
         referral.approved_at,
         referral.closed_at,
+        referral.next_at,
         referral.advocate_points,
         referral.friend_points,
+        referral.milestone_points,
+        "{" + ",".join(map(str, referral.milestones)) + "}",
+        _to_json(referral.signals and [signal._asdict() for signal in referral.signals]),
+        referral.score,
+        referral.is_cleared,
+        referral.has_bought,
+        referral.was_referred,
+        _to_json(referral.counted),
         referral.kept,
+        cause and cause.correlation_id,
+        cause and cause.causation_id,
     )
+
+
+def _to_json(values: Sequence[Any]) -> str | None:
+    """Values as JSON; None where there are none."""
+    return _ENCODER.encode(values).decode() if values else None
 
 
 def _referral(row: Mapping[str, Any]) -> Referral:
@@ -121,12 +247,28 @@ def _referral(row: Mapping[str, Any]) -> Referral:
         reason=Ground(row["reason"]) if row["reason"] else None,
         order_id=row["order_id"],
         qualified_at=row["qualified_at"],
+        due_at=row["due_at"],
+        flagged_at=row["flagged_at"],
         approved_at=row["approved_at"],
         closed_at=row["closed_at"],
+        next_at=row["next_at"],
         advocate_points=row["advocate_points"],
         friend_points=row["friend_points"],
+        milestone_points=row["milestone_points"],
+        milestones=tuple(row["milestones"]),
+        signals=tuple(_signal(signal) for signal in row["signals"] or ()),
+        is_cleared=row["is_cleared"],
+        has_bought=row["has_bought"],
+        was_referred=row["was_referred"],
+        counted=tuple(Counted(datetime.fromisoformat(at), order_id) for at, order_id in row["counted"] or ()),
+        number=row["number"],
         kept=row["kept"],
+        cause=Cause(row["correlation_id"], row["causation_id"]) if row["causation_id"] else None,
     )
+
+
+def _signal(stored: Mapping[str, Any]) -> Signal:
+    return Signal(stored["id"], stored["action"], stored["weight"], datetime.fromisoformat(stored["at"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +280,7 @@ class Listed:
 
 
 LIST_SQL = """
-SELECT number, referral_id, advocate_id, friend_id, code, program_version, state, reason, signed_up_at,
-       order_id, qualified_at, approved_at, closed_at, advocate_points, friend_points, kept
+SELECT *
 FROM referral
 WHERE advocate_id = $1 AND number < $2
 ORDER BY number DESC

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.referrals.rules.fold import Stored, fold
+from services.referrals.rules.judging import Known
 from services.referrals.rules.program.compiled import Program
 from services.referrals.rules.referral import Referral, State
 from shared.contracts.envelope import Event
@@ -64,7 +65,7 @@ def replay(terms: Terms, purchases: Sequence[Event], sign_ups: Sequence[Event]) 
     for event in seen.new_ones(sign_ups):
         place = (event.record.topic, event.record.partition, event.record.offset)
         advocates = {} if place in terms.too_late else terms.advocates
-        refusals = fold([event], Stored(terms.programs, advocates)).refused
+        refusals = fold([event], Stored(Known(terms.programs, event.time), advocates)).refused
         refused += refusals
         seen.forget(item.event for item in refusals)
         joined += [] if refusals else [event]
@@ -156,15 +157,17 @@ def _step(terms: Terms, standing: Standing, event: Event, orders: _Orders) -> St
     friend = event.customer_id
     # Without the fold that a service stores between batches: here all refunds of an order are given.
     upright = [replace(item, kept=None) for item in standing if item.state is not State.REJECTED]
+    upright.sort(key=lambda item: item.state is State.EXPIRED)
+    rejected = any(item.state is State.REJECTED and item.advocate_id != friend for item in standing)
     outcome = fold(
         [event],
         orders.stored(
             event,
-            programs=terms.programs,
+            known=Known(terms.programs, event.time),
             advocates=terms.advocates,
-            standing={item.friend_id: item for item in upright},
-            referred=frozenset({friend} if any(item.advocate_id != friend for item in standing) else ()),
-            recorded=frozenset(item.referral_id for item in standing),
+            referrals={friend: upright},
+            rejected=frozenset({friend} if rejected else ()),
+            recorded=frozenset((item.friend_id, item.code) for item in standing),
         ),
     )
     last = {item.referral_id: item for item in standing}
