@@ -16,13 +16,11 @@ from services import SERVICES
 from services.points.rules.program.checking import parse
 from services.points.rules.program.limits import Cut
 from services.points.rules.program.ruleset import RuleBook, RuleSet
-from services.referrals.rules.program.compiled import Program as ReferralProgram
-from services.referrals.store.programs import load_published
 from shared.postgres.pool import Pool
-from shared.programs.kind import Book
 from tests.prove import tiered
 from tests.prove.replay.statement import Entry, Line
 from tests.prove.tiered import Tiers
+from tests.referrals.oracles.program import Program
 
 _AT_ONCE: Final = 12
 
@@ -49,7 +47,12 @@ ENTRIES_SQL: Final = """
 SELECT customer_id, effective_at, tier, multiplier FROM tier_entry ORDER BY customer_id, effective_at
 """
 REFERRALS_SQL: Final = """
-SELECT referral_id::text, advocate_id, friend_id, state, reason, order_id, advocate_points, friend_points FROM referral
+SELECT code, advocate_id, friend_id, state, reason, order_id, advocate_points, friend_points FROM referral
+"""
+REFERRAL_KEYS_SQL: Final = "SELECT referral_id::text, friend_id, code FROM referral"
+REFERRAL_PROGRAMS_SQL: Final = """
+SELECT version, document, effective_at FROM document_version
+WHERE kind = 'referral_program' AND effective_at IS NOT NULL ORDER BY version
 """
 MESSAGES_SQL: Final = "SELECT customer_id, channel, trigger, occasion, state FROM message"
 WRITTEN_SQL: Final = """
@@ -108,8 +111,10 @@ class Findings:
 
     points: Points
     tiers: Tiers
-    referral_programs: Book[ReferralProgram]
+    referral_programs: Sequence[Program]
     referrals: Sequence[tuple[Any, ...]]
+    referral_keys: Mapping[str, tuple[str, str]]
+    """The friend and the code of each referral, by its id."""
     messages: Sequence[tuple[Any, ...]]
     outboxes: Mapping[str, Sequence[Published]]
     inboxes: Mapping[str, frozenset[UUID]]
@@ -119,13 +124,12 @@ class Findings:
 async def read(pools: Mapping[str, Pool], versions: Iterable[Mapping[str, Any]]) -> Findings:
     """Read the state; `versions` are the earning rules from the API."""
     outboxes = {service: [Published(*row) for row in await pools[service].fetch(OUTBOX_SQL)] for service in SERVICES}
-    async with pools["referrals"].acquire() as connection:
-        programs = await load_published(connection)
     return Findings(
         points=await _points(pools["points"], versions, outboxes["points"]),
         tiers=await tiered.read(pools["tiers"]),
-        referral_programs=programs,
+        referral_programs=[Program(*row) for row in await pools["referrals"].fetch(REFERRAL_PROGRAMS_SQL)],
         referrals=[tuple(row) for row in await pools["referrals"].fetch(REFERRALS_SQL)],
+        referral_keys={row[0]: (row[1], row[2]) for row in await pools["referrals"].fetch(REFERRAL_KEYS_SQL)},
         messages=[tuple(row) for row in await pools["notifications"].fetch(MESSAGES_SQL)],
         outboxes=outboxes,
         inboxes={service: frozenset(row[0] for row in await pools[service].fetch(INBOX_SQL)) for service in SERVICES},

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any, Final
 
 from shared.contracts import topics
+from tests.prove.referring import DISPOSABLE
 
 WEB: Final = "/shop/web"
 TILL: Final = "/shop/till"
@@ -15,6 +16,8 @@ _SKUS: Final = tuple(f"s{number}" for number in range(40))
 _CATEGORIES: Final = ("coffee", "home", "books", None)
 _ACTIVITIES: Final = ("app_install", "quiz", "quiz", "share", "visit", "check_in")
 _LOCALES: Final = ("en", "ar", "en-GB", "fr")
+_SUSPICIOUS: Final = 0.3
+"""The share of the sign-ups that the referral program flags."""
 CENT: Final = Decimal("0.01")
 
 Drawn = tuple[str, str, str, dict[str, Any]]
@@ -179,6 +182,8 @@ class Life:
         self.sign_ups += 1
         advocate = self.random.choice(self.advocates)
         data = {"customer_id": self.customer, "code": code_of(advocate), "ip": "192.0.2.7"}
+        if self.random.random() < _SUSPICIOUS:
+            data["email"] = DISPOSABLE
         return topics.REFERRALS, "shop.referral.signed_up.v1", WEB, data
 
 

@@ -47,6 +47,7 @@ class Plan:
             Kind.HOLD: 4,
             Kind.ASSIGN: 2,
             Kind.USE: 1,
+            Kind.DECIDE: 1,
         }
     )
     """Relative frequency of each kind of write."""

@@ -14,7 +14,7 @@ from typing import Final
 import httpx
 
 from deploy.local.drain import DrainTimeoutError
-from tests.prove import findings, history, log, quiet, sweeps, tiered, tiering
+from tests.prove import findings, history, log, quiet, referring, sweeps, tiered, tiering
 from tests.prove.checks import applied, published, recovered, refused, replayed, verified
 from tests.prove.checks.check import Check, check
 from tests.prove.checks.oracle import Evidence, consult
@@ -35,7 +35,7 @@ _AHEAD: Final = 0.08
 
 _QUIET_DAYS: Final = 3
 _AHEAD_DAYS: Final = 45
-"""Days ahead of the end, to which tiers are swept: by then all short periods are over."""
+"""Days ahead of the end, to which referrals and tiers are swept: by then windows and short periods are over."""
 _SWEEPS: Final = 3
 """Most sweeps up to the end: what they let happen may arrive at tiers again."""
 
@@ -90,6 +90,9 @@ async def _prepare(stage: Stage, client: httpx.AsyncClient, shop_history: Histor
     draft = (await client.post("/v1/earning-rules", json=DOCUMENT)).raise_for_status().json()
     (await client.post(f"/v1/earning-rules/{draft['version']}/publish")).raise_for_status()
     (await client.post("/v1/rewards", json=REWARD)).raise_for_status()
+    if "referrals" in stage.cast.services:
+        draft = (await client.post("/v1/referral-programs", json=referring.PROGRAM)).raise_for_status().json()
+        (await client.post(f"/v1/referral-programs/{draft['version']}/publish")).raise_for_status()
     if "tiers" in stage.cast.services:
         draft = (await client.post("/v1/tier-programs", json=tiering.STEPWISE)).raise_for_status().json()
         how = {"without_simulation": True, "note": "nobody is there yet"}
@@ -112,6 +115,7 @@ class _Load:
     outcome: Outcome
     poisoned: frozenset[tuple[str, int, int]] = frozenset()
     swept: Quiet | None = None
+    until: datetime | None = None
     ahead: datetime | None = None
     able: Sequence[str] = field(init=False)
     """The customers who write by API."""
@@ -170,6 +174,11 @@ class _Load:
         began = time.monotonic()
         try:
             await self._settle()
+            self.until = datetime.now(UTC)
+            self.ahead = self.until + timedelta(days=_AHEAD_DAYS)
+            if "referrals" in self.stage.cast.services:
+                await sweeps.sweep(self.stage, self.ahead, "referrals")
+                await self._settle()
             if "tiers" in self.stage.cast.services:
                 await self._sweep()
         except DrainTimeoutError as error:
@@ -194,7 +203,7 @@ class _Load:
         at, before = now + timedelta(days=_QUIET_DAYS), await tiered.warned(pool)
         await sweeps.sweep(self.stage, at)
         self.swept = Quiet(at, before, await tiered.warned(pool))
-        self.ahead = now + timedelta(days=_AHEAD_DAYS)
+        assert self.ahead is not None, "the run has ended"
         for _ in range(_SWEEPS):
             if not await sweeps.sweep(self.stage, self.ahead):
                 break
@@ -225,6 +234,7 @@ async def _judge(stage: Stage, client: httpx.AsyncClient, shop_history: History,
         customers,
         shop_history.advocates,
         standings,
+        load.until,
         load.ahead,
         load.swept,
         load.poisoned,

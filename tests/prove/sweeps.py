@@ -1,4 +1,4 @@
-"""Sweeps of tiers, as an operator runs them: `python -m services.tiers day --at INSTANT`, also ahead of time."""
+"""Sweeps, as an operator runs them: `python -m services.tiers day --at INSTANT`, also ahead of time."""
 
 import asyncio
 import os
@@ -12,22 +12,22 @@ from tests.prove.stage import Stage
 from tests.support.fleet import planted
 
 APPLICATION: Final = "wafa-tiers-day"
-"""The name of its sessions."""
+"""The name of the sessions of a sweep of tiers."""
 
 _TRIES: Final = 10
 _SECONDS: Final = 120.0
 _PAUSE: Final = 0.5
 
 
-async def start(stage: Stage, at: datetime) -> Process:
-    """Start a sweep."""
-    entry = planted(stage.fleet.planted, ("services.tiers", "day", "--at", at.isoformat()))
+async def start(stage: Stage, at: datetime, service: str = "tiers") -> Process:
+    """Start a sweep of a service."""
+    entry = planted(stage.fleet.planted, (f"services.{service}", "day", "--at", at.isoformat()))
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", *entry), env={**os.environ, **stage.env}, cwd=REPOSITORY, stdout=PIPE, stderr=STDOUT
     )
 
 
-async def sweep(stage: Stage, at: datetime) -> bool:
+async def sweep(stage: Stage, at: datetime, service: str = "tiers") -> bool:
     """Sweep up to an instant, again after a failure; returns whether anything was due.
 
     Raises:
@@ -35,7 +35,7 @@ async def sweep(stage: Stage, at: datetime) -> bool:
     """
     output = b""
     for _ in range(_TRIES):
-        process = await start(stage, at)
+        process = await start(stage, at, service)
         try:
             output, _ = await asyncio.wait_for(process.communicate(), _SECONDS)
         finally:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import combinations_with_replacement
-from typing import Any
+from typing import Any, Final
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,13 +12,9 @@ from msgspec import structs
 
 from services.points.rules.program.limits import Cut
 from services.points.rules.program.ruleset import RuleBook
-from services.referrals.rules.fold import Stored, fold
-from services.referrals.rules.judging import Known
 from shared.contracts import topics
 from shared.contracts.envelope import Event
 from shared.contracts.shop import CustomerErased, CustomerRegistered, ReferralSignedUp
-from shared.programs.kind import Book
-from shared.programs.store import SINCE_EVER
 from tests.points import shop
 from tests.points.states import rulebook, ruleset
 from tests.prove import tiering
@@ -27,7 +24,9 @@ from tests.prove.replay.referrals import Terms
 from tests.prove.replay.statement import Entry, Line
 from tests.prove.replay.tiers import History, judge, judge_all
 from tests.prove.writes import Kind, Write
-from tests.referrals.programs import program
+from tests.referrals.oracles.model import VERSION_1, Model
+from tests.referrals.oracles.program import Program
+from tests.referrals.oracles.records import Facts
 from tests.tiers import shop as tier_shop
 from tests.tiers.oracles import facts
 
@@ -242,12 +241,18 @@ def test_customers_are_judged_in_several_processes_as_in_one():
     assert all(judged.now.entries == judged.ahead.entries[: len(judged.now.entries)] for judged in together.values())
 
 
-VERSIONS = Book([(SINCE_EVER, program())])
+EVER: Final = datetime(1, 1, 1, tzinfo=UTC)
+VERSIONS: Final = [Program(1, VERSION_1, EVER)]
+
+
+def terms_of(advocates: dict[str, str], **changes: Any) -> Terms:
+    """Terms of a run that ends before anything falls due."""
+    return replace(Terms(VERSIONS, advocates, shop.NOON, shop.NOON), **changes)
 
 
 def test_referrals_allow_either_order_of_their_topics():
     code = "23456789"
-    terms = Terms(VERSIONS, {code: "ann"})
+    terms = terms_of({code: "ann"})
     joined = shop.event("shop.referral.signed_up.v1", shop.NOON, ReferralSignedUp(customer_id="bob", code=code))
     early = shop.purchase("1", "25.00", shop.hour(-1), customer_id="bob")
     late = shop.purchase("2", "25.00", shop.hour(1), customer_id="bob")
@@ -268,17 +273,63 @@ def test_referrals_allow_either_order_of_their_topics():
     assert [item.reason for item in referrals.replay(terms, (), [unknown]).refused] == ["unknown_code"]
 
 
+HELD: Final = VERSION_1 | {"hold_days": 1, "signals": [{"id": "disposable_email"}]}
+
+
+def held(email: str | None = None, **changes: Any) -> tuple[Terms, Event]:
+    """Terms with a hold of a day, and a sign-up; the run ends two days later."""
+    code = "23456789"
+    terms = terms_of({code: "ann"}, programs=[Program(1, HELD, EVER)], until=shop.hour(48), ahead=shop.hour(48))
+    data = ReferralSignedUp(customer_id="bob", code=code, email=email)
+    return replace(terms, **changes), shop.event("shop.referral.signed_up.v1", shop.NOON, data)
+
+
+def ends(terms: Terms, joined: Event, *purchases: Event) -> set[tuple[object, object, object]]:
+    """The states, reasons and points of the advocate that may come of it."""
+    result = referrals.replay(terms, purchases, [joined])
+    return {(item[3], item[4], item[6]) for outcome in result.outcomes for item in outcome}
+
+
+def test_referrals_allow_that_a_hold_ends_before_or_after_a_refund_is_handled():
+    buy = shop.purchase("1", "25.00", shop.hour(1), customer_id="bob")
+    back = shop.refund("1", "r", "25.00", shop.hour(2), customer_id="bob")
+    terms, joined = held()
+    assert ends(terms, joined, buy, back) == {("rejected", "refunded", None), ("voided", "refunded", 500)}
+    # Before the hold is over, a refund finds nothing approved.
+    early = replace(terms, until=shop.hour(24))
+    assert ends(early, joined, buy, back) == {("rejected", "refunded", None)}
+    assert ends(early, joined, buy) == {("approved", None, 500)}
+    assert ends(replace(early, ahead=shop.hour(24)), joined, buy) == {("qualified", None, None)}
+
+
+def test_referrals_take_every_acknowledged_decision_and_an_erasure_whenever_it_came():
+    buy = shop.purchase("1", "25.00", shop.hour(1), customer_id="bob")
+    terms, joined = held("x@mailinator.com")
+    key = ("bob", "23456789")
+    assert ends(terms, joined, buy) == {("flagged", None, None)}
+    assert ends(replace(terms, decided={key: "approve"}), joined, buy) == {("approved", None, 500)}
+    assert ends(replace(terms, decided={key: "reject"}), joined, buy) == {("rejected", "decision", None)}
+    undecided = replace(terms, ahead=shop.hour(24 * 30))
+    assert ends(undecided, joined, buy) == {("approved", "undecided", 500)}
+    # Erased first, the sign-up told nothing; what was found before stays.
+    erased = replace(terms, erased={"bob": shop.hour(3)})
+    assert ends(erased, joined, buy) == {("flagged", None, None), ("approved", None, 500)}
+    assert ends(replace(erased, decided={key: "reject"}), joined, buy) == {("rejected", "decision", None)}
+
+
 _WHEN = st.integers(-3, 3)
 _ORDERS = st.lists(st.tuples(st.sampled_from(["buy", "back"]), st.sampled_from("12"), _WHEN), max_size=5)
 
 
-@given(orders=_ORDERS, sign_ups=st.lists(st.tuples(st.sampled_from(["ann", "cid", "bob"]), _WHEN), max_size=3))
+@given(
+    orders=_ORDERS, sign_ups=st.lists(st.tuples(st.sampled_from(["ann", "cid", "bob"]), _WHEN), min_size=1, max_size=3)
+)
 @settings(max_examples=200)
 def test_the_outcomes_of_referrals_are_those_of_every_interleaving(
     orders: list[tuple[str, str, int]], sign_ups: list[tuple[str, int]]
 ):
     codes = {"23456789": "ann", "3456789A": "cid", "456789AB": "bob"}
-    terms = Terms(VERSIONS, codes)
+    terms = terms_of(codes)
     first: set[str] = set()
     bought: list[Event] = []
     for number, (kind, order, at) in enumerate(orders):
@@ -298,8 +349,10 @@ def test_the_outcomes_of_referrals_are_those_of_every_interleaving(
         merged = [*bought]
         for place, event in reversed(list(zip(places, joined, strict=True))):
             merged.insert(place, event)
-        steps = fold(merged, Stored(Known(terms.programs, shop.hour(3)), terms.advocates)).steps
-        return frozenset(map(referrals.compared, {step.referral.referral_id: step.referral for step in steps}.values()))
+        model = Model(Facts(list(VERSIONS), codes))
+        for event in merged:
+            model.handle([event], event.record.timestamp)
+        return frozenset(map(referrals.compared, model.facts.referrals))
 
     every = combinations_with_replacement(range(len(bought) + 1), len(joined))
     assert referrals.outcomes(terms, bought, joined) == {played(places) for places in every}

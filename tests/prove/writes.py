@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -33,6 +34,7 @@ class Kind(StrEnum):
     ASSIGN = "tier by hand"
     USE = "use of a benefit"
     PROGRAM = "tier program"
+    DECIDE = "decision on a referral"
 
 
 @dataclass(slots=True)
@@ -101,6 +103,9 @@ class Writer:
 
     async def _begin(self, customer: str) -> None:
         [kind] = self.random.choices(list(self.mix), list(self.mix.values()))
+        if kind is Kind.DECIDE:
+            await self._decide()
+            return
         number, home, draw = len(self.writes), f"/v1/customers/{quote(customer, safe='')}", self.random
         path, body, method = f"{home}/redemptions", dict[str, Any](), "POST"
         match kind:
@@ -122,6 +127,16 @@ class Writer:
         write = await self.send(Write(f"proof-{number}", kind, customer, path, body, method))
         if write.done:
             await self._go_on(write)
+
+    async def _decide(self) -> None:
+        """Decide on a flagged referral, if there is one: as people do who may have seen the queue some time ago."""
+        with suppress(httpx.TransportError):
+            queue = await self.client.get("/v1/referrals", params={"state": "flagged"}, timeout=_TIMEOUT)
+            if queue.status_code == 200 and (flagged := queue.json()["data"]):
+                id_, decision = self.random.choice(flagged)["id"], self.random.choice(("approve", "reject"))
+                key, path = f"proof-{len(self.writes)}", f"/v1/referrals/{id_}/decision"
+                await asyncio.sleep(self.random.uniform(0.0, 1.0))
+                await self.send(Write(key, Kind.DECIDE, "", path, {"decision": decision, "note": key}))
 
     async def _go_on(self, write: Write) -> None:
         """Follow up: a hold is captured, released or expires; a redemption may be canceled."""

@@ -26,7 +26,7 @@ from tests.prove.replay.referrals import Place, Terms
 from tests.prove.replay.referrals import Replayed as ReferralsReplayed
 from tests.prove.replay.tiers import History, Judged
 from tests.prove.tiered import Quiet
-from tests.prove.writes import Write
+from tests.prove.writes import Kind, Write
 from tests.tiers.oracles.at_risk import Moment
 
 _ORDERS: Final = counted.COUNTED[topics.PURCHASES]
@@ -50,6 +50,8 @@ class Evidence:
     advocates: Sequence[str]
     standings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The API's answers about tiers."""
+    until: datetime | None = None
+    """The instant up to which what fell due was applied during the run, before the last sweeps."""
     ahead: datetime | None = None
     """The instant up to which everything that falls due was swept at the end."""
     quiet: Quiet | None = None
@@ -164,7 +166,17 @@ def _to_warn(evidence: Evidence, quiet: Quiet, histories: Sequence[History]) -> 
 def _referrals(oracle: Oracle, evidence: Evidence, customers: Sequence[str]) -> None:
     codes = {code_of(advocate): advocate for advocate in evidence.advocates}
     erasures = _erasures(evidence)
-    terms = Terms(evidence.findings.referral_programs, codes, _too_late(evidence, codes, erasures))
+    assert evidence.until is not None, "the run ended"
+    assert evidence.ahead is not None, "the last sweep reached an instant"
+    terms = Terms(
+        evidence.findings.referral_programs,
+        codes,
+        evidence.until,
+        evidence.ahead,
+        _too_late(evidence, codes, erasures),
+        _decided(evidence),
+        {customer: max(event.time for event in events) for customer, events in erasures.items()},
+    )
     purchases = evidence.log.of_customers(topics.PURCHASES)
     sign_ups = evidence.log.of_customers(topics.REFERRALS)
     for customer in customers:
@@ -173,6 +185,16 @@ def _referrals(oracle: Oracle, evidence: Evidence, customers: Sequence[str]) -> 
         oracle.referrals[customer] = referral
         oracle.note("referrals", referral.taken, referral.refused)
     oracle.note("referrals", _taken(erasures), ())
+
+
+def _decided(evidence: Evidence) -> dict[tuple[str, str], str]:
+    """The acknowledged decisions on referrals."""
+    keys = evidence.findings.referral_keys
+    return {
+        keys[write.path.split("/")[3]]: write.body["decision"]
+        for write in evidence.writes
+        if write.kind is Kind.DECIDE and write.done
+    }
 
 
 def _taken(erasures: Mapping[str, Sequence[Event]]) -> Seen:

@@ -1,37 +1,53 @@
-"""Replays referrals: the outcome has to be that of some interleaving of a friend's purchases and sign-ups."""
+"""Replays referrals by the slow model of tests/referrals/oracles, which is written apart from the service.
+
+The outcome has to be that of some interleaving of a friend's purchases with the sign-ups, of a person's decision, of an
+erasure, and of the moments at which a worker applied what was due: after it fell due, and before the next event.
+"""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 from services.referrals.rules.fold import Stored, fold
-from services.referrals.rules.judging import Known
-from services.referrals.rules.program.compiled import Program
-from services.referrals.rules.referral import Referral, State
 from shared.contracts.envelope import Event
-from shared.contracts.orders import Content, Order, OrderKey, RefundKey, content_of_refund
 from shared.contracts.outcomes import Refusal
 from shared.contracts.reasons import Reason
 from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded
-from shared.programs.kind import Book
 from tests.prove.replay.dedupe import Seen
+from tests.referrals.oracles.model import Model, parse
+from tests.referrals.oracles.program import Program
+from tests.referrals.oracles.records import By, Facts, Order, Referral, SignUp, Told
 
 Outcome = frozenset[tuple[object, ...]]
 Place = tuple[str, int, int]
 """The topic, partition and offset of a record."""
+Key = tuple[str, str]
+"""The friend and the code of a referral."""
+
+_DISPOSABLE: Final = frozenset({"mailinator.com"})
+_PERSON: Final = By("a person", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The versions of the program, and the advocates by code.
+    """The versions of the program, the advocates by code, and what people decided.
 
-    `too_late` are the places in the log of sign-ups that were refused after their advocate was erased.
+    `too_late` are the places in the log of sign-ups that were refused after their advocate was erased. What is due by
+    `until` may have been applied during the run; at the end everything was, up to `ahead`.
     """
 
-    programs: Book[Program]
+    programs: Sequence[Program]
     advocates: Mapping[str, str]
+    until: datetime
+    ahead: datetime
     too_late: frozenset[Place] = frozenset()
+    decided: Mapping[Key, str] = field(default_factory=dict[Key, str])
+    """The acknowledged decisions."""
+    erased: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
+    """The latest erasure of each erased customer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +61,16 @@ class Replayed:
 
 def compared(referral: Referral) -> tuple[object, ...]:
     """The compared fields of a referral."""
+    points = referral.points if referral.approved_at is not None else (None, None)
+    order_id = referral.order.order_id if referral.order is not None else None
     return (
-        str(referral.referral_id),
+        referral.code,
         referral.advocate_id,
         referral.friend_id,
         referral.state,
         referral.reason,
-        referral.order_id,
-        referral.advocate_points,
-        referral.friend_points,
+        order_id,
+        *points,
     )
 
 
@@ -63,12 +80,13 @@ def replay(terms: Terms, purchases: Sequence[Event], sign_ups: Sequence[Event]) 
     orders, refused = _admitted(seen, purchases)
     joined: list[Event] = []
     for event in seen.new_ones(sign_ups):
+        data: Any = event.data
         place = (event.record.topic, event.record.partition, event.record.offset)
-        advocates = {} if place in terms.too_late else terms.advocates
-        refusals = fold([event], Stored(Known(terms.programs, event.time), advocates)).refused
-        refused += refusals
-        seen.forget(item.event for item in refusals)
-        joined += [] if refusals else [event]
+        if place in terms.too_late or parse(data.code) not in terms.advocates:
+            refused.append(Refusal(event, Reason.UNKNOWN_CODE, ""))
+            seen.forget([event])
+        else:
+            joined.append(event)
     if not joined:
         return Replayed(frozenset({frozenset()}), refused, seen)
     return Replayed(outcomes(terms, orders, joined), refused, seen)
@@ -100,39 +118,29 @@ def _admitted(seen: Seen, events: Sequence[Event]) -> tuple[list[Event], list[Re
     return [event for event in events if id(event) in admitted], refused
 
 
-Standing = frozenset[Referral]
-"""The state of a friend's referrals within a replay."""
-
-
 @dataclass(frozen=True, slots=True)
-class _Orders:
-    """The recorded orders of a friend, which do not depend on the sign-ups."""
+class _State:
+    """A friend's referrals at one point of an interleaving, the evidence, and whether the erasure has taken place."""
 
-    recorded: dict[OrderKey, Order] = field(default_factory=dict[OrderKey, Order])
-    refunds: dict[RefundKey, Content] = field(default_factory=dict[RefundKey, Content])
-    waiting: dict[OrderKey, list[Event]] = field(default_factory=dict[OrderKey, list[Event]])
+    referrals: tuple[Referral, ...] = ()
+    sign_ups: tuple[SignUp, ...] = ()
+    told: tuple[Told, ...] = ()
+    erased: bool = False
 
-    def take(self, event: Event) -> None:
-        """Record one more purchase or refund."""
-        data = event.data
-        assert isinstance(data, (PurchaseCompleted, PurchaseRefunded))
-        key = (event.customer_id, data.order_id)
-        outcome = fold([event], self.stored(event))
-        if isinstance(data, PurchaseCompleted):
-            self.recorded.setdefault(key, Order.of(event))
-            self.waiting.pop(key, None)
-        elif outcome.waiting:
-            self.waiting[key] = [item.event for item in outcome.waiting]
-        for of_order, refund in outcome.refunds:
-            order = self.recorded[of_order]
-            self.recorded[of_order] = replace(order, refunds=(*(order.refunds or ()), refund))
-            self.refunds[(*of_order, refund.refund_id)] = content_of_refund(refund)
+    @property
+    def name(self) -> tuple[object, ...]:
+        """What tells two states apart: all that what follows depends on."""
+        return (
+            tuple(
+                (compared(own), own.due_at, own.lifted, tuple(own.signals.items()), own.approved_at)
+                for own in self.referrals
+            ),
+            self.told,
+            self.erased,
+        )
 
-    def stored(self, event: Event, **referrals: Any) -> Stored:
-        """The state that a service would load for an event, with the state of referrals."""
-        about = event.data
-        key = (event.customer_id, getattr(about, "order_id", ""))
-        return Stored(orders=self.recorded, refunds=self.refunds, waiting={key: self.waiting.get(key, [])}, **referrals)
+
+_States = dict[tuple[object, ...], _State]
 
 
 def outcomes(terms: Terms, orders: Sequence[Event], joined: Sequence[Event]) -> frozenset[Outcome]:
@@ -141,35 +149,108 @@ def outcomes(terms: Terms, orders: Sequence[Event], joined: Sequence[Event]) -> 
     There are too many to play each. But once a given number of both is handled, every interleaving has recorded the
     same orders, and the referrals have one of a few states: these are followed.
     """
-    recorded = _Orders()
-    after: list[set[Standing]] = [{frozenset()}, *(set[Standing]() for _ in joined)]
+    friend = joined[0].customer_id
+    known = Facts(programs=list(terms.programs), codes=dict(terms.advocates), disposable=_DISPOSABLE)
+    recorded: list[Order] = []
+    replay_of = _Replay(terms, known, friend)
+    after: list[_States] = [_of([_State()]), *(_States() for _ in joined)]
     """By the number of handled sign-ups."""
     for event in (None, *orders):
         if event is not None:
-            after = [{_step(terms, standing, event, recorded) for standing in ways} for ways in after]
-            recorded.take(event)
+            after = [_of(replay_of.step(state, event, recorded) for state in ways.values()) for ways in after]
+            recorded = _with(friend, recorded, event, known)
         for number, sign_up in enumerate(joined):
-            after[number + 1] |= {_step(terms, standing, sign_up, recorded) for standing in after[number]}
-    return frozenset(frozenset(map(compared, standing)) for standing in after[-1])
+            ways = after[number] = _of(replay_of.meanwhile(after[number].values(), recorded))
+            after[number + 1] |= _of(replay_of.step(state, sign_up, recorded) for state in ways.values())
+        after[-1] = _of(replay_of.meanwhile(after[-1].values(), recorded))
+    return frozenset(replay_of.end(after[-1].values(), recorded))
 
 
-def _step(terms: Terms, standing: Standing, event: Event, orders: _Orders) -> Standing:
-    friend = event.customer_id
-    # Without the fold that a service stores between batches: here all refunds of an order are given.
-    upright = [replace(item, kept=None) for item in standing if item.state is not State.REJECTED]
-    upright.sort(key=lambda item: item.state is State.EXPIRED)
-    rejected = any(item.state is State.REJECTED and item.advocate_id != friend for item in standing)
-    outcome = fold(
-        [event],
-        orders.stored(
-            event,
-            known=Known(terms.programs, event.time),
-            advocates=terms.advocates,
-            referrals={friend: upright},
-            rejected=frozenset({friend} if rejected else ()),
-            recorded=frozenset((item.friend_id, item.code) for item in standing),
-        ),
-    )
-    last = {item.referral_id: item for item in standing}
-    last.update((step.referral.referral_id, step.referral) for step in outcome.steps)
-    return frozenset(last.values())
+def _of(states: Iterable[_State]) -> _States:
+    return {state.name: state for state in states}
+
+
+def _with(friend: str, recorded: Sequence[Order], event: Event, known: Facts) -> list[Order]:
+    """The recorded orders after one more event; refunds wait in `known`, for all interleavings alike."""
+    facts = replace(known, orders={friend: list(map(_copied, recorded))}, referrals=[], published=[], refused=[])
+    Model(facts).handle([event], event.record.timestamp)
+    known.waiting = facts.waiting
+    return facts.orders[friend]
+
+
+def _copied(order: Order) -> Order:
+    return replace(order, refunds=dict(order.refunds))
+
+
+@dataclass(frozen=True, slots=True)
+class _Replay:
+    terms: Terms
+    known: Facts
+    friend: str
+
+    def step(self, state: _State, event: Event, recorded: Sequence[Order]) -> _State:
+        """The state after an event."""
+        model = self._model(state, recorded)
+        model.handle([event], event.record.timestamp)
+        return _taken(model, erased=state.erased)
+
+    def meanwhile(self, states: Iterable[_State], recorded: Sequence[Order]) -> Iterator[_State]:
+        """The states, and all that time, a person and an erasure can make of them before the next event."""
+        waiting, seen = list(states), set[tuple[object, ...]]()
+        while waiting:
+            state = waiting.pop()
+            if state.name not in seen:
+                seen.add(state.name)
+                yield state
+                waiting += self._changed(state, recorded)
+
+    def _changed(self, state: _State, recorded: Sequence[Order]) -> Iterator[_State]:
+        for place, referral in enumerate(state.referrals):
+            decision = self.terms.decided.get(referral.key)
+            model = self._model(state, recorded)
+            at = model.steps.next_at(referral)
+            if at is not None and at <= self.terms.until:
+                model.steps.apply_due({self.friend}, at)
+                yield _taken(model, erased=state.erased)
+            elif decision is not None and referral.state == "flagged":
+                assert model.decide(model.facts.referrals[place], decision, _PERSON, self.terms.until)
+                yield _taken(model, erased=state.erased)
+        if self.friend in self.terms.erased and not state.erased:
+            until = self.terms.erased[self.friend]
+            yield replace(state, told=tuple(piece for piece in state.told if piece.time > until), erased=True)
+
+    def end(self, states: Iterable[_State], recorded: Sequence[Order]) -> Iterator[Outcome]:
+        """The outcomes after the last sweep, of states in which every acknowledged decision was taken."""
+        for state in states:
+            model = self._model(state, recorded)
+            model.steps.apply_due(None, self.terms.ahead)
+            if all(self._is_decided(referral) for referral in model.facts.referrals):
+                yield frozenset(map(compared, model.facts.referrals))
+
+    def _is_decided(self, referral: Referral) -> bool:
+        decision = self.terms.decided.get(referral.key)
+        return decision is None or (referral.lifted if decision == "approve" else referral.reason == "decision")
+
+    def _model(self, state: _State, recorded: Sequence[Order]) -> Model:
+        facts = replace(
+            self.known,
+            told=list(state.told),
+            sign_ups=list(state.sign_ups),
+            orders={self.friend: list(map(_copied, recorded))},
+            waiting=list(self.known.waiting),
+            referrals=[copy(referral) for referral in state.referrals],
+            erased={self.friend: self.terms.erased[self.friend]} if state.erased else {},
+            published=[],
+            refused=[],
+        )
+        for referral in facts.referrals:
+            referral.signals, referral.history = dict(referral.signals), []
+            if referral.order is not None:
+                wanted = referral.order.order_id
+                referral.order = next(order for order in facts.orders[self.friend] if order.order_id == wanted)
+        return Model(facts)
+
+
+def _taken(model: Model, *, erased: bool) -> _State:
+    facts = model.facts
+    return _State(tuple(facts.referrals), tuple(facts.sign_ups), tuple(facts.told), erased)

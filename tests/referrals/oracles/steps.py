@@ -85,6 +85,9 @@ class Steps:
             self.reject(referral, order.time, "fraud")
         elif verdict == "flag":
             self.flag(referral, order.time, now)
+        elif referral.due_at == order.time:
+            # Without a hold also an order that is dated ahead is approved at once, as by version 1.
+            self.approve(referral, order.time)
 
     def _followed(self, referral: Referral) -> bool:
         """Whether the friend signed up again since, and was not rejected."""
