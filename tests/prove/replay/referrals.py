@@ -210,7 +210,7 @@ class _Replay:
             model = self._model(state, recorded)
             at = model.steps.next_at(referral)
             if at is not None and at <= self.terms.until:
-                model.steps.apply_due({self.friend}, at)
+                model.steps.apply_due(at, (), {self.friend})
                 yield _taken(model, erased=state.erased)
             elif decision is not None and referral.state == "flagged":
                 assert model.decide(model.facts.referrals[place], decision, _PERSON, self.terms.until)
@@ -223,7 +223,7 @@ class _Replay:
         """The outcomes after the last sweep, of states in which every acknowledged decision was taken."""
         for state in states:
             model = self._model(state, recorded)
-            model.steps.apply_due(None, self.terms.ahead)
+            model.steps.apply_due(self.terms.ahead)
             if all(self._is_decided(referral) for referral in model.facts.referrals):
                 yield frozenset(map(compared, model.facts.referrals))
 

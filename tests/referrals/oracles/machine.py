@@ -204,7 +204,7 @@ class Machine:
         self.now = max([self.now, *([min(due) + by] if due else [])])
 
     async def _sweep(self) -> None:
-        self.model.steps.apply_due(None, self.now)
+        self.model.steps.apply_due(self.now)
         await self.other.sweep(self.now)
 
     async def _publish(self, document: dict[str, Any]) -> None:
@@ -215,7 +215,7 @@ class Machine:
     async def _read(self, which: int) -> None:
         if self.model.facts.referrals:
             referral = self.model.facts.referrals[which % len(self.model.facts.referrals)]
-            self.model.steps.apply_due({referral.friend_id, referral.advocate_id}, self.now)
+            self.model.steps.apply_due(self.now, {referral.advocate_id})
             assert await self.other.read(referral.key, self.now) == Row.of(referral)
 
     async def _look(self) -> None:

@@ -41,14 +41,17 @@ class Model:
 
     def handle(self, events: Sequence[Any], now: datetime) -> None:
         """Handle a batch: what is due of everybody at hand, then each event, with what is due before and after it."""
-        self.steps.apply_due({customer for event in events for customer in self._at_hand(event)}, now)
+        if not events:
+            return
+        at_hand = {customer for event in events for customer in self._at_hand(event)}
+        self.steps.apply_due(now, at_hand, {event.customer_id for event in events})
         for event in events:
-            self.steps.apply_due(self._at_hand(event), now)
+            self.steps.apply_due(now, self._at_hand(event), {event.customer_id})
             _, noun, verb, _ = event.type.split(".")
             getattr(self, f"_{noun}_{verb}")(event, now)
 
     def _at_hand(self, event: Any) -> set[str]:
-        """The customers about whom an event can change something."""
+        """The customers about whom an event can change something: itself, its advocates."""
         customer_id = event.customer_id
         found = {customer_id} | {r.advocate_id for r in self.facts.of_friend(customer_id) if r.state != "rejected"}
         if event.type == "shop.referral.signed_up.v1":
@@ -149,7 +152,7 @@ class Model:
 
     def decide(self, referral: Referral, decision: str, by: By, now: datetime) -> bool:
         """Decide on a referral, after what is due of both sides; returns whether it could be decided on."""
-        self.steps.apply_due({referral.friend_id, referral.advocate_id}, now)
+        self.steps.apply_due(now, {referral.advocate_id}, {referral.friend_id})
         if decision == "reject":
             if referral.state != "flagged":
                 return False

@@ -153,13 +153,14 @@ class Steps:
             return referral.program.undecided_at(referral.flagged_at, referral.due_at)
         return None
 
-    def apply_due(self, customers: Collection[str] | None, now: datetime) -> None:
-        """Apply what is due of customers, as friend or advocate; of everybody where there are none."""
+    def apply_due(self, now: datetime, advocates: Collection[str] = (), friends: Collection[str] = ()) -> None:
+        """Apply what is due of advocates and of friends; of everybody where nobody is named."""
+        everybody = not advocates and not friends
         while True:
             due = [
                 (at, referral.number, referral)
                 for referral in self.facts.referrals
-                if customers is None or {referral.friend_id, referral.advocate_id} & set(customers)
+                if everybody or referral.advocate_id in advocates or referral.friend_id in friends
                 if (at := self.next_at(referral)) is not None and at <= now
             ]
             if not due:

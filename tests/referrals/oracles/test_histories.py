@@ -52,11 +52,11 @@ class Singles:
         return [self.model.decide(by_key[key], decision, by, now) for key in keys]
 
     async def sweep(self, now: datetime) -> None:
-        self.model.steps.apply_due(None, now)
+        self.model.steps.apply_due(now)
 
     async def read(self, key: Key, now: datetime) -> Row:
         [referral] = [referral for referral in self.model.facts.referrals if referral.key == key]
-        self.model.steps.apply_due({referral.friend_id, referral.advocate_id}, now)
+        self.model.steps.apply_due(now, {referral.advocate_id})
         return Row.of(referral)
 
     async def rows(self) -> dict[Key, Row]:

@@ -59,9 +59,9 @@ def test_a_hold_ends_to_the_instant():
     made = model(**HELD)
     made.handle([joins("fay", "ada"), bought("fay", "o", 5)], at(6))
     over = at(5 + 14 * DAY)
-    made.steps.apply_due(None, over - timedelta(microseconds=1))
+    made.steps.apply_due(over - timedelta(microseconds=1))
     assert verbs(made) == ["signed_up", "qualified"]
-    made.steps.apply_due(None, over)
+    made.steps.apply_due(over)
     assert (made.facts.published[-1].verb, made.facts.published[-1].time) == ("approved", over)
 
 
@@ -155,7 +155,7 @@ def test_a_person_decides(decision: str, hours: float, expected: list[str]):
     made = flagged_by_device()
     assert made.decide(last(made, "fay"), decision, ANYBODY, at(hours))
     assert not made.decide(last(made, "fay"), decision, ANYBODY, at(hours))
-    made.steps.apply_due(None, at(99 * DAY))
+    made.steps.apply_due(at(99 * DAY))
     assert verbs(made)[3:] == expected
     assert last(made, "fay").history[3].note == "seen"
 
@@ -163,9 +163,9 @@ def test_a_person_decides(decision: str, hours: float, expected: list[str]):
 @pytest.mark.parametrize("then, expected", [("approve", "approved"), ("reject", "rejected")])
 def test_nobody_decides(then: str, expected: str):
     made = flagged_by_device(hold_days=0, undecided={"after_days": 2, "then": then})
-    made.steps.apply_due(None, at(2 * DAY + 0.5))
+    made.steps.apply_due(at(2 * DAY + 0.5))
     assert last(made, "fay").state == "flagged"
-    made.steps.apply_due(None, at(2 * DAY + 1))  # from when the flag was recorded
+    made.steps.apply_due(at(2 * DAY + 1))  # from when the flag was recorded
     assert (last(made, "fay").state, last(made, "fay").reason) == (expected, "undecided")
 
 
@@ -235,5 +235,5 @@ def instants(made: Model) -> list[datetime]:
 def test_each_step_has_the_instant_of_its_cause():
     made = flagged_by_device()
     made.decide(last(made, "fay"), "approve", ANYBODY, at(50))
-    made.steps.apply_due(None, at(99 * DAY))
+    made.steps.apply_due(at(99 * DAY))
     assert instants(made) == [at(0), at(0), at(0), at(50), at(14 * DAY)]

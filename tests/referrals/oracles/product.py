@@ -1,0 +1,101 @@
+"""The product on a database, as the other side of the machine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from services.referrals.handlers import day, due, events
+from shared.contracts.envelope import Event
+from shared.postgres.pool import Pool
+from tests.points.books import empty
+from tests.referrals.oracles.machine import LONG_AGO, Key, Row
+from tests.referrals.oracles.records import By, Published
+from tests.support.documents import put_into_force
+
+KIND: Final = "referral_program"
+
+CODE_SQL: Final = "INSERT INTO referral_code (customer_id, code, created_at) VALUES ($1, $2, $3)"
+ROWS_SQL: Final = """
+SELECT referral_id::text, friend_id, code, state, reason, score, signals, order_id, due_at, approved_at,
+       coalesce(advocate_points, 0) AS advocate_points, coalesce(friend_points, 0) AS friend_points
+FROM referral
+"""
+STEPS_SQL: Final = "SELECT referral_id::text, state, at, actor, note FROM referral_step ORDER BY referral_id, number"
+OUTBOX_SQL: Final = "SELECT convert_from(value, 'UTF8')::json AS value FROM outbox ORDER BY id"
+
+
+@dataclass
+class Product:
+    """The handlers of referrals."""
+
+    pool: Pool
+
+    async def begin(self, document: dict[str, Any], codes: dict[str, str]) -> None:
+        await empty(self.pool)
+        await put_into_force(self.pool, KIND, document, LONG_AGO)
+        await self.pool.executemany(CODE_SQL, [(owner, code, LONG_AGO) for owner, code in codes.items()])
+
+    async def publish(self, document: dict[str, Any], at: datetime) -> None:
+        await put_into_force(self.pool, KIND, document, at)
+
+    async def receive(self, batch: Sequence[Event], now: datetime) -> list[tuple[str, str]]:
+        async with self.pool.acquire() as connection, connection.transaction():
+            refused = await events.handle(connection, batch, now)
+        return [(refusal.event.id, str(refusal.reason)) for refusal in refused]
+
+    async def decide(self, keys: Sequence[Key], decision: str, by: By, now: datetime) -> list[bool]:
+        raise NotImplementedError
+
+    async def sweep(self, now: datetime) -> None:
+        await day.sweep(self.pool, now)
+
+    async def read(self, key: Key, now: datetime) -> Row:
+        row = (await self.rows())[key]
+        [advocate_id] = {told.advocate_id for told in await self.published() if (told.friend_id, told.code) == key}
+        await due.refresh(self.pool, [advocate_id], now)
+        return row
+
+    async def rows(self) -> dict[Key, Row]:
+        history: dict[str, list[tuple[str, datetime, str, str | None]]] = {}
+        for step in await self.pool.fetch(STEPS_SQL):
+            history.setdefault(step[0], []).append(tuple(step)[1:])
+        return {(row["friend_id"], row["code"]): _row(row, history) for row in await self.pool.fetch(ROWS_SQL)}
+
+    async def published(self) -> list[Published]:
+        rows = await self.pool.fetch(ROWS_SQL)
+        code_of = {row["referral_id"]: row["code"] for row in rows}
+        return [_published(row["value"], code_of) for row in await self.pool.fetch(OUTBOX_SQL)]
+
+    async def queue(self, now: datetime) -> list[Key]:
+        raise NotImplementedError
+
+
+def _row(row: Any, history: dict[str, list[tuple[str, datetime, str, str | None]]]) -> Row:
+    signals = {signal["id"]: (signal["action"], signal["weight"]) for signal in row["signals"] or ()}
+    return Row(
+        row["state"],
+        row["reason"],
+        row["score"],
+        signals,
+        row["order_id"],
+        row["due_at"],
+        (row["advocate_points"], row["friend_points"]),
+        history[row["referral_id"]],
+    )
+
+
+def _published(event: dict[str, Any], code_of: dict[str, str]) -> Published:
+    data = event["data"]
+    points = (data["advocate_points"], data["friend_points"]) if "advocate_points" in data else None
+    return Published(
+        event["type"].split(".")[2],
+        datetime.fromisoformat(event["time"]),
+        data["customer_id"],
+        data["friend_id"],
+        code_of[data["referral_id"]],
+        data.get("order_id"),
+        data.get("reason"),
+        tuple(sorted(data.get("signals", ()))),
+        points,
+    )
