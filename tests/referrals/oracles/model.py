@@ -41,14 +41,17 @@ class Model:
 
     def handle(self, events: Sequence[Any], now: datetime) -> None:
         """Handle a batch: what is due of everybody at hand, then each event, with what is due before and after it."""
-        if not events:
-            return
-        at_hand = {customer for event in events for customer in self._at_hand(event)}
-        self.steps.apply_due(now, at_hand, {event.customer_id for event in events})
+        self._apply_due(events, now)
         for event in events:
-            self.steps.apply_due(now, self._at_hand(event), {event.customer_id})
+            self._apply_due([event], now)
             _, noun, verb, _ = event.type.split(".")
             getattr(self, f"_{noun}_{verb}")(event, now)
+
+    def _apply_due(self, events: Sequence[Any], now: datetime) -> None:
+        concerned = [event for event in events if event.type != "shop.customer.erased.v1"]
+        if concerned:
+            at_hand = {customer for event in concerned for customer in self._at_hand(event)}
+            self.steps.apply_due(now, at_hand, {event.customer_id for event in concerned})
 
     def _at_hand(self, event: Any) -> set[str]:
         """The customers about whom an event can change something: itself, its advocates."""
