@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from services.points.handlers import balances
+from services.referrals.handlers.day import sweep as sweep_referrals
 from services.tiers.api.views import TierView
 from services.tiers.handlers import day, standing
 from services.tiers.handlers.applying import apply_versions
@@ -26,7 +27,7 @@ from shared.messaging.delivery import Delivery
 from shared.messaging.positions import Group
 from shared.postgres.pool import Pool
 from tests.points.oracles.machine import publish
-from tests.prove import findings, history, log, progress, tiered, tiering
+from tests.prove import findings, history, log, progress, referring, tiered, tiering
 from tests.prove.checks.oracle import Evidence
 from tests.prove.earning import DOCUMENT
 from tests.prove.history import History
@@ -37,6 +38,7 @@ from tests.prove.stage import KEEP_OUTBOX_SQL
 from tests.prove.tiered import Quiet
 from tests.prove.writes import Kind, Write
 from tests.support import postgres
+from tests.support.documents import put_into_force
 from tests.support.headers import in_bytes
 from tests.tiers import given
 
@@ -63,17 +65,21 @@ async def rehearse(url: str, seed: int, size: history.Size) -> tuple[History, Ev
             "INSERT INTO referral_code VALUES ($1, $2, now())",
             [(advocate, code_of(advocate)) for advocate in shop_history.advocates],
         )
+        await put_into_force(pools["referrals"], "referral_program", referring.PROGRAM, begin - timedelta(hours=1))
         rehearsal = _Rehearsal(pools, _published(shop_history, begin))
         await given.publish(pools["tiers"], (begin + timedelta(milliseconds=1), tiering.STEPWISE))
         await rehearsal.settle()
         writes = await _give_tiers(pools["tiers"], shop_history.customers)
+        until = datetime.now(UTC)
+        await sweep_referrals(pools["referrals"], until + _AHEAD)
+        await rehearsal.settle()
         now = await _publish_two(pools["tiers"])
         before = await tiered.warned(pools["tiers"])
         await day.run(pools["tiers"], now + _QUIET)
         quiet = Quiet(now + _QUIET, before, await tiered.warned(pools["tiers"]))
-        await day.run(pools["tiers"], now + _AHEAD)
+        await day.run(pools["tiers"], until + _AHEAD)
         await rehearsal.settle()
-        rest = Rest(writes, quiet, now + _AHEAD)
+        rest = Rest(writes, quiet, until, until + _AHEAD)
         return shop_history, await _evidence(pools, shop_history, rehearsal.read(), rest)
 
 
@@ -82,6 +88,7 @@ class Rest(NamedTuple):
 
     writes: Sequence[Write]
     quiet: Quiet
+    until: datetime
     ahead: datetime
 
 
@@ -187,7 +194,7 @@ async def _evidence(pools: Mapping[str, Pool], shop_history: History, read: Log,
     stored = await findings.read(pools, versions)
     standings = {customer: await _standing(pools["tiers"], customer) for customer in customers}
     about = (balance_of, customers, shop_history.advocates)
-    return Evidence(SERVICES, read, rest.writes, stored, *about, standings, rest.ahead, rest.quiet)
+    return Evidence(SERVICES, read, rest.writes, stored, *about, standings, rest.until, rest.ahead, rest.quiet)
 
 
 async def _standing(pool: Pool, customer: str) -> dict[str, Any]:

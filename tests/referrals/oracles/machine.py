@@ -60,7 +60,7 @@ class Other(Protocol):
         """Publish a version."""
         ...
 
-    async def receive(self, events: Sequence[Event], now: datetime) -> list[tuple[str, str]]:
+    async def receive(self, batch: Sequence[Event], now: datetime) -> list[tuple[str, str]]:
         """Handle a batch; returns the ids and reasons of what was refused."""
         ...
 

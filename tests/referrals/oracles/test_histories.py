@@ -41,9 +41,9 @@ class Singles:
     async def publish(self, document: dict[str, Any], at: datetime) -> None:
         self.model.publish(document, at)
 
-    async def receive(self, events: Sequence[Event], now: datetime) -> list[tuple[str, str]]:
+    async def receive(self, batch: Sequence[Event], now: datetime) -> list[tuple[str, str]]:
         before = len(self.model.facts.refused)
-        for event in events:
+        for event in batch:
             self.model.handle([event], now)
         return self.model.facts.refused[before:]
 
