@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from services.referrals.rules.judging import Judge, Known, Wanted
-from services.referrals.rules.referral import Referral, Step, cause_of, in_order
+from services.referrals.rules.referral import Referral, State, Step, cause_of, in_order
 from services.referrals.rules.rewards import Ledger
 
 
@@ -31,6 +31,8 @@ def settle(due: Iterable[Referral], known: Known) -> Settled:
         for step in fall_due(judge, waiting.pop(0), most=1):
             settled.steps.append(step)
             settled.referrals[step.referral.referral_id] = step.referral
+            if step.referral.state is State.REJECTED:
+                judge.edges.reject(step.referral.referral_id, step.referral.friend_id, step.referral.advocate_id)
             if is_due(step.referral, judge):
                 waiting = in_order([step.referral, *waiting])
     return settled

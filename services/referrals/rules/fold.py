@@ -233,6 +233,8 @@ class _Fold:
         self.outcome.referrals[referral.referral_id] = referral
         own = self._of_friend.setdefault(referral.friend_id, [])
         own[:] = [other for other in own if other.referral_id != referral.referral_id]
+        if self._judge is not None and referral.state is State.REJECTED:
+            self._judge.edges.reject(referral.referral_id, referral.friend_id, referral.advocate_id)
         if referral.state is not State.REJECTED:
             own.insert(0, referral)
         elif referral.advocate_id != referral.friend_id:

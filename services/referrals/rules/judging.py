@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from services.referrals.rules import steps
+from services.referrals.rules.circle import Edges
 from services.referrals.rules.program.compiled import Program
 from services.referrals.rules.referral import HELD, OPEN, Ground, Referral, SignUp, State
 from services.referrals.rules.rewards import Account, Ledger, Paid, Span
@@ -85,6 +86,8 @@ class Judge:
         )
         self.mark = LATEST
         """The mark of the event at hand, whose customers told nothing later."""
+        self.edges: Final = Edges(facts.edges for facts in known.facts.values())
+        """The fold tells it which referrals are rejected."""
         self.ledger: Final = Ledger(known.accounts, known.paid)
         self.wanted: Final = Wanted(self.ledger.missing_accounts, self.ledger.missing_spans)
 
@@ -101,6 +104,7 @@ class Judge:
         Raises:
             UnreadRefundsError: the refunds of an order are needed.
         """
+        self.edges.open(request.referral_id, request.friend_id, request.advocate_id)
         program = self._known.programs.in_force(request.time)
         has_bought = any(order.time < request.time for order in orders)
         opened = replace(steps.opened(request, program), has_bought=has_bought, was_referred=was_referred)
@@ -216,14 +220,19 @@ class Judge:
 
     def _judged(self, referral: Referral, at: datetime, order: Order | None = None) -> Referral:
         """The referral with the signals that hold now; `order` is the one that qualified it, None: look it up."""
+        facts = self._facts(referral)
         around = Circumstances(
             is_self=referral.friend_id == referral.advocate_id,
             referred=referral.was_referred,
             bought=referral.has_bought,
+            closes_circle=self._in_force.settings["circle"].action != "off" and self._closes_circle(referral, facts),
             order=self._money(referral, order),
             terms=self.program_of(referral),
         )
-        return steps.with_signals(referral, judge(self._facts(referral), around, self._in_force), at)
+        return steps.with_signals(referral, judge(facts, around, self._in_force), at)
+
+    def _closes_circle(self, referral: Referral, facts: Facts) -> bool:
+        return self.edges.closes(facts.edges, referral.referral_id, referral.advocate_id, referral.friend_id)
 
     def _facts(self, referral: Referral) -> Facts:
         if not self._needs_facts or referral.friend_id == referral.advocate_id:
