@@ -8,8 +8,11 @@ from typing import Final
 
 from services.points.settings import Settings as PointsSettings
 from services.points.worker import spec as points
+from services.referrals.settings import Settings as ReferralsSettings
+from services.referrals.worker import spec as referrals
 from services.tiers.settings import Settings as TiersSettings
 from services.tiers.worker import spec as tiers
+from tests.simulation import referring
 from tests.simulation.node import Service
 from tests.simulation.sessions import Sessions
 from tests.simulation.watch import Watch
@@ -72,6 +75,7 @@ class Databases:
         for watch in self.watches.values():
             watch.run(watch.value(_TABLES, command))
             watch.run(_FIRST_VERSIONS)
+        referring.prepare(self.watches["referrals"])
 
 
 @contextmanager
@@ -80,7 +84,7 @@ def databases(server_url: str) -> Iterator[Databases]:
     with ExitStack() as stack:
         services = tuple(
             Service(spec, stack.enter_context(_database(server_url, spec.service)) + "?sslmode=disable")
-            for spec in (points(PointsSettings()), tiers(TiersSettings()))
+            for spec in (points(PointsSettings()), tiers(TiersSettings()), referrals(ReferralsSettings()))
         )
         watches = {service.name: stack.enter_context(Watch(service.url)) for service in services}
         for watch in watches.values():

@@ -6,8 +6,10 @@ from random import Random
 from typing import Any, Final
 
 from shared.contracts.envelope import Event, Headers
+from shared.contracts.shop import ReferralSignedUp
 from tests.points import shop
 from tests.points.shop import hour
+from tests.prove.lives import code_of
 
 CUSTOMERS: Final = ("ann", "bob", "zoë", "dan", "eve")
 
@@ -47,22 +49,23 @@ class Sent:
     """More than 0 for an unreadable record: the number of its offsets."""
 
 
-def history(chance: Random, size: int) -> list[Sent]:
-    """Draw at least `size` records."""
+def history(chance: Random, size: int, *, refers: bool = False) -> list[Sent]:
+    """Draw at least `size` records; `refers`: friends sign up, instead of ready events about referrals."""
     customers = CUSTOMERS[: chance.randint(3, len(CUSTOMERS))]
     events: list[Event] = []
     for number in range(size):
         if len(events) >= size:
             break
         customer = chance.choice(customers)
-        match chance.choices(("order", "review", "referral"), (6, 3, 1))[0]:
+        match chance.choices(("order", "review", "referral"), (6, 1, 3) if refers else (6, 3, 1))[0]:
             case "order":
                 events += _order(chance, f"o{number}", customer)
             case "review":
                 events += _reviews(chance, f"v{number}", customer)
             case _:
                 other = chance.choice([item for item in customers if item != customer])
-                events += _referral(chance, f"f{number}", (customer, other))
+                sides = (customer, other)
+                events += [_sign_up(chance, sides)] if refers else _referral(chance, number, sides)
     sent = [_sent(chance, item) for item in _repeated(chance, _late(chance, events))]
     for _ in range(chance.randint(0, 6)):
         sent.insert(chance.randint(0, len(sent)), _broken(chance))
@@ -94,9 +97,15 @@ def _reviews(chance: Random, review_id: str, customer: str) -> list[Event]:
     return events
 
 
-def _referral(chance: Random, referral_id: str, sides: tuple[str, str]) -> list[Event]:
+def _referral(chance: Random, number: int, sides: tuple[str, str]) -> list[Event]:
     verbs = ("approved",) if chance.random() < 0.6 else ("approved", "voided")
-    return [shop.referral(verb, referral_id, (500, 200), _time(chance), sides=sides) for verb in verbs]
+    return [shop.referral(verb, f"f{number}", (500, 200), _time(chance), sides=sides) for verb in verbs]
+
+
+def _sign_up(chance: Random, sides: tuple[str, str]) -> Event:
+    friend, advocate = sides
+    data = ReferralSignedUp(customer_id=friend, code=code_of(advocate))
+    return shop.event("shop.referral.signed_up.v1", _time(chance), data)
 
 
 def _time(chance: Random) -> Any:

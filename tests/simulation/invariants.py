@@ -14,6 +14,7 @@ from tests.points.oracles.model import Model
 from tests.prove import tiered
 from tests.prove.checks import tiers
 from tests.prove.replay import counted
+from tests.simulation import referring
 from tests.simulation.broker import Kept
 from tests.simulation.node import Service
 from tests.simulation.watch import Watch
@@ -33,6 +34,10 @@ def violations(world: World) -> Iterator[str]:
         yield from (f"{service.name}: {violation}" for violation in _published(world, watch))
     yield from (f"points: {violation}" for violation in _points(logs["points"].model, world.watches["points"]))
     yield from (f"tiers: {violation}" for violation in _tiers(world, logs["tiers"], world.watches["tiers"]))
+    if world.refers:
+        watch = world.watches["referrals"]
+        found = referring.violations(logs["referrals"].events, watch, (world.until, world.ahead))
+        yield from (f"referrals: {violation}" for violation in found)
 
 
 class _Read:
@@ -54,7 +59,7 @@ class _Read:
             self.first.setdefault(digest(event), event)
         applied: set[Any] = set()
         for event in self.events:
-            if digest(event) not in applied:
+            if digest(event) not in applied and event.type != "shop.referral.signed_up.v1":
                 self.model.apply(event)
             # The inbox does not hold refused events: a repeat is judged, and refused, again.
             applied = (applied | {digest(event)}) - {digest(item) for item in self.model.refused}

@@ -1,4 +1,4 @@
-"""Planted bugs in the delivery and in the jobs of tiers: each violates an invariant within the first 100 seeds.
+"""Planted bugs in the delivery, in referrals and in the jobs of tiers: each violates an invariant within 100 seeds.
 
 The search begins near a seed that finds the bug, where that is known, and goes through all of them if it must.
 """
@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import pytest
 
 from services.points.store import accounts
+from services.referrals.rules.program.compiled import Program
 from services.tiers.handlers import events
 from services.tiers.rules.judging import ending
 from services.tiers.store import publications
@@ -149,6 +150,7 @@ PLANTS: dict[str, list[Plant]] = {
     "unreadable records are dropped": [(inflow, "Unreadable", Nothing)],
     "a late event is not judged through a version": [(events, "judge", only_new(events.judge))],
     "tiers fall without their grace": [(ending, "_end_period", hasty(ending._end_period))],
+    "a referral is approved without its hold": [(Program, "due_at", lambda _, ordered_at: ordered_at)],
     "a version is not applied to whom no event judges": [
         (publications, "judged_by", no_customers),
         (publications, "left_over", no_customers),

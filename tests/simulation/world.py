@@ -10,6 +10,7 @@ from random import Random
 from typing import Any, Final
 
 from shared.messaging.application import Handle
+from tests.simulation import referring
 from tests.simulation.broker import Broker
 from tests.simulation.databases import Databases
 from tests.simulation.faults import Faults, Poison
@@ -26,8 +27,11 @@ _CALM_SECONDS: Final = 6.0
 _DRAIN_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.5
 
+_REFER: Final = 0.08
+"""The share of the seeds in which friends sign up."""
+
 AHEAD_DAYS: Final = 1_000
-"""Days ahead to which tiers are swept at the end: everything that falls due has happened by then, years too."""
+"""Days ahead of the last sweeps: everything that falls due has happened by then, years too."""
 
 UNFINISHED_SQL: Final = "SELECT count(*) FROM publication WHERE finished_at IS NULL"
 _POSITIONS_SQL: Final = "SELECT topic, partition, next_offset FROM position"
@@ -49,8 +53,10 @@ class World:
 
     def __init__(self, seed: int, databases: Databases) -> None:
         self.seed = seed
-        self.services = databases.services
-        self.watches = databases.watches
+        # The third service makes a seed take longer: some have it.
+        self.refers = Random(f"{seed} referrals").random() < _REFER
+        self.services = [service for service in databases.services if self.refers or service.name != "referrals"]
+        self.watches = {service.name: databases.watches[service.name] for service in self.services}
         self.violations: list[str] = []
         self.trace = Trace()
         self.loop = Loop(Random(f"{seed} order"), self.trace)
@@ -70,8 +76,8 @@ class World:
         acts = draw(Random(f"{seed} acts"))
         self.office = Office(tiers.url, acts, self.broker.now, Random(f"{seed} office"))
         self.strikes: Counter[str] = Counter([f"poison {self.poison.kind}"] if self.poison is not None else [])
-        self.ahead = self.broker.now()
-        """The instant up to which tiers are swept at the end."""
+        self.until = self.ahead = self.broker.now()
+        """The instants at which the last sweeps begin, and up to which they reach."""
         self._dead: list[Process] = []
         self._is_closing = self._is_over = False
         self._struck_at = 0
@@ -110,6 +116,12 @@ class World:
 
     async def _sweep(self, process: Process) -> None:
         """Let everything happen that falls due ahead."""
+        self.until = self.broker.now()
+        if self.refers:
+            [service] = [service for service in self.services if service.name == "referrals"]
+            ending = referring.sweep(service.url, self.until + timedelta(days=AHEAD_DAYS))
+            await self.loop.create_task(ending, name="sweep", context=process.context)
+            await self._drained()
         sweeping = self.office.do(Sweep(AHEAD_DAYS))
         await self.loop.create_task(sweeping, name="sweep", context=process.context)
         self.ahead = self.broker.now() + timedelta(days=AHEAD_DAYS)
@@ -117,7 +129,7 @@ class World:
 
     async def _publish(self) -> None:
         """Publish the history."""
-        self.sent = history(self.chance, self.chance.randint(25, 50))
+        self.sent = history(self.chance, self.chance.randint(25, 50), refers=self.refers)
         for record in self.sent:
             if self.chance.random() < 0.25:
                 await asyncio.sleep(self.chance.choice((0.0, 0.02, 0.1, 0.4)))
