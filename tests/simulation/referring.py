@@ -22,7 +22,7 @@ PROGRAM: Final[dict[str, Any]] = {
     "currency": "USD",
     "rates": {"EUR": "1.08"},
     "qualifies": {"nth_order": 1, "amount_at_least": "100.00", "within_days": 100},
-    "hold_days": 90,
+    "hold_days": 92,
     "signals": [
         {"id": "already_bought", "action": "flag"},
         {"id": "already_referred", "action": "block"},
@@ -30,7 +30,7 @@ PROGRAM: Final[dict[str, Any]] = {
     ],
     "undecided": {"after_days": 14, "then": "reject"},
 }
-"""Some holds end before the world begins, in the night of its first events or in the last sweep."""
+"""The hold of an order of the first instant ends when the world begins, all others in the last sweep."""
 
 PREPARE_SQL: Final = """
 INSERT INTO document_version (kind, id, version, document, created_at, published_at, effective_at)

@@ -37,6 +37,11 @@ UNFINISHED_SQL: Final = "SELECT count(*) FROM publication WHERE finished_at IS N
 _POSITIONS_SQL: Final = "SELECT topic, partition, next_offset FROM position"
 
 
+def refers(seed: int) -> bool:
+    """Whether friends sign up in the world of a seed."""
+    return Random(f"{seed} referrals").random() < _REFER
+
+
 @dataclass(eq=False)
 class Slot:
     """A worker's place, in which a supervisor starts a new process when one ends."""
@@ -54,7 +59,7 @@ class World:
     def __init__(self, seed: int, databases: Databases) -> None:
         self.seed = seed
         # The third service makes a seed take longer: some have it.
-        self.refers = Random(f"{seed} referrals").random() < _REFER
+        self.refers = refers(seed)
         self.services = [service for service in databases.services if self.refers or service.name != "referrals"]
         self.watches = {service.name: databases.watches[service.name] for service in self.services}
         self.violations: list[str] = []
