@@ -1,7 +1,9 @@
 """The door: `python -m services.referrals {api|worker|migrate|verify|day|dead-letters|positions}`."""
 
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Final
 
 from services.referrals.api import build
@@ -19,13 +21,17 @@ def _verify(_settings: Settings, pool: Pool, sample: int) -> AsyncIterator[Check
     return verifying.verify(pool, sample)
 
 
+async def _day(settings: Settings, pool: Pool, now: datetime) -> Counter[str]:
+    return await day.sweep(pool, now, settings.key())
+
+
 DOOR: Final = Door(
     Settings,
     spec,
     build,
     (
         verify.command(_verify, "referrals"),
-        command(Settings, day.sweep, "apply what falls due: holds, windows and flags that end", day.LEFT),
+        command(Settings, _day, "apply what falls due: holds, windows and flags that end", day.LEFT),
     ),
 )
 

@@ -1,25 +1,32 @@
 """The events that the worker handles."""
 
 from datetime import timedelta
+from functools import partial
+from typing import Final
 
+from services.referrals.handlers import evidence
 from services.referrals.handlers.day import sweep_up
-from services.referrals.handlers.events import handle
+from services.referrals.handlers.events import erase, handle
 from services.referrals.settings import Settings
-from services.referrals.store import codes
 from shared.contracts import topics
 from shared.messaging.worker import Job, Subscription, WorkerSpec
 
+_OF_CUSTOMERS: Final = ("shop.customer.registered.v1", "shop.customer.updated.v1", "shop.customer.erased.v1")
+
 
 def spec(settings: Settings) -> WorkerSpec:
-    """The worker: purchases and their refunds, sign-ups, and erasures."""
+    """The worker: purchases and their refunds, sign-ups, what customers tell, and erasures."""
     return WorkerSpec(
         service=settings.service,
         subscriptions=(
             Subscription(topics.PURCHASES, frozenset({"shop.purchase.completed.v1", "shop.purchase.refunded.v1"})),
-            Subscription(topics.CUSTOMERS, frozenset({"shop.customer.erased.v1"})),
+            Subscription(topics.CUSTOMERS, frozenset(_OF_CUSTOMERS)),
             Subscription(topics.REFERRALS, frozenset({"shop.referral.signed_up.v1"})),
         ),
-        handle=handle,
-        erase=codes.retire,
-        jobs=(Job("apply what falls due", timedelta(minutes=1), sweep_up),),
+        handle=partial(handle, key=settings.key()),
+        erase=erase,
+        jobs=(
+            Job("apply what falls due", timedelta(minutes=1), partial(sweep_up, key=settings.key())),
+            Job("forget evidence", timedelta(hours=1), evidence.forget),
+        ),
     )

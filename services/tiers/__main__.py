@@ -1,6 +1,7 @@
 """The door: `python -m services.tiers {api|worker|migrate|verify|day|dead-letters|positions}`."""
 
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Final
@@ -20,13 +21,17 @@ def _verify(_settings: Settings, pool: Pool, sample: int) -> AsyncIterator[Check
     return verifying.verify(pool, sample, datetime.now(UTC))
 
 
+async def _day(_settings: Settings, pool: Pool, now: datetime) -> Counter[str]:
+    return await day.run(pool, now)
+
+
 DOOR: Final = Door(
     Settings,
     spec,
     build,
     (
         verify.command(_verify, "customers"),
-        command(Settings, day.run, "apply what falls due: tiers that end, and warnings of tiers at risk", day.LEFT),
+        command(Settings, _day, "apply what falls due: tiers that end, and warnings of tiers at risk", day.LEFT),
     ),
 )
 

@@ -13,18 +13,18 @@ from shared.process.settings import ServiceSettings
 
 S = TypeVar("S", bound=ServiceSettings)
 
-Run = Callable[[Pool, datetime], Awaitable[Counter[str]]]
+Run = Callable[[S, Pool, datetime], Awaitable[Counter[str]]]
 """Applies what is due as of an instant; returns what it did: numbers by name."""
 
 
-def command(service: type[S], run: Run, does: str, left: str) -> Command[S]:
+def command(service: type[S], run: Run[S], does: str, left: str) -> Command[S]:
     """The `day` command of a service; `does` says what it runs, `left` names the number of failures."""
 
     async def run_as_of(arguments: argparse.Namespace, settings: S) -> int:
         """Run it and print what it did; returns 1 when it failed for a customer."""
         application = f"wafa-{service.service}-day"
         async with await open_pool(settings.database_url, application=application, max_size=4) as pool:
-            counts = await run(pool, arguments.at or datetime.now(UTC))
+            counts = await run(settings, pool, arguments.at or datetime.now(UTC))
         for what, count in counts.items():
             print(f"{what}: {count}")  # noqa: T201 a command line prints
         return int(counts[left] > 0)

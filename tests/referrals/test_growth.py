@@ -76,7 +76,7 @@ async def test_a_sign_up_reads_two_orders_at_most(pool: Pool, apply: Apply):
     await fed(apply, [bought("fay", f"p{number}", 30 + number / 100, "25.00") for number in range(500)])
     await fed(apply, [refunded("fay", "p7", f"r{number}", 50, "0.01") for number in range(500)])
     statements, rows = await cost(pool, signed_up("fay", ADA))
-    assert statements < 15
+    assert statements < 20
     assert rows < 12
     assert (await cost(pool, signed_up("fay", BEN)))[1] < 12
     assert await verbs(pool) == ["signed_up", "qualified", "approved", "rejected"]

@@ -11,6 +11,8 @@ def test_the_worker_reads_purchases_refunds_sign_ups_and_erasures():
         "shop.purchase.completed.v1",
         "shop.purchase.refunded.v1",
         "shop.referral.signed_up.v1",
+        "shop.customer.registered.v1",
+        "shop.customer.updated.v1",
         "shop.customer.erased.v1",
     }
     assert all(

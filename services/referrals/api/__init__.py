@@ -12,7 +12,7 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     """The app of referrals, on its pool."""
     app = new_app("referrals", "Wafa referrals", pool=pool, authenticator=settings.authenticator())
     app.include_router(codes.routes(settings, pool))
-    app.include_router(customers.routes(pool))
+    app.include_router(customers.routes(settings, pool))
     app.include_router(links.routes(settings, pool))
     app.include_router(programs.routes(pool))
     return app

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.referrals.handlers import due
 from services.referrals.rules.referral import Ground, State
+from services.referrals.settings import Settings
 from services.referrals.store import referrals
 from services.referrals.store.referrals import Listed
 from shared.http.auth import CustomerId, Scope, customer_or
@@ -49,7 +50,7 @@ class ReferralView(BaseModel):
         )
 
 
-def routes(pool: Pool) -> APIRouter:
+def routes(settings: Settings, pool: Pool) -> APIRouter:
     """The route of an advocate's referrals."""
     router = APIRouter(tags=["referrals"])
 
@@ -64,7 +65,7 @@ def routes(pool: Pool) -> APIRouter:
         """Returns the referrals by the customer's code with their states and rewards, newest first, in pages."""
         cursor = decode_cursor(after, tuple[int])
         before = cursor[0] if cursor is not None else _NEWEST
-        await due.refresh(pool, [customer_id], datetime.now(UTC))
+        await due.refresh(pool, [customer_id], datetime.now(UTC), settings.key())
         own = await referrals.list_of(pool, customer_id, before, limit + 1)
         listed = page(own, limit, lambda referral: (referral.number,))
         return Page(data=[ReferralView.of(referral) for referral in listed.data], next=listed.next)

@@ -7,6 +7,7 @@ from typing import Final
 
 from services.referrals.handlers import knowing, saving
 from services.referrals.rules.due import Settled, settle
+from services.referrals.rules.evidence.keys import EvidenceKey
 from services.referrals.rules.referral import Referral
 from services.referrals.store import locks, referrals
 from shared.postgres.pool import Connection, Pool
@@ -19,7 +20,11 @@ Counts = Counter[str]
 
 
 async def apply_due(
-    connection: Connection, advocates: Collection[str], friends: Collection[str], now: datetime
+    connection: Connection,
+    advocates: Collection[str],
+    friends: Collection[str],
+    now: datetime,
+    key: EvidenceKey | None,
 ) -> Counts:
     """Apply everything that has fallen due of locked advocates and of friends, whose advocates are locked too."""
     counts: Counts = Counter()
@@ -27,12 +32,14 @@ async def apply_due(
         due = await referrals.load_due(connection, advocates, friends, now, AT_ONCE)
         if not due:
             return counts
-        counts += await settle_some(connection, due, now)
+        counts += await settle_some(connection, due, now, key)
 
 
-async def settle_some(connection: Connection, due: Sequence[Referral], now: datetime) -> Counts:
+async def settle_some(
+    connection: Connection, due: Sequence[Referral], now: datetime, key: EvidenceKey | None
+) -> Counts:
     """Apply what has fallen due of referrals, store and announce it; their advocates are locked."""
-    settled = await _settled(connection, due, now)
+    settled = await _settled(connection, due, now, key)
     changed = settled.referrals.values()
     for referral in changed:
         # Loaded again and again, it would keep the caller from ending.
@@ -41,16 +48,16 @@ async def settle_some(connection: Connection, due: Sequence[Referral], now: date
     return Counter(str(step.referral.state) for step in settled.steps)
 
 
-async def _settled(connection: Connection, due: Sequence[Referral], now: datetime) -> Settled:
+async def _settled(connection: Connection, due: Sequence[Referral], now: datetime, key: EvidenceKey | None) -> Settled:
     known = await knowing.begin(connection, now)
     settled = settle(due, known)
     while settled.wanted:
-        known = await knowing.learn(connection, known, settled.wanted)
+        known = await knowing.learn(connection, known, settled.wanted, key)
         settled = settle(due, known)
     return settled
 
 
-async def refresh(pool: Pool, advocates: Collection[str], now: datetime) -> None:
+async def refresh(pool: Pool, advocates: Collection[str], now: datetime, key: EvidenceKey | None = None) -> None:
     """Apply what has fallen due of advocates before their referrals are read, in a transaction of its own.
 
     It costs one statement where nothing has fallen due.
@@ -60,4 +67,4 @@ async def refresh(pool: Pool, advocates: Collection[str], now: datetime) -> None
             return
         async with connection.transaction():
             await locks.lock_only(connection, advocates)
-            await apply_due(connection, advocates, (), now)
+            await apply_due(connection, advocates, (), now, key)

@@ -1,24 +1,30 @@
 """The handling of batches of events: record orders and refunds, advance referrals, announce their steps."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, NamedTuple, Self
+from functools import partial
+from typing import Final, Self
 
-from services.referrals.handlers import due, knowing, saving
+from services.referrals.handlers import due, evidence, knowing, locking, saving
+from services.referrals.handlers.evidence import Marks, SignUpRow
+from services.referrals.handlers.locking import Sides
 from services.referrals.rules.codes.code import parse
+from services.referrals.rules.evidence.keys import EvidenceKey
 from services.referrals.rules.fold import Outcome, Stored, fold
+from services.referrals.rules.judging import Wanted
 from services.referrals.rules.program.compiled import Program
-from services.referrals.rules.referral import Referral
-from services.referrals.store import codes, locks, purchases, referrals
+from services.referrals.rules.referral import referral_id_of
+from services.referrals.store import codes, purchases, referrals
 from services.referrals.store.purchases import Window
 from shared import telemetry
 from shared.contracts.envelope import Event
 from shared.contracts.orders import OrderKey, RefundKey, about_order, key_of
 from shared.contracts.outcomes import Refusal
-from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded, ReferralSignedUp
+from shared.contracts.shop import CustomerProfile, PurchaseCompleted, PurchaseRefunded, ReferralSignedUp
 from shared.messaging import erasure, waiting
+from shared.messaging.erasure import Erasure
 from shared.postgres.orders import load_contents
 from shared.postgres.pool import Connection
 
@@ -26,47 +32,90 @@ _MOST_ROUNDS: Final = 8
 """Rounds of a fold that asks for more each time; a batch has never needed more than four."""
 
 
-async def handle(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
+async def handle(
+    connection: Connection, events: Sequence[Event], now: datetime, key: EvidenceKey | None = None
+) -> list[Refusal]:
     """Apply a batch: record orders and refunds, advance referrals, announce their steps; returns the refused events.
 
-    An erasure retires the customer's code; the referrals stay, which have only ids, points and times.
+    Without a key, no evidence is stored or compared. An erasure retires the customer's codes and deletes evidence; the
+    referrals stay, which have only ids, points and times.
     """
     booked = erasure.others(events)
-    refusals = await _book(connection, booked, now) if booked else []
-    await erasure.apply(connection, events, codes.retire, now)
+    refusals = await _book(connection, booked, now, key) if booked else []
+    await erasure.apply(connection, events, erase, now)
     return refusals
 
 
-async def _book(connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
+async def erase(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
+    """Erase what customers told, and retire their codes; see `erasure.EraseOwn`."""
+    return await codes.retire(connection, erasures, most) + await evidence.erase(connection, erasures, most)
+
+
+async def _book(
+    connection: Connection, events: Sequence[Event], now: datetime, key: EvidenceKey | None
+) -> list[Refusal]:
     batch = _Batch.of(events)
-    sides = await _lock(connection, batch, now)
+    sides = await locking.lock(connection, batch.customers, batch.codes, now)
     if sides.is_due:
-        await due.apply_due(connection, sides.locked, batch.customers, now)
-        by_friend, _ = await referrals.load_at_hand(connection, batch.customers, (), now)
-        sides = sides._replace(referrals=by_friend)
+        await due.apply_due(connection, sides.locked, batch.customers, now, key)
+        sides = await locking.reread(connection, sides, batch.customers, now)
     # The state is loaded before the batch's orders join it: a sign-up is judged by what precedes it.
     stored = await _load(connection, batch, sides, now)
+    marks = await _tell(connection, events, stored, now, key)
     new = await purchases.add_orders(connection, batch.orders.values())
     repeated = await purchases.load_orders(connection, batch.orders.keys() - new - stored.orders.keys())
     waiting_refunds = await _take_waiting(connection, new)
     stored = replace(stored, orders={**stored.orders, **repeated}, waiting=waiting_refunds)
-    outcome = await _folded(connection, events, stored, new)
+    stored = replace(stored, marks=[marks.at(place) for place in range(len(events))] if stored.known else ())
+    outcome = await _folded(connection, events, stored, partial(_read, new=new, key=key))
     await _write(connection, outcome, now)
     return outcome.refused
 
 
-async def _folded(connection: Connection, events: Sequence[Event], stored: Stored, new: set[OrderKey]) -> Outcome:
+async def _tell(
+    connection: Connection, events: Sequence[Event], stored: Stored, now: datetime, key: EvidenceKey | None
+) -> Marks:
+    """Store the evidence of a batch; sign-ups without an effect tell nothing."""
+    joined: dict[tuple[str, str], int] = {}
+    without: set[int] = set()
+    for place, event in enumerate(events):
+        if isinstance(event.data, ReferralSignedUp):
+            sign_up = event.customer_id, parse(event.data.code) or ""
+            if sign_up[1] not in stored.advocates or sign_up in stored.recorded or sign_up in joined:
+                without.add(place)
+            else:
+                joined[sign_up] = place
+    marks = await evidence.record(connection, events, now, key, without)
+    rows = [
+        SignUpRow(referral_id_of(events[place]), stored.advocates[code], code, marks.at(place), events[place])
+        for (_, code), place in joined.items()
+    ]
+    await evidence.trace(connection, rows, key)
+    return marks
+
+
+Read = Callable[[Connection, Stored, Wanted], Awaitable[Stored]]
+"""Returns what is stored, with what a fold wants."""
+
+
+async def _folded(connection: Connection, events: Sequence[Event], stored: Stored, read: Read) -> Outcome:
     outcome = fold(events, stored)
     for _ in range(_MOST_ROUNDS):
         if not outcome.wanted:
             return outcome
-        assert stored.known is not None, "only referrals are judged"
-        known = await knowing.learn(connection, stored.known, outcome.wanted)
-        # The batch's own orders are recorded by now, but new to the fold.
-        read = {key: known.orders[key] for key in outcome.wanted.orders - new}
-        stored = replace(stored, known=known, orders={**stored.orders, **read})
+        stored = await read(connection, stored, outcome.wanted)
         outcome = fold(events, stored)
     raise RuntimeError(f"the fold of a batch asks for more after {_MOST_ROUNDS} rounds: {outcome.wanted}")
+
+
+async def _read(
+    connection: Connection, stored: Stored, wanted: Wanted, *, new: set[OrderKey], key: EvidenceKey | None
+) -> Stored:
+    assert stored.known is not None, "only referrals are judged"
+    known = await knowing.learn(connection, stored.known, wanted, key)
+    # The batch's own orders are recorded by now, but new to the fold.
+    orders = {order: known.orders[order] for order in wanted.orders - new}
+    return replace(stored, known=known, orders={**stored.orders, **orders})
 
 
 @dataclass(slots=True)
@@ -99,43 +148,13 @@ class _Batch:
                 if code is not None:
                     self.codes.add(code)
                     self.sign_ups.setdefault((event.customer_id, code), event)
+            case CustomerProfile():
+                pass  # it tells evidence only
             case _:
                 raise TypeError(f"{event.type} is not of referrals")
 
 
-class _Sides(NamedTuple):
-    """The referrals of a batch's friends that were not rejected, and the owners of its codes. Both sides are locked.
-
-    `is_due` says that something of them has fallen due.
-    """
-
-    locked: set[str]
-    referrals: dict[str, list[Referral]]
-    advocates: dict[str, str]
-    is_due: bool
-
-    def customers(self) -> set[str]:
-        of_friends = {referral.advocate_id for own in self.referrals.values() for referral in own}
-        return of_friends.union(self.advocates.values())
-
-
-async def _lock(connection: Connection, batch: _Batch, now: datetime) -> _Sides:
-    """Lock every customer about whom the batch can announce an event, and read the referrals under the locks."""
-    while True:
-        attempt = connection.transaction()
-        await attempt.start()
-        locked = await locks.lock(connection, batch.customers, batch.codes)
-        by_friend, is_due = await referrals.load_at_hand(connection, batch.customers, locked, now)
-        sides = _Sides(locked, by_friend, await codes.load_advocates(connection, batch.codes), is_due)
-        if sides.customers() <= locked:
-            await attempt.commit()
-            return sides
-        # A sign-up was committed meanwhile, and its advocate is not locked. To lock out of order could deadlock: roll
-        # back, which releases the locks, and lock all again.
-        await attempt.rollback()
-
-
-async def _load(connection: Connection, batch: _Batch, sides: _Sides, now: datetime) -> Stored:
+async def _load(connection: Connection, batch: _Batch, sides: Sides, now: datetime) -> Stored:
     orders = await purchases.load_orders(connection, {refund[:2] for refund in batch.refunded})
     refunds = await load_contents(connection, [refund for refund in batch.refunded if refund[:2] in orders])
     if not sides.referrals and not batch.sign_ups:

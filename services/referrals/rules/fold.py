@@ -17,7 +17,7 @@ from shared.contracts.outcomes import Refusal, Waiting
 from shared.contracts.reasons import Reason
 from shared.contracts.refunds import Refund
 from shared.contracts.register import Register
-from shared.contracts.shop import PurchaseCompleted, PurchaseRefunded, ReferralSignedUp
+from shared.contracts.shop import CustomerProfile, PurchaseCompleted, PurchaseRefunded, ReferralSignedUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,8 @@ class _Fold:
                 self._refund(event)
             case ReferralSignedUp() as data:
                 self._sign_up(event, data)
+            case CustomerProfile():
+                pass  # it tells evidence, and judges nothing
             case _:
                 raise TypeError(f"{event.type} has no place in the referrals service")
 
