@@ -24,26 +24,4 @@ from tests.referrals.oracles.product import Product
 async def test_the_product_does_what_the_model_says(
     referrals_pool: Pool, history: tuple[dict[str, Any], Sequence[Step]]
 ):
-    await Machine(Product(referrals_pool)).run(*_possible(history))
-
-
-_LATER = {"decide", "decide_flagged", "decide_all", "read", "look"}
-
-
-def _possible(history: tuple[dict[str, Any], Sequence[Step]]) -> tuple[dict[str, Any], list[Step]]:
-    """Without the steps and signals that the product does not know yet."""
-    document, steps = history
-    rules = {"self", "already_bought", "already_referred", "threshold_order"}
-
-    def known(program: dict[str, Any]) -> dict[str, Any]:
-        return program | {"signals": [signal for signal in program["signals"] if signal["id"] in rules]}
-
-    kept: list[Step] = []
-    for name, *rest in steps:
-        if name == "publish":
-            kept.append((name, known(rest[0])))
-        elif name == "receive":
-            kept.append((name, [event for event in rest[0] if event[0] != "profile"]))
-        elif name not in _LATER:
-            kept.append((name, *rest))
-    return known(document), kept
+    await Machine(Product(referrals_pool)).run(history[0], [step for step in history[1] if step[0] not in {"read", "look"}])

@@ -213,7 +213,7 @@ class _Replay:
                 model.steps.apply_due(at, (), {self.friend})
                 yield _taken(model, erased=state.erased)
             elif decision is not None and referral.state == "flagged":
-                assert model.decide(model.facts.referrals[place], decision, _PERSON, self.terms.until)
+                assert model.decide_on([model.facts.referrals[place]], decision, _PERSON, self.terms.until) == [True]
                 yield _taken(model, erased=state.erased)
         if self.friend in self.terms.erased and not state.erased:
             until = self.terms.erased[self.friend]

@@ -192,7 +192,7 @@ class Machine:
         chosen = list({referral.key: referral for referral in referrals}.values())
         if not chosen:
             return
-        done = [self.model.decide(referral, decision, BY, self.now) for referral in chosen]
+        done = self.model.decide_on(chosen, decision, BY, self.now)
         assert await self.other.decide([referral.key for referral in chosen], decision, BY, self.now) == done
 
     async def _pass(self, span: timedelta) -> None:

@@ -1,6 +1,6 @@
 """The replay: one event, one decision, one instant after the other. The door is `Model`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
@@ -49,17 +49,22 @@ class Model:
 
     def _apply_due(self, events: Sequence[Any], now: datetime) -> None:
         concerned = [event for event in events if event.type != "shop.customer.erased.v1"]
-        if concerned:
-            at_hand = {customer for event in concerned for customer in self._at_hand(event)}
-            self.steps.apply_due(now, at_hand, {event.customer_id for event in concerned})
+        owners = {
+            self.facts.codes.get(parse(event.data.code), event.customer_id)
+            for event in concerned
+            if event.type == "shop.referral.signed_up.v1"
+        }
+        self._apply_due_of({event.customer_id for event in concerned}, owners, now)
 
-    def _at_hand(self, event: Any) -> set[str]:
-        """The customers about whom an event can change something: itself, its advocates."""
-        customer_id = event.customer_id
-        found = {customer_id} | {r.advocate_id for r in self.facts.of_friend(customer_id) if r.state != "rejected"}
-        if event.type == "shop.referral.signed_up.v1":
-            found |= {self.facts.codes.get(parse(event.data.code), customer_id)}
-        return found
+    def _apply_due_of(self, customers: Collection[str], owners: Collection[str], now: datetime) -> None:
+        """Apply what is due of customers, of those who referred them, and of the owners of codes."""
+        if customers:
+            advocates = {
+                referral.advocate_id
+                for referral in self.facts.referrals
+                if referral.friend_id in customers and referral.state != "rejected"
+            }
+            self.steps.apply_due(now, advocates.union(customers, owners), customers)
 
     def _purchase_completed(self, event: Any, now: datetime) -> None:
         data, own = event.data, self.facts.orders.setdefault(event.customer_id, [])
@@ -153,9 +158,14 @@ class Model:
 
     # People.
 
+    def decide_on(self, referrals: Sequence[Referral], decision: str, by: By, now: datetime) -> list[bool]:
+        """Decide on referrals, each on its own, after what is due of their sides; returns which could be decided on."""
+        customers = {side for referral in referrals for side in (referral.friend_id, referral.advocate_id)}
+        self._apply_due_of(customers, (), now)
+        return [self.decide(referral, decision, by, now) for referral in referrals]
+
     def decide(self, referral: Referral, decision: str, by: By, now: datetime) -> bool:
-        """Decide on a referral, after what is due of both sides; returns whether it could be decided on."""
-        self.steps.apply_due(now, {referral.advocate_id}, {referral.friend_id})
+        """Decide on a referral of which nothing is due; returns whether it could be decided on."""
         if decision == "reject":
             if referral.state != "flagged":
                 return False

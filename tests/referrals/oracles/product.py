@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from services.referrals.handlers.deciding import Call, decide_on
+
 from services.referrals.handlers import day, due, events
-from shared.contracts.envelope import Event
+from services.referrals.rules.deciding import Decision
+from services.referrals.rules.evidence.keys import EvidenceKey
+from shared.contracts.envelope import Cause, Event
 from shared.postgres.pool import Pool
 from tests.points.books import empty
 from tests.referrals.oracles.machine import LONG_AGO, Key, Row
@@ -14,6 +18,7 @@ from tests.referrals.oracles.records import By, Published
 from tests.support.documents import put_into_force
 
 KIND: Final = "referral_program"
+KEY: Final = EvidenceKey("a key of the tests, long enough for evidence")
 
 CODE_SQL: Final = "INSERT INTO referral_code (customer_id, code, created_at) VALUES ($1, $2, $3)"
 ROWS_SQL: Final = """
@@ -41,20 +46,25 @@ class Product:
 
     async def receive(self, batch: Sequence[Event], now: datetime) -> list[tuple[str, str]]:
         async with self.pool.acquire() as connection, connection.transaction():
-            refused = await events.handle(connection, batch, now)
+            refused = await events.handle(connection, batch, now, KEY)
         return [(refusal.event.id, str(refusal.reason)) for refusal in refused]
 
     async def decide(self, keys: Sequence[Key], decision: str, by: By, now: datetime) -> list[bool]:
-        raise NotImplementedError
+        rows = await self.pool.fetch("SELECT referral_id, friend_id, code FROM referral")
+        ids = {(row["friend_id"], row["code"]): row["referral_id"] for row in rows}
+        call = Call(Decision(decision), by.note or "", by.actor, Cause.of_request("request"), now)
+        async with self.pool.acquire() as connection, connection.transaction():
+            decided = await decide_on(connection, [ids[key] for key in keys], call, KEY)
+        assert {code for _, code in decided.refused} <= {"not_flagged"}
+        return [ids[key] in decided.done for key in keys]
 
     async def sweep(self, now: datetime) -> None:
-        await day.sweep(self.pool, now)
+        await day.sweep(self.pool, now, KEY)
 
     async def read(self, key: Key, now: datetime) -> Row:
-        row = (await self.rows())[key]
         [advocate_id] = {told.advocate_id for told in await self.published() if (told.friend_id, told.code) == key}
-        await due.refresh(self.pool, [advocate_id], now)
-        return row
+        await due.refresh(self.pool, [advocate_id], now, KEY)
+        return (await self.rows())[key]
 
     async def rows(self) -> dict[Key, Row]:
         history: dict[str, list[tuple[str, datetime, str, str | None]]] = {}

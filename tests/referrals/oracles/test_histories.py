@@ -49,7 +49,7 @@ class Singles:
 
     async def decide(self, keys: Sequence[Key], decision: str, by: By, now: datetime) -> list[bool]:
         by_key = {referral.key: referral for referral in self.model.facts.referrals}
-        return [self.model.decide(by_key[key], decision, by, now) for key in keys]
+        return [self.model.decide_on([by_key[key]], decision, by, now)[0] for key in keys]
 
     async def sweep(self, now: datetime) -> None:
         self.model.steps.apply_due(now)

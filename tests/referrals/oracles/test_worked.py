@@ -44,6 +44,10 @@ def seen(customer_id: str, hours: float, **fields: str) -> Event:
     return event("shop.customer.updated.v1", hours, {"customer_id": customer_id, **fields})
 
 
+def decided(made: Model, decision: str, now: datetime) -> bool:
+    return made.decide_on([last(made, "fay")], decision, ANYBODY, now)[0]
+
+
 HELD: dict[str, Any] = {"hold_days": 14}
 
 
@@ -153,8 +157,8 @@ def flagged_by_device(**document: Any) -> Model:
 )
 def test_a_person_decides(decision: str, hours: float, expected: list[str]):
     made = flagged_by_device()
-    assert made.decide(last(made, "fay"), decision, ANYBODY, at(hours))
-    assert not made.decide(last(made, "fay"), decision, ANYBODY, at(hours))
+    assert decided(made, decision, at(hours))
+    assert not decided(made, decision, at(hours))
     made.steps.apply_due(at(99 * DAY))
     assert verbs(made)[3:] == expected
     assert last(made, "fay").history[3].note == "seen"
@@ -171,8 +175,8 @@ def test_nobody_decides(then: str, expected: str):
 
 def test_a_decision_comes_after_what_is_due():
     made = flagged_by_device(undecided={"after_days": 20, "then": "reject"})
-    assert not made.decide(last(made, "fay"), "reject", ANYBODY, at(1 + 20 * DAY))
-    assert made.decide(last(made, "fay"), "approve", ANYBODY, at(1 + 20 * DAY)), "a person may overturn it"
+    assert not decided(made, "reject", at(1 + 20 * DAY))
+    assert decided(made, "approve", at(1 + 20 * DAY)), "a person may overturn it"
 
 
 def five(made: Model, hours: Sequence[float] = range(5)) -> None:
@@ -234,6 +238,6 @@ def instants(made: Model) -> list[datetime]:
 
 def test_each_step_has_the_instant_of_its_cause():
     made = flagged_by_device()
-    made.decide(last(made, "fay"), "approve", ANYBODY, at(50))
+    decided(made, "approve", at(50))
     made.steps.apply_due(at(99 * DAY))
     assert instants(made) == [at(0), at(0), at(0), at(50), at(14 * DAY)]
