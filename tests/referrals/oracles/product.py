@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from services.referrals.handlers.deciding import Call, decide_on
-
 from services.referrals.handlers import day, due, events
+from services.referrals.handlers.deciding import Call, decide_on
 from services.referrals.rules.deciding import Decision
 from services.referrals.rules.evidence.keys import EvidenceKey
 from shared.contracts.envelope import Cause, Event
