@@ -50,7 +50,7 @@ class Model:
     def _apply_due(self, events: Sequence[Any], now: datetime) -> None:
         concerned = [event for event in events if event.type != "shop.customer.erased.v1"]
         owners = {
-            self.facts.codes.get(parse(event.data.code), event.customer_id)
+            self.facts.codes.get(parse(event.data.code), str(event.customer_id))
             for event in concerned
             if event.type == "shop.referral.signed_up.v1"
         }
