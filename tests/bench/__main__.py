@@ -24,6 +24,7 @@ from tests.bench import (
     latency,
     machine,
     memory,
+    referring,
     serving,
     stream,
     tier_programs,
@@ -46,6 +47,7 @@ ALONE = {
     "judging": verdicts.measure,
     "programs": tier_programs.measure,
     "tier-reads": tier_reads.measure,
+    "referrals": referring.measure,
 }
 PARTS = (*contest.PARTS, *ALONE)
 ROUNDS = "7"

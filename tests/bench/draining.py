@@ -136,9 +136,12 @@ def tier_figures(results: Results) -> list[Figure]:
     ]
 
 
+_CHECKS: Final = {"tiers": effects.check_tiers, "referrals": effects.check_referrals}
+
+
 async def drain(bed: Testbed, wanted: Drain) -> Measured:
     """Start workers on a new database and wait until they have handled everything; outbox rows stay."""
-    check = effects.check_tiers if wanted.service == "tiers" else effects.check
+    check = _CHECKS.get(wanted.service, effects.check)
     async with bed.database(wanted.service) as (url, pool):
         measured = await drain_into(bed, (url, pool), wanted)
         await check(pool, wanted.events)

@@ -46,6 +46,24 @@ async def check_tiers(pool: Pool, total: int) -> None:
         raise WrongEffectError(f"of {total} events came: {dict(counts)}")
 
 
+RECORDED_SQL = """
+SELECT (SELECT count(*) FROM inbox) AS inbox, (SELECT count(*) FROM purchase) AS purchases,
+       (SELECT count(*) FROM outbox) AS outbox, (SELECT count(*) FROM dead_letter) AS dead
+"""
+
+
+async def check_referrals(pool: Pool, total: int) -> None:
+    """Check that each of `total` purchases was recorded, and that none concerned a referral.
+
+    Raises:
+        WrongEffectError: purchases are missing, or something was published.
+    """
+    counts = await pool.fetchrow(RECORDED_SQL)
+    assert counts is not None, "it has a row"
+    if tuple(counts.values()) != (total, total, 0, 0):
+        raise WrongEffectError(f"of {total} purchases came: {dict(counts)}")
+
+
 async def check_peer(pool: Pool, least: int) -> int:
     """Check that each purchase of a peer has all its rows; returns the number of purchases.
 

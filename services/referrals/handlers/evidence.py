@@ -151,19 +151,12 @@ class SignUpRow(NamedTuple):
 
 async def trace(connection: Connection, rows: Sequence[SignUpRow], key: EvidenceKey | None) -> None:
     """Store sign-ups for the counts over hours and days; the facts about them are loaded afterwards."""
-    if not rows:
-        return
-    erased = await erasure.find(connection, {row.event.customer_id for row in rows})
 
     def trace_of(row: SignUpRow) -> Trace:
         event = row.event
         assert isinstance(event.data, ReferralSignedUp)
-        place = None
-        is_erased = event.customer_id in erased and erased[event.customer_id].covers(event.time, event.record.timestamp)
-        if key is not None and event.data.ip is not None and not is_erased:
-            place = normal.place(event.data.ip)
         ip = network = None
-        if key is not None and place is not None:
+        if key is not None and event.data.ip is not None and (place := normal.place(event.data.ip)) is not None:
             ip, network = key.hash(Kind.IP, place.ip), key.hash(Kind.NETWORK, place.network)
         return Trace(row.referral_id, row.mark, event.customer_id, row.advocate_id, row.code, event.time, ip, network)
 

@@ -31,11 +31,19 @@ class Trace(NamedTuple):
     network: bytes | None
 
 
+# Where a friend signed up from before an erasure does not come back.
 ADD_SQL = """
 INSERT INTO sign_up_trace (referral_id, mark, friend_id, advocate_id, code, signed_up_at, ip, network)
-SELECT *
-FROM unnest($1::uuid[], $2::bigint[], string_to_array($3, chr(31)), string_to_array($4, chr(31)),
-            string_to_array($5, chr(31)), $6::timestamptz[], $7::uuid[], $8::uuid[])
+SELECT referral_id, mark, friend_id, advocate_id, code, signed_up_at,
+       CASE WHEN NOT is_erased THEN ip END, CASE WHEN NOT is_erased THEN network END
+FROM (
+    SELECT *, coalesce(
+        (SELECT erased_at FROM erasure WHERE erasure.customer_id = new.friend_id) >= signed_up_at, false
+    ) AS is_erased
+    FROM unnest($1::uuid[], $2::bigint[], string_to_array($3, chr(31)), string_to_array($4, chr(31)),
+                string_to_array($5, chr(31)), $6::timestamptz[], $7::uuid[], $8::uuid[])
+         AS new (referral_id, mark, friend_id, advocate_id, code, signed_up_at, ip, network)
+) AS sign_up
 ON CONFLICT (referral_id) DO NOTHING
 """
 

@@ -11,11 +11,12 @@ Telling = CustomerProfile | ReferralSignedUp
 
 
 def values(data: Telling, country: str | None) -> list[Value]:
-    """The values of an event in their normal forms; `country` is what national phone numbers are read by.
+    """The values of an event in their normal forms; `country` explains its phone number if it has none itself.
 
     Blank values, those that cannot be read, and addresses that many share are left out.
     """
-    return [*_of_contact(data, country_of(data) or country), *_of_origin(data), *_of_profile(data)]
+    of_phone = country if needs_country(data) else country_of(data)
+    return [*_of_contact(data, of_phone), *_of_origin(data), *_of_profile(data)]
 
 
 def country_of(data: Telling) -> str | None:
