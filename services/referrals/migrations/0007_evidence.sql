@@ -48,6 +48,5 @@ CREATE INDEX sign_up_trace_ip ON sign_up_trace (ip, signed_up_at) WHERE ip IS NO
 CREATE INDEX sign_up_trace_friend ON sign_up_trace (friend_id) WHERE ip IS NOT NULL;
 CREATE INDEX sign_up_trace_signed_up_at ON sign_up_trace (signed_up_at);
 
--- Who brought whom, for circles, and how often people rejected an advocate's referrals.
-CREATE INDEX referral_edge ON referral (friend_id, number) WHERE state <> 'rejected' AND advocate_id <> friend_id;
+-- How often people rejected an advocate's referrals.
 CREATE INDEX referral_decided ON referral (advocate_id) WHERE state = 'rejected' AND reason = 'decision';

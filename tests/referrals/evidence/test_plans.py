@@ -1,6 +1,6 @@
 """What a judgement reads of large tables: by indexes only, and little of what a hostile customer told."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -48,7 +48,7 @@ FROM generate_series(1, 20000) AS n,
      LATERAL (SELECT CASE WHEN n % 3 = 0 THEN 'rejected' ELSE 'signed_up' END AS state,
                      CASE WHEN n % 3 = 0 THEN 'decision' END AS reason) AS of_state
 UNION ALL
-SELECT md5('h' || n)::uuid, 'hot', 'h' || n, 'HOT', 1, 'rejected', 'decision', $1, $1, $1, NULL
+SELECT md5('h' || n)::uuid, 'hot', 'h' || n, 'HOT', 1, 'rejected', 'fraud', $1, $1, $1, NULL
 FROM generate_series(1, 5000) AS n
 """
 REGISTERED_SQL = """
@@ -56,9 +56,10 @@ INSERT INTO customer_registered SELECT 'c' || n, $1, n FROM generate_series(1, 2
 """
 
 USE_SQL = """
-SELECT sum(seq_scan)::int AS scans, sum(idx_tup_fetch)::int AS fetched
-FROM pg_stat_user_tables
-WHERE relname IN ('evidence', 'sign_up_trace', 'customer_registered', 'referral')
+SELECT sum(seq_scan)::int AS scans, sum(idx_tup_fetch)::int AS fetched,
+       sum(heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read)::int AS pages
+FROM pg_stat_user_tables JOIN pg_statio_user_tables USING (relid)
+WHERE pg_stat_user_tables.relname IN ('evidence', 'sign_up_trace', 'customer_registered', 'referral')
 """
 
 
@@ -76,10 +77,11 @@ async def fill(pool: Pool) -> None:
 
 
 class Use(NamedTuple):
-    """Sequential scans, and rows that indexes led to."""
+    """Sequential scans, rows that indexes led to, and pages of tables and indexes."""
 
     scans: int
     fetched: int
+    pages: int
 
 
 @asynccontextmanager
@@ -115,20 +117,24 @@ async def judged(connection: Connection, friends: Sequence[str], code: str) -> N
 async def test_no_table_is_scanned_and_little_of_a_hostile_history_is_read(referrals_pool: Pool):
     """Whether PostgreSQL plans a statement for its arguments or for all arguments."""
     await fill(referrals_pool)
-    before = await use(referrals_pool)
+    used = [await use(referrals_pool)]
+
+    async def step(act: Callable[[Connection], Awaitable[object]]) -> Use:
+        async with planned(referrals_pool, mode) as connection:
+            await act(connection)
+        used.append(await use(referrals_pool))
+        return Use(*(now - before for now, before in zip(*used[:-3:-1], strict=True)))
+
+    erased = event("shop.customer.erased.v1", 0, {"customer_id": "c5"})
+    national = updated("c1", phone="0501234567")
     for mode in ("force_custom_plan", "force_generic_plan"):
-        async with planned(referrals_pool, mode) as connection:
-            await judged(connection, [f"new{number}-{mode}" for number in range(20)], "A7")
-            await judged(connection, [f"c{number}" for number in range(20)], "A8")
-            await evidence.record(connection, [updated("c1", phone="0501234567")], START, KEY)
-        ordinary = await use(referrals_pool)
-        async with planned(referrals_pool, mode) as connection:
-            await judged(connection, [f"new-{mode}"], "HOT")
-        hostile = await use(referrals_pool)
+        friends = [f"new{number}" for number in range(20)]
+        assert (await step(lambda connection, own=friends: judged(connection, own, "A7"))).pages < 5_000
+        assert (await step(lambda connection: evidence.record(connection, [national], START, KEY))).pages < 20
         # Three counts of at most 1,000 sign-ups each, 50 values of a kind, and 51 customers of a shared value.
-        assert hostile.fetched - ordinary.fetched < 4_000
-        async with planned(referrals_pool, mode) as connection:
-            erased = event("shop.customer.erased.v1", 0, {"customer_id": "c5"})
-            await erasure.apply(connection, [erased], evidence.erase, START)
-    await evidence.forget(referrals_pool, START)
-    assert (await use(referrals_pool)).scans == before.scans
+        hostile = await step(lambda connection, own=f"new-{mode}": judged(connection, [own], "HOT"))
+        assert hostile.fetched < 4_000
+        assert hostile.pages < 600
+        assert (await step(lambda connection: erasure.apply(connection, [erased], evidence.erase, START))).pages < 200
+        assert (await step(lambda connection: evidence.forget(connection, START))).pages < 20  # pyright: ignore[reportArgumentType]
+    assert used[-1].scans == used[0].scans
