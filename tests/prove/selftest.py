@@ -42,7 +42,7 @@ async def prove(ground: Ground, seed: int) -> list[Caught]:
     """A control run without a bug, then a run for each bug."""
     of_workers = (Fault.KILL_WORKER,) * 2 + (Fault.RESET_AT_COMMIT,) * 2
     control = Plant(CONTROL, lambda: None, (), of_workers)
-    of_tiers = Plant(f"{CONTROL}, of tiers", lambda: None, (), JOBS, of_tiers=1)
+    of_tiers = Plant(f"{CONTROL}, of tiers and referrals", lambda: None, (), JOBS, of_tiers=1, of_referrals=1)
     return [await against(ground, seed, plant) for plant in (control, of_tiers, *PLANTS.values())]
 
 
@@ -52,8 +52,9 @@ async def against(ground: Ground, seed: int, plant: Plant) -> Caught:
     began = time.monotonic()
     of_api = plant.of_api
     mix = {Kind.ADJUST: 1} if of_api else {Kind.ADJUST: 2, Kind.HOLD: 1}
-    if plant.of_tiers:
-        mix = {Kind.ASSIGN: 1, Kind.USE: 2}
+    if plant.of_tiers or plant.of_referrals:
+        of_tiers, of_referrals = {Kind.ASSIGN: 1, Kind.USE: 2}, {Kind.ADJUST: 1, Kind.DECIDE: 1}
+        mix = (of_tiers if plant.of_tiers else {}) | (of_referrals if plant.of_referrals else {})
     directed = Plan(
         _SIZE,
         _PACE,
@@ -64,7 +65,8 @@ async def against(ground: Ground, seed: int, plant: Plant) -> Caught:
         pause=0.1,
         quiet_seconds=15.0,
     )
-    workers = {"points": plant.workers} | ({"tiers": plant.of_tiers} if plant.of_tiers else {})
+    others = {"tiers": plant.of_tiers, "referrals": plant.of_referrals}
+    workers = {"points": plant.workers} | {service: count for service, count in others.items() if count}
     cast = Cast(workers, plant.name if plant.found_by else None, planted_api=of_api, settles_soon=plant.of_tiers > 0)
     outcome = await run.run(seed + Random(plant.name).randrange(1000), directed, ground, cast)
     return Caught(plant.name, time.monotonic() - began, plant.found_by, tuple(item.name for item in outcome.violated))

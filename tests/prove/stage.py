@@ -202,6 +202,7 @@ def _environment(folder: Path, ground: Ground, proxy: Proxy) -> tuple[dict[str, 
     behind_proxy = ground.server.url().replace(f":{ground.server.port}/", f":{proxy.port}/")
     env = environment(ground.broker.bootstrap, {service: database_url(behind_proxy, service) for service in SERVICES})
     env |= {"WAFA_API_KEYS_FILE": str(keys), "WAFA_JWT_KEY": secrets.token_urlsafe(48), FOLDER: str(folder)}
+    env["WAFA_REFERRALS_EVIDENCE_KEY"] = secrets.token_urlsafe(48)
     return env, api_port, token
 
 

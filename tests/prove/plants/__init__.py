@@ -6,9 +6,9 @@ plant kills its own process there, a few times, as a `kill -9` at the worst inst
 
 from typing import Final
 
-from tests.prove.plants import consuming, judging, relaying, tiers
+from tests.prove.plants import consuming, judging, referrals, relaying, tiers
 from tests.prove.plants.plant import Plant
 
 PLANTS: Final[dict[str, Plant]] = {
-    item.name: item for item in (*consuming.PLANTS, *judging.PLANTS, *relaying.PLANTS, *tiers.PLANTS)
+    item.name: item for item in (*consuming.PLANTS, *judging.PLANTS, *relaying.PLANTS, *referrals.PLANTS, *tiers.PLANTS)
 }

@@ -21,7 +21,8 @@ SETTLING: Final = "none, but tier programs settle soon"
 class Plant:
     """A bug: its name, the function that plants it, the checks that have to find it, and the faults that provoke it.
 
-    `of_api` plants it in the APIs too; `workers` is the number of workers of points, `of_tiers` those of tiers.
+    `of_api` plants it in the APIs too. `workers` is the number of workers of points, `of_tiers` of those of tiers, and
+    `of_referrals` of those of referrals.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Plant:
     of_api: bool = False
     workers: int = 2
     of_tiers: int = 0
+    of_referrals: int = 0
 
 
 def die_here(moment: str, times: int = 2, skipped: int = 3) -> None:
