@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from services.points.handlers import balances
 from services.referrals.handlers.day import sweep as sweep_referrals
+from services.referrals.handlers.events import handle as handle_referrals
+from services.referrals.rules.evidence.keys import EvidenceKey
 from services.tiers.api.views import TierView
 from services.tiers.handlers import day, standing
 from services.tiers.handlers.applying import apply_versions
@@ -45,6 +48,7 @@ from tests.tiers import given
 SERVICES: Final = ("tiers", "referrals", "points", "notifications")
 """In the order of their events; they take turns until nobody publishes any more."""
 
+_KEY: Final = EvidenceKey("a key of the rehearsal, long enough for evidence")
 _QUIET: Final = timedelta(days=7)
 _AHEAD: Final = timedelta(days=45)
 
@@ -71,7 +75,7 @@ async def rehearse(url: str, seed: int, size: history.Size) -> tuple[History, Ev
         await rehearsal.settle()
         writes = await _give_tiers(pools["tiers"], shop_history.customers)
         until = datetime.now(UTC)
-        await sweep_referrals(pools["referrals"], until + _AHEAD)
+        await sweep_referrals(pools["referrals"], until + _AHEAD, _KEY)
         await rehearsal.settle()
         now = await _publish_two(pools["tiers"])
         before = await tiered.warned(pools["tiers"])
@@ -158,7 +162,8 @@ def _published(shop_history: History, begin: datetime) -> list[Record]:
 
 async def _handle(pool: Pool, service: str, read: Log) -> None:
     spec = progress.spec(service)
-    delivery = Delivery(pool, Group("rehearsal", spec.group), spec.handle)
+    handle = partial(handle_referrals, key=_KEY) if service == "referrals" else spec.handle
+    delivery = Delivery(pool, Group("rehearsal", spec.group), handle)
     records = [item.record for item in read.all() if item.record.topic in spec.topics]
     for at in range(0, len(records), _BATCH):
         events, malformed = _decoded(records[at : at + _BATCH], spec.wanted)

@@ -184,7 +184,9 @@ def _referrals(oracle: Oracle, evidence: Evidence, customers: Sequence[str]) -> 
         referral = referrals.replay(terms, orders, sign_ups.get(customer, ()))
         oracle.referrals[customer] = referral
         oracle.note("referrals", referral.taken, referral.refused)
-    oracle.note("referrals", _taken(erasures), ())
+    wanted = progress.spec("referrals").wanted
+    told = {digest(event) for event in evidence.log.events(topics.CUSTOMERS) if event.type in wanted}
+    oracle.note("referrals", Seen(told), ())
 
 
 def _decided(evidence: Evidence) -> dict[tuple[str, str], str]:
