@@ -7,15 +7,18 @@ from typing import Final
 from services.referrals.handlers import evidence
 from services.referrals.handlers.day import sweep_up
 from services.referrals.handlers.events import erase, handle
+from services.referrals.handlers.replaying import run_replays
 from services.referrals.settings import Settings
+from services.referrals.store import replays
 from shared.contracts import topics
-from shared.messaging.worker import Job, Subscription, WorkerSpec
+from shared.messaging.worker import DueWork, Job, Subscription, WorkerSpec
 
 _OF_CUSTOMERS: Final = ("shop.customer.registered.v1", "shop.customer.updated.v1", "shop.customer.erased.v1")
 
 
 def spec(settings: Settings) -> WorkerSpec:
     """The worker: purchases and their refunds, sign-ups, what customers tell, and erasures."""
+    key = settings.key()
     return WorkerSpec(
         service=settings.service,
         subscriptions=(
@@ -23,10 +26,13 @@ def spec(settings: Settings) -> WorkerSpec:
             Subscription(topics.CUSTOMERS, frozenset(_OF_CUSTOMERS)),
             Subscription(topics.REFERRALS, frozenset({"shop.referral.signed_up.v1"})),
         ),
-        handle=partial(handle, key=settings.key()),
+        handle=partial(handle, key=key),
         erase=erase,
+        due_work=(DueWork("replays to run", replays.count),),
         jobs=(
-            Job("apply what falls due", timedelta(minutes=1), partial(sweep_up, key=settings.key())),
+            Job("apply what falls due", timedelta(minutes=1), partial(sweep_up, key=key)),
             Job("forget evidence", timedelta(hours=1), evidence.forget),
+            Job("replay referral programs", timedelta(seconds=1), partial(run_replays, key=key)),
+            Job("forget replays", timedelta(hours=1), replays.forget),
         ),
     )

@@ -77,6 +77,8 @@ ACCESS: Final = {
     "GET /v1/referral-programs/{version}": _CONFIG_READ,
     "PUT /v1/referral-programs/{version}": _CONFIG_WRITE,
     "POST /v1/referral-programs/{version}/publish": _CONFIG_WRITE,
+    "POST /v1/referral-programs/{version}/replays": _CONFIG_WRITE,
+    "GET /v1/replays/{replay_id}": _CONFIG_READ,
     "POST /v1/customers/{id}/referral-code": _OWN_OR_READ,
     "GET /v1/customers/{id}/referrals": _OWN_OR_READ,
     "GET /v1/customers/{id}/messages": _OWN_OR_READ,

@@ -22,9 +22,11 @@ from services.points.handlers.holding import Reservation
 from services.points.handlers.spending import ForReward
 from services.points.rules.books.rewards import Reward
 from services.points.store import rewards
+from services.referrals.handlers import replaying
 from services.tiers.handlers.simulating import simulate
 from shared.postgres.pool import Pool
 from shared.programs import store as programs
+from shared.programs.drafting import Author
 from shared.programs.kind import Key
 from tests.notifications import world
 from tests.points import books
@@ -87,7 +89,9 @@ async def _seed_referrals(pool: Pool) -> Known:
     async with pool.acquire() as connection, connection.transaction():
         document = referral_programs.DEFAULT
         draft = await programs.insert(connection, Key("referral_program"), document, books.NOW, "key:seed")
-    return {"customers": "ada", "r": ADA, "referral-programs": str(draft.version)}
+        replay = await replaying.start(connection, draft, 90, Author("key:seed", books.NOW))
+    await replaying.run_replays(pool, books.NOW, None)
+    return {"customers": "ada", "r": ADA, "referral-programs": str(draft.version), "replays": str(replay.id)}
 
 
 async def _seed_notifications(pool: Pool) -> Known:

@@ -92,7 +92,7 @@ def statements(root: str) -> dict[str, str]:
 
 
 # Modules of the platform whose tables only some services have.
-OF_SOME = {"shared.postgres.orders": {"tiers", "referrals"}}
+OF_SOME = {f"shared.postgres.{name}": {"tiers", "referrals"} for name in ("orders", "slices")}
 
 
 def is_of(service: str, name: str) -> bool:

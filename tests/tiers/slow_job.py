@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from services.tiers.handlers import applying, day, simulating
-from services.tiers.store import slices
+from shared.postgres import slices
 from shared.postgres.pool import Connection, Pool, open_pool
 
 JOBS: Final[Mapping[str, Callable[[Pool, datetime], Awaitable[Any]]]] = {

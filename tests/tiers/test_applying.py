@@ -16,9 +16,10 @@ from services.tiers.handlers.rejudging import rejudge
 from services.tiers.handlers.rounds import run
 from services.tiers.handlers.standing import see
 from services.tiers.rules.program.versions import Versions
-from services.tiers.store import customers, slices
+from services.tiers.store import customers
 from services.tiers.store.programs import Programs, load_all
 from shared.contracts.values import format_instant
+from shared.postgres import slices
 from shared.postgres.pool import Connection, Pool
 from tests.tiers import programs, what_if
 from tests.tiers.applied import announced, apply, published

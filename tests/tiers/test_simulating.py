@@ -9,7 +9,8 @@ import pytest
 from services.tiers.handlers import publishing, simulating
 from services.tiers.handlers.rejudging import rejudge
 from services.tiers.handlers.simulating import simulate
-from services.tiers.store import simulations, slices, sums
+from services.tiers.store import simulations, sums
+from shared.postgres import slices
 from shared.postgres.pool import Connection, Pool
 from tests.support import postgres
 from tests.tiers import programs, what_if

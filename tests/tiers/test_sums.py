@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.tiers.rules.metrics import Request, Sums
-from services.tiers.store import metrics, slices, sums
+from services.tiers.store import customers, metrics, sums
+from shared.postgres import slices
 from shared.postgres.pool import Pool
 from tests.support import postgres
 from tests.tiers.applied import apply
@@ -49,7 +50,7 @@ async def test_slices_are_all_customers_once_however_they_are_cut(tiers_pool: Po
     for size in (1, 3, 5, 10, 11):
         async with tiers_pool.acquire() as connection, connection.transaction():
             run_id = await connection.fetchval("SELECT uuidv7()")
-            await slices.cut(connection, run_id, size)
+            await customers.cut_slices(connection, run_id, size)
             parts = [
                 slices.Slice(*row)
                 for row in await connection.fetch(

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from services.referrals.api import codes, customers, links, programs
+from services.referrals.api import codes, customers, links, programs, replays
 from services.referrals.settings import Settings
 from shared.http.app import new_app
 from shared.postgres.pool import Pool
@@ -15,4 +15,5 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     app.include_router(customers.routes(settings, pool))
     app.include_router(links.routes(settings, pool))
     app.include_router(programs.routes(pool))
+    app.include_router(replays.routes(pool))
     return app

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.tiers.handlers import simulating
 from services.tiers.handlers.publishing import check_moves
 from services.tiers.rules.program.kind import KIND
-from services.tiers.store import programs, simulations, slices
+from services.tiers.store import programs, simulations
 from services.tiers.store.simulations import Moved, Simulation
 from shared.contracts.values import Instant
 from shared.http.auth import Principal, require
@@ -19,6 +19,7 @@ from shared.http.fields import OMITTED_IF_NONE
 from shared.http.idempotency import documented, idempotent
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
 from shared.http.problems import FieldError, Problem
+from shared.postgres import slices
 from shared.postgres.pool import Connection, Pool
 from shared.programs import store
 from shared.programs.drafting import Author

@@ -7,21 +7,20 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
-from services.tiers.handlers import slicing
 from services.tiers.handlers.announcing import SOURCE, announce, publication_id
 from services.tiers.handlers.judging import judged_in_order, missed
 from services.tiers.handlers.rounds import run
-from services.tiers.handlers.slicing import Run
 from services.tiers.rules.metrics import Request
 from services.tiers.rules.program.versions import Versions
 from services.tiers.rules.simulating import answered, window_at
-from services.tiers.store import customers, programs, publications, slices, sums
+from services.tiers.store import customers, programs, publications, sums
 from services.tiers.store.customers import Customer, Mark
 from services.tiers.store.publications import Publication
-from services.tiers.store.slices import Slice
 from shared import telemetry
 from shared.contracts.values import format_instant
+from shared.postgres import slices
 from shared.postgres.pool import Connection, Pool, is_transient
+from shared.postgres.slices import Run, Slice
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -69,9 +68,9 @@ async def _apply_slices(pool: Pool, case: _Case, now: datetime) -> bool:
     run_id = case.publication.id
     async with pool.acquire() as connection, connection.transaction():
         if await publications.lock(connection, run_id) and not await slices.is_cut(connection, run_id):
-            await slices.cut(connection, run_id, SLICE)
+            await customers.cut_slices(connection, run_id, SLICE)
     telemetry.TIER_SLICES.set(await slices.count_left(pool, [run_id]))
-    await slicing.work_off(pool, Run(run_id, partial(_apply_slice, case, now)))
+    await slices.work_off(pool, Run(run_id, partial(_apply_slice, case, now)))
     async with pool.acquire() as connection, connection.transaction():
         publication = await publications.lock(connection, run_id)
         outcomes = await slices.outcomes(connection, run_id)

@@ -9,10 +9,8 @@ from uuid import UUID
 
 import structlog
 
-from services.tiers.handlers import slicing
 from services.tiers.handlers.judging import load_pasts
 from services.tiers.handlers.rounds import run
-from services.tiers.handlers.slicing import Run
 from services.tiers.rules.judging.state import State, read_state
 from services.tiers.rules.metrics import Reading
 from services.tiers.rules.program.compiled import Program
@@ -29,12 +27,13 @@ from services.tiers.rules.simulating import (
     predict_again,
     result_of,
 )
-from services.tiers.store import customers, programs, simulations, slices, sums
+from services.tiers.store import customers, programs, simulations, sums
 from services.tiers.store.simulations import Group, Simulation, Wanted
-from services.tiers.store.slices import Slice
 from services.tiers.store.sums import Known
 from shared import telemetry
+from shared.postgres import slices
 from shared.postgres.pool import Connection, Pool, is_transient
+from shared.postgres.slices import Run, Slice
 from shared.programs import store as documents
 from shared.programs.drafting import Author
 from shared.programs.kind import Key
@@ -96,7 +95,7 @@ async def _run(pool: Pool, simulation: Simulation) -> None:
         return
     async with pool.acquire() as connection, connection.transaction():
         if await simulations.lock(connection, simulation.id) and not await slices.is_cut(connection, simulation.id):
-            await slices.cut(connection, simulation.id, SLICE)
+            await customers.cut_slices(connection, simulation.id, SLICE)
         versions = await programs.load_versions(connection, documents.SINCE_EVER, simulation.wanted.at)
     program = Program.of(draft.version, ProgramDocument.model_validate(draft.document))
     what_if = WhatIf(versions, program, simulation.wanted.at)
@@ -106,7 +105,7 @@ async def _run(pool: Pool, simulation: Simulation) -> None:
         return void is None
 
     work = partial(predict_slice, simulation.id, what_if)
-    await slicing.work_off(pool, Run(simulation.id, work, goes_on, "repeatable_read"))
+    await slices.work_off(pool, Run(simulation.id, work, goes_on, "repeatable_read"))
     await _finish(pool, simulation, what_if)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from shared.postgres.pool import Connection, Pool
 
@@ -193,3 +194,22 @@ async def count_marked(pool: Pool) -> int:
 
 def _by_id(rows: Iterable[Any]) -> dict[str, Customer]:
     return {row["customer_id"]: Customer(*row) for row in rows}
+
+
+# Every $2th customer ends a slice; the last one has no end, so that newcomers are in one too.
+CUT_SLICES_SQL = """
+WITH ends AS (
+    SELECT customer_id, (place / $2)::int AS number
+    FROM (SELECT customer_id, row_number() OVER (ORDER BY customer_id) AS place FROM customer) AS placed
+    WHERE place % $2::bigint = 0
+)
+INSERT INTO slice (run_id, number, after_id, until_id)
+SELECT $1::uuid, number, lag(customer_id, 1, '') OVER (ORDER BY number), customer_id FROM ends
+UNION ALL
+SELECT $1::uuid, coalesce(max(number), 0) + 1, coalesce(max(customer_id), ''), NULL FROM ends
+"""
+
+
+async def cut_slices(connection: Connection, run_id: UUID, customers: int) -> None:
+    """Cut all customers into slices of some customers each. The caller holds a lock of the run."""
+    await connection.execute(CUT_SLICES_SQL, run_id, customers)

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from services.tiers.store.slices import Slice
 from shared.postgres.ids import new_id
 from shared.postgres.pool import Connection, Pool
+from shared.postgres.slices import Slice
 
 
 class Publication(NamedTuple):

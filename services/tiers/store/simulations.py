@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
-from services.tiers.store import slices
+from shared.postgres import slices
 from shared.postgres.ids import joined, new_id
 from shared.postgres.pool import Connection, Pool
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, cast
 
 from services.tiers.rules.counting import METRICS, Kind
 from services.tiers.rules.metrics import Amount, Metric, Request, Sums
-from services.tiers.store.slices import Slice
 from shared.postgres.ids import joined
 from shared.postgres.pool import Connection
+from shared.postgres.slices import Slice
 
 
 class Known(NamedTuple):

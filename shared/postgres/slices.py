@@ -1,12 +1,21 @@
-"""Slices of runs over all customers: each is done once, by whoever locks it first."""
+"""Runs over very many rows, slice by slice: each in a transaction of its own, beside live traffic, and done once.
 
-from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+Who works on a slice locks it, and stores its outcome in the same transaction as its effects. Only services with such
+runs have the table.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 import asyncpg
 
 from shared.postgres.pool import Connection, Pool
+
+_AT_ONCE: Final = 2
+"""Slices that a worker works on at the same time: one is computed while the database answers for the other."""
 
 
 class DoneMeanwhileError(Exception):
@@ -14,30 +23,24 @@ class DoneMeanwhileError(Exception):
 
 
 class Slice(NamedTuple):
-    """The customers of a run with an id above `after_id`, up to `until_id` (None: without an end)."""
+    """The part of a run that comes after `after_id`, up to `until_id` (None: without an end)."""
 
     number: int
     after_id: str
     until_id: str | None
 
 
-# Every $2th customer ends a slice; the last one has no end, so that newcomers are in one too.
-CUT_SQL = """
-WITH ends AS (
-    SELECT customer_id, (place / $2)::int AS number
-    FROM (SELECT customer_id, row_number() OVER (ORDER BY customer_id) AS place FROM customer) AS placed
-    WHERE place % $2::bigint = 0
-)
+ADD_SQL = """
 INSERT INTO slice (run_id, number, after_id, until_id)
-SELECT $1::uuid, number, lag(customer_id, 1, '') OVER (ORDER BY number), customer_id FROM ends
-UNION ALL
-SELECT $1::uuid, coalesce(max(number), 0) + 1, coalesce(max(customer_id), ''), NULL FROM ends
+SELECT $1, place, after_id, until_id
+FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS cut (after_id, until_id, place)
 """
 
 
-async def cut(connection: Connection, run_id: UUID, customers: int) -> None:
-    """Cut all customers into slices of some customers each. The caller holds a lock of the run."""
-    await connection.execute(CUT_SQL, run_id, customers)
+async def add(connection: Connection, run_id: UUID, bounds: Sequence[tuple[str, str | None]]) -> None:
+    """Give a run its slices, by what is after and until what. The caller holds a lock of the run."""
+    after, until = zip(*bounds, strict=True)
+    await connection.execute(ADD_SQL, run_id, after, until)
 
 
 IS_CUT_SQL = """
@@ -122,3 +125,51 @@ DELETE FROM slice WHERE run_id = ANY($1::uuid[])
 async def forget(connection: Connection, run_ids: Collection[UUID]) -> None:
     """Delete the slices of runs that are over."""
     await connection.execute(FORGET_SQL, list(run_ids))
+
+
+async def _always() -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that has its slices.
+
+    `work` does a slice in the transaction that locks it, and returns its outcome. `goes_on` is asked before each slice,
+    without a connection, whether the run is to go on. With `repeatable_read`, all statements of a slice see the same
+    instant; that is for slices that lock nothing else.
+    """
+
+    id: UUID
+    work: Callable[[Connection, Slice], Awaitable[Mapping[str, Any]]]
+    goes_on: Callable[[], Awaitable[bool]] = _always
+    isolation: Literal["read_committed", "repeatable_read"] = "read_committed"
+
+
+async def work_off(pool: Pool, run: Run) -> None:
+    """Do all slices of a run that are not done and that no other worker works on."""
+
+    async def go_on() -> None:
+        while await run.goes_on() and await _do_next(pool, run):
+            pass
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_AT_ONCE):
+                group.create_task(go_on())
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
+
+
+async def _do_next(pool: Pool, run: Run) -> bool:
+    """Do a slice; returns whether there may be more."""
+    try:
+        async with pool.acquire() as connection, connection.transaction(isolation=run.isolation):
+            claimed = await claim(connection, run.id)
+            if claimed is None:
+                return False
+            outcome = await run.work(connection, claimed)
+            await finish(connection, run.id, claimed.number, outcome)
+    except DoneMeanwhileError:
+        pass
+    return True
