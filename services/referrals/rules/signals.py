@@ -72,11 +72,12 @@ def judge(facts: Facts, around: Circumstances, program: Program) -> list[Found]:
     """The signals that hold and are not off: `self` alone, or those of the referral rules before the others."""
     if around.is_self:
         return [_found("self", program)]
+    case = _Case(facts, around, program)
+    settings = program.settings
     return [
         _found(id_, program)
         for id_, holds in _HOLDS.items()
-        if program.settings[id_].action != "off"
-        and holds(_Case(facts, around, program, program.settings[id_].threshold or Fraction(0)))
+        if settings[id_].action != "off" and holds(case, settings[id_].threshold)
     ]
 
 
@@ -89,25 +90,45 @@ class _Case(NamedTuple):
     facts: Facts
     around: Circumstances
     program: Program
-    threshold: Fraction
 
 
-def _have_same(id_: SignalId) -> Callable[[_Case], bool]:
-    return lambda case: id_ in case.facts.same
+_Threshold = Fraction | None
+"""None where a signal has none; a count, a number of days or of minutes is whole."""
+_Holds = Callable[[_Case, _Threshold], bool]
 
 
-def _is_long_a_customer(case: _Case) -> bool:
+def _whole(threshold: _Threshold) -> int:
+    # Comparing with a Fraction takes ten times as long.
+    assert threshold is not None, "the signal has a threshold"
+    return threshold.numerator
+
+
+def _reaches(count: Callable[[Facts], int]) -> _Holds:
+    return lambda case, threshold: count(case.facts) >= _whole(threshold)
+
+
+def _is_same(id_: SignalId) -> _Holds:
+    return lambda case, _: id_ in case.facts.same
+
+
+def _is_similar(case: _Case, threshold: _Threshold) -> bool:
+    assert threshold is not None, "the signal has a threshold"
+    similarity = case.facts.similarity
+    return similarity.numerator > 0 and similarity >= threshold
+
+
+def _is_long_a_customer(case: _Case, threshold: _Threshold) -> bool:
     elapsed = case.facts.customer_for
-    return elapsed is not None and elapsed >= timedelta(days=int(case.threshold))
+    return elapsed is not None and elapsed >= timedelta(days=_whole(threshold))
 
 
-def _is_fast(case: _Case) -> bool:
+def _is_fast(case: _Case, threshold: _Threshold) -> bool:
     """Whether the advocate registered so few minutes before the sign-up, not after it."""
     elapsed = case.facts.advocate_for
-    return elapsed is not None and timedelta(0) <= elapsed <= timedelta(minutes=int(case.threshold))
+    return elapsed is not None and timedelta(0) <= elapsed <= timedelta(minutes=_whole(threshold))
 
 
-def _hardly_qualifies(case: _Case) -> bool:
+def _hardly_qualifies(case: _Case, _: _Threshold) -> bool:
     if case.around.order is None:
         return False
     terms = case.around.terms or case.program
@@ -115,27 +136,27 @@ def _hardly_qualifies(case: _Case) -> bool:
     return worth is not None and terms.amount <= worth <= _NEARLY * terms.amount
 
 
-_HOLDS: Final[Mapping[SignalId, Callable[[_Case], bool]]] = {
-    "already_referred": lambda case: case.around.referred,
-    "already_bought": lambda case: case.around.bought,
-    "same_email": _have_same("same_email"),
-    "similar_email": lambda case: case.facts.similarity >= case.threshold > 0,
-    "same_phone": _have_same("same_phone"),
-    "same_payment": _have_same("same_payment"),
-    "same_device": _have_same("same_device"),
-    "same_ip_and_agent": _have_same("same_ip_and_agent"),
-    "same_ip": _have_same("same_ip"),
-    "same_name": _have_same("same_name"),
+_HOLDS: Final[Mapping[SignalId, _Holds]] = {
+    "already_referred": lambda case, _: case.around.referred,
+    "already_bought": lambda case, _: case.around.bought,
+    "same_email": _is_same("same_email"),
+    "similar_email": _is_similar,
+    "same_phone": _is_same("same_phone"),
+    "same_payment": _is_same("same_payment"),
+    "same_device": _is_same("same_device"),
+    "same_ip_and_agent": _is_same("same_ip_and_agent"),
+    "same_ip": _is_same("same_ip"),
+    "same_name": _is_same("same_name"),
     "already_customer": _is_long_a_customer,
-    "circle": lambda case: case.around.closes_circle,
-    "ip_velocity": lambda case: case.facts.friends_of_ip >= case.threshold,
-    "advocate_velocity_hour": lambda case: case.facts.friends_in_hour >= case.threshold,
-    "advocate_velocity_day": lambda case: case.facts.friends_in_day >= case.threshold,
+    "circle": lambda case, _: case.around.closes_circle,
+    "ip_velocity": _reaches(lambda facts: facts.friends_of_ip),
+    "advocate_velocity_hour": _reaches(lambda facts: facts.friends_in_hour),
+    "advocate_velocity_day": _reaches(lambda facts: facts.friends_in_day),
     "fast_cycle": _is_fast,
-    "disposable_email": lambda case: case.facts.is_disposable,
+    "disposable_email": lambda case, _: case.facts.is_disposable,
     "threshold_order": _hardly_qualifies,
-    "many_networks": lambda case: case.facts.networks >= case.threshold,
-    "advocate_suspended": lambda case: case.facts.rejections >= case.threshold,
-    "blocklist": lambda case: case.facts.is_blocklisted,
+    "many_networks": _reaches(lambda facts: facts.networks),
+    "advocate_suspended": _reaches(lambda facts: facts.rejections),
+    "blocklist": lambda case, _: case.facts.is_blocklisted,
 }
 """Every signal but `self`, in the order of judging."""
