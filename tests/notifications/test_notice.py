@@ -48,9 +48,17 @@ def test_the_notices_of_each_event(event: Event, expected: list[tuple[str, Trigg
 
 
 def test_each_customer_of_a_referral_gets_their_own_points():
-    advocate, friend = notices(referral("approved", "ada", "ben", friend_points=None))
+    advocate, friend = notices(referral("approved", "ada", "ben"))
     assert advocate.facts == {"role": "advocate", "points": 500}
-    assert friend.facts == {"role": "friend", "points": 0}
+    assert friend.facts == {"role": "friend", "points": 200}
+
+
+@pytest.mark.parametrize("nothing", [0, None])
+def test_a_side_without_points_gets_no_message(nothing: int | None):
+    [friend] = notices(referral("approved", "ada", "ben", advocate_points=nothing, reason="cap"))
+    assert (friend.customer_id, friend.facts["points"]) == ("ben", 200)
+    [advocate] = notices(referral("approved", "ada", "ben", friend_points=nothing))
+    assert advocate.customer_id == "ada"
 
 
 @pytest.mark.parametrize("activates_at, expected", [("2026-03-01T12:00:00Z", None), ("2026-03-15T12:00:00Z", ...)])

@@ -167,6 +167,13 @@ def test_a_referral_pays_both_sides_and_a_void_takes_it_back_for_good(ann: State
     assert (available(ann), available(ann, "bob")) == (0, 0)
 
 
+def test_a_side_that_a_cap_left_nothing_has_no_transaction(ann: State):
+    changes = apply(ann, referral("approved", "f", (0, 200)))
+    assert [(moved.account.customer_id, moved.points) for moved in changes.transactions] == [("bob", 200)]
+    changes = apply(ann, referral("voided", "f", (0, 200)))
+    assert [(moved.account.customer_id, moved.points) for moved in changes.transactions] == [("bob", -200)]
+
+
 def test_a_referral_that_was_voided_before_it_was_approved_is_never_paid(ann: State):
     assert moved(apply(ann, referral("voided", "f"), referral("approved", "f"))) == []
 

@@ -132,14 +132,16 @@ def _tier_reached(event: Event) -> Iterable[Notice]:
 
 
 def _referral_approved(event: Event) -> Iterable[Notice]:
-    """A notice for each side with its points; it replaces the message about the earned points."""
+    """A notice for each side that gets points, with these; it replaces the message about the earned points."""
     referral = cast("ReferralChanged", event.data)
     sides = (
         (referral.customer_id, "advocate", referral.advocate_points),
         (referral.friend_id, "friend", referral.friend_points),
     )
     for customer_id, role, points in sides:
-        facts: Mapping[str, Fact] = {"role": role, "points": points or 0}
+        if not points:
+            continue
+        facts: Mapping[str, Fact] = {"role": role, "points": points}
         notice = _notice(event, Trigger.REFERRAL_APPROVED, f"referral/{referral.referral_id}", facts)
         yield replace(notice, customer_id=customer_id)
 

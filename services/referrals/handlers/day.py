@@ -58,7 +58,8 @@ async def _sweep_some(pool: Pool, now: datetime, broken: set[str], settle: Settl
         advocates = await referrals.due_advocates(connection, now, broken, AT_ONCE)
         if not advocates:
             return None
-        claimed = await _claim(connection, advocates)
+        # Another task may have found one broken while this one waited.
+        claimed = [advocate for advocate in await _claim(connection, advocates) if advocate not in broken]
         due = await referrals.load_due(connection, claimed, (), now, AT_ONCE)
         by_advocate: dict[str, list[Referral]] = {}
         for referral in due:
