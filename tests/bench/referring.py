@@ -1,4 +1,4 @@
-"""Sign-ups judged by every signal, beside many referrals and much evidence; and a worker's rate on purchases."""
+"""Sign-ups judged by every signal, beside many referrals and much evidence; replays; a worker's rate on purchases."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from shared.contracts.envelope import Event, Record, decode
 from shared.contracts.registry import TYPES
 from shared.contracts.values import format_instant
 from shared.postgres.pool import Pool
-from tests.bench import draining, preload, stream
+from tests.bench import draining, preload, replays, stream
 from tests.bench.draining import Drain
 from tests.bench.figures import Figure, Measured, rate, ratio
 from tests.bench.plan import Plan
@@ -95,7 +95,7 @@ SELECT (SELECT count(*) FROM referral) AS referrals, (SELECT count(*) FROM evide
 
 
 async def measure(plan: Plan) -> list[Figure]:
-    """The time of sign-ups, and the rate of a worker of referrals on purchases beside that of points."""
+    """The times of sign-ups and replays, and the rate of a worker of referrals on purchases beside that of points."""
     return [*await _sign_ups(plan), *await _purchases(plan)]
 
 
@@ -131,6 +131,7 @@ async def _sign_ups(plan: Plan) -> list[Figure]:
                 singles.append(alone[SINGLES // 2] * 1000)
                 plan.say(f"round {number} of {plan.rounds}: {batch:.2f} s, one alone {singles[-1]:.1f} ms")
         counts = await pool.fetchrow(COUNT_SQL)
+        replayed = await replays.measure(plan, pool, DOCUMENT, KEY)
     assert counts is not None, "it has a row"
     if counts["referrals"] != referrals + (plan.rounds + 1) * (BATCH + SINGLES) or not counts["judged"]:
         raise WrongEffectError(f"of the sign-ups came {dict(counts)}")
@@ -138,6 +139,7 @@ async def _sign_ups(plan: Plan) -> list[Figure]:
     return [
         Figure(f"referrals: {BATCH} sign-ups with every signal, {beside}", batches, "s", at_most=1),
         Figure("referrals: one sign-up alone, median", singles, "ms", at_most=5),
+        *replayed,
     ]
 
 
@@ -150,6 +152,7 @@ async def fill(pool: Pool, referrals: int, now: datetime) -> list[str]:
         for statement in (REFERRALS_SQL, EVIDENCE_SQL, REGISTERED_SQL):
             await connection.execute(statement, referrals, now, timeout=_TIMEOUT)
         await connection.execute(TRACES_SQL, referrals, timeout=_TIMEOUT)
+        await replays.tell_addresses(connection, referrals, KEY)
         await connection.execute("SELECT setval('evidence_mark', $1)", referrals + 1)
         await connection.execute(CODES_SQL, advocates, codes, now)
         random = Random(17)
