@@ -21,6 +21,7 @@ OTHER: dict[str, str] = {
     "smtp_tls": "starttls",
     "sender": "Shop <shop@example.org>",
     "time_zone": "Asia/Riyadh",
+    "evidence_key": "the key of the evidence of a shop",
 }
 
 

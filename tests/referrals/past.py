@@ -14,7 +14,7 @@ from shared.postgres.pool import Pool
 from shared.programs import store
 from shared.programs.drafting import Author
 from shared.programs.kind import Key, dump
-from shared.programs.store import Version
+from shared.programs.store import Publication, Version
 from tests.referrals import programs
 from tests.referrals.evidence.told import KEY, referral_of
 from tests.referrals.shop import at
@@ -135,3 +135,9 @@ async def replayed(
     found = await find(pool, started)
     assert found.result is not None, found.failure
     return found.result
+
+
+async def publish(pool: Pool, version: Version, moment: datetime) -> None:
+    """Publish a draft, in force from an instant on."""
+    async with pool.acquire() as connection, connection.transaction():
+        await store.publish(connection, PROGRAM, version.version, Publication(moment, moment, "tests"))

@@ -1,6 +1,7 @@
 """Replays: what the signals of a draft would have done about the sign-ups of the past."""
 
 import asyncio
+import random
 import sys
 from collections import Counter
 from datetime import UTC, datetime
@@ -10,17 +11,17 @@ import httpx
 import pytest
 
 from services.referrals.handlers import replaying
+from services.referrals.handlers.events import handle
 from services.referrals.rules.program.signals import SIGNALS
 from services.referrals.store import replays
+from shared.contracts.envelope import Event
 from shared.postgres import slices
 from shared.postgres.pool import Connection, Pool, open_pool
-from shared.programs import store as documents
-from shared.programs.store import Publication
 from tests.referrals import past
-from tests.referrals.conftest import Headers
+from tests.referrals.conftest import ADA, BEN, Headers, give_codes
 from tests.referrals.evidence.told import KEY, referral_of, registered, signed_up, store, updated
 from tests.referrals.past import SignUp, replayed
-from tests.referrals.shop import at
+from tests.referrals.shop import at, bought
 from tests.support import postgres
 
 NOW = at(24)
@@ -157,6 +158,50 @@ async def test_without_sign_ups_there_is_a_result_too(pool: Pool):
     assert (result["sign_ups"], result["changed"], result["signals"]) == (0, [], [])
 
 
+def history(chance: random.Random) -> list[Event]:
+    """What some customers tell, their sign-ups, and orders that are too small to qualify, in the order of time."""
+    people = ["ada", "ben", *(f"f{number}" for number in range(8))]
+    events: list[Event] = []
+    for step in range(60):
+        customer, hours = chance.choice(people), step / 4
+        traces = {
+            "device_id": f"d{chance.randrange(6)}",
+            "ip": f"203.0.113.{chance.randrange(4)}",
+            "email": f"somebody{chance.randrange(20)}@example.org",
+        }
+        traces = {name: value for name, value in traces.items() if chance.random() < 0.5}
+        match chance.randrange(4):
+            case 0:
+                events.append(updated(customer, hours, **traces))
+            case 1:
+                events.append(bought(customer, f"o{step}", hours, "5.00"))
+            case _:
+                events.append(signed_up(customer, hours, chance.choice([ADA, BEN]), **traces))
+    return events
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_version_in_force_replayed_changes_nothing(pool: Pool, seed: int):
+    await give_codes(pool)
+    chance = random.Random(seed)
+    signals = [
+        *[{"id": id_, "action": "score", "weight": 30} for id_ in ("same_device", "same_ip", "similar_email")],
+        *[
+            {"id": id_, "action": "score", "weight": 30, "threshold": 3}
+            for id_ in ("ip_velocity", "advocate_velocity_day")
+        ],
+        *[{"id": id_, "action": "block"} for id_ in ("already_bought", "already_referred", "circle")],
+    ]
+    published = await past.draft(pool, *signals, flag_at=30, block_at=60)
+    await past.publish(pool, published, at(-1))
+    for event in history(chance):
+        async with pool.acquire() as connection, connection.transaction():
+            await handle(connection, [event], at(20), KEY)
+    result = await replayed(pool, *signals, now=NOW, flag_at=30, block_at=60)
+    assert min(result["blocked"], result["flagged"], result["passed"]) > 0
+    assert changes(result) == {}
+
+
 TABLES_SQL = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
 
 
@@ -242,8 +287,7 @@ async def test_a_draft_that_is_published_stops_its_replay_and_keeps_a_result(poo
     done, stopped = await past.start(pool, drafted, NOW), None
     await replaying.run_replays(pool, NOW, KEY)
     stopped = await past.start(pool, drafted, NOW)
-    async with pool.acquire() as connection, connection.transaction():
-        await documents.publish(connection, past.PROGRAM, drafted.version, Publication(NOW, NOW, "tests"))
+    await past.publish(pool, drafted, NOW)
     await replaying.run_replays(pool, NOW, KEY)
     assert (await past.find(pool, done)).state == "done"
     assert (await past.find(pool, stopped)).failure == replaying.PUBLISHED

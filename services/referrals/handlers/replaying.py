@@ -1,6 +1,6 @@
 """Replays: the job that judges the sign-ups of the last days by a draft's signals, beside live traffic."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,7 +14,8 @@ from services.referrals.rules.evidence.keys import EvidenceKey
 from services.referrals.rules.program.compiled import Program
 from services.referrals.rules.program.document import ProgramDocument
 from services.referrals.rules.program.kind import KIND
-from services.referrals.rules.replaying import Case, Result, Tally, result_of, result_of_signals, would_be
+from services.referrals.rules.replaying import Case, Result, Tally, result_by, result_of, would_be
+from services.referrals.rules.signals import Found
 from services.referrals.store import programs, replays
 from services.referrals.store.replays import Replay, Row, Wanted
 from services.referrals.store.sign_ups import Asked
@@ -164,8 +165,6 @@ def _was(row: Row, published: Book[Program]) -> Result:
     """What became of a sign-up; what only flags it counts before its order too."""
     if row.state == "rejected" and row.reason == "fraud":
         return "blocked"
-    signals: Sequence[Mapping[str, Any]] = row.signals or ()
-    by_signals = result_of_signals(
-        ((signal["action"], signal["weight"]) for signal in signals), published.in_force(row.signed_up_at)
-    )
+    signals = [Found(signal["id"], signal["action"], signal["weight"]) for signal in row.signals or ()]
+    by_signals = result_by(signals, published.in_force(row.signed_up_at))
     return "flagged" if row.was_flagged or by_signals != "passed" else "passed"

@@ -1,7 +1,7 @@
 """A replay: what the signals of a draft would have done about sign-ups of the past, and the sum of that."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final, Literal, NamedTuple, Self
@@ -12,8 +12,15 @@ from services.referrals.rules.evidence.lists import is_too_wide
 from services.referrals.rules.program.compiled import Program
 from services.referrals.rules.program.signals import SignalId
 from services.referrals.rules.signals import Circumstances, Facts, Found, judge
+from services.referrals.rules.steps import Verdict, verdict_of
 
 Result = Literal["blocked", "flagged", "passed"]
+
+_RESULTS: Final[Mapping[Verdict, Result]] = {
+    Verdict.BLOCK: "blocked",
+    Verdict.FLAG: "flagged",
+    Verdict.CLEAN: "passed",
+}
 
 MOST_CHANGED: Final = 10_000
 """The most referrals that a result lists; it counts all."""
@@ -65,19 +72,12 @@ def would_be(case: Case, facts: Facts, draft: Program) -> tuple[Result, Sequence
             Found("already_referred", "block", weight),
             *(signal for signal in found if signal.id != "already_referred"),
         ]
-    return result_of_signals(((signal.action, signal.weight) for signal in found), draft), found
+    return result_by(found, draft), found
 
 
-def result_of_signals(signals: Iterable[tuple[str, int]], program: Program) -> Result:
-    """The result of signals with these actions and weights by a program; a flag counts before the order too."""
-    actions: set[str] = set()
-    score = 0
-    for action, weight in signals:
-        actions.add(action)
-        score += weight
-    if "block" in actions or score >= program.block_at:
-        return "blocked"
-    return "flagged" if "flag" in actions or score >= program.flag_at else "passed"
+def result_by(signals: Collection[Found], program: Program) -> Result:
+    """The result that signals have by a program; a flag counts before the order too."""
+    return _RESULTS[verdict_of(signals, program)]
 
 
 @dataclass(slots=True)

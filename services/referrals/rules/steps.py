@@ -4,7 +4,7 @@ The times of steps are those of the deciding facts (the order, the refund, the i
 whichever event arrived last.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -63,10 +63,16 @@ def with_signals(referral: Referral, found: Iterable[Found], at: datetime) -> Re
 
 def verdict(referral: Referral, program: Program) -> Verdict:
     """What the referral's signals come to by a program."""
-    actions = {signal.action for signal in referral.signals}
-    if "block" in actions or referral.score >= program.block_at:
+    return verdict_of(referral.signals, program)
+
+
+def verdict_of(signals: Collection[Signal | Found], program: Program) -> Verdict:
+    """What signals come to by a program."""
+    actions = {signal.action for signal in signals}
+    score = sum(signal.weight for signal in signals)
+    if "block" in actions or score >= program.block_at:
         return Verdict.BLOCK
-    return Verdict.FLAG if "flag" in actions or referral.score >= program.flag_at else Verdict.CLEAN
+    return Verdict.FLAG if "flag" in actions or score >= program.flag_at else Verdict.CLEAN
 
 
 def counts(referral: Referral, order: Order, program: Program) -> bool:
