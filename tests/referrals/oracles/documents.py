@@ -27,11 +27,16 @@ def _signals(draw: st.DrawFn) -> list[dict[str, Any]]:
     usual = draw(
         st.sampled_from((("already_bought", "already_referred"), ("circle",), ("circle", "same_device", "same_ip"), ()))
     )
-    ids = draw(st.lists(st.sampled_from((*_PLAIN, *_THRESHOLDS)), max_size=5, unique=True))
+    some = st.lists(st.sampled_from((*_PLAIN, *_THRESHOLDS)), max_size=5, unique=True)
+    ids = draw(st.one_of(some, some, st.just([*_PLAIN, *_THRESHOLDS])))
+    is_lenient = len(ids) > 5
     listed: list[dict[str, Any]] = []
     for id_ in dict.fromkeys((*usual, *ids)):
         signal: dict[str, Any] = {"id": id_, "weight": draw(st.sampled_from((0, 20, 30, 60)))}
-        if draw(st.booleans()):
+        if is_lenient:
+            # All of them at once: nearly everybody has some.
+            signal |= {"action": draw(st.sampled_from(("score", "score", "flag"))), "weight": draw(st.integers(0, 9))}
+        elif draw(st.booleans()):
             signal["action"] = draw(_ACTIONS)
         if id_ in _THRESHOLDS:
             signal["threshold"] = draw(st.sampled_from(_THRESHOLDS[id_]))

@@ -97,7 +97,8 @@ def _campaign(draw: st.DrawFn) -> list[Step]:
     advocate, *friends = draw(_some(3, 6))
     shared = draw(_SHARED)
     steps: list[Step] = [("profile", advocate, True, shared, {}, timedelta())] if shared else []
-    steps += [("join", friend, advocate, shared if draw(st.booleans()) else {}, timedelta()) for friend in friends]
+    traces = st.sampled_from((shared, {}, {"ip": "81.2.69.142"}, {"ip": "85.10.0.7"}, {"ip": "2a02:8071:1::1"}))
+    steps += [("join", friend, advocate, draw(traces), timedelta()) for friend in friends]
     total = draw(_TOTAL)
     steps += [("buy", friend, number, total, "USD", timedelta()) for number in range(2) for friend in friends]
     return steps
@@ -109,7 +110,8 @@ def _suspects(draw: st.DrawFn) -> list[Step]:
     advocate, friend = draw(_some(2, 2))
     shared, ago = draw(_SHARED), draw(st.sampled_from((timedelta(), timedelta(hours=1), timedelta(1))))
     steps: list[Step] = [
-        ("profile", advocate, draw(st.booleans()), shared, {}, ago),
+        ("profile", advocate, draw(st.booleans()), shared, {"name": "Mona  Ali"}, ago),
+        ("profile", friend, draw(st.booleans()), {}, {"name": draw(st.sampled_from(("mona ali", "Ali")))}, ago),
         ("join", friend, advocate, shared, ago),
         ("buy", friend, draw(st.integers(0, 3)), draw(_TOTAL), "USD", draw(_AGO)),
     ]
@@ -143,6 +145,7 @@ _STEP: Final = st.one_of(
     st.tuples(st.just("decide_flagged"), _WHICH, _DECISION),
     st.tuples(st.just("decide_flagged"), _WHICH, _DECISION),
     st.tuples(st.just("decide_all"), _DECISION),
+    st.tuples(st.just("overturn")),
     st.tuples(st.just("pass"), _SPAN),
     st.tuples(st.just("to_due"), st.sampled_from([timedelta(), timedelta(), timedelta(microseconds=-1)])),
     st.tuples(st.just("to_due"), st.sampled_from([timedelta(), timedelta(), timedelta(microseconds=-1)])),

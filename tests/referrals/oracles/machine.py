@@ -99,7 +99,10 @@ class Machine:
     received: list[Event] = field(default_factory=list[Event])
 
     async def run(self, document: dict[str, Any], performed: Sequence[Step]) -> None:
-        """Perform the steps; compare what was published after each, and everything that is stored."""
+        """Perform the steps; compare after each what was published and everything that is stored.
+
+        In the end everything falls due, and people overturn what they can.
+        """
         self.model.facts.disposable = frozenset({"mailinator.com"})
         self.model.facts.codes = {code: owner for owner, code in CODES.items()}
         self.model.publish(document, LONG_AGO)
@@ -110,6 +113,8 @@ class Machine:
         self.now += timedelta(days=500)
         await self._sweep()
         await self.compare("the end")
+        await self._overturn()
+        await self.compare("overturned in the end")
 
     async def compare(self, step: str) -> None:
         """Compare what both sides published and stored."""
@@ -187,6 +192,11 @@ class Machine:
 
     async def _decide_all(self, decision: str) -> None:
         await self._decide_on(self.model.queue() + self.model.facts.referrals[-2:], decision)
+
+    async def _overturn(self) -> None:
+        """Approve what was rejected without a person, and has an order."""
+        rejected = [referral for referral in self.model.facts.referrals if referral.state == "rejected"]
+        await self._decide_on([referral for referral in rejected if referral.order is not None], "approve")
 
     async def _decide_on(self, referrals: Sequence[Referral], decision: str) -> None:
         chosen = list({referral.key: referral for referral in referrals}.values())
