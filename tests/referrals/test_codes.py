@@ -129,7 +129,7 @@ async def test_who_chooses_at_first_has_that_code_alone(client: httpx.AsyncClien
     assert await pool.fetchval("SELECT count(*) FROM referral_code WHERE customer_id = 'zoe'") == 1
 
 
-@pytest.mark.parametrize("text", ["OLIVIA", "0L1V1A", "o-l-i-v-i-a"])
+@pytest.mark.parametrize("text", ["OLIVIA", "0L1V1A", "0llvla", "o-l-i-v-i-a"])
 async def test_a_code_of_somebody_else_is_taken_also_one_that_looks_like_it(client: httpx.AsyncClient, text: str):
     assert await code_of(client, "ada", "Olivia") == "OLIVIA"
     answer = await post(client, "ben", text)

@@ -78,13 +78,15 @@ async def test_each_result_is_compared_with_what_became_of_the_sign_up(pool: Poo
     [((30, 19), "passed"), ((30, 20), "flagged"), ((49, 50), "flagged"), ((50, 50), "blocked")],
 )
 async def test_scores_add_up(pool: Pool, weights: tuple[int, int], expected: str):
-    await past.store_all(pool, [SignUp("fay", has_bought=True, was_referred=True)])
+    paid = SignUp("fay", state="approved", order=("25.00", "USD"), has_bought=True, was_referred=True)
+    await past.store_all(pool, [paid])
     signals = [
         {"id": id_, "action": "score", "weight": weight}
         for id_, weight in zip(("already_bought", "already_referred"), weights, strict=True)
     ]
     result = await replayed(pool, *signals, now=NOW)
     assert result[expected] == 1
+    assert result["points_saved"] == (700 if expected == "blocked" else 0)
 
 
 async def test_self_and_who_stands_are_blocked_whatever_the_draft_says(pool: Pool):
