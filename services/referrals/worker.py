@@ -4,6 +4,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
+import structlog
+
 from services.referrals.handlers import evidence
 from services.referrals.handlers.day import sweep_up
 from services.referrals.handlers.events import erase, handle
@@ -13,12 +15,16 @@ from services.referrals.store import replays
 from shared.contracts import topics
 from shared.messaging.worker import DueWork, Job, Subscription, WorkerSpec
 
+_log = structlog.stdlib.get_logger(__name__)
+
 _OF_CUSTOMERS: Final = ("shop.customer.registered.v1", "shop.customer.updated.v1", "shop.customer.erased.v1")
 
 
 def spec(settings: Settings) -> WorkerSpec:
     """The worker: purchases and their refunds, sign-ups, what customers tell, and erasures."""
     key = settings.key()
+    if key is None:
+        _log.warning("evidence_key_missing", setting="WAFA_REFERRALS_EVIDENCE_KEY")
     return WorkerSpec(
         service=settings.service,
         subscriptions=(
