@@ -92,12 +92,18 @@ async def test_an_order_of_an_advocate_with_many_friends_reads_none_of_them(pool
 async def test_sign_ups_with_a_code_of_ones_own_are_passed_over(pool: Pool, apply: Apply):
     await fed(apply, [bought("ada", f"o{number}", 1, "25.00") for number in range(500)])
     await fed(apply, [signed_up("ada", ADA)])
-    await pool.execute("""
-        INSERT INTO referral (referral_id, advocate_id, friend_id, code, program_version, state, reason, signed_up_at,
-                              closed_at, recorded_at)
-        SELECT gen_random_uuid(), advocate_id, friend_id, code, program_version, state, reason, signed_up_at, closed_at,
-               recorded_at
-        FROM referral, generate_series(1, 500)""")  # as releases before natural keys of sign-ups left them
+    await (
+        pool.execute("""
+        WITH copy AS (
+            INSERT INTO referral (referral_id, advocate_id, friend_id, code, program_version, state, reason, signals,
+                                  signed_up_at, closed_at, recorded_at)
+            SELECT gen_random_uuid(), advocate_id, friend_id, code, program_version, state, reason, signals,
+                   signed_up_at, closed_at, recorded_at
+            FROM referral, generate_series(1, 500)
+            RETURNING referral_id, signed_up_at, recorded_at, state, reason
+        )
+        INSERT INTO referral_step (referral_id, at, recorded_at, state, reason, actor) SELECT *, 'system' FROM copy""")
+    )  # as releases before natural keys of sign-ups left them
     assert (await cost(pool, signed_up("ada", ADA)))[1] < 12
     assert (await cost(pool, signed_up("ada", BEN)))[1] < 12
     assert (await verbs(pool))[-3:] == ["signed_up", "qualified", "approved"]
