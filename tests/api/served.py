@@ -91,7 +91,14 @@ async def _seed_referrals(pool: Pool) -> Known:
         draft = await programs.insert(connection, Key("referral_program"), document, books.NOW, "key:seed")
         replay = await replaying.start(connection, draft, 90, Author("key:seed", books.NOW))
     await replaying.run_replays(pool, books.NOW, None)
-    return {"customers": "ada", "r": ADA, "referral-programs": str(draft.version), "replays": str(replay.id)}
+    approved = await pool.fetchval("SELECT referral_id FROM referral WHERE state = 'approved'")
+    return {
+        "customers": "ada",
+        "r": ADA,
+        "referral-programs": str(draft.version),
+        "replays": str(replay.id),
+        "referrals": str(approved),
+    }
 
 
 async def _seed_notifications(pool: Pool) -> Known:

@@ -8,7 +8,10 @@ import pytest
 
 from tests.api.served import ROUTES, Route, Served, as_customer
 
-OF_NOBODY = {"rewards", "earning-rules", "tier-programs", "simulations", "referral-programs", "replays"}
+OF_NOBODY = {
+    *("rewards", "earning-rules", "tier-programs", "simulations"),
+    *("referral-programs", "replays", "referrals"),
+}
 """Resources of the program, which belong to no customer: every customer's access is the same."""
 
 BY_KEY = {"redemptions", "holds"}

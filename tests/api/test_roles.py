@@ -20,6 +20,7 @@ from tests.api.access import ACCESS, PUBLIC, SCOPES, Access, Customer
 from tests.api.served import ROUTES, SECRET, SERVICES, Route, Served, Service, as_customer, serve
 from tests.referrals.programs import MINIMAL
 
+NOBODY = "00000000-0000-0000-0000-000000000000"
 CART = {"currency": "USD", "total": "1.00"}
 RULE = {"id": "base", "name": {"en": "Base"}, "on": "purchase", "award": {"kind": "fixed", "points": 5}}
 TIERS = {
@@ -43,6 +44,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/customers/{id}/benefits/{benefit}/uses": {"reference": "r"},
     "POST /v1/tier-programs": TIERS,
     "PUT /v1/tier-programs/{version}": TIERS,
+    "POST /v1/referrals/{id}/decision": {"decision": "approve", "note": "A family."},
+    "POST /v1/referrals/decisions": {"decision": "reject", "note": "A ring.", "ids": [NOBODY]},
     "POST /v1/referral-programs": MINIMAL,
     "PUT /v1/referral-programs/{version}": MINIMAL,
 }

@@ -197,6 +197,7 @@ TIERS: Mapping[str, Fate] = {
 }
 
 REFERRALS: Mapping[str, Fate] = {
+    "advocate.customer_id": ID,
     "customer_registered.customer_id": ID,
     "evidence.customer_id": ID,
     "evidence.payload": D,  # encrypted; it goes with its row, see tests/referrals/evidence
@@ -206,7 +207,11 @@ REFERRALS: Mapping[str, Fate] = {
     "purchase.order_id": ID,
     "purchase.source": W,
     "referral.advocate_id": ID,
+    "referral.causation_id": ID,
+    "referral.counted": ID,
+    "referral.signals": W,
     "referral.code": ID,
+    "referral.correlation_id": ID,
     "referral.friend_id": ID,
     "referral.kept": N,
     "referral.order_id": ID,
@@ -214,6 +219,10 @@ REFERRALS: Mapping[str, Fate] = {
     "referral.state": W,
     "referral_click.code": ID,
     "referral_click.day": P,
+    "referral_step.actor": ID,
+    "referral_step.note": E,
+    "referral_step.reason": W,
+    "referral_step.state": W,
     "referral_code.code": E,
     "referral_code.customer_id": ID,
     "referral_code.key": D,

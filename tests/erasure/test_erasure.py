@@ -110,6 +110,22 @@ UPDATE transaction SET inputs = json_build_object('note', $1::text) WHERE kind =
 """
 
 
+# A referral of the customer's own, rejected with a note.
+DECIDED_SQL = """
+WITH own AS (
+    INSERT INTO referral (referral_id, advocate_id, friend_id, code, program_version, state, reason, signals,
+                          signed_up_at, closed_at, recorded_at)
+    SELECT gen_random_uuid(), customer_id, customer_id, coalesce(key, code), 1, 'rejected', 'fraud',
+           '[{"id": "self", "action": "block", "weight": 0, "at": "2026-01-01T00:00:00+00:00"}]',
+           created_at, created_at, created_at
+    FROM referral_code WHERE customer_id = $1 LIMIT 1
+    RETURNING referral_id, closed_at, recorded_at, state, reason
+)
+INSERT INTO referral_step (referral_id, at, recorded_at, state, reason, actor, note)
+SELECT *, 'key:ann', $2 FROM own
+"""
+
+
 async def live(served: Served, service: Service) -> None:
     """Store everything about the customer that a service can store."""
     pool = served.pool
@@ -137,6 +153,7 @@ async def live(served: Served, service: Service) -> None:
         assert answer.status_code == 200
         await served.client.get(f"/r/{SECRETS['vanity']}")
         assert await pool.fetchval("SELECT count(*) FROM referral_click") == 1
+        await pool.execute(DECIDED_SQL, CUSTOMER, SECRETS["note"])
     # The relay deletes events once they are published.
     await pool.execute("DELETE FROM outbox")
 
@@ -204,8 +221,9 @@ async def test_the_ledger_continues_by_ids(served: Served, service: Service):
     await finish(served.pool, service, erasure.SETTLED_AFTER)
     main: Any = importlib.import_module(f"services.{service.name}.__main__")
     verify = main._verify(service.settings(), served.pool, 1000)
-    # The mails of the test data are years old.
-    checks = [check async for check in verify if check.name != "no mail hangs"]
+    # The mails of the test data are years old, and no job applied what fell due since.
+    timely = {"no mail hangs", "what has fallen due is applied, and the next instant is right"}
+    checks = [check async for check in verify if check.name not in timely]
     assert [check for check in checks if check.offenders] == []
 
 

@@ -79,7 +79,7 @@ async def test_the_list_tells_states_and_rewards_and_nothing_of_friends(client: 
     assert [(view["state"], view["reason"], view["advocate_points"], view["friend_points"]) for view in seen] == [
         ("voided", "refunded", 0, 0),
         ("approved", None, 500, 200),
-        ("rejected", "fraud", 0, 0),
+        ("rejected", "not_eligible", 0, 0),
         ("expired", None, 0, 0),
     ]
     assert seen[0]["approved_at"] == "2026-03-01T18:00:00Z"
@@ -121,9 +121,16 @@ def test_the_document_tells_the_answers(configuration: Settings):
         "/v1/customers/{id}/referral-code",
         "/v1/customers/{id}/referrals",
         "/r/{code}",
+        "/v1/referrals",
+        "/v1/referrals/decisions",
+        "/v1/referrals/summary",
+        "/v1/referrals/{id}",
+        "/v1/referrals/{id}/decision",
         "/v1/referral-programs",
         "/v1/referral-programs/{version}",
         "/v1/referral-programs/{version}/publish",
+        "/v1/referral-programs/{version}/replays",
+        "/v1/replays/{replay_id}",
     }
     post = document["paths"]["/v1/customers/{id}/referral-code"]["post"]
     assert post["responses"]["200"]["content"]["application/json"]["schema"] == {

@@ -16,7 +16,7 @@ from services.referrals.rules.fold import Outcome, Stored, fold
 from services.referrals.rules.judging import Wanted
 from services.referrals.rules.program.compiled import Program
 from services.referrals.rules.referral import referral_id_of
-from services.referrals.store import codes, purchases, referrals
+from services.referrals.store import codes, purchases, referrals, steps
 from services.referrals.store.purchases import Window
 from shared import telemetry
 from shared.contracts.envelope import Event
@@ -47,8 +47,9 @@ async def handle(
 
 
 async def erase(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
-    """Erase what customers told, and retire their codes; see `erasure.EraseOwn`."""
-    return await codes.retire(connection, erasures, most) + await evidence.erase(connection, erasures, most)
+    """Erase what customers told and what people wrote about them, and retire their codes; see `erasure.EraseOwn`."""
+    erased = await codes.retire(connection, erasures, most) + await evidence.erase(connection, erasures, most)
+    return erased + await steps.erase(connection, erasures, most)
 
 
 async def _book(

@@ -107,7 +107,7 @@ def _reaches(count: Callable[[Facts], int]) -> _Holds:
     return lambda case, threshold: count(case.facts) >= _whole(threshold)
 
 
-def _is_same(id_: SignalId) -> _Holds:
+def _both_have(id_: SignalId) -> _Holds:
     return lambda case, _: id_ in case.facts.same
 
 
@@ -139,14 +139,14 @@ def _hardly_qualifies(case: _Case, _: _Threshold) -> bool:
 _HOLDS: Final[Mapping[SignalId, _Holds]] = {
     "already_referred": lambda case, _: case.around.referred,
     "already_bought": lambda case, _: case.around.bought,
-    "same_email": _is_same("same_email"),
+    "same_email": _both_have("same_email"),
     "similar_email": _is_similar,
-    "same_phone": _is_same("same_phone"),
-    "same_payment": _is_same("same_payment"),
-    "same_device": _is_same("same_device"),
-    "same_ip_and_agent": _is_same("same_ip_and_agent"),
-    "same_ip": _is_same("same_ip"),
-    "same_name": _is_same("same_name"),
+    "same_phone": _both_have("same_phone"),
+    "same_payment": _both_have("same_payment"),
+    "same_device": _both_have("same_device"),
+    "same_ip_and_agent": _both_have("same_ip_and_agent"),
+    "same_ip": _both_have("same_ip"),
+    "same_name": _both_have("same_name"),
     "already_customer": _is_long_a_customer,
     "circle": lambda case, _: case.around.closes_circle,
     "ip_velocity": _reaches(lambda facts: facts.friends_of_ip),

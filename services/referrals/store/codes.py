@@ -94,9 +94,9 @@ async def load_advocates(connection: Connection, keys: Collection[str]) -> dict[
 SPELLED_SQL = "SELECT key, code FROM referral_code WHERE key IS NOT NULL AND coalesce(key, code) = ANY($1::text[])"
 
 
-async def spelled(pool: Pool, keys: Collection[str]) -> dict[str, str]:
+async def spelled(connection: Pool | Connection, keys: Collection[str]) -> dict[str, str]:
     """Codes as they are shown, by the keys that referrals keep; a code of an erased customer is its key."""
-    found = {row["key"]: row["code"] for row in await pool.fetch(SPELLED_SQL, list(keys))} if keys else {}
+    found = {row["key"]: row["code"] for row in await connection.fetch(SPELLED_SQL, list(keys))} if keys else {}
     return {key: found.get(key, key) for key in keys}
 
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from services.referrals.rules.referral import Step
+from shared.messaging import erasure
+from shared.messaging.erasure import Erasure
 from shared.postgres.pool import Connection, Pool
 
 
@@ -49,3 +51,29 @@ async def load(pool: Pool | Connection, ids: Sequence[UUID]) -> dict[UUID, list[
     for row in await pool.fetch(HISTORY_SQL, list(ids)):
         steps[row["referral_id"]].append(Recorded(*row[1:]))
     return steps
+
+
+ERASE_SQL = """
+WITH covered AS (
+    SELECT step.referral_id, step.number
+    FROM unnest($1::text[], $2::timestamptz[]) AS erased (customer_id, at)
+    CROSS JOIN LATERAL (
+        SELECT referral_id FROM referral WHERE advocate_id = erased.customer_id
+        UNION
+        SELECT referral_id FROM referral WHERE friend_id = erased.customer_id
+    ) AS own
+    JOIN referral_step AS step USING (referral_id)
+    WHERE note IS NOT NULL AND recorded_at <= erased.at
+    LIMIT $3
+)
+UPDATE referral_step SET note = NULL
+FROM covered
+WHERE referral_step.referral_id = covered.referral_id AND referral_step.number = covered.number
+RETURNING referral_step.number
+"""
+
+
+async def erase(connection: Connection, erasures: Sequence[Erasure], most: int) -> int:
+    """Erase what people wrote about referrals of customers before their erasure; see `erasure.EraseOwn`."""
+    customers, _, _, recorded_at = erasure.columns(erasures)
+    return len(await connection.fetch(ERASE_SQL, customers, recorded_at, most))
