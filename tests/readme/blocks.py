@@ -9,7 +9,8 @@ from tests.architecture.tree import ROOT
 
 README: Final = ROOT / "README.md"
 TIER_PROGRAMS: Final = ROOT / "docs" / "tier-programs.md"
-"""A page whose only block is run after those of the README."""
+REFERRAL_PROGRAMS: Final = ROOT / "docs" / "referral-programs.md"
+"""Pages whose only block that runs is run after those of the README."""
 
 RUN: Final = frozenset({"sh", "python"})
 SHOWN: Final = frozenset({"text"})
@@ -88,3 +89,12 @@ TIERS_EXPECTED: Final = (
 
 UNWANTED: Final = re.compile(r'"status":[45]\d\d|"code":"|Traceback|command not found|No such file', re.MULTILINE)
 """Output that no block may print: problem documents (curl exits with 0), tracebacks, missing commands."""
+
+REFERRALS_EXPECTED: Final = (
+    r"^version 2, warnings: \[\]$",
+    r'"state":"done"',
+    r"^published$",
+    r'^\{"data":\[.*"next":',
+    r'^\{"clicks":[0-9]+,"sign_ups":[0-9]+,',
+)
+"""The same of the block of `REFERRAL_PROGRAMS`."""

@@ -16,7 +16,18 @@ from tempfile import TemporaryDirectory, TemporaryFile
 import pytest
 
 from tests.architecture import tree
-from tests.readme.blocks import EXPECTED, README, RUN, TIER_PROGRAMS, TIERS_EXPECTED, UNWANTED, Block, blocks
+from tests.readme.blocks import (
+    EXPECTED,
+    README,
+    REFERRAL_PROGRAMS,
+    REFERRALS_EXPECTED,
+    RUN,
+    TIER_PROGRAMS,
+    TIERS_EXPECTED,
+    UNWANTED,
+    Block,
+    blocks,
+)
 
 PAGE = README.read_text(encoding="utf-8")
 UP_SECONDS = 900.0
@@ -159,10 +170,17 @@ def test_both_first_events_have_their_effect(stack: subprocess.Popen[bytes], rea
     assert '"available":149,' in reader.run(f"{drain}; . .local/wafa.env; {ask}")
 
 
-def test_a_tier_program_is_drafted_simulated_and_published(stack: subprocess.Popen[bytes], reader: Reader):
-    [block] = [own for own in blocks(TIER_PROGRAMS.read_text(encoding="utf-8")) if own.language in RUN]
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [(TIER_PROGRAMS, TIERS_EXPECTED), (REFERRAL_PROGRAMS, REFERRALS_EXPECTED)],
+    ids=["tiers", "referrals"],
+)
+def test_a_program_is_drafted_tried_and_published(
+    page: Path, expected: tuple[str, ...], stack: subprocess.Popen[bytes], reader: Reader
+):
+    [block] = [own for own in blocks(page.read_text(encoding="utf-8")) if own.language in RUN]
     output = reader.run(block.text)
-    for pattern in TIERS_EXPECTED:
+    for pattern in expected:
         assert re.search(pattern, output, re.MULTILINE), output
     assert not UNWANTED.search(output), output
     assert stack.poll() is None
