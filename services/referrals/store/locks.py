@@ -20,10 +20,10 @@ WITH touched AS (
     SELECT unnest($2::text[]) AS customer_id
     UNION
     SELECT advocate_id
-    FROM unnest($2::text[]) AS friend (customer_id)
+    FROM (SELECT DISTINCT friend_id FROM referral WHERE friend_id = ANY($2::text[]) AND state <> 'rejected') AS friend
     CROSS JOIN LATERAL (
         SELECT advocate_id FROM referral
-        WHERE friend_id = friend.customer_id AND state <> 'rejected'
+        WHERE friend_id = friend.friend_id AND state <> 'rejected'
         ORDER BY (state = 'expired'), number DESC
         LIMIT $4
     ) AS own

@@ -20,19 +20,15 @@ OF_FRIEND: Final = 3
 # Of the customers who only bought, most have neither a referral of their own nor one that falls due.
 LOAD_AT_HAND_SQL = """
 SELECT own.*
-FROM unnest($1::text[]) AS friend (customer_id)
+FROM (SELECT DISTINCT friend_id FROM referral WHERE friend_id = ANY($1::text[]) AND state <> 'rejected') AS friend
 CROSS JOIN LATERAL (
     SELECT * FROM referral
-    WHERE friend_id = friend.customer_id AND state <> 'rejected'
+    WHERE friend_id = friend.friend_id AND state <> 'rejected'
     ORDER BY (state = 'expired'), number DESC
     LIMIT $4
 ) AS own
 UNION ALL
-SELECT due.*
-FROM unnest($2::text[]) AS advocate (customer_id)
-CROSS JOIN LATERAL (
-    SELECT * FROM referral WHERE advocate_id = advocate.customer_id AND next_at <= $3 ORDER BY next_at LIMIT 1
-) AS due
+(SELECT * FROM referral WHERE advocate_id = ANY($2::text[]) AND next_at <= $3 LIMIT 1)
 """
 
 
