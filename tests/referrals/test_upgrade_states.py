@@ -68,7 +68,6 @@ async def _check(pool: Pool) -> None:
         ("paid", ["signed_up", "qualified", "approved"]),
         ("void", ["signed_up", "qualified", "approved", "voided"]),
     ]
-    assert [check.name async for check in verify(pool, 100) if check.offenders] == []
     # What is open expires at the end of its window, what is approved is still voided, a repeat is one.
     assert dict(await sweep(pool, SIGNED_UP + timedelta(days=30), None)) == {}
     assert dict(await sweep(pool, SIGNED_UP + timedelta(days=31), None)) == {"expired": 1}
