@@ -135,12 +135,10 @@ async def test_each_sign_up_is_judged_by_what_was_told_by_then(pool: Pool):
 
 async def test_what_evidence_cannot_answer_is_named(pool: Pool):
     signals = [{"id": id_, "action": "flag"} for id_ in ("same_ip", "blocklist", "already_bought")]
-    cidrs = ["10.0.0.0/7", "203.0.113.0/28", "203.0.0.0/8", "2001:db8::/31", "2a00:1450:1:1:5::/80", "2a00::/48"]
+    cidrs = ["203.0.113.0/28", "203.0.0.0/8", "2a00:1450:1:1:5::/80", "2a00::/48"]
     with_key = await replayed(pool, *signals, now=NOW, blocklist={"cidrs": cidrs})
     without = await replayed(pool, *signals, now=NOW, key=None, blocklist={"cidrs": cidrs})
     assert with_key["not_replayed"] == [
-        "blocklist: 10.0.0.0/7 is too wide: evidence has networks of /24 and /48",
-        "blocklist: 2001:db8::/31 is too wide: evidence has networks of /24 and /48",
         "blocklist: 2a00:1450:1:1:5::/80 counts as 2a00:1450:1:1::/64: evidence has IPv6 addresses by their /64",
     ]
     assert without["not_replayed"] == [

@@ -8,7 +8,6 @@ from typing import Any, Final, Literal, NamedTuple, Self
 from uuid import UUID
 
 from services.referrals.rules.circle import closes_ring
-from services.referrals.rules.evidence.lists import is_too_wide
 from services.referrals.rules.program.compiled import Program
 from services.referrals.rules.program.signals import SignalId
 from services.referrals.rules.signals import Circumstances, Facts, Found, judge
@@ -152,10 +151,8 @@ def _not_replayed(draft: Program, *, has_key: bool) -> Iterator[str]:
 
 def _is_exact(network: IPv4Network | IPv6Network) -> bool:
     """Whether stored addresses and networks tell exactly who is in a network."""
-    return not is_too_wide(network) and (network.version == 4 or network.prefixlen <= 64)
+    return network.version == 4 or network.prefixlen <= 64
 
 
 def _words(network: IPv4Network | IPv6Network) -> str:
-    if is_too_wide(network):
-        return f"{network} is too wide: evidence has networks of /24 and /48"
     return f"{network} counts as {network.supernet(new_prefix=64)}: evidence has IPv6 addresses by their /64"

@@ -6,14 +6,12 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from services.referrals.rules.evidence.kinds import KEPT_FOR
+from services.referrals.rules.program.signals import MOST_COUNTED
 from services.referrals.store.evidence import LATEST
 from shared.messaging import erasure
 from shared.messaging.erasure import Erasure
 from shared.postgres.ids import id_of, joined
 from shared.postgres.pool import Connection, Pool
-
-MOST_COUNTED: Final = 1_000
-"""Of the sign-ups of an advocate, a code or an address, the newest so many count."""
 
 _AT_ONCE: Final = 10_000
 

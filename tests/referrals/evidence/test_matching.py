@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.referrals.rules.evidence.keys import EvidenceKey, LocalPart
 from services.referrals.rules.evidence.kinds import MOST_VALUES, Kind
-from services.referrals.rules.evidence.lists import is_too_wide, listed, stored_as
+from services.referrals.rules.evidence.lists import listed, stored_as, width
 from services.referrals.rules.evidence.matching import Matcher, Stored, Values, as_of, similarity
 from services.referrals.rules.program.signals import SIGNALS
 from services.referrals.rules.signals import Facts
@@ -151,9 +151,16 @@ def test_a_disposable_address_is_the_friends():
     assert not facts(usual, throwaway).is_disposable
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["8.8.4.4/32", "8.8.4.0/25", "8.8.4.0/24", "8.8.0.0/16", "2a00::/44", "2a00::/48", "2a00::/60", "2a00::1/128"],
+)
+def test_the_width_of_a_network_is_the_number_of_its_stored_values(text: str):
+    network = ip_network(text)
+    assert width(network) == len(list(stored_as(network)))
+
+
 def test_networks_that_are_too_wide_stand_for_nothing():
-    assert [is_too_wide(ip_network(text)) for text in ("8.0.0.0/8", "8.0.0.0/7", "2a00::/32", "2a00::/31")] == [
-        *(False, True, False, True)
-    ]
-    assert list(stored_as(ip_network("8.0.0.0/7"))) == []
-    assert len(list(stored_as(ip_network("8.0.0.0/8")))) == len(list(stored_as(ip_network("2a00::/32")))) == 2**16
+    assert [
+        len(list(stored_as(ip_network(text)))) for text in ("8.0.0.0/8", "8.0.0.0/7", "2a00::/32", "2a00::/31")
+    ] == [*(2**16, 0, 2**16, 0)]

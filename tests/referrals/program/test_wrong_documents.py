@@ -112,6 +112,9 @@ WRONG: list[tuple[str, Change]] = [
     ("/blocklist/domains/0", ("/blocklist", {"domains": ["localhost"]})),
     ("/blocklist/cidrs/0", ("/blocklist", {"cidrs": ["203.0.113.0/33"]})),
     ("/blocklist/cidrs/0", ("/blocklist", {"cidrs": ["example.org"]})),
+    ("/blocklist/cidrs/1", ("/blocklist", {"cidrs": ["8.0.0.0/8", "8.0.0.0/7"]})),
+    ("/blocklist/cidrs/0", ("/blocklist", {"cidrs": ["2a00::/31"]})),
+    ("/blocklist/cidrs", ("/blocklist", {"cidrs": [f"{number}.0.0.0/8" for number in range(1, 6)]})),
     ("/blocklist/countries/0", ("/blocklist", {"countries": ["Egypt"]})),
     ("/blocklist/names", ("/blocklist", {"names": ["Eve"]})),
     # undecided
@@ -258,7 +261,7 @@ BASE: dict[str, Any] = changed(
     DEFAULT,
     ("/caps", WHOLE["caps"]),
     ("/milestones", WHOLE["milestones"]),
-    ("/blocklist", {"addresses": ["a@b.c"], "domains": ["b.c"], "cidrs": ["::/0"], "countries": ["EG"]}),
+    ("/blocklist", {"addresses": ["a@b.c"], "domains": ["b.c"], "cidrs": ["2001:db8::/48"], "countries": ["EG"]}),
 )
 
 

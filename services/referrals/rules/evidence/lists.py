@@ -12,8 +12,11 @@ from services.referrals.rules.evidence.keys import EvidenceKey
 from services.referrals.rules.evidence.kinds import Kind
 from services.referrals.rules.program.compiled import Blocklist
 
-MOST_NETWORKS: Final = 65_536
-"""The most stored networks that one entry of a block list stands for: an IPv4 /8, an IPv6 /32."""
+WIDEST: Final = {4: 8, 6: 32}
+"""The shortest prefix of a network in a block list, by version of IP."""
+
+MOST_NETWORKS: Final = 2**18
+"""The most stored values that the networks of a block list may cover: their hashes are computed once per version."""
 
 
 class Listed(NamedTuple):
@@ -51,12 +54,12 @@ def _blocked(key: EvidenceKey, blocklist: Blocklist) -> Iterator[bytes]:
 def stored_as(network: IPv4Network | IPv6Network) -> Iterator[tuple[Kind, str]]:
     """The values of evidence that a network covers: single addresses, or networks as they are stored.
 
-    IPv6 addresses are stored by their /64 only, so that a narrower network covers the whole of it. Of a network that is
-    wider than MOST_NETWORKS, which `is_too_wide`, nothing is covered.
+    IPv6 addresses are stored by their /64 only, so that a narrower network covers the whole of it. A network that is
+    too wide for a block list covers nothing.
     """
     if is_too_wide(network):
         return
-    address, of_network = (32, 24) if network.version == 4 else (64, 48)
+    address, of_network = _STORED[network.version]
     if network.prefixlen > address:
         network = network.supernet(new_prefix=address)
     kind = Kind.IP if network.prefixlen > of_network else Kind.NETWORK
@@ -65,5 +68,16 @@ def stored_as(network: IPv4Network | IPv6Network) -> Iterator[tuple[Kind, str]]:
 
 
 def is_too_wide(network: IPv4Network | IPv6Network) -> bool:
-    """Whether a network covers more than MOST_NETWORKS networks as they are stored."""
-    return network.prefixlen < (8 if network.version == 4 else 32)
+    """Whether a network is wider than a block list may have."""
+    return network.prefixlen < WIDEST[network.version]
+
+
+def width(network: IPv4Network | IPv6Network) -> int:
+    """How many stored values a network covers."""
+    address, of_network = _STORED[network.version]
+    stored = address if network.prefixlen > of_network else of_network
+    return 1 << max(0, stored - network.prefixlen)
+
+
+_STORED: Final = {4: (32, 24), 6: (64, 48)}
+"""The prefixes by which addresses and networks are stored, by version of IP."""

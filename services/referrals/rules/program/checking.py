@@ -4,12 +4,13 @@ Drafts are checked, and documents when they are published; versions that are alr
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Final
 
 from pydantic import HttpUrl, TypeAdapter, ValidationError
 
+from services.referrals.rules.evidence.lists import MOST_NETWORKS, WIDEST, is_too_wide, width
 from services.referrals.rules.program.compiled import network_of
 from services.referrals.rules.program.document import Blocklist, ProgramDocument, SignalDocument
 from services.referrals.rules.program.signals import SIGNALS
@@ -121,11 +122,29 @@ def _wrong_blocklist(blocklist: Blocklist) -> Iterator[Fault]:
     for place, domain in enumerate(blocklist.domains):
         if _DOMAIN.fullmatch(domain) is None:
             yield Fault(pointer("blocklist", "domains", place), "this is no domain such as example.org")
-    for place, cidr in enumerate(blocklist.cidrs):
+    yield from _wrong_networks(blocklist.cidrs)
+
+
+def _wrong_networks(cidrs: Sequence[str]) -> Iterator[Fault]:
+    covered = 0
+    for place, cidr in enumerate(cidrs):
         try:
-            network_of(cidr)
+            network = network_of(cidr)
         except ValueError:
             yield Fault(pointer("blocklist", "cidrs", place), "this is no network such as 203.0.113.0/24")
+            continue
+        if is_too_wide(network):
+            least = WIDEST[network.version]
+            yield Fault(
+                pointer("blocklist", "cidrs", place), f"the prefix of IPv{network.version} is at least /{least}"
+            )
+        else:
+            covered += width(network)
+    if covered > MOST_NETWORKS:
+        yield Fault(
+            pointer("blocklist", "cidrs"),
+            f"they cover {covered:,} networks of /24 (IPv6: /48) or addresses; at most {MOST_NETWORKS:,}",
+        )
 
 
 def _wrong_share(document: ProgramDocument) -> Iterator[Fault]:

@@ -50,6 +50,10 @@ class Signal(NamedTuple):
     threshold: Threshold | None = None
 
 
+MOST_COUNTED: Final = 1_000
+"""Counts of sign-ups in a time read the newest so many; no threshold of theirs is higher."""
+
+
 def _number_of(unit: str, default: int, most: int = 100_000) -> Threshold:
     return Threshold(unit, default, Fraction(1), Fraction(most))
 
@@ -76,15 +80,15 @@ SIGNALS: Final[Mapping[SignalId, Signal]] = {
     "circle": Signal("The referral closes a circle: the friend had referred the advocate, directly or through others."),
     "ip_velocity": Signal(
         "Many friends signed up from the friend's IP address in the 7 days up to the sign-up.",
-        threshold=_number_of("friends in 7 days", 10),
+        threshold=_number_of("friends in 7 days", 10, MOST_COUNTED),
     ),
     "advocate_velocity_hour": Signal(
         "Many friends signed up with the advocate's codes in the hour up to the sign-up.",
-        threshold=_number_of("friends in an hour", 5),
+        threshold=_number_of("friends in an hour", 5, MOST_COUNTED),
     ),
     "advocate_velocity_day": Signal(
         "Many friends signed up with the advocate's codes in the 24 hours up to the sign-up.",
-        threshold=_number_of("friends in 24 hours", 20),
+        threshold=_number_of("friends in 24 hours", 20, MOST_COUNTED),
     ),
     "fast_cycle": Signal(
         "The advocate had registered only shortly before the friend signed up.",
@@ -94,7 +98,7 @@ SIGNALS: Final[Mapping[SignalId, Signal]] = {
     "threshold_order": Signal("The order is worth hardly more than what qualifies."),
     "many_networks": Signal(
         "Friends signed up with this code from many networks in the 7 days up to the sign-up.",
-        threshold=_number_of("networks in 7 days", 20),
+        threshold=_number_of("networks in 7 days", 20, MOST_COUNTED),
     ),
     "advocate_suspended": Signal(
         "People rejected several referrals of this advocate.", threshold=_number_of("rejections by people", 3)
