@@ -11,6 +11,7 @@ import pytest
 from services.referrals.__main__ import DOOR
 from services.referrals.handlers import due
 from services.referrals.handlers.day import LEFT, sweep
+from services.referrals.handlers.events import handle
 from services.referrals.store import codes, referrals
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool
@@ -211,6 +212,33 @@ async def test_caps_and_milestones_hold_under_concurrent_approvals_and_voids(poo
     assert (
         sum(await pool.fetchrow("SELECT sum(points)::int FROM reward_bucket WHERE start = '-infinity'")) == base["all"]
     )
+
+
+async def test_approvals_wait_for_each_other_where_the_program_has_a_cap(pool: Pool):
+    await publish(pool, caps=[{"points": 900, "per": "day", "scope": "program"}])
+    await apply_to(pool, [signed_up("fay", ADA), signed_up("gil", BEN)])
+    async with pool.acquire() as connection:
+        async with connection.transaction():
+            await handle(connection, [bought("fay", "o1", 1)], START)
+            other = asyncio.create_task(apply_to(pool, [bought("gil", "o1", 1)]))
+            done, _ = await asyncio.wait({other}, timeout=0.3)
+            assert not done
+        await asyncio.wait_for(other, timeout=5)
+    paid = "SELECT advocate_id, advocate_points, friend_points FROM referral ORDER BY advocate_id"
+    assert await pool.fetch(paid) == [("ada", 500, 200), ("ben", 0, 200)]
+
+
+async def test_a_read_waits_for_whoever_settles_the_same(pool: Pool):
+    await publish(pool, **HELD)
+    await apply_to(pool, [signed_up("fay", ADA), bought("fay", "o1", 1)])
+    async with pool.acquire() as connection:
+        async with connection.transaction():
+            await handle(connection, [signed_up("gil", ADA, 400)], days(20))
+            reading = asyncio.create_task(due.refresh(pool, ["ada"], days(20)))
+            done, _ = await asyncio.wait({reading}, timeout=0.3)
+            assert not done
+        await asyncio.wait_for(reading, timeout=5)
+    assert (await verbs(pool)).count("approved") == 1
 
 
 async def test_friends_of_one_code_and_codes_of_one_friend_at_one_instant(pool: Pool):
