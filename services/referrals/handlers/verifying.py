@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
-from services.referrals.rules.explaining import Scores, is_explained, wrongly_paid
+from services.referrals.rules.explaining import is_explained, wrongly_paid
 from services.referrals.rules.program.compiled import Program
 from services.referrals.rules.referral import Referral
 from services.referrals.store import auditing, auditing_time, programs, purchases, referrals
@@ -39,22 +39,22 @@ async def verify(pool: Pool, sample: int, now: datetime | None = None) -> AsyncI
 async def _odd(connection: Connection, book: Book[Program], ids: Sequence[UUID]) -> list[str]:
     """Those of the referrals whose state the stored orders and signals do not explain."""
     found = [own for own in (await referrals.read(connection, ids)).values() if own.program_version in book]
-    scores = Scores(min(own.flag_at for _, own in book), min(own.block_at for _, own in book))
+    block_at = min(program.block_at for _, program in book)
     orders = await _orders(connection, found, book)
     standing = await auditing_time.standing(connection, {own.friend_id for own in found})
     odd: list[str] = []
     for own in found:
         program, is_alone = book.version(own.program_version), standing.get(own.friend_id) in {None, own.referral_id}
-        if not _is_explained(own, program, orders[own.friend_id], scores, is_alone=is_alone):
+        if not _is_explained(own, program, orders[own.friend_id], block_at, is_alone=is_alone):
             odd.append(str(own.referral_id))
     return odd
 
 
 def _is_explained(
-    referral: Referral, program: Program, orders: Collection[Order], scores: Scores, *, is_alone: bool
+    referral: Referral, program: Program, orders: Collection[Order], block_at: int, *, is_alone: bool
 ) -> bool:
     try:
-        return is_explained(referral, program, orders, scores, is_alone=is_alone)
+        return is_explained(referral, program, orders, block_at, is_alone=is_alone)
     except LookupError:
         return False  # a refund of a line that its order does not have, or a currency without a rate
 

@@ -14,20 +14,14 @@ from shared.contracts.orders import Order
 from shared.programs.kind import Book
 
 
-class Scores(NamedTuple):
-    """The least scores at which any published version flags and blocks: the one that judged is not stored."""
-
-    flag_at: int
-    block_at: int
-
-
 def is_explained(
-    referral: Referral, program: Program, orders: Collection[Order], scores: Scores, *, is_alone: bool
+    referral: Referral, program: Program, orders: Collection[Order], block_at: int, *, is_alone: bool
 ) -> bool:
     """Whether orders and signals explain the state of a referral.
 
     `orders` are recorded orders of the friend with their refunds: at least one from before the sign-up, the first that
-    count, as many as are needed, and the referral's own. `is_alone` says that no other referral of the friend stands.
+    count, as many as are needed, and the referral's own. `block_at` is the least score at which any version blocks.
+    `is_alone` says that no other referral of the friend stands.
     """
     counting = sorted((order.time, order.order_id) for order in orders if steps.counts(referral, order, program))
     if referral.state in {State.SIGNED_UP, *HELD}:
@@ -36,12 +30,12 @@ def is_explained(
             return False
     if referral.order_id is None:
         is_open = referral.state in OPEN and (len(counting) < program.nth or not is_alone)
-        return is_open or (referral.state is State.REJECTED and _is_stopped(referral, scores))
+        return is_open or (referral.state is State.REJECTED and _is_stopped(referral, block_at))
     own = next((order for order in orders if order.order_id == referral.order_id), None)
     if own is None or (referral.qualified_at, referral.due_at) != (own.time, program.due_at(own.time)):
         return False
     is_nth = sum(place <= (own.time, own.order_id) for place in counting) >= program.nth
-    return is_nth and _is_settled(referral, own, program) and _is_stopped(referral, scores)
+    return is_nth and _is_settled(referral, own, program) and _is_stopped(referral, block_at)
 
 
 def _is_settled(referral: Referral, order: Order, program: Program) -> bool:
@@ -53,13 +47,13 @@ def _is_settled(referral: Referral, order: Order, program: Program) -> bool:
     return fell_at is None or referral.state is State.REJECTED
 
 
-def _is_stopped(referral: Referral, scores: Scores) -> bool:
+def _is_stopped(referral: Referral, block_at: int) -> bool:
     """Whether the signals flag or block a referral that is flagged, or was rejected for fraud; true of all others."""
-    actions = {signal.action for signal in referral.signals}
     if referral.state is State.FLAGGED:
-        return bool(actions & {"flag", "block"}) or referral.score >= scores.flag_at
+        # A signal that was found again has the action of a later program.
+        return bool(referral.signals)
     if referral.reason is Ground.FRAUD:
-        return "block" in actions or referral.score >= scores.block_at
+        return any(signal.action == "block" for signal in referral.signals) or referral.score >= block_at
     return True
 
 

@@ -20,11 +20,14 @@ class Place(NamedTuple):
     referral_id: UUID
 
 
+_TOP: Final = Place(2**31 - 1, UUID(int=2**128 - 1))
+"""Above every referral."""
+
 # What has fallen due by now is not in its state any more, swept or not.
 PAGE_OF_STATE_SQL = """
 SELECT score, referral_id
 FROM referral
-WHERE state = $1 AND ($2::int IS NULL OR (score, referral_id) < ($2, $3)) AND (next_at IS NULL OR next_at > $4)
+WHERE state = $1 AND (score, referral_id) < ($2, $3) AND (next_at IS NULL OR next_at > $4)
 ORDER BY score DESC, referral_id DESC
 LIMIT $5
 """
@@ -34,15 +37,13 @@ async def page_of_state(
     connection: Connection, state: State, before: Place | None, now: datetime, limit: int
 ) -> Sequence[Place]:
     """Places of referrals in a state below a place, highest score first."""
-    return [
-        Place(*row) for row in await connection.fetch(PAGE_OF_STATE_SQL, state, *(before or (None, None)), now, limit)
-    ]
+    return [Place(*row) for row in await connection.fetch(PAGE_OF_STATE_SQL, state, *(before or _TOP), now, limit)]
 
 
 PAGE_SQL = """
 SELECT score, referral_id
 FROM referral
-WHERE $1::int IS NULL OR (score, referral_id) < ($1, $2)
+WHERE (score, referral_id) < ($1, $2)
 ORDER BY score DESC, referral_id DESC
 LIMIT $3
 """
@@ -50,7 +51,7 @@ LIMIT $3
 
 async def page(connection: Connection, before: Place | None, limit: int) -> Sequence[Place]:
     """Places of referrals below a place, highest score first."""
-    return [Place(*row) for row in await connection.fetch(PAGE_SQL, *(before or (None, None)), limit)]
+    return [Place(*row) for row in await connection.fetch(PAGE_SQL, *(before or _TOP), limit)]
 
 
 OTHERS_SQL = """
