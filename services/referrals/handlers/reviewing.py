@@ -78,7 +78,8 @@ async def find(
     await due.refresh(pool, [stored.advocate_id], now, key)
     async with pool.acquire() as connection:
         [reviewed] = await _read(connection, [referral_id])
-        return reviewed, await _described(connection, reviewed.referral, now, key)
+        # Facts are found by the code's key.
+        return reviewed, await _described(connection, replace(reviewed.referral, code=stored.code), now, key)
 
 
 async def read(connection: Connection, referral_id: UUID) -> Reviewed:
