@@ -24,6 +24,4 @@ from tests.referrals.oracles.product import Product
 async def test_the_product_does_what_the_model_says(
     referrals_pool: Pool, history: tuple[dict[str, Any], Sequence[Step]]
 ):
-    await Machine(Product(referrals_pool)).run(
-        history[0], [step for step in history[1] if step[0] not in {"read", "look"}]
-    )
+    await Machine(Product(referrals_pool)).run(*history)

@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from services.referrals.handlers import day, due, events
+from services.referrals.handlers.reviewing import Wanted, find, find_page
+
+from services.referrals.handlers import day, events, evidence
 from services.referrals.handlers.deciding import Call, decide_on
+from services.referrals.handlers.verifying import verify
 from services.referrals.rules.deciding import Decision
 from services.referrals.rules.evidence.keys import EvidenceKey
+from services.referrals.rules.referral import State
 from shared.contracts.envelope import Cause, Event
 from shared.postgres.pool import Pool
 from tests.points.books import empty
@@ -25,6 +29,7 @@ SELECT referral_id::text, friend_id, code, state, reason, score, signals, order_
        coalesce(advocate_points, 0) AS advocate_points, coalesce(friend_points, 0) AS friend_points
 FROM referral
 """
+KEYS_SQL: Final = "SELECT referral_id, friend_id, code FROM referral"
 STEPS_SQL: Final = "SELECT referral_id::text, state, at, actor, note FROM referral_step ORDER BY referral_id, number"
 OUTBOX_SQL: Final = "SELECT convert_from(value, 'UTF8')::json AS value FROM outbox ORDER BY id"
 
@@ -49,8 +54,7 @@ class Product:
         return [(refusal.event.id, str(refusal.reason)) for refusal in refused]
 
     async def decide(self, keys: Sequence[Key], decision: str, by: By, now: datetime) -> list[bool]:
-        rows = await self.pool.fetch("SELECT referral_id, friend_id, code FROM referral")
-        ids = {(row["friend_id"], row["code"]): row["referral_id"] for row in rows}
+        ids = {(friend, code): id_ for id_, friend, code in await self.pool.fetch(KEYS_SQL)}
         call = Call(Decision(decision), by.note or "", by.actor, Cause.of_request("request"), now)
         async with self.pool.acquire() as connection, connection.transaction():
             decided = await decide_on(connection, [ids[key] for key in keys], call, KEY)
@@ -61,9 +65,15 @@ class Product:
         await day.sweep(self.pool, now, KEY)
 
     async def read(self, key: Key, now: datetime) -> Row:
-        [advocate_id] = {told.advocate_id for told in await self.published() if (told.friend_id, told.code) == key}
-        await due.refresh(self.pool, [advocate_id], now, KEY)
-        return (await self.rows())[key]
+        ids = {(friend, code): id_ for id_, friend, code in await self.pool.fetch(KEYS_SQL)}
+        found = await find(self.pool, ids[key], now, KEY)
+        assert found is not None
+        reviewed, _ = found
+        row = (await self.rows())[key]
+        referral = reviewed.referral
+        assert (referral.state, referral.score) == (row.state, row.score)
+        assert [(step.state, step.at, step.actor, step.note) for step in reviewed.history] == row.history
+        return row
 
     async def rows(self) -> dict[Key, Row]:
         history: dict[str, list[tuple[str, datetime, str, str | None]]] = {}
@@ -77,7 +87,15 @@ class Product:
         return [_published(row["value"], code_of) for row in await self.pool.fetch(OUTBOX_SQL)]
 
     async def queue(self, now: datetime) -> list[Key]:
-        raise NotImplementedError
+        page = await find_page(self.pool, Wanted(State.FLAGGED, None, 200), now, KEY)
+        scores = [(own.referral.score, own.referral.referral_id) for own in page]
+        assert scores == sorted(scores, reverse=True)
+        return [(own.referral.friend_id, own.referral.code) for own in page]
+
+    async def verify(self, now: datetime) -> list[str]:
+        await evidence.forget(self.pool, now)  # which the job does every hour
+        found = [check async for check in verify(self.pool, 1_000, now)]
+        return [f"{check.name}: {check.offenders}" for check in found if check.offenders]
 
 
 def _row(row: Any, history: dict[str, list[tuple[str, datetime, str, str | None]]]) -> Row:

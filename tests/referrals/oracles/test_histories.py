@@ -65,9 +65,12 @@ class Singles:
     async def published(self) -> list[Published]:
         return self.model.facts.published
 
+    async def verify(self, now: datetime) -> list[str]:
+        return []
+
     async def queue(self, now: datetime) -> list[Key]:
-        due = self.model.steps.next_at
-        return [r.key for r in self.model.queue() if (at := due(r)) is not None and at > now]
+        self.model.steps.apply_due(now)
+        return [referral.key for referral in self.model.queue()]
 
 
 @given(history=histories)
