@@ -1,7 +1,7 @@
 """The replay: one event, one decision, one instant after the other. The door is `Model`."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
 from typing import Any, Final
@@ -132,6 +132,9 @@ class Model:
         self.facts.erased[customer_id] = max(event.time, self.facts.erased.get(customer_id, SINCE_EVER))
         self.facts.told = [piece for piece in self.facts.told if piece.customer_id != customer_id]
         self.facts.registered.pop(customer_id, None)
+        for referral in self.facts.referrals:
+            if customer_id in {referral.friend_id, referral.advocate_id}:
+                referral.history = [replace(step, note=None) for step in referral.history]
         self.facts.codes = {code: owner for code, owner in self.facts.codes.items() if owner != customer_id}
         self.facts.sign_ups = [
             SignUp(s.friend_id, s.advocate_id, s.code, s.time, None, None) if s.friend_id == customer_id else s

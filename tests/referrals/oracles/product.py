@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from services.referrals.handlers.reviewing import Wanted, find, find_page
-
 from services.referrals.handlers import day, events, evidence
 from services.referrals.handlers.deciding import Call, decide_on
+from services.referrals.handlers.reviewing import Wanted, find, find_page
 from services.referrals.handlers.verifying import verify
 from services.referrals.rules.deciding import Decision
 from services.referrals.rules.evidence.keys import EvidenceKey
