@@ -19,7 +19,7 @@ from tests.referrals.shop import at, bought, refunded, signed_up
 from tests.referrals.versions import publish
 
 APPROVE, REJECT = Decision.APPROVE, Decision.REJECT
-FLAGGING = {"signals": [{"id": "already_bought", "action": "flag", "weight": 10}], "hold_days": 14}
+FLAGGING: dict[str, Any] = {"signals": [{"id": "already_bought", "action": "flag", "weight": 10}], "hold_days": 14}
 """Whoever bought before is flagged once qualified."""
 
 

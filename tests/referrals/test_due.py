@@ -19,7 +19,7 @@ from tests.referrals.conftest import ADA, BEN, apply_to, published, verbs
 from tests.referrals.shop import START, at, bought, refunded, signed_up
 from tests.referrals.versions import publish
 
-HELD = {"hold_days": 14}
+HELD: dict[str, Any] = {"hold_days": 14}
 
 
 def days(number: float) -> datetime:
