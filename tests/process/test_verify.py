@@ -25,7 +25,7 @@ SERVICES: dict[str, tuple[Door[Any], int, str, str]] = {
         "refunds have their order, and none waits for a recorded one: FAILED: ann/o/r",
     ),
     "referrals": (
-        *(REFERRALS, 10, "INSERT INTO referral_code VALUES ('ann', 'SHORT', now())"),
+        *(REFERRALS, 18, "INSERT INTO referral_code VALUES ('ann', 'SHORT', now())"),
         "codes are unique and well formed, and one is given out: FAILED: SHORT",
     ),
     "notifications": (
