@@ -80,7 +80,7 @@ class Model:
             w for w in self.facts.waiting if (w.customer_id, w.data.order_id) == (event.customer_id, data.order_id)
         ]
         self.facts.waiting = [refund for refund in self.facts.waiting if refund not in waited]
-        for refund in waited:
+        for refund in sorted(waited, key=lambda refund: (refund.time, refund.data.refund_id)):
             self._add_refund(order, refund)
         for referral in self.facts.of_friend(event.customer_id):
             self.steps.bought_before(referral, order, now)
