@@ -28,8 +28,8 @@ ROWS = {
     """,
     "referrals": """
         INSERT INTO referral (referral_id, advocate_id, friend_id, code, program_version, state,
-                              signed_up_at, recorded_at)
-        VALUES (gen_random_uuid(), '1', '2', 'C', 1, 'signed_up', now(), now());
+                              signed_up_at, next_at, recorded_at)
+        VALUES (gen_random_uuid(), '1', '2', 'C', 1, 'signed_up', now(), now(), now());
     """,
     "notifications": """
         INSERT INTO message (id, customer_id, channel, kind, trigger, occasion, state, locale, template_version,
