@@ -46,6 +46,15 @@ async def test_a_hold_ends_at_its_instant_and_its_event_has_that_time(pool: Pool
     assert dict(await sweep(pool, days(41), None)) == {}
 
 
+async def test_an_order_from_before_the_sign_up_rejects_whether_it_arrives_before_the_window_ends_or_after(pool: Pool):
+    await apply_to(pool, [signed_up("fay", ADA)], days(40))
+    assert await state(pool) == ("expired", None)
+    await apply_to(pool, [bought("fay", "before", -1)], days(41))
+    assert await state(pool) == ("rejected", "fraud")
+    await apply_to(pool, [bought("fay", "o1", 1)], days(42))
+    assert await verbs(pool) == ["signed_up", "expired", "rejected"]
+
+
 async def test_a_window_ends_after_its_last_instant_and_a_late_order_still_qualifies(pool: Pool):
     await apply_to(pool, [signed_up("fay", ADA)], days(1))
     assert dict(await sweep(pool, days(30), None)) == {}

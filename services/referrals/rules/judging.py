@@ -198,12 +198,13 @@ class Judge:
                 return [Move(qualified, at)]
 
     def _order_from_before(self, referral: Referral) -> list[Move]:
-        """An order from before the sign-up, which is known only now: it counts until the approval."""
-        bought = replace(referral, has_bought=True)
-        if referral.state is State.EXPIRED:
-            return [Move(bought)]
-        if referral.state not in {State.SIGNED_UP, *HELD}:
+        """An order from before the sign-up, which is known only now: it counts until the approval.
+
+        Also after the window, so that the referral ends alike whichever of the two is handled first.
+        """
+        if referral.state not in OPEN | HELD:
             return []
+        bought = replace(referral, has_bought=True)
         setting, at = self._in_force.settings["already_bought"], referral.signed_up_at
         if referral.is_cleared or setting.action == "off":
             return [Move(bought)]

@@ -50,7 +50,9 @@ class Steps:
 
     def bought_before(self, referral: Referral, order: Order, now: datetime) -> None:
         """An order from before the sign-up that arrives late is judged at once."""
-        if referral.state not in {"signed_up", "qualified", "flagged"} or referral.lifted:
+        if referral.state not in {"signed_up", "expired", "qualified", "flagged"} or referral.lifted:
+            return
+        if referral.state == "expired" and self._followed(referral):
             return
         if order.time >= referral.signed_up_at:
             return
