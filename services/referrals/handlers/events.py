@@ -29,7 +29,8 @@ from shared.postgres.orders import load_contents
 from shared.postgres.pool import Connection
 
 _MOST_ROUNDS: Final = 8
-"""Rounds of a fold that asks for more each time; a batch has never needed more than four."""
+"""Rounds of a fold that asks for more each time, besides one for each event: what an event asks for may depend on what
+becomes of those before it. Hardly any batch needs more than four."""
 
 
 async def handle(
@@ -101,12 +102,14 @@ Read = Callable[[Connection, Stored, Wanted], Awaitable[Stored]]
 
 async def _folded(connection: Connection, events: Sequence[Event], stored: Stored, read: Read) -> Outcome:
     outcome = fold(events, stored)
-    for _ in range(_MOST_ROUNDS):
-        if not outcome.wanted:
-            return outcome
+    rounds = 0
+    while outcome.wanted:
+        if rounds == _MOST_ROUNDS + len(events):
+            raise RuntimeError(f"the fold of a batch asks for more after {rounds} rounds: {outcome.wanted}")
         stored = await read(connection, stored, outcome.wanted)
         outcome = fold(events, stored)
-    raise RuntimeError(f"the fold of a batch asks for more after {_MOST_ROUNDS} rounds: {outcome.wanted}")
+        rounds += 1
+    return outcome
 
 
 async def _read(

@@ -109,6 +109,8 @@ class Judge:
         has_bought = any(order.time < request.time for order in orders)
         opened = replace(steps.opened(request, program), has_bought=has_bought, was_referred=was_referred)
         if is_standing and not request.is_self:
+            # The one that stands may be rejected once its facts are known: this one's are asked for in the same round.
+            self._facts(opened)
             weight = self._in_force.settings["already_referred"].weight
             opened = steps.with_signals(opened, [Found("already_referred", "block", weight)], request.time)
         else:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.referrals.handlers import knowing
 from services.referrals.handlers.day import sweep
 from services.referrals.handlers.events import handle
 from services.referrals.rules.codes.code import SYMBOLS, with_check
@@ -85,6 +86,47 @@ async def test_without_a_key_the_signals_that_compare_never_hold(people: Pool):
     await publish(people, signals=[{"id": "same_device", "action": "block"}])
     await apply(people, registered("ada", device_id="d"), joins("fay", "ada", device_id="d"), key=None)
     assert [row[2] for row in await states(people)] == ["signed_up"]
+
+
+async def with_code(pool: Pool, count: int, **told: Any) -> list[str]:
+    """The codes of so many advocates, who told the same."""
+    given_out = [with_check(f"23{symbol}45678") for symbol in SYMBOLS[:count]]
+    async with pool.acquire() as connection:
+        for code in given_out:
+            await codes.add_code(connection, f"owner of {code}", code, START)
+    await apply(pool, *(registered(f"owner of {code}", **told) for code in given_out))
+    return given_out
+
+
+async def test_a_friend_may_try_many_codes_in_one_batch(people: Pool, monkeypatch: pytest.MonkeyPatch):
+    await publish(people, signals=[{"id": "same_device", "action": "block"}])
+    given_out = await with_code(people, 12, device_id="d")
+    reads = 0
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await learn(*arguments)
+
+    learn = knowing.learn
+    monkeypatch.setattr(knowing, "learn", counted)
+    await apply(people, *(signed_up("fay", place, code, device_id="d") for place, code in enumerate(given_out)))
+    assert [row[2:4] for row in await states(people)] == [("rejected", "fraud")] * 12
+    assert reads == 1, "the facts about all of them are read at once"
+
+
+async def test_a_friend_may_be_stopped_at_many_orders_in_one_batch(people: Pool):
+    signals = [{"id": "same_device", "action": "block"}, {"id": "already_bought", "action": "off"}]
+    await publish(people, signals=signals)
+    given_out = await with_code(people, 12)
+    await apply(people, *(updated(f"owner of {code}", device_id=code) for code in given_out))
+    events: list[Event] = []
+    for hours, code in enumerate(given_out):
+        # Each order is the first judgement that knows the advocate's device, and the next sign-up depends on it.
+        events += [signed_up("fay", hours, code), updated("fay", hours, device_id=code), bought("fay", code, hours)]
+    await apply(people, *events)
+    assert [row[2:4] for row in await states(people)] == [("rejected", "fraud")] * 12
+    assert len([item for item in await published(people) if item["type"].endswith(".qualified.v1")]) == 12
 
 
 def a_year(random: Random) -> list[Event]:
