@@ -206,6 +206,17 @@ async def test_the_state_that_random_events_leave_is_sound(pool: Pool, apply: Ap
     assert await offenders(pool) == {}
 
 
+async def test_an_order_from_before_the_sign_up_flags_a_held_referral_soundly(pool: Pool, apply: Apply):
+    flag = [{"id": "already_bought", "action": "flag"}]
+    document = changed(DEFAULT, ("/hold_days", 14), ("/signals", flag))
+    await put_into_force(pool, "referral_program", dump(parse(document)), START)
+    await apply([signed_up("fay", ADA), bought("fay", "o1", 24)], [bought("fay", "o0", -1)])
+    steps = await pool.fetch("SELECT state, at FROM referral_step ORDER BY number")
+    # As if the earlier order had arrived first: a referral is flagged once it is qualified.
+    assert [tuple(row) for row in steps] == [("signed_up", at(0)), ("qualified", at(24)), ("flagged", at(24))]
+    assert await offenders(pool) == {}
+
+
 async def test_the_state_that_a_program_of_all_kinds_leaves_is_sound(pool: Pool, apply: Apply):
     document = changed(
         DEFAULT,

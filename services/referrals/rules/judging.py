@@ -215,7 +215,8 @@ class Judge:
         if verdict is Verdict.BLOCK:
             return [Move(steps.reject(bought, Ground.FRAUD, at), at)]
         if verdict is Verdict.FLAG and referral.state is State.QUALIFIED:
-            return [self._flag(bought, at)]
+            assert referral.qualified_at is not None, "it is qualified"
+            return [self._flag(bought, referral.qualified_at)]
         return [Move(bought)]
 
     def _flag(self, referral: Referral, at: datetime) -> Move:

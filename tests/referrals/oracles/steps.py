@@ -60,7 +60,9 @@ class Steps:
         if verdict == "block":
             self.reject(referral, referral.signed_up_at, "fraud")
         elif verdict == "flag" and referral.state == "qualified":
-            self.flag(referral, referral.signed_up_at, now)
+            # Once qualified: at the time that the flag has where the earlier order arrives first.
+            assert referral.order is not None
+            self.flag(referral, referral.order.time, now)
 
     def qualify(self, referral: Referral, now: datetime) -> None:
         """Take the nth order that is known, if there are so many; judge; apply what is due by then."""
