@@ -71,6 +71,13 @@ async def test_each_result_is_compared_with_what_became_of_the_sign_up(pool: Poo
     assert result["not_replayed"] == []
 
 
+async def test_only_what_people_had_rejected_by_then_suspends_an_advocate(pool: Pool):
+    decided: dict[str, Any] = {"state": "rejected", "reason": "decision", "order": ("25.00", "USD")}
+    await past.store_all(pool, [SignUp("fay"), SignUp("gus", hours=1, **decided), SignUp("hal", hours=2)])
+    result = await replayed(pool, {"id": "advocate_suspended", "action": "block", "threshold": 1}, now=NOW)
+    assert changes(result) == {str(referral_of("hal", "ADA")): ("passed", "blocked")}
+
+
 @pytest.mark.parametrize(
     "weights, expected",
     [((30, 19), "passed"), ((30, 20), "flagged"), ((49, 50), "flagged"), ((50, 50), "blocked")],

@@ -143,7 +143,9 @@ async def judge_slice(trial: Trial, connection: Connection, part: Slice) -> Mapp
 
 def _asked(row: Row) -> Asked:
     mark = _BEFORE_EVIDENCE if row.mark is None else row.mark
-    return Asked(row.referral_id, row.friend_id, row.advocate_id, row.code, row.signed_up_at, mark)
+    return Asked(
+        row.referral_id, row.friend_id, row.advocate_id, row.code, row.signed_up_at, mark, until=row.signed_up_at
+    )
 
 
 def _case(row: Row, published: Book[Program]) -> Case:

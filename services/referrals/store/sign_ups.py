@@ -59,7 +59,10 @@ async def add(connection: Connection, traces: Sequence[Trace]) -> None:
 
 
 class Asked(NamedTuple):
-    """Asks for what is stored about a sign-up, as of a mark in the order of handling."""
+    """Asks for what is stored about a sign-up, as of a mark in the order of handling.
+
+    `until`: only what people decided before it counts; None: all that they decided.
+    """
 
     referral_id: UUID
     friend_id: str
@@ -67,6 +70,7 @@ class Asked(NamedTuple):
     code: str
     signed_up_at: datetime
     mark: int = LATEST
+    until: datetime | None = None
 
 
 class Wanted(NamedTuple):
@@ -100,8 +104,8 @@ SELECT coalesce(of_ip.friends, 0) AS of_ip, coalesce(of_advocate.in_hour, 0) AS 
        coalesce(decided.rejections, 0) AS rejections,
        friend.registered_at AS customer_since, advocate.registered_at AS advocate_since
 FROM unnest($1::uuid[], string_to_array($2, chr(31)), string_to_array($3, chr(31)), string_to_array($4, chr(31)),
-            $5::timestamptz[], $6::bigint[])
-     WITH ORDINALITY AS asked (referral_id, friend_id, advocate_id, code, signed_up_at, mark, place)
+            $5::timestamptz[], $6::bigint[], $12::timestamptz[])
+     WITH ORDINALITY AS asked (referral_id, friend_id, advocate_id, code, signed_up_at, mark, until, place)
 LEFT JOIN sign_up_trace AS own ON own.referral_id = asked.referral_id
 LEFT JOIN LATERAL (
     SELECT registered_at FROM customer_registered
@@ -154,6 +158,7 @@ LEFT JOIN LATERAL (
     FROM (
         SELECT FROM referral
         WHERE referral.advocate_id = asked.advocate_id AND state = 'rejected' AND reason = 'decision'
+          AND (asked.until IS NULL OR closed_at < asked.until)
         LIMIT $10
     ) AS few
 ) AS decided ON true
@@ -165,9 +170,9 @@ async def count(connection: Connection, asked: Collection[Asked], wanted: Wanted
     """The counts of sign-ups, in the order of `asked`."""
     if not asked:
         return []
-    ids, friends, advocates, codes, times, marks = zip(*asked, strict=True)
+    ids, friends, advocates, codes, times, marks, until = zip(*asked, strict=True)
     columns = ids, joined(friends), joined(advocates), joined(codes), times, marks
-    rows = await connection.fetch(COUNT_SQL, *columns, *wanted, MOST_COUNTED)
+    rows = await connection.fetch(COUNT_SQL, *columns, *wanted, MOST_COUNTED, until)
     return [Counts(*row) for row in rows]
 
 
