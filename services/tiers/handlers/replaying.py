@@ -1,7 +1,7 @@
 """What is stored of customers, compared with a replay from nothing."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from msgspec import MsgspecError
@@ -96,9 +96,11 @@ def is_told(versions: Versions, stored: Stored, _now: datetime) -> bool:
     first = min((step.at for step in (*told, *entries)), default=None)
     if first is None:
         return True
-    begin = versions.in_force(first).first
-    base = Step(first, begin.id, begin.points_multiplier)
-    return compact(base, told) == compact(base, entries)
+    # Who is unknown is in the first tier, which a version that takes effect at that very instant may have changed.
+    before = first if first == datetime.min.replace(tzinfo=UTC) else first - timedelta(microseconds=1)
+    begins = {tier.id: tier for tier in (versions.in_force(first).first, versions.in_force(before).first)}
+    bases = [Step(first, tier.id, tier.points_multiplier) for tier in begins.values()]
+    return any(compact(base, told) == compact(base, entries) for base in bases)
 
 
 def is_due_right(versions: Versions, stored: Stored, now: datetime) -> bool:
