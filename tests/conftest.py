@@ -1,5 +1,6 @@
 """Fixtures that all tests share."""
 
+import gc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,12 @@ from tests.support import postgres
 # them themselves, and a test that hangs is ended by pytest-timeout.
 settings.register_profile("wafa", deadline=None)
 settings.load_profile("wafa")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking through thousands of tests and their modules again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

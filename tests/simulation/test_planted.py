@@ -158,6 +158,7 @@ PLANTS: dict[str, list[Plant]] = {
 }
 
 FIRST = {
+    "a referral is approved without its hold": 37,
     "the outbox is read after the last id": 10,
     "the position moves into unreadable records": 49,
 }

@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.databases import Databases
 from tests.simulation.seeds import Outcome, play, words
 
-SEEDS = 60
+SEEDS = 40
 AT_ONCE = 10
 
 
@@ -29,7 +29,7 @@ def test_no_invariant_is_violated(simulated: Databases, first: int):
     assert len(counts) >= 8, "many kinds of faults happen"
 
 
-@pytest.mark.parametrize("seed", [3, 50])
+@pytest.mark.parametrize("seed", [3, 30])
 def test_a_seed_replays_with_the_same_trace(simulated: Databases, seed: int):
     first, again = passed(seed, simulated), passed(seed, simulated)
     assert (again.digest, again.steps, again.seconds) == (first.digest, first.steps, first.seconds)
