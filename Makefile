@@ -8,7 +8,7 @@ WORKERS ?= 3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test test-one test-readme test-kafka simulate lint check format bench prove prove-selftest \
+.PHONY: help setup run dev test test-deep test-one test-readme test-kafka simulate lint check format bench prove prove-selftest \
 	generate lock clean
 
 help: ## list the targets
@@ -24,7 +24,10 @@ dev: setup ## start everything without the sample; a process restarts when its s
 	@$(BIN)/python -m deploy.local up --empty --reload
 
 test: setup ## run the tests, with journeys on the embedded broker
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not kafka"
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not kafka and not deep"
+
+test-deep: setup ## run the long tests: planted bugs, many seeds and examples, journeys of the grocer
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "deep and not kafka" --hypothesis-profile=deep
 
 test-one: setup ## run the tests of a file, or those whose names match (K=tests/points/test_fold.py, K="debt and not late")
 	@$(if $(K),,$(error say which tests: make test-one K=tests/points/test_fold.py, or a part of their names))
@@ -47,7 +50,7 @@ lint: setup ## check style, types, imports between modules, spelling, migrations
 	$(BIN)/typos
 	$(BIN)/squawk shared/postgres/migrations/*.sql services/*/migrations/*.sql
 
-check: lint test test-readme test-kafka ## run all that CI runs: lint and every test
+check: lint test test-deep test-readme test-kafka ## run all that CI runs: lint and every test
 
 format: setup ## format the code and apply the safe fixes
 	$(BIN)/ruff check --fix .

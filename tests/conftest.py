@@ -9,11 +9,12 @@ import pytest
 from hypothesis import settings
 
 from shared.postgres.pool import Pool
-from tests.support import postgres
+from tests.support import depth, postgres
 
 # By default an example that takes longer than 200 ms fails, as any does on a busy machine. Tests of durations measure
 # them themselves, and a test that hangs is ended by pytest-timeout.
 settings.register_profile("wafa", deadline=None)
+settings.register_profile(depth.PROFILE, deadline=None)
 settings.load_profile("wafa")
 
 

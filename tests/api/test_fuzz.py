@@ -7,13 +7,14 @@ import httpx
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from schemathesis import APIOperation, Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
 from tests.api.served import ROUTES, Route, Served
+from tests.support.depth import examples
 
 CHECKS = [
     not_a_server_error,
@@ -35,9 +36,9 @@ def operation(served: Served, route: Route) -> APIOperation:
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
 @given(data=st.data())
-@settings(
-    max_examples=25,
-    deadline=None,
+@examples(
+    12,
+    deep=50,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

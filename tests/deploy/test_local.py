@@ -68,6 +68,7 @@ def stack() -> Iterator[Stack]:
         stack.run("down", "--purge")
 
 
+@pytest.mark.deep
 def test_the_life_cycle_of_a_stack(stack: Stack):
     started = stack.up()
     assert started.returncode == 0, started.stderr
@@ -107,6 +108,17 @@ def test_the_life_cycle_of_a_stack(stack: Stack):
     assert purged.returncode == 0, purged.stderr
     assert not stack.layout.postgres.exists()
     assert not stack.layout.env_file.exists()
+
+
+def test_a_stack_starts_handles_an_event_and_goes(stack: Stack):
+    assert stack.up().returncode == 0
+    stack.buy("o-1", "12.50")
+    assert stack.run("drain").returncode == 0
+    assert stack.available(environment.read(stack.layout)["WAFA_ADMIN_TOKEN"]) == 12
+    processes = [process["pid"] for process in stack.status()["processes"]]
+    assert stack.run("down", "--purge").returncode == 0
+    assert not [pid for pid in processes if psutil.pid_exists(pid)]
+    assert not stack.layout.postgres.exists()
 
 
 def _drain_names_what_hangs(stack: Stack, worker: int) -> None:

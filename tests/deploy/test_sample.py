@@ -18,6 +18,9 @@ from tests.support.headers import in_bytes
 # One process of pytest-xdist reads the whole year.
 pytestmark = pytest.mark.xdist_group("sample")
 
+whole_year = pytest.mark.deep
+"""Marks a test that goes through all baskets of the year."""
+
 TODAY = date(2026, 11, 22)
 
 
@@ -79,12 +82,14 @@ def facts(year: Year):
     return collected
 
 
+@whole_year
 def test_the_year_is_whole(year: Year, facts: Facts):
     assert len(year.everything().households) == 2_469
     assert year.everything().size == len(facts.baskets) == 155_848
     assert facts.lines == 1_469_307
 
 
+@whole_year
 def test_irregular_baskets_are_kept(facts: Facts):
     assert sum(Decimal(total) == 0 for _, _, total in facts.baskets.values()) == 478
     assert facts.without_quantity == 8_869
@@ -92,22 +97,26 @@ def test_irregular_baskets_are_kept(facts: Facts):
     assert facts.most == 89_638
 
 
+@whole_year
 def test_baskets_come_by_time_then_basket_id(facts: Facts):
     assert facts.order == sorted(facts.order)
     seconds = Counter((household, time) for household, time, _ in facts.baskets.values())
     assert Counter(seconds.values()) == {1: 155_680, 2: 84}
 
 
+@whole_year
 def test_every_line_is_numbered_and_every_total_adds_up(facts: Facts):
     assert facts.bad_line_ids == []
     assert facts.bad_totals == []
 
 
+@whole_year
 def test_the_purchases_of_each_tenth_household_are_events_of_the_contract(facts: Facts):
     assert facts.decoded > 10_000
     assert facts.not_decoded == []
 
 
+@whole_year
 def test_times_are_shifted_by_whole_days(facts: Facts):
     expected = {
         order.basket: (order.household, independent.moved(order.time, TODAY), Decimal(order.total) / independent.UNITS)

@@ -3,6 +3,8 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from tests.journeys.shop import STRUCTURED, Shop, name
 from tests.journeys.test_purchases import BALANCE_SQL, INBOX_SQL
 from tests.support.stack import Stack
@@ -49,6 +51,7 @@ async def test_every_reason_of_the_closed_list_comes_through_kafka(stack: Stack,
     assert await stack.value("points", BALANCE_SQL, customer) == 30
 
 
+@pytest.mark.deep
 async def test_a_dead_letter_is_listed_and_shown_as_received(stack: Stack, shop: Shop):
     customer = name("customer")
     shop.send("shop.purchases", customer, b"\xff\xfe\x00", [("x-odd", b"\xff"), *STRUCTURED])
@@ -61,6 +64,7 @@ async def test_a_dead_letter_is_listed_and_shown_as_received(stack: Stack, shop:
     assert (shown["topic"], shown["reason"], shown["type"]) == ("shop.purchases", "not_json", None)
 
 
+@pytest.mark.deep
 async def test_a_failed_event_is_replayed_after_the_cause_is_fixed(stack: Stack, shop: Shop):
     customer, poison = name("customer"), name("order")
     await stack.fetch("points", f"ALTER TABLE purchase ADD CONSTRAINT broken CHECK (order_id <> '{poison}') NOT VALID")

@@ -70,6 +70,7 @@ async def check_tiers(tiers_pool: Pool, expected: Mapping[str, Standing]) -> Non
     assert [check.name async for check in verify_tiers(tiers_pool, 20_000, now) if check.offenders] == []
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(1200)
 async def test_over_a_broker(stack: Stack):
     orders = grocer.month(MONTH) if isinstance(stack.broker, EmbeddedBroker) else grocer.year()
@@ -95,6 +96,7 @@ async def test_with_tiers_stopped_until_points_has_handled_everything(
     await check_tiers(tiers_pool, expected)
 
 
+@pytest.mark.deep
 async def test_with_customers_interleaved_differently(points_pool: Pool, tiers_pool: Pool, month: list[Event]):
     # Stable: each customer's own events keep their order, whole customers come one after the other.
     by_customer = sorted(month, key=lambda event: event.customer_id[::-1])
@@ -106,6 +108,7 @@ async def test_with_customers_interleaved_differently(points_pool: Pool, tiers_p
     await check_tiers(tiers_pool, expected)
 
 
+@pytest.mark.deep
 async def test_with_a_customers_orders_shuffled_in_time(points_pool: Pool, tiers_pool: Pool, month: list[Event]):
     shuffled = random.Random(1).sample(month, len(month))
     half = len(shuffled) // 2

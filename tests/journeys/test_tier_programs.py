@@ -117,6 +117,7 @@ def arrange(number: int) -> list[Event]:
     return events
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(180)
 async def test_any_order_of_arrival_gives_the_same_books(stack: Stack, shop: Shop):
     await publish_programs(stack)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contracts.envelope import Record, from_milliseconds
@@ -14,6 +14,7 @@ from shared.messaging import record_batches
 from shared.messaging.record_batches import Place, Unreadable, contents, is_abort, next_batch, read
 from shared.messaging.record_fields import MOST_BYTES, MOST_HEADERS
 from tests.support import raw_kafka as raw
+from tests.support.depth import examples
 from tests.support.raw_kafka import Batch, body, record, sized, varint
 
 PLACE = Place("shop.purchases", 3)
@@ -330,7 +331,7 @@ def _odd_records(draw: st.DrawFn) -> bytes:
 
 
 @given(odd=_odd_records())
-@settings(max_examples=500)
+@examples(150, deep=1000)
 def test_a_slow_reader_reads_the_same_fields(odd: bytes):
     fetched, *more = read_batch(Batch(first_timestamp=0).of([odd]))
     expected = slowly(odd)
@@ -347,7 +348,7 @@ def test_a_slow_reader_reads_the_same_fields(odd: bytes):
     count=st.none() | st.integers(0, 9),
     position=st.integers(0, 9),
 )
-@settings(max_examples=300)
+@examples(100, deep=600)
 def test_every_offset_is_accounted_for_once(odd: list[bytes], codec: int, count: int | None, position: int):
     payload = b"".join([GOOD, *odd])
     encoded = Batch(codec=codec, last_delta=None if count is None else count - 1).around(

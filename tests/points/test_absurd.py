@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from services.points.rules.books import orders
@@ -29,6 +29,7 @@ from tests.points.oracles.absurd import MOST, documents, events, rulesets
 from tests.points.shop import hour, purchase
 from tests.points.states import SINCE_EVER, apply, new_customers, numbered, rulebook
 from tests.points.written import Json, fixed, is_in, limit, per_amount, rule, times
+from tests.support.depth import examples
 from tests.support.documents import put_into_force
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -39,7 +40,7 @@ MOST_SECONDS = 5.0
 
 
 @given(rules=rulesets, history=st.lists(events(), max_size=12))
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@examples(40, deep=250, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_no_event_fails_under_any_document(rules: RuleSet, history: list[Event]):
     book = rulebook((SINCE_EVER, rules))
     state = new_customers("ann", "bob")
@@ -65,9 +66,9 @@ def test_no_event_fails_under_any_document(rules: RuleSet, history: list[Event])
 
 @pytest.mark.timeout(400)
 @given(document=documents(checked=True), history=st.lists(events(), min_size=1, max_size=12))
-@settings(
-    max_examples=15,
-    deadline=None,
+@examples(
+    6,
+    deep=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 async def test_the_database_refuses_no_event_under_any_published_document(
@@ -142,7 +143,7 @@ def test_the_largest_order_is_judged_by_the_largest_documents_in_bounded_time(na
     places=st.lists(st.sets(st.integers(0, 30)), min_size=1, max_size=6),
     multiplies=st.lists(st.booleans(), min_size=6, max_size=6),
 )
-@settings(max_examples=25, deadline=None)
+@examples(5, deep=40)
 def test_merging_lines_first_gives_the_same(places: list[set[int]], multiplies: list[bool]):
     # Lines of 31 skus: 12,400 are added up first, 31 of the same money are not.
     written: list[Json] = []

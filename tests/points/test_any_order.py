@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, given, note
 from hypothesis import strategies as st
 
 from services.points.handlers.commands import InsufficientPointsError
@@ -24,10 +24,9 @@ from tests.points.oracles.rises import Terms
 from tests.points.shop import hour
 from tests.points.states import DEFAULT
 from tests.points.written import fixed, is_in, limit, rule
+from tests.support.depth import examples
 
-_BOUNDED = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+_UNHURRIED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 # In the second program plus replaces silver, and gold is next to the lowest; no program has vip.
 TERMS = (
@@ -86,7 +85,7 @@ async def adjust(pool: Pool, model: Model, customer: str, points: int) -> None:
 # A failure is worth the minutes that it takes to make its example small.
 @pytest.mark.timeout(400)
 @given(history=histories(), corrections=adjustments)
-@_BOUNDED
+@examples(20, deep=150, suppress_health_check=_UNHURRIED)
 async def test_the_books_follow_the_model_batch_by_batch(
     points_pool: Pool, history: Sequence[Sequence[Event]], corrections: Sequence[tuple[str, int]]
 ):
@@ -118,7 +117,7 @@ async def test_the_books_follow_the_model_batch_by_batch(
 
 @pytest.mark.timeout(400)
 @given(data=st.data(), happened=facts())
-@settings(_BOUNDED, max_examples=25)
+@examples(10, deep=60, suppress_health_check=_UNHURRIED)
 async def test_balances_do_not_depend_on_the_order_of_arrival(
     points_pool: Pool, data: st.DataObject, happened: Sequence[Event]
 ):

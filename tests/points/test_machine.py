@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 
 from services.points.handlers import holding, spending
 from services.points.handlers.commands import InsufficientPointsError
@@ -15,14 +15,13 @@ from shared.postgres.pool import Pool
 from tests.points import books
 from tests.points.books import Balances
 from tests.points.oracles.machine import Machine, Step, steps
+from tests.support.depth import examples
 
 
 # A failure is worth the minutes that it takes to make its example small.
 @pytest.mark.timeout(600)
 @given(performed=steps)
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@examples(50, deep=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 async def test_the_ledger_has_the_balances_of_the_mirror(points_pool: Pool, performed: Sequence[Step]):
     await Machine(points_pool).run(performed)
 

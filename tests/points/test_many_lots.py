@@ -54,6 +54,7 @@ async def fill(pool: Pool, count: int, *, ends: datetime | None = ENDS, pending:
     await pool.execute("ANALYZE lot")
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(120)
 async def test_all_of_very_many_lots_can_be_spent_and_given_back_and_end(points_pool: Pool):
     await fill(points_pool, MANY)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 
 from services.points.rules.books.state import State
@@ -23,6 +23,7 @@ from tests.points.oracles.rises import Terms
 from tests.points.shop import hour, purchase, refund, timeline
 from tests.points.states import DEFAULT, apply, moved, new_customers, rulebook, ruleset
 from tests.points.written import Json, fixed, is_in, limit, rule
+from tests.support.depth import examples
 
 # In the second program plus replaces silver, and gold is next to the lowest; no program has vip.
 TERMS = (
@@ -131,7 +132,7 @@ def histories(draw: st.DrawFn) -> tuple[list[Event], list[Event]]:
 
 
 @given(histories())
-@settings(max_examples=400, deadline=None)
+@examples(100, deep=800)
 def test_any_order_of_arrival_gives_the_balance_of_the_model(history: tuple[list[Event], list[Event]]):
     arrival, in_order = history
     state, model = new_customers("ann"), Model(TERMS)

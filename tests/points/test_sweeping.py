@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from services.points.handlers import day
@@ -24,6 +24,7 @@ from shared.postgres.pool import Connection, Pool
 from tests.points import books
 from tests.points.oracles.stories import NAMES, Stories, stories, write_books
 from tests.points.shop import NOON
+from tests.support.depth import examples
 
 DAY = timedelta(1)
 NOW = timedelta()
@@ -107,9 +108,7 @@ _FRACTION = st.sampled_from([NOW, NOW, timedelta(milliseconds=250), timedelta(mi
 # A failure is worth the minutes that it takes to make its example small.
 @pytest.mark.timeout(400)
 @given(events=stories, later=_LATER, fraction=_FRACTION)
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@examples(15, deep=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 async def test_sweeping_at_once_equals_sweeping_one_by_one(
     points_pool: Pool, events: Stories, later: timedelta, fraction: timedelta
 ):

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, given, note
 from hypothesis import strategies as st
 
 from shared.contracts.envelope import Event
@@ -23,6 +23,7 @@ from tests.points.oracles.model import kept_of
 from tests.points.shop import hour, purchase, refund
 from tests.points.together import Together
 from tests.points.written import fixed, is_in, limit, per_amount, rule
+from tests.support.depth import examples
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 RULES = (
@@ -115,9 +116,7 @@ def happened(draw: st.DrawFn) -> list[Event]:
 # A failure is worth the minutes that it takes to make its example small.
 @pytest.mark.timeout(400)
 @given(data=st.data(), events=happened())
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@examples(12, deep=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 async def test_any_order_of_arrival_ends_in_the_same_balance(
     points_pool: Pool, tiers_pool: Pool, data: st.DataObject, events: list[Event]
 ):

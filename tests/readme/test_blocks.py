@@ -53,4 +53,4 @@ def test_ci_runs_the_suite_and_the_readme():
     assert re.search(r"^make check$", tree.text(README.parent / ".ci/run"), re.MULTILINE)
     check = re.search(r"^check: ([a-z -]+) ##", tree.text(README.parent / "Makefile"), re.MULTILINE)
     assert check is not None
-    assert {"lint", "test", "test-readme", "test-kafka"} == set(check[1].split())
+    assert {"lint", "test", "test-deep", "test-readme", "test-kafka"} == set(check[1].split())

@@ -10,8 +10,9 @@ import pytest
 from tests.simulation.databases import Databases
 from tests.simulation.seeds import Outcome, play, words
 
-SEEDS = 40
 AT_ONCE = 10
+QUICK = range(0, 10, AT_ONCE)
+DEEP = range(10, 100, AT_ONCE)
 
 
 def passed(seed: int, simulated: Databases) -> Outcome:
@@ -21,7 +22,7 @@ def passed(seed: int, simulated: Databases) -> Outcome:
     return outcome
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
+@pytest.mark.parametrize("first", [*QUICK, *(pytest.param(first, marks=pytest.mark.deep) for first in DEEP)])
 def test_no_invariant_is_violated(simulated: Databases, first: int):
     counts: Counter[str] = Counter()
     for seed in range(first, first + AT_ONCE):
@@ -29,12 +30,13 @@ def test_no_invariant_is_violated(simulated: Databases, first: int):
     assert len(counts) >= 8, "many kinds of faults happen"
 
 
-@pytest.mark.parametrize("seed", [3, 30])
+@pytest.mark.parametrize("seed", [3, pytest.param(30, marks=pytest.mark.deep)])
 def test_a_seed_replays_with_the_same_trace(simulated: Databases, seed: int):
     first, again = passed(seed, simulated), passed(seed, simulated)
     assert (again.digest, again.steps, again.seconds) == (first.digest, first.steps, first.seconds)
 
 
+@pytest.mark.deep
 def test_a_seed_replays_with_the_same_trace_in_another_process(simulated: Databases, postgres_url: str):
     command = [sys.executable, "-m", "tests.simulation", "--server", postgres_url, "--seed", "7"]
     done = subprocess.run(

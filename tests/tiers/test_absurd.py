@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from msgspec import to_builtins
 
@@ -19,6 +19,7 @@ from services.tiers.store.programs import Programs
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool
 from tests.points import books
+from tests.support.depth import examples
 from tests.tiers import shop, what_if
 from tests.tiers.applied import apply
 from tests.tiers.given import replace_first
@@ -32,9 +33,9 @@ MOMENTS = (NOW, DOOMSDAY)
 
 @pytest.mark.timeout(400)
 @given(data=st.data(), history=histories)
-@settings(
-    max_examples=25,
-    deadline=None,
+@examples(
+    8,
+    deep=50,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 async def test_nothing_fails_under_any_published_program(tiers_pool: Pool, data: st.DataObject, history: list[Event]):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 from pydantic_core import from_json
 
@@ -21,6 +21,7 @@ from shared.contracts.values import UNITS
 from shared.postgres.ids import new_id
 from shared.postgres.pool import Pool
 from tests.support import postgres
+from tests.support.depth import examples
 from tests.tiers import shop
 from tests.tiers.applied import apply
 from tests.tiers.histories import cut, cuts
@@ -153,9 +154,9 @@ def has_tier(given: Assignment) -> bool:
 
 
 @pytest.mark.timeout(240)
-@settings(
-    max_examples=60,
-    deadline=None,
+@examples(
+    20,
+    deep=120,
     derandomize=True,
     phases=(Phase.explicit, Phase.generate),  # the model is slow: shrinking would take minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture],

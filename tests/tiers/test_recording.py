@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from services.tiers.handlers.verifying import verify
@@ -18,6 +18,7 @@ from services.tiers.store import metrics
 from shared.contracts.envelope import Event
 from shared.contracts.values import UNITS
 from shared.postgres.pool import Pool
+from tests.support.depth import examples
 from tests.tiers import counting
 from tests.tiers.applied import NOW, apply
 from tests.tiers.conftest import Counted
@@ -232,7 +233,7 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_few")
 @given(life=lives(), sizes=cuts, chance=st.randoms(use_true_random=False))
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(15, deep=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_order_of_arrival_is_recorded_alike(
     tiers_pool: Pool, life: Sequence[Made], sizes: Sequence[int], chance: random.Random
 ):
@@ -263,7 +264,7 @@ def requests(draw: st.DrawFn) -> Request:
 
 
 @given(life=lives(), asked=st.lists(requests(), min_size=1, max_size=6))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(20, deep=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_requests_are_answered_by_what_is_recorded(
     tiers_pool: Pool, life: Sequence[Made], asked: Sequence[Request]
 ):

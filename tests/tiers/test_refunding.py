@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from services.tiers.rules import refunding
@@ -20,6 +20,7 @@ from shared.contracts.kept import keep
 from shared.contracts.orders import Order
 from shared.contracts.refunds import Purchase, Refund, place_of
 from shared.contracts.shop import Line, RefundLine
+from tests.support.depth import examples
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 AMOUNTS = st.sampled_from(("0.00", "0.01", "1.00", "3.33", "7.00", "20.00"))
@@ -116,7 +117,7 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(data=st.data(), order=orders(), size=st.integers(1, 4), mixed=st.booleans(), whole=st.booleans())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(100, deep=600, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_each_refund_moves_what_the_fold_of_all_says(
     data: st.DataObject, order: Order, size: int, *, mixed: bool, whole: bool
 ):
@@ -133,7 +134,7 @@ def test_each_refund_moves_what_the_fold_of_all_says(
 
 
 @given(data=st.data(), order=orders(), size=st.integers(1, 4))
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, deep=240, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_refunds_of_one_kind_never_need_all_others(data: st.DataObject, order: Order, size: int):
     store = Store(order)
     for batch in batches(data.draw(refunds(order, mixed=False)), size):
@@ -142,7 +143,7 @@ def test_refunds_of_one_kind_never_need_all_others(data: st.DataObject, order: O
 
 
 @given(data=st.data(), order=orders(), size=st.integers(1, 4))
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, deep=240, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_refunds_of_both_kinds_do_not_need_all_others_while_there_is_plenty(
     data: st.DataObject, order: Order, size: int
 ):

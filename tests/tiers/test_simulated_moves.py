@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from deploy.sample.grocer import HOUSEHOLDS, Year
@@ -16,6 +16,7 @@ from services.tiers.handlers.simulating import simulate
 from services.tiers.store.programs import load_all
 from shared.postgres.pool import Pool
 from tests.support import postgres
+from tests.support.depth import examples
 from tests.tiers import programs, shop, what_if
 from tests.tiers.applied import apply
 from tests.tiers.histories import BEGIN, Happening, cut, histories
@@ -133,7 +134,7 @@ async def _tiers_at(pool: Pool, at: datetime, names: set[str]) -> dict[str, str]
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@examples(8, deep=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 async def test_on_random_histories(postgres_url: str, data: st.DataObject):
     events = {f"c{number}": data.draw(histories()) for number in range(CUSTOMERS)}

@@ -7,13 +7,14 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 
 from shared.contracts.envelope import Event
 from tests.referrals.oracles.histories import Step, histories
 from tests.referrals.oracles.machine import LONG_AGO, Key, Machine, Row
 from tests.referrals.oracles.model import Model
 from tests.referrals.oracles.records import By, Published
+from tests.support.depth import examples
 
 LEGAL = {
     "": {"signed_up", "rejected"},
@@ -74,7 +75,7 @@ class Singles:
 
 
 @given(history=histories)
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@examples(50, deep=300, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 async def test_every_history_is_legal_and_cutting_batches_makes_no_difference(
     history: tuple[dict[str, Any], Sequence[Step]],
 ):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given
 from hypothesis import strategies as st
 
 from services.tiers.rules.judging import machine as judging
@@ -13,6 +13,7 @@ from services.tiers.rules.judging.machine import Happenings
 from services.tiers.rules.judging.run import Entry
 from services.tiers.rules.judging.state import Assignment, State, decode_state, encode_state
 from services.tiers.rules.metrics import Change
+from tests.support.depth import examples
 from tests.tiers.judging import machine
 from tests.tiers.oracles.histories import History, histories
 from tests.tiers.oracles.model import Outcome
@@ -23,7 +24,7 @@ Happening = Change | Assignment
 NO_SHRINKING = (Phase.explicit, Phase.generate)
 
 
-@settings(max_examples=100, phases=NO_SHRINKING, derandomize=True)
+@examples(40, deep=200, phases=NO_SHRINKING, derandomize=True)
 @given(histories())
 def test_a_history_in_order(history: History):
     expected = history.judge()
@@ -31,7 +32,7 @@ def test_a_history_in_order(history: History):
     assert shown(outcome) == shown(expected)
 
 
-@settings(max_examples=60, phases=NO_SHRINKING, derandomize=True)
+@examples(25, deep=120, phases=NO_SHRINKING, derandomize=True)
 @given(histories(most_steps=9), st.data())
 def test_a_history_in_any_order_of_arrival(history: History, data: st.DataObject):
     customer = Customer(history)

@@ -3,14 +3,15 @@
 from itertools import pairwise
 from random import Random
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from tests.support.depth import examples
 from tests.tiers.oracles.calendars import TICK
 from tests.tiers.oracles.histories import History, histories
 from tests.tiers.oracles.model import judge
 
-SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+SETTINGS = examples(20, deep=120, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 
 @SETTINGS
