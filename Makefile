@@ -6,6 +6,8 @@ SEEDS ?= 1000
 # Of pytest: one more than the cores that it is measured on, since many tests wait for a time or for other processes.
 WORKERS ?= 3
 BIN := .venv/bin
+# Some containers turn off the cache of compiled modules: then every process of the tests compiles all of them again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run dev test test-deep test-one test-readme test-kafka simulate lint check format bench prove prove-selftest \
