@@ -56,7 +56,9 @@ async def shown(page: Page) -> set[tuple[str, str]]:
     return {(method.lower(), path) for method, path in zip(methods, paths, strict=True)}
 
 
-@pytest.mark.parametrize("name", [*(service.name for service in SERVICES), "gateway"])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(service.name, marks=pytest.mark.deep) for service in SERVICES), "gateway"]
+)
 async def test_every_operation_is_shown_and_no_other_host_is_asked(browser: Browser, name: str):
     every = apps()
     app: ASGIApp = Gateway(every) if name == "gateway" else every[name]

@@ -19,7 +19,7 @@ from tests.support.headers import in_bytes
 pytestmark = pytest.mark.xdist_group("sample")
 
 whole_year = pytest.mark.deep
-"""Marks a test that goes through all baskets of the year."""
+"""Marks a test that reads all lines of the year."""
 
 TODAY = date(2026, 11, 22)
 
@@ -155,6 +155,7 @@ def test_amounts_are_rounded_half_even_to_four_decimals_of_what_the_float_means(
     assert grocer._price(value) == (Decimal(text), text)
 
 
+@whole_year
 def test_the_usual_sample_is_148_households_of_every_tier(year: Year):
     sample = year.of_households(grocer.HOUSEHOLDS)
     assert (len(sample.households), sample.size) == (148, 10_361)
@@ -165,6 +166,7 @@ def test_the_usual_sample_is_148_households_of_every_tier(year: Year):
     assert min(tiers.values()) > 20
 
 
+@whole_year
 def test_baskets_come_from_whole_households_but_the_last(year: Year):
     sample = year.of_baskets(1_000)
     baskets = [basket.basket for basket in sample.baskets()]

@@ -85,6 +85,7 @@ async def test_over_a_broker(stack: Stack):
         await check_tiers(pool, expected)
 
 
+@pytest.mark.deep
 async def test_with_tiers_stopped_until_points_has_handled_everything(
     points_pool: Pool, tiers_pool: Pool, month: list[Event]
 ):

@@ -24,6 +24,9 @@ from tests.prove.rehearsal import rehearse
 from tests.prove.tiered import Use
 from tests.prove.writes import Kind, Write
 
+# One process of pytest-xdist rehearses.
+pytestmark = pytest.mark.xdist_group("rehearsal")
+
 LATER = datetime(2040, 1, 1, tzinfo=UTC)
 
 

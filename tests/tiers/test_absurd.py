@@ -69,6 +69,7 @@ async def test_nothing_fails_under_any_published_program(tiers_pool: Pool, data:
         assert not check.offenders, check
 
 
+@pytest.mark.deep
 async def test_money_can_be_any_fraction(tiers_pool: Pool):
     """A refund by share and a refund of all of a line leave a fraction; those of many orders have no small divisor."""
     time = NOW - timedelta(days=9)

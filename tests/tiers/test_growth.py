@@ -55,6 +55,7 @@ async def test_a_refund_reads_few_others(tiers_pool: Pool, total: str, step: int
     assert await offenders(tiers_pool) == []
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("is_plenty", [True, False])
 async def test_ten_thousand_refunds_of_one_order_the_newest_first(tiers_pool: Pool, *, is_plenty: bool):
     await apply(tiers_pool, purchase("o", "500.00" if is_plenty else "5.00"))

@@ -167,6 +167,7 @@ TWO_TIERS = programs.changed(
 )
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(300)
 async def test_on_the_grocers_year(tiers_pool: Pool):
     year = Year.read(YEAR_END.date()).of_households(HOUSEHOLDS)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from services.tiers.rules.metrics import Request, Sums
@@ -12,6 +12,7 @@ from services.tiers.store import customers, metrics, sums
 from shared.postgres import slices
 from shared.postgres.pool import Pool
 from tests.support import postgres
+from tests.support.depth import examples
 from tests.tiers.applied import apply
 from tests.tiers.histories import BEGIN, Happening, histories
 
@@ -22,7 +23,7 @@ _INSTANTS = st.sampled_from([BEGIN + timedelta(days=days) for days in (0, 1, 100
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@examples(8, deep=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     own=st.fixed_dictionaries(dict.fromkeys(CUSTOMERS, histories())),
     since=st.none() | _INSTANTS,

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -22,6 +22,7 @@ from shared.programs.kind import dump, examine
 from tests.points.asking import done, pointers, post
 from tests.referrals.conftest import Headers
 from tests.referrals.programs import DEFAULT, MINIMAL, WHOLE, parse
+from tests.support.depth import examples
 from tests.tiers.programs import changed
 
 PROGRAMS = "/v1/referral-programs"
@@ -266,7 +267,7 @@ BASE: dict[str, Any] = changed(
 
 
 @given(st.lists(st.tuples(st.sampled_from(PLACES), STRANGE), min_size=1, max_size=3), st.booleans())
-@settings(max_examples=300, deadline=None)
+@examples(80, deep=600)
 def test_no_document_is_answered_with_anything_but_its_faults(changes: list[Change], is_whole: bool):
     sent: Any = changes[0][1]
     if not is_whole:

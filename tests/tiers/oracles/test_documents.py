@@ -1,13 +1,14 @@
 """Generated documents are ones that marketing could publish, one after the other."""
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 
 from services.tiers.rules.program.checking import check
 from services.tiers.rules.program.document import ProgramDocument
+from tests.support.depth import examples
 from tests.tiers.oracles.histories import History, histories
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(20, deep=120, suppress_health_check=[HealthCheck.too_slow])
 @given(histories())
 def test_generated_versions_are_valid(history: History):
     before: set[str] = set()

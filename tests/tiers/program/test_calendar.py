@@ -10,11 +10,12 @@ from functools import cache
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.tiers.rules.program.calendar import Calendar
 from services.tiers.rules.program.compiled import Period, PeriodKind
+from tests.support.depth import examples
 
 FAR = "0001-01-03 00:00+00:00"
 
@@ -243,7 +244,7 @@ moments = st.one_of(
 
 
 @given(zone=st.sampled_from(ZONES), moment=moments, days=st.sampled_from([1, 2, 7, 30, 365, 366]))
-@settings(max_examples=200, deadline=None)
+@examples(60, deep=400)
 def test_rolling_days_as_counted_one_by_one(zone: str, moment: datetime, days: int):
     rolling = calendar("rolling_days", days, zone)
     today = day_in(zone, moment)
@@ -272,7 +273,7 @@ def test_rolling_days_as_counted_one_by_one(zone: str, moment: datetime, days: i
     anchor=st.one_of(st.none(), st.dates(date(2007, 2, 1), date(2012, 6, 1)), st.just(date(2008, 2, 29))),
     kind=st.sampled_from(["calendar_year", "anniversary"]),
 )
-@settings(max_examples=200, deadline=None)
+@examples(50, deep=400)
 def test_years_as_counted_day_by_day(zone: str, moment: datetime, anchor: date | None, kind: PeriodKind):
     first_event = None if anchor is None else start_in(zone, anchor) + timedelta(hours=5)
     years = Calendar(ZoneInfo(zone), Period(kind), first_event)

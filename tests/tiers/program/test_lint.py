@@ -5,13 +5,14 @@ from time import perf_counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.tiers.rules.program.checking import check
 from services.tiers.rules.program.document import Conditions, ProgramDocument
 from services.tiers.rules.program.implications import compared
 from services.tiers.rules.program.lint import idle_moves, lint, unpriced
+from tests.support.depth import examples
 from tests.tiers.programs import DEFAULT, MINIMAL, WHOLE, changed, parse, program
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
@@ -240,7 +241,7 @@ def holds_at(conditions: list[Json], point: dict[str, float]) -> bool:
 
 
 @given(first=LISTS, second=LISTS)
-@settings(max_examples=300, deadline=None)
+@examples(80, deep=600)
 def test_a_list_implies_another_if_it_does_for_every_customer(first: list[Json], second: list[Json]):
     document = parse(changed(SOUND, (f"{SILVER}/enter", [first, second])))
     conditions: Conditions = document.tiers[1].enter or ()
