@@ -235,6 +235,8 @@ def test_a_set_without_a_usable_key_is_refused(content: str):
         pem(OKPKey.generate_key("X25519")),
         "-----BEGIN PUBLIC KEY-----\nnonsense\n-----END PUBLIC KEY-----",
     ],
+    # Keys are drawn anew in every process, and names of tests have to be the same in all.
+    ids=["short", "weak RSA", "P-256", "Ed448", "X25519", "nonsense"],
 )
 def test_weak_and_foreign_keys_are_refused_at_start(text: str):
     with pytest.raises(ValueError, match=r".+"):
