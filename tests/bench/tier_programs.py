@@ -132,7 +132,8 @@ async def _simulations(plan: Plan, pool: Pool, now: datetime, growth_small: floa
             seconds.append(own)
             ratios.append(aggregate / own)
             growths.append(growth)
-            plan.say(f"round {number + 1} of {plan.rounds}: simulated in {own:.1f} s, aggregate {aggregate:.1f} s")
+            taken = f"simulated in {own:.1f} s and {growth:.0f} MB, aggregate {aggregate:.1f} s"
+            plan.say(f"round {number + 1} of {plan.rounds}: {taken}")
     customers = plan.events(CUSTOMERS)
     what = f"{customers:,} customers with {customers * PURCHASES_EACH:,} purchases"
     note = f"for a tenth of the customers: {growth_small:.0f} MB"
