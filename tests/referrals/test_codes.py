@@ -14,7 +14,7 @@ from services.referrals.api import build
 from services.referrals.handlers.codes import MOST_CHOSEN, find_or_make, follow
 from services.referrals.rules.codes.code import LENGTH, key_of, parse
 from services.referrals.settings import Settings
-from services.referrals.store import codes, locks
+from services.referrals.store import codes, locks, referrals
 from shared.postgres.pool import Pool
 from shared.programs import store
 from shared.programs.kind import Key, dump
@@ -210,10 +210,10 @@ PLANS = {
     codes.FIND_CODE_SQL: ("ada",),
     codes.CHOOSE_OWN_SQL: ("ada", "key", START),
     codes.COUNT_CHOSEN_SQL: ("ada",),
-    codes.LOAD_ADVOCATES_SQL: ([ADA],),
     codes.SPELLED_SQL: ([ADA],),
     codes.COUNT_CLICK_SQL: (ADA, START.date(), 1),
     codes.FIND_OWNED_SQL: (ADA,),
+    referrals.LOAD_AT_HAND_SQL: (["fay"], ["ada"], START, 3, [ADA]),
     locks.LOCK_SQL: (1, ["ada"], [ADA], 3),
 }
 

@@ -307,11 +307,10 @@ def test_the_day_is_a_command():
 
 async def test_statements_find_what_is_due_by_an_index(pool: Pool):
     asked: dict[str, tuple[Any, ...]] = {
-        referrals.LOAD_AT_HAND_SQL: (["fay"], ["ada"], START, 3),
+        referrals.LOAD_AT_HAND_SQL: (["fay"], ["ada"], START, 3, [ADA]),
         referrals.LOAD_DUE_SQL: (["ada"], ["fay"], START, 9),
         referrals.DUE_ADVOCATES_SQL: (START, ["ben"], 9),
-        referrals.LOAD_REJECTED_SQL: (["fay"],),
-        referrals.LOAD_RECORDED_SQL: (["fay"], [ADA]),
+        referrals.LOAD_EARLIER_SQL: (["fay"], [ADA]),
         referrals.READ_SQL: ([],),
     }
     async with pool.acquire() as connection, connection.transaction():

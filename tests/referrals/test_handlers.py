@@ -163,15 +163,26 @@ async def test_an_order_after_the_sign_up_in_one_batch_counts_as_later(pool: Poo
 
 
 async def test_purchases_of_customers_without_a_referral_cost_four_statements_and_a_savepoint(pool: Pool):
+    statements = await _statements(pool, *([bought(f"c{n}", order, 1) for n in range(100)] for order in ("o1", "o2")))
+    assert len(statements) == 5
+
+
+async def test_a_sign_up_alone_costs_eleven_statements_and_a_savepoint(pool: Pool):
+    statements = await _statements(pool, [signed_up("fay", ADA)], [signed_up("gus", ADA)])
+    assert len(statements) == 12
+
+
+async def _statements(pool: Pool, *batches: list[Event]) -> list[str]:
+    """The statements of the last of some batches, each a transaction; the first one looks types up besides."""
     statements: list[str] = []
     async with pool.acquire() as connection:
-        # The first batch of a connection looks types up besides.
-        for order_id in ("o1", "o2"):
-            statements.clear()
-            with connection.query_logger(lambda query: statements.append(query.query)):
-                await handle(connection, [bought(f"c{number}", order_id, 1) for number in range(100)], START)
-                await asyncio.sleep(0.01)  # the driver logs a little later
-    assert len(statements) == 6
+        for batch in batches:
+            async with connection.transaction():
+                statements.clear()
+                with connection.query_logger(lambda query: statements.append(query.query)):
+                    await handle(connection, batch, START)
+                    await asyncio.sleep(0.01)  # the driver logs a little later
+    return statements
 
 
 def _log(chance: random.Random) -> list[Event]:

@@ -177,9 +177,8 @@ async def _load_friends(connection: Connection, batch: _Batch, stored: Stored) -
     """What is stored, with what decides on the batch's sign-ups."""
     assert stored.known is not None, "programs are loaded for sign-ups"
     known_codes = {key: event for key, event in batch.sign_ups.items() if key[1] in stored.advocates}
-    recorded = await referrals.load_recorded(connection, known_codes.keys())
+    recorded, rejected = await referrals.load_earlier(connection, known_codes.keys())
     new = {key: event for key, event in known_codes.items() if key not in recorded}
-    rejected = await referrals.load_rejected(connection, {friend_id for friend_id, _ in new})
     windows = [
         _window(friend_id, event.time, stored.known.programs.in_force(event.time))
         for (friend_id, code), event in new.items()

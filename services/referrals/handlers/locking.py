@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.referrals.rules.referral import Referral
-from services.referrals.store import codes, locks, referrals
+from services.referrals.store import locks, referrals
 from shared.postgres.pool import Connection
 
 
@@ -28,21 +28,18 @@ class Sides(NamedTuple):
 
 async def lock(connection: Connection, customers: Collection[str], keys: Collection[str], now: datetime) -> Sides:
     """Lock customers, the advocates who brought them, and the owners of codes, until the transaction ends."""
+    await locks.begin(connection)
     while True:
-        attempt = connection.transaction()
-        await attempt.start()
         locked = await locks.lock(connection, customers, keys)
-        by_friend, is_due = await referrals.load_at_hand(connection, customers, locked, now)
-        sides = Sides(locked, by_friend, await codes.load_advocates(connection, keys), is_due)
+        sides = Sides(locked, *await referrals.load_at_hand(connection, customers, locked, keys, now))
         if sides.customers() <= locked:
-            await attempt.commit()
             return sides
-        # A sign-up was committed meanwhile, and its advocate is not locked. To lock out of order could deadlock: roll
-        # back, which releases the locks, and lock all again.
-        await attempt.rollback()
+        # A sign-up was committed meanwhile, and its advocate is not locked. To lock out of order could deadlock:
+        # release the locks, and lock all again.
+        await locks.release(connection)
 
 
 async def reread(connection: Connection, sides: Sides, customers: Collection[str], now: datetime) -> Sides:
     """The sides after what had fallen due is applied."""
-    by_friend, is_due = await referrals.load_at_hand(connection, customers, (), now)
-    return sides._replace(referrals=by_friend, is_due=is_due)
+    at_hand = await referrals.load_at_hand(connection, customers, (), (), now)
+    return sides._replace(referrals=at_hand.by_friend, is_due=at_hand.is_due)

@@ -79,18 +79,6 @@ async def is_retired(connection: Connection, key: str) -> bool:
     return bool(await connection.fetchval(IS_RETIRED_SQL, key))
 
 
-LOAD_ADVOCATES_SQL = """
-SELECT coalesce(key, code) AS key, customer_id FROM referral_code WHERE coalesce(key, code) = ANY($1::text[])
-"""
-
-
-async def load_advocates(connection: Connection, keys: Collection[str]) -> dict[str, str]:
-    """The owners of codes, by the codes' keys, without codes that no customer has."""
-    if not keys:
-        return {}
-    return {row["key"]: row["customer_id"] for row in await connection.fetch(LOAD_ADVOCATES_SQL, keys)}
-
-
 SPELLED_SQL = "SELECT key, code FROM referral_code WHERE key IS NOT NULL AND coalesce(key, code) = ANY($1::text[])"
 
 

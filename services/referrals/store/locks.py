@@ -12,6 +12,23 @@ from shared.postgres.pool import Connection
 
 _SPACE: Final = 0x72656672  # "refr": two-part advisory locks of this service
 
+# The savepoint ends with the transaction: to release it would be a round trip more for each batch.
+BEGIN_SQL = "SAVEPOINT sides"
+
+
+async def begin(connection: Connection) -> None:
+    """Note the locks that the transaction has, before it locks customers."""
+    await connection.execute(BEGIN_SQL)
+
+
+RELEASE_SQL = "ROLLBACK TO SAVEPOINT sides"
+
+
+async def release(connection: Connection) -> None:
+    """Release the locks on customers that the transaction got since `begin`; nothing was written since."""
+    await connection.execute(RELEASE_SQL)
+
+
 # Advisory locks, not row locks: an unknown customer can be locked, and nothing is written for customers without a
 # referral, which most are. Locks are taken in the order of their hashes, so that two batches wait for each other
 # instead of deadlocking; customers with the same hash share a lock.

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -17,9 +17,23 @@ _ENCODER: Final = msgspec.json.Encoder()
 OF_FRIEND: Final = 3
 """How many referrals of a friend are read that were not rejected: the one that stands first, then the newest."""
 
-# Of the customers who only bought, most have neither a referral of their own nor one that falls due.
+
+class AtHand(NamedTuple):
+    """The referrals of friends that were not rejected, by friend, and the owners of codes, by the codes' keys.
+
+    Of a friend come the referral that stands, then the newest, at most OF_FRIEND. Codes that nobody has are absent.
+    `is_due` says whether any of these referrals, or of locked advocates, has fallen due.
+    """
+
+    by_friend: dict[str, list[Referral]]
+    owners: dict[str, str]
+    is_due: bool
+
+
+# Of the customers who only bought, most have neither a referral of their own nor one that falls due. The owners of
+# codes are rows of their own: a statement of their own would be a round trip more.
 LOAD_AT_HAND_SQL = """
-SELECT own.*
+SELECT own.*, NULL AS key, NULL AS owner_id
 FROM (SELECT DISTINCT friend_id FROM referral WHERE friend_id = ANY($1::text[]) AND state <> 'rejected') AS friend
 CROSS JOIN LATERAL (
     SELECT * FROM referral
@@ -28,28 +42,33 @@ CROSS JOIN LATERAL (
     LIMIT $4
 ) AS own
 UNION ALL
-(SELECT * FROM referral WHERE advocate_id = ANY($2::text[]) AND next_at <= $3 LIMIT 1)
+(SELECT referral.*, NULL, NULL FROM referral WHERE advocate_id = ANY($2::text[]) AND next_at <= $3 LIMIT 1)
+UNION ALL
+SELECT (NULL::referral).*, coalesce(key, code), customer_id
+FROM referral_code
+WHERE coalesce(key, code) = ANY($5::text[])
 """
 
 
 async def load_at_hand(
-    connection: Connection, friends: Collection[str], locked: Collection[str], now: datetime
-) -> tuple[dict[str, list[Referral]], bool]:
-    """The referrals of friends that were not rejected, by friend, and whether any of locked advocates has fallen due.
-
-    Of a friend come the one that stands, then the newest, at most OF_FRIEND.
-    """
+    connection: Connection, friends: Collection[str], locked: Collection[str], keys: Collection[str], now: datetime
+) -> AtHand:
+    """What is stored of friends, of locked advocates, and of codes with these keys."""
     by_friend: dict[str, list[Referral]] = {}
+    owners: dict[str, str] = {}
     is_due = False
     asked = set(friends)
     seen: set[UUID] = set()
-    for row in await connection.fetch(LOAD_AT_HAND_SQL, list(friends), list(locked), now, OF_FRIEND):
+    for row in await connection.fetch(LOAD_AT_HAND_SQL, list(friends), list(locked), now, OF_FRIEND, list(keys)):
+        if row["key"] is not None:
+            owners[row["key"]] = row["owner_id"]
+            continue
         referral = _referral(row)
         is_due = is_due or (referral.next_at is not None and referral.next_at <= now)
         if referral.friend_id in asked and referral.referral_id not in seen:
             seen.add(referral.referral_id)
             by_friend.setdefault(referral.friend_id, []).append(referral)
-    return by_friend, is_due
+    return AtHand(by_friend, owners, is_due)
 
 
 LOAD_DUE_SQL = """
@@ -97,35 +116,31 @@ async def due_advocates(connection: Connection, now: datetime, without: Collecti
     return [row["advocate_id"] for row in await connection.fetch(DUE_ADVOCATES_SQL, now, list(without), limit)]
 
 
-LOAD_REJECTED_SQL = """
-SELECT customer_id
-FROM unnest($1::text[]) AS asked (customer_id)
-WHERE EXISTS (
-    SELECT FROM referral WHERE friend_id = customer_id AND state = 'rejected' AND advocate_id <> friend_id
-)
-"""
-
-
-async def load_rejected(connection: Connection, friends: Collection[str]) -> frozenset[str]:
-    """Those of the friends of whom a referral by another customer was rejected."""
-    rows = await connection.fetch(LOAD_REJECTED_SQL, list(friends))
-    return frozenset(row["customer_id"] for row in rows)
-
-
-LOAD_RECORDED_SQL = """
-SELECT friend_id, code
+LOAD_EARLIER_SQL = """
+SELECT friend_id, code,
+       EXISTS (
+           SELECT FROM referral WHERE referral.friend_id = asked.friend_id AND referral.code = asked.code
+       ) AS is_recorded,
+       EXISTS (
+           SELECT FROM referral
+           WHERE referral.friend_id = asked.friend_id AND state = 'rejected' AND advocate_id <> referral.friend_id
+       ) AS was_rejected
 FROM unnest($1::text[], $2::text[]) AS asked (friend_id, code)
-WHERE EXISTS (SELECT FROM referral WHERE referral.friend_id = asked.friend_id AND referral.code = asked.code)
 """
 
 
-async def load_recorded(connection: Connection, sign_ups: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
-    """Those of the sign-ups, by friend and code, that are recorded."""
+async def load_earlier(
+    connection: Connection, sign_ups: Collection[tuple[str, str]]
+) -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
+    """Those of the sign-ups, by friend and code, that are recorded; and those of the friends of the others of whom a
+    referral by another customer was rejected.
+    """
     if not sign_ups:
-        return frozenset()
+        return frozenset(), frozenset()
     friends, codes = zip(*sign_ups, strict=True)
-    rows = await connection.fetch(LOAD_RECORDED_SQL, list(friends), list(codes))
-    return frozenset((row["friend_id"], row["code"]) for row in rows)
+    rows = await connection.fetch(LOAD_EARLIER_SQL, list(friends), list(codes))
+    recorded = frozenset((row["friend_id"], row["code"]) for row in rows if row["is_recorded"])
+    return recorded, frozenset(row["friend_id"] for row in rows if row["was_rejected"] and not row["is_recorded"])
 
 
 READ_SQL = "SELECT * FROM referral WHERE referral_id = ANY($1::uuid[])"

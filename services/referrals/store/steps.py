@@ -10,20 +10,23 @@ from shared.messaging import erasure
 from shared.messaging.erasure import Erasure
 from shared.postgres.pool import Connection, Pool
 
+ADD_SQL = """
+INSERT INTO referral_step (referral_id, at, recorded_at, state, reason, actor, note)
+SELECT referral_id, at, $1, state, reason, actor, note
+FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[])
+     AS new (referral_id, at, state, reason, actor, note)
+"""
+
 
 async def add(connection: Connection, steps: Sequence[Step], now: datetime) -> None:
     """Record steps, in their order."""
     if steps:
-        await connection.copy_records_to_table(
-            "referral_step",
-            records=[_row(step, now) for step in steps],
-            columns=("referral_id", "at", "recorded_at", "state", "reason", "actor", "note"),
-        )
+        await connection.execute(ADD_SQL, now, *zip(*map(_row, steps), strict=True))
 
 
-def _row(step: Step, now: datetime) -> tuple[object, ...]:
+def _row(step: Step) -> tuple[object, ...]:
     referral = step.referral
-    return referral.referral_id, step.at, now, referral.state, referral.reason, step.actor, step.note
+    return referral.referral_id, step.at, referral.state, referral.reason, step.actor, step.note
 
 
 class Recorded(NamedTuple):
