@@ -73,7 +73,8 @@ class _Share:
             await turn
         except BaseException:
             if turn.cancelled():
-                self.waiting.remove(turn)
+                if turn in self.waiting:  # `leave` may have passed over it meanwhile
+                    self.waiting.remove(turn)
             else:  # it got a place just as it was canceled
                 self.leave()
             raise

@@ -105,6 +105,18 @@ async def test_a_canceled_caller_frees_its_place(pool: Pool):
     assert not pool._shares._shares
 
 
+async def test_a_caller_that_gives_up_while_a_place_is_left_has_no_other_error():
+    share = shares._Share(free=1, most_waiting=1)
+    assert share.take()
+    waiting = asyncio.create_task(share.wait())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    share.leave()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert (share.free, len(share.waiting)) == (1, 0)
+
+
 async def test_waiting_of_the_process_itself_is_bounded_too(pool: Pool, impatient: None):
     assert await held(pool, *[None] * 6) == [True] * 4 + [False] * 2
 
