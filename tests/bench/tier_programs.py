@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,7 +27,7 @@ from tests.bench.volume import unbounded
 from tests.tiers import programs, what_if
 
 CUSTOMERS: Final = 100_000
-PURCHASES_EACH: Final = 30
+PURCHASES_EACH: Final = int(os.environ.get("BENCH_PURCHASES_EACH", "30"))
 LIVE: Final = 200
 """Purchases per second beside a publication."""
 
