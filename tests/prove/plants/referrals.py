@@ -16,7 +16,7 @@ def flags_ignored() -> None:
 
     def lenient(referral: Any, program: Any) -> Verdict:
         found = verdict(referral, program)
-        return Verdict.PASS if found is Verdict.FLAG else found
+        return Verdict.CLEAN if found is Verdict.FLAG else found
 
     steps.verdict = lenient
 
