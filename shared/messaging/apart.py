@@ -149,7 +149,20 @@ async def _end(process: Process, seconds: float = 0.0) -> None:
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
-            await process.communicate()
+            await _until_over(process)
+
+
+async def _until_over(process: Process) -> None:
+    """Wait for a process that was killed: it ends at once, so a caller that is canceled again waits for it too."""
+    ending = asyncio.create_task(process.communicate())
+    is_canceled = False
+    while not ending.done():
+        try:
+            await asyncio.wait([ending])
+        except asyncio.CancelledError:
+            is_canceled = True
+    if is_canceled:
+        raise asyncio.CancelledError
 
 
 def _frame(payload: list[Any]) -> bytes:

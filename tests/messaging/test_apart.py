@@ -192,6 +192,18 @@ async def test_a_close_that_is_canceled_waits_for_the_end_too(apart: Observed):
     assert process.returncode == -signal.SIGKILL
 
 
+async def test_a_close_that_is_canceled_again_waits_for_the_end_too(apart: Observed):
+    process = await hanging(apart)
+    closing = asyncio.create_task(apart.close())
+    await asyncio.sleep(0.1)
+    for _ in range(4):
+        closing.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait([closing])
+    assert closing.cancelled()
+    assert process.returncode == -signal.SIGKILL
+
+
 async def test_ctrl_c_does_not_end_the_decoder(apart: Observed):
     await apart.read(many())
     process = process_of(apart)
