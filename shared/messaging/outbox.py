@@ -7,19 +7,13 @@ from shared import telemetry
 from shared.contracts.envelope import Publication
 from shared.postgres.pool import Connection, Pool
 
-# One row, as most requests and many small batches have: COPY takes two round trips, and is planned each time.
-ADD_SQL = "INSERT INTO outbox (topic, key, value) VALUES ($1, $2, $3)"
-
 
 async def announce(connection: Connection, publications: Sequence[Publication]) -> None:
     """Put publications into the outbox, in order; the relay publishes them after the commit.
 
     The caller holds the locks of their customers, so that the ids of each customer grow in the order of commits.
     """
-    if len(publications) == 1:
-        [only] = publications
-        await connection.execute(ADD_SQL, only.topic, only.key, only.value)
-    elif publications:
+    if publications:
         await connection.copy_records_to_table(
             "outbox",
             records=[(publication.topic, publication.key, publication.value) for publication in publications],

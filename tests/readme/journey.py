@@ -145,7 +145,7 @@ def test_make_run_shows_what_the_page_shows(stack: subprocess.Popen[bytes], read
 
 def test_make_test_is_the_suite_that_ci_runs(reader: Reader):
     recipe = reader.run("make -n test")
-    assert re.search(r'pytest .*-m "not kafka"', recipe)
+    assert re.search(r'pytest .*-m "not kafka and not deep"', recipe)
 
 
 RUN_HERE = [block for block in blocks(PAGE)[1:] if block.language in RUN]

@@ -167,9 +167,9 @@ async def test_purchases_of_customers_without_a_referral_cost_four_statements_an
     assert len(statements) == 5
 
 
-async def test_a_sign_up_alone_costs_eleven_statements_and_a_savepoint(pool: Pool):
+async def test_a_sign_up_alone_costs_ten_statements_a_savepoint_and_the_copy_of_its_event(pool: Pool):
     statements = await _statements(pool, [signed_up("fay", ADA)], [signed_up("gus", ADA)])
-    assert len(statements) == 12
+    assert len(statements) == 11, "besides COPY, which the driver does not log"
 
 
 async def _statements(pool: Pool, *batches: list[Event]) -> list[str]:
