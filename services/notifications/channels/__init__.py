@@ -1,0 +1,1 @@
+"""The channels that leave Wafa: each sends one rendered message and returns the provider's answer."""
