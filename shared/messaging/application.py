@@ -34,9 +34,13 @@ class HandlerFailedError(Exception):
     """The handler raised an exception, which is the cause of this one."""
 
 
+class _UndoneError(Exception):
+    """Rolls back a savepoint in which the handler succeeded."""
+
+
 @dataclass(slots=True)
 class Application:
-    """Applies events; `careful` bisects those that the handler raises for, in savepoints.
+    """Applies events; `careful` refuses those that the handler raises for, which it finds by bisection in savepoints.
 
     `streak` holds the customers that the handler failed for since it last succeeded, and `seconds` bounds its
     computation without a return to the event loop. With `rehearsed` the caller rolls back: failures are not logged.
@@ -55,7 +59,7 @@ class Application:
         """Apply events; returns the refused ones.
 
         Raises:
-            HandlerFailedError: the handler raised, and `careful` is off.
+            HandlerFailedError: the handler raised; with `careful`, only for several events together.
             HandlerBrokenError: see there.
         """
         refusals: list[Refusal] = []
@@ -91,7 +95,7 @@ class Application:
 
     async def _handle(self, connection: Connection, events: list[Event]) -> list[Refusal]:
         if self.careful:
-            return await self._bisect(connection, events)
+            return await self._sift(connection, events)
         try:
             with deadline.limit(self.seconds):
                 refusals = await self.handle(connection, events, self.now)
@@ -102,21 +106,75 @@ class Application:
         self.streak.clear()
         return refusals
 
-    async def _bisect(self, connection: Connection, events: list[Event]) -> list[Refusal]:
+    async def _sift(self, connection: Connection, events: list[Event]) -> list[Refusal]:
+        """Handle events without those that the handler raises for, which are refused.
+
+        What is kept is handled by one call, after all parts that were handled only to find the culprits are undone.
+        So the transaction never waits for locks of one part while it holds those of another, which could deadlock.
+        """
+        refused: list[Refusal] = []
+        while kept := _without(events, refused):
+            try:
+                async with connection.transaction():
+                    with deadline.limit(self.seconds):
+                        refusals = await self.handle(connection, kept, self.now)
+            except Exception as error:
+                if is_transient(error):
+                    raise
+                culprits = await self._culprits(connection, kept, error)
+                if not culprits:
+                    raise HandlerFailedError from error
+                refused += culprits
+                continue
+            if not refused:
+                self.streak.clear()
+            return refused + refusals
+        return refused
+
+    async def _culprits(self, connection: Connection, events: list[Event], error: Exception) -> list[Refusal]:
+        """Refuse those of events for which the handler raised `error` that fail alone; the others may fail together."""
+        if len(events) == 1:
+            return [self.refuse(events[0], f"{type(error).__name__}: {error}", error)]
+        refused: list[Refusal] = []
+        for part in _halves(events):
+            failure = await self._rehearse(connection, part)
+            if failure is None:
+                self.streak.clear()
+            else:
+                refused += await self._culprits(connection, part, failure)
+        return refused
+
+    async def _rehearse(self, connection: Connection, events: list[Event]) -> Exception | None:
+        """The error that the handler raises for events; what it wrote and locked is undone."""
         try:
             async with connection.transaction():
                 with deadline.limit(self.seconds):
-                    refusals = await self.handle(connection, events, self.now)
+                    await self.handle(connection, events, self.now)
+                raise _UndoneError  # noqa: TRY301 leaving the savepoint with it rolls back
+        except _UndoneError:
+            return None
         except Exception as error:
             if is_transient(error):
                 raise
-            if len(events) > 1:
-                middle = len(events) // 2
-                first = await self._bisect(connection, events[:middle])
-                return first + await self._bisect(connection, events[middle:])
-            return [self.refuse(events[0], f"{type(error).__name__}: {error}", error)]
-        self.streak.clear()
-        return refusals
+            return error
+
+
+def _without(events: list[Event], refused: Sequence[Refusal]) -> list[Event]:
+    gone = {id(refusal.event) for refusal in refused}
+    return [event for event in events if id(event) not in gone] if gone else events
+
+
+def _halves(events: list[Event]) -> tuple[list[Event], list[Event]]:
+    """Two parts, with half of the customers each, or with half of the events of a single one."""
+    customers = list({event.customer_id: None for event in events})
+    if len(customers) == 1:
+        middle = len(events) // 2
+        return events[:middle], events[middle:]
+    first = set(customers[: len(customers) // 2])
+    return (
+        [event for event in events if event.customer_id in first],
+        [event for event in events if event.customer_id not in first],
+    )
 
 
 def _type_of(error: str) -> str:

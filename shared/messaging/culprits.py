@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from shared.contracts.envelope import Event
-from shared.messaging.application import Application, Handle
+from shared.messaging.application import Application, Handle, HandlerFailedError
 from shared.postgres import health
 from shared.postgres.pool import Connection, Pool, is_transient
 
@@ -167,8 +167,8 @@ class Search:
                 await _shorten(connection, seconds)
                 await application.apply(connection, events)
                 raise _RehearsedError  # noqa: TRY301 leaving the transaction with it rolls back
-        except _RehearsedError:
-            return None
+        except (_RehearsedError, HandlerFailedError):
+            return None  # what the handler raises for several events together is not a failure of this kind
         except Exception as error:
             if not is_transient(error):
                 raise

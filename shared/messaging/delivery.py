@@ -1,8 +1,9 @@
 """Delivers each batch in one transaction, whatever fails, and applies it once, however often it is read.
 
 Every failure has a type and a destination. Malformed or refused by a rule: a dead letter. An exception of the
-handler: the batch is bisected to the event that causes it. Transient: the batch is retried in place; if it keeps
-failing while the database is healthy, without the customer that causes it. Anything else ends the process.
+handler: the batch is bisected to the event that causes it, or applied in halves if several do together. Transient: the
+batch is retried in place; if it keeps failing while the database is healthy, without the customer that causes it.
+Anything else ends the process.
 """
 
 import asyncio
@@ -86,6 +87,9 @@ class Delivery:
             try:
                 await self._transact(batch, careful=careful, culprits=culprits)
             except HandlerFailedError as error:
+                if careful and (halves := batch.halves()):
+                    # Some events fail only together. One transaction for both halves would lock out of order.
+                    return await self._deliver_apart(halves, is_stale)
                 _log.warning("batch_is_bisected", events=len(batch.events), **telemetry.trace(error.__cause__ or error))
                 careful = True
                 continue
@@ -101,12 +105,16 @@ class Delivery:
                 _log.warning("culprits_searched", events=len(batch.events), found=len(newly_found))
                 if not newly_found and failures.searched and (halves := batch.halves()):
                     # No customer fails alone: the batch as a whole is too large.
-                    return await self._deliver(halves[0], is_stale) and await self._deliver(halves[1], is_stale)
+                    return await self._deliver_apart(halves, is_stale)
                 culprits |= newly_found
                 failures.start_over(newly_found)
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 jitter, no secret
             pause = min(pause * 2, _LONGEST_PAUSE)
         return False
+
+    async def _deliver_apart(self, halves: tuple[Batch, Batch], is_stale: Callable[[Batch], bool]) -> bool:
+        """Deliver the halves of a batch, each in a transaction of its own."""
+        return await self._deliver(halves[0], is_stale) and await self._deliver(halves[1], is_stale)
 
     async def _transact(self, batch: Batch, *, careful: bool, culprits: Culprits) -> None:
         started = time.monotonic()
@@ -128,7 +136,11 @@ class Delivery:
         _observe(batch, refused, application.repeats, time.monotonic() - started)
 
     async def replay(self, events: Sequence[Event], connection: Connection) -> list[Refusal]:
-        """Apply events of dead letters in the caller's transaction; returns those that are refused again."""
+        """Apply events of dead letters in the caller's transaction; returns those that are refused again.
+
+        Raises:
+            HandlerFailedError: the handler raised for several of them together.
+        """
         application = Application(self.handle, self.clock(), set(), careful=True)
         return await application.apply(connection, events)
 

@@ -209,6 +209,21 @@ async def test_a_batch_that_is_too_large_is_applied_in_parts(desk: Desk):
     assert await desk.position() == 91
 
 
+async def test_what_fails_only_together_makes_no_culprit(desk: Desk):
+    class Small(Handler):
+        async def __call__(self, connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
+            if any(item.customer_id == "bad" for item in events):
+                raise asyncpg.OutOfMemoryError("out of memory")
+            if len(events) > 2:
+                raise OverflowError(len(events))
+            return await super().__call__(connection, events, now)
+
+    desk.delivery.handle = Small()
+    await desk.deliver([purchase(f"e{number}", "bad" if number == 5 else f"c{number}") for number in range(10)])
+    assert await desk.letters() == [(5, "handler_refused")]
+    assert await desk.effects() == [f"e{number}" for number in range(10) if number != 5]
+
+
 async def test_a_search_ends_when_the_batch_becomes_stale(desk: Desk):
     desk.handler.breaks = fail_for("bad", by=KINDS["out of memory"])
     stale = await batch(mixed(20))
