@@ -4,16 +4,20 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import asyncpg
 import pytest
 
+from services.referrals.handlers import locking
 from services.referrals.handlers.events import handle
+from services.referrals.handlers.locking import Sides
 from services.referrals.store import codes
 from shared.contracts.envelope import Event
-from shared.postgres.pool import Pool
-from tests.referrals.conftest import apply_to, published
-from tests.referrals.shop import START, bought, refunded, signed_up
+from shared.postgres.pool import Connection, Pool
+from tests.referrals.conftest import ADA, BEN, apply_to, published
+from tests.referrals.shop import START, at, bought, refunded, signed_up
+from tests.referrals.versions import publish
 
 FRIENDS = 60
 
@@ -92,3 +96,36 @@ async def test_events_of_an_advocate_wait_for_each_other(pool: Pool):
     # The friend's order was handled after the sign-up that it waited for.
     assert announced.index(("fay", "signed_up")) < announced.index(("fay", "approved"))
     assert ("gil", "signed_up") in announced
+
+
+BLOCKED_SQL = "SELECT cardinality(pg_blocking_pids($1)) > 0"
+
+
+async def test_holds_that_end_before_a_cap_of_the_program_do_not_cross(pool: Pool, monkeypatch: pytest.MonkeyPatch):
+    # Both approve a held referral of a version without a cap, and then one of a version with a cap, in a transaction.
+    await publish(pool, hold_days=14)
+    await apply_to(pool, [signed_up("fay", ADA), signed_up("gil", BEN), bought("fay", "o1", 5), bought("gil", "o1", 5)])
+    await publish(pool, at(15 * 24), caps=[{"points": 10_000, "per": "ever", "scope": "program"}])
+    settled, go, reread = asyncio.Semaphore(0), asyncio.Event(), locking.reread
+
+    async def pause(connection: Connection, *known: Any) -> Sides:
+        settled.release()
+        await go.wait()
+        return await reread(connection, *known)
+
+    monkeypatch.setattr(locking, "reread", pause)
+    async with pool.acquire() as first, pool.acquire() as second:
+
+        async def work(connection: Connection, held: str, friend: str, code: str) -> None:
+            async with connection.transaction():
+                events = [bought(held, "o2", 481), signed_up(friend, code, 482), bought(friend, "o1", 483)]
+                assert await handle(connection, events, at(21 * 24)) == []
+
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            group.create_task(work(first, "fay", "hal", ADA))
+            await settled.acquire()
+            group.create_task(work(second, "gil", "ian", BEN))
+            while settled.locked() and not await pool.fetchval(BLOCKED_SQL, second.get_server_pid()):  # noqa: ASYNC110 it can only be asked
+                await asyncio.sleep(0.01)
+            go.set()
+    assert await pool.fetchval("SELECT count(*) FROM referral WHERE state = 'approved'") == 4

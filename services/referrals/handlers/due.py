@@ -8,8 +8,9 @@ from typing import Final
 from services.referrals.handlers import knowing, saving
 from services.referrals.rules.due import Settled, settle
 from services.referrals.rules.evidence.keys import EvidenceKey
+from services.referrals.rules.judging import Known
 from services.referrals.rules.referral import Referral
-from services.referrals.store import locks, referrals
+from services.referrals.store import locks, referrals, rewards
 from shared.postgres.pool import Connection, Pool
 
 AT_ONCE: Final = 500
@@ -39,7 +40,12 @@ async def settle_some(
     connection: Connection, due: Sequence[Referral], now: datetime, key: EvidenceKey | None
 ) -> Counts:
     """Apply what has fallen due of referrals, store and announce it; their advocates are locked."""
-    settled = await _settled(connection, due, now, key)
+    known = await knowing.begin(connection, now)
+    settled = await _settled(connection, due, known, key)
+    if settled.ledger.buckets and any(program.caps_all for _, program in known.programs):
+        # What follows in the transaction may ask what the program paid: two that both share the lock would wait for
+        # each other then.
+        await rewards.lock_program(connection)
     changed = settled.referrals.values()
     for referral in changed:
         # Loaded again and again, it would keep the caller from ending.
@@ -48,8 +54,7 @@ async def settle_some(
     return Counter(str(step.referral.state) for step in settled.steps)
 
 
-async def _settled(connection: Connection, due: Sequence[Referral], now: datetime, key: EvidenceKey | None) -> Settled:
-    known = await knowing.begin(connection, now)
+async def _settled(connection: Connection, due: Sequence[Referral], known: Known, key: EvidenceKey | None) -> Settled:
     settled = settle(due, known)
     while settled.wanted:
         known = await knowing.learn(connection, known, settled.wanted, key)

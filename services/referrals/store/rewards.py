@@ -28,6 +28,14 @@ async def load_accounts(connection: Connection, customers: Collection[str]) -> d
     return {row["customer_id"]: Account(row["approved"], frozenset(row["milestones"])) for row in rows}
 
 
+LOCK_PROGRAM_SQL = "SELECT pg_advisory_xact_lock($1, $2)"
+
+
+async def lock_program(connection: Connection) -> None:
+    """Let approvals of all others wait until the transaction ends. Customers are locked before, never after."""
+    await connection.execute(LOCK_PROGRAM_SQL, *_PAYING)
+
+
 PAID_TO_SQL = """
 SELECT place, coalesce(sum(paid.rewards), 0)::bigint AS rewards, coalesce(sum(paid.points), 0)::bigint AS points
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::boolean[])
@@ -57,8 +65,6 @@ LEFT JOIN LATERAL (
 GROUP BY place
 """
 
-LOCK_PROGRAM_SQL = "SELECT pg_advisory_xact_lock($1, $2)"
-
 
 async def load_paid(connection: Connection, spans: Collection[Span]) -> dict[Span, Paid]:
     """What was paid in periods of advocates, who are locked.
@@ -74,7 +80,7 @@ async def load_paid(connection: Connection, spans: Collection[Span]) -> dict[Spa
         rows = await connection.fetch(PAID_TO_SQL, *columns, [span.is_ever for span in own])
         paid |= {own[row["place"] - 1]: Paid(row["rewards"], row["points"]) for row in rows}
     if shared:
-        await connection.execute(LOCK_PROGRAM_SQL, *_PAYING)
+        await lock_program(connection)
         starts, ends = [bucket(span.start) for span in shared], [span.end for span in shared]
         rows = await connection.fetch(PAID_BY_PROGRAM_SQL, starts, ends, [span.is_ever for span in shared])
         paid |= {shared[row["place"] - 1]: Paid(row["rewards"], row["points"]) for row in rows}

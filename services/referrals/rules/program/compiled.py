@@ -116,6 +116,11 @@ class Program:
             share=document.share,
         )
 
+    @property
+    def caps_all(self) -> bool:
+        """Whether a cap is over all advocates together."""
+        return any(cap.scope == "program" for cap in self.caps)
+
     def worth(self, total: str, currency: str) -> Fraction | None:
         """What a total is worth in the program's currency, exactly; None if the currency has no rate."""
         rate = self.rates.get(currency)
