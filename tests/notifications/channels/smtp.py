@@ -64,7 +64,7 @@ class FakeServer:
         self.most_open = max(self.most_open, self.open)
         try:
             await self._converse(number, reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self.open -= 1

@@ -173,9 +173,9 @@ def test_senders(text: str, header: str):
     assert Sender(text).header == header
 
 
-def test_dkim_signs_what_rfc_8058_wants_signed():
+async def test_dkim_signs_what_rfc_8058_wants_signed():
     key = certificates.rsa_key()
-    signed = Signer(certificates.pem(key), "s1", "example.org")._sign(compose(SENDER, MAIL))
+    signed = await Signer(certificates.pem(key), "s1", "example.org").sign(compose(SENDER, MAIL))
     asked: list[bytes] = []
 
     def dns(name: bytes, **_: Any) -> bytes:
@@ -200,10 +200,10 @@ def test_dkim_signs_what_rfc_8058_wants_signed():
         assert not dkim.verify(signed.replace(old, new), dnsfunc=dns), old
 
 
-def test_no_unsubscribe_link_can_be_added_to_a_signed_mail_without_one():
+async def test_no_unsubscribe_link_can_be_added_to_a_signed_mail_without_one():
     key = certificates.rsa_key()
     content = compose(SENDER, replace(MAIL, unsubscribe=None))
-    signed = Signer(certificates.pem(key), "s1", "example.org")._sign(content)
+    signed = await Signer(certificates.pem(key), "s1", "example.org").sign(content)
     assert dkim.verify(signed, dnsfunc=lambda *_, **__: certificates.dkim_record(key))
     more = signed.replace(b"\r\nDate: ", b"\r\nList-Unsubscribe: <https://evil.example>\r\nDate: ")
     assert more != signed
