@@ -44,6 +44,12 @@ _TYPES: Final = (
         "The goods of an order were delivered.",
     ),
     EventType(
+        "shop.order.status_changed.v1",
+        topics.PURCHASES,
+        shop.OrderStatusChanged,
+        "The status of an order changed. It only triggers messages: a cancellation that gives money back is a refund.",
+    ),
+    EventType(
         "shop.review.published.v1",
         topics.REVIEWS,
         shop.ReviewPublished,

@@ -12,6 +12,7 @@ from shared.contracts.values import (
     Currency,
     Flag,
     Id,
+    Instant,
     Locale,
     Money,
     Properties,
@@ -136,6 +137,19 @@ class PurchaseDelivered(EventData):
     """`shop.purchase.delivered.v1`: the goods of an order were delivered."""
 
     order_id: Id = Field(description="Id of the order.")
+
+
+OrderStatus = Literal["confirmed", "packed", "shipped", "delayed", "out_for_delivery", "ready_for_pickup", "cancelled"]
+
+
+class OrderStatusChanged(EventData):
+    """`shop.order.status_changed.v1`: an order is on its way, late, ready or canceled. It moves no points."""
+
+    order_id: Id = Field(description="Id of the order.")
+    status: OrderStatus = Field(description="The new status.")
+    expected_at: Instant | None = Field(default=None, description="When the order is expected to arrive.")
+    carrier: Text | None = Field(default=None, description="Name of the carrier.")
+    tracking_url: Text | None = Field(default=None, description="Page that shows where the order is.")
 
 
 class ReviewPublished(EventData):

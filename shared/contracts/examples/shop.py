@@ -66,6 +66,18 @@ SHOP: Final = (
         order_id="SO-2026-10457",
     ),
     _example(
+        "order.status_changed",
+        1012,
+        "/shop/shipping",
+        "2026-03-15T09:10:00Z",
+        customer_id="c-1042",
+        order_id="SO-2026-10457",
+        status="shipped",
+        expected_at="2026-03-17T18:00:00Z",
+        carrier="Example Post",
+        tracking_url="https://post.example.org/track/EP123456789",
+    ),
+    _example(
         "review.published",
         1004,
         _SITE,
