@@ -1,11 +1,14 @@
 """Settings of the notifications service."""
 
 from email.utils import parseaddr
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.notifications.rules import mailboxes
 from services.notifications.rules.gate import mailbox
 from shared.contracts.values import TimeZone
 from shared.process.settings import ServiceSettings, linger, relay_linger
@@ -14,8 +17,28 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def _sender(text: str) -> str:
-    if mailbox(parseaddr(text)[1]) is None or not text.isprintable():
+    address = mailbox(parseaddr(text)[1])
+    if address is None or not text.isprintable():
         raise ValueError("has to be an address such as `Wafa <loyalty@example.org>`")
+    domain = address.rpartition("@")[2]
+    if mailboxes.is_public(domain):
+        raise ValueError(f"{domain} refuses mail that other servers send for it: use a domain of your own")
+    return text
+
+
+def _url_of_provider(text: str) -> str:
+    parts = urlsplit(text)
+    if not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)) or not parts.hostname:
+        raise ValueError("has to be an https:// URL (http:// on the same machine only)")
+    if parts.query or parts.fragment or parts.username or parts.password:
+        raise ValueError("has to be a URL without a user, a query and a fragment")
+    return text.rstrip("/")
+
+
+def _subject(text: str) -> str:
+    is_mail = text.startswith("mailto:") and mailbox(text.removeprefix("mailto:")) is not None
+    if not (is_mail or (text.startswith("https://") and urlsplit(text).hostname)):
+        raise ValueError("has to be `mailto:` with an address, or an https:// URL")
     return text
 
 
@@ -39,13 +62,59 @@ class Settings(ServiceSettings):
         default="none", description="`starttls` upgrades the connection, `implicit` uses TLS from the first byte."
     )
     smtp_timeout_seconds: float = Field(default=30.0, gt=0, le=120, description="Seconds to wait for one answer.")
+    smtp_connections: int = Field(
+        default=4, ge=1, le=100, description="Maximum connections to the mail server, of one worker."
+    )
     sender: Annotated[str, AfterValidator(_sender)] = Field(
         default="Wafa <loyalty@example.org>",
         description="`From` of every mail; its domain is in every Message-ID.",
     )
+    dkim_key_file: Path | None = Field(
+        default=None, description="Private key (PEM, RSA) that signs mails with DKIM; unset: none is signed."
+    )
+    dkim_selector: str = Field(
+        default="wafa",
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$",
+        description="Selector of the key: its public part is at `<selector>._domainkey.<domain>` in the DNS.",
+    )
+    dkim_domain: str | None = Field(
+        default=None, description="Domain that signs; unset: that of the sender. DMARC wants the two to be related."
+    )
+    sms_url: Annotated[str, AfterValidator(_url_of_provider)] = Field(
+        default="https://api.twilio.com", description="Where Twilio's Messages API is, or one like it."
+    )
+    sms_account: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9_-]{1,100}$", description="Account at the provider of text messages."
+    )
+    sms_token: SecretStr | None = Field(default=None, min_length=1, description="Token of the account.")
+    sms_sender: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="Sender of text messages: a phone number, a name or a messaging service (`MG…`).",
+    )
+    sms_apprise_url: SecretStr | None = Field(
+        default=None,
+        description="URL of Apprise with `{to}` for the number: text messages over another service (extra `apprise`).",
+    )
+    sms_timeout_seconds: float = Field(default=15.0, gt=0, le=120, description="Seconds that a text message may take.")
+    sms_connections: int = Field(
+        default=8, ge=1, le=100, description="Maximum connections to the provider of text messages, of one worker."
+    )
+    vapid_private_key: SecretStr | None = Field(
+        default=None,
+        description="Key that identifies Wafa to push services (VAPID): P-256, as base64url or PEM. Unset: no push.",
+    )
+    vapid_subject: Annotated[str, AfterValidator(_subject)] | None = Field(
+        default=None, description="Who answers for what is pushed: `mailto:` or `https:`; unset: the sender of mails."
+    )
+    push_timeout_seconds: float = Field(default=10.0, gt=0, le=60, description="Seconds that a push may take.")
+    push_connections: int = Field(
+        default=16, ge=1, le=100, description="Maximum pushed messages at a time, of a worker."
+    )
     program: str = Field(default="Wafa", min_length=1, max_length=100, description="Name of the program in messages.")
     time_zone: TimeZone = Field(default="UTC", description="Time zone (IANA) of customers whose profile has none.")
-    mail_batch: int = Field(default=50, ge=1, le=500, description="Maximum number of mails per connection.")
+    mail_batch: int = Field(default=50, ge=1, le=500, description="Maximum number of mails over one connection.")
     mail_attempts: int = Field(
         default=10, ge=1, le=16, description="Attempts to send a mail that the server defers (10: about 8 hours)."
     )
@@ -55,3 +124,28 @@ class Settings(ServiceSettings):
         if self.smtp_user is not None and self.smtp_tls == "none" and self.smtp_host not in _LOOPBACK:
             raise ValueError("a login at another host needs WAFA_NOTIFICATIONS_SMTP_TLS (starttls or implicit)")
         return self
+
+    @model_validator(mode="after")
+    def _domain_signs_for_the_sender(self) -> Self:
+        if self.dkim_domain is None:
+            return self
+        signs, sends = (f".{domain.lower()}" for domain in (self.dkim_domain, self.mail_domain))
+        if not (signs.endswith(sends) or sends.endswith(signs)):
+            raise ValueError("WAFA_NOTIFICATIONS_DKIM_DOMAIN is not related to that of WAFA_NOTIFICATIONS_SENDER")
+        return self
+
+    @model_validator(mode="after")
+    def _account_is_complete(self) -> Self:
+        given = {value is not None for value in (self.sms_account, self.sms_token, self.sms_sender)}
+        if len(given) > 1:
+            raise ValueError(
+                "WAFA_NOTIFICATIONS_SMS_ACCOUNT, _SMS_TOKEN and _SMS_SENDER are set together or not at all"
+            )
+        if given == {True} and self.sms_apprise_url is not None:
+            raise ValueError("WAFA_NOTIFICATIONS_SMS_APPRISE_URL stands in for WAFA_NOTIFICATIONS_SMS_ACCOUNT: set one")
+        return self
+
+    @property
+    def mail_domain(self) -> str:
+        """The domain of the sender of mails, as the DNS has it."""
+        return (mailbox(parseaddr(self.sender)[1]) or "").rpartition("@")[2]

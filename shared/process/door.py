@@ -80,6 +80,8 @@ class Door(Generic[S]):
     def _wrong(self, error: ValidationError) -> str:
         """The first invalid setting, by its environment variable, and why it is invalid."""
         first = error.errors(include_url=False, include_input=False)[0]
+        if not first["loc"]:  # settings that contradict each other: the message names them
+            return first["msg"]
         name = str(first["loc"][0])
         variable = name if name.startswith("WAFA_") else f"{self.settings.model_config.get('env_prefix')}{name.upper()}"
         return f"{variable}: {first['msg']}"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.notifications.__main__ import DOOR
 from shared.process import door
 from tests.process.conftest import Command
 
@@ -50,6 +51,17 @@ def test_an_invalid_setting_prints_one_line_with_its_name(
     assert result.code == door.EXIT_USAGE
     assert words in result.err
     assert result.err.count("\n") == 1
+
+
+def test_settings_that_contradict_each_other_print_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for name, value in {"HOST": "mail.example.org", "USER": "wafa"}.items():
+        monkeypatch.setenv(f"WAFA_NOTIFICATIONS_SMTP_{name}", value)
+    assert DOOR.open(["migrate"]) == door.EXIT_USAGE
+    said = capsys.readouterr().err
+    assert "WAFA_NOTIFICATIONS_SMTP_TLS" in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["migrate", "worker", "api"])
