@@ -2,16 +2,18 @@
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc import jwt
 from joserfc.jwk import OctKey
 from pydantic import TypeAdapter
 
 from deploy.keys import create_key, list_keys
 from deploy.local.layout import Layout, write_private
+from services.notifications.channels.push.vapid import encode
 from shared.http.auth.principal import KEY_SCOPES
 
 TOKEN_SECONDS: Final = 30 * 24 * 3600
@@ -21,13 +23,30 @@ TOKEN_SECONDS: Final = 30 * 24 * 3600
 class Credentials:
     """`jwt_key` signs customers' tokens (HS256); `admin_token` is an API key with every scope.
 
-    `evidence_key` keys the evidence against fraud of the referrals service; a stack from before it has none yet.
+    `evidence_key` keys the evidence against fraud of the referrals service, `sms_token` is that of the account for text
+    messages, `vapid_key` identifies Wafa to push services. A stack from before one of them has none yet.
     """
 
     jwt_key: str
     admin_token: str
     evidence_key: str = ""
+    sms_token: str = ""
+    vapid_key: str = ""
 
+
+def _new_secret() -> str:
+    return secrets.token_urlsafe(48)
+
+
+def _new_vapid_key() -> str:
+    return encode(ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value.to_bytes(32))
+
+
+_MADE: Final[Mapping[str, Callable[[], str]]] = {
+    "evidence_key": _new_secret,
+    "sms_token": _new_secret,
+    "vapid_key": _new_vapid_key,
+}
 
 _CREDENTIALS: Final = TypeAdapter(Credentials)
 
@@ -41,11 +60,12 @@ def ensure(layout: Layout) -> Credentials:
     is_valid = stored is not None and stored.admin_token.split("_")[1] in {
         entry.id for entry in list_keys(layout.api_keys)
     }
-    if stored is not None and is_valid and stored.evidence_key:
+    missing = {name: make() for name, make in _MADE.items() if stored is None or not getattr(stored, name)}
+    if stored is not None and is_valid and not missing:
         return stored
     admin_token = stored.admin_token if stored is not None and is_valid else _admin_key(layout)
-    fresh = stored or Credentials(jwt_key=secrets.token_urlsafe(48), admin_token=admin_token)
-    fresh = replace(fresh, admin_token=admin_token, evidence_key=fresh.evidence_key or secrets.token_urlsafe(48))
+    fresh = stored or Credentials(jwt_key=_new_secret(), admin_token=admin_token)
+    fresh = replace(fresh, admin_token=admin_token, **missing)
     write_private(layout.credentials_file, _CREDENTIALS.dump_json(fresh, indent=2).decode() + "\n")
     return fresh
 

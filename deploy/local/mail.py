@@ -1,6 +1,7 @@
-"""Catches the mail that the stack sends: `python -m deploy.local.mail SMTP_PORT HTTP_PORT`.
+"""Catches the messages that the stack sends: `python -m deploy.local.mail SMTP_PORT HTTP_PORT`.
 
-It accepts every mail over SMTP and delivers none. `/messages` returns them as JSON, newest first; `/` shows them.
+It accepts every mail over SMTP, text messages as Twilio does, and pushes as a push service does, and delivers none.
+`/messages` returns them as JSON, newest first (`?channel=sms`: of one channel); `/` shows them.
 """
 
 import argparse
@@ -18,7 +19,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from deploy.local.browsers import Browsers
 from deploy.local.ports import LOOPBACK
+from deploy.local.texts import TextMessages
 from shared.http.server import serve
 
 KEPT: Final = 5_000
@@ -32,26 +35,26 @@ _PAGE: Final = """\
 <html lang="en">
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'">
-<title>Wafa: caught mail</title>
+<title>Wafa: caught messages</title>
 <style>
   body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }}
   summary {{ cursor: pointer; padding: .3rem 0; }}
   iframe {{ width: 100%; height: 24rem; border: 1px solid #8884; }}
 </style>
-<h1>Caught mail</h1>
+<h1>Caught messages</h1>
 <p>{total} caught since the start, none delivered; the newest {shown}. As JSON: <a href="/messages">/messages</a></p>
 {mails}
 </html>
 """
 
 _MAIL: Final = """\
-<details><summary><b dir="auto">{subject}</b> to {to}</summary>
+<details><summary>{channel}: <b dir="auto">{subject}</b> to {to}</summary>
 <iframe sandbox loading="lazy" title="{subject}" srcdoc="{content}"></iframe></details>
 """
 
 
 class Mailbox:
-    """The newest mails, so that memory stays bounded. Also the handler of the SMTP server."""
+    """The newest messages, so that memory stays bounded. Also the handler of the SMTP server."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self.newest_first: deque[Caught] = deque(maxlen=kept)
@@ -61,22 +64,29 @@ class Mailbox:
         """Keep a mail; returns the SMTP answer."""
         content = envelope.content
         raw = content if isinstance(content, bytes) else (content or "").encode()
-        self.newest_first.appendleft(_read(raw, envelope.rcpt_tos))
-        self.total += 1
+        self.keep(_read(raw, envelope.rcpt_tos))
         return "250 caught"
+
+    def keep(self, message: Caught) -> None:
+        """Keep a message of any channel."""
+        self.newest_first.appendleft(message)
+        self.total += 1
 
 
 def web(mailbox: Mailbox) -> Starlette:
-    """The pages of a mailbox."""
+    """The pages of a mailbox, and the providers whose messages it keeps."""
+    texts, browsers = TextMessages(mailbox.keep), Browsers(mailbox.keep)
 
-    async def messages(_request: Request) -> Response:
-        return JSONResponse(list(mailbox.newest_first))
+    async def messages(request: Request) -> Response:
+        wanted = request.query_params.get("channel")
+        return JSONResponse([row for row in mailbox.newest_first if wanted is None or row["channel"] == wanted])
 
     async def page(_request: Request) -> Response:
         newest = list(mailbox.newest_first)[:SHOWN]
         mails = "".join(
             _MAIL.format(
-                subject=html.escape(mail["subject"]),
+                channel=mail["channel"],
+                subject=html.escape(mail["subject"] or mail["text"]),
                 to=html.escape(mail["to"]),
                 content=html.escape(mail["html"] or f"<pre>{html.escape(mail['text'])}</pre>"),
             )
@@ -87,12 +97,14 @@ def web(mailbox: Mailbox) -> Starlette:
     async def livez(_request: Request) -> Response:
         return PlainTextResponse("alive")
 
-    return Starlette(routes=[Route("/", page), Route("/messages", messages), Route("/livez", livez)])
+    pages = [Route("/", page), Route("/messages", messages), Route("/livez", livez)]
+    return Starlette(routes=[*pages, *texts.routes(), *browsers.routes()])
 
 
 def _read(raw: bytes, recipients: Sequence[str]) -> Caught:
     message = message_from_bytes(raw, policy=policy.default)
     return {
+        "channel": "email",
         "to": ", ".join(recipients),
         "subject": str(message.get("Subject", "")),
         "text": _part(message, "plain"),

@@ -103,12 +103,17 @@ def settings(layout: Layout, pieces: Pieces) -> dict[str, str]:
         "WAFA_REFERRALS_EVIDENCE_KEY": secrets.evidence_key,
         "WAFA_NOTIFICATIONS_SMTP_HOST": LOOPBACK,
         "WAFA_NOTIFICATIONS_SMTP_PORT": str(pieces.ports[SMTP]),
+        "WAFA_NOTIFICATIONS_SMS_URL": f"http://{LOOPBACK}:{pieces.ports[MAIL]}",
+        "WAFA_NOTIFICATIONS_SMS_ACCOUNT": "ACLOCAL",
+        "WAFA_NOTIFICATIONS_SMS_TOKEN": secrets.sms_token,
+        "WAFA_NOTIFICATIONS_SMS_SENDER": "+15005550006",
+        "WAFA_NOTIFICATIONS_VAPID_PRIVATE_KEY": secrets.vapid_key,
         "WAFA_MAIL_URL": f"http://{LOOPBACK}:{pieces.ports[MAIL]}",
     }
 
 
 def mail(pieces: Pieces) -> Member:
-    """The mail catcher."""
+    """The catcher of mails, text messages and pushes."""
     smtp, http = str(pieces.ports[SMTP]), pieces.ports[MAIL]
     program = _python("mail", ("deploy.local.mail", smtp, str(http)), {})
     return Member("mail", lambda: program, lambda: _says_ok(http, "/livez"))

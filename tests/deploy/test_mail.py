@@ -44,6 +44,7 @@ async def test_a_mail_is_shown_with_both_of_its_parts(port: int, client: httpx.A
     assert (caught["to"], caught["subject"]) == ("household-7@example.org", "نقاطك")
     assert (caught["text"].strip(), caught["html"].strip()) == ("مرحبا", '<p dir="rtl">مرحبا</p>')
     assert caught["headers"]["Message-ID"] == "<7@example.org>"
+    assert caught["channel"] == "email"
 
 
 async def test_mails_are_newest_first_and_the_oldest_are_dropped(port: int, client: httpx.AsyncClient):

@@ -1,6 +1,8 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deploy.keys import list_keys, revoke_key
@@ -9,6 +11,8 @@ from deploy.local.broker import EmbeddedBroker
 from deploy.local.kafka import ApacheKafka
 from deploy.local.layout import Layout
 from deploy.local.pieces import Kafka
+from services.notifications.channels import opening
+from services.notifications.settings import Settings
 from shared.http.auth import Authenticator, JwtSettings, Kind
 from shared.http.auth.principal import KEY_SCOPES
 from shared.http.problems import Problem
@@ -92,17 +96,33 @@ async def test_secrets_stay_until_the_admin_key_is_revoked(layout: Layout):
         await Authenticator(layout.api_keys).authenticate(f"Bearer {first.admin_token}")
 
 
-def test_a_stack_from_before_the_evidence_key_gets_one(layout: Layout):
+@pytest.mark.parametrize(
+    "name, setting",
+    [
+        ("evidence_key", "WAFA_REFERRALS_EVIDENCE_KEY"),
+        ("sms_token", "WAFA_NOTIFICATIONS_SMS_TOKEN"),
+        ("vapid_key", "WAFA_NOTIFICATIONS_VAPID_PRIVATE_KEY"),
+    ],
+)
+def test_a_stack_from_before_a_secret_gets_one(layout: Layout, name: str, setting: str):
     first = credentials.ensure(layout)
     stored = json.loads(layout.credentials_file.read_bytes())
-    assert len(stored.pop("evidence_key")) >= 32
+    assert len(stored.pop(name)) >= 32
     layout.credentials_file.write_text(json.dumps(stored))
     second = credentials.ensure(layout)
-    assert (second.jwt_key, second.admin_token) == (first.jwt_key, first.admin_token)
-    assert len(second.evidence_key) >= 32
-    assert (
-        pieces.settings(layout, pieces.choose(layout, None, None))["WAFA_REFERRALS_EVIDENCE_KEY"] == second.evidence_key
-    )
+    assert replace(second, **{name: ""}) == replace(first, **{name: ""})
+    secret = getattr(second, name)
+    assert len(secret) >= 32
+    assert pieces.settings(layout, pieces.choose(layout, None, None))[setting] == secret
+
+
+async def test_the_settings_open_every_channel(layout: Layout, monkeypatch: pytest.MonkeyPatch):
+    for name, value in pieces.settings(layout, pieces.choose(layout, None, None)).items():
+        monkeypatch.setenv(name, value)
+    channels = opening.open_all(Settings(), httpx.AsyncHTTPTransport())
+    assert channels.sms is not None
+    assert channels.push is not None
+    await channels.close()
 
 
 def test_a_purge_deletes_everything_but_downloads(layout: Layout):

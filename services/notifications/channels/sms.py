@@ -36,13 +36,23 @@ class Account:
 class TextMessages:
     """The channel `sms`; `seconds` is how long a request may take."""
 
-    def __init__(self, account: Account, connections: int = 8, seconds: float = 15.0) -> None:
+    def __init__(
+        self,
+        account: Account,
+        connections: int = 8,
+        seconds: float = 15.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self._account = account
         self._connections = connections
         self._seconds = seconds
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=30)
         self._client = httpx.AsyncClient(
-            auth=(account.sid, account.token), limits=limits, timeout=web.timeouts(seconds), follow_redirects=False
+            transport=transport,
+            auth=(account.sid, account.token),
+            limits=limits,
+            timeout=web.timeouts(seconds),
+            follow_redirects=False,
         )
         self._url = f"{account.url.rstrip('/')}/2010-04-01/Accounts/{account.sid}/Messages.json"
 
