@@ -1,4 +1,4 @@
-"""The job that sends the mails that are due, a batch over one connection."""
+"""The job that sends the mails that are due, several at a time."""
 
 import asyncio
 import random
@@ -12,10 +12,12 @@ from typing import Final
 import structlog
 
 from services.notifications import handlers
-from services.notifications.mail import PutOff, Refused, Server, Session, Taken, UnreachableError, compose, converse
-from services.notifications.rendering import TEMPLATE_VERSION, Reader, Templates
+from services.notifications.channels import port
+from services.notifications.channels.port import PutOff, Refused, Taken, UnreachableError
+from services.notifications.rendering import TEMPLATE_VERSION, MailText, Reader, Templates
 from services.notifications.rules import gate
 from services.notifications.rules.gate import Hold, Reason, Send, Skip
+from services.notifications.rules.notice import Trigger
 from services.notifications.store import mails
 from services.notifications.store.mails import Mail, Settled
 from services.notifications.store.messages import State
@@ -28,6 +30,14 @@ LEASE: Final = timedelta(minutes=10)
 _PAUSE: Final = timedelta(seconds=30)
 """About how long mails wait that were claimed and not tried."""
 
+_TOPICS: Final = {
+    Trigger.WELCOME: "account",
+    Trigger.POINTS_EARNED: "points",
+    Trigger.POINTS_TAKEN_BACK: "points",
+    Trigger.TIER_REACHED: "tiers",
+    Trigger.REFERRAL_APPROVED: "referrals",
+}
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -39,8 +49,7 @@ class Sender:
     """
 
     templates: Templates
-    server: Server
-    address: str
+    channel: port.Port[port.Mail]
     batch: int
     most_attempts: int
     random: Callable[[], float] = random.random
@@ -50,12 +59,13 @@ class Sender:
         """Claim the mails that are due, and send, skip or defer each.
 
         No transaction is open during SMTP. The outcome of each mail is recorded as soon as it is sent, so a crash
-        repeats at most one mail, with the same Message-ID. On cancellation the mail at hand is still sent and
-        recorded, and the others are released.
+        repeats at most one mail per connection, with the same Message-ID. On cancellation the mails at hand are still
+        sent and recorded, and the others are released.
 
         Raises:
             OSError, asyncpg.PostgresError: the database failed; claimed mails are due again after the lease.
         """
+        await self.channel.rest()
         claimed = await mails.claim(pool, now, LEASE, self.batch)
         judged = [
             (mail, gate.judge(mail.kind, mail.occurred_at, mail.created_at, mail.profile, now)) for mail in claimed
@@ -73,40 +83,73 @@ class Sender:
             await _record(pool, [_again(mail, later, attempts=mail.attempts - 1) for mail, _ in going])
 
     async def _send_all(self, pool: Pool, going: deque[tuple[Mail, str]], now: datetime) -> None:
-        """Send the mails, and remove each from `going` when its outcome is recorded."""
+        """Send the mails, each of which leaves `going` when it is tried; what is not tried stays.
+
+        Raises:
+            UnreachableError: the server cannot be reached.
+        """
         started = self.elapsed()
-        async with converse(self.server) as session:
+
+        async def work() -> None:
             while going:
                 moment = now + timedelta(seconds=self.elapsed() - started)
                 if moment - now > LEASE / 2:
-                    break  # a slow server must not keep the rest from other workers
-                await _unbroken(self._send_first(pool, session, going, moment))
+                    return  # a slow server must not keep the rest from other workers
+                await _unbroken(self._send_next(pool, going, moment))
 
-    async def _send_first(self, pool: Pool, session: Session, going: deque[tuple[Mail, str]], now: datetime) -> None:
-        mail, address = going[0]
-        await _record(pool, [await self._send(session, mail, address, now)])
-        going.popleft()
+        workers = [asyncio.create_task(work()) for _ in range(min(self.channel.connections, len(going)))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.wait(workers)  # each finishes its mail at hand
 
-    async def _send(self, session: Session, mail: Mail, address: str, now: datetime) -> Settled:
+    async def _send_next(self, pool: Pool, going: deque[tuple[Mail, str]], now: datetime) -> None:
+        mail, address = going.popleft()
+        try:
+            outcome = await self._send(mail, address, now)
+        except UnreachableError:
+            going.appendleft((mail, address))
+            raise
+        await _record(pool, [outcome])
+
+    async def _send(self, mail: Mail, address: str, now: datetime) -> Settled:
         reader = Reader(mail.profile.name, mail.profile.locale, mail.profile.time_zone)
         try:
             text = self.templates.mail(mail.trigger, mail.facts, reader)
-            message = compose(mail.id, self.address, address, text, now)
+            rendered = replace(mail, locale=text.language, template_version=TEMPLATE_VERSION)
+            answer = await self.channel.send(_letter(mail, address, text, now))
+        except UnreachableError:
+            raise
         except Exception as error:  # noqa: BLE001 a mail that cannot be rendered must not stop the others
             _log.error("mail_not_made", message_id=str(mail.id), trigger=mail.trigger, **telemetry.trace(error))
             return _final(mail, State.FAILED, Reason.TEMPLATE_FAILED)
-        rendered = replace(mail, locale=text.language, template_version=TEMPLATE_VERSION)
-        match await session.send(message):
+        match answer:
             case Taken():
                 return _final(rendered, State.SENT)
-            case Refused(error):
+            case Refused(error=error):
                 _log.warning("mail_refused", message_id=str(mail.id), error=error)
                 return _final(rendered, State.FAILED, Reason.REJECTED)
-            case PutOff(error):
+            case PutOff(error=error):
                 _log.warning("mail_put_off", message_id=str(mail.id), attempts=mail.attempts, error=error)
                 if mail.attempts >= self.most_attempts:
                     return _final(rendered, State.FAILED, Reason.GIVEN_UP)
                 return _again(mail, gate.next_attempt(mail.attempts, now, self.random()), attempts=mail.attempts)
+
+
+def _letter(mail: Mail, address: str, text: MailText, now: datetime) -> port.Mail:
+    return port.Mail(
+        id=mail.id,
+        address=address,
+        topic=_TOPICS[mail.trigger],
+        subject=text.subject,
+        html=text.html,
+        text=text.text,
+        language=text.language,
+        unsubscribe=None,
+        at=now,
+    )
 
 
 async def _unbroken(work: Coroutine[None, None, None]) -> None:

@@ -20,7 +20,7 @@ ROOMS = {
     "asyncpg": ("services/*/store*", "shared/*"),
     "pydantic_settings": ("services/*/settings.py", "shared/process/*"),
     "prometheus_client": ("shared/*",),
-    "aiosmtplib": ("services/notifications/mail.py", "services/notifications/channels/email/*"),
+    "aiosmtplib": ("services/notifications/channels/email/*",),
     "dkim": ("services/notifications/channels/email/*",),
     "http_ece": ("services/notifications/channels/*",),
     "liquid": ("services/notifications/*",),

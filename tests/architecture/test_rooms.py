@@ -14,7 +14,6 @@ FOLDERS = {"migrations"}
 
 EXTRAS = {
     "notifications": {
-        "mail.py": "SMTP is input and output as PostgreSQL is, but nothing that is stored",
         "channels": "SMTP and HTTP of providers are input and output as PostgreSQL is, but nothing that is stored",
         "rendering.py": "templates become text: slow, so neither a rule nor part of a transaction",
         "wording.py": "numbers, plurals and dates of each locale, for the templates",

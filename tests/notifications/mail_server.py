@@ -10,7 +10,10 @@ from typing import Any, Self, cast
 
 from aiosmtpd.controller import Controller
 
-from services.notifications.mail import Server
+from services.notifications.channels.email import Email
+from services.notifications.channels.email.compose import Sender
+from services.notifications.channels.email.connection import Server
+from services.notifications.channels.email.pool import Limits, Pool
 
 Script = Callable[[str], str | None]
 """From a recipient to the answer (None: accepted); may raise `HangUp`."""
@@ -52,6 +55,10 @@ class MailServer:
     def at(self, timeout: float = 5.0) -> Server:
         """The address of the server."""
         return Server("127.0.0.1", self.port, None, None, "none", timeout)
+
+    def channel(self, server: Server | None = None, connections: int = 1) -> Email:
+        """The channel over this server."""
+        return Email(Sender("Wafa <loyalty@example.org>"), Pool(server or self.at(), Limits(connections=connections)))
 
     async def handle_EHLO(self, _server: Any, session: Any, _envelope: Any, hostname: str, responses: list[str]):  # noqa: N802
         self.connections += 1

@@ -36,9 +36,7 @@ def minutes(count: float) -> timedelta:
 
 
 def sender(mail_server: MailServer, **changes: Any) -> Sender:
-    usual = Sender(
-        templates(), mail_server.at(), "Wafa <loyalty@example.org>", batch=50, most_attempts=3, random=lambda: 0.5
-    )
+    usual = Sender(templates(), mail_server.channel(), batch=50, most_attempts=3, random=lambda: 0.5)
     return replace(usual, **changes)
 
 
@@ -192,7 +190,8 @@ async def test_a_lost_connection_is_reopened_for_the_remaining_mails(pool: Pool,
         "queued",
         "sent",
     ]
-    assert mail_server.connections == 2
+    # A connection that was used before may have been closed meanwhile: before the content, a new one is tried at once.
+    assert mail_server.connections == (3 if where == "at_recipient" else 2)
     setattr(mail_server, where, lambda _: None)
     await sender(mail_server).run(pool, NOW + minutes(1))
     assert (await mail(pool, "ben"))["state"] == "sent"
@@ -204,7 +203,7 @@ async def test_a_server_that_does_not_answer_in_time(pool: Pool, mail_server: Ma
     await register(pool, "mona")
     await handle(pool, earned("mona", 5))
     mail_server.at_data = stall(0.6)
-    await sender(mail_server, server=mail_server.at(timeout=0.2)).run(pool, NOW)
+    await sender(mail_server, channel=mail_server.channel(mail_server.at(timeout=0.2))).run(pool, NOW)
     row = await mail(pool)
     assert (row["state"], row["attempts"]) == ("queued", 1)
 
@@ -227,7 +226,7 @@ async def test_a_refused_login_does_not_fail_the_mail(pool: Pool, mail_server: M
     await register(pool, "mona")
     await handle(pool, earned("mona", 5))
     locked_out = replace(mail_server.at(), user="wafa", password="wrong")
-    await sender(mail_server, server=locked_out).run(pool, NOW)
+    await sender(mail_server, channel=mail_server.channel(locked_out)).run(pool, NOW)
     assert (await mail(pool))["state"] == "queued"
     mail_server.at_recipient = lambda _: "530 5.7.0 authentication required"
     await sender(mail_server).run(pool, NOW + minutes(1))

@@ -104,7 +104,7 @@ BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
 
 
 def sender(mail_server: MailServer) -> Sender:
-    return Sender(templates(), mail_server.at(), "Wafa <loyalty@example.org>", 50, 3, random=lambda: 0.5)
+    return Sender(templates(), mail_server.channel(), 50, 3, random=lambda: 0.5)
 
 
 @pytest.fixture
