@@ -108,6 +108,7 @@ def settings(layout: Layout, pieces: Pieces) -> dict[str, str]:
         "WAFA_NOTIFICATIONS_SMS_TOKEN": secrets.sms_token,
         "WAFA_NOTIFICATIONS_SMS_SENDER": "+15005550006",
         "WAFA_NOTIFICATIONS_VAPID_PRIVATE_KEY": secrets.vapid_key,
+        "WAFA_NOTIFICATIONS_WEBHOOK_ALLOW": "127.0.0.0/8",
         "WAFA_MAIL_URL": f"http://{LOOPBACK}:{pieces.ports[MAIL]}",
     }
 

@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from services.notifications.rules import mailboxes
 from services.notifications.rules.gate import mailbox
 from shared.contracts.values import TimeZone
+from shared.http.guard import networks
 from shared.process.settings import ServiceSettings, linger, relay_linger
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -33,6 +34,11 @@ def _url_of_provider(text: str) -> str:
     if parts.query or parts.fragment or parts.username or parts.password:
         raise ValueError("has to be a URL without a user, a query and a fragment")
     return text.rstrip("/")
+
+
+def _networks(text: str) -> str:
+    networks(text)
+    return text
 
 
 def _subject(text: str) -> str:
@@ -111,6 +117,10 @@ class Settings(ServiceSettings):
     push_timeout_seconds: float = Field(default=10.0, gt=0, le=60, description="Seconds that a push may take.")
     push_connections: int = Field(
         default=16, ge=1, le=100, description="Maximum pushed messages at a time, of a worker."
+    )
+    webhook_allow: Annotated[str, AfterValidator(_networks)] = Field(
+        default="",
+        description="Networks (CIDR, with commas) that webhooks and pushes may reach though they are not public.",
     )
     program: str = Field(default="Wafa", min_length=1, max_length=100, description="Name of the program in messages.")
     time_zone: TimeZone = Field(default="UTC", description="Time zone (IANA) of customers whose profile has none.")

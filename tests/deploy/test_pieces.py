@@ -2,7 +2,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import pytest
 
 from deploy.keys import list_keys, revoke_key
@@ -119,7 +118,7 @@ def test_a_stack_from_before_a_secret_gets_one(layout: Layout, name: str, settin
 async def test_the_settings_open_every_channel(layout: Layout, monkeypatch: pytest.MonkeyPatch):
     for name, value in pieces.settings(layout, pieces.choose(layout, None, None)).items():
         monkeypatch.setenv(name, value)
-    channels = opening.open_all(Settings(), httpx.AsyncHTTPTransport())
+    channels = opening.open_all(Settings())
     assert channels.sms is not None
     assert channels.push is not None
     await channels.close()

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from services.notifications.channels.apprise import Apprise
 from services.notifications.channels.email import Email
 from services.notifications.channels.email.compose import Sender
@@ -16,6 +14,7 @@ from services.notifications.channels.push import WebPush
 from services.notifications.channels.push.vapid import Vapid
 from services.notifications.channels.sms import Account, TextMessages
 from services.notifications.settings import Settings
+from shared.http.guard import Guard, GuardedTransport, networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +33,13 @@ class Channels:
                 await port.close()
 
 
-def open_all(settings: Settings, transport: httpx.AsyncBaseTransport) -> Channels:
+def open_all(settings: Settings) -> Channels:
     """The channels of the settings, each with a pool of its own. Connections are opened when they are needed.
-
-    `transport` connects to push services: it has to refuse addresses that are not public.
 
     Raises:
         ValueError: a key cannot be used; the message names its setting.
     """
-    return Channels(open_email(settings), _open_sms(settings), _open_push(settings, transport))
+    return Channels(open_email(settings), _open_sms(settings), _open_push(settings))
 
 
 def open_email(settings: Settings) -> Email:
@@ -102,8 +99,9 @@ def _open_sms(settings: Settings) -> Port[Sms] | None:
     return TextMessages(account, settings.sms_connections, settings.sms_timeout_seconds)
 
 
-def _open_push(settings: Settings, transport: httpx.AsyncBaseTransport) -> WebPush | None:
+def _open_push(settings: Settings) -> WebPush | None:
     key = vapid(settings)
     if key is None:
         return None
+    transport = GuardedTransport(Guard(networks(settings.webhook_allow)))
     return WebPush(key, transport, settings.push_connections, settings.push_timeout_seconds)

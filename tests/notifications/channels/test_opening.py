@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from pydantic import ValidationError
 
@@ -23,7 +22,7 @@ KEY = encode(b"\x01" * 32)
 
 
 def open_all(**settings: Any) -> Channels:
-    return opening.open_all(Settings.model_validate(settings), httpx.AsyncHTTPTransport())
+    return opening.open_all(Settings.model_validate(settings))
 
 
 def test_e_mail_alone_without_settings():
@@ -90,6 +89,8 @@ async def test_mail_is_signed_for_the_domain_of_the_sender(tmp_path: Path):
         {"dkim_domain": "example.com"},
         {"dkim_domain": "ample.org"},
         {"smtp_connections": 0},
+        {"webhook_allow": "127.0.0.1/8"},
+        {"webhook_allow": "everywhere"},
     ],
 )
 def test_settings_that_are_refused(settings: dict[str, Any]):

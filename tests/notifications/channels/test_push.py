@@ -33,6 +33,7 @@ from services.notifications.channels.push.encryption import (
     encrypt,
 )
 from services.notifications.channels.push.vapid import Vapid
+from shared.http.guard import Guard, GuardedTransport, networks
 from tests.notifications.channels.browser import Browser, decode, encode, verify_vapid
 from tests.notifications.channels.web import CUT, DRIP, HANG, FakeWeb, Request, answer, serving
 
@@ -179,6 +180,22 @@ async def test_it_goes_to_all_browsers_and_is_sent_if_one_push_service_takes_it(
     assert isinstance(given, expected)
     assert given.gone == tuple(browsers[number].id for number in gone)
     assert sorted(request.path for request in fake.requests) == [f"/{number}" for number in range(len(statuses))]
+
+
+async def test_pushes_reach_public_addresses_only():
+    """The endpoint is what the customer says it is: nothing inside the network hears of it."""
+    inside = BROWSER.subscription("https://127.0.0.1:1/")
+    plain = BROWSER.subscription("http://push.example/")
+    for allowed, expected in (("", Refused), ("127.0.0.0/8", PutOff)):
+        pushes = WebPush(Vapid(KEY, SUBJECT), GuardedTransport(Guard(networks(allowed))))
+        assert isinstance(await pushes.send(push(inside)), expected)
+        await pushes.close()
+    pushes = WebPush(Vapid(KEY, SUBJECT), GuardedTransport(Guard()))
+    assert await pushes.send(push(plain)) == Refused("not a public address")
+    async with serving(FakeWeb()) as fake:
+        pushes = WebPush(Vapid(KEY, SUBJECT), GuardedTransport(Guard(networks("127.0.0.0/8"))))
+        assert await pushes.send(push(BROWSER.subscription(fake.url))) == Taken()
+        await pushes.close()
 
 
 BAD_KEYS = [
