@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from services.notifications import handlers
 from services.notifications.api import build
+from services.notifications.handlers import verifying
 from services.notifications.rendering import Templates
 from services.notifications.settings import Settings
 from services.notifications.worker import spec
@@ -18,7 +18,7 @@ from shared.process.door import Door
 
 
 def _verify(settings: Settings, pool: Pool, sample: int) -> AsyncIterator[Check]:
-    return handlers.verify(Templates(settings.program, ZoneInfo(settings.time_zone)), pool, sample, datetime.now(UTC))
+    return verifying.verify(Templates(settings.program, ZoneInfo(settings.time_zone)), pool, sample, datetime.now(UTC))
 
 
 DOOR: Final = Door(Settings, spec, build, (verify.command(_verify, "mails", sample=1000),))

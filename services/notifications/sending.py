@@ -11,9 +11,9 @@ from typing import Final
 
 import structlog
 
-from services.notifications import handlers
 from services.notifications.channels import port
 from services.notifications.channels.port import PutOff, Refused, Taken, UnreachableError
+from services.notifications.handlers import settling
 from services.notifications.rendering import TEMPLATE_VERSION, MailText, Reader, Templates
 from services.notifications.rules import gate
 from services.notifications.rules.gate import Hold, Reason, Send, Skip
@@ -165,7 +165,7 @@ async def _unbroken(work: Coroutine[None, None, None]) -> None:
 async def _record(pool: Pool, outcomes: Sequence[Settled]) -> None:
     if outcomes:
         async with pool.acquire() as connection, connection.transaction():
-            await handlers.settle(connection, outcomes)
+            await settling.settle(connection, outcomes)
 
 
 def _stay(mail: Mail, verdict: Hold | Skip) -> Settled:

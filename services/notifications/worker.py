@@ -4,8 +4,8 @@ from datetime import timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from services.notifications import handlers
 from services.notifications.channels.opening import open_email
+from services.notifications.handlers import events
 from services.notifications.rendering import Templates
 from services.notifications.rules import notice, profile
 from services.notifications.sending import Sender
@@ -25,7 +25,7 @@ def spec(settings: Settings) -> WorkerSpec:
     return WorkerSpec(
         service=settings.service,
         subscriptions=subscriptions(notice.TYPES | profile.TYPES),
-        handle=partial(handlers.handle, templates),
+        handle=partial(events.handle, templates),
         erase=messages.erase,
         due_work=(DueWork("mails to send", mails.count_due),),
         jobs=(Job("send mails", timedelta(seconds=1), sender.run),),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.notifications import handlers
+from services.notifications.handlers import events as handler
 from services.notifications.store import messages
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool
@@ -16,7 +16,7 @@ async def cost(pool: Pool, *events: Event) -> tuple[int, int]:
     """The numbers of statements and rows of a batch, which is applied."""
     async with pool.acquire() as connection, connection.transaction():
         counting = Counting(connection)
-        await handlers.handle(templates(), counting, events, NOW)  # pyright: ignore[reportArgumentType]
+        await handler.handle(templates(), counting, events, NOW)  # pyright: ignore[reportArgumentType]
         return counting.statements, counting.rows
 
 

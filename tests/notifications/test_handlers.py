@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.notifications import handlers
+from services.notifications.handlers import events as handler
 from services.notifications.rendering import TEMPLATE_VERSION
 from shared.postgres.pool import Pool
 from tests.notifications.world import (
@@ -245,7 +245,7 @@ async def test_a_batch_takes_a_bounded_number_of_statements(pool: Pool):
         statements: list[object] = []
         async with pool.acquire() as connection, connection.transaction():
             with connection.query_logger(statements.append):
-                await handlers.handle(
+                await handler.handle(
                     templates(), connection, [earned(f"customer-{number}", 5) for number in customers], NOW
                 )
         return len(statements)

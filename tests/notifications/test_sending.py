@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.notifications import handlers
+from services.notifications.handlers import events as handler
+from services.notifications.handlers import settling
 from services.notifications.rules.notice import Kind, notices
 from services.notifications.sending import LEASE, Sender
 from services.notifications.store import mails
@@ -115,7 +116,7 @@ async def test_a_crash_between_sending_and_recording_repeats_the_mail_with_its_m
         raise ConnectionResetError("the database is gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(handlers, "settle", crash)
+        patched.setattr(settling, "settle", crash)
         with pytest.raises(ConnectionResetError):
             await sender(mail_server).run(pool, NOW)
     assert len(mail_server.taken) == 1
@@ -279,11 +280,11 @@ async def test_marketing_needs_consent_at_the_time_of_sending(pool: Pool, mail_s
     await register(pool, "yes", "no", marketing_consent={"email": True})
     for customer_id in ("yes", "no"):
         (notice,) = notices(earned(customer_id, 5))
-        new = handlers._messages(
+        new = handler._messages(
             templates(), replace(notice, kind=Kind.MARKETING), await profile(pool, customer_id), NOW
         )
         async with pool.acquire() as connection, connection.transaction():
-            await handlers.messages.add(connection, list(new), NOW)
+            await handler.messages.add(connection, list(new), NOW)
     await handle(pool, updated("no", marketing_consent={"email": False}))
     await sender(mail_server).run(pool, NOW)
     assert [taken["To"] for taken in mail_server.taken] == ["yes@example.org"]
@@ -292,7 +293,7 @@ async def test_marketing_needs_consent_at_the_time_of_sending(pool: Pool, mail_s
 
 async def profile(pool: Pool, customer_id: str):
     async with pool.acquire() as connection, connection.transaction():
-        return (await handlers.customers.lock(connection, [customer_id]))[customer_id]
+        return (await handler.customers.lock(connection, [customer_id]))[customer_id]
 
 
 async def test_a_mail_that_became_too_old_is_skipped(pool: Pool, mail_server: MailServer):
@@ -310,7 +311,7 @@ async def test_an_erasure_while_the_mail_is_on_its_way(pool: Pool, mail_server: 
     (claimed,) = await mails.claim(pool, NOW, LEASE, 10)
     await handle(pool, erased("mona"))
     async with pool.acquire() as connection, connection.transaction():
-        await handlers.settle(connection, [handlers.Settled(claimed, handlers.State.SENT, 1, "en", 1)])
+        await settling.settle(connection, [settling.Settled(claimed, handler.State.SENT, 1, "en", 1)])
     assert await messages(pool, "mona", "email") == []
     assert await mail_summaries(pool) == []
 
@@ -320,12 +321,12 @@ async def test_after_its_lease_a_worker_can_only_record_success(pool: Pool):
     await handle(pool, earned("mona", 5))
     (slow,) = await mails.claim(pool, NOW, LEASE, 10)
     (quick,) = await mails.claim(pool, NOW + LEASE, LEASE, 10)
-    late = handlers.Settled(slow, handlers.State.FAILED, 1, "en", 1, "given_up")
-    sent = handlers.Settled(slow, handlers.State.SENT, 1, "en", 1)
-    refused = handlers.Settled(quick, handlers.State.FAILED, 2, "en", 1, "rejected")
+    late = settling.Settled(slow, handler.State.FAILED, 1, "en", 1, "given_up")
+    sent = settling.Settled(slow, handler.State.SENT, 1, "en", 1)
+    refused = settling.Settled(quick, handler.State.FAILED, 2, "en", 1, "rejected")
     for outcome, expected in ((late, "queued"), (sent, "sent"), (refused, "sent")):
         async with pool.acquire() as connection, connection.transaction():
-            await handlers.settle(connection, [outcome])
+            await settling.settle(connection, [outcome])
         assert (await mail(pool))["state"] == expected
     assert await mail_summaries(pool) == [("sent", "mona", "email")]
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.notifications.handlers import verify
+from services.notifications.handlers.verifying import verify
 from services.notifications.sending import Sender
 from shared.contracts.envelope import Event
 from shared.messaging import erasure

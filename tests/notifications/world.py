@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import Any
 
-from services.notifications import handlers
+from services.notifications.handlers import events as handler
 from services.notifications.rendering import Templates
 from shared.contracts.envelope import Event, Record, decode
 from shared.contracts.registry import TYPES
@@ -107,7 +107,7 @@ def referral(verb: str, advocate: str, friend: str, time: datetime = NOW, **chan
 async def handle(pool: Pool, *events: Event, now: datetime = NOW) -> None:
     """Handle the events as one batch."""
     async with pool.acquire() as connection, connection.transaction():
-        assert await handlers.handle(templates(), connection, events, now) == []
+        assert await handler.handle(templates(), connection, events, now) == []
 
 
 async def handle_each(pool: Pool, events: Iterable[Event], now: datetime = NOW) -> None:

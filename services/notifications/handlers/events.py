@@ -1,38 +1,25 @@
-"""Creates messages from events, records the outcomes of mails and publishes them, and verifies the database."""
+"""Creates messages from events, and announces them."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
-from typing import Final
 from uuid import UUID
 
 import uuid_utils
 
+from services.notifications.handlers import announcing
 from services.notifications.rendering import TEMPLATE_VERSION, Reader, Templates, choose_language
 from services.notifications.rules import gate, notice, profile
 from services.notifications.rules.gate import Hold, Send, Skip
 from services.notifications.rules.notice import Channel, Notice
 from services.notifications.rules.profile import Profile
-from services.notifications.store import auditing, customers, mails, messages
-from services.notifications.store.auditing import Content
-from services.notifications.store.mails import Settled
+from services.notifications.store import customers, messages
 from services.notifications.store.messages import Message, State
 from shared import telemetry
-from shared.contracts.envelope import Cause, Event, Publication, publication
+from shared.contracts.envelope import Event, Publication
 from shared.contracts.loyalty import MessageChanged
 from shared.contracts.outcomes import Refusal
 from shared.messaging import erasure, outbox
-from shared.postgres import checks
-from shared.postgres.checks import Check
-from shared.postgres.pool import Connection, Pool
-
-_SOURCE: Final = "/wafa/notifications"
-_TYPES: Final = {
-    State.HELD: "loyalty.message.held.v1",
-    State.SENT: "loyalty.message.sent.v1",
-    State.SKIPPED: "loyalty.message.skipped.v1",
-    State.FAILED: "loyalty.message.failed.v1",
-}
+from shared.postgres.pool import Connection
 
 
 async def handle(templates: Templates, connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
@@ -48,41 +35,10 @@ async def handle(templates: Templates, connection: Connection, events: Sequence[
     new = [message for each in triggered for message in _messages(templates, each, after[each.customer_id], now)]
     added = await messages.add(connection, new, now)
     telemetry.DUPLICATES.labels("natural_key").inc(len(new) - len(added))
-    published = [message for message in new if message.id in added and message.state in _TYPES]
+    published = [message for message in new if message.id in added and message.state in announcing.TYPES]
     await outbox.announce(connection, [_of_message(message) for message in published])
     await erasure.apply(connection, events, messages.erase, now)
     return []
-
-
-async def settle(connection: Connection, outcomes: Sequence[Settled]) -> None:
-    """Record the outcomes of mails, and publish those that are final."""
-    locked = await customers.lock(connection, {outcome.mail.profile.customer_id for outcome in outcomes})
-    assert all(outcome.mail.profile.customer_id in locked for outcome in outcomes), "every customer is locked"
-    changed = await mails.settle(connection, outcomes)
-    final = [outcome for outcome in outcomes if outcome.mail.id in changed and outcome.due_at is None]
-    await outbox.announce(connection, [_of_outcome(outcome) for outcome in final])
-
-
-async def verify(templates: Templates, pool: Pool, sample: int, now: datetime) -> AsyncIterator[Check]:
-    """Check the database as of `now`, from one snapshot; render `sample` mails again."""
-    async with checks.snapshot(pool) as connection:
-        async for check in checks.ask(connection, auditing.queries(now)):
-            yield check
-        ids = await auditing.sample(connection, sample, TEMPLATE_VERSION)
-        yield await checks.judge("mails can be rendered", ids, partial(_not_rendered, connection, templates))
-
-
-async def _not_rendered(connection: Connection, templates: Templates, ids: Sequence[UUID]) -> list[str]:
-    return [str(content.id) for content in await auditing.load(connection, ids) if not _renders(templates, content)]
-
-
-def _renders(templates: Templates, content: Content) -> bool:
-    reader = Reader(content.profile.name, content.profile.locale, content.profile.time_zone)
-    try:
-        templates.mail(content.trigger, content.facts, reader)
-    except Exception:  # noqa: BLE001 whatever fails, the mail cannot be rendered
-        return False
-    return True
 
 
 def _learn(before: Mapping[str, Profile], events: Iterable[Event]) -> dict[str, Profile]:
@@ -162,23 +118,4 @@ def _of_message(message: Message) -> Publication:
         channel=message.channel,
         reason=message.reason,
     )
-    return _publication(message.state, triggered.occurred_at, data, triggered.cause)
-
-
-def _of_outcome(outcome: Settled) -> Publication:
-    mail = outcome.mail
-    data = MessageChanged(
-        customer_id=mail.profile.customer_id,
-        message_id=str(mail.id),
-        trigger=mail.trigger,
-        template=mail.trigger,
-        template_version=outcome.template_version,
-        locale=outcome.locale,
-        channel=Channel.EMAIL,
-        reason=outcome.reason,
-    )
-    return _publication(outcome.state, mail.occurred_at, data, mail.cause)
-
-
-def _publication(state: State, time: datetime, data: MessageChanged, cause: Cause) -> Publication:
-    return publication(_TYPES[state], time, data, cause, _SOURCE)
+    return announcing.publish(message.state, triggered.occurred_at, data, triggered.cause)

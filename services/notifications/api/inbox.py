@@ -1,4 +1,4 @@
-"""The HTTP routes: a customer's inbox."""
+"""A customer's inbox."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Final, Self
@@ -9,10 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from services.notifications.rules.notice import Trigger
-from services.notifications.settings import Settings
 from services.notifications.store import messages
 from services.notifications.store.messages import InboxMessage
-from shared.http.app import new_app
 from shared.http.auth import CustomerId, Kind, Principal, Scope, customer_or, require
 from shared.http.idempotency import concerns, documented, idempotent
 from shared.http.paging import DEFAULT_LIMIT, After, Limit, Page, decode_cursor, page
@@ -52,16 +50,10 @@ class InboxEntry(BaseModel):
         )
 
 
-def build(settings: Settings, pool: Pool) -> FastAPI:
-    """The API of notifications.
-
-    Raises:
-        ValueError: the key that verifies tokens is invalid.
-    """
-    app = new_app("notifications", "Wafa notifications", pool=pool, authenticator=settings.authenticator())
+def add(app: FastAPI, pool: Pool) -> None:
+    """Add the routes of the inbox."""
     _add_list(app, pool)
     _add_read(app, pool)
-    return app
 
 
 def _add_list(app: FastAPI, pool: Pool) -> None:

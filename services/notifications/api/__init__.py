@@ -1,0 +1,19 @@
+"""The HTTP API of notifications."""
+
+from fastapi import FastAPI
+
+from services.notifications.api import inbox
+from services.notifications.settings import Settings
+from shared.http.app import new_app
+from shared.postgres.pool import Pool
+
+
+def build(settings: Settings, pool: Pool) -> FastAPI:
+    """The API of notifications.
+
+    Raises:
+        ValueError: the key that verifies tokens is invalid.
+    """
+    app = new_app("notifications", "Wafa notifications", pool=pool, authenticator=settings.authenticator())
+    inbox.add(app, pool)
+    return app

@@ -1,0 +1,1 @@
+"""Transactions: load, decide, write and announce."""

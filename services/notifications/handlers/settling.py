@@ -1,0 +1,36 @@
+"""Records the outcomes of mails, and announces them."""
+
+from collections.abc import Sequence
+
+from services.notifications.handlers import announcing
+from services.notifications.rules.notice import Channel
+from services.notifications.store import customers, mails
+from services.notifications.store.mails import Settled
+from shared.contracts.envelope import Publication
+from shared.contracts.loyalty import MessageChanged
+from shared.messaging import outbox
+from shared.postgres.pool import Connection
+
+
+async def settle(connection: Connection, outcomes: Sequence[Settled]) -> None:
+    """Record the outcomes of mails, and publish those that are final."""
+    locked = await customers.lock(connection, {outcome.mail.profile.customer_id for outcome in outcomes})
+    assert all(outcome.mail.profile.customer_id in locked for outcome in outcomes), "every customer is locked"
+    changed = await mails.settle(connection, outcomes)
+    final = [outcome for outcome in outcomes if outcome.mail.id in changed and outcome.due_at is None]
+    await outbox.announce(connection, [_of_outcome(outcome) for outcome in final])
+
+
+def _of_outcome(outcome: Settled) -> Publication:
+    mail = outcome.mail
+    data = MessageChanged(
+        customer_id=mail.profile.customer_id,
+        message_id=str(mail.id),
+        trigger=mail.trigger,
+        template=mail.trigger,
+        template_version=outcome.template_version,
+        locale=outcome.locale,
+        channel=Channel.EMAIL,
+        reason=outcome.reason,
+    )
+    return announcing.publish(outcome.state, mail.occurred_at, data, mail.cause)
