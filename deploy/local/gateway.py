@@ -131,7 +131,7 @@ async def _serve(port: int) -> None:
             pool = await pools.enter_async_context(
                 await open_shared_pool(url, application=f"wafa-{service}-api", max_size=size)
             )
-            apps[service] = importlib.import_module(f"services.{service}.api").build(settings, pool)
+            apps[service] = importlib.import_module(f"services.{service}.__main__").DOOR.app(settings, pool)
         garbage.spare()
         await serve(Gateway(apps), LOOPBACK, port)
 

@@ -134,6 +134,26 @@ async def ids_of(connection: Connection, wanted: Filter) -> list[int]:
     return [row["id"] for row in await connection.fetch(IDS_SQL, wanted.reason, wanted.customer_id)]
 
 
+OLDEST_SQL = """
+SELECT id FROM dead_letter WHERE reason = $1 AND id > $2 ORDER BY id LIMIT $3
+"""
+
+
+async def oldest(connection: Connection, reason: str, after: int, limit: int) -> list[int]:
+    """The ids of the oldest dead letters of a reason whose id is greater than `after`."""
+    return [row["id"] for row in await connection.fetch(OLDEST_SQL, reason, after, limit)]
+
+
+COUNTS_SQL = """
+SELECT reason, count(*) AS count, max(recorded_at) AS newest_at FROM dead_letter GROUP BY reason ORDER BY reason
+"""
+
+
+async def counts(pool: Pool) -> list[Any]:
+    """The number of dead letters of each reason, and when the newest was recorded."""
+    return await pool.fetch(COUNTS_SQL)
+
+
 CLAIM_SQL = """
 SELECT id, topic, partition, "offset", key, value, header_names, header_values, "timestamp",
        type, reason, error, recorded_at, customer_ids, erased_at

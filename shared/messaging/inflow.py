@@ -237,6 +237,11 @@ class Inflow(ConsumerRebalanceListener):
             except TimeoutError:
                 self._answered = False
 
+    def ends(self) -> dict[Partition, int]:
+        """The end of each assigned partition's log, as the broker told it last."""
+        ends = ((tp, self._consumer.highwater(tp)) for tp in self._consumer.assignment())
+        return {(tp.topic, tp.partition): end for tp, end in ends if end is not None}
+
     async def close(self) -> None:
         """Leave the group, within a bounded time, since the client can hang or fail while all brokers are down."""
         leaving = asyncio.create_task(self._consumer.stop())

@@ -26,9 +26,15 @@ SELECT count(*) AS rows, coalesce(extract(epoch FROM $1::timestamptz - min(creat
 """
 
 
-async def measure(pool: Pool, now: datetime) -> None:
-    """Job: measure the number of waiting rows, and the age of the oldest."""
+async def waiting(pool: Pool, now: datetime) -> tuple[int, float]:
+    """The number of waiting rows, and the age of the oldest in seconds."""
     row = await pool.fetchrow(MEASURE_SQL, now)
     assert row is not None, "an aggregate has a row"
-    telemetry.OUTBOX_ROWS.set(row["rows"])
-    telemetry.OUTBOX_AGE.set(max(0.0, row["age"]))
+    return row["rows"], max(0.0, row["age"])
+
+
+async def measure(pool: Pool, now: datetime) -> None:
+    """Job: measure the number of waiting rows, and the age of the oldest."""
+    rows, age = await waiting(pool, now)
+    telemetry.OUTBOX_ROWS.set(rows)
+    telemetry.OUTBOX_AGE.set(age)

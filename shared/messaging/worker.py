@@ -29,6 +29,7 @@ from shared.messaging.inflow import Inflow, PositionLostError
 from shared.messaging.kafka import Broker
 from shared.messaging.positions import Group, PositionMovedError
 from shared.messaging.relay import Relay
+from shared.messaging.reports import JobRun, Reports
 from shared.postgres.pool import Pool, is_transient
 
 EXIT_RESTART: Final = 70
@@ -37,7 +38,8 @@ EXIT_DECIDE: Final = 78
 """Exit code of a failure that a person has to resolve: the last line of the log says how."""
 
 _STOP_SECONDS: Final = 8.0
-_REPORT_SECONDS: Final = 5.0
+_REPORT: Final = timedelta(seconds=5)
+_REPORT_SECONDS: Final = _REPORT.total_seconds()
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -157,6 +159,7 @@ class Worker:
     _inflow: Inflow | None = field(default=None, init=False)
     _deliveries: list[Delivery] = field(default_factory=list[Delivery], init=False)
     _relay: Relay | None = field(default=None, init=False)
+    _reports: Reports = field(default_factory=Reports, init=False)
 
     async def is_ready(self) -> bool:
         """Whether it has joined its group, and neither a batch nor the relay is being retried."""
@@ -186,7 +189,7 @@ class Worker:
         self._inflow, self._relay = inflow, relay
         host = self.platform.new_host(self.spec.service)
         offers = [self._lane(host, number, inflow, relay) for number in range(self.lanes)]
-        self._add_timers(host, inflow)
+        self._add_timers(host, inflow, group)
         await host.start()
         reading = partial(inflow.run, self.spec.topics, *offers)
         running = [self._guard("relay", relay.run), self._guard("inflow", reading)]
@@ -208,21 +211,31 @@ class Worker:
 
         return host.lane(f"{self.spec.service}.batches.{number}", apply)
 
-    def _add_timers(self, host: Host, inflow: Inflow) -> None:
+    def _add_timers(self, host: Host, inflow: Inflow, group: Group) -> None:
         for job in (*_platform_jobs(self.spec, self.retention), *self.spec.jobs):
             host.timer(job.name, job.every.total_seconds(), self._job(job))
         host.timer("report positions", _REPORT_SECONDS, inflow.report)
 
+        async def report(pool: Pool, now: datetime) -> None:
+            await self._reports.store(pool, group, inflow.ends(), now)
+
+        host.timer("report to operators", _REPORT_SECONDS, self._job(Job("report to operators", _REPORT, report)))
+
     def _job(self, job: Job) -> Callable[[], Coroutine[None, None, None]]:
         async def run() -> None:
+            started_at, started = self.platform.clock(), asyncio.get_running_loop().time()
+            failure: str | None = None
             try:
                 with deadline.limit(deadline.FOLD_SECONDS):
-                    await job.run(self.pool, self.platform.clock())
+                    await job.run(self.pool, started_at)
             except Exception as error:  # noqa: BLE001 see `_survive`
+                failure = type(error).__name__
                 if is_transient(error):
                     _log.warning("job_is_retried", job=job.name, failure=type(error).__name__, error=str(error))
                 else:
                     self._fail(f"job {job.name}", error)
+            seconds = asyncio.get_running_loop().time() - started
+            self._reports.add(JobRun(job.name, started_at, seconds, failure))
 
         return run
 

@@ -3,23 +3,18 @@
 import argparse
 import sys
 from collections import defaultdict
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, overload
 
-from msgspec import structs
 from pydantic_core import to_json
 
-from shared.contracts.envelope import Event, Headers, decode
-from shared.contracts.reasons import Malformed, Reason
+from shared.contracts.envelope import Headers
+from shared.contracts.reasons import Reason
 from shared.contracts.values import format_instant
 from shared.messaging import dead_letters
-from shared.messaging.batch import Malformation
 from shared.messaging.dead_letters import DeadLetter, Filter
-from shared.messaging.delivery import Delivery
-from shared.messaging.positions import Group
 from shared.messaging.worker import WorkerSpec
-from shared.postgres.pool import Connection, Pool, open_pool
+from shared.postgres.pool import Pool, open_pool
+from shared.process import replaying
 from shared.process.settings import ServiceSettings
 
 _PAGE = 500
@@ -72,7 +67,7 @@ async def _list(pool: Pool, arguments: argparse.Namespace) -> int:
             size = _PAGE if left is None else min(_PAGE, left)
             letters = await dead_letters.page(connection, _wanted(arguments), before, size)
         for letter in letters:
-            _print(to_json(_summary(letter)).decode() if arguments.json else _line(letter))
+            _print(to_json(summary(letter)).decode() if arguments.json else _line(letter))
         if len(letters) < size:
             break
         before = letters[-1].id
@@ -86,12 +81,7 @@ async def _show(pool: Pool, arguments: argparse.Namespace) -> int:
     if letter is None:
         _complain(f"there is no dead letter {arguments.id}")
         return 1
-    whole = _summary(letter) | {
-        "value": _readable(letter.record.value),
-        "headers": _readable_headers(letter.record.headers),
-        "timestamp": format_instant(letter.record.timestamp),
-    }
-    _print(to_json(whole, indent=None if arguments.json else 2).decode())
+    _print(to_json(details(letter), indent=None if arguments.json else 2).decode())
     return 0
 
 
@@ -108,53 +98,27 @@ async def _replay(pool: Pool, arguments: argparse.Namespace, spec: WorkerSpec) -
     # Each in a transaction of its own, so that a failure does not affect the others.
     for number in ids:
         async with pool.acquire() as connection, connection.transaction():
-            for letter in await dead_letters.claim(connection, [number]):
-                if letter.erased_at is not None:
-                    erased += 1
-                    _complain(_why_not(letter))
-                    continue
-                again = await _handle_again(pool, connection, spec, letter)
-                await dead_letters.write(connection, again)
-                await dead_letters.delete(connection, [number])
-                handled, refused = handled + (not again), refused + len(again)
+            done = await replaying.replay(pool, connection, spec, [number])
+        handled, refused, erased = handled + done.handled, refused + done.refused, erased + len(done.erased)
+        for letter in done.erased:
+            _complain(replaying.why_not(letter))
     missing = len(ids) - handled - refused - erased
     others = [f", {count} {what}" for count, what in ((erased, "erased"), (missing, "not found")) if count > 0]
     _print(f"{handled} handled, {refused} refused again{''.join(others)}")
     return 1 if refused or others else 0
 
 
-def _why_not(letter: DeadLetter) -> str:
-    assert letter.erased_at is not None
-    return (
-        f"dead letter {letter.id} cannot be replayed: its content was erased with its customer "
-        f"at {format_instant(letter.erased_at)}"
-    )
+def details(letter: DeadLetter) -> dict[str, Any]:
+    """A dead letter with all its fields, as JSON values; bytes that are not UTF-8 are escaped."""
+    return summary(letter) | {
+        "value": _readable(letter.record.value),
+        "headers": _readable_headers(letter.record.headers),
+        "timestamp": format_instant(letter.record.timestamp),
+    }
 
 
-async def _handle_again(pool: Pool, connection: Connection, spec: WorkerSpec, letter: DeadLetter) -> list[Malformation]:
-    try:
-        # Its timestamp is now: an event time that was too far in the future may be valid today.
-        event = decode(structs.replace(letter.record, timestamp=datetime.now(UTC)), spec.wanted)
-    except Malformed as error:
-        return [Malformation(letter.record, error.reason, error.detail, error.type)]
-    if event is None:
-        return []
-    delivery = Delivery(pool, Group("", spec.group), spec.handle)
-    refusals = await delivery.replay([event], connection)
-    return [_with_own_timestamp(dead_letters.from_refusal(refusal), refusal.event, letter) for refusal in refusals]
-
-
-def _with_own_timestamp(refused: Malformation, event: Event, letter: DeadLetter) -> Malformation:
-    """A letter that is refused again keeps its record's timestamp."""
-    is_letter = (event.record.topic, event.record.partition, event.record.offset) == (
-        letter.record.topic,
-        letter.record.partition,
-        letter.record.offset,
-    )
-    return replace(refused, record=letter.record) if is_letter else refused
-
-
-def _summary(letter: DeadLetter) -> dict[str, Any]:
+def summary(letter: DeadLetter) -> dict[str, Any]:
+    """A dead letter without value, headers and timestamp, as JSON values."""
     return {
         "id": letter.id,
         "topic": letter.record.topic,

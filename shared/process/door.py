@@ -19,7 +19,7 @@ from shared.messaging.worker import EXIT_RESTART, Worker, WorkerSpec, stop_on_si
 from shared.postgres.migrate import MigrationChangedError, migrate
 from shared.postgres.pool import Pool, open_pool
 from shared.postgres.shares import open_shared_pool
-from shared.process import dead_letters, garbage, positions
+from shared.process import dead_letters, garbage, operations, positions
 from shared.process.pulse import beating
 from shared.process.settings import ServiceSettings
 
@@ -61,6 +61,15 @@ class Door(Generic[S]):
     def service(self) -> str:
         """The service's name."""
         return self.settings.service
+
+    def app(self, settings: S, pool: Pool) -> FastAPI:
+        """The service's API, with the routes of operations."""
+        app = self.api(settings, pool)
+        own = list(app.router.routes)
+        app.include_router(operations.routes(self.spec(settings), pool))
+        # First, since a route such as `/v1/referrals/{id}` matches `/v1/referrals/operations` too.
+        app.router.routes[:] = [*app.router.routes[len(own) :], *own]
+        return app
 
     def open(self, argv: Sequence[str] | None = None) -> int:
         """Run a command; returns the exit code. Wrong input prints one line on stderr."""
@@ -138,7 +147,7 @@ async def _serve_api(door: Door[S], settings: S) -> int:
     async with await open_shared_pool(
         settings.database_url, application=application, max_size=settings.pool_size
     ) as pool:
-        app = door.api(settings, pool)
+        app = door.app(settings, pool)
         garbage.spare()
         await serve(app, settings.host, settings.port, settings.limits())
     return 0

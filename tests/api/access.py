@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from services import SERVICES
+
 SCOPES: Final = ("read", "redeem", "support", "marketing", "admin")
 
 
@@ -88,4 +90,15 @@ ACCESS: Final = {
     "GET /v1/customers/{id}/referrals": _OWN_OR_READ,
     "GET /v1/customers/{id}/messages": _OWN_OR_READ,
     "POST /v1/messages/{id}/read": Access(("support",), Customer.OWN),
+    **{
+        route.format(service=service): Access((), Customer.REFUSED)
+        for service in SERVICES
+        for route in (
+            "GET /v1/{service}/operations",
+            "GET /v1/{service}/dead-letters",
+            "GET /v1/{service}/dead-letters/{{id}}",
+            "POST /v1/{service}/dead-letters/replay",
+            "POST /v1/{service}/dead-letters/{{id}}/replay",
+        )
+    },
 }

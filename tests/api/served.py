@@ -24,10 +24,12 @@ from services.points.rules.books.rewards import Reward
 from services.points.store import rewards
 from services.referrals.handlers import replaying
 from services.tiers.handlers.simulating import simulate
+from shared.messaging import dead_letters
 from shared.postgres.pool import Pool
 from shared.programs import store as programs
 from shared.programs.drafting import Author
 from shared.programs.kind import Key
+from tests.messaging import log
 from tests.notifications import world
 from tests.points import books
 from tests.points import shop as points_shop
@@ -147,8 +149,8 @@ async def _seed_nothing(_pool: Pool) -> Known:
 
 
 def _service(name: str) -> Service:
-    api, settings = (importlib.import_module(f"services.{name}.{module}") for module in ("api", "settings"))
-    return Service(name, api.build, settings.Settings, _SEEDS.get(name, _seed_nothing))
+    main, settings = (importlib.import_module(f"services.{name}.{module}") for module in ("__main__", "settings"))
+    return Service(name, main.DOOR.app, settings.Settings, _SEEDS.get(name, _seed_nothing))
 
 
 SERVICES = [_service(name) for name in services.SERVICES]
@@ -182,13 +184,19 @@ class Served:
         return {name[1:-1]: self.known[segment] for segment, name in pairwise(segments) if name.startswith("{")}
 
 
+async def _seed_dead_letter(pool: Pool) -> str:
+    async with pool.acquire() as connection:
+        await dead_letters.write(connection, [log.malformation(log.record(b"\xff{", 0))])
+        return str((await dead_letters.page(connection, dead_letters.Filter(), None, 1))[0].id)
+
+
 @asynccontextmanager
 async def serve(service: Service, postgres_url: str, folder: Path) -> AsyncIterator[Served]:
     """The API of a service on a seeded database of its own."""
     keys = folder / "keys.json"
     admin = {"Authorization": f"Bearer {create_key(keys, ['admin'], 'fuzz')}"}
     async with postgres.database(postgres_url, service.name) as pool:
-        known = await service.seed(pool)
+        known = await service.seed(pool) | {"dead-letters": await _seed_dead_letter(pool)}
         app = service.build(service.settings(api_keys_file=keys, jwt_key=SecretStr(SECRET)), pool)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://wafa.example") as client:

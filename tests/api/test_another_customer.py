@@ -24,7 +24,12 @@ def of(route: Route) -> str:
 
 
 OF_A_CUSTOMER = [
-    route for route in ROUTES if route.path.startswith("/v1/") and "{" in route.path and of(route) not in OF_NOBODY
+    route
+    for route in ROUTES
+    if route.path.startswith("/v1/")
+    and "{" in route.path
+    and of(route) not in OF_NOBODY
+    and "/dead-letters/" not in route.path  # for operators
 ]
 
 BODIES = {

@@ -85,13 +85,17 @@ async def ask(served: Served, route: Route, headers: dict[str, str]) -> httpx.Re
         current = await served.client.get(url, headers=served.admin)
         if "ETag" in current.headers:
             headers = headers | {"If-Match": current.headers["ETag"]}
+    if route.path.endswith("/dead-letters/replay"):
+        url += "?reason=bad_field"
     headers = headers | {"Idempotency-Key": str(uuid4())}
     return await served.client.request(route.method, url, json=BODIES.get(str(route)), headers=headers)
 
 
-def passes(answer: httpx.Response) -> bool:
+def passes(answer: httpx.Response, route: Route) -> bool:
     """Whether the caller was authorized: the call was done, or refused because of what earlier calls changed."""
-    return answer.is_success or answer.status_code == 409
+    # A dead letter that was refused again has a new id.
+    is_gone = answer.status_code == 404 and "/dead-letters/" in route.path
+    return answer.is_success or answer.status_code == 409 or is_gone
 
 
 def test_the_table_lists_exactly_the_routes():
@@ -133,7 +137,7 @@ async def test_a_key_may_do_what_its_scope_allows(service: Service, served: Serv
                 about = f"{route} by {scope}: {answer.text}"
                 assert answer.headers["Cache-Control"] == "no-store", about
                 if ACCESS[str(route)].lets_in(scope):
-                    assert passes(answer), about
+                    assert passes(answer, route), about
                 else:
                     assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope"), about
     for route in protected(service):

@@ -15,7 +15,7 @@ ROOMS = {
     "mode": ("services/*/worker*", "shared/messaging/*"),
     "aiokafka": ("shared/messaging/*", "shared/process/*"),
     "fastapi": ("services/*/api*", "shared/http/*", "shared/process/*", "shared/programs/routes.py"),
-    "starlette": ("services/*/api*", "shared/http/*"),
+    "starlette": ("services/*/api*", "shared/http/*", "shared/process/operations.py"),
     "uvicorn": ("shared/http/*",),
     "asyncpg": ("services/*/store*", "shared/*"),
     "pydantic_settings": ("services/*/settings.py", "shared/process/*"),

@@ -11,7 +11,7 @@ from services import SERVICES
 
 def document(service: str) -> dict[str, Any]:
     settings = importlib.import_module(f"services.{service}.settings").Settings()
-    found: dict[str, Any] = importlib.import_module(f"services.{service}.api").build(settings, None).openapi()
+    found: dict[str, Any] = importlib.import_module(f"services.{service}.__main__").DOOR.app(settings, None).openapi()
     return found
 
 
