@@ -14,7 +14,7 @@ from services.notifications.channels.push import WebPush
 from services.notifications.channels.push.vapid import Vapid
 from services.notifications.channels.sms import Account, TextMessages
 from services.notifications.settings import Settings
-from shared.http.guard import Guard, GuardedTransport, networks
+from shared.http.guard import Guard, networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,5 +103,5 @@ def _open_push(settings: Settings) -> WebPush | None:
     key = vapid(settings)
     if key is None:
         return None
-    transport = GuardedTransport(Guard(networks(settings.webhook_allow)))
+    transport = Guard(networks(settings.webhook_allow)).transport()
     return WebPush(key, transport, settings.push_connections, settings.push_timeout_seconds)

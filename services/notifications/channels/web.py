@@ -10,6 +10,8 @@ from typing import Final
 
 import httpx
 
+from shared.http.guard import RefusedTarget
+
 LARGEST_ANSWER: Final = 65_536
 """Bytes of an answer that are read; the rest is cut off."""
 
@@ -68,6 +70,7 @@ async def post(client: httpx.AsyncClient, request: httpx.Request, seconds: float
     """Send a request; the whole exchange takes at most `seconds`.
 
     Raises:
+        RefusedTarget: the guard of the client's transport refused the address.
         NotSentError: there is no connection.
         NoAnswerError: the answer did not come in time or cannot be read.
     """
@@ -78,6 +81,8 @@ async def post(client: httpx.AsyncClient, request: httpx.Request, seconds: float
                 body = await _read(answer)
             finally:
                 await answer.aclose()
+    except RefusedTarget:
+        raise
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
         raise NotSentError(_describe(error)) from error
     except (httpx.HTTPError, httpx.StreamError, OSError) as error:

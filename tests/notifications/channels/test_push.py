@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deploy.local.ports import free_port
 from services.notifications.channels.port import (
     Answer,
     Push,
@@ -33,7 +34,7 @@ from services.notifications.channels.push.encryption import (
     encrypt,
 )
 from services.notifications.channels.push.vapid import Vapid
-from shared.http.guard import Guard, GuardedTransport, networks
+from shared.http.guard import Guard, networks
 from tests.notifications.channels.browser import Browser, decode, encode, verify_vapid
 from tests.notifications.channels.web import CUT, DRIP, HANG, FakeWeb, Request, answer, serving
 
@@ -184,16 +185,16 @@ async def test_it_goes_to_all_browsers_and_is_sent_if_one_push_service_takes_it(
 
 async def test_pushes_reach_public_addresses_only():
     """The endpoint is what the customer says it is: nothing inside the network hears of it."""
-    inside = BROWSER.subscription("https://127.0.0.1:1/")
+    inside = BROWSER.subscription(f"https://127.0.0.1:{free_port()}/")
     plain = BROWSER.subscription("http://push.example/")
     for allowed, expected in (("", Refused), ("127.0.0.0/8", PutOff)):
-        pushes = WebPush(Vapid(KEY, SUBJECT), GuardedTransport(Guard(networks(allowed))))
+        pushes = WebPush(Vapid(KEY, SUBJECT), Guard(networks(allowed)).transport())
         assert isinstance(await pushes.send(push(inside)), expected)
         await pushes.close()
-    pushes = WebPush(Vapid(KEY, SUBJECT), GuardedTransport(Guard()))
+    pushes = WebPush(Vapid(KEY, SUBJECT), Guard().transport())
     assert await pushes.send(push(plain)) == Refused("not a public address")
     async with serving(FakeWeb()) as fake:
-        pushes = WebPush(Vapid(KEY, SUBJECT), GuardedTransport(Guard(networks("127.0.0.0/8"))))
+        pushes = WebPush(Vapid(KEY, SUBJECT), Guard(networks("127.0.0.0/8")).transport())
         assert await pushes.send(push(BROWSER.subscription(fake.url))) == Taken()
         await pushes.close()
 

@@ -13,7 +13,7 @@ from services.notifications.channels import web
 from services.notifications.channels.port import Answer, Push, PutOff, Refused, Subscription, Taken
 from services.notifications.channels.push.encryption import BadKeysError, content, encrypt
 from services.notifications.channels.push.vapid import Vapid
-from shared.http.guard import RefusedAddressError
+from shared.http.guard import RefusedTarget
 
 _GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _LONGEST_TTL: Final = timedelta(days=28)  # what push services keep at most
@@ -64,7 +64,7 @@ class WebPush:
             return Refused("not a subscription", gone=(subscription.id,))
         try:
             reply = await web.post(self._client, request, self._seconds)
-        except RefusedAddressError:
+        except RefusedTarget:
             return Refused("not a public address")
         except (web.NotSentError, web.NoAnswerError) as error:
             return PutOff(str(error))
