@@ -172,6 +172,17 @@ async def publish(connection: Connection, key: Key, version: int, publication: P
     return Version(*row)
 
 
+COUNT_PUBLISHED_SQL = """
+SELECT count(DISTINCT id) FROM document_version WHERE kind = $1 AND id <> $2 AND effective_at IS NOT NULL
+"""
+
+
+async def count_published(connection: Connection, but: Key) -> int:
+    """Number of the other documents of a kind that have a published version."""
+    count: Any = await connection.fetchval(COUNT_PUBLISHED_SQL, *but)
+    return count
+
+
 SEED_SQL = """
 INSERT INTO document_version (kind, id, version, document, created_at, published_at, effective_at)
 SELECT $1, id, 1, document, $4, $4, $4 FROM unnest($2::text[], $3::json[]) AS seed (id, document)

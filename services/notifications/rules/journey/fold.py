@@ -1,10 +1,12 @@
 """Folds what happened to customers into their runs: in the order of the log, due steps first."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
+
+from msgspec import structs
 
 from services.notifications.rules.journey.asking import Asking
 from services.notifications.rules.journey.conditions import Standing, View
@@ -84,7 +86,7 @@ class Fold:
         moment = Moment(self.standing, self.world.now, upto, way.halted)
         moved = yield from resume(run, way.journey, moment)
         if moved.run is not run and moved.run.version != way.journey.version:
-            moved.run = replace(moved.run, version=way.journey.version)
+            moved.run = structs.replace(moved.run, version=way.journey.version)
         self._take(run, moved)
 
     def _start(self, live: Live, incoming: Incoming) -> Asking[None]:
@@ -121,7 +123,7 @@ class Fold:
     def _join(self, host: Run, run: Run) -> None:
         joined = join(host, run.trigger)
         self._take(host, Moved(joined))
-        self.outcome.new[run.id] = replace(run, state=RunState.JOINED)
+        self.outcome.new[run.id] = structs.replace(run, state=RunState.JOINED)
 
     def _take(self, before: Run | None, moved: Moved, *, keep: bool = True) -> None:
         """Take over a run that was moved, and what it asks for."""

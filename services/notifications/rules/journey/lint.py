@@ -87,10 +87,11 @@ def _doubtful_fields(document: JourneyDocument) -> Iterator[Fault]:
 
 def _has(type_: str, name: str) -> bool:
     model = TYPES[type_].model if type_ in TYPES else None
-    if model is None or type_.startswith("loyalty.referral."):
-        return model is None or name == "role" or name in model.model_fields
+    if model is None:
+        return True
     aliases = {field.serialization_alias or own for own, field in model.model_fields.items()}
-    return name in aliases | _OWN_FIELDS.get(type_, set())
+    own = {"role", "points"} if type_.startswith("loyalty.referral.") else _OWN_FIELDS.get(type_, set[str]())
+    return name in aliases | own
 
 
 def _fields(document: JourneyDocument) -> Iterator[tuple[Place, FieldCondition]]:

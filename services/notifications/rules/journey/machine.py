@@ -11,6 +11,8 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, Final, cast
 
+from msgspec import structs
+
 from services.notifications.rules.journey.asking import Answer, ArmAnswer, Ask, AskArm, Asking
 from services.notifications.rules.journey.clock import DAY, after_wait, clock_of
 from services.notifications.rules.journey.compiled import END, Journey, Node
@@ -89,7 +91,7 @@ def resume(run: Run, journey: Journey, moment: Moment) -> Asking[Moved]:
 def join(run: Run, trigger: TriggerEvent) -> Run:
     """A run that collects, with a further trigger; it has the facts of the oldest ones, in the order of their times."""
     items = sorted((*run.items, Item(trigger.at, trigger.facts)), key=attrgetter("at"))
-    return replace(run, items=tuple(items[:MOST_ITEMS]), count=run.count + 1)
+    return structs.replace(run, items=tuple(items[:MOST_ITEMS]), count=run.count + 1)
 
 
 def collects(run: Run, trigger: TriggerEvent) -> bool:
@@ -219,7 +221,7 @@ def _view(run: Run, moment: Moment) -> View:
 def _noted(moved: Moved, node: Node, outcome: str) -> Moved:
     run = moved.run
     entry = Trace(node.step, node.document.kind, run.fell_due_at, outcome)
-    moved.run = replace(run, step=node.step, trace=(*run.trace, entry))
+    moved.run = structs.replace(run, step=node.step, trace=(*run.trace, entry))
     return moved
 
 
@@ -227,14 +229,16 @@ def _over(moved: Moved, node: Node, at: datetime, outcome: str) -> int:
     """End a wait, so that the next step falls due at `at`; returns its place."""
     run = moved.run
     entry = Trace(node.step, node.document.kind, run.fell_due_at, outcome)
-    moved.run = replace(run, step=node.step, fell_due_at=at, due_at=None, awaits=None, trace=(*run.trace, entry))
+    moved.run = structs.replace(
+        run, step=node.step, fell_due_at=at, due_at=None, awaits=None, trace=(*run.trace, entry)
+    )
     return node.next
 
 
 def _wait(moved: Moved, node: Node, due_at: datetime, awaits: str | None) -> None:
-    moved.run = replace(moved.run, step=node.step, due_at=due_at, awaits=awaits, state=RunState.WAITING)
+    moved.run = structs.replace(moved.run, step=node.step, due_at=due_at, awaits=awaits, state=RunState.WAITING)
 
 
 def _end(moved: Moved, state: RunState, reason: Ending | None) -> Moved:
-    moved.run = replace(moved.run, due_at=None, awaits=None, state=state, reason=reason)
+    moved.run = structs.replace(moved.run, due_at=None, awaits=None, state=state, reason=reason)
     return moved

@@ -1,11 +1,12 @@
 """The state of a run: one customer's way through a version of a journey."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from services.notifications.rules.trigger import Json, TriggerEvent
 
@@ -50,8 +51,7 @@ class Item(NamedTuple):
     facts: Mapping[str, Json]
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True, gc=False):
     """A run.
 
     `trigger` started it, and `fields` are those fields of the trigger's event that later steps compare. Events after
@@ -68,7 +68,7 @@ class Run:
     since: datetime
     step: str
     fell_due_at: datetime
-    fields: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    fields: Mapping[str, Json] = msgspec.field(default_factory=dict[str, Json])
     due_at: datetime | None = None
     awaits: str | None = None
     state: RunState = RunState.WAITING

@@ -1,0 +1,70 @@
+"""The journeys in force, as a process knows them."""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from services.notifications.handlers.moving import Arms
+from services.notifications.rules.journey.compiled import Journey
+from services.notifications.rules.journey.conditions import Standing
+from services.notifications.rules.journey.fold import Outcome
+from services.notifications.rules.journey.kind import KIND
+from services.notifications.rules.journey.live import InForce, Inside, Published, in_force
+from services.notifications.rules.journey.timing import Person
+from services.notifications.store import publications
+from shared.postgres.pool import Connection
+from shared.programs.shelf import Entry, Shelf
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """What journeys know of customers."""
+
+    standings: Mapping[str, Standing]
+    dates: Mapping[str, Person]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What moving runs needs besides the database: journeys, who customers are, their arms, who makes messages."""
+
+    journeys: "Journeys"
+    know: Callable[[Connection, Collection[str]], Awaitable[People]]
+    arms: Arms
+    make: Callable[[Connection, Outcome, datetime], Awaitable[None]]
+
+
+class Journeys:
+    """The journeys of one database: read again only after a publication, sorted again when a version takes effect."""
+
+    def __init__(self) -> None:
+        self._shelf = Shelf(KIND)
+        self._entries: Mapping[str, Sequence[Entry[Journey]]] | None = None
+        self._documents: Mapping[str, Sequence[Published]] = {}
+        self._in_force: tuple[datetime, InForce] | None = None
+
+    async def at(self, connection: Connection, now: datetime) -> InForce:
+        """The journeys in force at an instant, as the transaction sees them."""
+        entries = await self._shelf.load(connection)
+        if entries is not self._entries:
+            inside = await publications.load(connection)
+            self._documents = {
+                id_: [
+                    Published(each.effective_at, each.version, Inside(inside.get((id_, each.version.version), "go_on")))
+                    for each in versions
+                ]
+                for id_, versions in entries.items()
+            }
+            self._entries, self._in_force = entries, None
+        if self._in_force is not None:
+            since, known = self._in_force
+            if since <= now and (known.until is None or now < known.until):
+                return known
+        known = in_force(self._documents, now)
+        self._in_force = self._since(now), known
+        return known
+
+    def _since(self, now: datetime) -> datetime:
+        """When the last version that is in force at an instant took effect."""
+        begun = (each.effective_at for versions in self._documents.values() for each in versions)
+        return max((each for each in begun if each <= now), default=datetime.min.replace(tzinfo=UTC))
