@@ -26,7 +26,7 @@ _CLOSELY: Final = 0.003
 """Polling interval in seconds for slices, each of which takes a moment."""
 _BEGINS: Final = 20.0
 """Seconds in which a job begins, or a sweep has its first transaction."""
-_FARTHEST: Final = 9
+FARTHEST: Final = 9
 """Days ahead of now that a sweep reaches at most."""
 
 # Of a version that is being applied, or of a simulation: the number of slices that are done, and of all.
@@ -89,7 +89,7 @@ class Marketing:
 
 async def kill_sweep(scene: Scene, _: Marketing) -> Strike:
     """Kill a sweep that reaches days ahead in a transaction; then sweep again."""
-    at = datetime.now(UTC) + timedelta(days=scene.random.randint(1, _FARTHEST))
+    at = datetime.now(UTC) + timedelta(days=scene.random.randint(1, FARTHEST))
     process = await sweeps.start(scene.stage, at)
     link = await scene.catch_in_transaction(lambda item: item.application == sweeps.APPLICATION, _BEGINS)
     is_running = process.returncode is None

@@ -20,6 +20,7 @@ from tests.prove.checks.check import Check, check
 from tests.prove.checks.oracle import Evidence, consult
 from tests.prove.earning import DOCUMENT, REWARD
 from tests.prove.history import History
+from tests.prove.jobs import FARTHEST
 from tests.prove.lives import code_of
 from tests.prove.nemesis import Nemesis, Struck
 from tests.prove.plan import Plan
@@ -34,10 +35,13 @@ _AHEAD: Final = 0.08
 """How far publishing may be ahead of the faults, as a share of the remaining ones."""
 
 _QUIET_DAYS: Final = 3
+"""Days ahead of the end, to which tiers are swept while nothing else happens."""
+_BEYOND_DAYS: Final = FARTHEST + 1
+"""The same where the faults have swept most customers farther than that."""
 _AHEAD_DAYS: Final = 45
 """Days ahead of the end, to which referrals and tiers are swept: by then windows and short periods are over."""
 _SWEEPS: Final = 3
-"""Most sweeps up to the end: what they let happen may arrive at tiers again."""
+"""Most sweeps up to an instant: what they let happen may arrive at tiers again."""
 
 _CODES_SQL: Final = "INSERT INTO referral_code (customer_id, code, created_at) VALUES ($1, $2, now())"
 
@@ -200,12 +204,17 @@ class _Load:
         await quiet.applied(pool, self.plan.quiet_seconds)
         await self._settle()
         now = datetime.now(UTC)
-        at, before = now + timedelta(days=_QUIET_DAYS), await tiered.warned(pool)
-        await sweeps.sweep(self.stage, at)
-        self.swept = Quiet(at, before, await tiered.warned(pool))
+        at = now + timedelta(days=_QUIET_DAYS)
+        if len(await tiered.passed(pool, at)) > len(self.shop_history.customers) / 2:
+            at = now + timedelta(days=_BEYOND_DAYS)
+        self.swept = await tiered.watch(pool, at, self._sweep_up(at))
         assert self.ahead is not None, "the run has ended"
+        await self._sweep_up(self.ahead)
+
+    async def _sweep_up(self, at: datetime) -> None:
+        """Sweep tiers until nothing is due: a sweep passes over customers whom a worker holds at that moment."""
         for _ in range(_SWEEPS):
-            if not await sweeps.sweep(self.stage, self.ahead):
+            if not await sweeps.sweep(self.stage, at):
                 break
             await self._settle()
 

@@ -1,7 +1,7 @@
 """The state of tiers after a run, read by SQL of its own."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -25,6 +25,7 @@ ASSIGNMENTS_SQL: Final = "SELECT customer_id, at, tier, until, locked FROM assig
 RECORDED_SQL: Final = "SELECT published_id FROM tier_change"
 USES_SQL: Final = "SELECT customer_id, benefit, reference, used_at FROM benefit_use"
 WARNED_SQL: Final = "SELECT customer_id, valid_until, days, told_at IS NOT NULL AS is_told FROM at_risk"
+PASSED_SQL: Final = "SELECT customer_id FROM customer WHERE judged_at > $1"
 UNFINISHED_SQL: Final = "SELECT count(*) FROM publication WHERE finished_at IS NULL"
 
 
@@ -52,9 +53,14 @@ Warned = Mapping[tuple[str, datetime, int], bool]
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """A sweep while nothing else happened: the instant up to which it swept, and the warnings before and after it."""
+    """A sweep while nothing else happened: the instant up to which it swept, and the warnings before and after it.
+
+    `passed` are the customers who had been judged beyond that instant before, by a sweep that reached farther or by an
+    event that is dated later. What ended on the way is over: whoever looks back does not warn of it any more.
+    """
 
     at: datetime
+    passed: frozenset[str] = frozenset()
     before: Warned = field(default_factory=dict)
     after: Warned = field(default_factory=dict)
 
@@ -90,6 +96,18 @@ async def read(pool: Pool) -> Tiers:
 async def warned(pool: Pool) -> Warned:
     """The judged moments of warnings."""
     return {(row[0], row[1], row[2]): row[3] for row in await pool.fetch(WARNED_SQL)}
+
+
+async def watch(pool: Pool, at: datetime, sweep: Awaitable[object]) -> Quiet:
+    """Let a sweep up to an instant happen, and see what it does; nothing else may happen meanwhile."""
+    beyond, before = await passed(pool, at), await warned(pool)
+    await sweep
+    return Quiet(at, beyond, before, await warned(pool))
+
+
+async def passed(pool: Pool, at: datetime) -> frozenset[str]:
+    """The customers who were judged beyond an instant."""
+    return frozenset(row[0] for row in await pool.fetch(PASSED_SQL, at))
 
 
 async def unfinished(pool: Pool) -> int:

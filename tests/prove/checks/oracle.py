@@ -158,19 +158,13 @@ def _tiers(oracle: Oracle, evidence: Evidence, customers: Sequence[str]) -> None
 def _to_warn(evidence: Evidence, quiet: Quiet, histories: Sequence[History]) -> list[History]:
     """Some of the customers: first those who were warned in the quiet sweep, then others with a short history.
 
-    Not those who know already what happens later than the sweep, by a referral that was approved ahead of time.
+    Last come those who had been judged beyond its instant, of whom the model does not say all (see `Quiet`).
     """
-    assert evidence.until is not None, "the run ended"
     new = {customer for customer, _, _ in quiet.after.keys() - quiet.before.keys()}
     known = evidence.findings.tiers.standings
-    some = [
-        own
-        for own in histories
-        if own.customer in known
-        and len(own.changes) <= _SHORT
-        and all(change.at <= evidence.until for change in own.changes)
-    ]
-    return sorted(some, key=lambda own: (own.customer not in new, len(own.changes)))[:_WARNED]
+    some = [own for own in histories if own.customer in known and len(own.changes) <= _SHORT]
+    order = sorted(some, key=lambda own: (own.customer in quiet.passed, own.customer not in new, len(own.changes)))
+    return order[:_WARNED]
 
 
 def _referrals(oracle: Oracle, evidence: Evidence, customers: Sequence[str]) -> None:
