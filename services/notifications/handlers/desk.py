@@ -1,37 +1,19 @@
-"""The journeys in force, as a process knows them."""
+"""What a process needs to move the runs of journeys, besides the database."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
-from services.notifications.handlers.moving import Arms
+from services.notifications.handlers.moving import Arms, first_arms
 from services.notifications.rules.journey.compiled import Journey
-from services.notifications.rules.journey.conditions import Standing
-from services.notifications.rules.journey.fold import Outcome
 from services.notifications.rules.journey.kind import KIND
 from services.notifications.rules.journey.live import InForce, Inside, Published, in_force
-from services.notifications.rules.journey.timing import Person
+from services.notifications.rules.profile import Profile
+from services.notifications.rules.trigger import Request
 from services.notifications.store import publications
 from shared.postgres.pool import Connection
 from shared.programs.shelf import Entry, Shelf
-
-
-@dataclass(frozen=True, slots=True)
-class People:
-    """What journeys know of customers."""
-
-    standings: Mapping[str, Standing]
-    dates: Mapping[str, Person]
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What moving runs needs besides the database: journeys, who customers are, their arms, who makes messages."""
-
-    journeys: "Journeys"
-    know: Callable[[Connection, Collection[str]], Awaitable[People]]
-    arms: Arms
-    make: Callable[[Connection, Outcome, datetime], Awaitable[None]]
 
 
 class Journeys:
@@ -68,3 +50,17 @@ class Journeys:
         """When the last version that is in force at an instant took effect."""
         begun = (each.effective_at for versions in self._documents.values() for each in versions)
         return max((each for each in begun if each <= now), default=datetime.min.replace(tzinfo=UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What moving runs needs besides the database.
+
+    `zone` is that of customers whose profile has none; `arms` answers which arms of experiments customers are in, and
+    `make` makes the messages that runs ask for, to customers by their profiles.
+    """
+
+    zone: ZoneInfo
+    make: Callable[[Connection, Sequence[Request], Mapping[str, Profile], datetime], Awaitable[None]]
+    arms: Arms = first_arms
+    journeys: Journeys = field(default_factory=Journeys)

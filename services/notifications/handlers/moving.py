@@ -26,6 +26,11 @@ Arms = Callable[[Connection, Sequence[AskArm]], Awaitable[Sequence[ArmAnswer]]]
 """Answers which arms of experiments customers are in."""
 
 
+async def first_arms(_connection: Connection, asks: Sequence[AskArm]) -> Sequence[ArmAnswer]:
+    """The first arm for everybody: without an experiment, nobody is compared."""
+    return [ArmAnswer(ask.arms[0]) for ask in asks]
+
+
 @dataclass(frozen=True, slots=True)
 class Mover:
     """Moves runs as of `now` by the journeys in force."""

@@ -13,6 +13,7 @@ import structlog
 
 from services.notifications.handlers.desk import Desk
 from services.notifications.handlers.moving import Mover
+from services.notifications.handlers.people import who
 from services.notifications.rules.journey.timing import fire
 from services.notifications.store import customers, runs, timers
 from shared import telemetry
@@ -90,10 +91,11 @@ async def _apply(connection: Connection, due: Sequence[str], now: datetime, desk
 
 async def _move(connection: Connection, due: Sequence[str], now: datetime, desk: Desk) -> Counts:
     live = await desk.journeys.at(connection, now)
-    people = await desk.know(connection, due)
+    profiles = await customers.lock(connection, due)
+    people = await who(connection, profiles, desk.zone)
     incoming, after = fire(live, await timers.load_due(connection, due, now), people.dates, now)
     outcome = await Mover(live, desk.arms, now).move(connection, people.standings, incoming)
     await timers.put(connection, after)
-    await desk.make(connection, outcome, now)
+    await desk.make(connection, outcome.requests, profiles, now)
     moved = {run.id for run in outcome.changed.values()} | outcome.new.keys()
     return Counter({"customers": len(due), "runs moved": len(moved), "messages asked for": len(outcome.requests)})

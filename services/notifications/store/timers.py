@@ -1,8 +1,7 @@
 """Timers: when a date or a stretch of inactivity starts a run of a customer."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 from services.notifications.rules.journey.timing import Timer
 from services.notifications.store.runs import LATER
@@ -81,33 +80,37 @@ async def count_due(pool: Pool) -> int:
     return count
 
 
-class Setting(NamedTuple):
-    """How far the timers of a journey's version are set: for the customers up to one; null: for all."""
+NAME_SETTINGS_SQL = """
+INSERT INTO timer_setting (journey, version, after_customer)
+SELECT journey, version, '' FROM unnest($1::text[], $2::int[]) AS in_force (journey, version)
+ON CONFLICT (journey) DO UPDATE SET version = excluded.version, after_customer = ''
+WHERE timer_setting.version <> excluded.version
+"""
 
-    version: int
-    after_customer: str | None
-
-
-SETTINGS_SQL = """
-SELECT journey, version, after_customer FROM timer_setting
+CLAIM_SETTING_SQL = """
+SELECT journey, after_customer FROM timer_setting
+WHERE journey = ANY($1::text[]) AND after_customer IS NOT NULL
+ORDER BY journey
+LIMIT 1
+FOR UPDATE SKIP LOCKED
 """
 
 
-async def settings(connection: Connection) -> dict[str, Setting]:
-    """How far the timers of each journey are set."""
-    return {journey: Setting(version, after) for journey, version, after in await connection.fetch(SETTINGS_SQL)}
+async def claim_setting(connection: Connection, versions: Mapping[str, int]) -> tuple[str, str] | None:
+    """A journey whose timers are not yet set by its version in force, and the customer up to whom they are."""
+    await connection.execute(NAME_SETTINGS_SQL, list(versions), list(versions.values()))
+    row = await connection.fetchrow(CLAIM_SETTING_SQL, list(versions))
+    return None if row is None else (row["journey"], row["after_customer"])
 
 
 KEEP_SETTING_SQL = """
-INSERT INTO timer_setting (journey, version, after_customer)
-VALUES ($1, $2, $3)
-ON CONFLICT (journey) DO UPDATE SET version = excluded.version, after_customer = excluded.after_customer
+UPDATE timer_setting SET after_customer = $2 WHERE journey = $1
 """
 
 
-async def keep_setting(connection: Connection, journey: str, setting: Setting) -> None:
-    """Store how far the timers of a journey are set."""
-    await connection.execute(KEEP_SETTING_SQL, journey, *setting)
+async def keep_setting(connection: Connection, journey: str, after: str | None) -> None:
+    """Store up to which customer the timers of a claimed journey are set; None: of all."""
+    await connection.execute(KEEP_SETTING_SQL, journey, after)
 
 
 NEXT_CUSTOMERS_SQL = """

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Self
 
 from services.notifications.rules.journey.document import (
     Always,
+    BeforeTrigger,
     Condition,
     Digest,
     EventTrigger,
@@ -15,8 +16,10 @@ from services.notifications.rules.journey.document import (
     Happened,
     InactivityTrigger,
     JourneyDocument,
+    PointsAtLeast,
     Step,
     StopIf,
+    TierIn,
     Wait,
     WaitFor,
     branches,
@@ -70,8 +73,19 @@ class Journey:
     @cached_property
     def keeps_runs(self) -> bool:
         """Whether its runs are stored: they wait, or count for the next one."""
-        waits = any(isinstance(node.document, Wait | WaitFor | Digest) for node in self.nodes)
-        return waits or not isinstance(self.document.again, Always)
+        return self.waits or not isinstance(self.document.again, Always)
+
+    @cached_property
+    def waits(self) -> bool:
+        """Whether a step waits."""
+        return any(isinstance(node.document, Wait | WaitFor | Digest) for node in self.nodes)
+
+    @cached_property
+    def looks(self) -> bool:
+        """Whether it asks for the customer's tier or points."""
+        conditions = [*self.document.when, *(each for node in self.nodes for each in _conditions(node.document))]
+        is_about_points = isinstance(self.document.trigger, BeforeTrigger)
+        return is_about_points or any(isinstance(each, TierIn | PointsAtLeast) for each in conditions)
 
     @cached_property
     def is_digest(self) -> bool:

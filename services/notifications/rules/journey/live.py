@@ -9,6 +9,7 @@ from typing import NamedTuple
 from services.notifications.rules.journey.compiled import Journey
 from services.notifications.rules.journey.document import DateTrigger, InactivityTrigger
 from services.notifications.rules.journey.run import Run
+from services.notifications.rules.journey.spending import SPENDING
 from services.notifications.rules.journey.starting import Live, event_type
 from services.notifications.rules.journey.triggers import PURCHASE
 
@@ -46,6 +47,8 @@ class InForce:
     `by_type` has the enabled ones by the type of the event that starts them, `timed` those that time starts: `dates`,
     and `inactive` by the type of the event that is missed.
     `recorded` are the event types whose occurrences count somewhere, `awaited` those that a step waits for.
+    Events of types that are not `relevant` concern no journey. `looks_later`: a run that waits may ask for tier or
+    points.
     `until` is when another version takes effect, if any is published.
     """
 
@@ -57,6 +60,8 @@ class InForce:
     inactive: Mapping[str, Sequence[Live]]
     recorded: frozenset[str]
     awaited: frozenset[str]
+    relevant: frozenset[str]
+    looks_later: bool
     until: datetime | None
 
     def way(self, run: Run) -> Way:
@@ -99,6 +104,7 @@ def in_force(documents: Mapping[str, Sequence[Published]], now: datetime) -> InF
             else:
                 by_type.setdefault(str(event_type(start)), []).append(live)
     journeys = [each.version for published in documents.values() for each in published]
+    recorded = frozenset({PURCHASE}).union(*(journey.recorded for journey in journeys))
     return InForce(
         newest=newest,
         versions={(id_, each.version.version): each for id_, published in documents.items() for each in published},
@@ -106,8 +112,10 @@ def in_force(documents: Mapping[str, Sequence[Published]], now: datetime) -> InF
         timed=timed,
         dates=[live for live in timed.values() if isinstance(live.journey.document.trigger, DateTrigger)],
         inactive=_by_missed_type(timed.values()),
-        recorded=frozenset({PURCHASE}).union(*(journey.recorded for journey in journeys)),
+        recorded=recorded,
         awaited=frozenset[str]().union(*(journey.awaited for journey in journeys)),
+        relevant=recorded.union(by_type, SPENDING),
+        looks_later=any(journey.looks and journey.waits for journey in journeys),
         until=min(later, default=None),
     )
 

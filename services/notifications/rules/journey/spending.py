@@ -15,6 +15,10 @@ _SIGNS: Final[Mapping[str, int]] = {
 }
 
 
+SPENDING: Final = frozenset(_SIGNS)
+"""The event types that move points out of the balance, or back."""
+
+
 def spent(type_: str, data: object) -> int:
     """The points that an event took out of the balance; below 0 if they came back."""
     sign = _SIGNS.get(type_, 0)

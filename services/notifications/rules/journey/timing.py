@@ -51,12 +51,12 @@ class Person:
                 return self.first_purchase_at
 
 
-def dates(in_force: InForce, people: Iterable[Person], causes: Mapping[str, Cause], now: datetime) -> list[Timer]:
-    """The timers of dates of customers, whose dates or zones changed by these causes."""
+def dates(lives: Sequence[Live], people: Iterable[Person], causes: Mapping[str, Cause], now: datetime) -> list[Timer]:
+    """The timers of journeys that go by dates, for customers; the causes are those of the timers."""
     return [
         Timer(person.customer_id, live.id, None, None if found is None else found.at, causes[person.customer_id])
         for person in people
-        for live in in_force.dates
+        for live in lives
         for found in [_coming(live, person, now - MADE_UP_WITHIN)]
     ]
 

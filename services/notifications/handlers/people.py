@@ -1,0 +1,63 @@
+"""Who customers are to journeys: where they stand, and their dates."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from services.notifications.rules.journey.conditions import Standing
+from services.notifications.rules.journey.timing import Person
+from services.notifications.rules.profile import Profile
+from services.notifications.store import standings
+from services.notifications.store.standings import Row
+from shared.postgres.pool import Connection
+
+_NOBODY = Row()
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """What journeys know of customers."""
+
+    standings: Mapping[str, Standing]
+    dates: Mapping[str, Person]
+
+
+async def who(connection: Connection, profiles: Mapping[str, Profile], zone: ZoneInfo) -> People:
+    """What is known of locked customers; `zone` is that of those whose profile has none."""
+    rows = await standings.load(connection, profiles)
+    return People(
+        {id_: standing(profile, rows.get(id_, _NOBODY), zone) for id_, profile in profiles.items()},
+        {id_: person(profile, rows.get(id_, _NOBODY).first_purchase_at, zone) for id_, profile in profiles.items()},
+    )
+
+
+def plain(profiles: Iterable[Profile], zone: ZoneInfo) -> dict[str, Standing]:
+    """Where customers stand by their profiles alone, for journeys that ask for no more."""
+    return {profile.customer_id: standing(profile, _NOBODY, zone) for profile in profiles}
+
+
+def standing(profile: Profile, row: Row, zone: ZoneInfo) -> Standing:
+    """Where a customer stands."""
+    return Standing(
+        profile.customer_id,
+        zone if profile.time_zone is None else ZoneInfo(profile.time_zone),
+        profile.locale,
+        _text(profile, "country"),
+        row.tier,
+        row.available,
+        row.spent,
+    )
+
+
+def person(profile: Profile, first_purchase_at: datetime | None, zone: ZoneInfo) -> Person:
+    """The dates of a customer."""
+    own = zone if profile.time_zone is None else ZoneInfo(profile.time_zone)
+    birth_date = _text(profile, "birth_date")
+    born = None if birth_date is None else date.fromisoformat(birth_date)
+    return Person(profile.customer_id, own, born, profile.registered_at, first_purchase_at)
+
+
+def _text(profile: Profile, name: str) -> str | None:
+    detail = profile.details.get(name)
+    return detail.value if detail is not None and isinstance(detail.value, str) else None
