@@ -17,7 +17,7 @@ EXTRAS = {
         "channels": "SMTP and HTTP of providers are input and output as PostgreSQL is, but nothing that is stored",
         "rendering.py": "templates become text: slow, so neither a rule nor part of a transaction",
         "wording.py": "numbers, plurals and dates of each locale, for the templates",
-        "sending.py": "the job that sends what waits: it holds no transaction while the mail server is slow",
+        "sending": "the jobs that send what waits: they hold no transaction while a provider is slow",
         "journeys": "the journeys that ship with the product, version 1 of each",
         "templates": "the texts of messages by locale and channel",
     },
