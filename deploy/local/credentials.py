@@ -1,5 +1,6 @@
 """The secrets of a stack: created at its first start, stored with its data."""
 
+import base64
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,8 @@ class Credentials:
     """`jwt_key` signs customers' tokens (HS256); `admin_token` is an API key with every scope.
 
     `evidence_key` keys the evidence against fraud of the referrals service, `sms_token` is that of the account for text
-    messages, `vapid_key` identifies Wafa to push services. A stack from before one of them has none yet.
+    messages, `vapid_key` identifies Wafa to push services. `message_secret` signs links in messages, `provider_secret`
+    what the provider `local` reports. A stack from before one of them has none yet.
     """
 
     jwt_key: str
@@ -32,6 +34,8 @@ class Credentials:
     evidence_key: str = ""
     sms_token: str = ""
     vapid_key: str = ""
+    message_secret: str = ""
+    provider_secret: str = ""
 
 
 def _new_secret() -> str:
@@ -42,10 +46,16 @@ def _new_vapid_key() -> str:
     return encode(ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value.to_bytes(32))
 
 
+def _new_webhook_secret() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
 _MADE: Final[Mapping[str, Callable[[], str]]] = {
     "evidence_key": _new_secret,
     "sms_token": _new_secret,
     "vapid_key": _new_vapid_key,
+    "message_secret": _new_secret,
+    "provider_secret": _new_webhook_secret,
 }
 
 _CREDENTIALS: Final = TypeAdapter(Credentials)

@@ -1,5 +1,6 @@
 """The parts of a stack: its broker and server, and the settings of the services."""
 
+import json
 import os
 import sys
 import urllib.error
@@ -101,6 +102,9 @@ def settings(layout: Layout, pieces: Pieces) -> dict[str, str]:
         "WAFA_JWT_KEY": secrets.jwt_key,
         "WAFA_REFERRALS_PUBLIC_URL": pieces.url,
         "WAFA_REFERRALS_EVIDENCE_KEY": secrets.evidence_key,
+        "WAFA_NOTIFICATIONS_PUBLIC_URL": pieces.url,
+        "WAFA_NOTIFICATIONS_SECRET": secrets.message_secret,
+        "WAFA_NOTIFICATIONS_PROVIDER_SECRETS": json.dumps({"local": secrets.provider_secret}),
         "WAFA_NOTIFICATIONS_SMTP_HOST": LOOPBACK,
         "WAFA_NOTIFICATIONS_SMTP_PORT": str(pieces.ports[SMTP]),
         "WAFA_NOTIFICATIONS_SMS_URL": f"http://{LOOPBACK}:{pieces.ports[MAIL]}",

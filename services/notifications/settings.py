@@ -1,15 +1,19 @@
 """Settings of the notifications service."""
 
+from datetime import time
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, HttpUrl, SecretStr, StringConstraints, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.notifications.rules import mailboxes
-from services.notifications.rules.gate import mailbox
+from services.notifications.rules.gate import Limits, mailbox
+from services.notifications.rules.quiet import QuietHours
+from services.notifications.rules.tokens import Keys, keys_of
 from shared.contracts.values import TimeZone
 from shared.http.guard import networks
 from shared.process.settings import ServiceSettings, linger, relay_linger
@@ -129,6 +133,34 @@ class Settings(ServiceSettings):
         default=10, ge=1, le=16, description="Attempts to send a mail that the server defers (10: about 8 hours)."
     )
 
+    public_url: HttpUrl = Field(
+        default=HttpUrl("http://127.0.0.1:8000"),
+        description="The URL at which customers reach this API: links in messages begin with it.",
+    )
+    secret: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="Secret that signs the links in messages and keys the hashes of addresses: 32 characters or more. "
+        "Unset: messages have no links to unsubscribe, and nothing is tracked.",
+    )
+    provider_secrets: dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")], SecretStr] = Field(
+        default={},
+        description="Secrets that sign what providers report (Standard Webhooks), as JSON: "
+        '`{"provider": "whsec_…"}`. The provider is the last part of the path that it reports to.',
+    )
+    quiet_from: time = Field(
+        default=time(21), description="Local time at which quiet hours begin, for customers who chose none."
+    )
+    quiet_to: time = Field(
+        default=time(8), description="Local time at which quiet hours end; the same as their begin: there are none."
+    )
+    marketing_per_day: int = Field(
+        default=1, ge=0, le=50, description="Maximum marketing messages to a customer on one channel and local day."
+    )
+    marketing_per_week: int = Field(
+        default=3, ge=0, le=100, description="The same on seven days: today and the six before."
+    )
+
     @model_validator(mode="after")
     def _password_is_not_sent_in_clear(self) -> Self:
         if self.smtp_user is not None and self.smtp_tls == "none" and self.smtp_host not in _LOOPBACK:
@@ -154,6 +186,19 @@ class Settings(ServiceSettings):
         if given == {True} and self.sms_apprise_url is not None:
             raise ValueError("WAFA_NOTIFICATIONS_SMS_APPRISE_URL stands in for WAFA_NOTIFICATIONS_SMS_ACCOUNT: set one")
         return self
+
+    def gate_limits(self) -> Limits:
+        """What the gate has to know of the settings."""
+        hours = QuietHours(self.quiet_from, self.quiet_to)
+        return Limits(ZoneInfo(self.time_zone), hours, self.marketing_per_day, self.marketing_per_week)
+
+    def keys(self) -> Keys:
+        """The keys of the secret; without one they hash addresses, but no token of theirs is to be trusted."""
+        return keys_of("" if self.secret is None else self.secret.get_secret_value())
+
+    def signing_keys(self) -> Keys | None:
+        """The keys that sign tokens; None where no secret is set."""
+        return None if self.secret is None else self.keys()
 
     @property
     def mail_domain(self) -> str:

@@ -6,11 +6,13 @@ from zoneinfo import ZoneInfo
 
 from services.notifications.channels.opening import open_email
 from services.notifications.handlers import events
+from services.notifications.handlers.events import Maker
+from services.notifications.handlers.judging import Judge
 from services.notifications.rendering import Templates
 from services.notifications.rules import notice, profile
 from services.notifications.sending import Sender
 from services.notifications.settings import Settings
-from services.notifications.store import mails, messages
+from services.notifications.store import erasing, mails
 from shared.messaging.worker import DueWork, Job, WorkerSpec, subscriptions
 
 
@@ -21,12 +23,13 @@ def spec(settings: Settings) -> WorkerSpec:
         ValueError: a key of the settings cannot be used.
     """
     templates = Templates(settings.program, ZoneInfo(settings.time_zone))
-    sender = Sender(templates, open_email(settings), settings.mail_batch, settings.mail_attempts)
+    judge = Judge(settings.gate_limits(), settings.keys())
+    sender = Sender(templates, judge, open_email(settings), settings.mail_batch, settings.mail_attempts)
     return WorkerSpec(
         service=settings.service,
         subscriptions=subscriptions(notice.TYPES | profile.TYPES),
-        handle=partial(events.handle, templates),
-        erase=messages.erase,
+        handle=partial(events.handle, Maker(templates, judge)),
+        erase=erasing.erase,
         due_work=(DueWork("mails to send", mails.count_due),),
         jobs=(Job("send mails", timedelta(seconds=1), sender.run),),
     )

@@ -101,6 +101,7 @@ async def test_secrets_stay_until_the_admin_key_is_revoked(layout: Layout):
         ("evidence_key", "WAFA_REFERRALS_EVIDENCE_KEY"),
         ("sms_token", "WAFA_NOTIFICATIONS_SMS_TOKEN"),
         ("vapid_key", "WAFA_NOTIFICATIONS_VAPID_PRIVATE_KEY"),
+        ("message_secret", "WAFA_NOTIFICATIONS_SECRET"),
     ],
 )
 def test_a_stack_from_before_a_secret_gets_one(layout: Layout, name: str, setting: str):

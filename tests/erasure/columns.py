@@ -242,6 +242,19 @@ REFERRALS: Mapping[str, Fate] = {
 }
 
 NOTIFICATIONS: Mapping[str, Fate] = {
+    **dict.fromkeys(("consent.actor", "consent.locale"), E),
+    **dict.fromkeys(("consent.action", "consent.channel", "consent.how"), R),
+    "consent.customer_id": ID,
+    "customer.consents": E,
+    **dict.fromkeys(("preference.locale", "preference.time_zone"), E),
+    **dict.fromkeys(("preference.off", "preference.topics_off"), R),
+    "preference.customer_id": ID,
+    **dict.fromkeys(("push_subscription.auth", "push_subscription.endpoint", "push_subscription.p256dh"), E),
+    "push_subscription.customer_id": ID,
+    "reached.customer_id": ID,
+    "reached.hash": D,
+    "suppression.hash": D,
+    "suppression.reason": W,
     "customer.customer_id": ID,
     "customer.details": E,
     "message.body": E,

@@ -6,7 +6,7 @@ from services.notifications.handlers import events as handler
 from services.notifications.store import messages
 from shared.contracts.envelope import Event
 from shared.postgres.pool import Pool
-from tests.notifications.world import NOW, ago, earned, handle, referral, registered, templates, updated
+from tests.notifications.world import NOW, ago, earned, handle, maker, referral, registered, updated
 from tests.support.counting import Counting
 
 MONA = {"name": "Mona", "email": "mona@example.org"}
@@ -16,7 +16,7 @@ async def cost(pool: Pool, *events: Event) -> tuple[int, int]:
     """The numbers of statements and rows of a batch, which is applied."""
     async with pool.acquire() as connection, connection.transaction():
         counting = Counting(connection)
-        await handler.handle(templates(), counting, events, NOW)  # pyright: ignore[reportArgumentType]
+        await handler.handle(maker(), counting, events, NOW)  # pyright: ignore[reportArgumentType]
         return counting.statements, counting.rows
 
 

@@ -16,6 +16,7 @@ from tests.notifications.world import (
     erased,
     handle,
     handle_each,
+    maker,
     messages,
     published,
     referral,
@@ -23,7 +24,6 @@ from tests.notifications.world import (
     reversed_,
     states,
     summarize,
-    templates,
     tier,
     updated,
 )
@@ -246,7 +246,7 @@ async def test_a_batch_takes_a_bounded_number_of_statements(pool: Pool):
         async with pool.acquire() as connection, connection.transaction():
             with connection.query_logger(statements.append):
                 await handler.handle(
-                    templates(), connection, [earned(f"customer-{number}", 5) for number in customers], NOW
+                    maker(), connection, [earned(f"customer-{number}", 5) for number in customers], NOW
                 )
         return len(statements)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from services.notifications.handlers import claiming, settling
 from services.notifications.handlers import events as handler
-from services.notifications.handlers import settling
 from services.notifications.rules.notice import Kind, notices
 from services.notifications.sending import LEASE, Sender
 from services.notifications.store import mails
@@ -22,6 +22,8 @@ from tests.notifications.world import (
     earned,
     erased,
     handle,
+    judge,
+    maker,
     messages,
     published,
     registered,
@@ -37,7 +39,7 @@ def minutes(count: float) -> timedelta:
 
 
 def sender(mail_server: MailServer, **changes: Any) -> Sender:
-    usual = Sender(templates(), mail_server.channel(), batch=50, most_attempts=3, random=lambda: 0.5)
+    usual = Sender(templates(), judge(), mail_server.channel(), batch=50, most_attempts=3, random=lambda: 0.5)
     return replace(usual, **changes)
 
 
@@ -52,6 +54,11 @@ async def register(pool: Pool, *customer_ids: str, **details: Any) -> None:
 async def mail(pool: Pool, customer_id: str = "mona") -> dict[str, Any]:
     (row,) = await messages(pool, customer_id, "email")
     return row
+
+
+async def claim(pool: Pool, now: datetime) -> list[mails.Mail]:
+    async with pool.acquire() as connection, connection.transaction():
+        return [mail for mail, _ in await claiming.claim(connection, judge(), now, LEASE, 10) or ()]
 
 
 async def mail_summaries(pool: Pool) -> list[tuple[str, str, str]]:
@@ -280,20 +287,15 @@ async def test_marketing_needs_consent_at_the_time_of_sending(pool: Pool, mail_s
     await register(pool, "yes", "no", marketing_consent={"email": True})
     for customer_id in ("yes", "no"):
         (notice,) = notices(earned(customer_id, 5))
-        new = handler._messages(
-            templates(), replace(notice, kind=Kind.MARKETING), await profile(pool, customer_id), NOW
-        )
         async with pool.acquire() as connection, connection.transaction():
-            await handler.messages.add(connection, list(new), NOW)
+            profiles = await handler.customers.lock(connection, [customer_id])
+            wanted = [replace(notice, kind=Kind.MARKETING)]
+            new = await handler._make(maker(), connection, wanted, profiles, NOW)
+            await handler.messages.add(connection, new, NOW)
     await handle(pool, updated("no", marketing_consent={"email": False}))
     await sender(mail_server).run(pool, NOW)
     assert [taken["To"] for taken in mail_server.taken] == ["yes@example.org"]
     assert await states(pool, "no") == [("points_earned", "skipped", "no_consent")]
-
-
-async def profile(pool: Pool, customer_id: str):
-    async with pool.acquire() as connection, connection.transaction():
-        return (await handler.customers.lock(connection, [customer_id]))[customer_id]
 
 
 async def test_a_mail_that_became_too_old_is_skipped(pool: Pool, mail_server: MailServer):
@@ -308,7 +310,7 @@ async def test_an_erasure_while_the_mail_is_on_its_way(pool: Pool, mail_server: 
     """A mail that was handed over cannot be recalled; nothing of it is stored or published."""
     await register(pool, "mona")
     await handle(pool, earned("mona", 5, ago(hours=1)))
-    (claimed,) = await mails.claim(pool, NOW, LEASE, 10)
+    (claimed,) = await claim(pool, NOW)
     await handle(pool, erased("mona"))
     async with pool.acquire() as connection, connection.transaction():
         await settling.settle(connection, [settling.Settled(claimed, handler.State.SENT, 1, "en", 1)])
@@ -319,8 +321,8 @@ async def test_an_erasure_while_the_mail_is_on_its_way(pool: Pool, mail_server: 
 async def test_after_its_lease_a_worker_can_only_record_success(pool: Pool):
     await register(pool, "mona")
     await handle(pool, earned("mona", 5))
-    (slow,) = await mails.claim(pool, NOW, LEASE, 10)
-    (quick,) = await mails.claim(pool, NOW + LEASE, LEASE, 10)
+    (slow,) = await claim(pool, NOW)
+    (quick,) = await claim(pool, NOW + LEASE)
     late = settling.Settled(slow, handler.State.FAILED, 1, "en", 1, "given_up")
     sent = settling.Settled(slow, handler.State.SENT, 1, "en", 1)
     refused = settling.Settled(quick, handler.State.FAILED, 2, "en", 1, "rejected")
@@ -368,7 +370,7 @@ async def test_a_template_that_fails_fails_its_mail_only(pool: Pool, mail_server
     await handle(pool, earned("mona", 5), earned("ben", 5))
     await pool.execute("UPDATE message SET facts = '{}' WHERE customer_id = 'mona' AND channel = 'email'")
     await sender(mail_server).run(pool, NOW)
-    assert await states(pool, "mona") == [("points_earned", "failed", "template_failed")]
+    assert await states(pool, "mona") == [("points_earned", "failed", "template_error")]
     assert await states(pool, "ben") == [("points_earned", "sent", None)]
 
 

@@ -18,6 +18,7 @@ from tests.notifications.world import (
     earned,
     erased,
     handle,
+    judge,
     referral,
     registered,
     reversed_,
@@ -33,9 +34,11 @@ STATES = "states are valid"
 OLD = "no old event was mailed"
 CUSTOMERS = "messages have their customer, and tried mails a profile"
 ERASED = "nothing is left of erased customers"
+LEFT = "no preference, consent, browser or address is left of erased customers"
+CONSENTS = "consents in force are those of the ledger"
 HANGING = "no mail hangs"
 RENDERED = "mails can be rendered"
-ALL = [NOTICES, EVENTS, STATES, OLD, CUSTOMERS, ERASED, HANGING, RENDERED]
+ALL = [NOTICES, EVENTS, STATES, OLD, CUSTOMERS, ERASED, LEFT, CONSENTS, HANGING, RENDERED]
 
 MAIL = "channel = 'email' AND customer_id ="
 INBOX = "channel = 'in_app' AND customer_id ="
@@ -58,7 +61,7 @@ BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
         NOTICES: ["sent/gossip/transaction/sent", "sent/points_earned/transaction/sent"],
         STATES: ["sent"],
     },
-    f"""ALTER TABLE message DROP CONSTRAINT message_inbox_is_there, DROP CONSTRAINT message_due_at;
+    f"""ALTER TABLE message DROP CONSTRAINT message_inbox_never_waits, DROP CONSTRAINT message_due_at;
         UPDATE message SET state = 'queued' WHERE {INBOX} 'sent'""": {STATES: ["sent"]},
     f"UPDATE message SET title = '' WHERE {INBOX} 'sent'": {STATES: ["sent"]},
     f"UPDATE message SET attempts = 0 WHERE {MAIL} 'sent'": {STATES: ["sent"]},
@@ -78,13 +81,29 @@ BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
     f"""ALTER TABLE message DROP CONSTRAINT message_state_check, DROP CONSTRAINT message_reason;
         UPDATE message SET state = 'lost' WHERE {MAIL} 'sent'""": {STATES: ["sent"]},
     f"UPDATE message SET occurred_at = created_at - interval '2 days 1 second' WHERE {MAIL} 'sent'": {OLD: ["sent"]},
-    f"UPDATE message SET reason = 'no_address' WHERE {MAIL} 'old'": {OLD: ["old"]},
+    f"UPDATE message SET state = 'failed', reason = 'rejected', attempts = 1 WHERE {MAIL} 'old'": {
+        OLD: ["old"],
+        CUSTOMERS: ["old"],
+    },
+    f"UPDATE message SET state = 'skipped', reason = 'opted_out' WHERE {INBOX} 'sent'": {STATES: ["sent"]},
+    "UPDATE customer SET consents = '{}' WHERE customer_id = 'skipped'": {CONSENTS: ["skipped/email"]},
+    """INSERT INTO consent (customer_id, channel, action, how, at, actor)
+       VALUES ('skipped', 'email', 'withdrawn', 'page', '2026-01-30 12:00Z', '')""": {CONSENTS: ["skipped/email"]},
+    "DELETE FROM consent WHERE customer_id = 'skipped'": {CONSENTS: ["skipped/email"]},
+    """INSERT INTO preference (customer_id, off, topics_off, updated_at)
+       VALUES ('erased', '{}', '{}', '2026-03-01 01:00Z')""": {LEFT: ["erased"]},
+    """INSERT INTO push_subscription (id, customer_id, endpoint, p256dh, auth, created_at)
+       VALUES (gen_random_uuid(), 'erased', '', '', '', '2026-03-01 01:00Z')""": {LEFT: ["erased"]},
+    """INSERT INTO reached (hash, customer_id, at) VALUES ('', 'erased', '2026-03-01 01:00Z')""": {LEFT: ["erased"]},
     "DELETE FROM customer WHERE customer_id = 'held'": {CUSTOMERS: ["held", "held"]},
     "UPDATE customer SET seen_at = NULL, details = '{}' WHERE customer_id = 'sent'": {CUSTOMERS: ["sent"]},
     "UPDATE customer SET seen_at = NULL WHERE customer_id = 'queued'": {ERASED: ["queued"]},
-    "UPDATE customer SET erased_at = seen_at, details = '{}' WHERE customer_id = 'skipped'": {ERASED: ["skipped"]},
+    "UPDATE customer SET erased_at = seen_at, details = '{}' WHERE customer_id = 'skipped'": {
+        ERASED: ["skipped"],
+        LEFT: ["skipped"],
+    },
     """UPDATE customer SET erased_at = seen_at, seen_at = seen_at + interval '1 day'
-       WHERE customer_id = 'skipped'""": {ERASED: ["skipped"]},
+       WHERE customer_id = 'skipped'""": {ERASED: ["skipped"], LEFT: ["skipped"]},
     "UPDATE customer SET erased_at = '2026-03-01 12:00Z' WHERE customer_id = 'erased'": {
         ERASED: ["erased", "erased", "erased"]
     },
@@ -104,7 +123,7 @@ BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
 
 
 def sender(mail_server: MailServer) -> Sender:
-    return Sender(templates(), mail_server.channel(), 50, 3, random=lambda: 0.5)
+    return Sender(templates(), judge(), mail_server.channel(), 50, 3, random=lambda: 0.5)
 
 
 @pytest.fixture
@@ -118,7 +137,8 @@ async def life(pool: Pool, mail_server: MailServer) -> Pool:
         ),
     )
     await handle(pool, registered("queued", ago(days=30), email="queued@example.org", name="Q"))
-    await handle(pool, registered("skipped", ago(days=30), name="S"), registered("erased", ago(days=30)))
+    await handle(pool, registered("skipped", ago(days=30), name="S", marketing_consent={"email": True}))
+    await handle(pool, registered("erased", ago(days=30)))
     await pool.execute("DELETE FROM message")
     answers = {"failed@example.org": "550 no such user", "queued@example.org": "451 later"}
     mail_server.at_recipient = answers.get

@@ -8,7 +8,11 @@ from functools import cache, partial
 from typing import Any
 
 from services.notifications.handlers import events as handler
+from services.notifications.handlers.events import Maker
+from services.notifications.handlers.judging import Judge
 from services.notifications.rendering import Templates
+from services.notifications.rules.gate import Limits
+from services.notifications.rules.tokens import Keys
 from shared.contracts.envelope import Event, Record, decode
 from shared.contracts.registry import TYPES
 from shared.contracts.values import format_instant
@@ -22,6 +26,16 @@ _count = itertools.count(1)
 @cache
 def templates() -> Templates:
     return Templates("Wafa")
+
+
+@cache
+def judge() -> Judge:
+    return Judge(Limits(), Keys("a secret of thirty-two bytes or so"))
+
+
+@cache
+def maker() -> Maker:
+    return Maker(templates(), judge())
 
 
 def ago(**span: float) -> datetime:
@@ -107,7 +121,7 @@ def referral(verb: str, advocate: str, friend: str, time: datetime = NOW, **chan
 async def handle(pool: Pool, *events: Event, now: datetime = NOW) -> None:
     """Handle the events as one batch."""
     async with pool.acquire() as connection, connection.transaction():
-        assert await handler.handle(templates(), connection, events, now) == []
+        assert await handler.handle(maker(), connection, events, now) == []
 
 
 async def handle_each(pool: Pool, events: Iterable[Event], now: datetime = NOW) -> None:

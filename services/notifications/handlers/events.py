@@ -1,18 +1,23 @@
 """Creates messages from events, and announces them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import uuid_utils
 
 from services.notifications.handlers import announcing
+from services.notifications.handlers.judging import Judge
 from services.notifications.rendering import TEMPLATE_VERSION, Reader, Templates, choose_language
 from services.notifications.rules import gate, notice, profile
-from services.notifications.rules.gate import Hold, Send, Skip
+from services.notifications.rules import message as words
+from services.notifications.rules.gate import Candidate, Hold, Recipient, Send, Skip, Verdict
+from services.notifications.rules.message import Kind
 from services.notifications.rules.notice import Channel, Notice
 from services.notifications.rules.profile import Profile
-from services.notifications.store import customers, messages
+from services.notifications.store import customers, erasing, messages
 from services.notifications.store.messages import Message, State
 from shared import telemetry
 from shared.contracts.envelope import Event, Publication
@@ -21,8 +26,18 @@ from shared.contracts.outcomes import Refusal
 from shared.messaging import erasure, outbox
 from shared.postgres.pool import Connection
 
+_CHANNELS: Final = (Channel.IN_APP, Channel.EMAIL)
 
-async def handle(templates: Templates, connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """What messages are made with: the templates, and the gate."""
+
+    templates: Templates
+    judge: Judge
+
+
+async def handle(maker: Maker, connection: Connection, events: Sequence[Event], now: datetime) -> list[Refusal]:
     """Update profiles and create the messages that the events trigger; no event is refused.
 
     Profiles come first, so that all messages of the batch use the profiles after it.
@@ -32,12 +47,12 @@ async def handle(templates: Templates, connection: Connection, events: Sequence[
     before = await customers.lock(connection, touched)
     after = _learn(before, events)
     await _store(connection, before, after, now)
-    new = [message for each in triggered for message in _messages(templates, each, after[each.customer_id], now)]
+    new = await _make(maker, connection, triggered, after, now)
     added = await messages.add(connection, new, now)
     telemetry.DUPLICATES.labels("natural_key").inc(len(new) - len(added))
     published = [message for message in new if message.id in added and message.state in announcing.TYPES]
     await outbox.announce(connection, [_of_message(message) for message in published])
-    await erasure.apply(connection, events, messages.erase, now)
+    await erasure.apply(connection, events, erasing.erase, now)
     return []
 
 
@@ -58,42 +73,53 @@ async def _store(
     await messages.release(connection, new, now)
 
 
-def _messages(templates: Templates, triggered: Notice, reader: Profile, now: datetime) -> Iterable[Message]:
-    """The inbox message and the mail of a notice; none if the customer was erased after the event.
+async def _make(
+    maker: Maker, connection: Connection, triggered: Iterable[Notice], profiles: Mapping[str, Profile], now: datetime
+) -> list[Message]:
+    """The inbox message and the mail of each notice; none if the customer was erased after the event.
 
     After an erasure there are no messages until the customer registers again.
     """
-    if reader.is_erased or not profile.is_after_erasure(reader, triggered.occurred_at):
-        return
-    text = templates.notification(
-        triggered.trigger, triggered.facts, Reader(reader.name, reader.locale, reader.time_zone)
+    wanted = [each for each in triggered if _is_wanted(each, profiles[each.customer_id])]
+    asked = [(each.customer_id, _candidate(each, channel, now)) for each in wanted for channel in _CHANNELS]
+    known = await maker.judge.recipients(connection, profiles, asked, now)
+    return [_message(maker, each, channel, known[each.customer_id], now) for each in wanted for channel in _CHANNELS]
+
+
+def _is_wanted(triggered: Notice, reader: Profile) -> bool:
+    return not reader.is_erased and profile.is_after_erasure(reader, triggered.occurred_at)
+
+
+def _candidate(triggered: Notice, channel: Channel, now: datetime) -> Candidate:
+    kind, topic = Kind(triggered.kind), notice.TOPICS[triggered.trigger]
+    return Candidate(kind, topic, words.Channel(channel), triggered.occurred_at, now)
+
+
+def _message(maker: Maker, triggered: Notice, channel: Channel, reader: Recipient, now: datetime) -> Message:
+    """A message on a channel, in the state that the gate gives it; it asks again when a mail is sent."""
+    verdict = gate.judge(_candidate(triggered, channel, now), reader, now, maker.judge.limits)
+    state, reason, due_at = _first_state(verdict, now)
+    if channel is Channel.EMAIL:
+        locale = choose_language(reader.locale)
+        return Message(_new_id(), triggered, channel, state, reason, locale, TEMPLATE_VERSION, due_at=due_at)
+    text = maker.templates.notification(
+        triggered.trigger, triggered.facts, Reader(reader.profile.name, reader.locale, reader.time_zone)
     )
-    yield Message(
+    return Message(
         id=_new_id(),
         notice=triggered,
-        channel=Channel.IN_APP,
-        state=State.SENT,
-        reason=None,
+        channel=channel,
+        state=State.SENT if state is State.QUEUED else state,
+        reason=reason,
         locale=text.language,
         template_version=TEMPLATE_VERSION,
         title=text.title,
         body=text.body,
     )
-    state, reason, due_at = _first_state(triggered, reader, now)
-    yield Message(
-        id=_new_id(),
-        notice=triggered,
-        channel=Channel.EMAIL,
-        state=state,
-        reason=reason,
-        locale=choose_language(reader.locale),
-        template_version=TEMPLATE_VERSION,
-        due_at=due_at,
-    )
 
 
-def _first_state(triggered: Notice, reader: Profile, now: datetime) -> tuple[State, str | None, datetime | None]:
-    match gate.judge(triggered.kind, triggered.occurred_at, now, reader, now):
+def _first_state(verdict: Verdict, now: datetime) -> tuple[State, str | None, datetime | None]:
+    match verdict:
         case Send():
             return State.QUEUED, None, now
         case Hold(until, reason):

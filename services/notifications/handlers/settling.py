@@ -6,6 +6,7 @@ from services.notifications.handlers import announcing
 from services.notifications.rules.notice import Channel
 from services.notifications.store import customers, mails
 from services.notifications.store.mails import Settled
+from services.notifications.store.messages import State
 from shared.contracts.envelope import Publication
 from shared.contracts.loyalty import MessageChanged
 from shared.messaging import outbox
@@ -13,18 +14,25 @@ from shared.postgres.pool import Connection
 
 
 async def settle(connection: Connection, outcomes: Sequence[Settled]) -> None:
-    """Record the outcomes of mails, and publish those that are final."""
-    locked = await customers.lock(connection, {outcome.mail.profile.customer_id for outcome in outcomes})
-    assert all(outcome.mail.profile.customer_id in locked for outcome in outcomes), "every customer is locked"
+    """Record the outcomes of mails, and publish those that are final, and that a mail is held anew."""
+    locked = await customers.lock(connection, {outcome.mail.customer_id for outcome in outcomes})
+    assert all(outcome.mail.customer_id in locked for outcome in outcomes), "every customer is locked"
     changed = await mails.settle(connection, outcomes)
-    final = [outcome for outcome in outcomes if outcome.mail.id in changed and outcome.due_at is None]
-    await outbox.announce(connection, [_of_outcome(outcome) for outcome in final])
+    told = [outcome for outcome in outcomes if outcome.mail.id in changed and _is_told(outcome)]
+    await outbox.announce(connection, [_of_outcome(outcome) for outcome in told])
+
+
+def _is_told(outcome: Settled) -> bool:
+    if outcome.due_at is None:
+        return True
+    before = (outcome.mail.state, outcome.mail.reason)
+    return outcome.state is State.HELD and before != (State.HELD, outcome.reason)
 
 
 def _of_outcome(outcome: Settled) -> Publication:
     mail = outcome.mail
     data = MessageChanged(
-        customer_id=mail.profile.customer_id,
+        customer_id=mail.customer_id,
         message_id=str(mail.id),
         trigger=mail.trigger,
         template=mail.trigger,

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, cast
 
+from services.notifications.rules.message import Topic
 from shared.contracts.envelope import Cause, Event
 from shared.contracts.loyalty import PointsMoved, ReferralChanged, TierChanged
 from shared.contracts.values import format_instant
@@ -37,6 +38,15 @@ class Kind(StrEnum):
     """Needs no consent: it follows from what the customer did."""
     MARKETING = "marketing"
     """Needs consent on its channel."""
+
+
+TOPICS: Final = {
+    Trigger.WELCOME: Topic.ACCOUNT,
+    Trigger.POINTS_EARNED: Topic.POINTS,
+    Trigger.POINTS_TAKEN_BACK: Topic.POINTS,
+    Trigger.TIER_REACHED: Topic.TIERS,
+    Trigger.REFERRAL_APPROVED: Topic.REFERRALS,
+}
 
 
 @dataclass(frozen=True, slots=True)

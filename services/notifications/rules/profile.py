@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+from services.notifications.rules import consent
+from services.notifications.rules.consent import Action, Consents, Entry, How
+from services.notifications.rules.preferences import SWITCHED
 from shared.contracts.envelope import Event
 from shared.contracts.shop import CustomerErased, CustomerProfile, CustomerRegistered, CustomerUpdated
 from shared.contracts.values import trim
@@ -20,9 +23,8 @@ TYPES: Final = frozenset({"shop.customer.registered.v1", "shop.customer.updated.
 _DETAILS: Final = ("name", "email", "phone", "locale", "time_zone", "country", "birth_date")
 # People paste these with white space around them.
 _TRIMMED: Final = frozenset({"email", "phone"})
-_CONSENTS: Final = ("email", "sms", "push")
 
-Value = str | bool | None
+Value = str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class Profile:
     """A customer's profile fields by name.
 
     `seen_at` is the time of the newest registration or update, `registered_at` of the newest registration,
-    `erased_at` of the newest erasure: events up to that time never count again, even if they arrive later.
+    `erased_at` of the newest erasure: events up to that time never count again, even if they arrive later. `consents`
+    are those to marketing.
     """
 
     customer_id: str
@@ -46,6 +49,7 @@ class Profile:
     seen_at: datetime | None = None
     registered_at: datetime | None = None
     erased_at: datetime | None = None
+    consents: Consents = consent.NOTHING
 
     @property
     def is_known(self) -> bool:
@@ -69,6 +73,16 @@ class Profile:
         return None if email is None else trim(email)  # older releases stored it untrimmed
 
     @property
+    def phone(self) -> str | None:
+        """The phone number as the shop sent it, trimmed; not validated."""
+        return self._text("phone")
+
+    @property
+    def country(self) -> str | None:
+        """The country as the shop sent it."""
+        return self._text("country")
+
+    @property
     def locale(self) -> str | None:
         """BCP 47 tag."""
         return self._text("locale")
@@ -78,14 +92,9 @@ class Profile:
         """IANA name."""
         return self._text("time_zone")
 
-    def consents(self, channel: str) -> bool:
-        """Whether the customer consented to marketing on the channel."""
-        consent = self.details.get(_consent(channel))
-        return consent is not None and consent.value is True
-
     def _text(self, name: str) -> str | None:
         detail = self.details.get(name)
-        return detail.value if detail is not None and isinstance(detail.value, str) else None
+        return None if detail is None else detail.value
 
 
 def learn(profile: Profile, event: Event) -> Profile:
@@ -100,11 +109,12 @@ def learn(profile: Profile, event: Event) -> Profile:
     details = dict(profile.details)
     for name, value in _changes(event.data):
         new, old = Detail(value, event.time), details.get(name)
-        if old is None or _precedence(name, new) > _precedence(name, old):
+        if old is None or _precedence(new) > _precedence(old):
             details[name] = new
     seen_at = max(profile.seen_at or event.time, event.time)
     registered_at = max(profile.registered_at or event.time, event.time) if registers else profile.registered_at
-    return replace(profile, details=details, seen_at=seen_at, registered_at=registered_at)
+    consents = _hear(replace(profile, details=details), event, event.data)
+    return replace(profile, details=details, seen_at=seen_at, registered_at=registered_at, consents=consents)
 
 
 def is_after_erasure(profile: Profile, time: datetime) -> bool:
@@ -118,7 +128,8 @@ def _erase(profile: Profile, time: datetime) -> Profile:
     if profile.registered_at is None or profile.registered_at <= time:
         return Profile(profile.customer_id, erased_at=time)
     later = {name: detail for name, detail in profile.details.items() if detail.at > time}
-    return replace(profile, details=later, erased_at=time)
+    consents = consent.after_erasure(profile.consents, time)
+    return replace(profile, details=later, erased_at=time, consents=consents)
 
 
 def _changes(data: CustomerProfile) -> Iterator[tuple[str, Value]]:
@@ -128,25 +139,26 @@ def _changes(data: CustomerProfile) -> Iterator[tuple[str, Value]]:
         if isinstance(value, str) and name in _TRIMMED:
             value = trim(value)
         yield name, None if value is None else str(value)
+
+
+def _hear(profile: Profile, event: Event, data: CustomerProfile) -> Consents:
+    """The consents after what an event says about them."""
+    consents = profile.consents
     if not data.sets("marketing_consent"):
-        return
+        return consents
     clears = isinstance(data, CustomerUpdated)
-    consent = data.marketing_consent
-    for channel in _CONSENTS:
-        value = None if consent is None else getattr(consent, channel)
-        if value is not None or (clears and (consent is None or channel in consent.model_fields_set)):
-            yield _consent(channel), value
+    said = data.marketing_consent
+    for channel in SWITCHED:
+        value: bool | None = None if said is None else getattr(said, channel)
+        if value is None and not (clears and (said is None or channel in said.model_fields_set)):
+            continue
+        action = Action.GRANTED if value else Action.WITHDRAWN
+        actor = f"{event.source}#{event.id}"
+        entry = Entry(channel, action, How.EVENT, event.time, actor, profile.locale)
+        consents = consent.hear(consents, entry)
+    return consents
 
 
-def _precedence(name: str, detail: Detail) -> tuple[datetime, bool, str]:
-    """Order of precedence: the newer wins; at the same time the greater text wins, and refused consent over consent."""
-    if name.startswith(_CONSENT):
-        return detail.at, detail.value is not True, str(detail.value)
+def _precedence(detail: Detail) -> tuple[datetime, bool, str]:
+    """Order of precedence: the newer wins; at the same time the greater text wins."""
     return detail.at, detail.value is not None, str(detail.value)
-
-
-_CONSENT: Final = "consent."
-
-
-def _consent(channel: str) -> str:
-    return _CONSENT + channel

@@ -9,6 +9,7 @@ import binascii
 import hmac
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -85,3 +86,9 @@ class Keys:
 
 def _derived(secret: str, purpose: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(secret.encode())
+
+
+@lru_cache(maxsize=4)
+def keys_of(secret: str) -> Keys:
+    """The keys that a secret of the settings gives."""
+    return Keys(secret)

@@ -13,12 +13,12 @@ import structlog
 
 from services.notifications.channels import port
 from services.notifications.channels.port import PutOff, Refused, Taken, UnreachableError
-from services.notifications.handlers import settling
+from services.notifications.handlers import claiming, settling
+from services.notifications.handlers.judging import Judge
 from services.notifications.rendering import TEMPLATE_VERSION, MailText, Reader, Templates
 from services.notifications.rules import gate
-from services.notifications.rules.gate import Hold, Reason, Send, Skip
-from services.notifications.rules.notice import Trigger
-from services.notifications.store import mails
+from services.notifications.rules.message import Reason
+from services.notifications.rules.notice import TOPICS
 from services.notifications.store.mails import Mail, Settled
 from services.notifications.store.messages import State
 from shared import telemetry
@@ -30,13 +30,8 @@ LEASE: Final = timedelta(minutes=10)
 _PAUSE: Final = timedelta(seconds=30)
 """About how long mails wait that were claimed and not tried."""
 
-_TOPICS: Final = {
-    Trigger.WELCOME: "account",
-    Trigger.POINTS_EARNED: "points",
-    Trigger.POINTS_TAKEN_BACK: "points",
-    Trigger.TIER_REACHED: "tiers",
-    Trigger.REFERRAL_APPROVED: "referrals",
-}
+_LOOKS: Final = 5
+"""How often a run looks for mails where others have claimed, or the gate has stopped, all that it found."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -49,6 +44,7 @@ class Sender:
     """
 
     templates: Templates
+    judge: Judge
     channel: port.Port[port.Mail]
     batch: int
     most_attempts: int
@@ -66,12 +62,7 @@ class Sender:
             OSError, asyncpg.PostgresError: the database failed; claimed mails are due again after the lease.
         """
         await self.channel.rest()
-        claimed = await mails.claim(pool, now, LEASE, self.batch)
-        judged = [
-            (mail, gate.judge(mail.kind, mail.occurred_at, mail.created_at, mail.profile, now)) for mail in claimed
-        ]
-        await _record(pool, [_stay(mail, verdict) for mail, verdict in judged if not isinstance(verdict, Send)])
-        going = deque((mail, verdict.address) for mail, verdict in judged if isinstance(verdict, Send))
+        going = await self._claim(pool, now)
         if not going:
             return
         try:
@@ -81,6 +72,14 @@ class Sender:
         finally:
             later = now + _PAUSE * (0.5 + self.random())
             await _record(pool, [_again(mail, later, attempts=mail.attempts - 1) for mail, _ in going])
+
+    async def _claim(self, pool: Pool, now: datetime) -> deque[tuple[Mail, str]]:
+        for _ in range(_LOOKS):
+            async with pool.acquire() as connection, connection.transaction():
+                claimed = await claiming.claim(connection, self.judge, now, LEASE, self.batch)
+            if claimed or claimed is None:
+                return deque(claimed or ())
+        return deque()
 
     async def _send_all(self, pool: Pool, going: deque[tuple[Mail, str]], now: datetime) -> None:
         """Send the mails, each of which leaves `going` when it is tried; what is not tried stays.
@@ -115,7 +114,7 @@ class Sender:
         await _record(pool, [outcome])
 
     async def _send(self, mail: Mail, address: str, now: datetime) -> Settled:
-        reader = Reader(mail.profile.name, mail.profile.locale, mail.profile.time_zone)
+        reader = Reader(mail.recipient.profile.name, mail.recipient.locale, mail.recipient.time_zone)
         try:
             text = self.templates.mail(mail.trigger, mail.facts, reader)
             rendered = replace(mail, locale=text.language, template_version=TEMPLATE_VERSION)
@@ -124,7 +123,7 @@ class Sender:
             raise
         except Exception as error:  # noqa: BLE001 a mail that cannot be rendered must not stop the others
             _log.error("mail_not_made", message_id=str(mail.id), trigger=mail.trigger, **telemetry.trace(error))
-            return _final(mail, State.FAILED, Reason.TEMPLATE_FAILED)
+            return _final(mail, State.FAILED, Reason.TEMPLATE_ERROR)
         match answer:
             case Taken():
                 return _final(rendered, State.SENT)
@@ -142,7 +141,7 @@ def _letter(mail: Mail, address: str, text: MailText, now: datetime) -> port.Mai
     return port.Mail(
         id=mail.id,
         address=address,
-        topic=_TOPICS[mail.trigger],
+        topic=TOPICS[mail.trigger],
         subject=text.subject,
         html=text.html,
         text=text.text,
@@ -166,13 +165,6 @@ async def _record(pool: Pool, outcomes: Sequence[Settled]) -> None:
     if outcomes:
         async with pool.acquire() as connection, connection.transaction():
             await settling.settle(connection, outcomes)
-
-
-def _stay(mail: Mail, verdict: Hold | Skip) -> Settled:
-    if isinstance(verdict, Skip):
-        return _final(mail, State.SKIPPED, verdict.reason)
-    attempts = mail.attempts - 1
-    return Settled(mail, State.HELD, attempts, mail.locale, mail.template_version, verdict.reason, verdict.until)
 
 
 def _again(mail: Mail, due_at: datetime, *, attempts: int) -> Settled:

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from services.notifications.rules.gate import LONGEST_RETRY, OLDEST, PATIENCE, Reason
+from services.notifications.rules.gate import LONGEST_RETRY, OLDEST, PATIENCE
+from services.notifications.rules.message import Reason
 from services.notifications.rules.notice import Fact, Trigger
 from services.notifications.rules.profile import Profile
 from services.notifications.store.customers import to_profile
@@ -19,8 +20,22 @@ OVERDUE: Final = timedelta(minutes=10)
 _LOST: Final = 3 * OVERDUE
 """The time that a mail may lose to workers that die while they own it: a lease each."""
 
-_SKIPPED: Final = (Reason.NO_PROFILE, Reason.TOO_OLD, Reason.NO_ADDRESS, Reason.BAD_ADDRESS, Reason.NO_CONSENT)
-_FAILED: Final = (Reason.REJECTED, Reason.GIVEN_UP, Reason.TEMPLATE_FAILED)
+_QUIET: Final = timedelta(hours=26)
+"""How long quiet hours are at most: a day, and a change of the clock."""
+
+_SKIPPED: Final = (
+    Reason.ERASED,
+    Reason.NO_PROFILE,
+    Reason.NO_ADDRESS,
+    Reason.BAD_ADDRESS,
+    Reason.SUPPRESSED,
+    Reason.OPTED_OUT,
+    Reason.TOPIC_OPTED_OUT,
+    Reason.NO_CONSENT,
+    Reason.TOO_OLD,
+    Reason.FREQUENCY_CAP,
+)
+_FAILED: Final = (Reason.REJECTED, Reason.GIVEN_UP, Reason.TEMPLATE_ERROR)
 
 NOTICES_SQL = """
 SELECT customer_id || '/' || trigger || '/' || occasion AS id
@@ -43,9 +58,12 @@ STATES_SQL = """
 SELECT id::text AS id
 FROM message
 WHERE NOT coalesce(trigger = ANY($2::text[]) AND (due_at IS NOT NULL) = (state IN ('held', 'queued')) AND CASE channel
-    WHEN 'in_app' THEN state = 'sent' AND reason IS NULL AND attempts = 0 AND title <> '' AND body <> ''
+    WHEN 'in_app' THEN attempts = 0 AND title <> '' AND body <> '' AND CASE state
+        WHEN 'sent' THEN reason IS NULL
+        WHEN 'skipped' THEN reason = 'topic_opted_out' AND read_at IS NULL
+    END
     WHEN 'email' THEN json_typeof(facts) = 'object' AND read_at IS NULL AND CASE state
-        WHEN 'held' THEN reason = 'no_profile'
+        WHEN 'held' THEN reason IN ('no_profile', 'quiet_hours')
         WHEN 'queued' THEN reason IS NULL
         WHEN 'sent' THEN reason IS NULL AND attempts > 0
         WHEN 'skipped' THEN reason = ANY($3::text[])
@@ -58,7 +76,7 @@ LIMIT $1
 OLD_SQL = """
 SELECT id::text AS id
 FROM message
-WHERE channel = 'email' AND created_at - occurred_at > $2::interval AND (state, reason) IS DISTINCT FROM ('skipped', $3)
+WHERE channel = 'email' AND created_at - occurred_at > $2::interval AND state <> 'skipped'
 LIMIT $1
 """
 
@@ -89,12 +107,50 @@ WHERE seen_at <= erased_at OR (erased_at IS NOT NULL AND (seen_at IS NULL) <> (r
 LIMIT $1
 """
 
+# In force is the newest entry; of entries at one time, the withdrawal.
+CONSENTS_SQL = """
+WITH newest AS (
+    SELECT DISTINCT ON (customer_id, channel) customer_id, channel, action = 'granted' AS granted, at
+    FROM consent
+    ORDER BY customer_id, channel, at DESC, action = 'withdrawn' DESC
+), stored AS (
+    SELECT customer_id, standing.key AS channel, (standing.value ->> 'granted')::boolean AS granted,
+           (standing.value ->> 'at')::timestamptz AS at
+    FROM customer, json_each(consents) AS standing
+)
+SELECT customer_id || '/' || channel AS id
+FROM newest FULL JOIN stored USING (customer_id, channel)
+WHERE (coalesce(newest.granted, false) <> coalesce(stored.granted, false) OR newest.at IS DISTINCT FROM stored.at)
+  AND NOT EXISTS (SELECT FROM erasure WHERE erasure.customer_id = coalesce(newest.customer_id, stored.customer_id)
+                                        AND look_at IS NOT NULL)
+LIMIT $1
+"""
+
+KEPT_SQL = """
+WITH kept AS (
+    SELECT customer_id, at FROM consent
+    UNION ALL SELECT customer_id, updated_at FROM preference
+    UNION ALL SELECT customer_id, created_at FROM push_subscription
+    UNION ALL SELECT customer_id, at FROM reached
+)
+SELECT kept.customer_id AS id
+FROM kept JOIN customer USING (customer_id)
+WHERE (kept.at <= erased_at OR (erased_at IS NOT NULL AND seen_at IS NULL))
+  AND NOT EXISTS (
+      SELECT FROM erasure WHERE erasure.customer_id = customer.customer_id AND look_at IS NOT NULL -- not finished
+  )
+LIMIT $1
+"""
+
 HANGING_SQL = """
 SELECT id::text AS id
 FROM message
 WHERE state IN ('held', 'queued')
-  AND (due_at NOT BETWEEN $2 AND $3 OR greatest(occurred_at + $4, created_at) < $5
-       OR (state = 'held' AND created_at < $6))
+  AND (due_at < $2
+       OR due_at - CASE WHEN reason = 'quiet_hours' THEN $7::interval ELSE interval '0' END > $3
+       OR greatest(occurred_at + $4, created_at)
+          + CASE WHEN reason = 'quiet_hours' THEN $7::interval ELSE interval '0' END < $5
+       OR (reason = 'no_profile' AND created_at < $6))
 LIMIT $1
 """
 
@@ -108,10 +164,12 @@ def queries(now: datetime) -> tuple[Query, ...]:
         Query("each notice is one message on each channel", NOTICES_SQL),
         Query("each event is at most one message on a channel", EVENTS_SQL),
         Query("states are valid", STATES_SQL, (list(Trigger), list(_SKIPPED), list(_FAILED))),
-        Query("no old event was mailed", OLD_SQL, (OLDEST, Reason.TOO_OLD)),
+        Query("no old event was mailed", OLD_SQL, (OLDEST,)),
         Query("messages have their customer, and tried mails a profile", TRIED_SQL),
         Query("nothing is left of erased customers", ERASED_SQL),
-        Query("no mail hangs", HANGING_SQL, (soonest, latest, OLDEST, longest_kept, longest_held)),
+        Query("no preference, consent, browser or address is left of erased customers", KEPT_SQL),
+        Query("consents in force are those of the ledger", CONSENTS_SQL),
+        Query("no mail hangs", HANGING_SQL, (soonest, latest, OLDEST, longest_kept, longest_held, _QUIET)),
     )
 
 
@@ -141,7 +199,7 @@ async def sample(connection: Connection, count: int, template_version: int) -> l
 
 
 CONTENTS_SQL = """
-SELECT id, trigger, facts, customer_id, details, seen_at, registered_at, erased_at
+SELECT id, trigger, facts, customer_id, details, seen_at, registered_at, erased_at, consents
 FROM message JOIN customer USING (customer_id)
 WHERE id = ANY($1::uuid[])
 """

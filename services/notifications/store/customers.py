@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from services.notifications.rules.profile import Detail, Profile
+from services.notifications.store import consents
 from shared.postgres.pool import Connection
 
 MEET_SQL = """
@@ -14,7 +15,7 @@ ON CONFLICT (customer_id) DO NOTHING
 """
 
 LOCK_SQL = """
-SELECT customer_id, details, seen_at, registered_at, erased_at
+SELECT customer_id, details, seen_at, registered_at, erased_at, consents
 FROM customer
 WHERE customer_id = ANY($1::text[])
 ORDER BY customer_id
@@ -33,16 +34,18 @@ async def lock(connection: Connection, customer_ids: Collection[str]) -> dict[st
 
 SAVE_SQL = """
 UPDATE customer
-SET details = new.details, seen_at = new.seen_at, registered_at = new.registered_at, erased_at = new.erased_at
-FROM unnest($1::text[], $2::json[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[])
-     AS new (customer_id, details, seen_at, registered_at, erased_at)
+SET details = new.details, seen_at = new.seen_at, registered_at = new.registered_at, erased_at = new.erased_at,
+    consents = new.consents
+FROM unnest($1::text[], $2::json[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::json[])
+     AS new (customer_id, details, seen_at, registered_at, erased_at, consents)
 WHERE customer.customer_id = new.customer_id
 """
 
 
 async def save(connection: Connection, profiles: Sequence[Profile]) -> None:
-    """Store the profiles of locked customers."""
+    """Store the profiles of locked customers, and append the new entries to the ledger of consent."""
     if profiles:
+        await consents.append(connection, profiles)
         await connection.execute(
             SAVE_SQL,
             [profile.customer_id for profile in profiles],
@@ -50,11 +53,12 @@ async def save(connection: Connection, profiles: Sequence[Profile]) -> None:
             [profile.seen_at for profile in profiles],
             [profile.registered_at for profile in profiles],
             [profile.erased_at for profile in profiles],
+            [consents.to_json(profile.consents) for profile in profiles],
         )
 
 
 def to_profile(row: Mapping[str, Any]) -> Profile:
-    """The profile in a row that has customer_id, details, seen_at, registered_at and erased_at."""
+    """The profile in a row that has customer_id, details, seen_at, registered_at, erased_at and consents."""
     details: Mapping[str, Mapping[str, Any]] = row["details"]
     return Profile(
         customer_id=row["customer_id"],
@@ -64,6 +68,7 @@ def to_profile(row: Mapping[str, Any]) -> Profile:
         seen_at=row["seen_at"],
         registered_at=row["registered_at"],
         erased_at=row["erased_at"],
+        consents=consents.from_json(row["consents"]),
     )
 
 

@@ -1,13 +1,13 @@
 """Mails that are due: claimed by one worker for the time of a lease, and their outcomes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
+from services.notifications.rules.gate import Recipient
 from services.notifications.rules.notice import Fact, Kind, Trigger
 from services.notifications.rules.profile import Profile
-from services.notifications.store.customers import to_profile
 from services.notifications.store.messages import State
 from shared.contracts.envelope import Cause
 from shared.postgres.pool import Connection, Pool
@@ -15,7 +15,10 @@ from shared.postgres.pool import Connection, Pool
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail that is due, with the customer's current profile; `attempts` includes the current outcome."""
+    """A mail that is due, and who gets it; once it is claimed, `attempts` includes the current one.
+
+    `state` and `reason` are those that it was found with.
+    """
 
     id: UUID
     kind: Kind
@@ -23,11 +26,22 @@ class Mail:
     facts: Mapping[str, Fact]
     occurred_at: datetime
     created_at: datetime
+    state: State
+    reason: str | None
     attempts: int
     locale: str
     template_version: int
-    profile: Profile
+    recipient: Recipient
     cause: Cause
+
+    @property
+    def customer_id(self) -> str:
+        """Id of the customer."""
+        return self.recipient.profile.customer_id
+
+    def claimed(self, recipient: Recipient) -> "Mail":
+        """The mail with one attempt more, and all that is known of who gets it."""
+        return replace(self, attempts=self.attempts + 1, recipient=recipient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +57,29 @@ class Settled:
     due_at: datetime | None = None
 
 
-CLAIM_SQL = """
-WITH due AS (
-    SELECT id FROM message
-    WHERE due_at <= $1
-    ORDER BY due_at, number
-    LIMIT $3
-    FOR UPDATE SKIP LOCKED
-), claimed AS (
-    UPDATE message SET due_at = $2, attempts = attempts + 1
-    FROM due
-    WHERE message.id = due.id
-    RETURNING message.*
-)
-SELECT claimed.id, number, kind, trigger, facts, occurred_at, created_at, attempts, locale, template_version,
-       correlation_id, causation_id, traceparent, customer_id, details, seen_at, registered_at, erased_at
-FROM claimed
-JOIN customer USING (customer_id)
+DUE_SQL = """
+SELECT id, customer_id FROM message WHERE due_at <= $1 ORDER BY due_at, number LIMIT $2
+"""
+
+
+async def find_due(connection: Connection, now: datetime, limit: int) -> list[tuple[UUID, str]]:
+    """Up to `limit` due mails, oldest first, with their customers; nothing is locked."""
+    return [(row["id"], row["customer_id"]) for row in await connection.fetch(DUE_SQL, now, limit)]
+
+
+LOAD_SQL = """
+SELECT id, kind, trigger, facts, occurred_at, created_at, state, reason, attempts, locale, template_version,
+       correlation_id, causation_id, traceparent, customer_id
+FROM message
+WHERE id = ANY($1::uuid[]) AND due_at <= $2
 ORDER BY number
 """
 
 
-async def claim(pool: Pool, now: datetime, lease: timedelta, limit: int) -> list[Mail]:
-    """Claim up to `limit` due mails, oldest first; no other worker claims them before the lease ends."""
-    rows = await pool.fetch(CLAIM_SQL, now, now + lease, limit)
+async def load_due(
+    connection: Connection, ids: Sequence[UUID], profiles: Mapping[str, Profile], now: datetime
+) -> list[Mail]:
+    """Those of the mails of locked customers that are still due, oldest first."""
     return [
         Mail(
             id=row["id"],
@@ -75,14 +88,28 @@ async def claim(pool: Pool, now: datetime, lease: timedelta, limit: int) -> list
             facts=row["facts"],
             occurred_at=row["occurred_at"],
             created_at=row["created_at"],
+            state=State(row["state"]),
+            reason=row["reason"],
             attempts=row["attempts"],
             locale=row["locale"],
             template_version=row["template_version"],
-            profile=to_profile(row),
+            recipient=Recipient(profiles[row["customer_id"]]),
             cause=Cause(row["correlation_id"], row["causation_id"], row["traceparent"]),
         )
-        for row in rows
+        for row in await connection.fetch(LOAD_SQL, ids, now)
     ]
+
+
+# What is being sent counts for frequency caps as what was sent.
+LEASE_SQL = """
+UPDATE message SET due_at = $3, sent_at = $2, attempts = attempts + 1 WHERE id = ANY($1::uuid[])
+"""
+
+
+async def lease(connection: Connection, ids: Sequence[UUID], now: datetime, until: datetime) -> None:
+    """Keep mails of locked customers from other workers, and count an attempt."""
+    if ids:
+        await connection.execute(LEASE_SQL, ids, now, until)
 
 
 # Claiming moves a mail on by the lease of ten minutes; a mail that the server put off once is due sooner than that.
@@ -101,7 +128,8 @@ async def count_due(pool: Pool) -> int:
 SETTLE_SQL = """
 UPDATE message
 SET state = new.state, reason = new.reason, due_at = new.due_at, attempts = new.attempts, locale = new.locale,
-    template_version = new.template_version
+    template_version = new.template_version,
+    sent_at = CASE WHEN new.state = 'sent' THEN message.sent_at END
 FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::timestamptz[], $6::int[], $7::text[], $8::int[])
      AS new (id, claimed, state, reason, due_at, attempts, locale, template_version)
 WHERE message.id = new.id

@@ -16,7 +16,7 @@ class State(StrEnum):
     """The state of a message."""
 
     HELD = "held"
-    """It waits for the customer's profile."""
+    """It waits, for the customer's profile or for the end of quiet hours."""
     QUEUED = "queued"
     SENT = "sent"
     SKIPPED = "skipped"
@@ -148,7 +148,7 @@ async def erase(connection: Connection, erasures: Sequence[Erasure], most: int) 
 INBOX_SQL = """
 SELECT number, id, customer_id, trigger, title, body, locale, created_at, read_at
 FROM message
-WHERE channel = 'in_app' AND customer_id = $1 AND number < $2
+WHERE channel = 'in_app' AND customer_id = $1 AND number < $2 AND state = 'sent'
 ORDER BY number DESC
 LIMIT $3
 """
@@ -161,7 +161,7 @@ async def inbox(pool: Pool, customer_id: str, before: int, limit: int) -> list[I
 
 READ_SQL = """
 UPDATE message SET read_at = coalesce(read_at, $3)
-WHERE id = $1 AND channel = 'in_app' AND ($2::text IS NULL OR customer_id = $2)
+WHERE id = $1 AND channel = 'in_app' AND state = 'sent' AND ($2::text IS NULL OR customer_id = $2)
 RETURNING number, id, customer_id, trigger, title, body, locale, created_at, read_at
 """
 
