@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, cast
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import StringConstraints, ValidationError, create_model
+from pydantic import Field, StringConstraints, ValidationError, create_model
 from pydantic_core import to_json
 
 from shared.http.auth import Principal, require
@@ -98,7 +98,8 @@ def many_documents(pool: Pool, program: Program[Any], place: Place) -> APIRouter
 
 def _add_documents(router: APIRouter, pool: Pool, program: Program[Any], place: Place) -> None:
     kind = program.kind
-    new: Any = create_model(f"New{kind.model.__name__}", __base__=kind.model, id=(DocumentId, ...))
+    named = Annotated[DocumentId, Field(description=f"Id of the {place.noun}.")]
+    new: Any = create_model(f"New{kind.model.__name__}", __base__=kind.model, id=(named, ...))
 
     @router.get(place.path, summary=f"List the {place.tag}", dependencies=_READERS)
     async def list_documents(limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[DocumentView]:

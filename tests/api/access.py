@@ -90,6 +90,15 @@ ACCESS: Final = {
     "GET /v1/customers/{id}/referrals": _OWN_OR_READ,
     "GET /v1/customers/{id}/messages": _OWN_OR_READ,
     "POST /v1/messages/{id}/read": Access(("support",), Customer.OWN),
+    "GET /v1/journeys": _CONFIG_READ,
+    "POST /v1/journeys": _CONFIG_WRITE,
+    "GET /v1/journeys/{id}/versions": _CONFIG_READ,
+    "POST /v1/journeys/{id}/versions": _CONFIG_WRITE,
+    "GET /v1/journeys/{id}/versions/{version}": _CONFIG_READ,
+    "PUT /v1/journeys/{id}/versions/{version}": _CONFIG_WRITE,
+    "POST /v1/journeys/{id}/versions/{version}/publish": _CONFIG_WRITE,
+    "GET /v1/journeys/{id}/runs": Access(("read", "support"), Customer.REFUSED),
+    "GET /v1/journeys/{id}/inside": _CONFIG_READ,
     **{
         route.format(service=service): Access((), Customer.REFUSED)
         for service in SERVICES

@@ -1,7 +1,7 @@
 """The APIs of all services, each on a database with data of the customer ann."""
 
 import importlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -43,6 +43,12 @@ from tests.tiers import programs as tier_programs
 from tests.tiers import shop as tiers_shop
 
 SECRET = "a secret of thirty-two bytes or so"
+
+JOURNEY = {
+    "name": {"en": "Birthday"},
+    "trigger": {"on": "date", "field": "birth_date"},
+    "steps": [{"kind": "send", "template": "welcome", "channels": ["email"]}],
+}
 
 Known = dict[str, str]
 """Ids that exist once the seed has run, by the path segment that precedes the parameter (`customers`)."""
@@ -107,7 +113,14 @@ async def _seed_notifications(pool: Pool) -> Known:
     await world.handle(pool, world.registered("ann", email="ann@example.org"))
     await world.handle(pool, world.earned("ann", 70))
     newest = (await world.messages(pool, "ann"))[-1]
-    return {"customers": "ann", "messages": str(newest["id"])}
+    async with pool.acquire() as connection, connection.transaction():
+        draft = await programs.insert(connection, Key("journey", "birthday"), JOURNEY, books.NOW, "key:seed")
+    return {
+        "customers": "ann",
+        "messages": str(newest["id"]),
+        "journeys": "birthday",
+        "versions": str(draft.version),
+    }
 
 
 @dataclass(frozen=True)
@@ -191,7 +204,7 @@ async def _seed_dead_letter(pool: Pool) -> str:
 
 
 @asynccontextmanager
-async def serve(service: Service, postgres_url: str, folder: Path) -> AsyncIterator[Served]:
+async def serve(service: Service, postgres_url: str, folder: Path) -> AsyncGenerator[Served]:
     """The API of a service on a seeded database of its own."""
     keys = folder / "keys.json"
     admin = {"Authorization": f"Bearer {create_key(keys, ['admin'], 'fuzz')}"}

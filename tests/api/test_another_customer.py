@@ -10,7 +10,7 @@ from tests.api.served import ROUTES, Route, Served, as_customer
 
 OF_NOBODY = {
     *("rewards", "earning-rules", "tier-programs", "simulations"),
-    *("referral-programs", "replays", "referrals"),
+    *("referral-programs", "replays", "referrals", "journeys"),
 }
 """Resources of the program, which belong to no customer: every customer's access is the same."""
 

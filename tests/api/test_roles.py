@@ -17,7 +17,7 @@ from joserfc.jwk import OctKey
 
 from shared.http.bodies import BOUNDED
 from tests.api.access import ACCESS, PUBLIC, SCOPES, Access, Customer
-from tests.api.served import ROUTES, SECRET, SERVICES, Route, Served, Service, as_customer, serve
+from tests.api.served import JOURNEY, ROUTES, SECRET, SERVICES, Route, Served, Service, as_customer, serve
 from tests.referrals.programs import MINIMAL
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -48,6 +48,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/referrals/decisions": {"decision": "reject", "note": "A ring.", "ids": [NOBODY]},
     "POST /v1/referral-programs": MINIMAL,
     "PUT /v1/referral-programs/{version}": MINIMAL,
+    "POST /v1/journeys": JOURNEY | {"id": "anniversary"},
+    "POST /v1/journeys/{id}/versions": JOURNEY,
+    "PUT /v1/journeys/{id}/versions/{version}": JOURNEY,
 }
 """A valid body for each route that has one."""
 
@@ -87,6 +90,8 @@ async def ask(served: Served, route: Route, headers: dict[str, str]) -> httpx.Re
             headers = headers | {"If-Match": current.headers["ETag"]}
     if route.path.endswith("/dead-letters/replay"):
         url += "?reason=bad_field"
+    if route.path.endswith("/runs"):
+        url += "?customer_id=ann"
     headers = headers | {"Idempotency-Key": str(uuid4())}
     return await served.client.request(route.method, url, json=BODIES.get(str(route)), headers=headers)
 

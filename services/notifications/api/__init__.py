@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from services.notifications.api import inbox
+from services.notifications.api import inbox, journeys
 from services.notifications.settings import Settings
 from shared.http.app import new_app
 from shared.postgres.pool import Pool
@@ -16,4 +16,5 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     """
     app = new_app("notifications", "Wafa notifications", pool=pool, authenticator=settings.authenticator())
     inbox.add(app, pool)
+    app.include_router(journeys.routes(pool))
     return app
