@@ -70,7 +70,7 @@ async def _set_dates(connection: Connection, desk: Desk, in_force: InForce, batc
     changed |= {id_ for id_, own in batch.after.items() if own is not batch.before[id_] and own.is_known}
     rows = await standings.load(connection, changed)
     causes = {event.customer_id: Cause.of(event) for event in batch.events if event.customer_id in changed}
-    people = [person(batch.after[id_], rows.get(id_, _NOBODY).first_purchase_at, desk.zone) for id_ in causes]
+    people = [person(batch.after[id_], rows.get(id_, _NOBODY), desk.zone) for id_ in causes]
     await timers.put(connection, dates(in_force.dates, people, causes, batch.now))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from zoneinfo import ZoneInfo
 
 from services.notifications.rules.journey.conditions import Standing
@@ -28,7 +28,7 @@ async def who(connection: Connection, profiles: Mapping[str, Profile], zone: Zon
     rows = await standings.load(connection, profiles)
     return People(
         {id_: standing(profile, rows.get(id_, _NOBODY), zone) for id_, profile in profiles.items()},
-        {id_: person(profile, rows.get(id_, _NOBODY).first_purchase_at, zone) for id_, profile in profiles.items()},
+        {id_: person(profile, rows.get(id_, _NOBODY), zone) for id_, profile in profiles.items()},
     )
 
 
@@ -41,8 +41,8 @@ def standing(profile: Profile, row: Row, zone: ZoneInfo) -> Standing:
     """Where a customer stands."""
     return Standing(
         profile.customer_id,
-        zone if profile.time_zone is None else ZoneInfo(profile.time_zone),
-        profile.locale,
+        _zone(profile, row, zone),
+        row.locale or profile.locale,
         _text(profile, "country"),
         row.tier,
         row.available,
@@ -50,12 +50,16 @@ def standing(profile: Profile, row: Row, zone: ZoneInfo) -> Standing:
     )
 
 
-def person(profile: Profile, first_purchase_at: datetime | None, zone: ZoneInfo) -> Person:
+def person(profile: Profile, row: Row, zone: ZoneInfo) -> Person:
     """The dates of a customer."""
-    own = zone if profile.time_zone is None else ZoneInfo(profile.time_zone)
     birth_date = _text(profile, "birth_date")
     born = None if birth_date is None else date.fromisoformat(birth_date)
-    return Person(profile.customer_id, own, born, profile.registered_at, first_purchase_at)
+    return Person(profile.customer_id, _zone(profile, row, zone), born, profile.registered_at, row.first_purchase_at)
+
+
+def _zone(profile: Profile, row: Row, zone: ZoneInfo) -> ZoneInfo:
+    name = row.time_zone or profile.time_zone
+    return zone if name is None else ZoneInfo(name)
 
 
 def _text(profile: Profile, name: str) -> str | None:

@@ -8,17 +8,23 @@ from shared.postgres.pool import Connection
 
 
 class Row(NamedTuple):
-    """A customer's tier, available points, points that left the balance, and first purchase."""
+    """A customer's tier, available points, points that left the balance, and first purchase.
+
+    `locale` and `time_zone` are what the customer prefers to the profile's.
+    """
 
     tier: str | None = None
     available: int = 0
     spent: int = 0
     first_purchase_at: datetime | None = None
+    locale: str | None = None
+    time_zone: str | None = None
 
 
 LOAD_SQL = """
-SELECT customer_id, tier, coalesce(available, 0), spent, first_purchase_at
-FROM customer WHERE customer_id = ANY($1::text[])
+SELECT customer.customer_id, tier, coalesce(available, 0), spent, first_purchase_at, locale, time_zone
+FROM customer LEFT JOIN preference USING (customer_id)
+WHERE customer.customer_id = ANY($1::text[])
 """
 
 

@@ -28,8 +28,9 @@ from shared.programs.kind import Key
 from shared.programs.store import Publication
 from tests.notifications.journeys.machinery import PURCHASE, send
 from tests.notifications.journeys.test_moving import DAY, HOUR, WAIT, T, bought, no_arms, told
-from tests.notifications.world import registered
+from tests.notifications.world import event, registered, updated
 
+ORDER = {"order_id": "o-1", "currency": "USD", "total": "20.00"}
 CAUSE = Cause("root", "cause")
 
 
@@ -234,3 +235,18 @@ async def test_what_journeys_know_of_an_erased_customer_goes(pool: Pool, office:
         assert await forgetting.erase(connection, [Erasure("mona", T + DAY, T + DAY, T + DAY)], 10) == 3
     for table in ("run", "timer", "happened"):
         assert [row["customer_id"] for row in await pool.fetch(f"SELECT customer_id FROM {table}")] == ["ben"]
+
+
+async def test_waits_and_dates_go_by_the_zone_that_the_customer_prefers(pool: Pool, office: Office):
+    local = {"kind": "wait", "days": 1, "at": "10:00"}
+    await ship(pool, later={"steps": [local, send("later")]}, birthday=BIRTHDAY)
+    await office.handle(pool, T, registered("mona", T, time_zone="Europe/Paris"))
+    await pool.execute(
+        "INSERT INTO preference (customer_id, time_zone, off, topics_off, updated_at) "
+        "VALUES ('mona', 'Asia/Tokyo', '{}', '{}', now())"
+    )
+    await office.handle(
+        pool, T, updated("mona", T, birth_date="1990-03-05"), event(PURCHASE, {**ORDER, "customer_id": "mona"}, T)
+    )
+    assert await pool.fetchval("SELECT due_at FROM run") == datetime(2026, 3, 3, 1, tzinfo=UTC)
+    assert await due_timers(pool) == [("mona", datetime(2026, 3, 5, 0, tzinfo=UTC))]

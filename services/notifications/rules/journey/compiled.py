@@ -16,6 +16,7 @@ from services.notifications.rules.journey.document import (
     Happened,
     InactivityTrigger,
     JourneyDocument,
+    LocaleIn,
     PointsAtLeast,
     Step,
     StopIf,
@@ -82,10 +83,18 @@ class Journey:
 
     @cached_property
     def looks(self) -> bool:
-        """Whether it asks for the customer's tier or points."""
+        """Whether it asks for the customer's tier, points, or preferred locale or time zone."""
         conditions = [*self.document.when, *(each for node in self.nodes for each in _conditions(node.document))]
         is_about_points = isinstance(self.document.trigger, BeforeTrigger)
-        return is_about_points or any(isinstance(each, TierIn | PointsAtLeast) for each in conditions)
+        is_local = any(
+            isinstance(node.document, Wait) and (node.document.days is not None or node.document.at is not None)
+            for node in self.nodes
+        )
+        return (
+            is_about_points
+            or is_local
+            or any(isinstance(each, TierIn | PointsAtLeast | LocaleIn) for each in conditions)
+        )
 
     @cached_property
     def is_digest(self) -> bool:

@@ -47,8 +47,8 @@ class InForce:
     `by_type` has the enabled ones by the type of the event that starts them, `timed` those that time starts: `dates`,
     and `inactive` by the type of the event that is missed.
     `recorded` are the event types whose occurrences count somewhere, `awaited` those that a step waits for.
-    Events of types that are not `relevant` concern no journey. `looks_later`: a run that waits may ask for tier or
-    points.
+    Events of types that are not `relevant` concern no journey. `looks_later`: a run that waits may ask for tier, points
+    or local time.
     `until` is when another version takes effect, if any is published.
     """
 
@@ -115,7 +115,7 @@ def in_force(documents: Mapping[str, Sequence[Published]], now: datetime) -> InF
         recorded=recorded,
         awaited=frozenset[str]().union(*(journey.awaited for journey in journeys)),
         relevant=recorded.union(by_type, SPENDING),
-        looks_later=any(journey.looks and journey.waits for journey in journeys),
+        looks_later=any(journey.enabled and journey.looks and journey.waits for journey in journeys),
         until=min(later, default=None),
     )
 
