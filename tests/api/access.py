@@ -99,6 +99,11 @@ ACCESS: Final = {
     "POST /v1/journeys/{id}/versions/{version}/publish": _CONFIG_WRITE,
     "GET /v1/journeys/{id}/runs": Access(("read", "support"), Customer.REFUSED),
     "GET /v1/journeys/{id}/inside": _CONFIG_READ,
+    "GET /v1/customers/{id}/preferences": Access(("read", "support"), Customer.OWN),
+    "PUT /v1/customers/{id}/preferences": Access(("support",), Customer.OWN),
+    "GET /v1/customers/{id}/consents": Access(("read", "support"), Customer.OWN),
+    "POST /v1/customers/{id}/push-subscriptions": Access(("support",), Customer.OWN),
+    "DELETE /v1/customers/{id}/push-subscriptions/{sid}": Access(("support",), Customer.OWN),
     **{
         route.format(service=service): Access((), Customer.REFUSED)
         for service in SERVICES

@@ -8,6 +8,7 @@ from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from fastapi import FastAPI
@@ -17,6 +18,8 @@ from pydantic import SecretStr
 
 import services
 from deploy.keys import create_key
+from services.notifications.store import subscriptions
+from services.notifications.store.subscriptions import Browser
 from services.points.handlers import holding, spending
 from services.points.handlers.holding import Reservation
 from services.points.handlers.spending import ForReward
@@ -115,11 +118,15 @@ async def _seed_notifications(pool: Pool) -> Known:
     newest = (await world.messages(pool, "ann"))[-1]
     async with pool.acquire() as connection, connection.transaction():
         draft = await programs.insert(connection, Key("journey", "birthday"), JOURNEY, books.NOW, "key:seed")
+    browser = Browser(uuid4(), "ann", "https://push.example.org/ann", "", "", world.NOW)
+    async with pool.acquire() as connection, connection.transaction():
+        await subscriptions.register(connection, browser)
     return {
         "customers": "ann",
         "messages": str(newest["id"]),
         "journeys": "birthday",
         "versions": str(draft.version),
+        "push-subscriptions": str(browser.id),
     }
 
 

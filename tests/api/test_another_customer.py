@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.api.served import ROUTES, Route, Served, as_customer
+from tests.notifications.consent.world import BROWSER
 
 OF_NOBODY = {
     *("rewards", "earning-rules", "tier-programs", "simulations"),
@@ -37,6 +38,8 @@ BODIES = {
     "POST /v1/customers/{id}/redemptions": {"points": 5, "reference": "r"},
     "POST /v1/customers/{id}/holds": {"points": 5, "reference": "r", "expires_in_seconds": 60},
     "PUT /v1/customers/{id}/tier": {"tier": "gold", "note": "goodwill"},
+    "PUT /v1/customers/{id}/preferences": {"topics": {"offers": {"email": False}}},
+    "POST /v1/customers/{id}/push-subscriptions": BROWSER,
     "POST /v1/customers/{id}/benefits/{benefit}/uses": {"reference": "r"},
 }
 

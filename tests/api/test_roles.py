@@ -18,6 +18,7 @@ from joserfc.jwk import OctKey
 from shared.http.bodies import BOUNDED
 from tests.api.access import ACCESS, PUBLIC, SCOPES, Access, Customer
 from tests.api.served import JOURNEY, ROUTES, SECRET, SERVICES, Route, Served, Service, as_customer, serve
+from tests.notifications.consent.world import BROWSER
 from tests.referrals.programs import MINIMAL
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -43,6 +44,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /v1/customers/{id}/tier": {"tier": "gold", "note": "goodwill"},
     "POST /v1/customers/{id}/benefits/{benefit}/uses": {"reference": "r"},
     "POST /v1/tier-programs": TIERS,
+    "PUT /v1/customers/{id}/preferences": {"topics": {"offers": {"email": False}}},
+    "POST /v1/customers/{id}/push-subscriptions": BROWSER,
     "PUT /v1/tier-programs/{version}": TIERS,
     "POST /v1/referrals/{id}/decision": {"decision": "approve", "note": "A family."},
     "POST /v1/referrals/decisions": {"decision": "reject", "note": "A ring.", "ids": [NOBODY]},
@@ -157,7 +160,7 @@ def expected(needed: Access, route: Route, *, own: bool) -> set[int]:
             return {200}
         case Customer.OWN:
             is_about_somebody = "{" in route.path
-            return {200, 201, 409} if own or not is_about_somebody else {404}
+            return {200, 201, 204, 409} if own or not is_about_somebody else {404}
         case Customer.NEVER:
             return {403} if own else {404}
         case Customer.REFUSED:

@@ -2,9 +2,10 @@
 
 from fastapi import FastAPI
 
-from services.notifications.api import inbox, journeys
+from services.notifications.api import inbox, journeys, preferences, push
 from services.notifications.settings import Settings
 from shared.http.app import new_app
+from shared.http.guard import Guard, networks
 from shared.postgres.pool import Pool
 
 
@@ -17,4 +18,6 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     app = new_app("notifications", "Wafa notifications", pool=pool, authenticator=settings.authenticator())
     inbox.add(app, pool)
     app.include_router(journeys.routes(pool))
+    preferences.add(app, settings.keys(), pool)
+    push.add(app, Guard(networks(settings.webhook_allow)), pool)
     return app

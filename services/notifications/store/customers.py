@@ -32,6 +32,17 @@ async def lock(connection: Connection, customer_ids: Collection[str]) -> dict[st
     return {row["customer_id"]: to_profile(row) for row in await connection.fetch(LOCK_SQL, wanted)}
 
 
+LOAD_SQL = """
+SELECT customer_id, details, seen_at, registered_at, erased_at, consents FROM customer WHERE customer_id = $1
+"""
+
+
+async def load(connection: Connection, customer_id: str) -> Profile:
+    """The profile of a customer, without a lock; an empty one if nobody has heard of the customer."""
+    row = await connection.fetchrow(LOAD_SQL, customer_id)
+    return Profile(customer_id) if row is None else to_profile(row)
+
+
 SAVE_SQL = """
 UPDATE customer
 SET details = new.details, seen_at = new.seen_at, registered_at = new.registered_at, erased_at = new.erased_at,

@@ -66,13 +66,13 @@ async def trim(connection: Connection, customer_id: str) -> None:
 
 
 REMOVE_SQL = """
-DELETE FROM push_subscription WHERE customer_id = $1 AND id = $2 RETURNING id
+DELETE FROM push_subscription WHERE customer_id = $1 AND id = $2
 """
 
 
-async def remove(connection: Connection, customer_id: str, subscription_id: UUID) -> bool:
-    """Delete a subscription of a customer; False if there is none."""
-    return await connection.fetchval(REMOVE_SQL, customer_id, subscription_id) is not None
+async def remove(connection: Connection, customer_id: str, subscription_id: UUID) -> None:
+    """Delete a subscription of a customer, if there is one."""
+    await connection.execute(REMOVE_SQL, customer_id, subscription_id)
 
 
 GONE_SQL = """
