@@ -104,6 +104,12 @@ ACCESS: Final = {
     "GET /v1/customers/{id}/consents": Access(("read", "support"), Customer.OWN),
     "POST /v1/customers/{id}/push-subscriptions": Access(("support",), Customer.OWN),
     "DELETE /v1/customers/{id}/push-subscriptions/{sid}": Access(("support",), Customer.OWN),
+    "GET /v1/experiments": _CONFIG_READ,
+    "POST /v1/experiments": _CONFIG_WRITE,
+    "GET /v1/experiments/{id}": _CONFIG_READ,
+    "GET /v1/experiments/{id}/results": _CONFIG_READ,
+    "POST /v1/experiments/sample-size": _CONFIG_READ,
+    "POST /v1/experiments/compare": _CONFIG_READ,
     **{
         route.format(service=service): Access((), Customer.REFUSED)
         for service in SERVICES

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 import services
 from deploy.keys import create_key
+from services.notifications.handlers.experimenting import Experiments, Exposed
 from services.notifications.store import subscriptions
 from services.notifications.store.subscriptions import Browser
 from services.points.handlers import holding, spending
@@ -51,6 +52,12 @@ JOURNEY = {
     "name": {"en": "Birthday"},
     "trigger": {"on": "date", "field": "birth_date"},
     "steps": [{"kind": "send", "template": "welcome", "channels": ["email"]}],
+}
+
+EXPERIMENT = {
+    "id": "bonus",
+    "goal": {"type": "shop.purchase.completed.v1", "days": 7},
+    "arms": [{"id": "without"}, {"id": "with"}],
 }
 
 Known = dict[str, str]
@@ -118,6 +125,7 @@ async def _seed_notifications(pool: Pool) -> Known:
     newest = (await world.messages(pool, "ann"))[-1]
     async with pool.acquire() as connection, connection.transaction():
         draft = await programs.insert(connection, Key("journey", "birthday"), JOURNEY, books.NOW, "key:seed")
+        await Experiments(b"").expose(connection, [Exposed("ann", "bonus", ("without", "with"), books.NOW)])
     browser = Browser(uuid4(), "ann", "https://push.example.org/ann", "", "", world.NOW)
     async with pool.acquire() as connection, connection.transaction():
         await subscriptions.register(connection, browser)
@@ -125,6 +133,7 @@ async def _seed_notifications(pool: Pool) -> Known:
         "customers": "ann",
         "messages": str(newest["id"]),
         "journeys": "birthday",
+        "experiments": "bonus",
         "versions": str(draft.version),
         "push-subscriptions": str(browser.id),
     }

@@ -17,7 +17,7 @@ from joserfc.jwk import OctKey
 
 from shared.http.bodies import BOUNDED
 from tests.api.access import ACCESS, PUBLIC, SCOPES, Access, Customer
-from tests.api.served import JOURNEY, ROUTES, SECRET, SERVICES, Route, Served, Service, as_customer, serve
+from tests.api.served import EXPERIMENT, JOURNEY, ROUTES, SECRET, SERVICES, Route, Served, Service, as_customer, serve
 from tests.notifications.consent.world import BROWSER
 from tests.referrals.programs import MINIMAL
 
@@ -54,6 +54,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/journeys": JOURNEY | {"id": "anniversary"},
     "POST /v1/journeys/{id}/versions": JOURNEY,
     "PUT /v1/journeys/{id}/versions/{version}": JOURNEY,
+    "POST /v1/experiments": EXPERIMENT | {"id": "another"},
+    "POST /v1/experiments/sample-size": {"baseline": 0.2, "uplift": 0.27},
+    "POST /v1/experiments/compare": {"arms": [{"exposed": 10, "converted": 2}, {"exposed": 10, "converted": 3}]},
 }
 """A valid body for each route that has one."""
 

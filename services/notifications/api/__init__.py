@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from services.notifications.api import inbox, journeys, preferences, push
+from services.notifications.api import experiments, inbox, journeys, preferences, push
 from services.notifications.settings import Settings
 from shared.http.app import new_app
 from shared.http.guard import Guard, networks
@@ -20,4 +20,5 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     app.include_router(journeys.routes(pool))
     preferences.add(app, settings.keys(), pool)
     push.add(app, Guard(networks(settings.webhook_allow)), pool)
+    app.include_router(experiments.routes(pool))
     return app

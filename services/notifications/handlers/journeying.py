@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.notifications.handlers import experimenting
 from services.notifications.handlers.desk import Desk
 from services.notifications.handlers.moving import Mover
 from services.notifications.handlers.people import person, plain, standing
@@ -55,6 +56,7 @@ async def decide(connection: Connection, desk: Desk, batch: Batch) -> list[Reque
     told = standing_rules.told(event for event in batch.events if batch.counts(event.customer_id, event.time))
     await standings.learn(connection, [Learned(id_, *found) for id_, found in told.items()])
     taken = await take(connection, in_force, known)
+    await experimenting.convert(connection, batch.events, batch.counts, in_force.recorded)
     if in_force.dates:
         await _set_dates(connection, desk, in_force, batch, taken)
     people = plain(batch.after.values(), desk.zone)

@@ -1,4 +1,4 @@
-"""Keys from the secret of the settings: signed tokens in links of messages, and hashes of addresses.
+"""Keys from the secret of the settings: signed tokens in links of messages, hashes of addresses, arms.
 
 A token says which message it belongs to and what it is for, and cannot be made without the secret. It is no login: it
 lets its holder unsubscribe, and nothing else.
@@ -28,6 +28,7 @@ _HEAD_BYTES: Final = 1 + _ID_BYTES
 _LONGEST: Final = 4 * (_HEAD_BYTES + LONGEST_URL + _SIGNATURE_BYTES) // 3 + 4
 _SIGNING: Final = b"wafa notifications: tokens in messages"
 _HASHING: Final = b"wafa notifications: hashes of addresses"
+_SHARING: Final = b"wafa notifications: arms of experiments"
 
 
 class Purpose(IntEnum):
@@ -55,6 +56,8 @@ class Keys:
     def __init__(self, secret: str) -> None:
         self._signing = _derived(secret, _SIGNING)
         self._hashing = _derived(secret, _HASHING)
+        self.sharing = _derived(secret, _SHARING)
+        """The key that decides which arm of an experiment a customer is in."""
 
     def sign(self, token: Token) -> str:
         """The token as text for a URL."""

@@ -1,0 +1,1 @@
+"""Experiments: which arm a customer is in, and what the arms did."""
