@@ -85,6 +85,9 @@ TIER_SLICES: Final = Gauge(
     "wafa_tier_program_slices_left",
     "Groups of up to 500 customers to whom a tier program that is in force is not applied yet.",
 )
+WEBHOOKS: Final = Counter(
+    "wafa_webhook_attempts_total", "Attempts to send webhooks, by outcome: delivered or failed.", ("outcome",)
+)
 HTTP_REQUESTS: Final = Counter(
     "wafa_http_requests_total", "HTTP requests, by method, route and status.", ("method", "route", "status")
 )
@@ -120,6 +123,7 @@ METRICS: Final[tuple[MetricWrapperBase, ...]] = (
     UNLISTED_TIERS,
     UNLISTED_TIER_CUSTOMERS,
     TIER_SLICES,
+    WEBHOOKS,
     HTTP_REQUESTS,
     HTTP_SECONDS,
     HTTP_CUT,

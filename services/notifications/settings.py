@@ -141,7 +141,7 @@ class Settings(ServiceSettings):
         default=None,
         min_length=32,
         description="Secret that signs the links in messages and keys the hashes of addresses: 32 characters or more. "
-        "Unset: messages have no links to unsubscribe, and nothing is tracked.",
+        "Unset: messages have no links to unsubscribe, nothing is tracked, and no webhook is sent.",
     )
     provider_secrets: dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")], SecretStr] = Field(
         default={},

@@ -33,6 +33,7 @@ class Access:
 _CONFIG_READ: Final = Access(("read", "marketing"), Customer.REFUSED)
 _CONFIG_WRITE: Final = Access(("marketing",), Customer.REFUSED)
 _OWN_OR_READ: Final = Access(("read",), Customer.OWN)
+_ADMIN: Final = Access((), Customer.REFUSED)
 _REDEEM_BY_KEY: Final = Access(("redeem",), Customer.REFUSED)
 
 PUBLIC: Final = {"GET /r/{code}"}
@@ -110,8 +111,15 @@ ACCESS: Final = {
     "GET /v1/experiments/{id}/results": _CONFIG_READ,
     "POST /v1/experiments/sample-size": _CONFIG_READ,
     "POST /v1/experiments/compare": _CONFIG_READ,
+    "GET /v1/webhook-endpoints": _ADMIN,
+    "POST /v1/webhook-endpoints": _ADMIN,
+    "PATCH /v1/webhook-endpoints/{id}": _ADMIN,
+    "DELETE /v1/webhook-endpoints/{id}": _ADMIN,
+    "POST /v1/webhook-endpoints/{id}/rotate": _ADMIN,
+    "GET /v1/webhook-endpoints/{id}/deliveries": _ADMIN,
+    "POST /v1/webhook-endpoints/{id}/deliveries/{delivery_id}/resend": _ADMIN,
     **{
-        route.format(service=service): Access((), Customer.REFUSED)
+        route.format(service=service): _ADMIN
         for service in SERVICES
         for route in (
             "GET /v1/{service}/operations",

@@ -35,6 +35,7 @@ from shared.programs.drafting import Author
 from shared.programs.kind import Key
 from tests.messaging import log
 from tests.notifications import world
+from tests.notifications.webhooks import world as webhooks
 from tests.points import books
 from tests.points import shop as points_shop
 from tests.points.states import DEFAULT
@@ -129,6 +130,9 @@ async def _seed_notifications(pool: Pool) -> Known:
     browser = Browser(uuid4(), "ann", "https://push.example.org/ann", "", "", world.NOW)
     async with pool.acquire() as connection, connection.transaction():
         await subscriptions.register(connection, browser)
+    endpoint = await webhooks.add(pool, "https://shop.example.org/hooks", "loyalty.tier.*")
+    await world.handle(pool, world.tier("retained", "ann", "gold"))
+    (delivery,) = await webhooks.rows(pool)
     return {
         "customers": "ann",
         "messages": str(newest["id"]),
@@ -136,6 +140,8 @@ async def _seed_notifications(pool: Pool) -> Known:
         "experiments": "bonus",
         "versions": str(draft.version),
         "push-subscriptions": str(browser.id),
+        "webhook-endpoints": str(endpoint.id),
+        "deliveries": str(delivery["id"]),
     }
 
 
@@ -226,7 +232,9 @@ async def serve(service: Service, postgres_url: str, folder: Path) -> AsyncGener
     admin = {"Authorization": f"Bearer {create_key(keys, ['admin'], 'fuzz')}"}
     async with postgres.database(postgres_url, service.name) as pool:
         known = await service.seed(pool) | {"dead-letters": await _seed_dead_letter(pool)}
-        app = service.build(service.settings(api_keys_file=keys, jwt_key=SecretStr(SECRET)), pool)
+        app = service.build(
+            service.settings(api_keys_file=keys, jwt_key=SecretStr(SECRET), secret=SecretStr(SECRET)), pool
+        )
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://wafa.example") as client:
             yield Served(pool, client, app.openapi(), known, admin, keys)

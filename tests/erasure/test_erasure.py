@@ -110,6 +110,16 @@ UPDATE transaction SET inputs = json_build_object('note', $1::text) WHERE kind =
 """
 
 
+# A webhook whose receiver answered with what it was sent.
+WEBHOOK_SQL = """
+INSERT INTO webhook_delivery
+    (id, endpoint_id, webhook_id, customer_id, type, payload, occurred_at, created_at, due_at, log)
+SELECT uuidv7(), id, 'event-1', $1, 'loyalty.points.adjusted.v1', $2, '2020-01-01', now(), now(),
+       jsonb_build_array($3::text)
+FROM webhook_endpoint
+"""
+
+
 # A referral of the customer's own, rejected with a note.
 DECIDED_SQL = """
 WITH own AS (
@@ -154,6 +164,8 @@ async def live(served: Served, service: Service) -> None:
         await served.client.get(f"/r/{SECRETS['vanity']}")
         assert await pool.fetchval("SELECT count(*) FROM referral_click") == 1
         await pool.execute(DECIDED_SQL, CUSTOMER, SECRETS["note"])
+    if service.name == "notifications":
+        await pool.execute(WEBHOOK_SQL, CUSTOMER, SECRETS["name"], SECRETS["note"])
     # The relay deletes events once they are published.
     await pool.execute("DELETE FROM outbox")
 

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.notifications.rules.notice import Trigger, notices
+from services.notifications.rules.webhook import FROM_KAFKA
 from services.notifications.settings import Settings
 from services.notifications.worker import spec
 from shared.contracts.registry import TYPES
@@ -20,7 +21,12 @@ def test_every_event_that_triggers_a_notice_is_subscribed():
     ]
     assert {notice.trigger for event in events for notice in notices(event)} == set(Trigger)
     customers = {f"shop.customer.{verb}.v1" for verb in ("registered", "updated", "erased")}
-    assert spec(Settings()).wanted == {event.type for event in events} | customers
+    assert spec(Settings()).wanted == {event.type for event in events} | customers | FROM_KAFKA
+
+
+def test_webhooks_tell_of_all_that_other_services_publish():
+    published = {name for name in TYPES if name.startswith("loyalty.") and not name.startswith("loyalty.message.")}
+    assert published == FROM_KAFKA
 
 
 def test_types_are_subscribed_on_their_topics():

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from services.notifications.api import experiments, inbox, journeys, preferences, push
+from services.notifications.api import experiments, inbox, journeys, preferences, push, webhooks
 from services.notifications.settings import Settings
 from shared.http.app import new_app
 from shared.http.guard import Guard, networks
@@ -16,9 +16,11 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
         ValueError: the key that verifies tokens is invalid.
     """
     app = new_app("notifications", "Wafa notifications", pool=pool, authenticator=settings.authenticator())
+    guard = Guard(networks(settings.webhook_allow))
     inbox.add(app, pool)
     app.include_router(journeys.routes(pool))
     preferences.add(app, settings.keys(), pool)
-    push.add(app, Guard(networks(settings.webhook_allow)), pool)
+    push.add(app, guard, pool)
     app.include_router(experiments.routes(pool))
+    webhooks.add(app, pool, guard, settings)
     return app

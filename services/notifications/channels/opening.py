@@ -13,6 +13,7 @@ from services.notifications.channels.port import Mail, Port, Push, Sms
 from services.notifications.channels.push import WebPush
 from services.notifications.channels.push.vapid import Vapid
 from services.notifications.channels.sms import Account, TextMessages
+from services.notifications.channels.webhooks import Webhooks
 from services.notifications.settings import Settings
 from shared.http.guard import Guard, networks
 
@@ -40,6 +41,11 @@ def open_all(settings: Settings) -> Channels:
         ValueError: a key cannot be used; the message names its setting.
     """
     return Channels(open_email(settings), _open_sms(settings), _open_push(settings))
+
+
+def open_webhooks(settings: Settings) -> Webhooks:
+    """What sends webhooks, to public addresses and to those that the settings allow."""
+    return Webhooks(Guard(networks(settings.webhook_allow)).transport(connections=256))
 
 
 def open_email(settings: Settings) -> Email:

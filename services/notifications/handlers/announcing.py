@@ -1,11 +1,15 @@
 """The events that tell what became of messages."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+from services.notifications.handlers import webhooks
 from services.notifications.store.messages import State
-from shared.contracts.envelope import Cause, Publication, publication
+from shared.contracts.envelope import Cause, Event, Publication, publication
 from shared.contracts.loyalty import MessageChanged
+from shared.messaging import outbox
+from shared.postgres.pool import Connection
 
 SOURCE: Final = "/wafa/notifications"
 
@@ -21,3 +25,12 @@ TYPES: Final = {
 def publish(state: State, time: datetime, data: MessageChanged, cause: Cause) -> Publication:
     """The event that a message is in a state."""
     return publication(TYPES[state], time, data, cause, SOURCE)
+
+
+async def announce(connection: Connection, publications: Sequence[Publication], heard: Sequence[Event] = ()) -> None:
+    """Publish events of locked customers, in order, on Kafka and to the endpoints of webhooks.
+
+    Of the events that were `heard`, webhooks tell too.
+    """
+    await outbox.announce(connection, publications)
+    await webhooks.tell(connection, heard, publications)

@@ -23,10 +23,12 @@ from shared import telemetry
 from shared.contracts.envelope import Event, Publication
 from shared.contracts.loyalty import MessageChanged
 from shared.contracts.outcomes import Refusal
-from shared.messaging import erasure, outbox
+from shared.messaging import erasure
 from shared.postgres.pool import Connection
 
 _CHANNELS: Final = (Channel.IN_APP, Channel.EMAIL)
+_TYPES: Final = notice.TYPES | profile.TYPES
+"""The types that change profiles or make messages; the others are only told to endpoints of webhooks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +44,17 @@ async def handle(maker: Maker, connection: Connection, events: Sequence[Event], 
 
     Profiles come first, so that all messages of the batch use the profiles after it.
     """
-    triggered = [triggered for event in events for triggered in notice.notices(event)]
-    touched = {event.customer_id for event in events} | {each.customer_id for each in triggered}
+    own = [event for event in events if event.type in _TYPES]
+    triggered = [triggered for event in own for triggered in notice.notices(event)]
+    touched = {event.customer_id for event in own} | {each.customer_id for each in triggered}
     before = await customers.lock(connection, touched)
-    after = _learn(before, events)
+    after = _learn(before, own)
     await _store(connection, before, after, now)
     new = await _make(maker, connection, triggered, after, now)
     added = await messages.add(connection, new, now)
     telemetry.DUPLICATES.labels("natural_key").inc(len(new) - len(added))
     published = [message for message in new if message.id in added and message.state in announcing.TYPES]
-    await outbox.announce(connection, [_of_message(message) for message in published])
+    await announcing.announce(connection, [_of_message(message) for message in published], events)
     await erasure.apply(connection, events, erasing.erase, now)
     return []
 

@@ -9,7 +9,6 @@ from services.notifications.store.mails import Settled
 from services.notifications.store.messages import State
 from shared.contracts.envelope import Publication
 from shared.contracts.loyalty import MessageChanged
-from shared.messaging import outbox
 from shared.postgres.pool import Connection
 
 
@@ -19,7 +18,7 @@ async def settle(connection: Connection, outcomes: Sequence[Settled]) -> None:
     assert all(outcome.mail.customer_id in locked for outcome in outcomes), "every customer is locked"
     changed = await mails.settle(connection, outcomes)
     told = [outcome for outcome in outcomes if outcome.mail.id in changed and _is_told(outcome)]
-    await outbox.announce(connection, [_of_outcome(outcome) for outcome in told])
+    await announcing.announce(connection, [_of_outcome(outcome) for outcome in told])
 
 
 def _is_told(outcome: Settled) -> bool:

@@ -6,7 +6,7 @@ from functools import partial
 from uuid import UUID
 
 from services.notifications.rendering import TEMPLATE_VERSION, Reader, Templates
-from services.notifications.store import auditing
+from services.notifications.store import auditing, auditing_webhooks
 from services.notifications.store.auditing import Content
 from shared.postgres import checks
 from shared.postgres.checks import Check
@@ -20,6 +20,8 @@ async def verify(templates: Templates, pool: Pool, sample: int, now: datetime) -
             yield check
         ids = await auditing.sample(connection, sample, TEMPLATE_VERSION)
         yield await checks.judge("mails can be rendered", ids, partial(_not_rendered, connection, templates))
+        async for check in checks.ask(connection, auditing_webhooks.queries(now)):
+            yield check
 
 
 async def _not_rendered(connection: Connection, templates: Templates, ids: Sequence[UUID]) -> list[str]:

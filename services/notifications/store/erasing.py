@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.notifications.store import experiments, messages
+from services.notifications.store import deliveries, experiments, messages
 from shared.messaging import erasure
 from shared.messaging.erasure import Erasure
 from shared.postgres.pool import Connection
@@ -94,5 +94,13 @@ async def erase(connection: Connection, erasures: Sequence[Erasure], most: int) 
 
     What lies after an erasure stays if the customer registered again.
     """
-    parts = (messages.erase, _erase_consents, _erase_preferences, _erase_browsers, _erase_reached, experiments.erase)
+    parts = (
+        messages.erase,
+        deliveries.erase,
+        _erase_consents,
+        _erase_preferences,
+        _erase_browsers,
+        _erase_reached,
+        experiments.erase,
+    )
     return sum([await part(connection, erasures, most) for part in parts])
