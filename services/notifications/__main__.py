@@ -4,11 +4,10 @@ import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from services.notifications.api import build
 from services.notifications.handlers import verifying
-from services.notifications.rendering import Templates
+from services.notifications.handlers.library import Library
 from services.notifications.settings import Settings
 from services.notifications.worker import spec
 from shared.postgres.checks import Check
@@ -18,7 +17,7 @@ from shared.process.door import Door
 
 
 def _verify(settings: Settings, pool: Pool, sample: int) -> AsyncIterator[Check]:
-    return verifying.verify(Templates(settings.program, ZoneInfo(settings.time_zone)), pool, sample, datetime.now(UTC))
+    return verifying.verify(Library.of(settings), pool, sample, datetime.now(UTC))
 
 
 DOOR: Final = Door(Settings, spec, build, (verify.command(_verify, "mails", sample=1000),))

@@ -17,6 +17,7 @@ from services.notifications.rules.tokens import Keys, keys_of
 from shared.contracts.values import TimeZone
 from shared.http.guard import networks
 from shared.process.settings import ServiceSettings, linger, relay_linger
+from shared.programs.values import Locale
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -127,6 +128,7 @@ class Settings(ServiceSettings):
         description="Networks (CIDR, with commas) that webhooks and pushes may reach though they are not public.",
     )
     program: str = Field(default="Wafa", min_length=1, max_length=100, description="Name of the program in messages.")
+    locale: Locale = Field(default="en", description="Locale (BCP 47) that every template has on each channel.")
     time_zone: TimeZone = Field(default="UTC", description="Time zone (IANA) of customers whose profile has none.")
     mail_batch: int = Field(default=50, ge=1, le=500, description="Maximum number of mails over one connection.")
     mail_attempts: int = Field(

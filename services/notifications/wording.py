@@ -6,10 +6,12 @@ Babel uses the separators of a locale's numbering system with Western digits bet
 convert the digits too.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import date as Day  # noqa: N812 `date` is a filter here
 from datetime import datetime, timedelta, tzinfo
+from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 from unicodedata import category
@@ -26,6 +28,9 @@ TIME_ZONE: Final = "@time_zone"
 PLACE: Final = "#"
 """Placeholder of the number in the forms of `plural`."""
 
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_DECIMAL: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _LEAST: Final = timedelta(microseconds=1)
 _WESTERN: Final = "0123456789"
 _DIGITS: Final[Mapping[str, Mapping[int, str]]] = {
@@ -44,8 +49,16 @@ _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs"})
 
 @with_context
 def number(value: object, *, context: RenderContext) -> str:
-    """`{{ 12345 | number }}`: 12,345 in English."""
-    return _formatted(_whole(value), _locale(context))
+    """`{{ 12345 | number }}`: 12,345 in English; also of decimal strings such as `"129.90"`."""
+    return _formatted(_decimal("number", value), _locale(context))
+
+
+@with_context
+def money(value: object, currency: object = None, *, context: RenderContext) -> str:
+    """`{{ total | money: currency }}`: $129.90."""
+    if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
+        raise FilterArgumentError(f"money: not a currency: {currency!r}", token=None)
+    return _priced(_decimal("money", value), currency, _locale(context))
 
 
 @with_context
@@ -67,7 +80,9 @@ def plural(value: object, *, context: RenderContext, **forms: str) -> str:
 
 @with_context
 def date(value: object, *, context: RenderContext) -> str:
-    """`{{ activates_at | date }}`: the day of an RFC 3339 instant in the reader's time zone."""
+    """`{{ activates_at | date }}`: the day of an RFC 3339 instant in the reader's time zone; a bare date stays."""
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        return _formatted_day(_moment("date", value).date(), _locale(context))
     return _formatted_day(_local(_moment("date", value), _zone(context)).date(), _locale(context))
 
 
@@ -84,9 +99,14 @@ def last_day(value: object, *, context: RenderContext) -> str:
 
 
 @lru_cache(maxsize=10_000)
-def _formatted(value: int, locale: Locale) -> str:
+def _formatted(value: int | Decimal, locale: Locale) -> str:
     """A formatted number; messages repeat the same small numbers, so they are cached."""
     return _digits(numbers.format_decimal(value, locale=locale, numbering_system="default"), locale)
+
+
+@lru_cache(maxsize=10_000)
+def _priced(value: int | Decimal, currency: str, locale: Locale) -> str:
+    return _digits(numbers.format_currency(value, currency, locale=locale, numbering_system="default"), locale)
 
 
 @lru_cache(maxsize=10_000)
@@ -113,6 +133,7 @@ def visible(text: str) -> str:
 
 FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "number": number,
+    "money": money,
     "plural": plural,
     "date": date,
     "last_day": last_day,
@@ -144,6 +165,16 @@ def _local(moment: datetime, zone: tzinfo) -> datetime:
         return moment.astimezone(zone)
     except OverflowError:
         return moment  # the last day of the year 9999 means never; the local time would be out of range
+
+
+def _decimal(name: str, value: object) -> int | Decimal:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float):
+        value = repr(value)
+    if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
+        raise FilterArgumentError(f"{name}: not a number: {value!r}", token=None)
+    return Decimal(value)
 
 
 def _whole(value: object) -> int:

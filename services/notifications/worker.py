@@ -2,13 +2,12 @@
 
 from datetime import timedelta
 from functools import partial
-from zoneinfo import ZoneInfo
 
 from services.notifications.channels.opening import open_email, open_webhooks
 from services.notifications.handlers import events
-from services.notifications.handlers.events import Maker
 from services.notifications.handlers.judging import Judge
-from services.notifications.rendering import Templates
+from services.notifications.handlers.library import Library
+from services.notifications.handlers.making import Maker
 from services.notifications.rules import notice, profile, webhook
 from services.notifications.sending import Sender
 from services.notifications.sending.webhooks import Dispatcher
@@ -23,15 +22,15 @@ def spec(settings: Settings) -> WorkerSpec:
     Raises:
         ValueError: a key of the settings cannot be used.
     """
-    templates = Templates(settings.program, ZoneInfo(settings.time_zone))
+    library = Library.of(settings)
     judge = Judge(settings.gate_limits(), settings.keys())
-    sender = Sender(templates, judge, open_email(settings), settings.mail_batch, settings.mail_attempts)
+    sender = Sender(library, judge, open_email(settings), settings.mail_batch, settings.mail_attempts)
     secret = None if settings.secret is None else settings.secret.get_secret_value()
     dispatcher = Dispatcher(open_webhooks(settings), secret)
     return WorkerSpec(
         service=settings.service,
         subscriptions=subscriptions(notice.TYPES | profile.TYPES | webhook.FROM_KAFKA),
-        handle=partial(events.handle, Maker(templates, judge)),
+        handle=partial(events.handle, Maker(library, judge)),
         erase=erasing.erase,
         due_work=(DueWork("mails to send", mails.count_due), DueWork("webhooks to send", deliveries.count_due)),
         jobs=(

@@ -1,14 +1,16 @@
 """Migrations: plain SQL files, forward only, each applied once and never changed afterwards."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
-from shared.postgres.pool import Connection, server_settings
+from shared.postgres.pool import Connection, prepare, server_settings
+from shared.programs import store
 
 _LOCK: Final = 0x57616661  # "Wafa"
 
@@ -40,6 +42,20 @@ def migrations_of(*packages: str) -> Iterator[Migration]:
                 yield Migration(package, file.name, file.read_text(encoding="utf-8"))
 
 
+def documents_of(package: str) -> dict[str, dict[str, Any]]:
+    """The documents that ship with a package: by kind, then by id."""
+    folder = resources.files(package) / "documents"
+    if not folder.is_dir():
+        return {}
+    return {
+        kind.name: {
+            file.name.removesuffix(".json"): json.loads(file.read_text(encoding="utf-8"))
+            for file in sorted(kind.iterdir(), key=lambda entry: entry.name)
+        }
+        for kind in folder.iterdir()
+    }
+
+
 async def migrate(url: str, *packages: str) -> list[str]:
     """Bring a database up to date with the platform's tables and those of the packages (`services.points`).
 
@@ -54,6 +70,7 @@ async def migrate(url: str, *packages: str) -> list[str]:
         url, server_settings={**server_settings("wafa-migrate"), "statement_timeout": "0"}
     )
     try:
+        await prepare(connection)
         return await _migrate(connection, packages)
     finally:
         await connection.close()
@@ -92,4 +109,12 @@ async def _migrate(connection: Connection, packages: Sequence[str]) -> list[str]
             raise MigrationChangedError(
                 f"{migration.package}/{migration.name} was changed after it was applied; write a new migration instead"
             )
+    for package in packages:
+        await _seed(connection, package)
     return done
+
+
+async def _seed(connection: Connection, package: str) -> None:
+    """Store the documents that ship with a package as version 1: `documents/<kind>/<id>.json`."""
+    for kind, documents in documents_of(package).items():
+        await store.seed(connection, kind, documents)

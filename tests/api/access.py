@@ -91,6 +91,7 @@ ACCESS: Final = {
     "GET /v1/customers/{id}/referrals": _OWN_OR_READ,
     "GET /v1/customers/{id}/messages": _OWN_OR_READ,
     "POST /v1/messages/{id}/read": Access(("support",), Customer.OWN),
+    "POST /v1/customers/{id}/messages/read": Access(("support",), Customer.OWN),
     "GET /v1/journeys": _CONFIG_READ,
     "POST /v1/journeys": _CONFIG_WRITE,
     "GET /v1/journeys/{id}/versions": _CONFIG_READ,

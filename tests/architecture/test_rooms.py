@@ -15,11 +15,10 @@ FOLDERS = {"migrations"}
 EXTRAS = {
     "notifications": {
         "channels": "SMTP and HTTP of providers are input and output as PostgreSQL is, but nothing that is stored",
-        "rendering.py": "templates become text: slow, so neither a rule nor part of a transaction",
+        "rendering": "templates become text: slow, so neither a rule nor part of a transaction",
         "wording.py": "numbers, plurals and dates of each locale, for the templates",
         "sending": "the jobs that send what waits: they hold no transaction while a provider is slow",
-        "journeys": "the journeys that ship with the product, version 1 of each",
-        "templates": "the texts of messages by locale and channel",
+        "documents": "the templates and journeys that ship with the product, version 1 of each",
     },
 }
 

@@ -22,6 +22,23 @@ OTHER: dict[str, str] = {
     "sender": "Shop <shop@example.org>",
     "time_zone": "Asia/Riyadh",
     "evidence_key": "the key of the evidence of a shop",
+    "dkim_selector": "other",
+    "dkim_domain": "example.org",
+    "sms_account": "AC1",
+    "vapid_subject": "mailto:other@example.org",
+    "webhook_allow": "10.0.0.0/8",
+    "locale": "ar",
+    "secret": "another secret of thirty-two bytes or more",
+    "provider_secrets": '{"other": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}',
+    "quiet_from": "20:00",
+    "quiet_to": "09:00",
+    "sms_opt_out": '{"en": "Reply STOP"}',
+}
+# Settings that are set together.
+BESIDES = {
+    "sms_account": {"sms_token": "t", "sms_sender": "Shop"},
+    "sms_token": {"sms_account": "AC1", "sms_sender": "Shop"},
+    "sms_sender": {"sms_account": "AC1", "sms_token": "t"},
 }
 
 
@@ -36,6 +53,8 @@ def test_a_setting_is_read_from_the_variable_that_the_page_names(
 ):
     settings = docs.settings_of(service)
     variable = docs.variable(settings, name)
+    for besides, value in BESIDES.get(name, {}).items():
+        monkeypatch.setenv(docs.variable(settings, besides), value)
     monkeypatch.setenv(variable, other(name, settings.model_fields[name].default))
     value, default = (plain(getattr(source, name)) for source in (settings(), settings.model_construct()))
     assert value != default

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.notifications.rendering import LANGUAGES, Reader, tidy
+from services.notifications.rendering.names import tidy
 from services.notifications.rules.notice import Fact, Trigger
 from services.notifications.wording import ISOLATE, POP, visible
-from tests.notifications.world import templates
+from tests.notifications.world import reader, templates
 
 CONTROLS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 ZERO_WIDTH = "\u00ad\u180e\u200b\u2060\u2061\u2064\ufeff\u034f\u115f\u3164\ufff9\U000e0041"
@@ -71,8 +71,8 @@ class Parts:
 def rendered(trigger: Trigger, value: str, language: str) -> Parts:
     """The parts of a notice in which every supplied value is `value`."""
     facts = {name: value if name in SUPPLIED else fact for name, fact in USUAL[trigger].items()}
-    reader = Reader(value, language, "Asia/Riyadh")
-    inbox, mail = templates().notification(trigger, facts, reader), templates().mail(trigger, facts, reader)
+    who = reader(value, language, "Asia/Riyadh")
+    inbox, mail = templates().notification(trigger, facts, who), templates().mail(trigger, facts, who)
     texts = {"title": inbox.title, "body": inbox.body, "subject": mail.subject, "text": mail.text}
     return Parts(texts, mail.html)
 
@@ -109,7 +109,7 @@ class Elements(HTMLParser):
             self.outside += data
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", ["en", "ar"])
 @pytest.mark.parametrize("trigger", Trigger)
 @settings(deadline=None, max_examples=60)  # the machine may be busy
 @given(value=HOSTILE)
@@ -129,7 +129,7 @@ def test_a_value_changes_nothing_around_it(trigger: Trigger, language: str, valu
     assert set(page.inside) <= {tidy(value) or "", visible(value), f"{ISOLATE}{visible(value)}{POP}", "Wafa"}
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", ["en", "ar"])
 @pytest.mark.parametrize(
     "value",
     ["A\u202e1", "\u2069\u202eA1", "A1\u2068\u2068", "A\u202d1\n2", "\u200fA1", "A\u200b1", "A1\u2028B"],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.notifications.rules.notice import Kind, Trigger, notices
+from services.notifications.rules.notice import Trigger, notices
 from shared.contracts.envelope import Cause, Event
 from tests.notifications.world import NOW, earned, erased, moved, referral, registered, reversed_, tier, updated
 from tests.notifications.world import event as happened
@@ -67,12 +67,11 @@ def test_points_that_are_active_at_once_have_no_date(activates_at: str, expected
     assert notice.facts["activates_at"] == (activates_at if expected is ... else None)
 
 
-def test_a_notice_carries_its_cause_and_is_transactional():
+def test_a_notice_carries_its_cause():
     event = earned("c", 5)
     (notice,) = notices(event)
     assert notice.cause == Cause(event.correlation_id, event.id, None)
     assert notice.occurred_at == event.time
-    assert notice.kind is Kind.TRANSACTIONAL
 
 
 def test_each_transaction_has_one_key():

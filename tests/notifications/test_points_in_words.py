@@ -14,17 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.notifications.rendering import Notification, Reader, Templates
+from services.notifications.rendering.renderer import InAppText, Reader
 from services.notifications.rules.notice import notices
 from shared.contracts.envelope import Event, Record, decode
 from shared.contracts.registry import TYPES
 from shared.postgres.pool import Pool
-from tests.notifications.world import earned, templates, tier
+from tests.notifications.world import Texts, earned, reader, templates, tier
 from tests.points import books, shop
 from tests.points.asking import enact
 
 RIYADH = "Asia/Riyadh"
-ENGLISH, ARABIC = Reader("Mona", "en", RIYADH), Reader("منى", "ar", RIYADH)
+ENGLISH, ARABIC = reader("Mona", "en", RIYADH), reader("منى", "ar", RIYADH)
 NOON = datetime(2026, 3, 1, 9, tzinfo=UTC)  # in Riyadh
 
 TEN_DAYS = {"kind": "after_days", "days": 10}
@@ -35,7 +35,7 @@ def rule(name: str, points: int, **fields: Any) -> dict[str, Any]:
     return {"id": name, "on": "purchase", "award": {"kind": "fixed", "points": points}, **fields}
 
 
-async def read_after_order(pool: Pool, reader: Reader, *rules: dict[str, Any]) -> Notification:
+async def read_after_order(pool: Pool, reader: Reader, *rules: dict[str, Any]) -> InAppText:
     """The message about an order under these rules."""
     await enact(pool, *rules, time_zone=RIYADH)
     await books.deliver(pool, shop.purchase("A-1", "50.00", NOON), now=NOON)
@@ -51,7 +51,7 @@ def event_of(published: dict[str, Any]) -> Event:
     return event
 
 
-def read(event: Event, reader: Reader) -> Notification:
+def read(event: Event, reader: Reader) -> InAppText:
     """The inbox message; the mail has the same sentences in both of its parts."""
     (notice,) = notices(event)
     # As it is stored for the mail.
@@ -148,15 +148,15 @@ def test_arabic_agrees_in_number(points: int, changes: dict[str, Any], expected:
 )
 def test_the_last_day_is_the_readers(zone: str, expected: str):
     event = earned("c", 30, expires_at="2026-03-11T21:00:00Z", expiring_points=30)
-    assert f"until {expected}, 2026." in read(event, Reader("Mona", "en", zone)).body
+    assert f"until {expected}, 2026." in read(event, reader("Mona", "en", zone)).body
 
 
 def test_a_customer_without_a_time_zone_gets_days_in_the_programs():
     (notice,) = notices(earned("c", 30, expires_at="2026-03-12T04:00:00Z", expiring_points=30))
     for zone, day in (("America/New_York", 11), ("UTC", 12)):
-        zoned = Templates("Wafa", ZoneInfo(zone))
-        assert f"until March {day}, 2026." in zoned.notification(notice.trigger, notice.facts, Reader()).body
-        gone = Reader(time_zone="Mars/Olympus")  # not in the time zone database
+        zoned = Texts(ZoneInfo(zone))
+        assert f"until March {day}, 2026." in zoned.notification(notice.trigger, notice.facts, reader()).body
+        gone = reader(time_zone="Mars/Olympus")  # not in the time zone database
         assert f"until March {day}, 2026." in zoned.notification(notice.trigger, notice.facts, gone).body
 
 
@@ -179,7 +179,7 @@ COUNTS = st.integers(1, 60) | st.sampled_from([10**15, 2**63 - 1])
 
 
 @settings(deadline=None, max_examples=150)  # the machine may be busy
-@given(st.data(), COUNTS, st.sampled_from([ENGLISH, ARABIC, Reader("منى", "ar-EG")]))
+@given(st.data(), COUNTS, st.sampled_from([ENGLISH, ARABIC, reader("منى", "ar-EG")]))
 def test_every_part_and_every_number_is_in_the_message(data: st.DataObject, points: int, reader: Reader):
     """Parts of any sizes: each that is not 0 is in the message, with its number unless it is the whole."""
     part = st.integers(0, points) | st.sampled_from([0, 1, points])

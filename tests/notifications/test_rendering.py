@@ -8,22 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from liquid.exceptions import LiquidError
 
-from services.notifications import rendering
-from services.notifications.rendering import (
-    LANGUAGES,
-    Reader,
-    TemplateFailedError,
-    choose_language,
-    tidy,
-)
+from services.notifications.rendering import liquid
+from services.notifications.rendering.liquid import compile_text
+from services.notifications.rendering.names import first_name, tidy
+from services.notifications.rendering.renderer import Reader, TemplateFailedError, _babel
 from services.notifications.rules.notice import Fact, Trigger, notices
 from services.notifications.wording import LOCALE, visible
 from shared.contracts.envelope import Event
-from tests.notifications.world import earned, referral, registered, reversed_, templates, tier
+from tests.notifications.world import earned, reader, referral, registered, reversed_, templates, tier
 
-ENGLISH = Reader("Mona", "en")
-ARABIC = Reader("منى", "ar")
-EGYPTIAN = Reader("منى", "ar-EG", "Africa/Cairo")
+ENGLISH = reader("Mona", "en")
+ARABIC = reader("منى", "ar")
+EGYPTIAN = reader("منى", "ar-EG", "Africa/Cairo")
 
 EVENTS = [
     registered("c"),
@@ -56,17 +52,17 @@ def points(number: int, **changes: object) -> dict[str, Fact]:
     return given_facts | {"points": number}
 
 
-@pytest.mark.parametrize("reader", [ENGLISH, ARABIC, EGYPTIAN, Reader()], ids=["en", "ar", "ar-EG", "nobody"])
+@pytest.mark.parametrize("who", [ENGLISH, ARABIC, EGYPTIAN, reader()], ids=["en", "ar", "ar-EG", "nobody"])
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.type)
-def test_every_notice_reads_in_every_language(event: Event, reader: Reader):
+def test_every_notice_reads_in_every_language(event: Event, who: Reader):
     trigger, given_facts = facts(event)
-    inbox = templates().notification(trigger, given_facts, reader)
-    mail = templates().mail(trigger, given_facts, reader)
+    inbox = templates().notification(trigger, given_facts, who)
+    mail = templates().mail(trigger, given_facts, who)
     for text in (inbox.title, inbox.body, mail.subject, mail.text):
         assert text.strip()
         assert not re.search(r"[{}%]|None|  ", text)
     assert "\n" not in inbox.title + inbox.body + mail.subject
-    assert inbox.language == mail.language == choose_language(reader.locale)
+    assert inbox.locale == mail.locale == (who.locale or "en").split("-")[0]
 
 
 @pytest.mark.parametrize(
@@ -85,9 +81,8 @@ def test_every_notice_reads_in_every_language(event: Event, reader: Reader):
     ],
 )
 def test_language(locale: str | None, expected: str):
-    assert choose_language(locale) == expected
-    text = templates().notification(Trigger.POINTS_EARNED, points(5), Reader(locale=locale))
-    assert text.language == expected
+    text = templates().notification(Trigger.POINTS_EARNED, points(5), reader(locale=locale))
+    assert text.locale == expected
     assert ("points" in text.title) == (expected == "en")
 
 
@@ -119,11 +114,10 @@ def test_english_plurals(number: int, expected: str):
 )
 def test_a_number_that_no_spelled_out_form_fits_is_written_in_digits(number: int, english: str, arabic: str | None):
     source = """{{ n | plural: one: "one point", two: "two points", other: "# points" }}"""
-    environment = rendering._environment(rendering.DictLoader({}), escape=False)
     for language, expected in (("en", english), ("ar", arabic)):
         if expected is not None:
             form = source.replace("points", "نقطة") if language == "ar" else source
-            text = environment.from_string(form).render(n=number, **{LOCALE: rendering._locale(language)})
+            text = compile_text(form).render(n=number, **{LOCALE: _babel(language)})
             assert text.replace("\u200e", "").replace("\u061c", "") == expected
 
 
@@ -141,7 +135,7 @@ def test_a_number_that_no_spelled_out_form_fits_is_written_in_digits(number: int
 def test_numbers_and_dates_are_written_as_the_reader_writes_them(locale: str, number: str, day: str):
     earned_facts = points(12_345, expires_at="2027-03-01T23:30:00Z")
     text = templates().notification(
-        Trigger.POINTS_EARNED, earned_facts, Reader(locale=locale, time_zone="Africa/Cairo")
+        Trigger.POINTS_EARNED, earned_facts, reader(locale=locale, time_zone="Africa/Cairo")
     )
     assert number in text.title
     assert day in text.body
@@ -150,7 +144,7 @@ def test_numbers_and_dates_are_written_as_the_reader_writes_them(locale: str, nu
 @pytest.mark.parametrize("zone", [None, "Africa/Cairo", "America/New_York"])
 @pytest.mark.parametrize("instant", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
 def test_dates_at_the_ends_of_the_calendar(instant: str, zone: str | None):
-    text = templates().notification(Trigger.POINTS_EARNED, points(1, expires_at=instant), Reader(time_zone=zone))
+    text = templates().notification(Trigger.POINTS_EARNED, points(1, expires_at=instant), reader(time_zone=zone))
     assert re.search(r"until \w+ \d+, \d+\.", text.body)
 
 
@@ -162,8 +156,8 @@ VISIBLE = st.characters(blacklist_categories=("Cs", "Cc"))
 def test_any_id_and_any_locale_of_the_contract_can_be_rendered(order_id: str, tag: str):
     earned_facts = points(5) | {"order_id": order_id}
     for locale in (tag, f"ar-{tag}", f"en_{tag}"):
-        assert templates().mail(Trigger.POINTS_EARNED, earned_facts, Reader(locale=locale)).text
-        body = templates().notification(Trigger.POINTS_EARNED, earned_facts, Reader(locale=locale)).body
+        assert templates().mail(Trigger.POINTS_EARNED, earned_facts, reader(locale=locale)).text
+        body = templates().notification(Trigger.POINTS_EARNED, earned_facts, reader(locale=locale)).body
         assert f"\u2068{visible(order_id)}\u2069" in body
 
 
@@ -171,7 +165,7 @@ def test_a_day_is_that_of_the_readers_time_zone():
     earned_facts = points(1, expires_at="2027-03-01T23:30:00Z")
     days = {
         zone: re.findall(
-            r"March (\d+)", templates().notification(Trigger.POINTS_EARNED, earned_facts, Reader(time_zone=zone)).body
+            r"March (\d+)", templates().notification(Trigger.POINTS_EARNED, earned_facts, reader(time_zone=zone)).body
         )
         for zone in (None, "Africa/Cairo", "America/New_York")
     }
@@ -182,13 +176,13 @@ def test_a_day_is_that_of_the_readers_time_zone():
     }
 
 
-@pytest.mark.parametrize("reader, language, direction", [(ENGLISH, "en", "ltr"), (EGYPTIAN, "ar", "rtl")])
-def test_a_mail_says_its_language_and_direction(reader: Reader, language: str, direction: str):
-    html = templates().mail(Trigger.WELCOME, {}, reader).html
+@pytest.mark.parametrize("who, language, direction", [(ENGLISH, "en", "ltr"), (EGYPTIAN, "ar", "rtl")])
+def test_a_mail_says_its_language_and_direction(who: Reader, language: str, direction: str):
+    html = templates().mail(Trigger.WELCOME, {}, who).html
     assert html.startswith(f'<!doctype html>\n<html lang="{language}" dir="{direction}">')
     # Mail programs that drop the html element keep the content of the body.
     assert f'<div lang="{language}" dir="{direction}"' in html
-    assert f"<bdi>{reader.name}</bdi>" in html
+    assert f"\u2068{who.name}\u2069" in html
 
 
 def test_a_tier_has_its_name_in_each_language():
@@ -200,15 +194,15 @@ def test_a_tier_has_its_name_in_each_language():
 NASTY = '<img src=x onerror="alert(1)">{{ points }}{% assign points = 9 %}&amp;\''
 
 
-ESCAPED = "&lt;img src=x onerror=&#34;alert(1)&#34;&gt;{{ points }}{% assign points = 9 %}&amp;amp;&#39;"
+ESCAPED = '&lt;img src=x onerror="alert(1)"&gt;{{ points }}{% assign points = 9 %}&amp;amp;\''
 
 
-@pytest.mark.parametrize("locale", LANGUAGES)
+@pytest.mark.parametrize("locale", ["en", "ar"])
 def test_values_are_neither_html_nor_liquid(locale: str):
     earned_facts = points(7) | {"order_id": NASTY}
-    mail = templates().mail(Trigger.POINTS_EARNED, earned_facts, Reader(NASTY, locale))
-    assert mail.html.count(f"<bdi>{ESCAPED[:40]}") == 2
-    assert f"<bdi>{ESCAPED}</bdi>" in mail.html
+    mail = templates().mail(Trigger.POINTS_EARNED, earned_facts, reader(NASTY, locale))
+    assert mail.html.count(f"\u2068{ESCAPED[:40]}") == 2
+    assert f"\u2068{ESCAPED}\u2069" in mail.html
     assert "<img" not in mail.html
     assert NASTY.split("&", maxsplit=1)[0] in mail.text  # plain text has the value as it was sent
 
@@ -216,10 +210,10 @@ def test_values_are_neither_html_nor_liquid(locale: str):
 @settings(deadline=None)  # the machine may be busy
 @given(st.text(max_size=200))
 def test_no_name_makes_an_element_or_a_second_line(name: str):
-    mail = templates().mail(Trigger.WELCOME, {}, Reader(name, "en"))
+    mail = templates().mail(Trigger.WELCOME, {}, reader(name, "en"))
     elements = re.findall(r"<\s*([a-zA-Z!/]+)", mail.html)
-    assert set(elements) <= {"!doctype", "html", "head", "meta", "title", "body", "div", "p", "bdi"} | {
-        "/html", "/head", "/title", "/body", "/div", "/p", "/bdi",
+    assert set(elements) <= {"!doctype", "html", "head", "meta", "title", "body", "div", "p"} | {
+        "/html", "/head", "/title", "/body", "/div", "/p",
     }  # fmt: skip
     assert "\n" not in mail.subject
 
@@ -264,33 +258,31 @@ def test_a_missing_fact_is_an_error():
     ids=["loops", "output", "nesting", "memory"],
 )
 def test_templates_have_resource_limits(source: str):
-    environment = rendering._environment(rendering.DictLoader({}), escape=False)
     with pytest.raises(LiquidError):
-        environment.from_string(source).render(long="")
+        compile_text(source).render(long="")
 
 
 def test_templates_are_parsed_once(monkeypatch: pytest.MonkeyPatch):
     """Included parts were once parsed for each message, at 25 times its cost."""
     cases = [facts(event) for event in EVENTS]
     for trigger, given_facts in cases:
-        for reader in (ENGLISH, ARABIC):
-            templates().notification(trigger, given_facts, reader)
-            templates().mail(trigger, given_facts, reader)
+        for who in (ENGLISH, ARABIC):
+            templates().notification(trigger, given_facts, who)
+            templates().mail(trigger, given_facts, who)
 
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("parsed again")
 
-    monkeypatch.setattr(rendering._Limited, "from_string", fail)
+    monkeypatch.setattr(liquid._Limited, "from_string", fail)
     for trigger, given_facts in cases:
-        for reader in (ENGLISH, ARABIC):
-            assert templates().notification(trigger, given_facts, reader).body
-            assert templates().mail(trigger, given_facts, reader).text
+        for who in (ENGLISH, ARABIC):
+            assert templates().notification(trigger, given_facts, who).body
+            assert templates().mail(trigger, given_facts, who).text
 
 
 def test_a_template_cannot_change_the_locale():
-    environment = rendering._environment(rendering.DictLoader({}), escape=False)
     with pytest.raises(LiquidError):
-        environment.from_string("{% assign @locale = 'x' %}{{ 1 | number }}")
+        compile_text("{% assign @locale = 'x' %}{{ 1 | number }}")
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.type)
@@ -298,3 +290,25 @@ def test_facts_survive_json(event: Event):
     """Mails are rendered from facts that were stored."""
     given_facts = facts(event)[1]
     assert json.loads(json.dumps(given_facts)) == given_facts
+
+
+@pytest.mark.parametrize(
+    "name, locale, expected",
+    [
+        ("Mona Ali", None, "Mona"),
+        ("عبد الله حسن", "ar", "عبد الله"),
+        ("Abu Bakr Siddiq", "en", "Abu Bakr"),
+        ("Abdul Rahman Ali", "en", "Abdul Rahman"),
+        ("Umm Kulthum", "en", "Umm Kulthum"),
+        ("أبو بكر", "ar", "أبو بكر"),
+        ("Dr. Ann Lee", "en", "Ann"),
+        ("Prof. Dr. Ann Lee", "de", "Ann"),
+        ("Nagy Anna", "hu", "Nagy Anna"),
+        ("Nguyễn Văn An", "vi-VN", "Nguyễn Văn An"),
+        ("عبد", "ar", "عبد"),
+        ("Dr.", "en", "Dr."),
+        (None, "en", None),
+    ],
+)
+def test_first_name(name: str | None, locale: str | None, expected: str | None):
+    assert first_name(name, locale) == expected

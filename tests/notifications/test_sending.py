@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from services.notifications.handlers import claiming, settling
-from services.notifications.handlers import events as handler
-from services.notifications.rules.notice import Kind, notices
+from services.notifications.rules.message import Channel, State
 from services.notifications.sending import LEASE, Sender
 from services.notifications.store import mails
 from shared.postgres.pool import Pool
@@ -23,13 +22,12 @@ from tests.notifications.world import (
     erased,
     handle,
     judge,
-    maker,
+    library,
     messages,
     published,
     registered,
     states,
     summarize,
-    templates,
     updated,
 )
 
@@ -39,7 +37,7 @@ def minutes(count: float) -> timedelta:
 
 
 def sender(mail_server: MailServer, **changes: Any) -> Sender:
-    usual = Sender(templates(), judge(), mail_server.channel(), batch=50, most_attempts=3, random=lambda: 0.5)
+    usual = Sender(library(), judge(), mail_server.channel(), batch=50, most_attempts=3, random=lambda: 0.5)
     return replace(usual, **changes)
 
 
@@ -58,7 +56,7 @@ async def mail(pool: Pool, customer_id: str = "mona") -> dict[str, Any]:
 
 async def claim(pool: Pool, now: datetime) -> list[mails.Mail]:
     async with pool.acquire() as connection, connection.transaction():
-        return [mail for mail, _ in await claiming.claim(connection, judge(), now, LEASE, 10) or ()]
+        return [mail for mail, _ in await claiming.claim(connection, judge(), Channel.EMAIL, now, 10) or ()]
 
 
 async def mail_summaries(pool: Pool) -> list[tuple[str, str, str]]:
@@ -286,12 +284,8 @@ async def test_the_profile_at_the_time_of_sending_is_used(pool: Pool, mail_serve
 async def test_marketing_needs_consent_at_the_time_of_sending(pool: Pool, mail_server: MailServer):
     await register(pool, "yes", "no", marketing_consent={"email": True})
     for customer_id in ("yes", "no"):
-        (notice,) = notices(earned(customer_id, 5))
-        async with pool.acquire() as connection, connection.transaction():
-            profiles = await handler.customers.lock(connection, [customer_id])
-            wanted = [replace(notice, kind=Kind.MARKETING)]
-            new = await handler._make(maker(), connection, wanted, profiles, NOW)
-            await handler.messages.add(connection, new, NOW)
+        await handle(pool, earned(customer_id, 5))
+    await pool.execute("UPDATE message SET kind = 'marketing'")
     await handle(pool, updated("no", marketing_consent={"email": False}))
     await sender(mail_server).run(pool, NOW)
     assert [taken["To"] for taken in mail_server.taken] == ["yes@example.org"]
@@ -313,7 +307,7 @@ async def test_an_erasure_while_the_mail_is_on_its_way(pool: Pool, mail_server: 
     (claimed,) = await claim(pool, NOW)
     await handle(pool, erased("mona"))
     async with pool.acquire() as connection, connection.transaction():
-        await settling.settle(connection, [settling.Settled(claimed, handler.State.SENT, 1, "en", 1)])
+        await settling.settle(connection, [settling.Settled(claimed, State.SENT, 1, "en", 1)])
     assert await messages(pool, "mona", "email") == []
     assert await mail_summaries(pool) == []
 
@@ -323,9 +317,9 @@ async def test_after_its_lease_a_worker_can_only_record_success(pool: Pool):
     await handle(pool, earned("mona", 5))
     (slow,) = await claim(pool, NOW)
     (quick,) = await claim(pool, NOW + LEASE)
-    late = settling.Settled(slow, handler.State.FAILED, 1, "en", 1, "given_up")
-    sent = settling.Settled(slow, handler.State.SENT, 1, "en", 1)
-    refused = settling.Settled(quick, handler.State.FAILED, 2, "en", 1, "rejected")
+    late = settling.Settled(slow, State.FAILED, 1, "en", 1, "given_up")
+    sent = settling.Settled(slow, State.SENT, 1, "en", 1)
+    refused = settling.Settled(quick, State.FAILED, 2, "en", 1, "rejected")
     for outcome, expected in ((late, "queued"), (sent, "sent"), (refused, "sent")):
         async with pool.acquire() as connection, connection.transaction():
             await settling.settle(connection, [outcome])

@@ -20,17 +20,16 @@ from tests.notifications.world import (
     erased,
     handle,
     judge,
+    library,
     referral,
     registered,
     reversed_,
-    templates,
     tier,
     updated,
 )
 from tests.support.broken import broken
 
-NOTICES = "each notice is one message on each channel"
-EVENTS = "each event is at most one message on a channel"
+EVENTS = "each event is at most one message of a step on a channel"
 STATES = "states are valid"
 OLD = "no old event was mailed"
 CUSTOMERS = "messages have their customer, and tried mails a profile"
@@ -38,33 +37,24 @@ ERASED = "nothing is left of erased customers"
 LEFT = "no preference, consent, browser or address is left of erased customers"
 CONSENTS = "consents in force are those of the ledger"
 HANGING = "no mail hangs"
-RENDERED = "mails can be rendered"
-ALL = [NOTICES, EVENTS, STATES, OLD, CUSTOMERS, ERASED, LEFT, CONSENTS, HANGING, RENDERED]
+RENDERED = "messages can be rendered"
+ALL = [EVENTS, STATES, OLD, CUSTOMERS, ERASED, LEFT, CONSENTS, HANGING, RENDERED]
 
 MAIL = "channel = 'email' AND customer_id ="
 INBOX = "channel = 'in_app' AND customer_id ="
 
 # Statements that break the database, and the offenders by check.
 BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
-    f"DELETE FROM message WHERE {INBOX} 'sent'": {NOTICES: ["sent/points_earned/transaction/sent"]},
-    f"DELETE FROM message WHERE {MAIL} 'sent'": {NOTICES: ["sent/points_earned/transaction/sent"]},
     f"""ALTER TABLE message DROP CONSTRAINT message_once;
         INSERT INTO message OVERRIDING SYSTEM VALUE
         SELECT (json_populate_record(message, json_build_object('id', gen_random_uuid()))).*
-        FROM message WHERE {MAIL} 'skipped'""": {
-        NOTICES: ["skipped/points_earned/transaction/skipped"],
-        EVENTS: ["skipped/event-skipped"],
-    },
+        FROM message WHERE {MAIL} 'skipped'""": {EVENTS: ["skipped/points_earned/event-skipped"]},
     """INSERT INTO message OVERRIDING SYSTEM VALUE
        SELECT (json_populate_record(message, json_build_object('id', gen_random_uuid(), 'occasion', 'transaction/2'))).*
-       FROM message WHERE customer_id = 'failed'""": {EVENTS: ["failed/event-failed", "failed/event-failed"]},
-    f"UPDATE message SET trigger = 'gossip' WHERE {MAIL} 'sent'": {
-        NOTICES: ["sent/gossip/transaction/sent", "sent/points_earned/transaction/sent"],
-        STATES: ["sent"],
-    },
+       FROM message WHERE customer_id = 'failed'""": {EVENTS: ["failed/points_earned/event-failed"] * 2},
     f"""ALTER TABLE message DROP CONSTRAINT message_inbox_never_waits, DROP CONSTRAINT message_due_at;
         UPDATE message SET state = 'queued' WHERE {INBOX} 'sent'""": {STATES: ["sent"]},
-    f"UPDATE message SET title = '' WHERE {INBOX} 'sent'": {STATES: ["sent"]},
+    f"UPDATE message SET title = '', body = '', facts = NULL WHERE {INBOX} 'sent'": {STATES: ["sent"]},
     f"UPDATE message SET attempts = 0 WHERE {MAIL} 'sent'": {STATES: ["sent"]},
     f"UPDATE message SET attempts = 0 WHERE {MAIL} 'failed'": {STATES: ["failed"]},
     f"UPDATE message SET reason = 'no_profile' WHERE {MAIL} 'failed'": {STATES: ["failed"]},
@@ -76,16 +66,12 @@ BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
         UPDATE message SET due_at = NULL WHERE {MAIL} 'queued'""": {STATES: ["queued"]},
     f"""ALTER TABLE message DROP CONSTRAINT message_due_at;
         UPDATE message SET due_at = created_at WHERE {MAIL} 'sent'""": {STATES: ["sent"]},
-    f"""ALTER TABLE message DROP CONSTRAINT message_renderable;
+    f"""ALTER TABLE message DROP CONSTRAINT message_content;
         UPDATE message SET facts = NULL WHERE {MAIL} 'sent'""": {STATES: ["sent"]},
-    f"UPDATE message SET facts = 'null' WHERE {MAIL} 'sent'": {STATES: ["sent"]},
+    f"UPDATE message SET facts = 'null' WHERE {MAIL} 'sent'": {STATES: ["sent"], RENDERED: ["sent"]},
     f"""ALTER TABLE message DROP CONSTRAINT message_state_check, DROP CONSTRAINT message_reason;
         UPDATE message SET state = 'lost' WHERE {MAIL} 'sent'""": {STATES: ["sent"]},
     f"UPDATE message SET occurred_at = created_at - interval '2 days 1 second' WHERE {MAIL} 'sent'": {OLD: ["sent"]},
-    f"UPDATE message SET state = 'failed', reason = 'rejected', attempts = 1 WHERE {MAIL} 'old'": {
-        OLD: ["old"],
-        CUSTOMERS: ["old"],
-    },
     f"UPDATE message SET state = 'skipped', reason = 'opted_out' WHERE {INBOX} 'sent'": {STATES: ["sent"]},
     "UPDATE customer SET consents = '{}' WHERE customer_id = 'skipped'": {CONSENTS: ["skipped/email"]},
     """INSERT INTO consent (customer_id, channel, action, how, at, actor)
@@ -124,7 +110,7 @@ BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
 
 
 def sender(mail_server: MailServer) -> Sender:
-    return Sender(templates(), judge(), mail_server.channel(), 50, 3, random=lambda: 0.5)
+    return Sender(library(), judge(), mail_server.channel(), 50, 3, random=lambda: 0.5)
 
 
 @pytest.fixture
@@ -165,7 +151,7 @@ async def violations(pool: Pool, now: datetime = NOW) -> dict[str, list[str]]:
     customers = {str(row["id"]): row["customer_id"] for row in rows}
     return {
         check.name: sorted(customers.get(offender, offender) for offender in check.offenders)
-        async for check in verify(templates(), pool, 1000, now)
+        async for check in verify(library(), pool, 1000, now)
         if check.offenders
     }
 
@@ -204,7 +190,7 @@ async def test_a_mail_that_several_dying_workers_claimed_is_not_reported(life: P
 
 
 async def test_an_empty_database_is_sound(pool: Pool):
-    assert [(check.name, check.offenders) async for check in verify(templates(), pool, 100, NOW)] == [
+    assert [(check.name, check.offenders) async for check in verify(library(), pool, 100, NOW)] == [
         *((name, []) for name in ALL),
         *((query.name, []) for query in auditing_webhooks.queries(NOW)),
     ]

@@ -2,30 +2,70 @@
 
 import itertools
 import json
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from services.notifications.handlers import events as handler
-from services.notifications.handlers.events import Maker
 from services.notifications.handlers.judging import Judge
-from services.notifications.rendering import Templates
+from services.notifications.handlers.library import Library
+from services.notifications.handlers.making import Maker
+from services.notifications.rendering.compiled import Template, compiled
+from services.notifications.rendering.renderer import InAppText, MailText, Reader, Renderer
+from services.notifications.rules import notice
 from services.notifications.rules.gate import Limits
+from services.notifications.rules.message import Channel
+from services.notifications.rules.template.document import TemplateDocument
 from services.notifications.rules.tokens import Keys
 from shared.contracts.envelope import Event, Record, decode
 from shared.contracts.registry import TYPES
 from shared.contracts.values import format_instant
 from shared.postgres.pool import Pool
 
+DOCUMENTS = Path("services/notifications/documents")
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 _count = itertools.count(1)
 
 
 @cache
-def templates() -> Templates:
-    return Templates("Wafa")
+def library() -> Library:
+    return Library(Renderer("Wafa"))
+
+
+class Texts:
+    """The templates that ship with the product, without a database."""
+
+    def __init__(self, zone: tzinfo = UTC) -> None:
+        self.renderer = Renderer("Wafa", zone)
+        self._templates: dict[str, Template] = {}
+
+    def template(self, name: str) -> Template:
+        if name not in self._templates:
+            text = (DOCUMENTS / "template" / f"{name}.json").read_text(encoding="utf-8")
+            self._templates[name] = compiled(1, TemplateDocument.model_validate_json(text))
+        return self._templates[name]
+
+    def notification(self, trigger: str, facts: Mapping[str, Any], reader: Reader) -> InAppText:
+        return self.renderer.in_app(*self._in(trigger, Channel.IN_APP, reader), notice.complete(trigger, facts), reader)
+
+    def mail(self, trigger: str, facts: Mapping[str, Any], reader: Reader) -> MailText:
+        return self.renderer.email(*self._in(trigger, Channel.EMAIL, reader), notice.complete(trigger, facts), reader)
+
+    def _in(self, trigger: str, channel: Channel, reader: Reader) -> tuple[Template, str]:
+        template = self.template(trigger)
+        return template, template.locale(channel, reader.locale, "en") or ""
+
+
+@cache
+def templates() -> Texts:
+    return Texts()
+
+
+def reader(name: str | None = None, locale: str | None = None, time_zone: str | None = None) -> Reader:
+    return Reader("c", name, locale, time_zone)
 
 
 @cache
@@ -35,7 +75,7 @@ def judge() -> Judge:
 
 @cache
 def maker() -> Maker:
-    return Maker(templates(), judge())
+    return Maker(library(), judge())
 
 
 def ago(**span: float) -> datetime:
@@ -134,7 +174,14 @@ async def messages(pool: Pool, customer_id: str, channel: str = "in_app") -> lis
     rows = await pool.fetch(
         "SELECT * FROM message WHERE customer_id = $1 AND channel = $2 ORDER BY number", customer_id, channel
     )
-    return [dict(row) for row in rows]
+    return [_with_text(dict(row)) for row in rows]
+
+
+def _with_text(row: dict[str, Any]) -> dict[str, Any]:
+    if row["channel"] == "in_app" and row["state"] == "sent" and row["title"] is None:
+        text = templates().notification(row["trigger"], row["facts"], reader(locale=row["locale"]))
+        row |= {"title": text.title, "body": text.body}
+    return row
 
 
 async def states(pool: Pool, customer_id: str) -> list[tuple[str, str, str | None]]:

@@ -55,7 +55,12 @@ REFERRAL_PROGRAMS_SQL: Final = """
 SELECT version, document, effective_at FROM document_version
 WHERE kind = 'referral_program' AND effective_at IS NOT NULL ORDER BY version
 """
-MESSAGES_SQL: Final = "SELECT customer_id, channel, trigger, occasion, state FROM message"
+# A mail that was too late already when it was made is told by the inbox message alone.
+MESSAGES_SQL: Final = """
+SELECT customer_id, channel, trigger, occasion, state FROM message
+UNION ALL
+SELECT customer_id, unsent.key, trigger, occasion, 'skipped' FROM message, json_each(message.unsent) AS unsent
+"""
 WRITTEN_SQL: Final = """
 SELECT 'redemption ' || id::text AS id FROM redemption WHERE hold_id IS NULL
 UNION ALL SELECT 'hold ' || id::text FROM hold

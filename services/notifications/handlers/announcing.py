@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from services.notifications.handlers import webhooks
-from services.notifications.store.messages import State
+from services.notifications.rules.message import State
 from shared.contracts.envelope import Cause, Event, Publication, publication
 from shared.contracts.loyalty import MessageChanged
 from shared.messaging import outbox

@@ -2,27 +2,29 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 from services.notifications.handlers import settling
 from services.notifications.handlers.judging import Judge
 from services.notifications.rules.gate import Candidate, Hold, Send, Verdict
-from services.notifications.rules.message import Channel, Kind
-from services.notifications.rules.notice import TOPICS
+from services.notifications.rules.message import Channel, State
 from services.notifications.store import customers, mails
 from services.notifications.store.mails import Mail, Settled
-from services.notifications.store.messages import State
 from shared.postgres.pool import Connection
+
+LEASE: Final = timedelta(minutes=10)
+"""How long a worker owns a claimed batch; if it dies, others take the batch over after that."""
 
 
 async def claim(
-    connection: Connection, judge: Judge, now: datetime, lease: timedelta, limit: int
+    connection: Connection, judge: Judge, channel: Channel, now: datetime, limit: int
 ) -> list[tuple[Mail, str]] | None:
     """Claim up to `limit` due mails, oldest first, with the address of each; no other worker has them for the lease.
 
     Those that the gate does not let pass now are recorded as held or skipped. None: no mail is due; there may be
     others where the list is empty.
     """
-    found = await mails.find_due(connection, now, limit)
+    found = await mails.find_due(connection, channel, now, limit)
     if not found:
         return None
     profiles = await customers.lock(connection, {customer_id for _, customer_id in found})
@@ -36,12 +38,12 @@ async def claim(
         for mail, (verdict, recipient) in zip(due, judged, strict=True)
         if isinstance(verdict, Send)
     ]
-    await mails.lease(connection, [mail.id for mail, _ in going], now, now + lease)
+    await mails.lease(connection, [mail.id for mail, _ in going], now, now + LEASE)
     return going
 
 
 def _candidate(mail: Mail) -> Candidate:
-    return Candidate(Kind(mail.kind), TOPICS[mail.trigger], Channel.EMAIL, mail.occurred_at, mail.created_at)
+    return Candidate(mail.kind, mail.topic, mail.channel, mail.occurred_at, mail.created_at)
 
 
 def _stay(judged: Iterable[tuple[Mail, Verdict]]) -> Sequence[Settled]:

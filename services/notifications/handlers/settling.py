@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from services.notifications.handlers import announcing
-from services.notifications.rules.notice import Channel
+from services.notifications.rules.message import State
 from services.notifications.store import customers, mails
 from services.notifications.store.mails import Settled
-from services.notifications.store.messages import State
 from shared.contracts.envelope import Publication
 from shared.contracts.loyalty import MessageChanged
 from shared.postgres.pool import Connection
@@ -34,10 +33,10 @@ def _of_outcome(outcome: Settled) -> Publication:
         customer_id=mail.customer_id,
         message_id=str(mail.id),
         trigger=mail.trigger,
-        template=mail.trigger,
+        template=mail.template,
         template_version=outcome.template_version,
         locale=outcome.locale,
-        channel=Channel.EMAIL,
+        channel=mail.channel,
         reason=outcome.reason,
     )
     return announcing.publish(outcome.state, mail.occurred_at, data, mail.cause)

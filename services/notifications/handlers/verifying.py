@@ -5,7 +5,9 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from services.notifications.rendering import TEMPLATE_VERSION, Reader, Templates
+from services.notifications.handlers.library import Library, Shown, reader_of
+from services.notifications.rules.gate import Recipient
+from services.notifications.rules.notice import complete
 from services.notifications.store import auditing, auditing_webhooks
 from services.notifications.store.auditing import Content
 from shared.postgres import checks
@@ -13,25 +15,33 @@ from shared.postgres.checks import Check
 from shared.postgres.pool import Connection, Pool
 
 
-async def verify(templates: Templates, pool: Pool, sample: int, now: datetime) -> AsyncIterator[Check]:
-    """Check the database as of `now`, from one snapshot; render `sample` mails again."""
+async def verify(library: Library, pool: Pool, sample: int, now: datetime) -> AsyncIterator[Check]:
+    """Check the database as of `now`, from one snapshot; render `sample` messages again."""
     async with checks.snapshot(pool) as connection:
         async for check in checks.ask(connection, auditing.queries(now)):
             yield check
-        ids = await auditing.sample(connection, sample, TEMPLATE_VERSION)
-        yield await checks.judge("mails can be rendered", ids, partial(_not_rendered, connection, templates))
+        ids = await auditing.sample(connection, sample)
+        shown = await library.open(connection)
+        yield await checks.judge("messages can be rendered", ids, partial(_not_rendered, connection, library, shown))
         async for check in checks.ask(connection, auditing_webhooks.queries(now)):
             yield check
 
 
-async def _not_rendered(connection: Connection, templates: Templates, ids: Sequence[UUID]) -> list[str]:
-    return [str(content.id) for content in await auditing.load(connection, ids) if not _renders(templates, content)]
+async def _not_rendered(connection: Connection, library: Library, shown: Shown, ids: Sequence[UUID]) -> list[str]:
+    return [
+        str(content.id) for content in await auditing.load(connection, ids) if not _renders(library, shown, content)
+    ]
 
 
-def _renders(templates: Templates, content: Content) -> bool:
-    reader = Reader(content.profile.name, content.profile.locale, content.profile.time_zone)
+def _renders(library: Library, shown: Shown, content: Content) -> bool:
+    template = shown.version(content.template, content.template_version)
+    if template is None or content.channel not in template.locales:
+        return False
     try:
-        templates.mail(content.trigger, content.facts, reader)
-    except Exception:  # noqa: BLE001 whatever fails, the mail cannot be rendered
+        locale = template.locale(content.channel, content.locale, library.locale)
+        assert locale is not None, "the default locale is on every channel"
+        facts = complete(content.trigger, content.facts)
+        library.templates.render(template, content.channel, locale, facts, reader_of(Recipient(content.profile)))
+    except Exception:  # noqa: BLE001 whatever fails, the message cannot be rendered
         return False
     return True

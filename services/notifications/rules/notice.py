@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, cast
+from typing import Any, Final, cast
 
-from services.notifications.rules.message import Topic
 from shared.contracts.envelope import Cause, Event
 from shared.contracts.loyalty import PointsMoved, ReferralChanged, TierChanged
 from shared.contracts.values import format_instant
@@ -24,31 +23,6 @@ class Trigger(StrEnum):
     REFERRAL_APPROVED = "referral_approved"
 
 
-class Channel(StrEnum):
-    """A channel on which a message is sent."""
-
-    IN_APP = "in_app"
-    EMAIL = "email"
-
-
-class Kind(StrEnum):
-    """Whether a message needs the customer's consent."""
-
-    TRANSACTIONAL = "transactional"
-    """Needs no consent: it follows from what the customer did."""
-    MARKETING = "marketing"
-    """Needs consent on its channel."""
-
-
-TOPICS: Final = {
-    Trigger.WELCOME: Topic.ACCOUNT,
-    Trigger.POINTS_EARNED: Topic.POINTS,
-    Trigger.POINTS_TAKEN_BACK: Topic.POINTS,
-    Trigger.TIER_REACHED: Topic.TIERS,
-    Trigger.REFERRAL_APPROVED: Topic.REFERRALS,
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Notice:
     """A notice to a customer, sent once on each channel.
@@ -63,7 +37,6 @@ class Notice:
     facts: Mapping[str, Fact]
     occurred_at: datetime
     cause: Cause
-    kind: Kind = Kind.TRANSACTIONAL
 
 
 def notices(event: Event) -> Iterable[Notice]:
@@ -105,12 +78,12 @@ def _points_earned(event: Event) -> Iterable[Notice]:
     return (_notice(event, trigger, key, complete(trigger, facts)),)
 
 
-def complete(trigger: Trigger, facts: Mapping[str, Fact]) -> Mapping[str, Fact]:
+def complete(trigger: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
     """The facts with defaults for those that are missing in older events and in facts stored by older releases.
 
     A date without its number of points applies to all points.
     """
-    if trigger is not Trigger.POINTS_EARNED:
+    if trigger != Trigger.POINTS_EARNED:
         return facts
     points = facts.get("points")
     activating = facts.get("pending", points) if facts.get("activates_at") else 0

@@ -14,18 +14,16 @@ import structlog
 from services.notifications.channels import port
 from services.notifications.channels.port import PutOff, Refused, Taken, UnreachableError
 from services.notifications.handlers import claiming, settling
+from services.notifications.handlers.claiming import LEASE
 from services.notifications.handlers.judging import Judge
-from services.notifications.rendering import TEMPLATE_VERSION, MailText, Reader, Templates
+from services.notifications.handlers.library import Library, Shown, reader_of
+from services.notifications.rendering.renderer import MailText, TemplateFailedError
 from services.notifications.rules import gate
-from services.notifications.rules.message import Reason
-from services.notifications.rules.notice import TOPICS
+from services.notifications.rules.message import Channel, Reason, State
+from services.notifications.rules.notice import complete
 from services.notifications.store.mails import Mail, Settled
-from services.notifications.store.messages import State
 from shared import telemetry
 from shared.postgres.pool import Pool
-
-LEASE: Final = timedelta(minutes=10)
-"""How long a worker owns a claimed batch; if it dies, others take the batch over after that."""
 
 _PAUSE: Final = timedelta(seconds=30)
 """About how long mails wait that were claimed and not tried."""
@@ -43,7 +41,7 @@ class Sender:
     `random` (0 to 1) spreads the retries, `elapsed` is a clock in seconds.
     """
 
-    templates: Templates
+    library: Library
     judge: Judge
     channel: port.Port[port.Mail]
     batch: int
@@ -66,7 +64,9 @@ class Sender:
         if not going:
             return
         try:
-            await self._send_all(pool, going, now)
+            async with pool.acquire() as connection:
+                shown = await self.library.open(connection)
+            await self._send_all(pool, shown, going, now)
         except UnreachableError as error:
             _log.warning("mail_server_unreachable", error=str(error), waiting=len(going))
         finally:
@@ -76,12 +76,12 @@ class Sender:
     async def _claim(self, pool: Pool, now: datetime) -> deque[tuple[Mail, str]]:
         for _ in range(_LOOKS):
             async with pool.acquire() as connection, connection.transaction():
-                claimed = await claiming.claim(connection, self.judge, now, LEASE, self.batch)
+                claimed = await claiming.claim(connection, self.judge, Channel.EMAIL, now, self.batch)
             if claimed or claimed is None:
                 return deque(claimed or ())
         return deque()
 
-    async def _send_all(self, pool: Pool, going: deque[tuple[Mail, str]], now: datetime) -> None:
+    async def _send_all(self, pool: Pool, shown: Shown, going: deque[tuple[Mail, str]], now: datetime) -> None:
         """Send the mails, each of which leaves `going` when it is tried; what is not tried stays.
 
         Raises:
@@ -94,7 +94,7 @@ class Sender:
                 moment = now + timedelta(seconds=self.elapsed() - started)
                 if moment - now > LEASE / 2:
                     return  # a slow server must not keep the rest from other workers
-                await _unbroken(self._send_next(pool, going, moment))
+                await _unbroken(self._send_next(pool, shown, going, moment))
 
         workers = [asyncio.create_task(work()) for _ in range(min(self.channel.connections, len(going)))]
         try:
@@ -104,20 +104,19 @@ class Sender:
                 worker.cancel()
             await asyncio.wait(workers)  # each finishes its mail at hand
 
-    async def _send_next(self, pool: Pool, going: deque[tuple[Mail, str]], now: datetime) -> None:
+    async def _send_next(self, pool: Pool, shown: Shown, going: deque[tuple[Mail, str]], now: datetime) -> None:
         mail, address = going.popleft()
         try:
-            outcome = await self._send(mail, address, now)
+            outcome = await self._send(shown, mail, address, now)
         except UnreachableError:
             going.appendleft((mail, address))
             raise
         await _record(pool, [outcome])
 
-    async def _send(self, mail: Mail, address: str, now: datetime) -> Settled:
-        reader = Reader(mail.recipient.profile.name, mail.recipient.locale, mail.recipient.time_zone)
+    async def _send(self, shown: Shown, mail: Mail, address: str, now: datetime) -> Settled:
         try:
-            text = self.templates.mail(mail.trigger, mail.facts, reader)
-            rendered = replace(mail, locale=text.language, template_version=TEMPLATE_VERSION)
+            text = _text(self.library, shown, mail)
+            rendered = replace(mail, locale=text.locale)
             answer = await self.channel.send(_letter(mail, address, text, now))
         except UnreachableError:
             raise
@@ -137,15 +136,28 @@ class Sender:
                 return _again(mail, gate.next_attempt(mail.attempts, now, self.random()), attempts=mail.attempts)
 
 
+def _text(library: Library, shown: Shown, mail: Mail) -> MailText:
+    """The text of a mail, in the customer's locale of now.
+
+    Raises:
+        TemplateFailedError: the template is gone or cannot be rendered with the mail's facts.
+    """
+    template = shown.version(mail.template, mail.template_version)
+    locale = None if template is None else template.locale(Channel.EMAIL, mail.recipient.locale, library.locale)
+    if template is None or locale is None:
+        raise TemplateFailedError("email", "the version of the template has no such text")
+    return library.renderer.email(template, locale, complete(mail.trigger, mail.facts), reader_of(mail.recipient))
+
+
 def _letter(mail: Mail, address: str, text: MailText, now: datetime) -> port.Mail:
     return port.Mail(
         id=mail.id,
         address=address,
-        topic=TOPICS[mail.trigger],
+        topic=mail.topic,
         subject=text.subject,
         html=text.html,
         text=text.text,
-        language=text.language,
+        language=text.locale,
         unsubscribe=None,
         at=now,
     )

@@ -7,8 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from services.notifications.rules.gate import LONGEST_RETRY, OLDEST, PATIENCE
-from services.notifications.rules.message import Reason
-from services.notifications.rules.notice import Fact, Trigger
+from services.notifications.rules.message import Channel, Reason
 from services.notifications.rules.profile import Profile
 from services.notifications.store.customers import to_profile
 from shared.postgres.checks import Query
@@ -23,33 +22,22 @@ _LOST: Final = 3 * OVERDUE
 _QUIET: Final = timedelta(hours=26)
 """How long quiet hours are at most: a day, and a change of the clock."""
 
-_SKIPPED: Final = (
-    Reason.ERASED,
-    Reason.NO_PROFILE,
-    Reason.NO_ADDRESS,
-    Reason.BAD_ADDRESS,
-    Reason.SUPPRESSED,
-    Reason.OPTED_OUT,
-    Reason.TOPIC_OPTED_OUT,
-    Reason.NO_CONSENT,
-    Reason.TOO_OLD,
-    Reason.FREQUENCY_CAP,
-)
 _FAILED: Final = (Reason.REJECTED, Reason.GIVEN_UP, Reason.TEMPLATE_ERROR)
+_NOT_SHOWN: Final = (
+    Reason.TOPIC_OPTED_OUT,
+    Reason.DUPLICATE,
+    Reason.HOLDOUT,
+    Reason.JOURNEY_STOPPED,
+    Reason.TEMPLATE_ERROR,
+)
+_HELD: Final = (Reason.NO_PROFILE, Reason.QUIET_HOURS)
+_SKIPPED: Final = tuple(reason for reason in Reason if reason not in {Reason.REJECTED, Reason.GIVEN_UP})
 
-NOTICES_SQL = """
-SELECT customer_id || '/' || trigger || '/' || occasion AS id
-FROM message
-GROUP BY customer_id, trigger, occasion
-HAVING count(*) FILTER (WHERE channel = 'in_app') <> 1 OR count(*) FILTER (WHERE channel = 'email') <> 1
-LIMIT $1
-"""
-
-# An event triggers one notice per customer: two messages on a channel mean two notices from one event.
+# A trigger event gives each send step of a journey one message on a channel at most.
 EVENTS_SQL = """
-SELECT customer_id || '/' || causation_id AS id
+SELECT customer_id || '/' || trigger || '/' || causation_id AS id
 FROM message
-GROUP BY customer_id, channel, trigger, causation_id
+GROUP BY customer_id, channel, trigger, step, causation_id
 HAVING count(*) > 1
 LIMIT $1
 """
@@ -57,18 +45,15 @@ LIMIT $1
 STATES_SQL = """
 SELECT id::text AS id
 FROM message
-WHERE NOT coalesce(trigger = ANY($2::text[]) AND (due_at IS NOT NULL) = (state IN ('held', 'queued')) AND CASE channel
-    WHEN 'in_app' THEN attempts = 0 AND title <> '' AND body <> '' AND CASE state
-        WHEN 'sent' THEN reason IS NULL
-        WHEN 'skipped' THEN reason = 'topic_opted_out' AND read_at IS NULL
-    END
-    WHEN 'email' THEN json_typeof(facts) = 'object' AND read_at IS NULL AND CASE state
-        WHEN 'held' THEN reason IN ('no_profile', 'quiet_hours')
-        WHEN 'queued' THEN reason IS NULL
-        WHEN 'sent' THEN reason IS NULL AND attempts > 0
-        WHEN 'skipped' THEN reason = ANY($3::text[])
-        WHEN 'failed' THEN reason = ANY($4::text[]) AND attempts > 0
-    END
+WHERE NOT coalesce((due_at IS NOT NULL) = (state IN ('held', 'queued')) AND CASE
+    WHEN facts IS NULL THEN channel = 'in_app' AND title <> '' AND body <> ''
+    ELSE json_typeof(facts) = 'object'
+END AND (channel <> 'in_app' OR attempts = 0) AND (channel = 'in_app' OR read_at IS NULL) AND CASE state
+    WHEN 'held' THEN reason = ANY($2::text[])
+    WHEN 'queued' THEN reason IS NULL
+    WHEN 'sent' THEN reason IS NULL AND (channel = 'in_app' OR attempts > 0)
+    WHEN 'skipped' THEN reason = ANY($3::text[]) AND (channel <> 'in_app' OR reason = ANY($5::text[]))
+    WHEN 'failed' THEN reason = ANY($4::text[]) AND (channel = 'in_app' OR attempts > 0)
 END, false)
 LIMIT $1
 """
@@ -76,7 +61,7 @@ LIMIT $1
 OLD_SQL = """
 SELECT id::text AS id
 FROM message
-WHERE channel = 'email' AND created_at - occurred_at > $2::interval AND state <> 'skipped'
+WHERE channel = 'email' AND kind = 'transactional' AND created_at - occurred_at > $2::interval AND state <> 'skipped'
 LIMIT $1
 """
 
@@ -161,9 +146,8 @@ def queries(now: datetime) -> tuple[Query, ...]:
     # A mail that is too old, or held too long, is skipped the next time it is claimed.
     longest_kept, longest_held = now - LONGEST_RETRY - _LOST, now - PATIENCE - _LOST
     return (
-        Query("each notice is one message on each channel", NOTICES_SQL),
-        Query("each event is at most one message on a channel", EVENTS_SQL),
-        Query("states are valid", STATES_SQL, (list(Trigger), list(_SKIPPED), list(_FAILED))),
+        Query("each event is at most one message of a step on a channel", EVENTS_SQL),
+        Query("states are valid", STATES_SQL, (list(_HELD), list(_SKIPPED), list(_FAILED), list(_NOT_SHOWN))),
         Query("no old event was mailed", OLD_SQL, (OLDEST,)),
         Query("messages have their customer, and tried mails a profile", TRIED_SQL),
         Query("nothing is left of erased customers", ERASED_SQL),
@@ -175,37 +159,52 @@ def queries(now: datetime) -> tuple[Query, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The input for rendering a mail, with the customer's current profile."""
+    """The input for rendering a message, with the customer's current profile."""
 
     id: UUID
-    trigger: Trigger
-    facts: Mapping[str, Fact]
+    channel: Channel
+    trigger: str
+    template: str
+    template_version: int
+    locale: str
+    facts: Mapping[str, Any]
     profile: Profile
 
 
-# Half of the messages are mails.
 SAMPLE_SQL = """
 SELECT id
-FROM message TABLESAMPLE SYSTEM (least(100, 200.0 * $1 / greatest(1, (SELECT count(*) FROM message))))
-WHERE channel = 'email' AND trigger = ANY($2::text[]) AND json_typeof(facts) = 'object'
-  AND (template_version = $3 OR state IN ('held', 'queued'))
+FROM message TABLESAMPLE SYSTEM (least(100, 100.0 * $1 / greatest(1, (SELECT count(*) FROM message))))
+WHERE facts IS NOT NULL AND template IS NOT NULL AND state IN ('held', 'queued', 'sent')
 LIMIT $1
 """
 
 
-async def sample(connection: Connection, count: int, template_version: int) -> list[UUID]:
-    """The ids of about `count` mails of this template version, or of all if there are fewer."""
-    return [row["id"] for row in await connection.fetch(SAMPLE_SQL, count, list(Trigger), template_version)]
+async def sample(connection: Connection, count: int) -> list[UUID]:
+    """The ids of about `count` messages, or of all if there are fewer; those of earlier releases have other texts."""
+    return [row["id"] for row in await connection.fetch(SAMPLE_SQL, count)]
 
 
 CONTENTS_SQL = """
-SELECT id, trigger, facts, customer_id, details, seen_at, registered_at, erased_at, consents
+SELECT id, channel, trigger, template, template_version, locale, facts, customer_id, details, seen_at, registered_at,
+       erased_at, consents
 FROM message JOIN customer USING (customer_id)
 WHERE id = ANY($1::uuid[])
 """
 
 
 async def load(connection: Connection, ids: Sequence[UUID]) -> list[Content]:
-    """The input for rendering these mails."""
+    """The input for rendering these messages."""
     rows: Sequence[Any] = await connection.fetch(CONTENTS_SQL, ids)
-    return [Content(row["id"], Trigger(row["trigger"]), row["facts"], to_profile(row)) for row in rows]
+    return [
+        Content(
+            row["id"],
+            Channel(row["channel"]),
+            row["trigger"],
+            row["template"],
+            row["template_version"],
+            row["locale"],
+            row["facts"],
+            to_profile(row),
+        )
+        for row in rows
+    ]

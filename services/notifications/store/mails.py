@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from services.notifications.rules.gate import Recipient
-from services.notifications.rules.notice import Fact, Kind, Trigger
+from services.notifications.rules.message import Channel, Kind, State, Topic
 from services.notifications.rules.profile import Profile
-from services.notifications.store.messages import State
 from shared.contracts.envelope import Cause
 from shared.postgres.pool import Connection, Pool
 
@@ -21,9 +21,12 @@ class Mail:
     """
 
     id: UUID
+    channel: Channel
     kind: Kind
-    trigger: Trigger
-    facts: Mapping[str, Fact]
+    topic: Topic
+    trigger: str
+    template: str
+    facts: Mapping[str, Any]
     occurred_at: datetime
     created_at: datetime
     state: State
@@ -58,18 +61,18 @@ class Settled:
 
 
 DUE_SQL = """
-SELECT id, customer_id FROM message WHERE due_at <= $1 ORDER BY due_at, number LIMIT $2
+SELECT id, customer_id FROM message WHERE channel = $3 AND due_at <= $1 ORDER BY due_at, number LIMIT $2
 """
 
 
-async def find_due(connection: Connection, now: datetime, limit: int) -> list[tuple[UUID, str]]:
-    """Up to `limit` due mails, oldest first, with their customers; nothing is locked."""
-    return [(row["id"], row["customer_id"]) for row in await connection.fetch(DUE_SQL, now, limit)]
+async def find_due(connection: Connection, channel: Channel, now: datetime, limit: int) -> list[tuple[UUID, str]]:
+    """Up to `limit` due messages of a channel, oldest first, with their customers; nothing is locked."""
+    return [(row["id"], row["customer_id"]) for row in await connection.fetch(DUE_SQL, now, limit, channel)]
 
 
 LOAD_SQL = """
-SELECT id, kind, trigger, facts, occurred_at, created_at, state, reason, attempts, locale, template_version,
-       correlation_id, causation_id, traceparent, customer_id
+SELECT id, channel, kind, topic, trigger, coalesce(template, trigger) AS template, facts, occurred_at, created_at,
+       state, reason, attempts, locale, template_version, correlation_id, causation_id, traceparent, customer_id
 FROM message
 WHERE id = ANY($1::uuid[]) AND due_at <= $2
 ORDER BY number
@@ -83,8 +86,11 @@ async def load_due(
     return [
         Mail(
             id=row["id"],
+            channel=Channel(row["channel"]),
             kind=Kind(row["kind"]),
-            trigger=Trigger(row["trigger"]),
+            topic=Topic(row["topic"]),
+            trigger=row["trigger"],
+            template=row["template"],
             facts=row["facts"],
             occurred_at=row["occurred_at"],
             created_at=row["created_at"],

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -34,7 +33,6 @@ from services.notifications.channels.push.encryption import (
     content,
     encrypt,
 )
-from services.notifications.channels.push.resting import FAILURES, PAUSE, Resting
 from services.notifications.channels.push.vapid import Vapid
 from shared.http.guard import Guard, networks
 from tests.notifications.channels.browser import Browser, decode, encode, verify_vapid
@@ -47,8 +45,8 @@ BROWSER = Browser()
 
 
 def push(*subscriptions: Subscription, body: str = "حصلت على 3 نقاط", **changes: Any) -> Push:
-    url, ttl = "https://shop.example.org/points", timedelta(hours=4)
-    return replace(Push(ID, subscriptions, "نقاط", body, url, "ar", ttl), **changes)
+    usual: dict[str, Any] = {"title": "نقاط", "url": "https://shop.example.org/points", "language": "ar"}
+    return Push(ID, subscriptions, body=body, **({"ttl": timedelta(hours=4), **usual} | changes))
 
 
 def channel(**limits: Any) -> WebPush:
@@ -185,30 +183,6 @@ async def test_it_goes_to_all_browsers_and_is_sent_if_one_push_service_takes_it(
     assert sorted(request.path for request in fake.requests) == [f"/{number}" for number in range(len(statuses))]
 
 
-async def test_a_push_service_that_never_answers_is_left_alone_for_a_minute():
-    now = [0.0]
-    resting = Resting(lambda: now[0])
-    for _ in range(FAILURES):
-        assert not resting.rests("https://push.example/a")
-        resting.failed("https://push.example/b")
-    assert resting.rests("https://PUSH.example/c")
-    assert not resting.rests("https://other.example/a")
-    now[0] += 60.0
-    assert not resting.rests("https://push.example/a")
-    resting.failed("https://push.example/a")
-    assert resting.rests("https://push.example/a")
-    resting.answered("https://push.example/a")
-    assert not resting.rests("https://push.example/a")
-
-    async with serving(FakeWeb(lambda _: CUT)) as fake:
-        pushes = channel()
-        for _ in range(FAILURES):
-            await pushes.send(push(BROWSER.subscription(fake.url)))
-        assert await pushes.send(push(BROWSER.subscription(fake.url))) == PutOff("the push service rests", PAUSE)
-        await pushes.close()
-    assert len(fake.requests) == FAILURES
-
-
 async def test_pushes_reach_public_addresses_only():
     """The endpoint is what the customer says it is: nothing inside the network hears of it."""
     inside = BROWSER.subscription(f"https://127.0.0.1:{free_port()}/")
@@ -236,7 +210,7 @@ BAD_KEYS = [
 ]
 
 
-@pytest.mark.parametrize("p256dh, auth", BAD_KEYS)
+@pytest.mark.parametrize("p256dh, auth", BAD_KEYS, ids=range(len(BAD_KEYS)))
 async def test_keys_that_are_not_those_of_a_browser(p256dh: str, auth: str):
     with pytest.raises(BadKeysError):
         check_keys(p256dh, auth)
@@ -287,7 +261,7 @@ def test_tokens_of_few_origins_are_kept():
     vapid = Vapid(KEY, SUBJECT)
     for number in range(300):
         vapid.authorization(f"https://{number}.example/")
-    assert len(vapid._tokens) == 256  # pyright: ignore[reportPrivateUsage]
+    assert len(vapid._tokens) == 256
 
 
 def test_keys_in_base64url_and_pem_are_the_same():

@@ -21,10 +21,10 @@ from tests.notifications.world import (
     erased,
     handle,
     judge,
+    library,
     messages,
     registered,
     states,
-    templates,
     updated,
 )
 
@@ -207,7 +207,7 @@ async def test_a_suppressed_address_gets_nothing_until_a_bounce_is_forgiven(
 ):
     await handle(pool, registered("mona", ago(days=30), **MONA))
     await suppress(pool, cause)
-    expected = [("welcome", "skipped", "too_old"), ("points_earned", "skipped", "suppressed")]
+    expected = [("points_earned", "skipped", "suppressed")]
 
     async def deliver() -> None:
         await handle(pool, earned("mona", 5))
@@ -247,4 +247,4 @@ async def test_an_erasure_leaves_nothing_and_nothing_is_stored_after_it(client: 
     answer = await put(client, {"locale": "ar"})
     assert (answer.status_code, answer.json()["code"]) == (409, "erased")
     await erasure.finish(pool, NOW, erasure.erase_nothing)
-    assert [check.name async for check in verifying.verify(templates(), pool, 10, NOW) if check.offenders] == []
+    assert [check.name async for check in verifying.verify(library(), pool, 10, NOW) if check.offenders] == []

@@ -7,7 +7,7 @@ from services.notifications.rules.message import Channel
 from services.notifications.store import customers
 from shared.postgres.migrate import migrations_of
 from shared.postgres.pool import Pool, open_pool
-from tests.notifications.world import NOW, handle, templates, updated
+from tests.notifications.world import NOW, handle, library, updated
 from tests.support.postgres import make_database
 
 OLD_SQL = """
@@ -57,5 +57,5 @@ async def _check(pool: Pool) -> None:
     await handle(pool, updated("mona", NOW, marketing_consent={"email": True, "sms": True}))
     rows = await pool.fetch("SELECT channel FROM consent WHERE customer_id = 'mona' ORDER BY number")
     assert [row["channel"] for row in rows] == ["email", "sms"]
-    failed = {check.name: check.offenders async for check in verify(templates(), pool, 10, NOW) if check.offenders}
+    failed = {check.name: check.offenders async for check in verify(library(), pool, 10, NOW) if check.offenders}
     assert failed.keys() <= {"each notice is one message on each channel"}

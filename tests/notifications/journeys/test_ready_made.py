@@ -20,7 +20,7 @@ from tests.notifications.journeys.test_moving import DAY
 from tests.notifications.journeys.test_sweeping import Office
 from tests.notifications.world import NOW, ago, earned, erased, event, moved, referral, registered, reversed_, tier
 
-HOME = Path("services/notifications/journeys")
+HOME = Path("services/notifications/documents/journey")
 ENABLED = {
     "welcome",
     "points_earned",

@@ -3,11 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
 
-from services.notifications.rules.notice import Channel, notices
+from services.notifications.rules.notice import notices
 from shared.contracts.envelope import Event
 from shared.contracts.shop import CustomerErased, CustomerRegistered
 from tests.prove.replay.dedupe import Seen
+
+_CHANNELS: Final = ("in_app", "email")
 
 Message = tuple[str, str, str, str]
 """Customer, channel, trigger, occasion."""
@@ -29,7 +32,7 @@ def replay(events: Iterable[Event]) -> tuple[set[Message], Seen]:
         if isinstance(event.data, CustomerRegistered):
             registered[event.customer_id].append(event.time)
         for notice in notices(event):
-            for channel in Channel:
+            for channel in _CHANNELS:
                 message = (notice.customer_id, str(channel), str(notice.trigger), notice.key)
                 latest[message] = max(latest.get(message, notice.occurred_at), notice.occurred_at)
     last = {customer: max(times) for customer, times in erased.items()}

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from http import HTTPStatus
@@ -13,7 +12,6 @@ import httpx
 from services.notifications.channels import web
 from services.notifications.channels.port import Answer, Push, PutOff, Refused, Subscription, Taken
 from services.notifications.channels.push.encryption import BadKeysError, content, encrypt
-from services.notifications.channels.push.resting import PAUSE, Resting
 from services.notifications.channels.push.vapid import Vapid
 from shared.http.guard import RefusedTarget
 
@@ -33,7 +31,6 @@ class WebPush:
         self._vapid = vapid
         self._connections = connections
         self._seconds = seconds
-        self._resting = Resting(time.monotonic)
         # A proxy of the environment would connect to what the transport refuses.
         self._client = httpx.AsyncClient(
             transport=transport, timeout=web.timeouts(seconds), follow_redirects=False, trust_env=False
@@ -47,8 +44,7 @@ class WebPush:
     async def send(self, message: Push) -> Answer:
         """Send a message to all browsers; it is sent if one push service takes it. See `Port`.
 
-        A push service that does not answer puts the message off, since it is the customer who chose it; one that does
-        not answer several times is left alone for a minute.
+        A push service that does not answer puts the message off, since it is the customer who chose it.
         """
         what = content(message)
         answers = await asyncio.gather(*(self._push(message, what, one) for one in message.subscriptions))
@@ -66,16 +62,12 @@ class WebPush:
             request = self._request(message, encrypt(what, subscription), subscription.endpoint)
         except (BadKeysError, httpx.InvalidURL):
             return Refused("not a subscription", gone=(subscription.id,))
-        if self._resting.rests(subscription.endpoint):
-            return PutOff("the push service rests", PAUSE)
         try:
             reply = await web.post(self._client, request, self._seconds)
         except RefusedTarget:
             return Refused("not a public address")
         except (web.NotSentError, web.NoAnswerError) as error:
-            self._resting.failed(subscription.endpoint)
             return PutOff(str(error))
-        self._resting.answered(subscription.endpoint)
         return _judge(reply, subscription)
 
     def _request(self, message: Push, body: bytes, endpoint: str) -> httpx.Request:

@@ -1,0 +1,1 @@
+"""Renders messages from templates, in the customer's language."""
