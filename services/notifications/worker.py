@@ -4,7 +4,7 @@ from datetime import timedelta
 from functools import partial
 
 from services.notifications.channels.opening import open_email, open_webhooks
-from services.notifications.handlers import events
+from services.notifications.handlers import events, searching
 from services.notifications.handlers.judging import Judge
 from services.notifications.handlers.library import Library
 from services.notifications.handlers.making import Maker
@@ -37,6 +37,7 @@ def spec(settings: Settings) -> WorkerSpec:
             Job("send mails", timedelta(seconds=1), sender.run),
             Job("send webhooks", timedelta(seconds=1), dispatcher.run),
             Job("delete what webhooks leave", timedelta(minutes=10), endpoints.clear),
+            Job("refresh the search for customers", timedelta(minutes=1), searching.refresh),
             Job("forget deliveries of webhooks", timedelta(hours=1), deliveries.forget),
         ),
     )

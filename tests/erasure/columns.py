@@ -257,6 +257,8 @@ NOTIFICATIONS: Mapping[str, Fate] = {
     "suppression.reason": W,
     "customer.customer_id": ID,
     "customer.details": E,
+    "customer_search.customer_id": R,
+    **dict.fromkeys(("customer_search.email", "customer_search.phones", "customer_search.words"), E),
     **dict.fromkeys(("webhook_delivery.log", "webhook_delivery.payload"), E),
     **dict.fromkeys(("webhook_delivery.customer_id", "webhook_delivery.webhook_id"), R),
     **dict.fromkeys(("webhook_delivery.state", "webhook_delivery.type"), R),

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from services.notifications.api import experiments, inbox, journeys, preferences, push, webhooks
+from services.notifications.api import customers, experiments, inbox, journeys, preferences, push, webhooks
 from services.notifications.handlers.library import Library
 from services.notifications.settings import Settings
 from shared.http.app import new_app
@@ -18,6 +18,7 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     """
     app = new_app("notifications", "Wafa notifications", pool=pool, authenticator=settings.authenticator())
     guard = Guard(networks(settings.webhook_allow))
+    customers.add(app, pool)
     inbox.add(app, pool, Library.of(settings))
     app.include_router(journeys.routes(pool))
     preferences.add(app, settings.keys(), pool)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from services.notifications.rules.profile import Detail, Profile
-from services.notifications.store import consents
+from services.notifications.store import consents, searching
 from shared.postgres.pool import Connection
 
 MEET_SQL = """
@@ -54,7 +54,7 @@ WHERE customer.customer_id = new.customer_id
 
 
 async def save(connection: Connection, profiles: Sequence[Profile]) -> None:
-    """Store the profiles of locked customers, and append the new entries to the ledger of consent."""
+    """Store the profiles of locked customers, append to the ledger of consent, and let them be found."""
     if profiles:
         await consents.append(connection, profiles)
         await connection.execute(
@@ -66,6 +66,7 @@ async def save(connection: Connection, profiles: Sequence[Profile]) -> None:
             [profile.erased_at for profile in profiles],
             [consents.to_json(profile.consents) for profile in profiles],
         )
+        await searching.save(connection, profiles)
 
 
 def to_profile(row: Mapping[str, Any]) -> Profile:
