@@ -18,10 +18,10 @@ from tests.notifications.mail_server import HangUp, MailServer, only, stall
 from tests.notifications.world import (
     NOW,
     ago,
+    claimer,
     earned,
     erased,
     handle,
-    judge,
     library,
     messages,
     published,
@@ -37,7 +37,7 @@ def minutes(count: float) -> timedelta:
 
 
 def sender(mail_server: MailServer, **changes: Any) -> Sender:
-    usual = Sender(library(), judge(), mail_server.channel(), batch=50, most_attempts=3, random=lambda: 0.5)
+    usual = Sender(library(), claimer(), mail_server.channel(), batch=50, most_attempts=3, random=lambda: 0.5)
     return replace(usual, **changes)
 
 
@@ -56,7 +56,7 @@ async def mail(pool: Pool, customer_id: str = "mona") -> dict[str, Any]:
 
 async def claim(pool: Pool, now: datetime) -> list[mails.Mail]:
     async with pool.acquire() as connection, connection.transaction():
-        return [mail for mail, _ in await claiming.claim(connection, judge(), Channel.EMAIL, now, 10) or ()]
+        return [mail for mail, _ in await claiming.claim(connection, claimer(), Channel.EMAIL, now, 10) or ()]
 
 
 async def mail_summaries(pool: Pool) -> list[tuple[str, str, str]]:

@@ -3,25 +3,18 @@
 import pytest
 from pydantic import ValidationError
 
-from services.notifications.rules.notice import Trigger, notices
+from services.notifications.rules.journey.triggers import NAMEABLE
 from services.notifications.rules.webhook import FROM_KAFKA
 from services.notifications.settings import Settings
 from services.notifications.worker import spec
 from shared.contracts.registry import TYPES
-from tests.notifications.world import earned, referral, registered, reversed_, tier
 
 
-def test_every_event_that_triggers_a_notice_is_subscribed():
-    events = [
-        registered("c"),
-        earned("c", 1),
-        reversed_("c", 1),
-        tier("promoted", "c", "gold"),
-        referral("approved", "c", "d"),
-    ]
-    assert {notice.trigger for event in events for notice in notices(event)} == set(Trigger)
-    customers = {f"shop.customer.{verb}.v1" for verb in ("registered", "updated", "erased")}
-    assert spec(Settings()).wanted == {event.type for event in events} | customers | FROM_KAFKA
+def test_every_event_that_a_journey_can_name_is_subscribed():
+    wanted = spec(Settings()).wanted
+    own = {name for name in TYPES if name.startswith("loyalty.message.")}
+    assert wanted == TYPES.keys() - own
+    assert NAMEABLE - own == wanted - {"shop.customer.erased.v1"}
 
 
 def test_webhooks_tell_of_all_that_other_services_publish():
@@ -34,8 +27,10 @@ def test_types_are_subscribed_on_their_topics():
         assert {TYPES[type_].topic for type_ in subscription.types} == {subscription.topic}
 
 
-def test_mails_are_sent_by_a_job():
-    assert "send mails" in {job.name for job in spec(Settings()).jobs}
+def test_mails_are_sent_and_runs_moved_by_jobs():
+    assert {"send mails", "move runs of journeys", "set timers of journeys"} <= {
+        job.name for job in spec(Settings()).jobs
+    }
 
 
 @pytest.mark.parametrize("sender", ["", "Wafa", "Wafa <nobody>", "Wafa <a@example.org>\r\nBcc: b@example.org"])

@@ -7,11 +7,14 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from services.notifications.handlers import events as handler
+from services.notifications.handlers.claiming import Claimer
+from services.notifications.handlers.desk import Desk
 from services.notifications.handlers.judging import Judge
 from services.notifications.handlers.library import Library
-from services.notifications.handlers.making import Maker
+from services.notifications.handlers.making import Maker, make
 from services.notifications.rendering.compiled import Template, compiled
 from services.notifications.rendering.renderer import InAppText, MailText, Reader, Renderer
 from services.notifications.rules import notice
@@ -74,8 +77,13 @@ def judge() -> Judge:
 
 
 @cache
-def maker() -> Maker:
-    return Maker(library(), judge())
+def desk() -> Desk:
+    return Desk(ZoneInfo("UTC"), partial(make, Maker(library(), judge())))
+
+
+@cache
+def claimer() -> Claimer:
+    return Claimer(judge(), desk().journeys)
 
 
 def ago(**span: float) -> datetime:
@@ -161,7 +169,7 @@ def referral(verb: str, advocate: str, friend: str, time: datetime = NOW, **chan
 async def handle(pool: Pool, *events: Event, now: datetime = NOW) -> None:
     """Handle the events as one batch."""
     async with pool.acquire() as connection, connection.transaction():
-        assert await handler.handle(maker(), connection, events, now) == []
+        assert await handler.handle(desk(), connection, events, now) == []
 
 
 async def handle_each(pool: Pool, events: Iterable[Event], now: datetime = NOW) -> None:

@@ -17,10 +17,10 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
         ValueError: the key that verifies tokens is invalid.
     """
     app = new_app("notifications", "Wafa notifications", pool=pool, authenticator=settings.authenticator())
-    guard = Guard(networks(settings.webhook_allow))
+    guard, library = Guard(networks(settings.webhook_allow)), Library.of(settings)
     customers.add(app, pool)
-    inbox.add(app, pool, Library.of(settings))
-    app.include_router(journeys.routes(pool))
+    inbox.add(app, pool, library)
+    app.include_router(journeys.routes(pool, library))
     preferences.add(app, settings.keys(), pool)
     push.add(app, guard, pool)
     app.include_router(experiments.routes(pool))

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.notifications.rules.journey.document import JourneyDocument
+from services.notifications.handlers.library import Library
+from services.notifications.rules.journey.checking import walk
+from services.notifications.rules.journey.document import JourneyDocument, Send
 from services.notifications.rules.journey.kind import KIND
 from services.notifications.rules.journey.live import Inside
 from services.notifications.rules.journey.run import Ending, Run, RunState
@@ -20,6 +23,7 @@ from shared.http.problems import Problem
 from shared.postgres.pool import Connection, Pool
 from shared.programs import store
 from shared.programs.drafting import Program, Published, PublishRequest, RefusedError
+from shared.programs.faults import DocumentError, Fault, pointer
 from shared.programs.kind import Key
 from shared.programs.routes import DocumentId, Place, many_documents
 
@@ -104,7 +108,23 @@ class InsideView(BaseModel):
     runs: int = Field(description="Number of its runs that wait.")
 
 
-async def _admit(_connection: Connection, _document: JourneyDocument) -> None: ...
+async def _admit(library: Library, connection: Connection, document: JourneyDocument) -> None:
+    """Refuse templates that are not published, and channels that they do not have."""
+    templates, now = await library.open(connection), datetime.now(UTC)
+    faults: list[Fault] = []
+    for place, step in walk(document.steps):
+        if not isinstance(step, Send):
+            continue
+        template = templates.in_force(step.template, now) or templates.in_force(step.template, _LATEST)
+        if template is None:
+            faults.append(Fault(pointer(*place, "template"), f"no template {step.template!r} is published"))
+            continue
+        for index, channel in enumerate(step.channels):
+            if channel not in template.locales:
+                message = f"the template {step.template!r} has no texts for {channel}"
+                faults.append(Fault(pointer(*place, "channels", index), message))
+    if faults:
+        raise DocumentError(faults)
 
 
 async def _on_publish(connection: Connection, published: Published) -> None:
@@ -116,15 +136,13 @@ async def _on_publish(connection: Connection, published: Published) -> None:
     await publications.add(connection, published.key.id, published.version.version, request.inside)
 
 
-PROGRAM: Final = Program(KIND, _admit, _on_publish, JourneyPublishRequest)
-
-
 _JourneyId = Annotated[DocumentId, Path(alias="id", description="Id of the journey.")]
 
 
-def routes(pool: Pool) -> APIRouter:
+def routes(pool: Pool, library: Library) -> APIRouter:
     """The routes of journeys and of their runs."""
-    router = many_documents(pool, PROGRAM, _PLACE)
+    program = Program(KIND, partial(_admit, library), _on_publish, JourneyPublishRequest)
+    router = many_documents(pool, program, _PLACE)
     _add_runs(router, pool)
     return router
 

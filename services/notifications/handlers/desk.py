@@ -12,6 +12,7 @@ from services.notifications.rules.journey.live import InForce, Inside, Published
 from services.notifications.rules.profile import Profile
 from services.notifications.rules.trigger import Request
 from services.notifications.store import publications
+from shared.contracts.envelope import Publication
 from shared.postgres.pool import Connection
 from shared.programs.shelf import Entry, Shelf
 
@@ -52,15 +53,18 @@ class Journeys:
         return max((each for each in begun if each <= now), default=datetime.min.replace(tzinfo=UTC))
 
 
+Make = Callable[[Connection, Sequence[Request], Mapping[str, Profile], datetime], Awaitable[Sequence[Publication]]]
+"""Makes the messages that runs ask for, to locked customers by their profiles; returns what to announce."""
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """What moving runs needs besides the database.
 
-    `zone` is that of customers whose profile has none; `arms` answers which arms of experiments customers are in, and
-    `make` makes the messages that runs ask for, to customers by their profiles.
+    `zone` is that of customers whose profile has none; `arms` answers which arms of experiments customers are in.
     """
 
     zone: ZoneInfo
-    make: Callable[[Connection, Sequence[Request], Mapping[str, Profile], datetime], Awaitable[None]]
+    make: Make
     arms: Arms = first_arms
     journeys: Journeys = field(default_factory=Journeys)

@@ -1,6 +1,6 @@
 """Puts customers into the arms of experiments, and counts who reaches the goal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -70,13 +70,15 @@ class Experiments:
         return stored
 
 
-async def convert(connection: Connection, events: Sequence[Event], counts: Counts, recorded: frozenset[str]) -> None:
+async def convert(
+    connection: Connection, goals: Collection[str], events: Sequence[Event], counts: Counts, recorded: frozenset[str]
+) -> None:
     """Count the goals that events of locked customers reach, before anything of them reaches an experiment.
 
     `counts` says whether something that happened to a customer at an instant counts. Types of `recorded` are known to
     have happened; the others become known here, so that an exposure finds a goal that came before it was recorded.
+    `goals` are the event types that are the goal of an experiment.
     """
-    goals = await experiments.goals(connection)
     offered = [
         each
         for event in events

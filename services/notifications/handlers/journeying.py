@@ -1,6 +1,6 @@
 """Decides by journeys what the events of a batch lead to."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,10 +25,14 @@ _NOBODY = Row()
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events that are handled together: what they offer to journeys, and the locked profiles before and after them."""
+    """Events that are handled together: what they offer to journeys, and the locked profiles before and after them.
+
+    `goals` are the event types that are the goal of an experiment.
+    """
 
     events: Sequence[Event]
     triggered: Sequence[Triggered]
+    goals: Collection[str]
     before: Mapping[str, Profile]
     after: Mapping[str, Profile]
     now: datetime
@@ -39,12 +43,15 @@ class Batch:
         return own is not None and not own.is_erased and profile.is_after_erasure(own, at)
 
 
-def triggered_by(in_force: InForce, events: Iterable[Event]) -> list[Triggered]:
-    """What events offer to the customers whom they concern; events that no journey names are left out."""
+def triggered_by(in_force: InForce, goals: Collection[str], events: Iterable[Event]) -> list[Triggered]:
+    """What events offer to the customers whom they concern; events that nothing names are left out.
+
+    `goals` are the event types that are the goal of an experiment.
+    """
     return [
         Triggered(trigger, event.data)
         for event in events
-        if event.type in in_force.relevant
+        if event.type in in_force.relevant or event.type in goals
         for trigger in triggers(event, wanted=event.type in in_force.by_type)
     ]
 
@@ -56,7 +63,7 @@ async def decide(connection: Connection, desk: Desk, batch: Batch) -> list[Reque
     told = standing_rules.told(event for event in batch.events if batch.counts(event.customer_id, event.time))
     await standings.learn(connection, [Learned(id_, *found) for id_, found in told.items()])
     taken = await take(connection, in_force, known)
-    await experimenting.convert(connection, batch.events, batch.counts, in_force.recorded)
+    await experimenting.convert(connection, batch.goals, batch.events, batch.counts, in_force.recorded)
     if in_force.dates:
         await _set_dates(connection, desk, in_force, batch, taken)
     people = plain(batch.after.values(), desk.zone)

@@ -48,7 +48,7 @@ class _Wanted:
 
 
 async def make(
-    connection: Connection, maker: Maker, requests: Sequence[Request], customers: Mapping[str, Profile], now: datetime
+    maker: Maker, connection: Connection, requests: Sequence[Request], customers: Mapping[str, Profile], now: datetime
 ) -> list[Publication]:
     """Store the messages of requests to locked customers, and return what to announce; those made before stay.
 

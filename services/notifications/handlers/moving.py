@@ -54,8 +54,9 @@ class Mover:
         if any(live.journey.is_digest for each in happening for live in each.lives):
             awaited.add(TRIGGERS)
         own: dict[str, dict[UUID, Run]] = {}
-        for run in await runs.load_open(connection, standings.keys(), self.now, awaited, MOST_RUNS):
-            own.setdefault(run.customer_id, {})[run.id] = run
+        if self.in_force.waits:
+            for run in await runs.load_open(connection, standings.keys(), self.now, awaited, MOST_RUNS):
+                own.setdefault(run.customer_id, {})[run.id] = run
         outcome = Outcome()
         world = World(self.in_force, await _known(connection, happening), self.now, _new_id)
         folds = [

@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from services.notifications.handlers import announcing
 from services.notifications.handlers.desk import Desk
 from services.notifications.handlers.moving import Mover
 from services.notifications.handlers.people import who
@@ -35,6 +36,11 @@ Counts = Counter[str]
 """What a sweep did: numbers by name."""
 
 _log = structlog.stdlib.get_logger(__name__)
+
+
+async def sweep_up(pool: Pool, now: datetime, desk: Desk) -> None:
+    """The job: move what has fallen due."""
+    await sweep(pool, now, desk)
 
 
 async def sweep(pool: Pool, now: datetime, desk: Desk) -> Counts:
@@ -96,6 +102,7 @@ async def _move(connection: Connection, due: Sequence[str], now: datetime, desk:
     incoming, after = fire(live, await timers.load_due(connection, due, now), people.dates, now)
     outcome = await Mover(live, desk.arms, now).move(connection, people.standings, incoming)
     await timers.put(connection, after)
-    await desk.make(connection, outcome.requests, profiles, now)
+    publications = await desk.make(connection, outcome.requests, profiles, now)
+    await announcing.announce(connection, publications, ())
     moved = {run.id for run in outcome.changed.values()} | outcome.new.keys()
     return Counter({"customers": len(due), "runs moved": len(moved), "messages asked for": len(outcome.requests)})

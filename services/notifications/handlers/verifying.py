@@ -8,7 +8,7 @@ from uuid import UUID
 from services.notifications.handlers.library import Library, Shown, reader_of
 from services.notifications.rules.gate import Recipient
 from services.notifications.rules.notice import complete
-from services.notifications.store import auditing, auditing_webhooks, searching
+from services.notifications.store import auditing, auditing_runs, auditing_webhooks, searching
 from services.notifications.store.auditing import Content
 from shared.postgres import checks
 from shared.postgres.checks import Check
@@ -18,7 +18,7 @@ from shared.postgres.pool import Connection, Pool
 async def verify(library: Library, pool: Pool, sample: int, now: datetime) -> AsyncIterator[Check]:
     """Check the database as of `now`, from one snapshot; render `sample` messages again."""
     async with checks.snapshot(pool) as connection:
-        async for check in checks.ask(connection, auditing.queries(now)):
+        async for check in checks.ask(connection, (*auditing.queries(now), *auditing_runs.queries(now))):
             yield check
         ids = await auditing.sample(connection, sample)
         shown = await library.open(connection)

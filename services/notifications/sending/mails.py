@@ -14,8 +14,7 @@ import structlog
 from services.notifications.channels import port
 from services.notifications.channels.port import PutOff, Refused, Taken, UnreachableError
 from services.notifications.handlers import claiming, settling
-from services.notifications.handlers.claiming import LEASE
-from services.notifications.handlers.judging import Judge
+from services.notifications.handlers.claiming import LEASE, Claimer
 from services.notifications.handlers.library import Library, Shown, reader_of
 from services.notifications.rendering.renderer import MailText, TemplateFailedError
 from services.notifications.rules import gate
@@ -42,7 +41,7 @@ class Sender:
     """
 
     library: Library
-    judge: Judge
+    claimer: Claimer
     channel: port.Port[port.Mail]
     batch: int
     most_attempts: int
@@ -76,7 +75,7 @@ class Sender:
     async def _claim(self, pool: Pool, now: datetime) -> deque[tuple[Mail, str]]:
         for _ in range(_LOOKS):
             async with pool.acquire() as connection, connection.transaction():
-                claimed = await claiming.claim(connection, self.judge, Channel.EMAIL, now, self.batch)
+                claimed = await claiming.claim(connection, self.claimer, Channel.EMAIL, now, self.batch)
             if claimed or claimed is None:
                 return deque(claimed or ())
         return deque()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.notifications.store import deliveries, experiments, messages
+from services.notifications.store import deliveries, experiments, forgetting, messages
 from shared.messaging import erasure
 from shared.messaging.erasure import Erasure
 from shared.postgres.pool import Connection
@@ -96,6 +96,7 @@ async def erase(connection: Connection, erasures: Sequence[Erasure], most: int) 
     """
     parts = (
         messages.erase,
+        forgetting.erase,
         deliveries.erase,
         _erase_consents,
         _erase_preferences,

@@ -43,7 +43,9 @@ async def expose(
 async def happen(pool: Pool, *events: Event, counted: bool = True) -> None:
     async with pool.acquire() as connection, connection.transaction():
         await customers.lock(connection, {each.customer_id for each in events})
-        await convert(connection, events, lambda _customer, _at: counted, frozenset())
+        await convert(
+            connection, await experiments.goals(connection), events, lambda _customer, _at: counted, frozenset()
+        )
 
 
 async def results(pool: Pool, experiment: str = "e") -> tuple[int, int]:

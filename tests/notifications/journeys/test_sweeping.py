@@ -20,12 +20,12 @@ from services.notifications.rules.journey.timing import Timer
 from services.notifications.rules.profile import Profile
 from services.notifications.rules.trigger import Request
 from services.notifications.store import customers, forgetting, timers
-from shared.contracts.envelope import Cause, Event
+from shared.contracts.envelope import Cause, Event, Publication
 from shared.messaging.erasure import Erasure
 from shared.postgres.pool import Connection, Pool
 from shared.programs import store
 from shared.programs.kind import Key
-from shared.programs.store import Publication
+from shared.programs.store import Publication as Publishing
 from tests.notifications.journeys.machinery import PURCHASE, send
 from tests.notifications.journeys.test_moving import DAY, HOUR, WAIT, T, bought, no_arms, told
 from tests.notifications.world import event, registered, updated
@@ -44,24 +44,25 @@ class Office:
 
     async def _make(
         self, _connection: Connection, requests: Sequence[Request], profiles: Mapping[str, Profile], _now: datetime
-    ) -> None:
+    ) -> Sequence[Publication]:
         assert profiles.keys() >= {request.trigger.customer_id for request in requests}
         if any(request.trigger.customer_id in self.broken for request in requests):
             raise ZeroDivisionError
         self.requests += requests
+        return ()
 
     async def handle(self, pool: Pool, now: datetime, *events: Event) -> None:
         """Handle events as a worker does, but for the messages."""
         async with pool.acquire() as connection, connection.transaction():
             in_force = await self.desk.journeys.at(connection, now)
-            triggered = triggered_by(in_force, events)
+            triggered = triggered_by(in_force, (), events)
             touched = {event.customer_id for event in events} | {each.trigger.customer_id for each in triggered}
             before = await customers.lock(connection, touched)
             after = dict(before)
             for event in events:
                 after[event.customer_id] = profile.learn(after[event.customer_id], event)
             await customers.save(connection, [own for id_, own in after.items() if own is not before[id_]])
-            requests = await decide(connection, self.desk, Batch(events, triggered, before, after, now))
+            requests = await decide(connection, self.desk, Batch(events, triggered, (), before, after, now))
             await self._make(connection, requests, after, now)
 
     async def happen(self, pool: Pool, now: datetime, *triggered: Triggered) -> None:
@@ -199,7 +200,7 @@ async def publish(pool: Pool, id_: str, document: dict[str, Any], effective_at: 
     async with pool.acquire() as connection, connection.transaction():
         base = {"name": {"en": "Test"}, "trigger": {"on": "event", "type": PURCHASE}}
         version = await store.insert(connection, Key("journey", id_), base | document, T, "key:test")
-        publication = Publication(effective_at, effective_at, "key:test")
+        publication = Publishing(effective_at, effective_at, "key:test")
         await store.publish(connection, Key("journey", id_), version.version, publication)
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from services.notifications.rules.journey.compiled import Journey
-from services.notifications.rules.journey.document import DateTrigger, InactivityTrigger
+from services.notifications.rules.journey.document import BeforeTrigger, DateTrigger, InactivityTrigger
 from services.notifications.rules.journey.run import Run
 from services.notifications.rules.journey.spending import SPENDING
 from services.notifications.rules.journey.starting import Live, event_type
@@ -47,9 +47,9 @@ class InForce:
     `by_type` has the enabled ones by the type of the event that starts them, `timed` those that time starts: `dates`,
     and `inactive` by the type of the event that is missed.
     `recorded` are the event types whose occurrences count somewhere, `awaited` those that a step waits for.
-    Events of types that are not `relevant` concern no journey. `looks_later`: a run that waits may ask for tier, points
-    or local time.
-    `until` is when another version takes effect, if any is published.
+    Events of types that are not `relevant` concern no journey. `waits`: there may be runs that wait; `looks_later`: one
+    that does may ask for tier, points or local time. Those that are `stopped` are disabled; `of_points` warn of points
+    that expire. `until` is when another version takes effect, if any is published.
     """
 
     newest: Mapping[str, Published]
@@ -62,6 +62,9 @@ class InForce:
     awaited: frozenset[str]
     relevant: frozenset[str]
     looks_later: bool
+    waits: bool
+    stopped: frozenset[str]
+    of_points: frozenset[str]
     until: datetime | None
 
     def way(self, run: Run) -> Way:
@@ -77,11 +80,6 @@ class InForce:
             return Way(own, halted=False)
         same = type(own.nodes[place].document) is type(newest.version.nodes[other].document)
         return Way(newest.version if same else own, halted=False)
-
-    @property
-    def stopped(self) -> frozenset[str]:
-        """The journeys that are disabled."""
-        return frozenset(id_ for id_, newest in self.newest.items() if not newest.version.enabled)
 
 
 def in_force(documents: Mapping[str, Sequence[Published]], now: datetime) -> InForce:
@@ -115,9 +113,17 @@ def in_force(documents: Mapping[str, Sequence[Published]], now: datetime) -> InF
         recorded=recorded,
         awaited=frozenset[str]().union(*(journey.awaited for journey in journeys)),
         relevant=recorded.union(by_type, SPENDING),
+        waits=any(journey.enabled and journey.waits for journey in journeys),
         looks_later=any(journey.enabled and journey.looks and journey.waits for journey in journeys),
+        stopped=frozenset(id_ for id_, each in newest.items() if not each.version.enabled),
+        of_points=frozenset(id_ for id_, each in newest.items() if _is_of_points(each.version)),
         until=min(later, default=None),
     )
+
+
+def _is_of_points(journey: Journey) -> bool:
+    start = journey.document.trigger
+    return isinstance(start, BeforeTrigger) and start.what == "points_expiry"
 
 
 def _by_missed_type(timed: Iterable[Live]) -> Mapping[str, Sequence[Live]]:

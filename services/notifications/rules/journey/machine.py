@@ -105,13 +105,13 @@ def field_of(facts: Mapping[str, Json], other: object, path: str) -> object:
     return found if found is not MISSING else look_up(other, path)
 
 
-def left_to_expire(trigger: TriggerEvent, standing: Standing) -> int:
+def left_of(facts: Mapping[str, Json], available: int, spent: int) -> int:
     """How many of the points that a run warns of are still there: those that expire first are spent first."""
-    points, spent = trigger.facts.get("points"), trigger.facts.get(SPENT)
+    points, before = facts.get("points"), facts.get(SPENT)
     if not isinstance(points, int):
-        return standing.available
-    used = standing.spent - spent if isinstance(spent, int) else 0
-    return min(standing.available, points - used)
+        return available
+    used = spent - before if isinstance(before, int) else 0
+    return min(available, points - used)
 
 
 def _walk(moved: Moved, journey: Journey, place: int, moment: Moment) -> Asking[Moved]:
@@ -209,7 +209,9 @@ def _send(moved: Moved, journey: Journey, node: Node, step: Send, standing: Stan
 def _is_over(trigger: TriggerEvent, journey: Journey, standing: Standing) -> bool:
     """Whether what the run warns of cannot come any more."""
     start = journey.document.trigger
-    return isinstance(start, BeforeTrigger) and start.what == "points_expiry" and left_to_expire(trigger, standing) <= 0
+    if not isinstance(start, BeforeTrigger) or start.what != "points_expiry":
+        return False
+    return left_of(trigger.facts, standing.available, standing.spent) <= 0
 
 
 def _view(run: Run, moment: Moment) -> View:

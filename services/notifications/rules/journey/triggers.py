@@ -18,3 +18,6 @@ NAMEABLE: Final = frozenset(
     if name != "shop.customer.erased.v1" and (not name.startswith(_OF_MESSAGES) or name in _BY_PEOPLE)
 )
 """The event types that start runs, and that runs wait for."""
+
+HEARD: Final = frozenset(name for name in NAMEABLE if not name.startswith(_OF_MESSAGES))
+"""Those that a worker reads; what people do with messages is known here before it is published."""
