@@ -19,7 +19,7 @@ _OF_THE_GATEWAY: Final = frozenset({"gateway.py", "openapi.py", "pages.py"})
 async def watch(restart: Callable[[Sequence[str]], None]) -> None:
     """Call `restart` with the names of the members whose files changed, until cancelled."""
     folders = [REPOSITORY / folder for folder in FOLDERS]
-    sources = PythonFilter(extra_extensions=(".liquid",))
+    sources = PythonFilter(extra_extensions=(".html",))
     async for changes in awatch(*folders, watch_filter=sources, debounce=DEBOUNCE_MS):
         names = {name for _, path in changes for name in affected(Path(path).relative_to(REPOSITORY))}
         if names:

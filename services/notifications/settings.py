@@ -129,6 +129,11 @@ class Settings(ServiceSettings):
     )
     program: str = Field(default="Wafa", min_length=1, max_length=100, description="Name of the program in messages.")
     locale: Locale = Field(default="en", description="Locale (BCP 47) that every template has on each channel.")
+    currency: str = Field(
+        default="USD",
+        pattern=r"^[A-Z]{3}$",
+        description="Currency (ISO 4217) of amounts in templates that have none of their own.",
+    )
     time_zone: TimeZone = Field(default="UTC", description="Time zone (IANA) of customers whose profile has none.")
     mail_batch: int = Field(default=50, ge=1, le=500, description="Maximum number of mails over one connection.")
     mail_attempts: int = Field(

@@ -24,6 +24,7 @@ from liquid.filter import with_context
 # Names that are not valid in a template, so that no template can shadow them.
 LOCALE: Final = "@locale"
 TIME_ZONE: Final = "@time_zone"
+CURRENCY: Final = "@currency"
 
 PLACE: Final = "#"
 """Placeholder of the number in the forms of `plural`."""
@@ -55,7 +56,8 @@ def number(value: object, *, context: RenderContext) -> str:
 
 @with_context
 def money(value: object, currency: object = None, *, context: RenderContext) -> str:
-    """`{{ total | money: currency }}`: $129.90."""
+    """`{{ total | money: currency }}`: $129.90; without a currency, it is that of the program."""
+    currency = context.globals[CURRENCY] if currency is None else currency
     if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
         raise FilterArgumentError(f"money: not a currency: {currency!r}", token=None)
     return _priced(_decimal("money", value), currency, _locale(context))
@@ -170,8 +172,8 @@ def _local(moment: datetime, zone: tzinfo) -> datetime:
 def _decimal(name: str, value: object) -> int | Decimal:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, float):
-        value = repr(value)
+    if isinstance(value, float | Decimal):  # such as the result of `minus`
+        value = f"{value:f}"
     if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
         raise FilterArgumentError(f"{name}: not a number: {value!r}", token=None)
     return Decimal(value)

@@ -18,7 +18,7 @@ ALL = {"gateway", *(f"{service}-worker" for service in SERVICES)}
         ("services/tiers/worker.py", {"tiers-worker"}),
         ("services/tiers/api.py", {"gateway"}),
         ("services/points/api/holds.py", {"gateway"}),
-        ("services/notifications/templates/welcome.email.en.liquid", {"notifications-worker", "gateway"}),
+        ("services/notifications/rendering/layout.html", {"notifications-worker", "gateway"}),
         ("services/__init__.py", ALL),
         ("shared/contracts/shop.py", ALL),
         ("deploy/local/openapi.py", {"gateway"}),

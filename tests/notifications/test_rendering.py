@@ -3,6 +3,7 @@
 import json
 import re
 
+import markupsafe
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -194,7 +195,7 @@ def test_a_tier_has_its_name_in_each_language():
 NASTY = '<img src=x onerror="alert(1)">{{ points }}{% assign points = 9 %}&amp;\''
 
 
-ESCAPED = '&lt;img src=x onerror="alert(1)"&gt;{{ points }}{% assign points = 9 %}&amp;amp;\''
+ESCAPED = str(markupsafe.escape(NASTY))
 
 
 @pytest.mark.parametrize("locale", ["en", "ar"])
@@ -305,8 +306,9 @@ def test_facts_survive_json(event: Event):
         ("Prof. Dr. Ann Lee", "de", "Ann"),
         ("Nagy Anna", "hu", "Nagy Anna"),
         ("Nguyễn Văn An", "vi-VN", "Nguyễn Văn An"),
-        ("عبد", "ar", "عبد"),
-        ("Dr.", "en", "Dr."),
+        ("عبد", "ar", None),
+        ("Mr. Abu", "en", None),
+        ("Dr.", "en", None),
         (None, "en", None),
     ],
 )

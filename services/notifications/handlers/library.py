@@ -53,7 +53,7 @@ class Library:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """The templates of a program, as the settings name it."""
-        return cls(Renderer(settings.program, ZoneInfo(settings.time_zone), settings.locale))
+        return cls(Renderer(settings.program, ZoneInfo(settings.time_zone), settings.locale, settings.currency))
 
     @property
     def renderer(self) -> Renderer:

@@ -1,6 +1,6 @@
 """A version of a template in the form that messages are made and rendered with."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -41,6 +41,12 @@ class Template:
         """The tags of each channel by their normalized form."""
         texts = {channel: self.document.of(channel) for channel in Channel}
         return {channel: {normalized(tag): tag for tag in given} for channel, given in texts.items() if given}
+
+    def places(self) -> Iterator[tuple[Channel, str]]:
+        """Every channel with each of its locales."""
+        for channel, tags in self.locales.items():
+            for locale in tags.values():
+                yield channel, locale
 
     def locale(self, channel: Channel, wanted: str | None, default: str) -> str | None:
         """The locale to write a customer in; None if the template lacks the channel or every locale that would do."""

@@ -35,9 +35,7 @@ _TITLES: Final = frozenset(
 )
 # Half of a name: "عبد" alone means slave.
 _PREFIXES: Final = frozenset(
-    {
-        *("عبد", "أبو", "ابو", "أم", "ام", "abd", "abdul", "abdel", "abdal", "abu", "abou", "umm", "um", "oum"),
-    }
+    {"عبد", "أبو", "ابو", "أم", "ام", "abd", "abdul", "abdel", "abdal", "abu", "abou", "umm", "um", "oum"}
 )
 _FAMILY_FIRST: Final = frozenset({"hu", "ja", "ko", "vi", "zh"})
 
@@ -57,16 +55,18 @@ def first_name(name: str | None, locale: str | None) -> str | None:
     """The part of a tidy name to address a customer by.
 
     It is the first word without titles; after عبد, أبو, أم, Abd, Abdul, Abu or Umm with the next one. Where the family
-    name comes first (hu, ja, ko, vi, zh), it is the whole name.
+    name comes first (hu, ja, ko, vi, zh), it is the whole name. None if nothing but titles or half a name is left.
     """
     if name is None:
         return None
     if (locale or "").replace("_", "-").split("-")[0].lower() in _FAMILY_FIRST:
         return name
     words = name.split()
-    while len(words) > 1 and words[0].rstrip(".").lower() in _TITLES:
+    while words and words[0].rstrip(".").lower() in _TITLES:
         words.pop(0)
-    taken = 1
-    while taken < len(words) and words[taken - 1].rstrip(".").lower() in _PREFIXES:
+    taken = 0
+    while taken < len(words):
         taken += 1
-    return " ".join(words[:taken])
+        if words[taken - 1].rstrip(".").lower() not in _PREFIXES:
+            return " ".join(words[:taken])
+    return None

@@ -1,9 +1,11 @@
 """Renders the messages of a customer."""
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from functools import lru_cache
+from html import unescape
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -12,12 +14,18 @@ from babel import Locale, UnknownLocaleError
 from services.notifications import wording
 from services.notifications.rendering import mail
 from services.notifications.rendering.compiled import Template, Texts
-from services.notifications.rendering.liquid import BoundTemplate, LiquidError, Markup, compile_text
+from services.notifications.rendering.liquid import LiquidError
+from services.notifications.rendering.mail import Frame
 from services.notifications.rendering.names import first_name, tidy
-from services.notifications.rules.message import Channel
+from services.notifications.rules.message import Channel, Kind
 from services.notifications.rules.template.document import normalized
 
 _DEEPEST: Final = 20
+_URL: Final = re.compile(r"(?:https?:/)?/[^\s\\\x00-\x1f]*")
+
+_BLANK: Final = "it is blank"
+_OPTIONAL: Final = frozenset({"preheader", "url"})
+"""The fields that may be blank."""
 
 
 class TemplateFailedError(Exception):
@@ -40,6 +48,8 @@ class Reader:
     tier: str | None = None
     available: int = 0
     pending: int = 0
+    unsubscribe: str | None = None
+    """The page that ends such messages: the only one of `links`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +98,8 @@ class Renderer:
     zone: tzinfo = UTC
     locale: str = "en"
     """The program's default locale."""
-    _layout: BoundTemplate = field(default_factory=lambda: compile_text(mail.LAYOUT, escapes=True))
+    currency: str = "USD"
+    """The program's currency, of amounts that have none of their own."""
 
     def in_app(self, template: Template, locale: str, facts: Mapping[str, Any], reader: Reader) -> InAppText:
         """An inbox message in a locale of the template.
@@ -108,23 +119,23 @@ class Renderer:
         texts = template.texts(Channel.EMAIL, locale)
         say = self._speaker(template, Channel.EMAIL, locale, facts, reader)
         subject = _line(say("subject"))
-        preheader = say("preheader") if "preheader" in texts else None
-        hidden = "" if preheader is None else mail.preview(preheader)
-        if "mjml" in texts:
-            html = say("mjml").replace("<body", f"<body lang='{locale}'", 1)
-            text = mail.plain(html)
-        else:
-            content = mail.safe(say("markdown"))
-            text = mail.plain(content)
-            html = self._layout.render(
-                program=wording.visible(self.program),
-                subject=subject,
-                preview=Markup(hidden),
-                content=Markup(content),
-                language=locale,
-                direction=_babel(locale).text_direction,
-            )
-        return MailText(subject, preheader, html, text, locale)
+        preheader = _line(say("preheader")) if "preheader" in texts else ""
+        frame = Frame(
+            program=wording.visible(self.program),
+            subject=subject,
+            preview=mail.preview(preheader) if preheader else "",
+            locale=locale,
+            direction=_babel(locale).text_direction,
+            # The layout shows the link where the customer can say no; who writes MJML places it.
+            unsubscribe=reader.unsubscribe if template.kind is Kind.MARKETING and "markdown" in texts else None,
+        )
+        body = "mjml" if "mjml" in texts else "markdown"
+        content = say(body)
+        text = mail.plain(content, frame)
+        if not text.strip():
+            raise TemplateFailedError(body, _BLANK)
+        html = mail.framed(content, frame) if body == "mjml" else mail.document(content, frame)
+        return MailText(subject, unescape(preheader) or None, html, text, locale)
 
     def sms(self, template: Template, locale: str, facts: Mapping[str, Any], reader: Reader) -> SmsText:
         """A text message in a locale of the template.
@@ -141,8 +152,10 @@ class Renderer:
             TemplateFailedError: as `in_app`.
         """
         say = self._speaker(template, Channel.PUSH, locale, facts, reader)
-        url = say("url") if "url" in template.texts(Channel.PUSH, locale) else None
-        return PushText(_line(say("title")), say("body"), url, locale)
+        url = say("url") if "url" in template.texts(Channel.PUSH, locale) else ""
+        if url and not _URL.fullmatch(url):
+            raise TemplateFailedError("url", "it is no https:// link and no path of the site")
+        return PushText(_line(say("title")), say("body"), url or None, locale)
 
     def _speaker(
         self, template: Template, channel: Channel, locale: str, facts: Mapping[str, Any], reader: Reader
@@ -157,7 +170,7 @@ class Renderer:
         return say
 
     def _context(self, template: Template, facts: Mapping[str, Any], reader: Reader, locale: str) -> dict[str, Any]:
-        event = {name: cleaned(value) for name, value in facts.items() if value is not None}
+        event: Mapping[str, Any] = cleaned(facts)
         name = tidy(reader.name)
         known = {"id": wording.visible(reader.id), "name": name, "first_name": first_name(name, reader.locale)}
         known |= {"locale": reader.locale, "tier": None if reader.tier is None else wording.visible(reader.tier)}
@@ -168,32 +181,41 @@ class Renderer:
                 "points": {"available": reader.available, "pending": reader.pending},
             },
             "program": wording.visible(self.program),
+            "links": {} if reader.unsubscribe is None else {"unsubscribe": reader.unsubscribe},
             "event": event,
             wording.LOCALE: _reading_locale(reader.locale, locale),
+            wording.CURRENCY: self.currency,
             wording.TIME_ZONE: self.zone if reader.time_zone is None else _zone(reader.time_zone, self.zone),
         }
 
 
 def cleaned(value: Any, depth: int = 0) -> Any:  # noqa: ANN401 any JSON value
-    """A JSON value without invisible characters in its strings, without nulls, and cut where it is very deep."""
+    """A JSON value without invisible characters in its strings, and cut where it is very deep.
+
+    What is null or blank is left out: it is missing, as what is absent.
+    """
     if isinstance(value, str):
         return wording.visible(value)
     if depth >= _DEEPEST:
         return ""
     if isinstance(value, list):
         return [cleaned(item, depth + 1) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, dict):
-        return {str(name): cleaned(item, depth + 1) for name, item in value.items() if item is not None}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(value, Mapping):
+        items = ((str(name), cleaned(item, depth + 1)) for name, item in value.items())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return {name: item for name, item in items if item is not None and item != ""}
     return value
 
 
 def _rendered(texts: Texts, name: str, given: Mapping[str, Any]) -> str:
     try:
-        return texts[name].render(given).strip()
+        text = texts[name].render(given).strip()
     except LiquidError as error:
         raise TemplateFailedError(name, str(error).partition("\n")[0]) from None
     except (ValueError, ArithmeticError, RecursionError, TypeError, LookupError) as error:
         raise TemplateFailedError(name, f"{type(error).__name__}: {error}") from None
+    if not text and name not in _OPTIONAL:
+        raise TemplateFailedError(name, _BLANK)
+    return text
 
 
 def _line(text: str) -> str:

@@ -17,7 +17,7 @@ MAX_BYTES: Final = 16_000
 _CONFIG: Final = ConfigDict(frozen=True, extra="forbid")
 _LOCALE: Final = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-_RESERVED: Final = frozenset({"customer", "program", "event"})
+_RESERVED: Final = frozenset({"customer", "program", "event", "links"})
 
 
 def _tag(text: str) -> str:
@@ -38,6 +38,7 @@ Locale = Annotated[str, AfterValidator(_tag)]
 Variable = Annotated[str, AfterValidator(_variable)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\r\n\x00]*$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000, pattern=r"^[^\x00]*$")]
+Markdown = Annotated[str, StringConstraints(min_length=1, max_length=30_000, pattern=r"^[^\x00]*$")]
 LongText = Annotated[str, StringConstraints(min_length=1, max_length=100_000, pattern=r"^[^\x00]*$")]
 
 
@@ -57,7 +58,7 @@ class Email(BaseModel):
 
     subject: Line = Field(description="Subject, one line.")
     preheader: Line | None = Field(default=None, description="What mailboxes show beside the subject.")
-    markdown: LongText | None = Field(default=None, description="Body in Markdown (CommonMark).")
+    markdown: Markdown | None = Field(default=None, description="Body in Markdown (CommonMark).")
     mjml: LongText | None = Field(default=None, description="The whole mail in MJML.")
 
     @model_validator(mode="after")
@@ -82,8 +83,8 @@ class Push(BaseModel):
 
     title: Line = Field(description="Title, one line.")
     body: Annotated[Text, StringConstraints(max_length=2_000)] = Field(description="Body.")
-    url: Annotated[str, StringConstraints(min_length=1, max_length=2_000, pattern=r"^\S*$")] | None = Field(
-        default=None, description="The page that a click opens."
+    url: Annotated[Line, StringConstraints(max_length=2_000)] | None = Field(
+        default=None, description="The page that a click opens: an https:// link, or a path of the site."
     )
 
 
