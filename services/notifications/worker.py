@@ -20,7 +20,7 @@ from services.notifications.rules.journey.triggers import HEARD
 from services.notifications.sending import Sender
 from services.notifications.sending.webhooks import Dispatcher
 from services.notifications.settings import Settings
-from services.notifications.store import deliveries, endpoints, erasing, happened, mails, runs, timers
+from services.notifications.store import deliveries, endpoints, erasing, happened, mails, runs, timers, totals
 from shared.messaging.worker import DueWork, Job, WorkerSpec, subscriptions
 
 
@@ -73,6 +73,7 @@ def spec(settings: Settings) -> WorkerSpec:
             Job("send mails", timedelta(seconds=1), sender.run),
             Job("send webhooks", timedelta(seconds=1), dispatcher.run),
             Job("delete what webhooks leave", timedelta(minutes=10), endpoints.clear),
+            Job("add up totals of messages", timedelta(minutes=1), totals.add_up),
             Job("refresh the search for customers", timedelta(minutes=1), searching.refresh),
             Job("forget deliveries of webhooks", timedelta(hours=1), deliveries.forget),
             Job("move runs of journeys", timedelta(seconds=1), partial(sweep_up, desk=desk)),

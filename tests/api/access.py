@@ -113,6 +113,7 @@ ACCESS: Final = {
     "POST /v1/experiments/sample-size": _CONFIG_READ,
     "POST /v1/experiments/compare": _CONFIG_READ,
     "GET /v1/customers": Access(("read",), Customer.REFUSED),
+    "GET /v1/notifications/summary": Access(("read",), Customer.REFUSED),
     "GET /v1/webhook-endpoints": _ADMIN,
     "POST /v1/webhook-endpoints": _ADMIN,
     "PATCH /v1/webhook-endpoints/{id}": _ADMIN,

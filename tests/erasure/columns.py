@@ -258,6 +258,8 @@ NOTIFICATIONS: Mapping[str, Fate] = {
     "customer.customer_id": ID,
     "customer.details": E,
     "customer_search.customer_id": R,
+    **dict.fromkeys(("message_change.channel", "message_change.reason", "message_change.state"), W),
+    **dict.fromkeys(("message_total.channel", "message_total.reason", "message_total.state"), W),
     **dict.fromkeys(("customer_search.email", "customer_search.phones", "customer_search.words"), E),
     **dict.fromkeys(("webhook_delivery.log", "webhook_delivery.payload"), E),
     **dict.fromkeys(("webhook_delivery.customer_id", "webhook_delivery.webhook_id"), R),

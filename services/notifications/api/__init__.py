@@ -1,8 +1,10 @@
 """The HTTP API of notifications."""
 
+from zoneinfo import ZoneInfo
+
 from fastapi import FastAPI
 
-from services.notifications.api import customers, experiments, inbox, journeys, preferences, push, webhooks
+from services.notifications.api import customers, experiments, inbox, journeys, preferences, push, summary, webhooks
 from services.notifications.handlers.library import Library
 from services.notifications.settings import Settings
 from shared.http.app import new_app
@@ -24,5 +26,6 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     preferences.add(app, settings.keys(), pool)
     push.add(app, guard, pool)
     app.include_router(experiments.routes(pool))
+    summary.add(app, pool, ZoneInfo(settings.time_zone))
     webhooks.add(app, pool, guard, settings)
     return app

@@ -8,7 +8,7 @@ from uuid import UUID
 from services.notifications.handlers.library import Library, Shown, reader_of
 from services.notifications.rules.gate import Recipient
 from services.notifications.rules.notice import complete
-from services.notifications.store import auditing, auditing_runs, auditing_webhooks, searching
+from services.notifications.store import auditing, auditing_runs, auditing_webhooks, searching, totals
 from services.notifications.store.auditing import Content
 from shared.postgres import checks
 from shared.postgres.checks import Check
@@ -23,7 +23,7 @@ async def verify(library: Library, pool: Pool, sample: int, now: datetime) -> As
         ids = await auditing.sample(connection, sample)
         shown = await library.open(connection)
         yield await checks.judge("messages can be rendered", ids, partial(_not_rendered, connection, library, shown))
-        async for check in checks.ask(connection, (*auditing_webhooks.queries(now), searching.QUERY)):
+        async for check in checks.ask(connection, (*auditing_webhooks.queries(now), searching.QUERY, totals.QUERY)):
             yield check
 
 
