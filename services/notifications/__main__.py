@@ -10,7 +10,6 @@ from services.notifications.api import build
 from services.notifications.handlers import day, verifying
 from services.notifications.handlers.library import Library
 from services.notifications.handlers.sweeping import LEFT
-from services.notifications.rules.message import Channel
 from services.notifications.settings import Settings
 from services.notifications.worker import open_tools, spec
 from shared.postgres.checks import Check
@@ -26,7 +25,7 @@ def _verify(settings: Settings, pool: Pool, sample: int) -> AsyncIterator[Check]
 
 async def _day(settings: Settings, pool: Pool, now: datetime) -> Counter[str]:
     tools = open_tools(settings)
-    return await day.run(pool, now, tools.desk, {Channel.EMAIL: tools.sender.run})
+    return await day.run(pool, now, tools.desk, {sender.channel: sender.run for sender in tools.senders})
 
 
 DOOR: Final = Door(

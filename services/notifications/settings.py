@@ -1,5 +1,6 @@
 """Settings of the notifications service."""
 
+from collections.abc import Iterator
 from datetime import time
 from email.utils import parseaddr
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.notifications.rules import mailboxes
 from services.notifications.rules.gate import Limits, mailbox
+from services.notifications.rules.message import Channel
 from services.notifications.rules.quiet import QuietHours
 from services.notifications.rules.tokens import Keys, keys_of
 from shared.contracts.values import TimeZone
@@ -103,6 +105,11 @@ class Settings(ServiceSettings):
         min_length=1,
         max_length=100,
         description="Sender of text messages: a phone number, a name or a messaging service (`MG…`).",
+    )
+    sms_opt_out: str = Field(
+        default="Reply STOP to opt out",
+        max_length=100,
+        description="Words that text messages of marketing end with; empty: none.",
     )
     sms_apprise_url: SecretStr | None = Field(
         default=None,
@@ -197,7 +204,16 @@ class Settings(ServiceSettings):
     def gate_limits(self) -> Limits:
         """What the gate has to know of the settings."""
         hours = QuietHours(self.quiet_from, self.quiet_to)
-        return Limits(ZoneInfo(self.time_zone), hours, self.marketing_per_day, self.marketing_per_week)
+        zone, channels = ZoneInfo(self.time_zone), frozenset(self._channels())
+        return Limits(zone, hours, self.marketing_per_day, self.marketing_per_week, channels)
+
+    def _channels(self) -> Iterator[Channel]:
+        """The channels that a provider is set for."""
+        yield from (Channel.IN_APP, Channel.EMAIL)
+        if self.sms_account is not None or self.sms_apprise_url is not None:
+            yield Channel.SMS
+        if self.vapid_private_key is not None:
+            yield Channel.PUSH
 
     def keys(self) -> Keys:
         """The keys of the secret; without one they hash addresses, but no token of theirs is to be trusted."""

@@ -1,6 +1,6 @@
 """The service's database, and a mail server with scripted answers."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -14,6 +14,7 @@ def pool(notifications_pool: Pool) -> Pool:
 
 
 @pytest.fixture
-def mail_server() -> Iterator[MailServer]:
+async def mail_server() -> AsyncIterator[MailServer]:
     with MailServer() as server:
         yield server
+        await server.close_channels()

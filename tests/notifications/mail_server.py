@@ -6,7 +6,7 @@ from collections.abc import Callable
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from aiosmtpd.controller import Controller
 
@@ -33,6 +33,7 @@ class MailServer:
         self.at_data: Script = lambda _: None
         self.after_data: Script = lambda _: None
         self.speaks_utf8 = True
+        self._opened: list[Pool] = []
         self.port = free_port()
         self._controller = self._new_controller()
 
@@ -58,7 +59,14 @@ class MailServer:
 
     def channel(self, server: Server | None = None, connections: int = 1) -> Email:
         """The channel over this server."""
-        return Email(Sender("Wafa <loyalty@example.org>"), Pool(server or self.at(), Limits(connections=connections)))
+        pool = Pool(server or self.at(), Limits(connections=connections))
+        self._opened.append(pool)
+        return Email(Sender("Wafa <loyalty@example.org>"), pool)
+
+    async def close_channels(self) -> None:
+        """Close what the channels of the test keep open."""
+        for pool in self._opened:
+            await pool.close()
 
     async def handle_EHLO(self, _server: Any, session: Any, _envelope: Any, hostname: str, responses: list[str]):  # noqa: N802
         self.connections += 1
@@ -77,7 +85,7 @@ class MailServer:
         answer = self._ask(self.at_data, server, address)
         if answer is not None:
             return answer
-        self.taken.append(cast("EmailMessage", message_from_bytes(envelope.content, policy=policy.default)))
+        self.taken.append(message_from_bytes(envelope.content, policy=policy.default))
         return self._ask(self.after_data, server, address) or "250 taken"
 
     def _ask(self, script: Script, server: Any, address: str) -> str | None:

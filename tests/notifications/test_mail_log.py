@@ -16,7 +16,7 @@ async def test_no_address_and_no_name_reaches_the_log(pool: Pool, mail_server: M
     mail_server.at_recipient = lambda address: said.get(address.partition("@")[0])
     with capture_logs() as lines:
         await sender(mail_server).run(pool, NOW)
-    assert sorted(line["event"] for line in lines) == ["mail_not_made", "mail_put_off", "mail_refused"]
+    assert sorted(line["event"] for line in lines) == ["message_not_rendered", "message_put_off", "message_refused"]
     words = " ".join(str(value) for line in lines for name, value in line.items() if name != "message_id").lower()
     assert not [word for word in ("mona", "ben@", "example.org", "xanthippe") if word in words], words
     assert "no such user" in words

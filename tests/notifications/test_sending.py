@@ -12,6 +12,7 @@ import pytest
 from services.notifications.handlers import claiming, settling
 from services.notifications.rules.message import Channel, State
 from services.notifications.sending import LEASE, Sender
+from services.notifications.sending.ways import Mails
 from services.notifications.store import mails
 from shared.postgres.pool import Pool
 from tests.notifications.mail_server import HangUp, MailServer, only, stall
@@ -37,7 +38,7 @@ def minutes(count: float) -> timedelta:
 
 
 def sender(mail_server: MailServer, **changes: Any) -> Sender:
-    usual = Sender(library(), claimer(), mail_server.channel(), batch=50, most_attempts=3, random=lambda: 0.5)
+    usual = Sender(claimer(), Mails(library(), mail_server.channel()), batch=50, most_attempts=3, random=lambda: 0.5)
     return replace(usual, **changes)
 
 
@@ -209,7 +210,7 @@ async def test_a_server_that_does_not_answer_in_time(pool: Pool, mail_server: Ma
     await register(pool, "mona")
     await handle(pool, earned("mona", 5))
     mail_server.at_data = stall(0.6)
-    await sender(mail_server, channel=mail_server.channel(mail_server.at(timeout=0.2))).run(pool, NOW)
+    await sender(mail_server, way=Mails(library(), mail_server.channel(mail_server.at(timeout=0.2)))).run(pool, NOW)
     row = await mail(pool)
     assert (row["state"], row["attempts"]) == ("queued", 1)
 
@@ -232,7 +233,7 @@ async def test_a_refused_login_does_not_fail_the_mail(pool: Pool, mail_server: M
     await register(pool, "mona")
     await handle(pool, earned("mona", 5))
     locked_out = replace(mail_server.at(), user="wafa", password="wrong")
-    await sender(mail_server, channel=mail_server.channel(locked_out)).run(pool, NOW)
+    await sender(mail_server, way=Mails(library(), mail_server.channel(locked_out))).run(pool, NOW)
     assert (await mail(pool))["state"] == "queued"
     mail_server.at_recipient = lambda _: "530 5.7.0 authentication required"
     await sender(mail_server).run(pool, NOW + minutes(1))

@@ -8,6 +8,7 @@ import pytest
 
 from services.notifications.handlers.verifying import verify
 from services.notifications.sending import Sender
+from services.notifications.sending.ways import Mails
 from services.notifications.store import auditing_webhooks, searching, totals
 from shared.contracts.envelope import Event
 from shared.messaging import erasure
@@ -118,7 +119,7 @@ BROKEN: Mapping[str, Mapping[str, Sequence[str]]] = {
 
 
 def sender(mail_server: MailServer) -> Sender:
-    return Sender(library(), claimer(), mail_server.channel(), 50, 3, random=lambda: 0.5)
+    return Sender(claimer(), Mails(library(), mail_server.channel()), 50, 3, random=lambda: 0.5)
 
 
 @pytest.fixture

@@ -39,13 +39,15 @@ _NIGHT: Final = QuietHours(time(21), time(8))
 class Limits:
     """What the settings say: the zone and the quiet hours of customers who chose none, and the frequency caps.
 
-    `per_day` and `per_week` are the most marketing messages on one channel, on a local day and on seven.
+    `per_day` and `per_week` are the most marketing messages on one channel, on a local day and on seven. `channels` are
+    those that a provider is set for: on the others nobody has an address.
     """
 
     zone: tzinfo = UTC
     quiet_hours: QuietHours = _NIGHT
     per_day: int = 1
     per_week: int = 3
+    channels: frozenset[Channel] = frozenset(Channel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ def judge(message: Candidate, recipient: Recipient, now: datetime, limits: Limit
         return Send("") if wants_topic else Skip(Reason.TOPIC_OPTED_OUT)
     if not profile.is_known:
         return _judge_stranger(message, now)
-    address = address_of(recipient, message.channel)
+    is_offered = message.channel in limits.channels
+    address = address_of(recipient, message.channel) if is_offered else Reason.NO_ADDRESS
     if isinstance(address, Reason):
         return Skip(address)
     refusal = _refusal(message, recipient, wants_topic=wants_topic)

@@ -9,6 +9,7 @@ from services.notifications.handlers import day
 from services.notifications.handlers.sweeping import sweep
 from services.notifications.rules.message import Channel
 from services.notifications.sending import Sender
+from services.notifications.sending.ways import Mails
 from services.notifications.store import runs
 from shared.contracts.values import format_instant
 from shared.postgres.pool import Pool
@@ -35,7 +36,7 @@ async def states(pool: Pool, customer_id: str = "mona") -> list[tuple[str, str, 
 
 
 def sender(server: MailServer) -> Sender:
-    return Sender(library(), claimer(), server.channel(), batch=50, most_attempts=3, random=lambda: 0.5)
+    return Sender(claimer(), Mails(library(), server.channel()), batch=50, most_attempts=3, random=lambda: 0.5)
 
 
 async def test_each_send_step_of_a_run_makes_its_messages_once(pool: Pool):
