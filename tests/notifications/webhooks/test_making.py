@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from services.notifications.store import deliveries, endpoints
 from shared.postgres.pool import Pool
@@ -87,3 +88,9 @@ async def test_a_deleted_endpoint_is_cleared(pool: Pool):
     await endpoints.clear(pool, datetime.now(UTC))
     assert [row["endpoint_id"] for row in await rows(pool)] == [other.id]
     assert await pool.fetchval("SELECT count(*) FROM webhook_endpoint") == 1
+
+
+def test_all_that_notifications_publishes_is_told_to_endpoints():
+    """Whoever writes to the outbox does it by `announcing.announce`, which webhooks hear of."""
+    writers = [path for path in Path("services/notifications").rglob("*.py") if "outbox" in path.read_text()]
+    assert writers == [Path("services/notifications/handlers/announcing.py")]
