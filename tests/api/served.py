@@ -49,6 +49,7 @@ from tests.tiers import shop as tiers_shop
 
 SECRET = "a secret of thirty-two bytes or so"
 
+TEMPLATE = {"topic": "account", "kind": "transactional", "in_app": {"en": {"title": "Hi", "body": "Hi"}}}
 JOURNEY = {
     "name": {"en": "Birthday"},
     "trigger": {"on": "date", "field": "birth_date"},
@@ -126,6 +127,7 @@ async def _seed_notifications(pool: Pool) -> Known:
     newest = (await world.messages(pool, "ann"))[-1]
     async with pool.acquire() as connection, connection.transaction():
         draft = await programs.insert(connection, Key("journey", "birthday"), JOURNEY, books.NOW, "key:seed")
+        await programs.insert(connection, Key("template", "welcome"), TEMPLATE, books.NOW, "key:seed")
         await Experiments(b"").expose(connection, [Exposed("ann", "bonus", ("without", "with"), books.NOW)])
     browser = Browser(uuid4(), "ann", "https://push.example.org/ann", "", "", world.NOW)
     async with pool.acquire() as connection, connection.transaction():
@@ -137,6 +139,7 @@ async def _seed_notifications(pool: Pool) -> Known:
         "customers": "ann",
         "messages": str(newest["id"]),
         "journeys": "birthday",
+        "templates": "welcome",
         "experiments": "bonus",
         "versions": str(draft.version),
         "push-subscriptions": str(browser.id),

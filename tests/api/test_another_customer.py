@@ -11,7 +11,7 @@ from tests.notifications.consent.world import BROWSER
 
 OF_NOBODY = {
     *("rewards", "earning-rules", "tier-programs", "simulations"),
-    *("referral-programs", "replays", "referrals", "journeys", "webhook-endpoints", "experiments"),
+    *("referral-programs", "replays", "referrals", "journeys", "templates", "experiments", "webhook-endpoints"),
 }
 """Resources of the program, which belong to no customer: every customer's access is the same."""
 

@@ -17,7 +17,19 @@ from joserfc.jwk import OctKey
 
 from shared.http.bodies import BOUNDED
 from tests.api.access import ACCESS, PUBLIC, SCOPES, Access, Customer
-from tests.api.served import EXPERIMENT, JOURNEY, ROUTES, SECRET, SERVICES, Route, Served, Service, as_customer, serve
+from tests.api.served import (
+    EXPERIMENT,
+    JOURNEY,
+    ROUTES,
+    SECRET,
+    SERVICES,
+    TEMPLATE,
+    Route,
+    Served,
+    Service,
+    as_customer,
+    serve,
+)
 from tests.notifications.consent.world import BROWSER
 from tests.referrals.programs import MINIMAL
 
@@ -51,6 +63,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/referrals/decisions": {"decision": "reject", "note": "A ring.", "ids": [NOBODY]},
     "POST /v1/referral-programs": MINIMAL,
     "PUT /v1/referral-programs/{version}": MINIMAL,
+    "POST /v1/templates": TEMPLATE | {"id": "news"},
+    "POST /v1/templates/{id}/versions": TEMPLATE,
+    "PUT /v1/templates/{id}/versions/{version}": TEMPLATE,
     "POST /v1/journeys": JOURNEY | {"id": "anniversary"},
     "POST /v1/journeys/{id}/versions": JOURNEY,
     "PUT /v1/journeys/{id}/versions/{version}": JOURNEY,

@@ -4,7 +4,17 @@ from zoneinfo import ZoneInfo
 
 from fastapi import FastAPI
 
-from services.notifications.api import customers, experiments, inbox, journeys, preferences, push, summary, webhooks
+from services.notifications.api import (
+    customers,
+    experiments,
+    inbox,
+    journeys,
+    preferences,
+    push,
+    summary,
+    templates,
+    webhooks,
+)
 from services.notifications.handlers.library import Library
 from services.notifications.settings import Settings
 from shared.http.app import new_app
@@ -22,6 +32,7 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     guard, library = Guard(networks(settings.webhook_allow)), Library.of(settings)
     customers.add(app, pool)
     inbox.add(app, pool, library)
+    app.include_router(templates.routes(pool, library))
     app.include_router(journeys.routes(pool, library))
     preferences.add(app, settings.keys(), pool)
     push.add(app, guard, pool)
