@@ -104,6 +104,11 @@ HTTP_CUT: Final = Counter(
     "head_timeout, body_timeout, slow_reader, malformed_request, too_many_pipelined.",
     ("reason",),
 )
+PROVIDER_EVENTS: Final = Counter(
+    "wafa_provider_events_total",
+    "Events that providers of mail and text messages reported; `unknown` are skipped.",
+    ["type"],
+)
 
 METRICS: Final[tuple[MetricWrapperBase, ...]] = (
     LAG,
@@ -127,6 +132,7 @@ METRICS: Final[tuple[MetricWrapperBase, ...]] = (
     HTTP_REQUESTS,
     HTTP_SECONDS,
     HTTP_CUT,
+    PROVIDER_EVENTS,
 )
 """Every metric of Wafa; `describe()` of each gives its name, type and help."""
 

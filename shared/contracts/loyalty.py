@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.contracts.shop import EventData
-from shared.contracts.values import Decimals, Id, Instant, Quantity, Text
+from shared.contracts.values import Decimals, Flag, Id, Instant, Quantity, Text
 
 Points = Annotated[int, Field(strict=True)]
 SomePoints = Annotated[int, Field(strict=True, gt=0)]
@@ -212,3 +212,9 @@ class MessageChanged(EventData):
     locale: Text = Field(description="Language of the message (BCP 47).")
     channel: Text = Field(description="Channel: `email`, `in_app`, `sms` or `push`.")
     reason: Text | None = Field(default=None, description="Reason code.")
+    journey: Text | None = Field(default=None, description="Id of the journey that sends the message.")
+    run_id: Id | None = Field(default=None, description="Id of the run of the journey.")
+    human: Flag | None = Field(
+        default=None,
+        description="Of `opened` and `clicked`: whether a person did it, and not a machine such as a scanner of links.",
+    )

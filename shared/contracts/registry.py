@@ -197,25 +197,40 @@ _TYPES: Final = (
         "loyalty.message.failed.v1", topics.MESSAGES, loyalty.MessageChanged, "A message could not be delivered."
     ),
     EventType(
+        "loyalty.message.delivered.v1",
+        topics.MESSAGES,
+        loyalty.MessageChanged,
+        "A provider reported that a message was delivered.",
+    ),
+    EventType(
+        "loyalty.message.bounced.v1",
+        topics.MESSAGES,
+        loyalty.MessageChanged,
+        "A message came back since its address does not exist; nothing is sent there any more.",
+    ),
+    EventType(
+        "loyalty.message.complained.v1",
+        topics.MESSAGES,
+        loyalty.MessageChanged,
+        "The recipient reported a message as spam; nothing is sent to that address any more.",
+    ),
+    EventType(
         "loyalty.message.opened.v1",
         topics.MESSAGES,
         loyalty.MessageChanged,
-        "A message was opened.",
-        is_published=False,
+        "A message was opened: once by a person, and before that perhaps once by a machine.",
     ),
     EventType(
         "loyalty.message.clicked.v1",
         topics.MESSAGES,
         loyalty.MessageChanged,
-        "A link in a message was followed.",
-        is_published=False,
+        "A link in a message was followed: once by a person, and before that perhaps once by a machine.",
     ),
     EventType(
         "loyalty.message.unsubscribed.v1",
         topics.MESSAGES,
         loyalty.MessageChanged,
         "A customer unsubscribed through a message.",
-        is_published=False,
     ),
 )
 

@@ -36,8 +36,15 @@ _OWN_OR_READ: Final = Access(("read",), Customer.OWN)
 _ADMIN: Final = Access((), Customer.REFUSED)
 _REDEEM_BY_KEY: Final = Access(("redeem",), Customer.REFUSED)
 
-PUBLIC: Final = {"GET /r/{code}"}
-"""A route that anybody may call."""
+PUBLIC: Final = {
+    "GET /r/{code}": 302,
+    "GET /o/{token}.gif": 200,
+    "GET /c/{token}": 302,
+    "GET /u/{token}": 200,
+    "POST /u/{token}": 422,
+    "POST /v1/provider-events/{provider}": 401,
+}
+"""The routes that anybody may call, with their status: unsubscribing needs a form, and providers sign."""
 
 ACCESS: Final = {
     "GET /v1/customers/{id}/points": _OWN_OR_READ,

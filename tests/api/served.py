@@ -19,6 +19,7 @@ from pydantic import SecretStr
 import services
 from deploy.keys import create_key
 from services.notifications.handlers.experimenting import Experiments, Exposed
+from services.notifications.rules.tokens import Keys, Purpose, Token
 from services.notifications.store import subscriptions
 from services.notifications.store.subscriptions import Browser
 from services.points.handlers import holding, spending
@@ -129,6 +130,7 @@ async def _seed_notifications(pool: Pool) -> Known:
         draft = await programs.insert(connection, Key("journey", "birthday"), JOURNEY, books.NOW, "key:seed")
         await programs.insert(connection, Key("template", "welcome"), TEMPLATE, books.NOW, "key:seed")
         await Experiments(b"").expose(connection, [Exposed("ann", "bonus", ("without", "with"), books.NOW)])
+    keys = Keys(SECRET)
     browser = Browser(uuid4(), "ann", "https://push.example.org/ann", "", "", world.NOW)
     async with pool.acquire() as connection, connection.transaction():
         await subscriptions.register(connection, browser)
@@ -145,6 +147,10 @@ async def _seed_notifications(pool: Pool) -> Known:
         "push-subscriptions": str(browser.id),
         "webhook-endpoints": str(endpoint.id),
         "deliveries": str(delivery["id"]),
+        "provider-events": "local",
+        "o": keys.sign(Token(Purpose.OPEN, newest["id"])),
+        "c": keys.sign(Token(Purpose.CLICK, newest["id"], "https://shop.example.org/")),
+        "u": keys.sign(Token(Purpose.UNSUBSCRIBE, newest["id"])),
     }
 
 
@@ -219,7 +225,11 @@ class Served:
     def parameters(self, path: str) -> dict[str, str]:
         """Parameters for a path template that lead to existing data."""
         segments = path.split("/")
-        return {name[1:-1]: self.known[segment] for segment, name in pairwise(segments) if name.startswith("{")}
+        return {
+            name[1 : name.index("}")]: self.known[segment]
+            for segment, name in pairwise(segments)
+            if name.startswith("{")
+        }
 
 
 async def _seed_dead_letter(pool: Pool) -> str:

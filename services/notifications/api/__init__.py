@@ -10,9 +10,11 @@ from services.notifications.api import (
     inbox,
     journeys,
     preferences,
+    providers,
     push,
     summary,
     templates,
+    tracking,
     webhooks,
 )
 from services.notifications.handlers.library import Library
@@ -26,9 +28,15 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     """The API of notifications.
 
     Raises:
-        ValueError: the key that verifies tokens is invalid.
+        ValueError: the key that verifies tokens, or the secret of a provider, is invalid.
     """
-    app = new_app("notifications", "Wafa notifications", pool=pool, authenticator=settings.authenticator())
+    app = new_app(
+        "notifications",
+        "Wafa notifications",
+        pool=pool,
+        authenticator=settings.authenticator(),
+        open_paths=(tracking.OPEN_PATH, providers.PATH),
+    )
     guard, library = Guard(networks(settings.webhook_allow)), Library.of(settings)
     customers.add(app, pool)
     inbox.add(app, pool, library)
@@ -36,6 +44,8 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     app.include_router(journeys.routes(pool, library))
     preferences.add(app, settings.keys(), pool)
     push.add(app, guard, pool)
+    tracking.add(app, settings.signing_keys(), pool)
+    providers.add(app, settings.provider_secrets, settings.keys(), pool)
     app.include_router(experiments.routes(pool))
     summary.add(app, pool, ZoneInfo(settings.time_zone))
     webhooks.add(app, pool, guard, settings)

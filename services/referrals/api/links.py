@@ -7,10 +7,10 @@ from fastapi import APIRouter, Header, Path
 from fastapi.responses import RedirectResponse
 
 from services.referrals.handlers import codes
-from services.referrals.rules.codes.bots import is_bot
 from services.referrals.rules.codes.sharing import link_to_shop, target, target_without_code
 from services.referrals.settings import Settings
 from services.referrals.store import programs
+from shared.http.bots import is_bot
 from shared.postgres.pool import Pool
 
 _PATH: Final = "/r/{code}"

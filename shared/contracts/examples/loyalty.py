@@ -244,7 +244,10 @@ LOYALTY: Final = (
     _message("held", 2, channel="push", reason="quiet_hours"),
     _message("skipped", 3, channel="sms", reason="no_consent"),
     _message("failed", 4, reason="mailbox_unavailable"),
-    _message("opened", 5),
-    _message("clicked", 6),
-    _message("unsubscribed", 7, trigger="journey", template="win_back", reason="one_click"),
+    _message("delivered", 8),
+    _message("bounced", 9),
+    _message("complained", 10),
+    _message("opened", 5, human=False),
+    _message("clicked", 6, human=True),
+    _message("unsubscribed", 7, trigger="win_back", template="win_back", journey="win_back", reason="one_click"),
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.referrals.rules.codes.bots import is_bot
+from shared.http.bots import is_bot
 
 PEOPLE = [
     (
