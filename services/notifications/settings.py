@@ -6,13 +6,15 @@ from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, HttpUrl, SecretStr, StringConstraints, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from services.notifications.rules import mailboxes
+from services.notifications.rules import mailboxes, opting_out
 from services.notifications.rules.gate import Limits, mailbox
+from services.notifications.rules.links import Links
 from services.notifications.rules.message import Channel
 from services.notifications.rules.quiet import QuietHours
 from services.notifications.rules.tokens import Keys, keys_of
@@ -106,10 +108,9 @@ class Settings(ServiceSettings):
         max_length=100,
         description="Sender of text messages: a phone number, a name or a messaging service (`MG…`).",
     )
-    sms_opt_out: str = Field(
-        default="Reply STOP to opt out",
-        max_length=100,
-        description="Words that text messages of marketing end with; empty: none.",
+    sms_opt_out: dict[Locale, Annotated[str, StringConstraints(min_length=1, max_length=100)]] = Field(
+        default=opting_out.DEFAULT,
+        description="Words by locale, as JSON, with which marketing text messages end: how to get no more of them.",
     )
     sms_apprise_url: SecretStr | None = Field(
         default=None,
@@ -222,6 +223,11 @@ class Settings(ServiceSettings):
     def signing_keys(self) -> Keys | None:
         """The keys that sign tokens; None where no secret is set."""
         return None if self.secret is None else self.keys()
+
+    def links(self, message_id: UUID) -> Links | None:
+        """The links of a message; None where no secret is set."""
+        keys = self.signing_keys()
+        return None if keys is None else Links(keys, str(self.public_url).rstrip("/"), message_id)
 
     @property
     def mail_domain(self) -> str:

@@ -23,7 +23,7 @@ from services.notifications.sending import Sender
 from services.notifications.sending.ways import Mails, Pushes, Texts, Way
 from services.notifications.sending.webhooks import Dispatcher
 from services.notifications.settings import Settings
-from services.notifications.store import deliveries, endpoints, erasing, happened, mails, runs, timers, totals
+from services.notifications.store import deliveries, endpoints, erasing, happened, mails, marks, runs, timers, totals
 from shared.messaging.worker import DueWork, Job, WorkerSpec, subscriptions
 
 _LONGEST: Final = timedelta(seconds=30)
@@ -56,7 +56,7 @@ def open_tools(settings: Settings) -> Tools:
     desk = Desk(ZoneInfo(settings.time_zone), partial(make, Maker(library, judge)), experiments.arms)
     claimer, channels = Claimer(judge, desk.journeys), open_all(settings)
     ways: tuple[Way, ...] = (
-        Mails(library, channels.email),
+        Mails(library, channels.email, settings.links),
         Texts(library, channels.sms, settings.sms_opt_out),
         Pushes(library, channels.push),
     )
@@ -92,6 +92,7 @@ def spec(settings: Settings) -> WorkerSpec:
             Job("add up totals of messages", timedelta(minutes=1), totals.add_up),
             Job("refresh the search for customers", timedelta(minutes=1), searching.refresh),
             Job("forget deliveries of webhooks", timedelta(hours=1), deliveries.forget),
+            Job("forget reports of providers", timedelta(hours=1), marks.forget),
             Job("move runs of journeys", timedelta(seconds=1), partial(sweep_up, desk=tools.desk)),
             Job("set timers of journeys", timedelta(seconds=5), partial(set_timers, desk=tools.desk)),
             Job("forget what happened", timedelta(hours=1), happened.forget),

@@ -68,7 +68,7 @@ async def provider() -> AsyncIterator[FakeWeb]:
 def texts(provider: FakeWeb) -> Texts:
     account = Account(provider.url, "AC1", "token", "+15005550006")
     _opened.append(TextMessages(account, seconds=1.0))
-    return Texts(library(), _opened[-1], opt_out="STOP ends it")
+    return Texts(library(), _opened[-1], opt_out={"en": "STOP ends it"})
 
 
 def pushes(**limits: Any) -> Pushes:

@@ -13,6 +13,7 @@ _ANCHOR: Final = re.compile(
     r"""(<a\b(?:[^>"']|"[^"]*"|'[^']*')*?\shref\s*=\s*)(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE
 )
 _FOLLOWED: Final = ("https://", "http://")
+_WORDS: Final = {"en": "Unsubscribe", "ar": "إلغاء الاشتراك"}
 _END: Final = re.compile(r"</body\s*>", re.IGNORECASE)
 
 # About the account and about orders customers are told whatever they think of the program.
@@ -39,15 +40,27 @@ class Links:
         purpose = Purpose.NOTHING if self.is_test else Purpose.UNSUBSCRIBE
         return f"{self.root}/u/{self.keys.sign(Token(purpose, self.message_id))}"
 
-    def decorate(self, html: str, *, with_pixel: bool) -> str:
-        """A mail whose links tell that they were followed, and with a pixel that tells that it was opened.
+    def decorate(self, html: str, *, is_marketing: bool, locale: str) -> str:
+        """A mail whose links tell that they were followed.
 
-        Links to unsubscribe, those of other schemes than http and https, and very long ones stay as they are.
+        A marketing mail also tells that it was opened, and shows how to unsubscribe, unless it does so already. Links
+        to unsubscribe, those of other schemes than http and https, and very long ones stay as they are.
         """
-        if self.is_test:
-            return html
-        tracked = _ANCHOR.sub(self._track, html)
-        return _with_pixel(tracked, self._pixel()) if with_pixel else tracked
+        tracked = html if self.is_test else _ANCHOR.sub(self._track, html)
+        if not is_marketing:
+            return tracked
+        shown = "" if escape(self.unsubscribe) in html else self._shown(locale)
+        return _at_the_end(tracked, shown + ("" if self.is_test else self._pixel()))
+
+    def decorate_text(self, text: str, *, is_marketing: bool, locale: str) -> str:
+        """The plain text of a mail; a marketing mail shows how to unsubscribe, unless it does so already."""
+        if not is_marketing or self.unsubscribe in text:
+            return text
+        return f"{text.rstrip()}\n\n{_word(locale)}: {self.unsubscribe}\n"
+
+    def _shown(self, locale: str) -> str:
+        link = f'<a href="{escape(self.unsubscribe)}">{_word(locale)}</a>'
+        return f'<p style="font-size:12px;text-align:center">{link}</p>'
 
     def _track(self, anchor: re.Match[str]) -> str:
         url = unescape(anchor[2] if anchor[2] is not None else anchor[3]).strip()
@@ -63,7 +76,11 @@ class Links:
         return f'<img src="{source}" width="1" height="1" alt="" style="border:0;height:1px;width:1px">'
 
 
-def _with_pixel(html: str, pixel: str) -> str:
+def _word(locale: str) -> str:
+    return _WORDS.get(locale.replace("_", "-").partition("-")[0].lower(), _WORDS["en"])
+
+
+def _at_the_end(html: str, addition: str) -> str:
     ends = list(_END.finditer(html))
     place = ends[-1].start() if ends else len(html)
-    return html[:place] + pixel + html[place:]
+    return html[:place] + addition + html[place:]

@@ -14,15 +14,16 @@ from uuid import UUID
 import structlog
 
 from services.notifications.channels.port import Answer, PutOff, Refused, Taken, UnreachableError
-from services.notifications.handlers import claiming, settling
+from services.notifications.handlers import claiming, reporting, settling
 from services.notifications.handlers.claiming import LEASE, Claimer
+from services.notifications.handlers.reporting import Report
 from services.notifications.rules import gate
+from services.notifications.rules.mark import Mark
 from services.notifications.rules.message import Channel, Reason, State
 from services.notifications.sending.recording import Recorder
 from services.notifications.sending.ways import Send, Way
-from services.notifications.store import subscriptions, suppressions
+from services.notifications.store import subscriptions
 from services.notifications.store.mails import Mail, Settled
-from services.notifications.store.suppressions import Cause
 from shared import telemetry
 from shared.postgres.pool import Pool
 
@@ -40,11 +41,11 @@ _log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of a message: `gone` are browsers that ended, `bounced` is an address that does not exist."""
+    """What became of a message: `gone` are browsers that ended, `report` what its provider says of the address."""
 
     settled: Settled
     gone: tuple[UUID, ...] = ()
-    bounced: str | None = None
+    report: Report | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +163,9 @@ class Sender:
                 return _Outcome(_final(mail, State.SENT), gone)
             case Refused(error=error, gone=gone):
                 _log.warning("message_refused", message_id=str(mail.id), channel=self.channel, error=error)
-                bounced = address if answer.bounced else None
-                return _Outcome(_final(mail, State.FAILED, Reason.REJECTED), gone, bounced)
+                mark = Mark.BOUNCED if answer.bounced else Mark.UNSUBSCRIBED if answer.opted_out else None
+                report = None if mark is None else Report(mark, address, mail.id, now)
+                return _Outcome(_final(mail, State.FAILED, Reason.REJECTED), gone, report)
             case PutOff(error=error, gone=gone):
                 said = {"channel": self.channel, "attempts": mail.attempts, "error": error}
                 _log.warning("message_put_off", message_id=str(mail.id), **said)
@@ -177,12 +179,13 @@ class Sender:
     async def _record(self, pool: Pool, now: datetime, outcomes: Sequence[_Outcome]) -> None:
         if not outcomes:
             return
-        keys = self.claimer.judge.keys
-        bounced = [keys.hash_address(self.channel, each.bounced) for each in outcomes if each.bounced is not None]
+        reports = [each.report for each in outcomes if each.report is not None]
         async with pool.acquire() as connection, connection.transaction():
             await settling.settle(connection, [outcome.settled for outcome in outcomes])
             await subscriptions.remove_gone(connection, [each for outcome in outcomes for each in outcome.gone])
-            await suppressions.suppress(connection, bounced, [Cause.BOUNCED] * len(bounced), now)
+        if reports:  # in a transaction of its own, since it locks all to whom something was sent at these addresses
+            async with pool.acquire() as connection, connection.transaction():
+                await reporting.handle(connection, self.claimer.judge.keys, self.channel, reports, now)
 
 
 async def _unbroken(work: Coroutine[None, None, None]) -> None:

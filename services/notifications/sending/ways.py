@@ -1,18 +1,21 @@
 """The channels as the jobs use them: what is sent of a message, and over which port."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
+from uuid import UUID
 
 from services.notifications.channels import port
 from services.notifications.channels.port import Answer, Port, Refused
 from services.notifications.handlers.library import Library, Shown, reader_of
 from services.notifications.rendering.compiled import Template
-from services.notifications.rendering.renderer import TemplateFailedError
+from services.notifications.rendering.renderer import MailText, TemplateFailedError
 from services.notifications.rules.gate import OLDEST
+from services.notifications.rules.links import Links, has_unsubscribe_header
 from services.notifications.rules.message import Channel, Kind
 from services.notifications.rules.notice import complete
+from services.notifications.rules.opting_out import with_words
 from services.notifications.store import subscriptions
 from services.notifications.store.mails import Mail
 from services.notifications.store.subscriptions import Browser
@@ -23,6 +26,11 @@ Send = Callable[[Mail, str, datetime], Awaitable[tuple[Answer, str]]]
 
 It raises TemplateFailedError, UnsendableError and UnreachableError.
 """
+
+
+def _no_links(_message_id: UUID) -> Links | None:
+    return None
+
 
 _NO_PROVIDER: Final = Refused("the settings name no provider")
 
@@ -69,8 +77,9 @@ class _Way:
 
 @dataclass(frozen=True, slots=True)
 class Mails(_Way):
-    """E-mail."""
+    """E-mail; `links` are those of a message."""
 
+    links: Callable[[UUID], Links | None] = _no_links
     channel = Channel.EMAIL
 
     async def open(self, connection: Connection, messages: Sequence[Mail]) -> Send:
@@ -82,15 +91,17 @@ class Mails(_Way):
             template, locale = _template(self.library, shown, mail)
             facts, reader = complete(mail.trigger, mail.facts), reader_of(mail.recipient)
             text = self.library.renderer.email(template, locale, facts, reader)
+            links = self.links(mail.id)
+            html, plain = _linked(text, links, is_marketing=mail.kind is Kind.MARKETING)
             letter = port.Mail(
                 id=mail.id,
                 address=address,
                 topic=mail.topic,
                 subject=text.subject,
-                html=text.html,
-                text=text.text,
+                html=html,
+                text=plain,
                 language=text.locale,
-                unsubscribe=None,
+                unsubscribe=links.unsubscribe if links and has_unsubscribe_header(mail.topic) else None,
                 at=now,
             )
             return await self._send(letter), locale
@@ -100,9 +111,9 @@ class Mails(_Way):
 
 @dataclass(frozen=True, slots=True)
 class Texts(_Way):
-    """Text messages; those of marketing end with the words in `opt_out`."""
+    """Text messages; those of marketing end with the words in `opt_out`, by locale."""
 
-    opt_out: str = ""
+    opt_out: Mapping[str, str] = field(default_factory=dict[str, str])
     channel = Channel.SMS
 
     async def open(self, connection: Connection, messages: Sequence[Mail]) -> Send:
@@ -115,8 +126,8 @@ class Texts(_Way):
             template, locale = _template(self.library, shown, mail)
             facts, reader = complete(mail.trigger, mail.facts), reader_of(mail.recipient)
             text = self.library.renderer.sms(template, locale, facts, reader).text
-            if mail.kind is Kind.MARKETING and self.opt_out:
-                text = f"{text}\n{self.opt_out}"
+            if mail.kind is Kind.MARKETING:
+                text = with_words(text, self.opt_out, locale)
             return await self._send(port.Sms(mail.id, address, text)), locale
 
         return send
@@ -152,6 +163,14 @@ class Pushes(_Way):
             return await self._send(letter), locale
 
         return send
+
+
+def _linked(text: MailText, links: Links | None, *, is_marketing: bool) -> tuple[str, str]:
+    """The HTML and the plain text of a mail, with its links."""
+    if links is None:
+        return text.html, text.text
+    html = links.decorate(text.html, is_marketing=is_marketing, locale=text.locale)
+    return html, links.decorate_text(text.text, is_marketing=is_marketing, locale=text.locale)
 
 
 def _template(library: Library, shown: Shown, mail: Mail) -> tuple[Template, str]:

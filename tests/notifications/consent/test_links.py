@@ -48,7 +48,7 @@ def target(html: str) -> str | None:
 )
 def test_which_links_are_followed(url: str, expected: str | None):
     html = f'<p><a class="b" href="{url}">go</a></p>'
-    decorated = LINKS.decorate(html, with_pixel=False)
+    decorated = LINKS.decorate(html, is_marketing=False, locale="en")
     assert target(decorated) == expected
     if expected is None:
         assert decorated == html
@@ -64,37 +64,55 @@ def test_which_links_are_followed(url: str, expected: str | None):
     ],
 )
 def test_spellings_of_a_link(html: str):
-    assert target(LINKS.decorate(html, with_pixel=False).replace("HREF", "href").replace("href = ", "href=")) == (
-        "https://e.org/"
-    )
+    assert target(
+        LINKS.decorate(html, is_marketing=False, locale="en").replace("HREF", "href").replace("href = ", "href=")
+    ) == ("https://e.org/")
 
 
 @pytest.mark.parametrize(
     "html", ["<p>https://e.org/</p>", '<link href="https://e.org/">', '<abbr href="https://e.org/">']
 )
 def test_what_is_no_link(html: str):
-    assert LINKS.decorate(html, with_pixel=False) == html
+    assert LINKS.decorate(html, is_marketing=False, locale="en") == html
 
 
 @given(st.text(max_size=60))
 def test_text_is_never_changed(text: str):
-    assert LINKS.decorate(text.replace("<", ""), with_pixel=False) == text.replace("<", "")
+    assert LINKS.decorate(text.replace("<", ""), is_marketing=False, locale="en") == text.replace("<", "")
 
 
-def test_the_pixel_stands_at_the_end_of_the_body():
-    decorated = LINKS.decorate("<html><body><p>Hi</p></body></html>", with_pixel=True)
+def test_a_marketing_mail_has_a_pixel_and_shows_how_to_unsubscribe():
+    decorated = LINKS.decorate("<html><body><p>Hi</p></body></html>", is_marketing=True, locale="ar-EG")
     before, image, after = re.split(r"(<img [^>]*>)", decorated)
-    assert (before, after) == ("<html><body><p>Hi</p>", "</body></html>")
+    assert before.startswith("<html><body><p>Hi</p><p ")
+    assert f'<a href="{LINKS.unsubscribe}">إلغاء الاشتراك</a>' in before
+    assert after == "</body></html>"
     source = re.search(r'src="https://loyal.example.org/o/([^"]*)\.gif"', image)
     assert source is not None
     assert KEYS.read(unescape(source[1]), Purpose.OPEN) == Token(Purpose.OPEN, ID)
-    assert LINKS.decorate("<p>Hi</p>", with_pixel=True).startswith("<p>Hi</p><img ")
+    text = LINKS.decorate_text("Hi\n", is_marketing=True, locale="fr")
+    assert text == f"Hi\n\nUnsubscribe: {LINKS.unsubscribe}\n"
+
+
+def test_a_link_to_unsubscribe_is_not_added_twice():
+    html = f'<body><a href="{LINKS.unsubscribe}">No more</a></body>'
+    decorated = LINKS.decorate(html, is_marketing=True, locale="en")
+    assert decorated.count("/u/") == 1
+    assert "/c/" not in decorated
+    text = f"No more: {LINKS.unsubscribe}\n"
+    assert LINKS.decorate_text(text, is_marketing=True, locale="en") == text
+
+
+def test_other_mails_have_neither():
+    assert LINKS.decorate("<p>Hi</p>", is_marketing=False, locale="en") == "<p>Hi</p>"
+    assert LINKS.decorate_text("Hi\n", is_marketing=False, locale="en") == "Hi\n"
 
 
 def test_links_of_a_test_do_nothing():
     test = Links(KEYS, "https://loyal.example.org", ID, is_test=True)
     html = '<body><a href="https://e.org/">x</a></body>'
-    assert test.decorate(html, with_pixel=True) == html
+    assert test.decorate(html, is_marketing=False, locale="en") == html
+    assert "<img" not in test.decorate(html, is_marketing=True, locale="en")
     assert KEYS.read(test.unsubscribe.rpartition("/")[2], Purpose.UNSUBSCRIBE) is None
     assert KEYS.read(test.unsubscribe.rpartition("/")[2], Purpose.NOTHING) is not None
     assert KEYS.read(LINKS.unsubscribe.rpartition("/")[2], Purpose.UNSUBSCRIBE) == Token(Purpose.UNSUBSCRIBE, ID)
