@@ -97,6 +97,8 @@ ACCESS: Final = {
     "POST /v1/customers/{id}/referral-code": _OWN_OR_READ,
     "GET /v1/customers/{id}/referrals": _OWN_OR_READ,
     "GET /v1/customers/{id}/messages": _OWN_OR_READ,
+    "GET /v1/messages": Access(("read", "support"), Customer.REFUSED),
+    "GET /v1/messages/{id}": Access(("read", "support"), Customer.REFUSED),
     "POST /v1/messages/{id}/read": Access(("support",), Customer.OWN),
     "POST /v1/customers/{id}/messages/read": Access(("support",), Customer.OWN),
     "GET /v1/templates": _CONFIG_READ,

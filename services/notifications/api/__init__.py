@@ -9,6 +9,7 @@ from services.notifications.api import (
     experiments,
     inbox,
     journeys,
+    log,
     preferences,
     providers,
     push,
@@ -41,6 +42,7 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     customers.add(app, pool)
     inbox.add(app, pool, library)
     app.include_router(templates.routes(pool, library))
+    log.add(app, pool)
     app.include_router(journeys.routes(pool, library))
     preferences.add(app, settings.keys(), pool)
     push.add(app, guard, pool)

@@ -86,7 +86,7 @@ def _add_list(app: FastAPI, pool: Pool, library: Library) -> None:
         before = cursor[0] if cursor is not None else _NEWEST
         rows = await messages.inbox(pool, customer_id, before, limit + 1, unread=unread)
         current = page(rows, limit, lambda message: (message.number,))
-        shown = await reading.render(pool, library, customer_id, current.data)
+        shown = await reading.show(pool, library, customer_id, current.data)
         return Page(data=[InboxEntry.of(message) for message in shown], next=current.next)
 
 

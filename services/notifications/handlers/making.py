@@ -13,13 +13,15 @@ from services.notifications.handlers import announcing
 from services.notifications.handlers.judging import Judge
 from services.notifications.handlers.library import Library, Shown
 from services.notifications.rendering.compiled import Template
+from services.notifications.rendering.renderer import STANDING
 from services.notifications.rules import gate, profile
 from services.notifications.rules.gate import Candidate, Hold, Recipient, Send, Skip, Verdict
 from services.notifications.rules.message import Channel, Reason, State
 from services.notifications.rules.profile import Profile
 from services.notifications.rules.trigger import Request
-from services.notifications.store import messages
+from services.notifications.store import messages, standings
 from services.notifications.store.messages import Message
+from services.notifications.store.standings import Points
 from shared import telemetry
 from shared.contracts.envelope import Publication
 from shared.contracts.loyalty import MessageChanged
@@ -61,8 +63,14 @@ async def make(
     wanted = [each for request in requests for each in _wanted(templates, request, customers, now)]
     asked = [(each.request.trigger.customer_id, candidate) for each in wanted for candidate in each.candidates]
     known = await maker.judge.recipients(connection, customers, asked, now)
+    standing = await standings.points(
+        connection, {each.request.trigger.customer_id for each in wanted if each.template.shows_standing}
+    )
     new = [
-        message for each in wanted for message in _messages(maker, each, known[each.request.trigger.customer_id], now)
+        message
+        for each in wanted
+        for customer_id in (each.request.trigger.customer_id,)
+        for message in _messages(maker, each, known[customer_id], _facts(each, standing), now)
     ]
     added = await messages.add(connection, new, now)
     telemetry.DUPLICATES.labels("natural_key").inc(len(new) - len(added))
@@ -81,14 +89,26 @@ def _wanted(templates: Shown, request: Request, customers: Mapping[str, Profile]
     yield _Wanted(request, template, candidates)
 
 
-def _messages(maker: Maker, wanted: _Wanted, recipient: Recipient, now: datetime) -> Iterator[Message]:
+def _facts(wanted: _Wanted, standing: Mapping[str, Points]) -> str:
+    """The facts of messages as JSON, with what is of the instant at which they are made."""
+    trigger = wanted.request.trigger
+    if not wanted.template.shows_standing:
+        return _ENCODER.encode(trigger.facts).decode()
+    customer = standing.get(trigger.customer_id, Points())._asdict()
+    return _ENCODER.encode({**trigger.facts, STANDING: customer}).decode()
+
+
+def _messages(maker: Maker, wanted: _Wanted, recipient: Recipient, facts: str, now: datetime) -> Iterator[Message]:
     request, template = wanted.request, wanted.template
     trigger = request.trigger
     verdicts = [
         (candidate, _verdict(maker.judge, template, candidate, recipient, now)) for candidate in wanted.candidates
     ]
+    tried: dict[str, str] = {}
     if request.mode == "first":
-        verdicts = [_first(verdicts)]
+        chosen = _first(verdicts)
+        tried = {each.channel.value: _reason(verdict) for each, verdict in verdicts[: verdicts.index(chosen)]}
+        verdicts = [chosen]
     # Of a backfill nothing is left but the inbox message: it tells that the others were too late.
     has_inbox = any(each.channel is Channel.IN_APP and isinstance(verdict, Send) for each, verdict in verdicts)
     late = {
@@ -96,7 +116,6 @@ def _messages(maker: Maker, wanted: _Wanted, recipient: Recipient, now: datetime
         for each, verdict in verdicts
         if has_inbox and isinstance(verdict, Skip) and gate.is_too_old(each, now)
     }
-    facts = _ENCODER.encode(trigger.facts).decode()
     occasion = trigger.key if request.step == FIRST_STEP else f"{trigger.key}#{request.step}"
     for candidate, verdict in verdicts:
         channel = candidate.channel
@@ -116,7 +135,7 @@ def _messages(maker: Maker, wanted: _Wanted, recipient: Recipient, now: datetime
             reason=reason,
             facts=facts,
             due_at=due_at,
-            unsent=late if late and channel is Channel.IN_APP else None,
+            unsent=(tried | (late if channel is Channel.IN_APP else {})) or None,
         )
 
 
@@ -134,6 +153,11 @@ def _first(verdicts: Sequence[tuple[Candidate, Verdict]]) -> tuple[Candidate, Ve
             if isinstance(verdict, kind):
                 return candidate, verdict
     return verdicts[0]
+
+
+def _reason(verdict: Verdict) -> str:
+    assert not isinstance(verdict, Send), "what may be sent is chosen"
+    return verdict.reason.value
 
 
 def _state(channel: Channel, verdict: Verdict, now: datetime) -> tuple[State, Reason | None, datetime | None]:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from services.notifications.rendering import mail
-from services.notifications.rendering.liquid import BoundTemplate, compile_text
+from services.notifications.rendering.liquid import BoundTemplate, compile_text, variables
 from services.notifications.rules.message import Channel, Kind, Topic
 from services.notifications.rules.template.document import Email, TemplateDocument, chain, normalized
 from shared.programs.faults import pointer
@@ -47,6 +47,16 @@ class Template:
         for channel, tags in self.locales.items():
             for locale in tags.values():
                 yield channel, locale
+
+    @cached_property
+    def shows_standing(self) -> bool:
+        """Whether a text shows the customer's tier or points, which are those of when a message is made."""
+        return any(
+            path[:1] == ("customer",) and path[1:2] in {("tier",), ("points",)}
+            for channel, locale in self.places()
+            for text in self.texts(channel, locale).values()
+            for path in variables(text)
+        )
 
     def locale(self, channel: Channel, wanted: str | None, default: str) -> str | None:
         """The locale to write a customer in; None if the template lacks the channel or every locale that would do."""

@@ -20,6 +20,8 @@ from services.notifications.rendering.names import first_name, tidy
 from services.notifications.rules.message import Channel, Kind
 from services.notifications.rules.template.document import normalized
 
+STANDING: Final = "customer"
+"""The fact that has the customer's tier and points of when the message was made: templates can declare no such name."""
 _DEEPEST: Final = 20
 _URL: Final = re.compile(r"(?:https?:/)?/[^\s\\\x00-\x1f]*")
 
@@ -170,15 +172,19 @@ class Renderer:
         return say
 
     def _context(self, template: Template, facts: Mapping[str, Any], reader: Reader, locale: str) -> dict[str, Any]:
-        event: Mapping[str, Any] = cleaned(facts)
+        event: dict[str, Any] = cleaned(facts)
+        made: Mapping[str, Any] = event.pop(STANDING, {})
         name = tidy(reader.name)
         known = {"id": wording.visible(reader.id), "name": name, "first_name": first_name(name, reader.locale)}
-        known |= {"locale": reader.locale, "tier": None if reader.tier is None else wording.visible(reader.tier)}
+        known |= {"locale": reader.locale, "tier": made.get("tier") or wording.visible(reader.tier or "")}
         return {
             **{declared: event[declared] for declared in template.document.samples if declared in event},
             "customer": {
                 **{name: value for name, value in known.items() if value},
-                "points": {"available": reader.available, "pending": reader.pending},
+                "points": {
+                    "available": made.get("available", reader.available),
+                    "pending": made.get("pending", reader.pending),
+                },
             },
             "program": wording.visible(self.program),
             "links": {} if reader.unsubscribe is None else {"unsubscribe": reader.unsubscribe},

@@ -135,7 +135,12 @@ SETTLE_SQL = """
 UPDATE message
 SET state = new.state, reason = new.reason, due_at = new.due_at, attempts = new.attempts, locale = new.locale,
     template_version = new.template_version,
-    sent_at = CASE WHEN new.state = 'sent' THEN message.sent_at END
+    sent_at = CASE WHEN new.state = 'sent' THEN message.sent_at END,
+    log = CASE WHEN (message.state, message.reason) IS NOT DISTINCT FROM (new.state, new.reason) THEN message.log ELSE (
+        coalesce(message.log::jsonb, jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
+            'at', message.created_at, 'state', message.state, 'reason', message.reason))))
+        || jsonb_strip_nulls(jsonb_build_object('at', clock_timestamp(), 'state', new.state, 'reason', new.reason))
+    )::json END
 FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::timestamptz[], $6::int[], $7::text[], $8::int[])
      AS new (id, claimed, state, reason, due_at, attempts, locale, template_version)
 WHERE message.id = new.id

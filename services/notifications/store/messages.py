@@ -176,6 +176,37 @@ async def mark_read(
     return None if row is None else InboxMessage(*row)
 
 
+class FailedMessage(NamedTuple):
+    """An inbox message that turned out to have no text."""
+
+    id: UUID
+    customer_id: str
+    trigger: str
+    template: str
+    template_version: int
+    locale: str
+    occurred_at: datetime
+    correlation_id: str
+    causation_id: str
+    traceparent: str | None
+
+
+FAIL_SQL = """
+UPDATE message
+SET state = 'failed', reason = 'template_error', log = json_build_array(
+    json_build_object('at', created_at, 'state', state), json_build_object('at', $2::timestamptz, 'state', 'failed',
+                                                                           'reason', 'template_error'))
+WHERE id = ANY($1::uuid[]) AND channel = 'in_app' AND state = 'sent'
+RETURNING id, customer_id, trigger, coalesce(template, trigger) AS template, template_version, locale, occurred_at,
+          correlation_id, causation_id, traceparent
+"""
+
+
+async def fail(connection: Connection, ids: Sequence[UUID], now: datetime) -> list[FailedMessage]:
+    """Record that inbox messages of a locked customer have no text; returns those that changed."""
+    return [FailedMessage(*row) for row in await connection.fetch(FAIL_SQL, ids, now)]
+
+
 READ_ALL_SQL = """
 WITH unread AS (
     SELECT id FROM message

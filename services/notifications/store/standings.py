@@ -36,6 +36,27 @@ async def load(connection: Connection, customer_ids: Collection[str]) -> dict[st
     return {customer_id: Row(*standing) for customer_id, *standing in rows}
 
 
+class Points(NamedTuple):
+    """What templates show of where a customer stands."""
+
+    tier: str | None = None
+    available: int = 0
+    pending: int = 0
+
+
+POINTS_SQL = """
+SELECT customer_id, tier, coalesce(available, 0), coalesce(pending, 0) FROM customer WHERE customer_id = ANY($1::text[])
+"""
+
+
+async def points(connection: Connection, customer_ids: Collection[str]) -> dict[str, Points]:
+    """The tier and the points of customers."""
+    if not customer_ids:
+        return {}
+    rows = await connection.fetch(POINTS_SQL, list(customer_ids))
+    return {customer_id: Points(*standing) for customer_id, *standing in rows}
+
+
 class Learned(NamedTuple):
     """What events told of a customer last; null: nothing."""
 
