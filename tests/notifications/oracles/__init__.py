@@ -1,0 +1,1 @@
+"""A slow model of messages, written from the contracts alone."""
