@@ -37,6 +37,8 @@ class Preferences:
         return (topic, channel) not in self.topics_off
 
 
+_CHOICES: Final = {f"{topic}/{channel}": (topic, channel) for topic in Topic for channel in Channel}
+
 DEFAULT: Final = Preferences()
 """The preferences of a customer who chose nothing."""
 
@@ -63,5 +65,4 @@ def to_words(choices: Collection[Choice]) -> list[str]:
 
 def from_words(words: Collection[str]) -> frozenset[Choice]:
     """Choices from how they are stored; those of another release that have no meaning here are left out."""
-    choices = {f"{topic}/{channel}": (topic, channel) for topic in Topic for channel in Channel}
-    return frozenset(choices[word] for word in words if word in choices)
+    return frozenset(_CHOICES[word] for word in words if word in _CHOICES)

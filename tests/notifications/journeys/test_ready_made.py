@@ -1,11 +1,14 @@
 """The journeys that ship with the product, driven by real events: they say what the product said before."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.notifications.rules import notice
+from services.notifications.rules.journey.checking import walk
+from services.notifications.rules.journey.document import Send
 from services.notifications.rules.journey.kind import KIND
 from services.notifications.rules.trigger import Request, triggers
 from shared.contracts.envelope import Event
@@ -58,6 +61,14 @@ async def test_the_documents_are_in_force_since_ever_as_version_1(pool: Pool):
 @pytest.mark.parametrize("id_", sorted(shipped()))
 def test_nothing_is_doubtful_about_them(id_: str):
     assert [fault for fault in examine(KIND, shipped()[id_], NOW) if fault.pointer != "/enabled"] == []
+
+
+@pytest.mark.parametrize("id_", sorted(shipped()))
+def test_what_they_send_ships_too(id_: str):
+    for _, step in walk(shipped()[id_].steps):
+        if isinstance(step, Send):
+            template = json.loads((HOME.parent / "template" / f"{step.template}.json").read_text("utf-8"))
+            assert [channel for channel in step.channels if not template.get(channel)] == []
 
 
 def said(requests: list[Request]) -> list[tuple[str, str, str]]:
