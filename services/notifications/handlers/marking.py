@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from services.notifications.handlers import announcing
 from services.notifications.handlers.announcing import SOURCE
 from services.notifications.rules import mark as marks
 from services.notifications.rules.mark import BY_MACHINE, UNTOLD, Mark
@@ -13,7 +14,6 @@ from services.notifications.store import marks as stored
 from services.notifications.store.marks import Sent
 from shared.contracts.envelope import Cause, Publication, publication
 from shared.contracts.loyalty import MessageChanged
-from shared.messaging import outbox
 from shared.postgres.pool import Connection
 
 _SOONEST: Final = timedelta(seconds=2)
@@ -55,7 +55,7 @@ async def record(connection: Connection, markings: Sequence[Marking], cause: str
         for marking in markings
         if (marking.message.id, marking.mark) in new and _is_told(marking, before)
     ]
-    await outbox.announce(connection, told)
+    await announcing.announce(connection, told)
 
 
 def _is_told(marking: Marking, before: Mapping[UUID, Sequence[tuple[Mark, datetime]]]) -> bool:
