@@ -21,6 +21,7 @@ from tests.bench import (
     figures,
     growth,
     histories,
+    journeying,
     latency,
     machine,
     memory,
@@ -48,6 +49,7 @@ ALONE = {
     "programs": tier_programs.measure,
     "tier-reads": tier_reads.measure,
     "referrals": referring.measure,
+    "journeys": journeying.measure,
 }
 PARTS = (*contest.PARTS, *ALONE)
 ROUNDS = "7"

@@ -22,6 +22,7 @@ from services.notifications.rules.journey.document import (
 from services.notifications.rules.journey.fields import matches
 from services.notifications.rules.journey.triggers import PURCHASE
 
+_ASKING: Final = (PurchasesAtLeast, NoPurchaseFor, Happened)
 _SINCE_EVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -61,14 +62,14 @@ class View:
 
 def all_hold(conditions: Sequence[Condition], view: View) -> Asking[bool]:
     """Whether all conditions hold; those that need no question come first."""
+    asking = [condition for condition in conditions if isinstance(condition, _ASKING)]
     for condition in conditions:
-        if not isinstance(condition, PurchasesAtLeast | NoPurchaseFor | Happened) and not _holds(condition, view):
+        if not isinstance(condition, _ASKING) and not _holds(condition, view):
             return False
-    for condition in conditions:
-        if isinstance(condition, PurchasesAtLeast | NoPurchaseFor | Happened):
-            answer = cast("Answer", (yield _ask(condition, view)))
-            if not _satisfies(condition, answer):
-                return False
+    for condition in asking:
+        answer = cast("Answer", (yield _ask(condition, view)))
+        if not _satisfies(condition, answer):
+            return False
     return True
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Final, cast
 
 from pydantic import BaseModel
@@ -97,15 +98,22 @@ def _ordered(op: Op, value: object, wanted: object) -> bool:
 
 
 def _number(value: object) -> Decimal | None:
+    if isinstance(value, str):
+        return _number_of(value)
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
         number = Decimal(repr(value))
         return number if number.is_finite() else None
-    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER and value.isascii() and value[:1] in "-0123456789":
-        try:
-            number = Decimal(value)
-        except InvalidOperation:
-            return None
-        return number if number.is_finite() and "e" not in value.lower() else None
     return None
+
+
+@lru_cache(maxsize=4_096)  # the values of documents are compared with each event
+def _number_of(text: str) -> Decimal | None:
+    if len(text) > _LONGEST_NUMBER or not text.isascii() or text[:1] not in "-0123456789":
+        return None
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and "e" not in text.lower() else None
