@@ -239,12 +239,16 @@ async def _seed_dead_letter(pool: Pool) -> str:
 
 
 @asynccontextmanager
-async def serve(service: Service, postgres_url: str, folder: Path) -> AsyncGenerator[Served]:
+async def serve(
+    service: Service, postgres_url: str, folder: Path, *, has_dead_letter: bool = True
+) -> AsyncGenerator[Served]:
     """The API of a service on a seeded database of its own."""
     keys = folder / "keys.json"
     admin = {"Authorization": f"Bearer {create_key(keys, ['admin'], 'fuzz')}"}
     async with postgres.database(postgres_url, service.name) as pool:
-        known = await service.seed(pool) | {"dead-letters": await _seed_dead_letter(pool)}
+        known = await service.seed(pool)
+        if has_dead_letter:
+            known |= {"dead-letters": await _seed_dead_letter(pool)}
         app = service.build(
             service.settings(api_keys_file=keys, jwt_key=SecretStr(SECRET), secret=SecretStr(SECRET)), pool
         )
