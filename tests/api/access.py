@@ -108,6 +108,8 @@ ACCESS: Final = {
     "GET /v1/templates/{id}/versions/{version}": _CONFIG_READ,
     "PUT /v1/templates/{id}/versions/{version}": _CONFIG_WRITE,
     "POST /v1/templates/{id}/versions/{version}/publish": _CONFIG_WRITE,
+    "POST /v1/templates/{id}/versions/{version}/preview": _CONFIG_WRITE,
+    "POST /v1/templates/{id}/versions/{version}/test-send": _CONFIG_WRITE,
     "GET /v1/journeys": _CONFIG_READ,
     "POST /v1/journeys": _CONFIG_WRITE,
     "GET /v1/journeys/{id}/versions": _CONFIG_READ,

@@ -244,6 +244,7 @@ REFERRALS: Mapping[str, Fate] = {
 }
 
 NOTIFICATIONS: Mapping[str, Fate] = {
+    "test_send.principal": ID,  # of who called the API
     **dict.fromkeys(("consent.actor", "consent.locale"), E),
     **dict.fromkeys(("consent.action", "consent.channel", "consent.how"), R),
     "consent.customer_id": ID,

@@ -41,7 +41,7 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     guard, library = Guard(networks(settings.webhook_allow)), Library.of(settings)
     customers.add(app, pool)
     inbox.add(app, pool, library)
-    app.include_router(templates.routes(pool, library))
+    app.include_router(templates.routes(pool, library, settings))
     log.add(app, pool)
     app.include_router(journeys.routes(pool, library))
     preferences.add(app, settings.keys(), pool)

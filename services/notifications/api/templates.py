@@ -6,12 +6,14 @@ from typing import Final
 
 from fastapi import APIRouter
 
+from services.notifications.api import trying
 from services.notifications.handlers.library import Library
 from services.notifications.rules.journey.compiled import Journey
 from services.notifications.rules.journey.document import Send
 from services.notifications.rules.journey.kind import KIND as JOURNEYS
 from services.notifications.rules.message import Channel
 from services.notifications.rules.template.document import TemplateDocument
+from services.notifications.settings import Settings
 from shared.postgres.pool import Connection, Pool
 from shared.programs import in_force
 from shared.programs.drafting import Program, Published, RefusedError
@@ -20,9 +22,11 @@ from shared.programs.routes import Place, many_documents
 _PLACE: Final = Place("/v1/templates", tag="templates", noun="template")
 
 
-def routes(pool: Pool, library: Library) -> APIRouter:
+def routes(pool: Pool, library: Library, settings: Settings) -> APIRouter:
     """The routes of templates."""
-    return many_documents(pool, Program(library.templates.kind(), on_publish=_keep_channels), _PLACE)
+    router = many_documents(pool, Program(library.templates.kind(), on_publish=_keep_channels), _PLACE)
+    trying.add(router, pool, library, settings)
+    return router
 
 
 async def _keep_channels(connection: Connection, published: Published) -> None:

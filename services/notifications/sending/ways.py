@@ -1,7 +1,7 @@
 """The channels as the jobs use them: what is sent of a message, and over which port."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -90,8 +90,9 @@ class Mails(_Way):
         async def send(mail: Mail, address: str, now: datetime) -> tuple[Answer, str]:
             template, locale = _template(self.library, shown, mail)
             facts, reader = complete(mail.trigger, mail.facts), reader_of(mail.recipient)
-            text = self.library.renderer.email(template, locale, facts, reader)
             links = self.links(mail.id)
+            reader = replace(reader, unsubscribe=links.unsubscribe if links else None)
+            text = self.library.renderer.email(template, locale, facts, reader)
             html, plain = _linked(text, links, is_marketing=mail.kind is Kind.MARKETING)
             letter = port.Mail(
                 id=mail.id,
