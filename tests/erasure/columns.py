@@ -286,7 +286,7 @@ NOTIFICATIONS: Mapping[str, Fate] = {
     "exposure.customer_id": ID,
     "exposure.experiment": P,
     **dict.fromkeys(("message.log", "message.step", "message.template", "message.topic", "message.unsent"), R),
-    "message_mark.mark": R,
+    "message_mark.mark": W,  # it goes with its message
     **dict.fromkeys(("preference.quiet_from", "preference.quiet_to"), R),
     **dict.fromkeys(("provider_report.id", "provider_report.provider"), P),
     "message.body": E,
