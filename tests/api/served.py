@@ -50,7 +50,12 @@ from tests.tiers import shop as tiers_shop
 
 SECRET = "a secret of thirty-two bytes or so"
 
-TEMPLATE = {"topic": "account", "kind": "transactional", "in_app": {"en": {"title": "Hi", "body": "Hi"}}}
+TEMPLATE = {
+    "topic": "account",
+    "kind": "transactional",
+    "in_app": {"en": {"title": "Hi", "body": "Hi"}},
+    "sms": {"en": {"text": "Hi"}},
+}
 JOURNEY = {
     "name": {"en": "Birthday"},
     "trigger": {"on": "date", "field": "birth_date"},

@@ -67,7 +67,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/templates/{id}/versions": TEMPLATE,
     "PUT /v1/templates/{id}/versions/{version}": TEMPLATE,
     "POST /v1/templates/{id}/versions/{version}/preview": {"channel": "in_app", "locale": "en"},
-    "POST /v1/templates/{id}/versions/{version}/test-send": {"to": "a@example.org", "channel": "push", "locale": "en"},
+    "POST /v1/templates/{id}/versions/{version}/test-send": {"to": "+447911123456", "channel": "sms", "locale": "en"},
     "POST /v1/journeys": JOURNEY | {"id": "anniversary"},
     "POST /v1/journeys/{id}/versions": JOURNEY,
     "PUT /v1/journeys/{id}/versions/{version}": JOURNEY,
