@@ -28,6 +28,7 @@ OTHER: dict[str, str] = {
     "vapid_subject": "mailto:other@example.org",
     "webhook_allow": "10.0.0.0/8",
     "locale": "ar",
+    "currency": "SAR",
     "secret": "another secret of thirty-two bytes or more",
     "provider_secrets": '{"other": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}',
     "quiet_from": "20:00",

@@ -29,7 +29,7 @@ SERVICES: dict[str, tuple[Door[Any], int, str, str]] = {
         "codes are unique and well formed, and one is given out: FAILED: SHORT",
     ),
     "notifications": (
-        *(NOTIFICATIONS, 9, "INSERT INTO customer VALUES ('ann', '{}', now(), now())"),
+        *(NOTIFICATIONS, 22, "INSERT INTO customer VALUES ('ann', '{}', now(), now())"),
         "nothing is left of erased customers: FAILED: ann",
     ),
 }

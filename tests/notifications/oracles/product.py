@@ -42,7 +42,7 @@ class Product:
 
     async def play(self, history: History) -> None:
         """Let a history happen."""
-        await self._pool.execute(f"TRUNCATE {TABLES}")
+        await self._pool.execute(f"TRUNCATE {TABLES} CASCADE")
         async with self._pool.acquire() as connection:
             for declared in history.experiments:
                 await experiments.declare(connection, _experiment(declared), history.happenings[0].now)
