@@ -5,7 +5,16 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 
 from services.notifications.rules.message import Channel, Kind, Topic
 
@@ -88,6 +97,13 @@ class Push(BaseModel):
     )
 
 
+def _few(texts: Any) -> Any:  # noqa: ANN401 whatever was sent
+    """Refuse far too many members before each of them is looked at."""
+    if isinstance(texts, dict) and len(texts) > max(MAX_LOCALES, MAX_SAMPLES):  # pyright: ignore[reportUnknownArgumentType]
+        raise ValueError(f"may have at most {max(MAX_LOCALES, MAX_SAMPLES)} members")
+    return texts  # pyright: ignore[reportUnknownVariableType]
+
+
 def _by_locale(texts: Mapping[str, Any]) -> Mapping[str, Any]:
     if len({normalized(tag) for tag in texts}) < len(texts):
         raise ValueError("has a locale twice, in different notations")
@@ -105,16 +121,24 @@ class TemplateDocument(BaseModel):
 
     topic: Topic = Field(description="What it is about; customers opt out by topic.")
     kind: Kind = Field(description="`marketing` needs the customer's consent.")
-    samples: Annotated[dict[Annotated[str, AfterValidator(_variable)], JsonValue], Field(max_length=MAX_SAMPLES)] = (
-        Field(
-            default_factory=dict[str, JsonValue],
-            description="Variables of the trigger's data that the texts use, with an example of each.",
-        )
+    samples: Annotated[
+        dict[Annotated[str, AfterValidator(_variable)], JsonValue], Field(max_length=MAX_SAMPLES), BeforeValidator(_few)
+    ] = Field(
+        default_factory=dict[str, JsonValue],
+        description="Variables of the trigger's data that the texts use, with an example of each.",
     )
-    in_app: Annotated[dict[Locale, InApp], AfterValidator(_by_locale)] | None = _of_channel("Inbox messages")
-    email: Annotated[dict[Locale, Email], AfterValidator(_by_locale)] | None = _of_channel("Mails")
-    sms: Annotated[dict[Locale, Sms], AfterValidator(_by_locale)] | None = _of_channel("Text messages")
-    push: Annotated[dict[Locale, Push], AfterValidator(_by_locale)] | None = _of_channel("Push notifications")
+    in_app: Annotated[dict[Locale, InApp], AfterValidator(_by_locale), BeforeValidator(_few)] | None = _of_channel(
+        "Inbox messages"
+    )
+    email: Annotated[dict[Locale, Email], AfterValidator(_by_locale), BeforeValidator(_few)] | None = _of_channel(
+        "Mails"
+    )
+    sms: Annotated[dict[Locale, Sms], AfterValidator(_by_locale), BeforeValidator(_few)] | None = _of_channel(
+        "Text messages"
+    )
+    push: Annotated[dict[Locale, Push], AfterValidator(_by_locale), BeforeValidator(_few)] | None = _of_channel(
+        "Push notifications"
+    )
 
     @model_validator(mode="after")
     def _is_small(self) -> "TemplateDocument":
